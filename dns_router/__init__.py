@@ -1,0 +1,1 @@
+"""The request router: authoritative DNS that answers with the nearest live edges."""

@@ -1,0 +1,1 @@
+"""The laboratory: starts and drives the other programs as black boxes."""

@@ -1,0 +1,1 @@
+"""Viewers: Locust populations, each in a region, resolving and connecting as browsers do."""
