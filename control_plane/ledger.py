@@ -1,0 +1,142 @@
+"""The registry of nodes and the receipts, as rows: what `coordination.py` needs to survive kill -9."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import RowMapping, bindparam, delete, select, update
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from control_plane import tables
+from control_plane.nodes import NodeDescription, Rejection, Role, SavedNode
+from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
+from control_plane.store import SqlStore
+
+DETAILED_RECEIPTS = 10_000
+"""Receipts that keep their line per node; of older ones only the moment of completion stays."""
+
+
+class SqlLedger:
+    """See coordination.Ledger."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+
+    @property
+    def log_id(self) -> str:
+        """See coordination.Ledger."""
+        return self._store.log_id
+
+    @property
+    def head_index(self) -> int:
+        """See coordination.Ledger."""
+        return self._store.head_index
+
+    @property
+    def oldest_index(self) -> int:
+        """See coordination.Ledger."""
+        return self._store.oldest_index
+
+    def renew_identity(self) -> None:
+        """See coordination.Ledger."""
+        self._store.renew_identity()
+
+    def saved_nodes(self) -> Sequence[SavedNode]:
+        """See coordination.Ledger."""
+        with self._store.reader.connect() as connection:
+            return [_to_node(row) for row in connection.execute(select(tables.nodes)).mappings()]
+
+    def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
+        """See coordination.Ledger."""
+        receipts = tables.receipts
+        query = select(receipts).where(receipts.c.completed_at.is_(None)).order_by(receipts.c.index)
+        with self._store.reader.connect() as connection:
+            return [_to_invalidation(row) for row in connection.execute(query).mappings()]
+
+    def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
+        """See coordination.Ledger."""
+        if not (nodes or removed_node_ids or receipts):
+            return
+        with self._store.engine.begin() as connection:
+            if nodes:
+                statement = sqlite_insert(tables.nodes)
+                replaced = {column.name: column for column in statement.excluded if not column.primary_key}
+                upsert = statement.on_conflict_do_update(index_elements=["identifier"], set_=replaced)
+                connection.execute(upsert, [_node_row(node) for node in nodes])
+            if removed_node_ids:
+                connection.execute(delete(tables.nodes).where(tables.nodes.c.identifier.in_(removed_node_ids)))
+            if receipts:
+                completed = (
+                    update(tables.receipts)
+                    .where(tables.receipts.c.index == bindparam("of_index"))
+                    .values(completed_at=bindparam("at"), nodes=bindparam("lines"))
+                )
+                connection.execute(completed, [_completion_row(receipt) for receipt in receipts])
+                oldest_detailed = receipts[-1].invalidation.index - DETAILED_RECEIPTS
+                old = update(tables.receipts).where(
+                    tables.receipts.c.index < oldest_detailed, tables.receipts.c.nodes.is_not(None)
+                )
+                connection.execute(old.values(nodes=None))
+
+    def completed_at(self, index: int) -> float | None:
+        """When the invalidation at `index` was complete."""
+        query = select(tables.receipts.c.completed_at).where(tables.receipts.c.index == index)
+        with self._store.reader.connect() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def receipt(self, invalidation_id: str) -> Receipt | None:
+        """A receipt as it is stored; one that is not complete has no nodes yet."""
+        query = select(tables.receipts).where(tables.receipts.c.invalidation_id == invalidation_id)
+        with self._store.reader.connect() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            return None
+        nodes = tuple(NodeReceipt(**line) for line in json.loads(row["nodes"] or "[]"))
+        return Receipt(_to_invalidation(row), row["completed_at"], nodes)
+
+
+def _completion_row(receipt: Receipt) -> dict[str, object]:
+    lines = json.dumps([asdict(node) for node in receipt.nodes], separators=(",", ":"))
+    return {"of_index": receipt.invalidation.index, "at": receipt.completed_at, "lines": lines}
+
+
+def _to_invalidation(row: RowMapping) -> IssuedInvalidation:
+    return IssuedInvalidation(
+        identifier=row["invalidation_id"],
+        distribution_id=row["distribution_id"],
+        index=row["index"],
+        paths=tuple(json.loads(row["paths"])),
+        issued_at=row["issued_at"],
+    )
+
+
+def _node_row(node: SavedNode) -> dict[str, object]:
+    return asdict(node.description) | {
+        "role": int(node.description.role),
+        "acknowledged_index": node.acknowledged_index,
+        "lease_seconds": node.lease_seconds,
+        "last_seen": node.last_seen,
+        "unleased_since": node.unleased_since,
+        "has_left": int(node.has_left),
+        "rejections": json.dumps([asdict(rejection) for rejection in node.rejections]),
+    }
+
+
+def _to_node(row: RowMapping) -> SavedNode:
+    description = NodeDescription(
+        identifier=row["identifier"],
+        role=Role(row["role"]),
+        region=row["region"],
+        pop=row["pop"],
+        http_address=row["http_address"],
+        admin_address=row["admin_address"],
+    )
+    return SavedNode(
+        description=description,
+        acknowledged_index=row["acknowledged_index"],
+        lease_seconds=row["lease_seconds"],
+        last_seen=row["last_seen"],
+        unleased_since=row["unleased_since"],
+        has_left=bool(row["has_left"]),
+        rejections=tuple(Rejection(**rejection) for rejection in json.loads(row["rejections"])),
+    )

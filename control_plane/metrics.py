@@ -1,0 +1,82 @@
+"""Prometheus metrics of the control plane; docs/contracts.md has the names."""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from control_plane.coordination import Coordinator
+from control_plane.receipts import Receipt
+
+OPERATION_KEY = "cdn.operation"
+"""Where the management API notes in the ASGI scope which operation a request was."""
+
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class ControlMetrics:
+    """Counts what passes and reads the rest when asked."""
+
+    def __init__(self, coordinator: Coordinator, head_index: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_FleetCollector(coordinator, head_index))
+        self._requests = Counter(
+            "cdn_control_api_requests_total",
+            "Requests to the management API.",
+            ("operation", "outcome"),
+            registry=self._registry,
+        )
+        self._durations = Histogram(
+            "cdn_control_invalidation_duration_seconds",
+            "From the commit of an invalidation until every live node had acknowledged it.",
+            buckets=DURATION_BUCKETS,
+            registry=self._registry,
+        )
+
+    def invalidation_completed(self, receipt: Receipt) -> None:
+        """Count a completed receipt."""
+        if receipt.completed_at is not None:
+            self._durations.observe(receipt.completed_at - receipt.invalidation.issued_at)
+
+    def exposition(self) -> bytes:
+        """Prometheus text."""
+        return generate_latest(self._registry)
+
+    def counting(self, application: ASGIApp) -> ASGIApp:
+        """The same application, its requests counted."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            async def observed_send(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    self._count(scope.get(OPERATION_KEY, "unknown"), message["status"])
+                await send(message)
+
+            await application(scope, receive, observed_send)
+
+        return counted
+
+    def _count(self, operation: str, status: int) -> None:
+        outcome = "ok" if status < 400 else "client_error" if status < 500 else "server_error"
+        self._requests.labels(operation, outcome).inc()
+
+
+class _FleetCollector(Collector):
+    """Gauges that are true at the moment of the scrape."""
+
+    def __init__(self, coordinator: Coordinator, head_index: Callable[[], int]) -> None:
+        self._coordinator = coordinator
+        self._head_index = head_index
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        nodes = GaugeMetricFamily("cdn_control_nodes", "Nodes that are known.", labels=("role", "state"))
+        tally = Tally(
+            (record.description.role.name.lower(), record.state) for record in self._coordinator.nodes.values()
+        )
+        for labels, count in sorted(tally.items()):
+            nodes.add_metric(labels, count)
+        yield nodes
+        yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=self._head_index())

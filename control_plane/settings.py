@@ -1,0 +1,110 @@
+"""The command line of the control plane, parsed once into a value; docs/contracts.md lists the flags."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BEATS_PER_LEASE = 2
+"""A lease has to outlast at least one lost beat."""
+
+_ZONE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+class SettingsError(Exception):
+    """Everything that is wrong with the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one control plane runs."""
+
+    api: Address
+    grpc: Address
+    admin: Address
+    state_dir: Path
+    zone: str
+    routing_table: Path | None
+    access_key_id: str
+    secret_access_key: str
+    heartbeat_seconds: float
+    lease_seconds: float
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """Settings from flags; `--help` and unknown flags end the program as argparse does, with status 0 and 2."""
+    flags = _parser().parse_args(arguments)
+    problems: list[str] = []
+    addresses = {name: _address(name, getattr(flags, name), problems) for name in ("api", "grpc", "admin")}
+    zone = flags.zone.rstrip(".").lower()
+    if not _ZONE.fullmatch(zone):
+        problems.append(f"--zone {flags.zone}: not a domain name")
+    heartbeat_seconds = _seconds("--heartbeat-seconds", flags.heartbeat_seconds, problems)
+    lease_seconds = _seconds("--lease-seconds", flags.lease_seconds, problems)
+    if not problems and lease_seconds < BEATS_PER_LEASE * heartbeat_seconds:
+        problems.append(f"--lease-seconds {lease_seconds:g}: shorter than {BEATS_PER_LEASE} heartbeats")
+    if not flags.access_key_id or not flags.secret_access_key:
+        problems.append("--access-key-id and --secret-access-key must not be empty")
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return Settings(
+        **addresses,
+        state_dir=Path(flags.state_dir),
+        zone=zone,
+        routing_table=Path(flags.routing_table) if flags.routing_table else None,
+        access_key_id=flags.access_key_id,
+        secret_access_key=flags.secret_access_key,
+        heartbeat_seconds=heartbeat_seconds,
+        lease_seconds=lease_seconds,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m control_plane",
+        description="The control plane: management API, change log, leases and invalidation receipts.",
+        epilog="example: python -m control_plane --api 127.0.0.1:4566 --grpc 127.0.0.1:4567 "
+        "--admin 127.0.0.1:4568 --state-dir .cdnlab/nodes/control-plane --zone cdn.localhost",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--api", required=True, metavar="HOST:PORT", help="management API")
+    parser.add_argument("--grpc", required=True, metavar="HOST:PORT", help="nodes connect here")
+    parser.add_argument("--admin", required=True, metavar="HOST:PORT", help="health, metrics, status, receipts")
+    parser.add_argument("--state-dir", required=True, metavar="DIR", help="what survives a restart")
+    parser.add_argument("--zone", required=True, metavar="ZONE", help="domain names of distributions end with it")
+    parser.add_argument("--routing-table", metavar="FILE.json", help="JSON form of cdn.v1.RoutingTable")
+    parser.add_argument("--access-key-id", default="cdnlab", metavar="ID")
+    parser.add_argument("--secret-access-key", default="cdnlab-secret", metavar="SECRET")
+    parser.add_argument("--heartbeat-seconds", default="1", metavar="N", help="how often nodes are expected to speak")
+    parser.add_argument("--lease-seconds", default="5", metavar="N", help="how long a silent node counts as live")
+    return parser
+
+
+def _address(name: str, value: str, problems: list[str]) -> Address:
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        problems.append(f"--{name} {value}: not HOST:PORT")
+        return Address("", 0)
+    return Address(host.strip("[]"), int(port))
+
+
+def _seconds(name: str, value: str, problems: list[str]) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        problems.append(f"{name} {value}: not a number of seconds between 0 and 3600")
+    return seconds

@@ -1,0 +1,230 @@
+"""Documents and the change log, committed together: DESIGN section 3. The registry of nodes and the receipts are in `ledger.py`, over the same database.
+
+SQLite with a write-ahead log, synchronised at each commit: what a caller was told is there after kill -9. One process owns the database; its head index is therefore
+known without asking, and still read under the write lock where an index is handed out.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DatabaseError
+
+from control_plane import tables
+from control_plane.change_log import Subscriber, issued_invalidation, to_entry
+from control_plane.state import Change, Document, Invalidate, PutDistribution, PutRoutingTable, RemoveDistribution
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+
+RETAINED_ENTRIES = 10_000
+"""A node further behind gets a snapshot, which costs it its cache."""
+
+DATABASE_NAME = "control-plane.sqlite3"
+
+_DISTRIBUTION = "distribution"
+_ROUTING_TABLE = "routing_table"
+
+
+class StoreError(Exception):
+    """The database cannot be used; the message says why."""
+
+
+class SqlTransaction:
+    """See state.Transaction."""
+
+    def __init__(self, connection: Connection, log_id: str, clock: Callable[[], float]) -> None:
+        self._connection = connection
+        self._log_id = log_id
+        self._clock = clock
+        self.appended: list[tuple[sync_pb2.Entry, float]] = []
+
+    def get(self, kind: str, identifier: str) -> Document | None:
+        """See state.Transaction."""
+        documents = tables.documents.c
+        query = select(documents.body).where(documents.kind == kind, documents.identifier == identifier)
+        body = self._connection.execute(query).scalar_one_or_none()
+        return None if body is None else Document(kind, identifier, json.loads(body))
+
+    def list(self, kind: str) -> Sequence[Document]:
+        """See state.Transaction."""
+        return read_documents(self._connection, kind)
+
+    def put(self, document: Document) -> None:
+        """See state.Transaction. A replaced document keeps its place in the order."""
+        body = json.dumps(document.body, separators=(",", ":"))
+        statement = sqlite_insert(tables.documents).values(
+            kind=document.kind, identifier=document.identifier, body=body
+        )
+        self._connection.execute(
+            statement.on_conflict_do_update(index_elements=["kind", "identifier"], set_={"body": body})
+        )
+
+    def delete(self, kind: str, identifier: str) -> None:
+        """See state.Transaction."""
+        documents = tables.documents.c
+        statement = delete(tables.documents).where(documents.kind == kind, documents.identifier == identifier)
+        self._connection.execute(statement)
+
+    def append(self, change: Change) -> int:
+        """See state.Transaction."""
+        index = read_head_index(self._connection) + 1
+        now = self._clock()
+        entry = to_entry(change, self._log_id, index, now)
+        self._connection.execute(insert(tables.log).values(index=index, entry=entry.SerializeToString()))
+        self._update_resources(change)
+        invalidation = issued_invalidation(entry, now)
+        if invalidation is not None:
+            row = insert(tables.receipts).values(
+                index=index,
+                invalidation_id=invalidation.identifier,
+                distribution_id=invalidation.distribution_id,
+                paths=json.dumps(invalidation.paths),
+                issued_at=now,
+            )
+            self._connection.execute(row)
+        self.appended.append((entry, now))
+        return index
+
+    def _update_resources(self, change: Change) -> None:
+        match change:
+            case PutDistribution(distribution):
+                self._put_resource(_DISTRIBUTION, distribution.id, distribution.SerializeToString())
+            case RemoveDistribution(distribution_id):
+                resources = tables.resources.c
+                self._connection.execute(
+                    delete(tables.resources).where(
+                        resources.kind == _DISTRIBUTION, resources.identifier == distribution_id
+                    )
+                )
+            case PutRoutingTable(routing_table):
+                self._put_resource(_ROUTING_TABLE, "", routing_table.SerializeToString())
+            case Invalidate():
+                pass  # leaves nothing configured
+
+    def _put_resource(self, kind: str, identifier: str, resource: bytes) -> None:
+        statement = sqlite_insert(tables.resources).values(kind=kind, identifier=identifier, resource=resource)
+        self._connection.execute(
+            statement.on_conflict_do_update(index_elements=["kind", "identifier"], set_={"resource": resource})
+        )
+
+
+class SqlStore:
+    """See state.Store; and the log for those who send it to nodes."""
+
+    log_id: str
+    head_index: int
+    oldest_index: int
+
+    def __init__(self, folder: Path, clock: Callable[[], float], *, retained_entries: int = RETAINED_ENTRIES) -> None:
+        path = folder / DATABASE_NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.engine = tables.open_engine(path)
+            self.reader = tables.open_reader(path)
+            self._open_log()
+        except (OSError, DatabaseError) as error:
+            raise StoreError(f"cannot use the database {path}: {error}") from error
+        self._clock = clock
+        self._retained_entries = retained_entries
+        self._subscribers: list[Subscriber] = []
+        self._is_in_transaction = False
+
+    def close(self) -> None:
+        """Let go of the database file."""
+        self.engine.dispose()
+        self.reader.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqlTransaction]:
+        """See state.Store. Subscribers are told after the commit, in the order of the log."""
+        if self._is_in_transaction:
+            raise RuntimeError("a transaction is open already: close it before anything else is awaited or called")
+        self._is_in_transaction = True
+        try:
+            with self.engine.begin() as connection:
+                transaction = SqlTransaction(connection, self.log_id, self._clock)
+                yield transaction
+                head_index = self.head_index + len(transaction.appended)
+                oldest_index = self._trimmed(connection, head_index)
+        finally:
+            self._is_in_transaction = False
+        self.head_index, self.oldest_index = head_index, oldest_index
+        for entry, now in transaction.appended:
+            for subscriber in self._subscribers:
+                subscriber(entry, now)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Have `subscriber` called for each entry after its commit."""
+        self._subscribers.append(subscriber)
+
+    # The log
+
+    def entries_after(self, index: int, limit: int) -> Sequence[sync_pb2.Entry]:
+        """See change_log.Log."""
+        query = select(tables.log.c.entry).where(tables.log.c.index > index).order_by(tables.log.c.index).limit(limit)
+        with self.reader.connect() as connection:
+            return [sync_pb2.Entry.FromString(data) for data in connection.execute(query).scalars()]
+
+    def snapshot(self) -> sync_pb2.Snapshot:
+        """See change_log.Log."""
+        snapshot = sync_pb2.Snapshot(log_id=self.log_id, index=self.head_index)
+        with self.reader.connect() as connection:
+            for kind, data in connection.execute(select(tables.resources.c.kind, tables.resources.c.resource)):
+                if kind == _DISTRIBUTION:
+                    snapshot.distributions.append(configuration_pb2.Distribution.FromString(data))
+                else:
+                    snapshot.routing_table.ParseFromString(data)
+        return snapshot
+
+    def routing_table(self) -> configuration_pb2.RoutingTable | None:
+        """The one that was published last."""
+        query = select(tables.resources.c.resource).where(tables.resources.c.kind == _ROUTING_TABLE)
+        with self.reader.connect() as connection:
+            data = connection.execute(query).scalar_one_or_none()
+        return None if data is None else configuration_pb2.RoutingTable.FromString(data)
+
+    def documents(self, kind: str) -> Sequence[Document]:
+        """What is committed of one kind, oldest first."""
+        with self.reader.connect() as connection:
+            return read_documents(connection, kind)
+
+    def renew_identity(self) -> None:
+        """See coordination.Ledger."""
+        log_id = uuid.uuid4().hex
+        with self.engine.begin() as connection:
+            connection.execute(update(tables.meta).where(tables.meta.c.key == "log_id").values(value=log_id))
+        self.log_id = log_id
+
+    def _open_log(self) -> None:
+        with self.engine.begin() as connection:
+            fresh = sqlite_insert(tables.meta).values(key="log_id", value=uuid.uuid4().hex)
+            connection.execute(fresh.on_conflict_do_nothing())
+            query = select(tables.meta.c.value).where(tables.meta.c.key == "log_id")
+            self.log_id = connection.execute(query).scalar_one()
+            self.head_index = read_head_index(connection)
+            oldest = connection.execute(select(func.min(tables.log.c.index))).scalar_one()
+            self.oldest_index = self.head_index + 1 if oldest is None else oldest
+
+    def _trimmed(self, connection: Connection, head_index: int) -> int:
+        """Forget the oldest entries, a tenth of what is retained at a time: the oldest that is left. What they configured stays in `resources`."""
+        if head_index - self.oldest_index < self._retained_entries * 11 // 10:
+            return self.oldest_index
+        oldest_index = head_index - self._retained_entries + 1
+        connection.execute(delete(tables.log).where(tables.log.c.index < oldest_index))
+        return oldest_index
+
+
+def read_documents(connection: Connection, kind: str) -> Sequence[Document]:
+    """Documents of one kind, in the order in which they were created."""
+    documents = tables.documents.c
+    query = select(documents.identifier, documents.body).where(documents.kind == kind).order_by(documents.sequence)
+    return [Document(kind, identifier, json.loads(body)) for identifier, body in connection.execute(query)]
+
+
+def read_head_index(connection: Connection) -> int:
+    """The newest index; the log is never trimmed to nothing."""
+    head: int | None = connection.execute(select(func.max(tables.log.c.index))).scalar_one()
+    return head or 0

@@ -1,0 +1,78 @@
+"""What waits to be sent to one node. Bounded by nature: a position in the shared log, the newest lease and the newest directory, never a queue of copies."""
+
+import asyncio
+
+from control_plane.change_log import Frames
+
+
+class NodeStream:
+    """The sending half of one Sync stream."""
+
+    def __init__(self, node_id: str, number: int, frames: Frames) -> None:
+        self.node_id = node_id
+        self.number = number
+        self._frames = frames
+        self._sent_index: int | None = None
+        self._snapshot: bytes | None = None
+        self._lease: bytes | None = None
+        self._directory: bytes | None = None
+        self._wake = asyncio.Event()
+        self._end = asyncio.Event()
+        self._end_reason = ""
+
+    def start_after(self, index: int) -> None:
+        """The node has everything up to `index`."""
+        self._sent_index = index
+        self._wake.set()
+
+    def start_with_snapshot(self, index: int, frame: bytes) -> None:
+        """The node starts over from a snapshot at `index`."""
+        self._snapshot = frame
+        self.start_after(index)
+
+    def put_lease(self, frame: bytes) -> None:
+        """Replaces an answer that is not sent yet: the newest heartbeat is what counts."""
+        self._lease = frame
+        self._wake.set()
+
+    def put_directory(self, frame: bytes) -> None:
+        """Replaces a directory that is not sent yet."""
+        self._directory = frame
+        self._wake.set()
+
+    def log_grew(self) -> None:
+        """There may be another entry."""
+        self._wake.set()
+
+    def end(self, reason: str) -> None:
+        """Have the stream closed."""
+        self._end_reason = reason
+        self._end.set()
+
+    async def ended(self) -> str:
+        """Wait until it has to be closed; why."""
+        await self._end.wait()
+        return self._end_reason
+
+    async def next_frame(self) -> bytes:
+        """What to send next, as soon as there is something. Leases go first: they must not wait behind a long catching up."""
+        while (frame := self._take()) is None:
+            self._wake.clear()
+            await self._wake.wait()
+        return frame
+
+    def _take(self) -> bytes | None:
+        frame: bytes | None
+        if self._snapshot is not None:
+            frame, self._snapshot = self._snapshot, None
+            return frame
+        if self._lease is not None:
+            frame, self._lease = self._lease, None
+            return frame
+        if self._sent_index is not None:
+            frame = self._frames.after(self._sent_index)
+            if frame is not None:
+                self._sent_index += 1
+                return frame
+        frame, self._directory = self._directory, None
+        return frame

@@ -1,0 +1,274 @@
+"""The gRPC service `cdn.v1.ControlPlane`: streams in and out, timers, and the order in which things are told. Every decision is in `coordination.py`.
+
+Messages are serialized here once for all nodes, and coordination is settled once for everything that arrived in the same turn of the event loop: with 500 nodes
+both are what keeps one change within one core's second.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import grpc.aio
+
+from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
+from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
+from control_plane.leases import Granted, Refused
+from control_plane.nodes import NodeDescription, Rejection, Role
+from control_plane.receipts import Receipt
+from control_plane.store import SqlStore
+from control_plane.streams import NodeStream
+from proto.cdn.v1 import sync_pb2
+
+HELLO_SECONDS = 5.0
+"""How long a connection may stay anonymous."""
+
+DIRECTORY_PAUSE_SECONDS = 0.05
+DIRECTORY_SECONDS_PER_LINE = 4e-6
+"""Time between two directories: 500 nodes that join one after another must not cost 500 times 500 times 500 lines."""
+
+MAXIMUM_IDENTIFIER_LENGTH = 128
+MAXIMUM_REASON_LENGTH = 1024
+
+_ROLES = frozenset(int(role) for role in Role)
+
+_logger = logging.getLogger("control-plane")
+
+_Context = grpc.aio.ServicerContext[sync_pb2.NodeMessage, bytes]
+
+
+class _StreamEndedError(Exception):
+    """The stream is over; the message says why."""
+
+
+class SyncService:
+    """All streams. `run` must run for as long as streams are served."""
+
+    def __init__(
+        self,
+        store: SqlStore,
+        coordinator: Coordinator,
+        clock: Callable[[], float],
+        *,
+        silence_seconds: float,
+        on_completed: Callable[[Receipt], None],
+    ) -> None:
+        self._store = store
+        self._coordinator = coordinator
+        self._clock = clock
+        self._silence_seconds = silence_seconds
+        self._on_completed = on_completed
+        self._frames = Frames(store)
+        self._streams: dict[str, NodeStream] = {}
+        self._directory_version = 0
+        self._directory = b""
+        self._directory_wanted = asyncio.Event()
+        self._settlement_wanted = asyncio.Event()
+        store.subscribe(self._committed)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service with frames sent as they are: serialized once, not once per node."""
+        method = grpc.stream_stream_rpc_method_handler(
+            self._sync,
+            request_deserializer=sync_pb2.NodeMessage.FromString,
+            response_serializer=bytes,
+        )
+        service = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
+        return grpc.method_handlers_generic_handler(service, {"Sync": method})
+
+    async def run(self) -> None:
+        """Draw consequences and send directories until cancelled. A database that cannot be written ends it: nothing may be told that is not durable."""
+        self._settlement_wanted.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._settle_forever())
+                group.create_task(self._send_directories())
+        finally:
+            for stream in self._streams.values():
+                stream.end("the control plane stops")
+
+    def is_connected(self, node_id: str) -> bool:
+        """Whether a stream speaks for the node now."""
+        return node_id in self._streams
+
+    # Consequences
+
+    def _committed(self, entry: sync_pb2.Entry, now: float) -> None:
+        self._coordinator.committed(entry.index, now, issued_invalidation(entry, now))
+        self._frames.add(entry)
+        for stream in self._streams.values():
+            stream.log_grew()
+        self._settlement_wanted.set()
+
+    async def _settle_forever(self) -> None:
+        """Settle once for all that happened in one turn of the loop, and when a lease may have ended."""
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, self._coordinator.next_check_at - self._clock())):
+                    await self._settlement_wanted.wait()
+            except TimeoutError:
+                pass  # a lease may have ended
+            self._settlement_wanted.clear()
+            self._tell(self._coordinator.settle(self._clock()))
+
+    async def _send_directories(self) -> None:
+        while True:
+            await self._directory_wanted.wait()
+            self._directory_wanted.clear()
+            lines = self._send_directory() * max(1, len(self._streams))
+            await asyncio.sleep(max(DIRECTORY_PAUSE_SECONDS, lines * DIRECTORY_SECONDS_PER_LINE))
+
+    def _tell(self, settlement: Settlement) -> None:
+        for node_id, answer in settlement.answers.items():
+            stream = self._streams.get(node_id)
+            if stream is not None:
+                stream.put_lease(_lease_frame(answer))
+        for receipt in settlement.completed:
+            self._on_completed(receipt)
+        if settlement.is_directory_changed:
+            self._directory_wanted.set()
+
+    def _send_directory(self) -> int:
+        """Send the directory as it is now to all; its length."""
+        live = self._coordinator.live_nodes()
+        self._directory_version += 1
+        directory = sync_pb2.Directory(version=self._directory_version, nodes=map(_to_node, live))
+        self._directory = sync_pb2.ControlMessage(directory=directory).SerializeToString()
+        for stream in self._streams.values():
+            stream.put_directory(self._directory)
+        return len(live)
+
+    # One stream
+
+    async def _sync(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> None:
+        hello = await self._read_hello(requests, context)
+        stream = await self._open(hello, context)
+        reason = ""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for work in (self._read(requests, stream), self._write(context, stream), _watch_ended(stream)):
+                    group.create_task(work)
+        except* (_StreamEndedError, TooFarBehindError, grpc.RpcError, grpc.aio.AbortError) as errors:
+            reason = str(errors.exceptions[0])
+        finally:
+            self._close(stream)
+        _logger.info("node %s disconnected: %s", stream.node_id, reason)
+
+    async def _read_hello(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> sync_pb2.Hello:
+        try:
+            first = await asyncio.wait_for(anext(requests), HELLO_SECONDS)
+        except (TimeoutError, StopAsyncIteration):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Hello")
+        problem = _problem_with(first)
+        if problem is not None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        return first.hello
+
+    async def _open(self, hello: sync_pb2.Hello, context: _Context) -> NodeStream:
+        node = _to_description(hello.node)
+        log_id = self._store.log_id
+        try:
+            number, catch_up = self._coordinator.connected(node, hello.log_id, hello.applied_index, self._clock())
+        except TooManyNodesError as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        stream = NodeStream(node.identifier, number, self._frames)
+        replaced = list(self._streams.values()) if self._store.log_id != log_id else []
+        replaced.extend(filter(None, [self._streams.get(node.identifier)]))
+        for other in replaced:
+            other.end("replaced by another stream")
+        self._streams[node.identifier] = stream
+        if isinstance(catch_up, FromEntries):
+            stream.start_after(catch_up.after_index)
+        else:
+            stream.start_with_snapshot(*self._frames.snapshot(self._store.log_id))
+        if self._directory:
+            stream.put_directory(self._directory)
+        _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
+        self._settlement_wanted.set()
+        return stream
+
+    def _close(self, stream: NodeStream) -> None:
+        if self._streams.get(stream.node_id) is stream:
+            del self._streams[stream.node_id]
+        self._coordinator.disconnected(stream.node_id, stream.number, self._clock())
+
+    async def _read(self, requests: AsyncIterator[sync_pb2.NodeMessage], stream: NodeStream) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._silence_seconds):
+                    message = await anext(requests)
+            except StopAsyncIteration:
+                raise _StreamEndedError("closed by the node") from None
+            except TimeoutError:
+                raise _StreamEndedError("the node is silent") from None
+            self._received(message, stream)
+
+    def _received(self, message: sync_pb2.NodeMessage, stream: NodeStream) -> None:
+        coordinator, now = self._coordinator, self._clock()
+        node_id, number = stream.node_id, stream.number
+        match message.WhichOneof("kind"):
+            case "acknowledgement":
+                coordinator.acknowledged(node_id, number, message.acknowledgement.index, now)
+            case "heartbeat":
+                coordinator.beat(node_id, number, message.heartbeat.sequence, now)
+            case "rejection":
+                reason = message.rejection.reason[:MAXIMUM_REASON_LENGTH]
+                _logger.warning("node %s rejected entry %d: %s", node_id, message.rejection.index, reason)
+                coordinator.rejected(node_id, number, Rejection(message.rejection.index, reason))
+            case "leaving":
+                coordinator.left(node_id, number, now)
+                self._settlement_wanted.set()
+                raise _StreamEndedError("the node has left")
+            case _:
+                raise _StreamEndedError("the node said something that is not understood")
+        self._settlement_wanted.set()
+
+    async def _write(self, context: _Context, stream: NodeStream) -> None:
+        while True:
+            frame = await stream.next_frame()
+            try:
+                async with asyncio.timeout(self._silence_seconds):
+                    await context.write(frame)
+            except TimeoutError:
+                raise _StreamEndedError("the node does not read") from None
+
+
+async def _watch_ended(stream: NodeStream) -> None:
+    raise _StreamEndedError(await stream.ended())
+
+
+def _problem_with(message: sync_pb2.NodeMessage) -> str | None:
+    if not message.HasField("hello"):
+        return "the first message must be Hello"
+    node = message.hello.node
+    if not 0 < len(node.id) <= MAXIMUM_IDENTIFIER_LENGTH:
+        return f"the node needs an id of 1 to {MAXIMUM_IDENTIFIER_LENGTH} characters"
+    if int(node.role) not in _ROLES:
+        return f"the role {node.role} is unknown"
+    return None
+
+
+def _to_description(node: sync_pb2.Node) -> NodeDescription:
+    return NodeDescription(node.id, Role(node.role), node.region, node.pop, node.http_address, node.admin_address)
+
+
+def _to_node(node: NodeDescription) -> sync_pb2.Node:
+    return sync_pb2.Node(
+        id=node.identifier,
+        role=sync_pb2.Role.ValueType(node.role),
+        region=node.region,
+        pop=node.pop,
+        http_address=node.http_address,
+        admin_address=node.admin_address,
+    )
+
+
+def _lease_frame(answer: LeaseAnswer) -> bytes:
+    lease = sync_pb2.Lease(sequence=answer.sequence, head_index=answer.head_index)
+    match answer.decision:
+        case Granted(_, duration_seconds):
+            lease.is_granted = True
+            lease.duration_milliseconds = round(duration_seconds * 1000)
+        case Refused(reason):
+            lease.reason = reason
+    return sync_pb2.ControlMessage(lease=lease).SerializeToString()

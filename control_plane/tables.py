@@ -1,0 +1,116 @@
+"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py` and `ledger.py`."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+from sqlalchemy.pool import StaticPool
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False))
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String, nullable=False),
+    Column("identifier", String, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("kind", "identifier"),
+)
+
+log = Table(
+    "log",
+    metadata,
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("entry", LargeBinary, nullable=False),
+)
+
+resources = Table(
+    "resources",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("identifier", String, primary_key=True),
+    Column("resource", LargeBinary, nullable=False),
+)
+"""What the log amounts to at its head: the content of a snapshot."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("identifier", String, primary_key=True),
+    Column("role", Integer, nullable=False),
+    Column("region", String, nullable=False),
+    Column("pop", String, nullable=False),
+    Column("http_address", String, nullable=False),
+    Column("admin_address", String, nullable=False),
+    Column("acknowledged_index", Integer, nullable=False),
+    Column("lease_seconds", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("unleased_since", Float, nullable=False),
+    Column("has_left", Integer, nullable=False),
+    Column("rejections", Text, nullable=False),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("invalidation_id", String, nullable=False, unique=True),
+    Column("distribution_id", String, nullable=False),
+    Column("paths", Text, nullable=False),
+    Column("issued_at", Float, nullable=False),
+    Column("completed_at", Float),
+    Column("nodes", Text),
+)
+"""One row per invalidation from the moment it is committed; incomplete while `completed_at` is null."""
+
+
+def open_engine(path: Path) -> Engine:
+    """One connection to the database file, created if need be. Commits reach the disk before they return."""
+    engine = create_engine(
+        f"sqlite+pysqlite:///{path}",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 5.0},
+    )
+    event.listen(engine, "connect", _configure_connection)
+    event.listen(engine, "begin", _begin_immediate)
+    metadata.create_all(engine)
+    return engine
+
+
+def open_reader(path: Path) -> Engine:
+    """A second connection that sees what is committed, also while a transaction is open on the first."""
+    engine = create_engine(
+        f"sqlite+pysqlite:///{path}",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 5.0},
+    )
+    event.listen(engine, "connect", _configure_connection)
+    return engine
+
+
+def _configure_connection(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take the write lock at once: indexes are handed out under it, so commit order is index order."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,93 @@
+"""The flags of docs/contracts.md, parsed once into a frozen value."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from dns_router.sockets import format_address
+
+_LARGEST_PORT: Final = 65535
+
+_EXAMPLES: Final = """examples:
+  python -m dns_router --node-id router-1 --region us-east-1 --listen 127.0.0.1:5300 --admin 127.0.0.1:5301 \\
+                       --control-plane 127.0.0.1:4567 --state-dir .cdnlab/nodes/router-1
+  dig @127.0.0.1 -p 5300 d1.cdn.localhost +subnet=10.1.0.0/16
+
+A port of 0 takes a free one; the first log lines say which. In containers, bind 0.0.0.0 and advertise the container's address.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A `host:port` flag."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return format_address(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How this router was started."""
+
+    node_id: str
+    region: str
+    listen: Address
+    admin: Address
+    control_plane: Address
+    state_folder: Path
+    advertise: Address | None
+    advertise_admin: Address | None
+
+
+def parse_address(text: str) -> Address:
+    """`host:port` or `[host]:port`."""
+    host, _, port = text.rpartition(":")
+    bare_host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare_host or (":" in bare_host and bare_host == host):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT (an IPv6 host goes in brackets)")
+    if not (port.isascii() and port.isdigit() and int(port) <= _LARGEST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} has no port from 0 to {_LARGEST_PORT}")
+    return Address(bare_host, int(port))
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> Options:
+    """Parse, or print what is wrong and exit with status 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dns_router",
+        description="The request router: authoritative DNS that answers with the nearest live edges.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    address = partial(parser.add_argument, type=parse_address, metavar="HOST:PORT")
+    parser.add_argument("--node-id", type=_name, required=True, help="name of this router, unique in the lab")
+    parser.add_argument("--region", type=_name, required=True, help="where it is")
+    address("--listen", required=True, help="DNS over UDP and TCP")
+    address("--admin", required=True, help="health, metrics and status over HTTP")
+    address("--control-plane", required=True, help="where the change log comes from (gRPC)")
+    parser.add_argument("--state-dir", type=Path, required=True, help="what must survive a crash", metavar="DIR")
+    address("--advertise", help="what others reach --listen by, when it differs")
+    address("--advertise-admin", help="what others reach --admin by, when it differs")
+    flags = parser.parse_args(arguments)
+    return Options(
+        node_id=flags.node_id,
+        region=flags.region,
+        listen=flags.listen,
+        admin=flags.admin,
+        control_plane=flags.control_plane,
+        state_folder=flags.state_dir,
+        advertise=flags.advertise,
+        advertise_admin=flags.advertise_admin,
+    )

@@ -1,0 +1,109 @@
+"""Puts the router together, runs it until it is told to stop, and takes it apart again."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from dns_router.admin import AdminListener
+from dns_router.applier import RouterApplier
+from dns_router.command_line import Options
+from dns_router.counters import Counters
+from dns_router.listeners import DatagramListener, StreamListener
+from dns_router.metrics import NodeReport
+from dns_router.responder import Responder
+from dns_router.sockets import bind, bind_dns, bound_address
+from dns_router.state_files import StateFiles
+from dns_router.translation import address_record_data
+from proto.cdn.v1 import sync_pb2
+from proto.node_session import NodeIdentity, NodeSession
+
+_logger = logging.getLogger(__name__)
+
+
+class CannotStartError(Exception):
+    """The text is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sockets:
+    datagrams: socket.socket
+    streams: socket.socket
+    admin: socket.socket
+
+
+async def serve(options: Options) -> None:
+    """Run until SIGTERM or SIGINT. CannotListenError or CannotStartError when it does not come to that."""
+    with contextlib.ExitStack() as cleanup:
+        sockets = _bind_all(options, cleanup)
+        identity = _identity(options, sockets)
+        counters = Counters()
+        responder = Responder(counters, random.Random())
+        files = _open_state(options)
+        applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
+        applier.recover()
+        session = NodeSession(identity, applier, str(options.control_plane))
+        report = NodeReport(identity, session, responder, counters)
+        async with _listening(sockets, responder, counters, report):
+            _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
+            await _follow_log_until_stopped(session)
+
+
+def _bind_all(options: Options, cleanup: contextlib.ExitStack) -> _Sockets:
+    datagrams, streams = bind_dns(options.listen.host, options.listen.port)
+    cleanup.enter_context(datagrams)
+    cleanup.enter_context(streams)
+    admin = cleanup.enter_context(bind(options.admin.host, options.admin.port, socket.SOCK_STREAM))
+    return _Sockets(datagrams, streams, admin)
+
+
+def _identity(options: Options, sockets: _Sockets) -> NodeIdentity:
+    return NodeIdentity(
+        node_id=options.node_id,
+        role=sync_pb2.ROLE_DNS_ROUTER,
+        region=options.region,
+        pop="",
+        http_address=str(options.advertise or bound_address(sockets.streams)),
+        admin_address=str(options.advertise_admin or bound_address(sockets.admin)),
+    )
+
+
+def _open_state(options: Options) -> StateFiles:
+    try:
+        return StateFiles(options.state_folder)
+    except OSError as error:
+        raise CannotStartError(f"cannot use the state folder {options.state_folder}: {error.strerror}") from error
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    sockets: _Sockets, responder: Responder, counters: Counters, report: NodeReport
+) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    streams = StreamListener(responder, counters)
+    admin = AdminListener(report)
+    async with contextlib.AsyncExitStack() as cleanup:
+        datagrams, _ = await loop.create_datagram_endpoint(lambda: DatagramListener(responder), sock=sockets.datagrams)
+        cleanup.callback(datagrams.close)
+        cleanup.callback(streams.close)
+        cleanup.callback((await loop.create_server(streams.new_connection, sock=sockets.streams)).close)
+        cleanup.callback(admin.close)
+        cleanup.callback((await loop.create_server(admin.new_connection, sock=sockets.admin)).close)
+        yield
+
+
+async def _follow_log_until_stopped(session: NodeSession) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(session.run())
+        await stopped.wait()
+        _logger.info("stopping")
+        await session.leave()
+        following.cancel()

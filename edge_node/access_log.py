@@ -1,0 +1,153 @@
+"""The access log: CloudFront's 33 standard fields, tab-separated (reference 8.1).
+
+The request path only appends a record; lines are made and written in batches. The queue is bounded: when the disk does not follow, records are dropped and counted.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from edge_node.caching.decisions import Reason, Result
+from edge_node.counters import Counters
+from edge_node.model import RequestHead
+
+FIELDS = (
+    "date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent) cs-uri-query cs(Cookie) x-edge-result-type "
+    "x-edge-request-id x-host-header cs-protocol cs-bytes time-taken x-forwarded-for ssl-protocol ssl-cipher x-edge-response-result-type cs-protocol-version "
+    "fle-status fle-encrypted-fields c-port time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start sc-range-end"
+)
+MAXIMUM_QUEUED_RECORDS = 100_000
+BATCH_RECORDS = 512
+FLUSH_SECONDS = 1.0
+
+_RESULT_TYPES = {
+    Result.HIT: "Hit",
+    Result.REFRESH_HIT: "RefreshHit",
+    Result.MISS: "Miss",
+    Result.PASS: "Miss",
+    Result.ERROR: "Error",
+}
+_DETAILED_ERRORS = {  # reference 8.1, detailed result type
+    Reason.METHOD_NOT_ALLOWED: "InvalidRequestMethod",
+    Reason.GET_WITH_BODY: "InvalidRequest",
+    Reason.BAD_REQUEST: "InvalidRequest",
+    Reason.VIEWER_LEFT: "ClientCommError",
+    Reason.UPSTREAM_FAILED: "OriginCommError",
+    Reason.UPSTREAM_STATUS: "OriginError",
+}
+
+
+@dataclass(slots=True)
+class LogRecord:
+    """One finished request."""
+
+    ended_at: float
+    head: RequestHead
+    peer: tuple[str, int]
+    domain_name: bytes
+    status: int
+    sent_bytes: int
+    received_bytes: int
+    result: Result
+    reason: Reason
+    request_id: bytes
+    seconds: float
+    first_byte_seconds: float
+    content_type: bytes
+    content_length: int
+    range_first: int
+    range_last: int
+
+
+class AccessLog:
+    """Records on their way to a file; without a file they are only counted as written."""
+
+    def __init__(self, path: Path | None, pop: str, counters: Counters) -> None:
+        self._pop = pop
+        self._counters = counters
+        self._records: list[LogRecord] = []
+        self._file: BinaryIO | None = None
+        self._second = -1
+        self._date_and_time = ""
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+            self._file.write(f"#Version: 1.0\n#Fields: {FIELDS}\n".encode())
+            self._file.flush()
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether records go anywhere."""
+        return self._file is not None
+
+    def append(self, record: LogRecord) -> None:
+        """Take a record; write when a batch is full."""
+        records = self._records
+        if len(records) >= MAXIMUM_QUEUED_RECORDS:
+            self._counters.log_records_dropped += 1
+            return
+        records.append(record)
+        if len(records) % BATCH_RECORDS == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting. A disk that is full keeps the records waiting until the queue is."""
+        if self._file is None or not self._records:
+            return
+        text = "".join([self._line(record) for record in self._records])
+        try:
+            self._file.write(text.encode("latin-1", "replace"))
+            self._file.flush()
+        except OSError:
+            return
+        self._records.clear()
+
+    async def flush_regularly(self) -> None:
+        """Until cancelled, then once more."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                self.flush()
+        finally:
+            self.flush()
+
+    def close(self) -> None:
+        """Write the rest and close the file."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _line(self, record: LogRecord) -> str:
+        second = int(record.ended_at)
+        if second != self._second:
+            self._second = second
+            self._date_and_time = time.strftime("%Y-%m-%d\t%H:%M:%S", time.gmtime(second))
+        head = record.head
+        fields = head.fields
+        stem, _, query = head.target.decode("latin-1").partition("?")
+        result_type = (
+            "Error" if record.status >= 400 or record.reason is Reason.VIEWER_LEFT else _RESULT_TYPES[record.result]
+        )
+        detailed = _DETAILED_ERRORS.get(record.reason, result_type)
+        length = record.content_length
+        return (
+            f"{self._date_and_time}\t{self._pop}\t{record.sent_bytes}\t{record.peer[0]}\t{head.method.decode('latin-1')}\t"
+            f"{record.domain_name.decode('latin-1')}\t{stem}\t{record.status:03d}\t{_text(fields.get(b'referer'))}\t{_text(fields.get(b'user-agent'))}\t"
+            f"{query or '-'}\t-\t{result_type}\t{record.request_id.decode()}\t{_text(fields.get(b'host'))}\thttp\t{record.received_bytes}\t"
+            f"{record.seconds:.3f}\t{_text(fields.get(b'x-forwarded-for'))}\t-\t-\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t{record.peer[1]}\t"
+            f"{record.first_byte_seconds:.3f}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t"
+            f"{record.range_first if record.range_first >= 0 else '-'}\t{record.range_last if record.range_last >= 0 else '-'}\n"
+        )
+
+
+def _text(value: bytes | None) -> str:
+    """A field as the log writes it: `-` for nothing, white space and non-ASCII percent-encoded so that a line stays a line."""
+    if not value:
+        return "-"
+    text = value.decode("latin-1")
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text
+    return "".join(c if "!" <= c <= "~" else "".join(f"%{byte:02X}" for byte in c.encode("latin-1")) for c in text)

@@ -1,0 +1,104 @@
+"""The admin port: health, readiness, metrics, status and explanations, for operators and the lab. Never for viewers."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from edge_node.explain import Explainer, read_explain_request
+
+MAXIMUM_HEAD_BYTES = 16_384
+MAXIMUM_BODY_BYTES = 65_536
+REQUEST_TIMEOUT_SECONDS = 5.0
+MAXIMUM_CONNECTIONS = 64
+
+Answer = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSources:
+    """What the admin port can tell."""
+
+    render_metrics: Callable[[], bytes]
+    status: Callable[[], dict[str, Any]]
+    why_not_ready: Callable[[], str | None]
+    explainer: Explainer
+
+
+def answer_admin_request(sources: AdminSources, method: str, path: str, body: bytes) -> Answer:
+    """One request."""
+    match (method, path):
+        case ("GET", "/healthz"):
+            return 200, "text/plain", b"ok\n"
+        case ("GET", "/readyz"):
+            reason = sources.why_not_ready()
+            return (200, "text/plain", b"ready\n") if reason is None else (503, "text/plain", reason.encode() + b"\n")
+        case ("GET", "/metrics"):
+            return 200, "text/plain; version=0.0.4; charset=utf-8", sources.render_metrics()
+        case ("GET", "/status"):
+            return 200, "application/json", json.dumps(sources.status()).encode()
+        case ("POST", "/explain"):
+            return _explain(sources.explainer, body)
+        case (_, "/healthz" | "/readyz" | "/metrics" | "/status" | "/explain"):
+            return 405, "text/plain", b"method not allowed\n"
+        case _:
+            return 404, "text/plain", b"there are /healthz, /readyz, /metrics, /status and POST /explain\n"
+
+
+def _explain(explainer: Explainer, body: bytes) -> Answer:
+    try:
+        request = read_explain_request(json.loads(body))
+    except ValueError as error:
+        return 400, "text/plain", f"{error}\n".encode()
+    return 200, "application/json", json.dumps(explainer.explain(request)).encode()
+
+
+class AdminServer:
+    """A small HTTP/1.1 server: one request per connection, all bounded."""
+
+    def __init__(self, sources: AdminSources) -> None:
+        self._sources = sources
+        self._open = 0
+
+    async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one request."""
+        self._open += 1
+        try:
+            if self._open <= MAXIMUM_CONNECTIONS:
+                await asyncio.wait_for(self._serve(reader, writer), REQUEST_TIMEOUT_SECONDS)
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # a client that is slow, gone or talks nonsense gets a closed connection
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        request_line, *lines = head.split("\r\n")
+        method, _, rest = request_line.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        lengths = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("content-length:")]
+        length = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+        if length > MAXIMUM_BODY_BYTES:
+            answer: Answer = (413, "text/plain", b"too large\n")
+        else:
+            answer = answer_admin_request(self._sources, method, path, await reader.readexactly(length))
+        status, content_type, body = answer
+        phrase = HTTPStatus(status).phrase
+        writer.write(
+            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        )
+        if method != "HEAD":
+            writer.write(body)
+        await writer.drain()
+
+
+async def start_admin_server(sources: AdminSources, host: str, port: int) -> asyncio.Server:
+    """Listen; OSError when the address is taken."""
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] = AdminServer(
+        sources
+    ).serve_connection
+    return await asyncio.start_server(handler, host, port, limit=MAXIMUM_HEAD_BYTES)

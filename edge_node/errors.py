@@ -1,0 +1,83 @@
+"""What can go wrong with a request, and what follows: whose fault it is, whether a retry is safe, which status to answer.
+
+Foreign exceptions (sockets, parsers) become these where the socket is owned; nothing above the `upstream` and `listeners` packages sees an OSError.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Who has to mend it."""
+
+    VIEWER = "viewer"
+    UPSTREAM = "upstream"
+    INTERNAL = "internal"
+
+
+class UpstreamErrorKind(StrEnum):
+    """How an upstream failed; a label of `cdn_upstream_errors_total`."""
+
+    REFUSED = "refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    READ_TIMEOUT = "read_timeout"
+    RESET = "reset"
+    INVALID_RESPONSE = "invalid_response"
+    NAME = "name"
+    TRUNCATED = "truncated"
+
+
+_STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses and names are 502; timeouts are 504
+    UpstreamErrorKind.REFUSED: 502,
+    UpstreamErrorKind.CONNECT_TIMEOUT: 504,
+    UpstreamErrorKind.READ_TIMEOUT: 504,
+    UpstreamErrorKind.RESET: 502,
+    UpstreamErrorKind.INVALID_RESPONSE: 502,
+    UpstreamErrorKind.NAME: 502,
+    UpstreamErrorKind.TRUNCATED: 502,
+}
+
+
+@dataclass(eq=False)
+class UpstreamError(Exception):
+    """An upstream did not give a whole, valid response."""
+
+    kind: UpstreamErrorKind
+    detail: str
+    is_request_untouched: bool = False
+    """The upstream cannot have acted on the request: nothing of it was sent, so that even a POST may be sent again."""
+    is_on_reused_connection: bool = False
+    """An idle connection may have been closed by the upstream just as the request went out; a fresh one deserves a try."""
+
+    @property
+    def fault(self) -> Fault:
+        """Always the upstream's."""
+        return Fault.UPSTREAM
+
+    @property
+    def status(self) -> int:
+        """The status that the viewer gets when nothing better is left."""
+        return _STATUS_OF_KIND[self.kind]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+@dataclass(eq=False)
+class ViewerError(Exception):
+    """A request that is refused before it is understood; the connection closes after the answer."""
+
+    status: int
+    detail: str
+
+    @property
+    def fault(self) -> Fault:
+        """Always the viewer's."""
+        return Fault.VIEWER
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.detail}"
+
+
+class RejectedResourceError(Exception):
+    """A resource of the control plane that this node cannot honour; it stays on its last good version."""

@@ -1,0 +1,274 @@
+"""One viewer's request that is not answered at once: it waits for a transfer, sends what arrives at the viewer's own pace, and ends in one log record."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from edge_node.caching.conditional import is_not_modified
+from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.entry import Entry
+from edge_node.errors import UpstreamError
+from edge_node.model import Headers, RequestHead, ResponseHead
+from edge_node.policy.answers import NodeFacts, content_length, finish_head, make_head, not_modified_fields, x_cache
+from edge_node.policy.routing import Plan
+from edge_node.policy.viewer_fields import viewer_fields
+from edge_node.transfers import Transfer, TransferState
+
+REQUEST_BODY_WINDOW_BYTES = 65_536
+"""The viewer is paused above this many bytes that upstream has not taken."""
+
+
+class ViewerLeftError(Exception):
+    """The viewer closed before its request was whole."""
+
+
+class Wire(Protocol):
+    """The viewer's connection, as an exchange needs it."""
+
+    is_held_up: bool
+    """The viewer does not take what was sent; the connection calls `resume` when it does."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, later than everything before."""
+
+    def send_many(self, chunks: "list[bytes] | tuple[bytes, ...]") -> None:
+        """Send pieces in order."""
+
+    def end_exchange(self, *, keep_alive: bool) -> None:
+        """The response has been handed over whole."""
+
+    def abort(self) -> None:
+        """Cut the connection: the only honest end of a response that broke off."""
+
+    def pause_body(self) -> None:
+        """Take no more of the request's body for now."""
+
+    def resume_body(self) -> None:
+        """Take more."""
+
+    @property
+    def may_keep_alive(self) -> bool:
+        """Whether another request may follow."""
+
+
+class Recorder(Protocol):
+    """Who counts and logs a finished request."""
+
+    def record(self, exchange: "Exchange", status: int, body_length: int) -> None:
+        """Once per exchange."""
+
+
+class Helper(Protocol):
+    """Who helps a viewer whose transfer let it go."""
+
+    def serve_entry(self, exchange: "Exchange", entry: Entry, result: Result, reason: Reason) -> None:
+        """Answer from this entry."""
+
+    def try_alone(self, exchange: "Exchange", error: UpstreamError | None) -> None:
+        """Fetch for this viewer alone, or answer with the error."""
+
+
+class BodyFromViewer:
+    """A request body on its way upstream."""
+
+    def __init__(self, wire: Wire, length: int | None) -> None:
+        self.length = length
+        self._wire = wire
+        self._chunks: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._is_broken = False
+        self._changed = asyncio.Event()
+        self.is_complete = False
+
+    def feed(self, data: bytes) -> None:
+        """More has come from the viewer."""
+        self._chunks.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > REQUEST_BODY_WINDOW_BYTES:
+            self._wire.pause_body()
+        self._changed.set()
+
+    def end(self) -> None:
+        """That was all."""
+        self.is_complete = True
+        self._changed.set()
+
+    def break_off(self) -> None:
+        """The viewer has gone."""
+        self._is_broken = not self.is_complete
+        self._changed.set()
+
+    async def next_chunk(self) -> bytes | None:
+        """The next piece for upstream; None at the end; ViewerLeftError when there will be no end."""
+        while not self._chunks:
+            if self.is_complete:
+                return None
+            if self._is_broken:
+                raise ViewerLeftError
+            self._changed.clear()
+            await self._changed.wait()
+        chunk = self._chunks.popleft()
+        self._waiting_bytes -= len(chunk)
+        if self._waiting_bytes < REQUEST_BODY_WINDOW_BYTES // 2:
+            self._wire.resume_body()
+        return chunk
+
+
+class Exchange:
+    """A viewer's request while it waits for, and sends, its response."""
+
+    def __init__(self, wire: Wire, head: RequestHead, plan: Plan, request_id: bytes, started_at: float) -> None:
+        self.wire = wire
+        self.head = head
+        self.plan = plan
+        self.request_id = request_id
+        self.started_at = started_at
+        """On the monotonic clock, as is first_byte_at."""
+        self.first_byte_at = 0.0
+        self.position = 0
+        self.body: BodyFromViewer | None = None
+        self.transfer: Transfer | None = None
+        self.result = Result.MISS
+        self.reason = Reason.NOT_STORED
+        self.tries = 1
+        self.sent_bytes = 0
+        self.is_ended = False
+        self.response: ResponseHead | None = None
+        self.status = 0
+        self._is_chunked = False
+        self._has_body = True
+
+    # set by the pipeline when it makes the exchange
+    node: NodeFacts
+    recorder: Recorder
+    helper: Helper
+    monotonic: Callable[[], float]
+
+    # -- reader of a transfer
+
+    def transfer_started(self, transfer: Transfer) -> None:
+        """Send the head."""
+        assert transfer.head is not None
+        head = transfer.head
+        self.response = head
+        fields = viewer_fields(head, self.plan.behavior.cache_policy)
+        by_name = dict(fields)
+        if self.head.method != b"OPTIONS" and is_not_modified(
+            self.head.fields, head.status, by_name.get(b"etag"), by_name.get(b"last-modified")
+        ):
+            self._send_head(transfer, (304, b""), not_modified_fields(fields), b"")
+            self._end(transfer, keep_alive=self.wire.may_keep_alive)
+            return
+        self._has_body = self.head.method != b"HEAD" and head.status not in (204, 304)
+        self._send_head(transfer, (head.status, head.reason), fields, self._framing(head))
+        if not self._has_body:
+            self._end(transfer, keep_alive=self.wire.may_keep_alive)
+
+    def transfer_advanced(self, transfer: Transfer) -> None:
+        """Send what has come, as long as the viewer takes it."""
+        if self.is_ended:
+            return
+        self._send_waiting(transfer)
+        if self.position < transfer.end or not transfer.is_ended:
+            return
+        if transfer.state is TransferState.FAILED:
+            self._cut(transfer)
+            return
+        if self._is_chunked:
+            self._send(b"0\r\n\r\n")
+        is_framed = self._is_chunked or (self.response is not None and self.response.content_length is not None)
+        self._end(transfer, keep_alive=is_framed and self.wire.may_keep_alive)
+
+    def entry_ready(self, entry: Entry, result: Result, reason: Reason) -> None:
+        """Answer from an entry."""
+        self.transfer = None
+        self.helper.serve_entry(self, entry, result, reason)
+
+    def transfer_released(self, error: UpstreamError | None) -> None:
+        """Help yourself."""
+        self.transfer = None
+        self.helper.try_alone(self, error)
+
+    # -- the viewer's side
+
+    def resume(self) -> None:
+        """The viewer takes more."""
+        if self.transfer is not None:
+            transfer = self.transfer
+            self.transfer_advanced(transfer)
+            transfer.reader_moved()
+
+    def viewer_left(self) -> None:
+        """The connection is gone."""
+        if self.is_ended:
+            return
+        self.is_ended = True
+        self.reason = Reason.VIEWER_LEFT
+        if self.body is not None:
+            self.body.break_off()
+        if self.transfer is not None:
+            transfer, self.transfer = self.transfer, None
+            transfer.detach(self)
+        self.recorder.record(self, self.status, -1)
+
+    def note_first_byte(self) -> None:
+        """The response begins now."""
+        self.first_byte_at = self.monotonic()
+
+    # -- inside
+
+    def _send_head(
+        self, transfer: Transfer, status_and_reason: tuple[int, bytes], fields: Headers, framing: bytes
+    ) -> None:
+        said = transfer.upstream_result
+        if self.result is Result.MISS and transfer.head is not None and transfer.head.status >= 400:
+            self.result, self.reason = Result.ERROR, Reason.UPSTREAM_STATUS
+        shown = said if self.result is Result.MISS and said in (Result.HIT, Result.REFRESH_HIT) else self.result
+        word = x_cache(shown, status_and_reason[0])
+        self.status = status_and_reason[0]
+        self.note_first_byte()
+        head = make_head(self.node, status_and_reason, fields, framing, (self.result, self.reason, word))
+        keep_alive = self.wire.may_keep_alive and (framing != b"" or not self._has_body or self.status == 304)
+        self._send(finish_head(head, self.request_id, _age_of(transfer, said), keep_alive))
+
+    def _framing(self, head: ResponseHead) -> bytes:
+        """How the viewer finds the end of the body (RFC 9112 section 6)."""
+        if head.content_length is not None:
+            return content_length(head.content_length)
+        if self._has_body and self.head.minor_version >= 1:
+            self._is_chunked = True
+            return b"Transfer-Encoding: chunked\r\n"
+        return b""
+
+    def _send_waiting(self, transfer: Transfer) -> None:
+        while self.position < transfer.end and not self.wire.is_held_up:
+            chunk = transfer.chunks[self.position - transfer.first_chunk]
+            self.position += 1
+            self._send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
+
+    def _send(self, data: bytes) -> None:
+        self.sent_bytes += len(data)
+        self.wire.send(data)
+
+    def _end(self, transfer: Transfer, *, keep_alive: bool) -> None:
+        self.is_ended = True
+        self.transfer = None
+        self.recorder.record(self, self.status, transfer.received_bytes if self._has_body else 0)
+        transfer.detach(self, may_abandon=transfer.writer is None)
+        self.wire.end_exchange(keep_alive=keep_alive and (self.body is None or self.body.is_complete))
+
+    def _cut(self, transfer: Transfer) -> None:
+        self.is_ended = True
+        self.transfer = None
+        self.result, self.reason = Result.ERROR, Reason.UPSTREAM_FAILED
+        self.recorder.record(self, self.status, transfer.received_bytes)
+        transfer.detach(self)
+        self.wire.abort()
+
+
+def _age_of(transfer: Transfer, said: Result | None) -> int | None:
+    """The Age of an answer that a regional cache gave from its store, or that an origin says of its own; none on a plain miss."""
+    assert transfer.head is not None
+    age = transfer.head.fields.get(b"age", b"")
+    return int(age) if said is not Result.MISS and age.isdigit() and len(age) < 20 else None

@@ -1,0 +1,241 @@
+"""`POST /explain`: what this node would do with a request, step by step, without doing it. The answer's form is in docs/contracts.md.
+
+It runs the same functions as the pipeline, on the same state, and changes nothing: entries are peeked at, stamps stay.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from edge_node.caching.decisions import Hit, Miss, Pass, Reason, Refresh, Refuse, decide
+from edge_node.caching.entry import Entry
+from edge_node.caching.freshness import LifetimeRule, explain_rule
+from edge_node.errors import ViewerError
+from edge_node.fills import Shelf
+from edge_node.listeners.heads import make_request_head
+from edge_node.model import Header, Peer, RequestHead, Role
+from edge_node.policy.forwarding import Hop
+from edge_node.policy.regional_choice import rank_regionals
+from edge_node.policy.routing import Plan
+from edge_node.policy.upstream_requests import LogPosition, Question, describe_peers, hash_input, to_origin, to_regional
+from edge_node.serving_state import ServingState
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """A request to explain."""
+
+    method: str
+    url: str
+    headers: tuple[Header, ...]
+
+
+def read_explain_request(document: object) -> ExplainRequest:
+    """Check the posted JSON; ValueError says what is wrong."""
+    if not isinstance(document, dict) or not isinstance(document.get("url"), str):
+        raise ValueError('post {"method": "GET", "url": "http://host/path", "headers": [["name", "value"]]}')
+    headers = document.get("headers", [])
+    if not isinstance(headers, list) or not all(
+        isinstance(h, list) and len(h) == 2 and all(isinstance(p, str) for p in h) for h in headers
+    ):
+        raise ValueError("headers must be a list of [name, value] pairs of text")
+    return ExplainRequest(
+        str(document.get("method", "GET")),
+        document["url"],
+        tuple(
+            (name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers
+        ),
+    )
+
+
+class Explainer:
+    """Explains requests at one node."""
+
+    def __init__(self, node_id: str, shelf: Shelf, state: ServingState) -> None:
+        self._node_id = node_id
+        self._shelf = shelf
+        self._state = state
+
+    def explain(self, request: ExplainRequest) -> JsonObject:
+        """The explanation, as JSON values."""
+        node = self._shelf.node
+        answer: JsonObject = {
+            "node": self._node_id,
+            "role": node.role.value,
+            "pop": node.pop.decode(),
+            "applied_index": self._state.applied_index,
+            "distribution": None,
+            "behavior": None,
+            "key": None,
+            "freshness": None,
+            "next": None,
+        }
+        try:
+            head = self._head(request)
+        except ViewerError as error:
+            return answer | {
+                "decision": "error",
+                "reason": Reason.BAD_REQUEST.value,
+                "steps": [str(error)],
+                "hint": "Send a valid request.",
+            }
+        planner = self._state.planner
+        distribution_id = head.fields.get(b"x-edge-distribution")
+        plan = (
+            planner.plan_for_distribution(distribution_id.decode("latin-1"), head)
+            if node.is_regional and distribution_id
+            else planner.plan(head)
+        )
+        if isinstance(plan, Refuse):
+            return answer | _refusal(plan, [f"Host {head.host.decode('latin-1')!r} was looked up."])
+        return answer | self._explain_plan(head, plan)
+
+    @staticmethod
+    def _head(request: ExplainRequest) -> RequestHead:
+        _, _, rest = request.url.partition("://")
+        authority, slash, path = rest.partition("/")
+        headers = [pair for pair in request.headers if pair[0] != b"host"]
+        given = [value for name, value in request.headers if name == b"host"]
+        headers.insert(0, (b"host", given[0] if given else authority.encode("latin-1", "replace")))
+        return make_request_head(
+            request.method.upper().encode("latin-1", "replace"),
+            (slash + path or "/").encode("latin-1", "replace"),
+            headers,
+            1,
+            True,
+        )
+
+    def _explain_plan(self, head: RequestHead, plan: Plan) -> JsonObject:
+        key = plan.key_for(head)
+        behavior, distribution = plan.behavior, plan.distribution
+        now = self._shelf.clock()
+        entry, absence, steps = self._look_up(plan, key_entry=self._shelf.store.peek(key))
+        steps = [
+            f"Host {head.host.decode('latin-1')!r} belongs to distribution {distribution.id}.",
+            f"Path {plan.path.decode('latin-1')!r} is served by the behavior {behavior.path_pattern!r} with origin {behavior.origin.id!r} "
+            f"and cache policy {behavior.cache_policy.id}.",
+            *steps,
+        ]
+        decision = decide(head, behavior, entry, absence, now)
+        described: JsonObject = {
+            "distribution": {"id": distribution.id, "domain_name": distribution.domain_name.decode()},
+            "behavior": {
+                "path_pattern": behavior.path_pattern,
+                "origin_id": behavior.origin.id,
+                "cache_policy_id": behavior.cache_policy.id,
+            },
+            "key": {
+                "method": (key[1] or b"GET or HEAD").decode(),
+                "path": key[2].decode("latin-1"),
+                "query": key[3].decode("latin-1"),
+                "accept_encoding": None if key[4] is None else key[4].decode("latin-1"),
+                "headers": [[n.decode("latin-1"), None if v is None else v.decode("latin-1")] for n, v in key[5]],
+                "cookies": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in key[6]],
+            },
+            "freshness": None if entry is None else _freshness(entry, now),
+        }
+        if isinstance(decision, Refuse):
+            return described | _refusal(decision, steps)
+        name, reason, hint = _describe(decision)
+        is_cacheable = not isinstance(decision, Pass)
+        upstream = (
+            {} if isinstance(decision, Hit) else {"next": self._next(head, plan, steps, is_cacheable=is_cacheable)}
+        )
+        return described | {"decision": name, "reason": reason.value, "hint": hint, "steps": steps} | upstream
+
+    def _look_up(self, plan: Plan, key_entry: Entry | None) -> tuple[Entry | None, Reason, list[str]]:
+        """The entry as the pipeline would see it."""
+        if key_entry is None:
+            return None, Reason.NOT_STORED, ["Nothing is stored for its key."]
+        applied = self._state.applied_index
+        if self._state.invalidations.is_invalidated(key_entry.distribution_id, key_entry.target, key_entry.stamp):
+            sentence = f"An entry stamped {key_entry.stamp} is stored, but an invalidation in ({key_entry.stamp}, {applied}] matches {plan.target!r}."
+            return None, Reason.INVALIDATED, [sentence]
+        sentence = f"An entry of {key_entry.length} bytes with status {key_entry.status}, stamped {key_entry.stamp}, is stored; no later invalidation matches it."
+        return key_entry, Reason.FRESH, [sentence]
+
+    def _next(self, head: RequestHead, plan: Plan, steps: list[str], *, is_cacheable: bool) -> JsonObject:
+        """Whom the node would ask."""
+        question = Question(head, plan, Hop(b"explain", self._shelf.node.via, b"-"))
+        if is_cacheable and self._shelf.node.role is Role.EDGE:
+            peers = rank_regionals(
+                self._state.regionals, self._state.latency_milliseconds, hash_input(plan), lambda _: False
+            )
+            if peers:
+                steps.append(
+                    f"It would ask the regional caches in this order: {describe_peers(peers)}; then the origin."
+                )
+                return self._next_regional(question, peers[0])
+        origin = plan.behavior.origin
+        line, _ = to_origin(question)
+        steps.append(f"It would ask the origin at {origin.host}:{origin.port}.")
+        path = line.split(b" ")[1].decode("latin-1")
+        return {"kind": "origin", "origin_id": origin.id, "host": origin.host, "port": origin.port, "path": path}
+
+    def _next_regional(self, question: Question, peer: Peer) -> JsonObject:
+        line, fields = to_regional(question, LogPosition(self._state.log_id, self._state.applied_index))
+        host = question.head.fields.get(b"host", b"").decode("latin-1")
+        url = f"http://{host}{line.split(b' ')[1].decode('latin-1')}"
+        headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields if name != b"host"]
+        request = {"method": question.head.method.decode("latin-1"), "url": url, "headers": headers}
+        return {
+            "kind": "regional",
+            "node": peer.id,
+            "http": f"{peer.host}:{peer.port}",
+            "admin": peer.admin,
+            "request": request,
+        }
+
+
+def _freshness(entry: Entry, now: float) -> JsonObject:
+    age, remaining = now - entry.age_base, entry.fresh_until - now
+    rule = LifetimeRule(entry.rule)
+    return {
+        "rule": rule.value,
+        "because": explain_rule(rule),
+        "ttl_seconds": entry.lifetime_seconds,
+        "age_seconds": round(age, 3),
+        "remaining_seconds": round(remaining, 3),
+        "stamp": entry.stamp,
+        "arithmetic": f"lifetime {entry.lifetime_seconds:g} s - age {age:.1f} s = {remaining:.1f} s",
+    }
+
+
+def _describe(decision: Hit | Refresh | Miss | Pass) -> tuple[str, Reason, str]:
+    match decision:
+        case Hit(reason=reason):
+            return "hit", reason, "It is a hit."
+        case Refresh():
+            return (
+                "refresh",
+                Reason.EXPIRED,
+                "A longer lifetime (Cache-Control: max-age or s-maxage, or the policy's TTLs) would have kept it fresh.",
+            )
+        case Miss(reason=Reason.INVALIDATED):
+            return "miss", Reason.INVALIDATED, "It was a hit until the invalidation; the next request stores it again."
+        case Miss(reason=Reason.EXPIRED):
+            return (
+                "miss",
+                Reason.EXPIRED,
+                "A longer lifetime would have kept it fresh; an ETag or Last-Modified would have allowed a cheap refresh.",
+            )
+        case Miss(reason=reason):
+            return (
+                "miss",
+                reason,
+                "The first request for a key is a miss; the same request again is a hit, if the response may be stored.",
+            )
+        case Pass(reason=Reason.CACHING_DISABLED):
+            return "pass", Reason.CACHING_DISABLED, "A cache policy with a TTL above 0 would allow hits."
+        case Pass(reason=reason):
+            return "pass", reason, "Only the behavior's cached methods can be hits."
+
+
+def _refusal(refusal: Refuse, steps: list[str]) -> JsonObject:
+    return {
+        "decision": "error",
+        "reason": refusal.reason.value,
+        "steps": [*steps, f"The request is refused with {refusal.status}: {refusal.text}"],
+        "hint": "Change the request or the distribution's configuration.",
+    }

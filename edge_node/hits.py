@@ -1,0 +1,207 @@
+"""Answers from a stored response: whole, 304, 206 or 416 (RFC 9110 sections 13, 14 and 15), and answers made here."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from edge_node.access_log import LogRecord
+from edge_node.caching.conditional import is_not_modified, may_send_range
+from edge_node.caching.decisions import Reason, Refuse, Result
+from edge_node.caching.entry import Entry
+from edge_node.caching.ranges import ByteRange, Unsatisfiable, parse_range
+from edge_node.model import RequestHead
+from edge_node.policy.answers import (
+    NodeFacts,
+    content_length,
+    content_range,
+    error_page,
+    finish_head,
+    make_head,
+    not_modified_fields,
+    x_cache,
+)
+from edge_node.recording import RequestRecorder
+
+Chunks = tuple[bytes, ...]
+
+
+class ViewerWire(Protocol):
+    """The viewer's connection, as an immediate answer needs it."""
+
+    peer: tuple[str, int]
+    request_bytes: int
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, later than everything before."""
+
+    def send_many(self, chunks: "list[bytes] | Chunks") -> None:
+        """Send pieces in order."""
+
+    def end_exchange(self, *, keep_alive: bool) -> None:
+        """The response has been handed over whole."""
+
+    @property
+    def may_keep_alive(self) -> bool:
+        """Whether another request may follow."""
+
+
+class Asked(NamedTuple):
+    """A request and where its answer goes."""
+
+    wire: ViewerWire
+    head: RequestHead
+    domain_name: bytes
+    request_id: bytes
+    started_at: float
+
+
+class _Body(NamedTuple):
+    """Status, framing and bytes of an answer."""
+
+    status: int
+    framing: bytes
+    chunks: Chunks
+    part: ByteRange | None
+
+
+class HitAnswerer:
+    """Sends answers that are complete from the start."""
+
+    def __init__(
+        self, node: NodeFacts, recorder: RequestRecorder, clock: Callable[[], float], monotonic: Callable[[], float]
+    ) -> None:
+        self._node = node
+        self._recorder = recorder
+        self._clock = clock
+        self._monotonic = monotonic
+
+    def answer(self, asked: Asked, entry: Entry, result: Result, reason: Reason) -> None:
+        """Answer from an entry."""
+        wire, head = asked.wire, asked.head
+        now = self._clock()
+        age = int(now - entry.age_base)
+        keep_alive = wire.may_keep_alive
+        if reason is Reason.FRESH and head.is_plain and head.method == b"GET":
+            body = _Body(entry.status, b"", entry.chunks, None)
+            start = finish_head(entry.head_hit, asked.request_id, max(0, age), keep_alive)
+            small_body = entry.small_body
+            if small_body is not None:
+                wire.send(start + small_body)
+            else:
+                wire.send(start)
+                wire.send_many(entry.chunks)
+        else:
+            body = self._choose_body(head, entry)
+            start = finish_head(self._make_head(entry, body, result, reason), asked.request_id, max(age, 0), keep_alive)
+            wire.send(start)
+            if body.chunks:
+                wire.send_many(body.chunks)
+        self._record(asked, entry, body, (result, reason), (len(start), now))
+        wire.end_exchange(keep_alive=keep_alive)
+
+    def refuse(self, asked: Asked, refusal: Refuse, *, keep_alive: bool) -> None:
+        """Answer with a page made here."""
+        page = error_page(refusal.status, refusal.text, asked.request_id)
+        fields = ((b"content-type", b"text/html"), (b"server", b"CloudFront"))
+        outcome = (Result.ERROR, refusal.reason, x_cache(Result.ERROR, refusal.status))
+        head = make_head(self._node, (refusal.status, b""), fields, content_length(len(page)), outcome)
+        keep_alive = keep_alive and asked.wire.may_keep_alive
+        start = finish_head(head, asked.request_id, None, keep_alive)
+        is_head = asked.head.method == b"HEAD"
+        asked.wire.send(start if is_head else start + page)
+        sent = len(start) + (0 if is_head else len(page))
+        seconds = self._monotonic() - asked.started_at
+        wire = asked.wire
+        self._recorder.take(
+            LogRecord(
+                self._clock(),
+                asked.head,
+                wire.peer,
+                asked.domain_name,
+                refusal.status,
+                sent,
+                wire.request_bytes,
+                Result.ERROR,
+                refusal.reason,
+                asked.request_id,
+                seconds,
+                seconds,
+                b"text/html",
+                len(page),
+                -1,
+                -1,
+            )
+        )
+        wire.end_exchange(keep_alive=keep_alive)
+
+    def _choose_body(self, head: RequestHead, entry: Entry) -> _Body:
+        """What of the entry this request gets."""
+        fields = head.fields
+        if head.method in (b"GET", b"HEAD") and is_not_modified(fields, entry.status, entry.etag, entry.last_modified):
+            return _Body(304, b"", (), None)
+        whole = _Body(entry.status, content_length(entry.length), entry.chunks if head.method != b"HEAD" else (), None)
+        range_field = fields.get(b"range")
+        if range_field is None or head.method != b"GET" or entry.status != 200:
+            return whole
+        if not may_send_range(fields, entry.etag, entry.last_modified):
+            return whole
+        match parse_range(range_field, entry.length):
+            case None:
+                return whole
+            case Unsatisfiable():
+                return _Body(416, b"Content-Range: bytes */%d\r\nContent-Length: 0\r\n" % entry.length, (), None)
+            case ByteRange() as part:
+                return _Body(206, content_range(part, entry.length), cut(entry.chunks, part), part)
+
+    def _make_head(self, entry: Entry, body: _Body, result: Result, reason: Reason) -> bytes:
+        fields = not_modified_fields(entry.headers) if body.status == 304 else entry.headers
+        status_and_reason = (body.status, entry.reason if body.status == entry.status else b"")
+        return make_head(
+            self._node, status_and_reason, fields, body.framing, (result, reason, x_cache(result, body.status))
+        )
+
+    def _record(
+        self,
+        asked: Asked,
+        entry: Entry,
+        body: _Body,
+        outcome: tuple[Result, Reason],
+        head_length_and_now: tuple[int, float],
+    ) -> None:
+        head_length, now = head_length_and_now
+        part = body.part
+        sent_body = part.length if part is not None else entry.length if body.chunks else 0
+        seconds = self._monotonic() - asked.started_at
+        wire = asked.wire
+        self._recorder.take(
+            LogRecord(
+                now,
+                asked.head,
+                wire.peer,
+                asked.domain_name,
+                body.status,
+                head_length + sent_body,
+                wire.request_bytes,
+                *outcome,
+                asked.request_id,
+                seconds,
+                seconds,
+                entry.content_type,
+                sent_body,
+                part.first if part is not None else -1,
+                part.last if part is not None else -1,
+            )
+        )
+
+
+def cut(chunks: Chunks, part: ByteRange) -> Chunks:
+    """The bytes of a range, without copying whole chunks."""
+    pieces: list[bytes] = []
+    offset = 0
+    for chunk in chunks:
+        first, last = part.first - offset, part.last - offset
+        if last < 0:
+            break
+        if first < len(chunk):
+            pieces.append(chunk[max(first, 0) : last + 1] if first > 0 or last < len(chunk) - 1 else chunk)
+        offset += len(chunk)
+    return tuple(pieces)

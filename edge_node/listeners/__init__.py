@@ -1,0 +1,1 @@
+"""Where viewers (and, at a regional cache, edges) connect."""

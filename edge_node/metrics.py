@@ -1,0 +1,153 @@
+"""The node's metrics as Prometheus sees them: names and labels are in docs/contracts.md, values are read from plain integers when scraped."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+
+from edge_node.counters import LATENCY_BOUNDS_SECONDS, Counters, LatencyHistogram
+from edge_node.storage.protocol import StoreStatistics
+
+
+class Session(Protocol):
+    """What is known of the control plane."""
+
+    @property
+    def head_index(self) -> int:
+        """Newest index in the log."""
+
+    @property
+    def reconnects_total(self) -> int:
+        """Streams opened after the first."""
+
+    @property
+    def rejections_total(self) -> int:
+        """Resources rejected."""
+
+    def lease_state(self) -> str:
+        """`held`, `expired` or `none`."""
+
+    def lease_remaining_seconds(self) -> float:
+        """0 without a lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the figures come from."""
+
+    facts: dict[str, str]
+    counters: Counters
+    store: StoreStatistics
+    session: Session
+    applied_index: Callable[[], int]
+    open_connections: Callable[[], int]
+
+
+def _counter(
+    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+class NodeCollector:
+    """Reads everything at scrape time."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        info = GaugeMetricFamily("cdn_node_info", "Which node this is.", labels=tuple(self._sources.facts))
+        info.add_metric(tuple(self._sources.facts.values()), 1)
+        yield info
+        yield from self._traffic()
+        yield from self._upstream()
+        yield from self._store()
+        yield from self._control()
+
+    def _traffic(self) -> Iterator[Metric]:
+        counters = self._sources.counters
+        requests = (((result, reason), count) for (result, reason), count in counters.requests.items())
+        yield _counter(
+            "cdn_requests", "Requests by how they ended at this tier, and why.", ("result", "reason"), requests
+        )
+        responses = (((f"{hundreds}xx",), counters.responses[hundreds]) for hundreds in range(2, 6))
+        yield _counter("cdn_responses", "Responses by class of status.", ("status",), responses)
+        yield self._durations(counters.durations)
+        transferred = (((peer, direction), count) for (peer, direction), count in counters.transferred.items())
+        yield _counter("cdn_transferred_bytes", "Bytes by peer and direction.", ("peer", "direction"), transferred)
+        yield _counter(
+            "cdn_collapsed_requests",
+            "Requests that waited for another's fetch.",
+            (),
+            [((), counters.collapsed_requests)],
+        )
+        yield _counter("cdn_internal_errors", "Errors of this program.", (), [((), counters.internal_errors)])
+        yield _counter(
+            "cdn_log_records_dropped",
+            "Access log records lost to a full queue.",
+            (),
+            [((), counters.log_records_dropped)],
+        )
+        yield _gauge(
+            "cdn_open_connections",
+            "Connections of viewers, or of edges at a regional cache.",
+            self._sources.open_connections(),
+        )
+
+    @staticmethod
+    def _durations(durations: dict[str, LatencyHistogram]) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(
+            "cdn_request_duration_seconds", "From the request's head to the end of its answer.", labels=("result",)
+        )
+        bounds = [str(bound) for bound in LATENCY_BOUNDS_SECONDS] + ["+Inf"]
+        for result, histogram in durations.items():
+            cumulative = list(accumulate(histogram.buckets))
+            family.add_metric((result,), list(zip(bounds, cumulative, strict=True)), histogram.sum_seconds)
+        return family
+
+    def _upstream(self) -> Iterator[Metric]:
+        counters = self._sources.counters
+        fetches = (((tier,), count) for tier, count in counters.upstream_fetches.items())
+        yield _counter("cdn_upstream_fetches", "Requests sent upstream.", ("tier",), fetches)
+        errors = (((tier, kind), count) for (tier, kind), count in counters.upstream_errors.items())
+        yield _counter("cdn_upstream_errors", "Upstream failures.", ("tier", "kind"), errors)
+
+    def _store(self) -> Iterator[Metric]:
+        store = self._sources.store
+        yield _gauge("cdn_store_bytes", "What stored responses cost.", store.used_bytes)
+        yield _gauge("cdn_store_capacity_bytes", "What they may cost.", store.capacity_bytes)
+        yield _gauge("cdn_store_entries", "Stored responses.", store.entries)
+        yield _counter("cdn_store_evictions", "Stored responses that left for others.", (), [((), store.evictions)])
+
+    def _control(self) -> Iterator[Metric]:
+        session = self._sources.session
+        applied = self._sources.applied_index()
+        yield _gauge("cdn_applied_index", "Newest log entry that is applied.", applied)
+        yield _gauge(
+            "cdn_log_lag_entries", "Entries in the log that are not applied yet.", max(0, session.head_index - applied)
+        )
+        yield _gauge("cdn_lease_held", "Whether the node holds a lease.", int(session.lease_state() == "held"))
+        yield _gauge("cdn_lease_remaining_seconds", "Until the lease ends.", session.lease_remaining_seconds())
+        yield _counter(
+            "cdn_sync_reconnects", "Streams to the control plane after the first.", (), [((), session.reconnects_total)]
+        )
+        yield _counter("cdn_sync_rejections", "Resources that were rejected.", (), [((), session.rejections_total)])
+
+
+def make_exposition(sources: Sources) -> Callable[[], bytes]:
+    """A function that renders all metrics as Prometheus text."""
+    registry = CollectorRegistry()
+    registry.register(NodeCollector(sources))
+    return lambda: generate_latest(registry)

@@ -1,0 +1,159 @@
+"""The values that everything else speaks about: configuration as a node uses it, and the heads of requests and responses.
+
+Text that goes to or comes from the wire is bytes, field names in lower case. All values are immutable. Nothing here decides anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+
+Header = tuple[bytes, bytes]
+Headers = tuple[Header, ...]
+
+
+class Role(StrEnum):
+    """Which tier of cache a node is: edges face viewers, regional caches face edges."""
+
+    EDGE = "edge"
+    REGIONAL = "regional"
+
+
+class SelectionMode(Enum):
+    """Which names of one kind are part of the cache key and reach the origin (reference 1.7)."""
+
+    NONE = "none"
+    LIST = "whitelist"
+    ALL = "all"
+    ALL_EXCEPT = "allExcept"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A choice of names; header names in lower case, cookie and query names as they are."""
+
+    mode: SelectionMode
+    names: tuple[bytes, ...] = ()
+
+    def includes(self, name: bytes) -> bool:
+        """Whether the name is chosen."""
+        match self.mode:
+            case SelectionMode.NONE:
+                return False
+            case SelectionMode.ALL:
+                return True
+            case SelectionMode.LIST:
+                return name in self.names
+            case SelectionMode.ALL_EXCEPT:
+                return name not in self.names
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no name can ever be chosen."""
+        return self.mode is SelectionMode.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """Lifetimes in seconds and what makes two requests the same (reference 1.7)."""
+
+    id: str
+    minimum_ttl: int
+    default_ttl: int
+    maximum_ttl: int
+    accepts_gzip: bool
+    accepts_brotli: bool
+    headers: Selection
+    cookies: Selection
+    query_strings: Selection
+
+    @property
+    def is_caching_disabled(self) -> bool:
+        """All three lifetimes zero: caching and collapsing are off (reference 1.7, 2.2)."""
+        return self.maximum_ttl == 0 and self.default_ttl == 0 and self.minimum_ttl == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where content comes from, and how patient to be with it (reference 1.4); times in seconds."""
+
+    id: str
+    host: str
+    port: int
+    path_prefix: bytes
+    custom_headers: Headers
+    connection_attempts: int
+    connection_timeout: float
+    read_timeout: float
+    keepalive_timeout: float
+
+    @property
+    def host_header(self) -> bytes:
+        """The Host field of requests to it: its domain, with the port unless it is the default."""
+        return (self.host if self.port == 80 else f"{self.host}:{self.port}").encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """The rule for one path pattern (reference 1.6)."""
+
+    path_pattern: str
+    origin: Origin
+    allowed_methods: frozenset[bytes]
+    cached_methods: frozenset[bytes]
+    cache_policy: CachePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A configured CDN front."""
+
+    id: str
+    domain_name: bytes
+    aliases: tuple[bytes, ...]
+    is_enabled: bool
+    default_root_object: bytes
+    behaviors: tuple[Behavior, ...]
+    default_behavior: Behavior
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another cache node, as the control plane's directory names it."""
+
+    id: str
+    role: Role
+    region: str
+    pop: str
+    host: str
+    port: int
+    admin: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request line and its header section, parsed and checked for framing, once."""
+
+    method: bytes
+    target: bytes
+    """As the viewer sent it: origin-form, never decoded."""
+    host: bytes
+    """Lower case, without a port."""
+    headers: Headers
+    fields: Mapping[bytes, bytes]
+    """The same by name; repeated fields are joined as RFC 9110 section 5.3 says (Cookie by "; ", RFC 9113 8.2.3)."""
+    minor_version: int
+    is_keep_alive: bool
+    has_body: bool
+    is_plain: bool
+    """No conditional or range field: a stored response can be sent as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """A status and header section from upstream, hop-by-hop fields included."""
+
+    status: int
+    reason: bytes
+    headers: Headers
+    content_length: int | None
+    fields: Mapping[bytes, bytes] = field(default_factory=dict)

@@ -1,0 +1,237 @@
+"""A node put together and run: listeners, pipeline, admin port, the session with the control plane; and its end, in which no request is cut."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from edge_node.access_log import AccessLog
+from edge_node.admin import AdminSources, start_admin_server
+from edge_node.control_client import ControlClient
+from edge_node.counters import Counters
+from edge_node.explain import Explainer
+from edge_node.fills import Shelf
+from edge_node.hits import HitAnswerer
+from edge_node.listeners.http1 import ViewerConnection
+from edge_node.metrics import Sources, make_exposition
+from edge_node.model import Role
+from edge_node.pipeline import Parts, Pipeline
+from edge_node.policy.answers import NodeFacts
+from edge_node.recording import RequestRecorder
+from edge_node.request_ids import RequestIds
+from edge_node.serving_state import ServingState
+from edge_node.settings import Address, Settings
+from edge_node.storage.memory import MemoryStore
+from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.pool import ConnectionPool
+from proto.cdn.v1 import sync_pb2
+from proto.node_session import NodeIdentity, NodeSession
+
+logger = logging.getLogger("edge")
+
+MAXIMUM_CONNECTIONS = 10_000
+LISTEN_BACKLOG = 1_024
+DRAIN_SECONDS = 30.0
+"""How long requests that are under way may take after SIGTERM."""
+VERSION = "0.1.0"
+
+
+class StartError(Exception):
+    """The node cannot start; the message says why."""
+
+
+class EdgeNode:
+    """One running node."""
+
+    def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
+        self._settings = settings
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self.clock = self._loop.time
+        self.connections: set[ViewerConnection] = set()
+        self.is_draining = False
+        self._all_closed = asyncio.Event()
+        self._counters = Counters()
+        via = b"1.1 %b.cloudfront.net (CloudFront)" % os.urandom(16).hex().encode()
+        facts = NodeFacts(settings.role, settings.pop.encode(), via)
+        self._state = ServingState(settings.region)
+        store = MemoryStore(settings.cache_bytes)
+        self._shelf = Shelf(facts, store, self._state.invalidations, time.time)
+        self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
+        self._pool = ConnectionPool(self._loop)
+        self.service = self._make_pipeline()
+        self._state.void_everything = self.service.void_everything
+        self._client = ControlClient(self._state, settings.region, settings.state_dir, self._load)
+        self._is_restored = self._client.restore()
+        self._session = NodeSession(self._identity(), self._client, str(settings.control_plane))
+        self._servers: list[asyncio.Server] = []
+
+    def opened(self, connection: ViewerConnection) -> bool:
+        """A viewer has connected; False when there are too many."""
+        self.connections.add(connection)
+        is_one_too_many = len(self.connections) > MAXIMUM_CONNECTIONS
+        self._counters.refused_connections += is_one_too_many
+        return not is_one_too_many
+
+    def closed(self, connection: ViewerConnection) -> None:
+        """A viewer's connection has ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._all_closed.set()
+
+    async def start(self) -> None:
+        """Listen; raises StartError when an address is taken."""
+        settings = self._settings
+        await self._listen(settings.listen, is_shared=False)
+        if settings.listen_shared is not None:
+            await self._listen(settings.listen_shared, is_shared=True)
+        try:
+            self._servers.append(
+                await start_admin_server(self._admin_sources(), settings.admin.host, settings.admin.port)
+            )
+        except OSError as error:
+            raise StartError(f"cannot listen on {settings.admin}: {error.strerror or error}") from error
+        self._background = [
+            self._tasks.create_task(work)
+            for work in (self._session.run(), self._sweep(), self._access_log.flush_regularly())
+        ]
+        logger.info(
+            "%s %s listening on %s, admin on %s", settings.role.value, settings.node_id, settings.listen, settings.admin
+        )
+
+    async def stop(self) -> None:
+        """Leave the routing, take no more connections, finish what is under way, then end."""
+        self.is_draining = True
+        await self._session.leave()
+        for server in self._servers:
+            server.close()
+        for connection in tuple(self.connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS if self.connections else 0):
+                self._all_closed.clear()
+                await self._all_closed.wait()
+        except TimeoutError:
+            pass
+        for connection in tuple(self.connections):
+            connection.abort()
+        for task in self._background:
+            task.cancel()
+        self._pool.close()
+        self._access_log.close()
+        logger.info("%s has ended", self._settings.node_id)
+
+    # -- inside
+
+    def _make_pipeline(self) -> Pipeline:
+        recorder = RequestRecorder(self._counters, self._access_log)
+        return Pipeline(
+            Parts(
+                shelf=self._shelf,
+                state=self._state,
+                fetcher=Fetcher(self._pool, self._counters, self.clock),
+                recorder=recorder,
+                hits=HitAnswerer(self._shelf.node, recorder, self._shelf.clock, time.perf_counter),
+                counters=self._counters,
+                request_ids=RequestIds(os.urandom(20)),
+                spawn=self._spawn,
+                monotonic=time.perf_counter,
+            )
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._tasks.create_task(work)
+
+    def _identity(self) -> NodeIdentity:
+        settings = self._settings
+        role = sync_pb2.ROLE_EDGE if settings.role is Role.EDGE else sync_pb2.ROLE_REGIONAL
+        return NodeIdentity(
+            settings.node_id,
+            role,
+            settings.region,
+            settings.pop,
+            str(settings.advertise),
+            str(settings.advertise_admin),
+        )
+
+    def _load(self) -> tuple[int, int]:
+        return self._counters.requests_total, len(self.connections)
+
+    async def _listen(self, address: Address, *, is_shared: bool) -> None:
+        try:
+            server = await self._loop.create_server(
+                lambda: ViewerConnection(self),
+                address.host,
+                address.port,
+                backlog=LISTEN_BACKLOG,
+                reuse_port=is_shared or None,
+            )
+        except OSError as error:
+            raise StartError(f"cannot listen on {address}: {error.strerror or error}") from error
+        self._servers.append(server)
+
+    async def _sweep(self) -> None:
+        """Time limits of connections and of idle upstream connections, about once a second."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = self.clock()
+            for connection in tuple(self.connections):
+                connection.check_deadline(now)
+            self._pool.close_expired()
+
+    def _admin_sources(self) -> AdminSources:
+        settings = self._settings
+        facts = {
+            "node": settings.node_id,
+            "role": settings.role.value,
+            "region": settings.region,
+            "pop": settings.pop,
+            "version": VERSION,
+        }
+        sources = Sources(
+            facts,
+            self._counters,
+            self._shelf.store.statistics,
+            self._session,
+            lambda: self._state.applied_index,
+            lambda: len(self.connections),
+        )
+        explainer = Explainer(settings.node_id, self._shelf, self._state)
+        return AdminSources(make_exposition(sources), self._status, self._why_not_ready, explainer)
+
+    def _why_not_ready(self) -> str | None:
+        if self.is_draining:
+            return "draining"
+        return (
+            None
+            if self._state.log_id
+            else "no configuration yet: the control plane has not been heard and there is no snapshot on disk"
+        )
+
+    def _status(self) -> dict[str, Any]:
+        settings, store, session = self._settings, self._shelf.store.statistics, self._session
+        return {
+            "id": settings.node_id,
+            "role": settings.role.value,
+            "region": settings.region,
+            "pop": settings.pop,
+            "http": str(settings.advertise),
+            "applied_index": self._state.applied_index,
+            "log_id": self._state.log_id,
+            "lease": session.lease_state(),
+            "lease_remaining_seconds": round(session.lease_remaining_seconds(), 3),
+            "is_connected": session.is_connected,
+            "is_draining": self.is_draining,
+            "open_connections": len(self.connections),
+            "requests_total": self._counters.requests_total,
+            "store": {
+                "bytes": store.used_bytes,
+                "capacity_bytes": store.capacity_bytes,
+                "entries": store.entries,
+                "evictions": store.evictions,
+            },
+            "distributions": [d.id for d in self._state.planner.snapshot.distributions.values()],
+            "regionals": [peer.id for peer in self._state.regionals],
+        }

@@ -1,0 +1,111 @@
+"""What goes upstream for a request: reference 2.11, the rows for cache policies.
+
+Fields outside the key reach the origin only where the table says so. What an edge sends to a regional cache is the same section plus `X-Edge-*` (docs/contracts.md),
+and applying the table twice changes nothing, so a regional cache forwards by the same function.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_node.caching.key import select_parts
+from edge_node.model import Header, Origin, RequestHead
+from edge_node.policy.routing import Plan
+
+_ALWAYS_FORWARDED = frozenset({
+    b"cache-control", b"content-md5", b"content-type", b"date", b"from", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
+    b"if-unmodified-since", b"max-forwards", b"origin", b"pragma", b"range", b"request-range", b"warning",
+})  # fmt: skip
+_CONDITIONS = frozenset(
+    {
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"range",
+        b"request-range",
+    }
+)
+_AUTHORIZATION_FORWARDED = frozenset({b"DELETE", b"PATCH", b"POST", b"PUT"})
+_NEVER_FROM_KEY = frozenset(
+    {b"host", b"accept-encoding", b"cookie", b"connection", b"te", b"upgrade", b"proxy-authorization"}
+)
+
+USER_AGENT = b"Amazon CloudFront"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What this node adds to a request."""
+
+    request_id: bytes
+    via: bytes
+    viewer_address: bytes
+    """Appended to X-Forwarded-For by edges; empty at a regional cache, whose peer is no viewer."""
+
+
+def origin_fields(head: RequestHead, plan: Plan, hop: Hop, *, with_conditions: bool = True) -> list[Header]:
+    """The header section of the request, without Host, framing and conditions of our own."""
+    policy = plan.behavior.cache_policy
+    fields = head.fields
+    parts = select_parts(head, policy)
+    chosen = [
+        (name, value)
+        for name, value in head.headers
+        if name in _ALWAYS_FORWARDED and (with_conditions or name not in _CONDITIONS)
+    ]
+    chosen += [
+        (name, value)
+        for name, value in parts.headers
+        if value is not None and name not in _ALWAYS_FORWARDED | _NEVER_FROM_KEY
+    ]
+    if parts.cookies:
+        chosen.append((b"cookie", b"; ".join(name + b"=" + value for name, value in parts.cookies)))
+    if (
+        b"authorization" in fields
+        and not policy.headers.includes(b"authorization")
+        and _is_authorization_forwarded(head, plan)
+    ):
+        chosen.append((b"authorization", fields[b"authorization"]))
+    accept_encoding = _accept_encoding(fields, plan, parts.accept_encoding)
+    if accept_encoding is not None:
+        chosen.append((b"accept-encoding", accept_encoding))
+    if not policy.headers.includes(b"user-agent"):
+        chosen.append((b"user-agent", USER_AGENT))
+    chosen.append((b"x-forwarded-for", _forwarded_for(fields, hop)))
+    chosen.append((b"x-amz-cf-id", hop.request_id))
+    return chosen
+
+
+def host_for_origin(head: RequestHead, plan: Plan, origin: Origin) -> bytes:
+    """The viewer's Host only when the key has it; else the origin's own domain."""
+    if plan.behavior.cache_policy.headers.includes(b"host"):
+        return head.fields.get(b"host", head.host)
+    return origin.host_header
+
+
+def with_custom_headers(fields: list[Header], origin: Origin) -> list[Header]:
+    """An origin's own fields win over a viewer's of the same name (reference 1.4.2)."""
+    names = {name for name, _ in origin.custom_headers}
+    return [pair for pair in fields if pair[0] not in names] + list(origin.custom_headers)
+
+
+def _is_authorization_forwarded(head: RequestHead, plan: Plan) -> bool:
+    return head.method in _AUTHORIZATION_FORWARDED or (
+        head.method == b"OPTIONS" and b"OPTIONS" not in plan.behavior.cached_methods
+    )
+
+
+def _accept_encoding(fields: Mapping[bytes, bytes], plan: Plan, normalised: bytes | None) -> bytes | None:
+    """Reference 2.7: the normalised form; `identity` when the viewer's field has neither coding; absent stays absent."""
+    policy = plan.behavior.cache_policy
+    if policy.accepts_gzip or policy.accepts_brotli:
+        return None if b"accept-encoding" not in fields else (normalised or b"identity")
+    return fields.get(b"accept-encoding") if policy.headers.includes(b"accept-encoding") else None
+
+
+def _forwarded_for(fields: Mapping[bytes, bytes], hop: Hop) -> bytes:
+    said = fields.get(b"x-forwarded-for")
+    if not hop.viewer_address:
+        return said or b"unknown"
+    return said + b", " + hop.viewer_address if said else hop.viewer_address

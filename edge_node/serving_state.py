@@ -1,0 +1,103 @@
+"""What a node serves from, as far as the log has been applied: the planner of the current snapshot, the invalidations, and the other nodes.
+
+Changed only by `control_client.py`, on the event loop, one log entry at a time; read by the pipeline. A snapshot is replaced in one assignment.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from edge_node.caching.invalidations import InvalidationLog
+from edge_node.model import Distribution, Peer, Role
+from edge_node.policy.routing import Planner, Snapshot
+
+
+class ServingState:
+    """The applied part of one log."""
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self.planner = Planner(Snapshot("", 0, {}))
+        self.invalidations = InvalidationLog()
+        self.regionals: tuple[Peer, ...] = ()
+        self.latency_milliseconds: Mapping[str, float] = {}
+        """From this node's region to the others."""
+        self.void_everything: Callable[[], None] = lambda: None
+        """Called when cached responses belong to another log; set by who keeps them."""
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def log_id(self) -> str:
+        """Identity of the log that is applied; empty before the first snapshot."""
+        return self.planner.snapshot.log_id
+
+    @property
+    def applied_index(self) -> int:
+        """The newest applied entry."""
+        return self.invalidations.applied_index
+
+    def replace(self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float]) -> None:
+        """Another snapshot: invalidations that it skips over void what was stamped before it; another log voids everything (DESIGN section 4, rule 9)."""
+        is_other_log = snapshot.log_id != self.log_id
+        self.planner = Planner(snapshot)
+        self.latency_milliseconds = latency_milliseconds
+        self.invalidations.void_before(snapshot.index)
+        if is_other_log:
+            self.void_everything()
+        self._wake()
+
+    def put_distribution(self, index: int, distribution: Distribution) -> None:
+        """One distribution new or changed at `index`."""
+        self._replace_distributions(index, {**self.planner.snapshot.distributions, distribution.id: distribution})
+
+    def remove_distribution(self, index: int, distribution_id: str) -> None:
+        """One distribution gone at `index`."""
+        kept = {k: v for k, v in self.planner.snapshot.distributions.items() if k != distribution_id}
+        self.invalidations.forget_distribution(distribution_id)
+        self._replace_distributions(index, kept)
+
+    def put_latencies(self, index: int, latency_milliseconds: Mapping[str, float]) -> None:
+        """Another routing table at `index`."""
+        self.latency_milliseconds = latency_milliseconds
+        self.advance(index)
+
+    def invalidate(self, index: int, distribution_id: str, paths: Sequence[str]) -> None:
+        """An invalidation at `index`."""
+        self.invalidations.append(index, distribution_id, paths)
+        self._wake()
+
+    def advance(self, index: int) -> None:
+        """An entry at `index` that changes nothing here."""
+        self.invalidations.advance(index)
+        self._wake()
+
+    def put_directory(self, peers: Sequence[Peer]) -> None:
+        """The nodes that hold a lease."""
+        self.regionals = tuple(peer for peer in peers if peer.role is Role.REGIONAL)
+
+    def is_behind(self, position: bytes) -> bool:
+        """Whether an edge at `<log_id>:<index>` knows more than this node, or of another log."""
+        log_id, _, index = position.rpartition(b":")
+        return log_id != self.log_id.encode() or not index.isdigit() or int(index) > self.applied_index
+
+    async def wait_until_not_behind(self, position: bytes, timeout_seconds: float) -> bool:
+        """Wait for the log to arrive here; False when it did not in time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while self.is_behind(position):
+                    future = asyncio.get_running_loop().create_future()
+                    self._waiting.append(future)
+                    await future
+        except TimeoutError:
+            return False
+        return True
+
+    def _replace_distributions(self, index: int, distributions: Mapping[str, Distribution]) -> None:
+        self.planner = Planner(Snapshot(self.log_id, index, distributions))
+        self.advance(index)
+
+    def _wake(self) -> None:
+        """Let those who wait look again."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,114 @@
+"""The command line, parsed once into values that are known to be right."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_node.model import Role
+
+DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
+SMALLEST_CACHE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or connect."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a node is told at its start."""
+
+    node_id: str
+    role: Role
+    region: str
+    pop: str
+    listen: Address
+    listen_shared: Address | None
+    admin: Address
+    control_plane: Address
+    state_dir: Path
+    advertise: Address
+    advertise_admin: Address
+    cache_bytes: int
+    access_log: Path | None
+
+
+def parse_address(text: str) -> Address:
+    """`host:port`; an IPv6 host in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return Address(host.strip("[]"), int(port))
+
+
+def _cache_bytes(text: str) -> int:
+    if not text.isdigit() or int(text) < SMALLEST_CACHE_BYTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes, {SMALLEST_CACHE_BYTES} at least")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge_node",
+        description="A cache node of cdnlab, edge or regional.",
+        epilog="example: python -m edge_node --node-id edge-1 --role edge --region eu-central-1 --pop FRA56-P1 --listen 127.0.1.1:8080 "
+        "--admin 127.0.1.1:9100 --control-plane 127.0.0.1:4567 --state-dir state/edge-1",
+    )
+    parser.add_argument("--node-id", required=True, metavar="ID")
+    parser.add_argument("--role", required=True, choices=[role.value for role in Role])
+    parser.add_argument("--region", required=True)
+    parser.add_argument("--pop", required=True, help="for example FRA56-P1")
+    parser.add_argument(
+        "--listen",
+        required=True,
+        type=parse_address,
+        metavar="HOST:PORT",
+        help="for viewers, or for edges at a regional cache",
+    )
+    parser.add_argument(
+        "--listen-shared", type=parse_address, metavar="HOST:PORT", help="a second address that several edges may share"
+    )
+    parser.add_argument(
+        "--admin",
+        required=True,
+        type=parse_address,
+        metavar="HOST:PORT",
+        help="for operators: metrics, status, explain",
+    )
+    parser.add_argument("--control-plane", required=True, type=parse_address, metavar="HOST:PORT", help="gRPC address")
+    parser.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="for the last good snapshot")
+    parser.add_argument(
+        "--advertise", type=parse_address, metavar="HOST:PORT", help="what others connect to, if it is not --listen"
+    )
+    parser.add_argument("--advertise-admin", type=parse_address, metavar="HOST:PORT", help="the same for --admin")
+    parser.add_argument("--cache-bytes", type=_cache_bytes, default=DEFAULT_CACHE_BYTES, metavar="N")
+    parser.add_argument("--access-log", type=Path, metavar="FILE")
+    return parser
+
+
+def parse_settings(arguments: Sequence[str]) -> Settings:
+    """Exits with 2 and a message when they are wrong."""
+    given = _parser().parse_args(arguments)
+    return Settings(
+        node_id=given.node_id,
+        role=Role(given.role),
+        region=given.region,
+        pop=given.pop,
+        listen=given.listen,
+        listen_shared=given.listen_shared,
+        admin=given.admin,
+        control_plane=given.control_plane,
+        state_dir=given.state_dir,
+        advertise=given.advertise or given.listen,
+        advertise_admin=given.advertise_admin or given.admin,
+        cache_bytes=given.cache_bytes,
+        access_log=given.access_log,
+    )

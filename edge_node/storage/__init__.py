@@ -1,0 +1,1 @@
+"""Where cached responses are kept: one small protocol, and the memory store behind it."""

@@ -1,0 +1,203 @@
+"""One response on its way from upstream to everybody who waits for it: the body is kept once, each reader has a place in it.
+
+A transfer that is being stored keeps the whole body (the store's budget bounds it) and lets readers join at any time. One that is not keeps a window: it
+drops what its slowest reader has passed, and stops reading from upstream when the window is full, so a slow viewer slows its origin and not this node's memory.
+Bytes move by calls, not by tasks: `body_arrived` tells the readers, and a reader that is held up by its viewer comes back by itself.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.entry import Entry
+from edge_node.caching.key import CacheKey
+from edge_node.errors import UpstreamError
+from edge_node.model import ResponseHead
+from edge_node.storage.protocol import Writer
+
+WINDOW_BYTES = 262_144
+"""Upstream is paused above this many bytes that the slowest reader has not taken, and resumed below a quarter of it."""
+
+
+class TransferState(Enum):
+    """Where a transfer stands."""
+
+    WAITING = auto()
+    STREAMING = auto()
+    COMPLETE = auto()
+    FAILED = auto()
+
+
+class Reader(Protocol):
+    """Somebody who waits for the response; position is an index into the chunks."""
+
+    position: int
+
+    def transfer_started(self, transfer: "Transfer") -> None:
+        """The head is there."""
+
+    def transfer_advanced(self, transfer: "Transfer") -> None:
+        """There is more body, or the end of it, or an error in the middle."""
+
+    def entry_ready(self, entry: Entry, result: Result, reason: Reason) -> None:
+        """Answer from this entry instead: it was confirmed, or stands in for an error. The transfer has ended."""
+
+    def transfer_released(self, error: UpstreamError | None) -> None:
+        """This response is not for you: it cannot be shared, or it failed before its head. The transfer has forgotten the reader."""
+
+
+class Flow(Protocol):
+    """The upstream end that can be held up."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+
+class Transfer:
+    """A response in flight."""
+
+    def __init__(self, key: CacheKey | None, distribution_id: str, target: str, stamp: int) -> None:
+        self.key = key
+        self.distribution_id = distribution_id
+        self.target = target
+        self.stamp = stamp
+        self.state = TransferState.WAITING
+        self.head: ResponseHead | None = None
+        self.error: UpstreamError | None = None
+        self.writer: Writer | None = None
+        self.flow: Flow | None = None
+        self.chunks: list[bytes] = []
+        self.first_chunk = 0
+        """How many chunks have been dropped from the front."""
+        self.received_bytes = 0
+        self.upstream_result: Result | None = None
+        """What a regional cache said of its answer."""
+        self.readers: list[Reader] = []
+        self.abandon: Callable[[], None] | None = None
+        """Called when the last reader has left before the end."""
+        self._passed_bytes = 0
+        self._is_paused = False
+
+    @property
+    def end(self) -> int:
+        """Index after the last chunk."""
+        return self.first_chunk + len(self.chunks)
+
+    @property
+    def is_ended(self) -> bool:
+        """Nothing will come any more."""
+        return self.state in (TransferState.COMPLETE, TransferState.FAILED)
+
+    @property
+    def may_join(self) -> bool:
+        """A new reader still finds the body from its beginning."""
+        return not self.is_ended and self.first_chunk == 0
+
+    def attach(self, reader: Reader) -> None:
+        """Add a reader; it is told at once what is already there."""
+        reader.position = 0
+        self.readers.append(reader)
+        if self.state is TransferState.STREAMING:
+            reader.transfer_started(self)
+            reader.transfer_advanced(self)
+
+    def detach(self, reader: Reader, *, may_abandon: bool = True) -> None:
+        """Forget a reader; without any, the transfer is given up (reference 2.9), unless this one was satisfied without the body."""
+        if reader in self.readers:
+            self.readers.remove(reader)
+            if not self.readers and may_abandon and not self.is_ended and self.abandon is not None:
+                self.abandon()
+            elif not self.is_ended:
+                self.reader_moved()
+
+    def start(self, head: ResponseHead, writer: Writer | None) -> None:
+        """The head has arrived; with a writer the body will be stored."""
+        self.head = head
+        self.writer = writer
+        self.state = TransferState.STREAMING
+        for reader in tuple(self.readers):
+            reader.transfer_started(self)
+
+    def serve_entry(self, entry: Entry, result: Result, reason: Reason) -> None:
+        """End with an entry that everybody who waits is answered from."""
+        self.state = TransferState.COMPLETE
+        self.flow = None
+        readers, self.readers = self.readers, []
+        for reader in readers:
+            reader.entry_ready(entry, result, reason)
+
+    def release_readers(self, keep: Reader | None, error: UpstreamError | None) -> None:
+        """Send everybody but `keep` away to help themselves."""
+        leaving = [reader for reader in self.readers if reader is not keep]
+        self.readers = [reader for reader in self.readers if reader is keep]
+        for reader in leaving:
+            reader.transfer_released(error)
+
+    def body_arrived(self, data: bytes) -> None:
+        """Keep the chunk, tell the readers, and hold upstream up if they do not follow."""
+        self.received_bytes += len(data)
+        if self.writer is not None and not self.writer.reserve(len(data)):
+            self.writer = None  # larger than the store admits: from here on only a window is kept
+        self.chunks.append(data)
+        for reader in tuple(self.readers):
+            reader.transfer_advanced(self)
+        if self.writer is None:
+            self.reader_moved()
+
+    def reader_moved(self) -> None:
+        """Drop what every reader has passed; hold upstream up or let it go on."""
+        if self.writer is not None or self.is_ended:
+            return
+        slowest = min((reader.position for reader in self.readers), default=self.end)
+        drop = slowest - self.first_chunk
+        if drop > 0:
+            self._passed_bytes += sum(map(len, self.chunks[:drop]))
+            del self.chunks[:drop]
+            self.first_chunk = slowest
+        waiting_bytes = self.received_bytes - self._passed_bytes
+        if self.flow is None:
+            return
+        if waiting_bytes > WINDOW_BYTES and not self._is_paused:
+            self._is_paused = True
+            self.flow.pause()
+        elif waiting_bytes < WINDOW_BYTES // 4 and self._is_paused:
+            self._is_paused = False
+            self.flow.resume()
+
+    def connect_flow(self, flow: Flow | None) -> None:
+        """The connection that feeds this transfer now."""
+        self.flow = flow
+        if flow is not None and self._is_paused:
+            flow.pause()
+
+    def complete(self) -> None:
+        """The body is whole."""
+        self.state = TransferState.COMPLETE
+        self.flow = None
+        self._tell_end()
+
+    def fail(self, error: UpstreamError) -> None:
+        """Upstream is lost: before the head the readers help themselves, after it they cannot be helped."""
+        was_waiting = self.state is TransferState.WAITING
+        self.state = TransferState.FAILED
+        self.error = error
+        self.flow = None
+        self.drop_writer()
+        if was_waiting:
+            self.release_readers(None, error)
+        else:
+            self._tell_end()
+
+    def drop_writer(self) -> None:
+        """Nothing will be stored."""
+        if self.writer is not None:
+            self.writer.abort()
+            self.writer = None
+
+    def _tell_end(self) -> None:
+        for reader in tuple(self.readers):
+            reader.transfer_advanced(self)

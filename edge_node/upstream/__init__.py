@@ -1,0 +1,1 @@
+"""Getting responses from regional caches and origins: connections, pools, attempts and time limits."""

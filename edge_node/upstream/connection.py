@@ -1,0 +1,259 @@
+"""One HTTP/1.1 connection to an upstream: a request goes out, the response's parts go to a sink as they arrive.
+
+Sockets and the response parser are owned here, so their exceptions become UpstreamError here. Which upstream is asked, how often, and what is done with
+the response is decided elsewhere.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+import httptools
+
+from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.model import Header, ResponseHead
+
+logger = logging.getLogger(__name__)
+
+MAXIMUM_HEAD_BYTES = 32_768
+"""As for requests (reference 2.5, status 494); a larger response head is OriginHeaderTooBigError: 502."""
+
+
+class ResponseSink(Protocol):
+    """Who takes a response as it arrives."""
+
+    def head_arrived(self, head: ResponseHead) -> None:
+        """The final status and header section; interim responses are not shown."""
+
+    def body_arrived(self, data: bytes) -> None:
+        """The next bytes of the body, transfer coding removed."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection that carries one exchange at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._sink: ResponseSink | None = None
+        self._end: asyncio.Future[None] | None = None
+        self._fields: list[Header] = []
+        self._reason = b""
+        self._head_bytes = 0
+        self._is_head_request = False
+        self._has_head = False
+        self._ends_at_close = False
+        self._is_response_started = False
+        self._is_paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._read_timeout = 0.0
+        self._last_progress = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self.requests_sent = 0
+        self.idle_since = 0.0
+        self.received_bytes = 0
+        self.sent_bytes = 0
+
+    # -- what the owner calls
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def begin(self, request: bytes, sink: ResponseSink, *, is_head: bool, read_timeout: float) -> asyncio.Future[None]:
+        """Send a request; the future ends when the response is whole, or with UpstreamError."""
+        assert self._end is None, "one exchange at a time"
+        self._sink = sink
+        self._is_head_request = is_head
+        self._has_head = self._ends_at_close = self._is_response_started = False
+        self._read_timeout = read_timeout
+        self._last_progress = self._loop.time()
+        self._end = self._loop.create_future()
+        self.requests_sent += 1
+        self.write(request)
+        self._watch = self._loop.call_later(read_timeout, self._check_progress)
+        return self._end
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request."""
+        if self._transport is not None:
+            self.sent_bytes += len(data)
+            self._last_progress = self._loop.time()
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the upstream takes more of the request."""
+        if self._writable is not None:
+            await self._writable
+
+    def pause(self) -> None:
+        """Stop reading: whoever takes the body has enough for now."""
+        if not self._is_paused and self.is_open and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._is_paused and self.is_open and self._transport is not None:
+            self._is_paused = False
+            self._last_progress = self._loop.time()
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; anything out of turn ends the connection."""
+        if self._sink is None:  # bytes that nobody asked for
+            self.close()
+            return
+        self._is_response_started = True
+        self.received_bytes += len(data)
+        self._last_progress = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, "switched protocols without having been asked to")
+        except httptools.HttpParserCallbackError:
+            logger.exception("internal error while taking a response")
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, "the response could not be taken")
+        except httptools.HttpParserError as error:
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, str(error))
+        else:
+            if not self._has_head:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAXIMUM_HEAD_BYTES:
+                    self._fail(
+                        UpstreamErrorKind.INVALID_RESPONSE, f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
+                    )
+
+    def eof_received(self) -> bool:
+        """A half-closed upstream has said all: close."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end of a length-less body, or of hope."""
+        self._transport = None
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if self._end is None:
+            return
+        if self._ends_at_close and exc is None:
+            self._finish()
+        elif self._has_head:
+            self._fail(UpstreamErrorKind.TRUNCATED, "connection closed before the body was complete")
+        else:
+            self._fail(UpstreamErrorKind.RESET, "connection closed before the response")
+
+    def pause_writing(self) -> None:
+        """The upstream does not keep up with the request's body."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # -- httptools
+
+    def on_message_begin(self) -> None:
+        """A status line begins."""
+        self._fields = []
+        self._reason = b""
+
+    def on_status(self, status: bytes) -> None:
+        """The reason phrase, perhaps in pieces."""
+        self._reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field line."""
+        self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete; an interim one is dropped (RFC 9110 section 15.2)."""
+        status = self._parser.get_status_code()
+        if status < 200 or self._sink is None:
+            return
+        self._has_head = True
+        self._head_bytes = 0
+        head = make_response_head(status, self._reason, self._fields)
+        is_chunked = b"transfer-encoding" in head.fields
+        has_body = not self._is_head_request and status not in (204, 304)
+        self._ends_at_close = has_body and not is_chunked and head.content_length is None
+        self._sink.head_arrived(head)
+        if self._is_head_request:
+            self._finish()
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self._sink is not None and not self._is_head_request:
+            self._sink.body_arrived(data)
+
+    def on_message_complete(self) -> None:
+        """The response is whole."""
+        if self._has_head:
+            self._finish()
+
+    # -- ends
+
+    def _check_progress(self) -> None:
+        """The read timeout: for the first byte and between two reads (reference 1.4); time under backpressure does not count."""
+        waited = self._loop.time() - self._last_progress
+        if self._end is None:
+            return
+        if not self._is_paused and self._writable is None and waited >= self._read_timeout:
+            self._fail(UpstreamErrorKind.READ_TIMEOUT, f"no data for {self._read_timeout:g} s")
+            return
+        delay = self._read_timeout if self._is_paused else max(0.001, self._read_timeout - waited)
+        self._watch = self._loop.call_later(delay, self._check_progress)
+
+    def _finish(self) -> None:
+        """Hand the connection back, or close it when it cannot be used again."""
+        end = self._clear()
+        if self._ends_at_close or not self._parser.should_keep_alive():
+            self.close()
+        if self._is_head_request:  # the parser waits for a body that a HEAD response does not have
+            self._parser = httptools.HttpResponseParser(self)
+        if end is not None and not end.done():
+            end.set_result(None)
+
+    def _fail(self, kind: UpstreamErrorKind, detail: str) -> None:
+        """Close, and tell who waits."""
+        is_fresh = not self._is_response_started
+        end = self._clear()
+        self.close()
+        if end is not None and not end.done():
+            end.set_exception(UpstreamError(kind, detail, is_on_reused_connection=is_fresh and self.requests_sent > 1))
+
+    def _clear(self) -> asyncio.Future[None] | None:
+        end, self._end, self._sink = self._end, None, None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._is_paused = self._is_paused and self.is_open
+        return end
+
+
+def make_response_head(status: int, reason: bytes, fields: Iterable[Header]) -> ResponseHead:
+    """Fields by name, repeated ones joined by a comma (RFC 9110 section 5.3); Set-Cookie is only ever read from the list."""
+    headers = tuple(fields)
+    by_name: dict[bytes, bytes] = {}
+    for name, value in headers:
+        by_name[name] = by_name[name] + b", " + value if name in by_name else value
+    length_text = by_name.get(b"content-length")
+    is_framed_by_length = length_text is not None and length_text.isdigit() and b"transfer-encoding" not in by_name
+    return ResponseHead(
+        status, reason, headers, int(length_text) if is_framed_by_length and length_text else None, by_name
+    )

@@ -1,0 +1,141 @@
+"""Try the targets in order until one gives the response: attempts, retries, and going on in the middle when an upstream dies.
+
+What may be tried again: anything of which nothing was sent; a request without a body that failed before its response began, on the next attempt or target
+(reference 1.4, 2.6, 3); and a response that broke off in the middle, from the byte where it broke, when its strong ETag proves that the rest is of the same object.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from edge_node.counters import Counters
+from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.model import Header
+from edge_node.upstream.connection import ResponseSink, UpstreamConnection
+from edge_node.upstream.pool import ConnectionPool
+from edge_node.upstream.targets import Target, Tier
+
+DOWN_SECONDS = 2.0
+"""For how long a regional cache that failed is left out: about as long as the control plane needs to notice."""
+MAXIMUM_REUSE_RETRIES = 2
+"""Idle connections that turn out to be closed cost a try each; after two a fresh connection is made without looking for another idle one."""
+
+
+class RequestBody(Protocol):
+    """The body of a request that is passed on."""
+
+    length: int | None
+    """None: unknown until its end, so it goes upstream in chunked coding."""
+
+    async def next_chunk(self) -> bytes | None:
+        """More of it; None at the end."""
+
+
+class FetchSink(ResponseSink, Protocol):
+    """Who takes the response and can say where it stands."""
+
+    def connected(self, connection: UpstreamConnection | None, target: Target) -> None:
+        """The connection that feeds the sink from now on, and to whom it goes; None when it has ended."""
+
+    def resume_point(self) -> Sequence[Header] | None:
+        """The fields that ask for the rest of a response that broke off; None when it cannot be continued."""
+
+    @property
+    def has_started(self) -> bool:
+        """The head has been passed on."""
+
+
+class Fetcher:
+    """Gets responses, and remembers which regional caches failed."""
+
+    def __init__(self, pool: ConnectionPool, counters: Counters, clock: Callable[[], float]) -> None:
+        self._pool = pool
+        self._counters = counters
+        self._clock = clock
+        self._down_until: dict[str, float] = {}
+
+    def is_down(self, peer_id: str) -> bool:
+        """Whether a regional cache failed a moment ago."""
+        return self._down_until.get(peer_id, 0.0) > self._clock()
+
+    async def fetch(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+        """Bring the response to the sink, whole, or raise the last UpstreamError."""
+        last_error = UpstreamError(UpstreamErrorKind.REFUSED, "there is no upstream to ask", is_request_untouched=True)
+        for target in targets:
+            for _ in range(target.connection_attempts):
+                try:
+                    return await self._attempt(target, method, body, sink)
+                except UpstreamError as error:
+                    last_error = error
+                    self._note_failure(target, error)
+                    if not _may_try_again(error, method, body, sink):
+                        raise
+        raise last_error
+
+    async def _attempt(self, target: Target, method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+        """One attempt, on an idle connection if there is one; an idle one that was already closed does not count."""
+        extra: Sequence[Header] = (sink.resume_point() or ()) if sink.has_started else ()
+        if body is None:
+            for _ in range(MAXIMUM_REUSE_RETRIES):
+                connection = self._pool.take_idle(target.address)
+                if connection is None:
+                    break
+                try:
+                    return await self._exchange(connection, target, method, (extra, None), sink)
+                except UpstreamError as error:
+                    if not error.is_on_reused_connection or error.kind is UpstreamErrorKind.READ_TIMEOUT:
+                        raise
+        connection = await self._pool.connect(target.address, target.connect_timeout)
+        return await self._exchange(connection, target, method, (extra, body), sink)
+
+    async def _exchange(
+        self,
+        connection: UpstreamConnection,
+        target: Target,
+        method: bytes,
+        extra_and_body: tuple[Sequence[Header], RequestBody | None],
+        sink: FetchSink,
+    ) -> None:
+        """Send the request, let the response flow, keep or close the connection."""
+        extra, body = extra_and_body
+        tier = target.tier.value
+        self._counters.upstream_fetches[tier] += 1
+        received, sent = connection.received_bytes, connection.sent_bytes
+        sink.connected(connection, target)
+        end = connection.begin(target.render(extra), sink, is_head=method == b"HEAD", read_timeout=target.read_timeout)
+        try:
+            if body is not None:
+                await _send_body(connection, body, end)
+            await end
+            self._pool.give_back(target.address, connection, target.keepalive)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            sink.connected(None, target)
+            self._counters.transferred[tier, "received"] += connection.received_bytes - received
+            self._counters.transferred[tier, "sent"] += connection.sent_bytes - sent
+
+    def _note_failure(self, target: Target, error: UpstreamError) -> None:
+        self._counters.upstream_errors[target.tier.value, error.kind.value] += 1
+        if target.tier is Tier.REGIONAL:
+            self._down_until[target.peer_id] = self._clock() + DOWN_SECONDS
+
+
+def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None, sink: FetchSink) -> bool:
+    if sink.has_started:
+        return sink.resume_point() is not None
+    return error.is_request_untouched or (body is None and method in (b"GET", b"HEAD", b"OPTIONS"))
+
+
+async def _send_body(connection: UpstreamConnection, body: RequestBody, end: asyncio.Future[None]) -> None:
+    """Pass the request's body on until it ends or the upstream has answered already."""
+    is_chunked = body.length is None
+    while not end.done():
+        await connection.drain()
+        chunk = await body.next_chunk()
+        if chunk is None:
+            if is_chunked:
+                connection.write(b"0\r\n\r\n")
+            return
+        connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)

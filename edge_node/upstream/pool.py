@@ -1,0 +1,85 @@
+"""Connections to one address, kept open between requests: at most so many idle ones, none longer than the upstream would keep it."""
+
+import asyncio
+import socket
+from collections import deque
+
+from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.upstream.connection import UpstreamConnection
+
+MAXIMUM_IDLE_PER_UPSTREAM = 256
+"""More than an edge ever has in use at once with one upstream in a lab; each costs a socket and about 10 KiB."""
+
+Address = tuple[str, int]
+
+
+class ConnectionPool:
+    """Idle connections by address; the youngest is used first, so that the others can grow old and go."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: dict[Address, deque[UpstreamConnection]] = {}
+        self._keepalive_seconds: dict[Address, float] = {}
+
+    def take_idle(self, address: Address) -> UpstreamConnection | None:
+        """An open idle connection, if there is one that is not too old."""
+        idle = self._idle.get(address)
+        oldest_allowed = self._loop.time() - self._keepalive_seconds.get(address, 0.0)
+        while idle:
+            connection = idle.pop()
+            if connection.is_open and connection.idle_since >= oldest_allowed:
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self, address: Address, timeout_seconds: float) -> UpstreamConnection:
+        """A new connection; one attempt."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                _, connection = await self._loop.create_connection(lambda: UpstreamConnection(self._loop), *address)
+        except TimeoutError:
+            raise _untouched(
+                UpstreamErrorKind.CONNECT_TIMEOUT, f"no connection to {_name(address)} in {timeout_seconds:g} s"
+            ) from None
+        except ConnectionRefusedError:
+            raise _untouched(UpstreamErrorKind.REFUSED, f"{_name(address)} refused the connection") from None
+        except socket.gaierror as error:
+            raise _untouched(UpstreamErrorKind.NAME, f"{address[0]}: {error.strerror}") from None
+        except OSError as error:
+            raise _untouched(UpstreamErrorKind.REFUSED, f"{_name(address)}: {error}") from None
+        return connection
+
+    def give_back(self, address: Address, connection: UpstreamConnection, keepalive_seconds: float) -> None:
+        """Keep a connection whose exchange has ended well."""
+        idle = self._idle.setdefault(address, deque())
+        if not connection.is_open or len(idle) >= MAXIMUM_IDLE_PER_UPSTREAM or keepalive_seconds <= 0:
+            connection.close()
+            return
+        connection.idle_since = self._loop.time()
+        self._keepalive_seconds[address] = keepalive_seconds
+        idle.append(connection)
+
+    def close_expired(self) -> None:
+        """Close what has been idle for too long; called once a second."""
+        for address, idle in list(self._idle.items()):
+            oldest_allowed = self._loop.time() - self._keepalive_seconds.get(address, 0.0)
+            while idle and (idle[0].idle_since < oldest_allowed or not idle[0].is_open):
+                idle.popleft().close()
+            if not idle:
+                del self._idle[address]
+                self._keepalive_seconds.pop(address, None)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+        self._idle.clear()
+
+
+def _untouched(kind: UpstreamErrorKind, detail: str) -> UpstreamError:
+    return UpstreamError(kind, detail, is_request_untouched=True)
+
+
+def _name(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"

@@ -1,0 +1,1 @@
+"""One module per kind of viewer; the locustfiles beside this folder choose among them."""

@@ -1,0 +1,375 @@
+"""One client connection: bytes in, answers out, in order, with backpressure both ways.
+
+The rim: it performs the steps that `delivery` decided and owns the transport. Prompt answers are written where they are decided,
+without a task; anything that waits runs in one task of the listener's TaskGroup, and the next request waits for it.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, assert_never
+
+from origin import delivery
+from origin.errors import StalledError
+from origin.messages import NO_BODY, BodyRule, Framing, Generated, Request, Response, sliced
+from origin.patterns import pieces
+from origin.request_reader import ByteBudget, ContinueExpected, Event, RequestArrived, RequestReader, RequestRefused
+from origin.wire import CONTINUE, LAST_CHUNK, encode_chunk, encode_head, framing_of, has_body, must_close
+
+# nginx keeps idle connections for 75 s; the CDN's own pools give up earlier.
+IDLE_SECONDS = 75.0
+# A head that dribbles in, or an upload that stops, ends after this.
+READ_STALL_SECONDS = 30.0
+# Long, so that an experiment may hold a reader still on purpose.
+WRITE_STALL_SECONDS = 120.0
+# How long a client that is still sending may go on after a refusal, so that it reads the answer instead of a reset.
+LINGER_SECONDS = 2.0
+
+_WRITE_BUFFER_BYTES = 262_144
+_MAX_QUEUED_EVENTS = 64
+_MAX_PIECE_BYTES = 65_536
+
+_log = logging.getLogger("origin")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A decided response, and the kind of content under which it is counted."""
+
+    kind: str
+    response: Response
+
+
+class Service(Protocol):
+    """What decides the answers; the connection knows nothing else about the origin."""
+
+    def body_rule(self, method: str, path: str) -> BodyRule:
+        """How the body of such a request is received."""
+
+    def decide(self, request: Request) -> Answer:
+        """The answer to a request."""
+
+    def refuse(self, refusal: RequestRefused, connection_number: int) -> Answer:
+        """The answer to what cannot be a request."""
+
+    def count_sent_bytes(self, kind: str, count: int) -> None:
+        """Body bytes were handed to the transport."""
+
+    async def pass_gate(self, gate: str) -> None:
+        """Return once the gate is open; StalledError at its bound."""
+
+
+class Listener(Protocol):
+    """What connections of one listening address share."""
+
+    service: Service
+    uploads: ByteBudget
+    tasks: asyncio.TaskGroup
+    loop: asyncio.AbstractEventLoop
+    is_draining: bool
+
+    def http_date(self) -> str:
+        """The current Date."""
+
+    def opened(self, connection: "HttpConnection") -> bool:
+        """Whether there is room for one more connection."""
+
+    def closed(self, connection: "HttpConnection") -> None:
+        """The connection is gone."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """Serves one connection until it ends."""
+
+    def __init__(self, listener: Listener, number: int) -> None:
+        self._listener = listener
+        self._service = listener.service
+        self._number = number
+        self._reader = RequestReader(self._service.body_rule, listener.uploads, number)
+        self._events: deque[Event] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._delivery: asyncio.Task[None] | None = None
+        self._writable: asyncio.Event | None = None
+        self._is_ending = False
+        self._is_lingering = False
+        self._is_reading_paused = False
+        self._is_input_ended = False
+        self._deadline = 0.0
+        self._unsent_bytes = 0
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self._set_deadline(READ_STALL_SECONDS)
+        if not self._listener.opened(self):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        if self._delivery is not None:
+            self._delivery.cancel()
+        for event in self._events:
+            if isinstance(event, RequestArrived):
+                self._listener.uploads.give_back(len(event.request.body.content))
+        self._events.clear()
+        self._reader.abandon()
+        self._listener.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The client sent something."""
+        if self._is_ending:
+            return
+        was_in_head = self._reader.is_in_head
+        events = self._reader.feed(data)
+        # A head has its time as a whole, or one byte now and then would keep it open for ever.
+        if events or not (was_in_head and self._reader.is_in_head):
+            self._set_deadline(READ_STALL_SECONDS if self._reader.is_in_message else IDLE_SECONDS)
+        self._events.extend(events)
+        self._advance()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it asked for is still answered."""
+        self._is_input_ended = True
+        return not self._is_lingering and (self._delivery is not None or bool(self._events))
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        self._writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+        self._advance()
+
+    # What the listener calls.
+
+    def check_deadline(self, now: float) -> None:
+        """End the connection if nothing moved on it for too long."""
+        transport = self._open_transport()
+        unsent_bytes = transport.get_write_buffer_size()
+        is_moving = unsent_bytes != self._unsent_bytes or (self._delivery is not None and not unsent_bytes)
+        self._unsent_bytes = unsent_bytes
+        if is_moving and not self._is_lingering:
+            self._set_deadline(WRITE_STALL_SECONDS)
+        elif now > self._deadline:
+            transport.abort()
+
+    def begin_drain(self) -> None:
+        """Close at once if idle; else after the answer that is under way."""
+        if self._delivery is None and not self._events and not self._reader.is_in_message:
+            self._is_ending = True
+            self._open_transport().close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._open_transport().abort()
+
+    # Answering, in order.
+
+    def _advance(self) -> None:
+        """Answer what has arrived, until something must wait."""
+        events = self._events
+        while events and self._delivery is None and self._writable is None and not self._is_ending:
+            event = events.popleft()
+            if isinstance(event, RequestArrived):
+                self._answer(event.request)
+            elif isinstance(event, RequestRefused):
+                self._refuse(event)
+            else:
+                self._send_continue(event)
+        self._throttle_reading()
+        if self._is_input_ended and not events and self._delivery is None and not self._is_ending:
+            self._finish()
+
+    def _answer(self, request: Request) -> None:
+        answer = self._decided(request)
+        self._listener.uploads.give_back(len(request.body.content))
+        response = answer.response
+        is_last = self._listener.is_draining or must_close(request, response)
+        if not delivery.is_prompt(response):
+            self._start_delivery(request, answer, is_last)
+            return
+        head = encode_head(request, response, self._listener.http_date(), is_last)
+        if has_body(request, response):
+            assert isinstance(response.body, bytes)
+            head += response.body
+            self._service.count_sent_bytes(answer.kind, len(response.body))
+        self._open_transport().write(head)
+        if is_last:
+            self._finish()
+
+    def _decided(self, request: Request) -> Answer:
+        try:
+            return self._service.decide(request)
+        except Exception:  # a bug in one path must not end the process; it is logged and answered
+            _log.exception("cannot answer %s %s", request.method, request.target)
+            return Answer("other", Response(500, (("Content-Type", "text/plain"),), b"the origin failed; see its log\n"))
+
+    def _refuse(self, refusal: RequestRefused) -> None:
+        answer = self._service.refuse(refusal, self._number)
+        request = Request(refusal.method or "GET", refusal.target, "", "", is_keep_alive=False)
+        head = encode_head(request, answer.response, self._listener.http_date(), is_last=True)
+        assert isinstance(answer.response.body, bytes)
+        self._open_transport().write(head + (answer.response.body if has_body(request, answer.response) else b""))
+        self._linger()
+
+    def _send_continue(self, _event: ContinueExpected) -> None:
+        self._open_transport().write(CONTINUE)
+
+    def _throttle_reading(self) -> None:
+        """Read no further requests while many wait to be answered."""
+        transport = self._open_transport()
+        should_pause = len(self._events) > _MAX_QUEUED_EVENTS
+        if should_pause == self._is_reading_paused or transport.is_closing():
+            return
+        self._is_reading_paused = should_pause
+        if should_pause:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    # Ending.
+
+    def _finish(self) -> None:
+        """Close once everything written has left."""
+        self._is_ending = True
+        self._set_deadline(WRITE_STALL_SECONDS)
+        self._open_transport().close()
+
+    def _linger(self) -> None:
+        """Let a client that is still sending read the answer: stop sending, ignore the rest, close at its end (RFC 9112, 9.6)."""
+        self._is_ending = self._is_lingering = True
+        self._set_deadline(LINGER_SECONDS)
+        transport = self._open_transport()
+        if self._is_input_ended:
+            transport.close()
+        else:
+            transport.write_eof()
+
+    def _reset(self) -> None:
+        """Close with RST: a socket closed with a zero linger time sends one."""
+        self._is_ending = True
+        transport = self._open_transport()
+        handle: socket.socket = transport.get_extra_info("socket")
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+    # Delivering what is not prompt.
+
+    def _start_delivery(self, request: Request, answer: Answer, is_last: bool) -> None:
+        steps = delivery.script(request, answer.response, is_last)
+        # The answer may take long, and nobody needs the upload any more.
+        exchange = _Exchange(replace(request, body=NO_BODY), answer, is_last)
+        self._delivery = self._listener.tasks.create_task(self._deliver(exchange, steps))
+
+    async def _deliver(self, exchange: "_Exchange", steps: Sequence[delivery.Step]) -> None:
+        if steps and isinstance(steps[-1], delivery.Reset):
+            # A reset destroys what is still held back: let every write wait until its bytes have left.
+            self._open_transport().set_write_buffer_limits(high=0)
+        try:
+            for step in steps:
+                await self._perform(exchange, step)
+        except StalledError as error:
+            _log.warning("gave up %s: %s", exchange.request.target, error)
+            self._reset()
+        except Exception:  # as in _decided: logged, and this one connection ends
+            _log.exception("cannot deliver %s", exchange.request.target)
+            self.abort()
+        finally:
+            self._delivery = None
+        self._set_deadline(IDLE_SECONDS)
+        self._advance()
+
+    async def _perform(self, exchange: "_Exchange", step: delivery.Step) -> None:
+        match step:
+            case delivery.Pause(seconds):
+                await asyncio.sleep(seconds)
+            case delivery.PassGate(gate):
+                await self._service.pass_gate(gate)
+            case delivery.SendHead():
+                date = self._listener.http_date()
+                await self._write(encode_head(exchange.request, exchange.answer.response, date, exchange.is_last))
+            case delivery.SendBody():
+                await self._send_body(exchange, step)
+            case delivery.EndChunks():
+                await self._write(LAST_CHUNK)
+            case delivery.SendRaw(data):
+                await self._write(data)
+            case delivery.Close():
+                self._finish()
+            case delivery.Reset():
+                self._reset()
+            case _:
+                assert_never(step)
+
+    async def _send_body(self, exchange: "_Exchange", step: delivery.SendBody) -> None:
+        response = exchange.answer.response
+        is_chunked = framing_of(exchange.request, response) is Framing.CHUNKED
+        loop = self._listener.loop
+        # Pieces are due at fixed times, so that a wait that took long is caught up and the rate holds.
+        due = loop.time() - (0.0 if step.start else step.interval_seconds)
+        for piece in body_pieces(response, step):
+            if step.interval_seconds:
+                due += step.interval_seconds
+                await asyncio.sleep(due - loop.time())
+            await self._write(*(encode_chunk(piece) if is_chunked else (piece,)))
+            self._service.count_sent_bytes(exchange.answer.kind, len(piece))
+
+    async def _write(self, *parts: bytes | memoryview) -> None:
+        """Write, and wait while the client is behind."""
+        transport = self._open_transport()
+        for part in parts:
+            transport.write(part)
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def _set_deadline(self, seconds: float) -> None:
+        self._deadline = self._listener.loop.time() + seconds
+
+    def _open_transport(self) -> asyncio.Transport:
+        assert self._transport is not None
+        return self._transport
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    request: Request
+    answer: Answer
+    is_last: bool
+
+
+def body_pieces(response: Response, step: delivery.SendBody) -> Iterable[bytes | memoryview]:
+    """The body's bytes from start to end, in pieces of at most the step's size, with the one corrupt byte if that is wanted."""
+    corrupt_at = response.delivery.corrupt_at_byte
+    position = step.start
+    for piece in _clean_pieces(response, step):
+        end = position + len(piece)
+        if corrupt_at is not None and position <= corrupt_at < end:
+            broken = bytearray(piece)
+            broken[corrupt_at - position] ^= 0xFF
+            yield bytes(broken)
+        else:
+            yield piece
+        position = end
+
+
+def _clean_pieces(response: Response, step: delivery.SendBody) -> Iterable[bytes | memoryview]:
+    body = sliced(response.body, step.start, step.end - step.start)
+    blocks = pieces(body) if isinstance(body, Generated) else (body,)
+    limit = min(step.piece_bytes, _MAX_PIECE_BYTES)
+    for block in blocks:
+        if len(block) <= limit:
+            yield block
+        else:
+            view = memoryview(block)
+            yield from (view[start : start + limit] for start in range(0, len(block), limit))

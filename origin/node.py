@@ -1,0 +1,135 @@
+"""One origin at work: content, misbehaviour, log and counters joined into the two services that connections ask.
+
+The only place of the origin that reads the wall clock and throws dice; everything it calls gets them as values.
+"""
+
+import time
+from random import Random
+
+from origin import admin
+from origin.behaviors import BehaviorTable, apply_behavior
+from origin.bucket import DEFAULT_BUDGET_BYTES, BucketStore
+from origin.connection import Answer
+from origin.gates import Gates
+from origin.messages import BodyRule, Request, Response
+from origin.metrics import Counters, OriginCollector, exposition
+from origin.request_log import RequestLog
+from origin.request_reader import RequestRefused
+from origin.scenarios import Scenarios, body_rule, kind_of
+
+
+class OriginNode:
+    """The state of one origin, and the service of its content port."""
+
+    def __init__(self, node_id: str, is_log_written: bool = False) -> None:
+        self.node_id = node_id
+        self.buckets = BucketStore(DEFAULT_BUDGET_BYTES)
+        self.behaviors = BehaviorTable()
+        self.gates = Gates()
+        self.log = RequestLog(is_log_written)
+        self.connections = 0
+        self.is_listening = False
+        self._scenarios = Scenarios(self.buckets)
+        self._counters = Counters()
+        self._collector = OriginCollector(node_id, self._counters, self)
+        self._rng = Random()
+        self._answered = 0
+        self._started_at = time.time()
+
+    # The content port.
+
+    def body_rule(self, method: str, path: str) -> BodyRule:
+        """How such a request's body is received."""
+        return body_rule(method, path)
+
+    def decide(self, request: Request) -> Answer:
+        """The answer: the content's, misbehaving if that is wanted; noted before it is sent."""
+        now = time.time()
+        self._answered += 1
+        kind = kind_of(request.path)
+        response = self._scenarios.respond(request, kind, now, self._answered)
+        if self.behaviors:
+            behavior = self.behaviors.select(request, now, self._rng.random)
+            response = response if behavior is None else apply_behavior(behavior, response)
+        self.log.record(request, response.status, kind, now)
+        self._counters.requests[kind][response.status // 100] += 1
+        return Answer(kind, response)
+
+    def refuse(self, refusal: RequestRefused, connection_number: int) -> Answer:
+        """The answer to what is no request; noted as well as it was understood."""
+        request = Request(refusal.method, refusal.target, refusal.target, "", connection_number=connection_number)
+        self.log.record(request, refusal.status, "other", time.time())
+        self._counters.requests["other"][refusal.status // 100] += 1
+        return Answer("other", refusal_response(refusal))
+
+    def count_sent_bytes(self, kind: str, count: int) -> None:
+        """Body bytes were sent."""
+        self._counters.sent_bytes[kind] += count
+
+    async def pass_gate(self, gate: str) -> None:
+        """Wait at a gate."""
+        await self.gates.wait_open(gate)
+
+    # The operators' port.
+
+    def metrics_text(self) -> bytes:
+        """The Prometheus exposition."""
+        return exposition(self._collector)
+
+    def open_connections(self) -> int:
+        """Connections to the content port."""
+        return self.connections
+
+    def not_ready_reason(self) -> str:
+        """Why the content port is not served."""
+        return "" if self.is_listening else "the content port is not served"
+
+    def status(self) -> dict[str, object]:
+        """The document of docs/contracts.md; an origin follows no change log and holds no lease."""
+        now = time.time()
+        return {
+            "id": self.node_id,
+            "role": "origin",
+            "region": "",
+            "pop": "",
+            "applied_index": 0,
+            "log_id": "",
+            "lease": "none",
+            "uptime_seconds": round(now - self._started_at, 3),
+            "open_connections": self.connections,
+            "requests": self.log.total,
+            "request_log_dropped_lines": self.log.dropped_lines,
+            "behaviors": len(self.behaviors.describe(now)),
+            "bucket_bytes": self.buckets.used_bytes,
+            "bucket_budget_bytes": self.buckets.budget_bytes,
+        }
+
+
+class AdminService:
+    """The service of the operators' port; not logged and not counted as content."""
+
+    def __init__(self, node: OriginNode) -> None:
+        self._node = node
+
+    def body_rule(self, _method: str, _path: str) -> BodyRule:
+        """Small documents only."""
+        return admin.BODY_RULE
+
+    def decide(self, request: Request) -> Answer:
+        """The answer to an operator."""
+        return Answer("other", admin.respond(self._node, request, time.time()))
+
+    def refuse(self, refusal: RequestRefused, _connection_number: int) -> Answer:
+        """The answer to what is no request."""
+        return Answer("other", refusal_response(refusal))
+
+    def count_sent_bytes(self, _kind: str, _count: int) -> None:
+        """Not content."""
+
+    async def pass_gate(self, _gate: str) -> None:
+        """Operators never wait."""
+
+
+def refusal_response(refusal: RequestRefused) -> Response:
+    """A refusal as an answer."""
+    return Response(refusal.status, (("Content-Type", "text/plain"),), f"{refusal.reason}\n".encode())

@@ -1,0 +1,78 @@
+"""Content that is computed, not stored: any byte of an object of any size from its name and position alone.
+
+An object is a row of blocks. A block is one pseudo-random base per seed, rotated by an amount that depends on the block number,
+with the seed's digest and the block number written into it. So a lost, repeated, shifted or foreign part differs from what
+`read` says in nearly every byte, and a range costs nothing for what lies before it. No I/O here, and no knowledge of what is served.
+"""
+
+from collections.abc import Iterator
+from hashlib import shake_256
+
+from origin.messages import Generated, Pattern
+
+BLOCK_BYTES = 65_536
+PACKET_BYTES = 188
+_PACKETS_PER_BLOCK = 344
+_LABEL_BYTES = 16
+# ISO/IEC 13818-1, 2.4.3: sync byte 0x47, PID 0x1FFF (null packet), payload only.
+_NULL_PACKET_HEADER = b"\x47\x1f\xff\x10"
+# Odd, so that all 65,536 rotations occur before one repeats.
+_ROTATION_STEP = 40_503
+
+
+class BlockSource:
+    """The blocks of one seed."""
+
+    __slots__ = ("_base", "_digest", "_label_at", "_step", "_unit_bytes", "block_bytes")
+
+    def __init__(self, seed: str, pattern: Pattern = Pattern.BLOCKS) -> None:
+        name = seed.encode()
+        self._digest = shake_256(name).digest(8)
+        if pattern is Pattern.BLOCKS:
+            base = shake_256(name).digest(BLOCK_BYTES)
+            self._unit_bytes, self._step, self._label_at = 1, _ROTATION_STEP, 0
+        else:
+            base = _null_packets(name)
+            self._unit_bytes, self._step, self._label_at = PACKET_BYTES, 1, len(_NULL_PACKET_HEADER)
+        self.block_bytes = len(base)
+        self._base = base + base
+
+    def block(self, number: int) -> bytes:
+        """The whole block with this number."""
+        rotation = number * self._step * self._unit_bytes % self.block_bytes
+        label_start = rotation + self._label_at
+        label = self._digest + (number & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "big")
+        return b"".join(
+            (
+                self._base[rotation:label_start],
+                label,
+                self._base[label_start + _LABEL_BYTES : rotation + self.block_bytes],
+            )
+        )
+
+
+def _null_packets(name: bytes) -> bytes:
+    payload_bytes = PACKET_BYTES - len(_NULL_PACKET_HEADER)
+    payload = shake_256(name).digest(payload_bytes * _PACKETS_PER_BLOCK)
+    return b"".join(
+        _NULL_PACKET_HEADER + payload[start : start + payload_bytes] for start in range(0, len(payload), payload_bytes)
+    )
+
+
+def pieces(body: Generated) -> Iterator[bytes]:
+    """The bytes of a generated body, at most one block at a time."""
+    if not body.length:
+        return
+    source = BlockSource(body.seed, body.pattern)
+    position, end = body.offset, body.offset + body.length
+    while position < end:
+        number, skip = divmod(position, source.block_bytes)
+        block = source.block(number)
+        part = block[skip : skip + end - position] if skip or end - position < len(block) else block
+        position += len(part)
+        yield part
+
+
+def read(seed: str, offset: int, length: int, pattern: Pattern = Pattern.BLOCKS) -> bytes:
+    """`length` bytes from `offset` of the content named by `seed`."""
+    return b"".join(pieces(Generated(seed, length, offset, pattern)))

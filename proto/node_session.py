@@ -1,0 +1,288 @@
+"""A node's end of the Sync stream: connects, carries out what `node_machine.py` decides, and connects again when the stream breaks.
+
+Shared by edge_node and dns_router. No decision of the protocol belongs here; only sockets, waiting and the order in which effects are carried out.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import grpc
+import grpc.aio
+
+from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
+from proto.node_machine import (
+    ApplyDirectory,
+    ApplyEntry,
+    ApplySnapshot,
+    Disconnect,
+    Effect,
+    LeaseState,
+    Load,
+    NodeIdentity,
+    NodeMachine,
+    Send,
+)
+
+__all__ = ["Applier", "NodeIdentity", "NodeSession"]
+
+FIRST_RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 2.0
+LEAVE_SECONDS = 1.0
+MAXIMUM_OUTGOING_MESSAGES = 1024
+"""Rejections and beats that the control plane has not read yet; acknowledgements replace each other."""
+
+CHANNEL_OPTIONS = (
+    ("grpc.keepalive_time_ms", 2_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # a snapshot of thousands of distributions
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel means a new connection, also after a half-open one
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # bound on one connection attempt
+)
+
+_logger = logging.getLogger(__name__)
+
+_Call = grpc.aio.StreamStreamCall[sync_pb2.NodeMessage, sync_pb2.ControlMessage]
+
+
+class Applier(Protocol):
+    """What the node does with what it is told. Called on the event loop; an OSError means that it could not be made durable, and the stream starts over."""
+
+    def position(self) -> tuple[str, int]:
+        """(log_id, applied_index) that is durable; ("", 0) when nothing is known."""
+
+    def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
+        """Durable when it returns; voids every older cached response."""
+
+    def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
+        """Durable when it returns; a reason when the resource is rejected."""
+
+    def apply_directory(self, directory: sync_pb2.Directory) -> None:
+        """Replaces the one before."""
+
+    def load(self) -> tuple[int, int]:
+        """(requests_total, open_connections)."""
+
+
+class _StreamEndedError(Exception):
+    """The conversation is over; the message says why."""
+
+
+class _Outgoing:
+    """Messages that wait to be written, bounded."""
+
+    def __init__(self) -> None:
+        self._messages: deque[sync_pb2.NodeMessage] = deque()
+        self._wake = asyncio.Event()
+
+    def put(self, message: sync_pb2.NodeMessage) -> None:
+        """Queue; an acknowledgement replaces one that directly precedes it, since it says more."""
+        messages = self._messages
+        if message.HasField("acknowledgement") and messages and messages[-1].HasField("acknowledgement"):
+            messages.pop()
+        if len(messages) >= MAXIMUM_OUTGOING_MESSAGES:
+            raise _StreamEndedError("the control plane does not read")
+        messages.append(message)
+        self._wake.set()
+
+    async def get(self) -> sync_pb2.NodeMessage:
+        """The oldest message, as soon as there is one."""
+        while not self._messages:
+            self._wake.clear()
+            await self._wake.wait()
+        return self._messages.popleft()
+
+
+class NodeSession:
+    """Keeps one node in step with the control plane for as long as `run` runs."""
+
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        applier: Applier,
+        control_plane: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._identity = identity
+        self._applier = applier
+        self._control_plane = control_plane
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._machine = NodeMachine(identity, *applier.position())
+        self._outgoing = _Outgoing()
+        self._streams_total = 0
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._is_connected = False
+        self._is_leaving = False
+        self._stopped = asyncio.Event()
+        self._abandoned = asyncio.Event()
+
+    # What the node reports of itself
+
+    @property
+    def applied_index(self) -> int:
+        """Highest index that is applied."""
+        return self._machine.applied_index
+
+    @property
+    def log_id(self) -> str:
+        """Identity of the log that `applied_index` belongs to; empty when nothing is known."""
+        return self._machine.log_id
+
+    @property
+    def head_index(self) -> int:
+        """Newest index in the log as far as the node has heard."""
+        return self._machine.head_index
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the control plane has spoken on the current stream."""
+        return self._is_connected
+
+    @property
+    def reconnects_total(self) -> int:
+        """Streams opened after the first one."""
+        return max(0, self._streams_total - 1)
+
+    @property
+    def rejections_total(self) -> int:
+        """Resources that the node has refused."""
+        return self._machine.rejections_total
+
+    def lease_state(self) -> LeaseState:
+        """`none` until the first lease; `expired` when it has run out since."""
+        return self._machine.lease_state(self._clock())
+
+    def lease_remaining_seconds(self) -> float:
+        """0 without a lease."""
+        return self._machine.lease_remaining_seconds(self._clock())
+
+    # Its life
+
+    async def run(self) -> None:
+        """Stay connected until cancelled, or until `leave` is done."""
+        try:
+            while not self._is_leaving:
+                reason = await self._converse_once()
+                await self._wait_to_retry(reason)
+        finally:
+            self._is_connected = False
+            self._stopped.set()
+
+    async def leave(self) -> None:
+        """Say that the node is going and close the stream, within a second; `run` returns."""
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        try:
+            self._carry_out(self._machine.left())
+        except _StreamEndedError:
+            self._abandoned.set()
+        if not self._is_connected:
+            self._abandoned.set()
+        try:
+            await asyncio.wait_for(self._stopped.wait(), LEAVE_SECONDS)
+        except TimeoutError:
+            self._abandoned.set()
+
+    async def _wait_to_retry(self, reason: str) -> None:
+        """Back off, unless the node has left: twice as long after each failure in a row."""
+        if self._is_connected:
+            self._retry_seconds = FIRST_RETRY_SECONDS
+        self._is_connected = False
+        if self._is_leaving:
+            return
+        pause_seconds = self._retry_seconds * self._rng.uniform(0.5, 1.0)  # 500 nodes must not come back in step
+        self._retry_seconds = min(LONGEST_RETRY_SECONDS, self._retry_seconds * 2)
+        _logger.info("control plane %s: %s; retry in %.2f s", self._control_plane, reason, pause_seconds)
+        try:
+            await asyncio.wait_for(self._abandoned.wait(), pause_seconds)
+        except TimeoutError:
+            return
+
+    # One stream
+
+    async def _converse_once(self) -> str:
+        """Open a stream and talk until it ends; why it ended."""
+        self._streams_total += 1
+        self._outgoing = _Outgoing()
+        async with grpc.aio.insecure_channel(self._control_plane, options=CHANNEL_OPTIONS) as channel:
+            call: _Call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
+            try:
+                return await self._converse(call)
+            finally:
+                call.cancel()
+
+    async def _converse(self, call: _Call) -> str:
+        reason = ""
+        try:
+            self._carry_out(self._machine.connected(self._clock(), *self._applier.position()))
+            async with asyncio.TaskGroup() as group:
+                for work in (self._read(call), self._write(call), self._beat(), self._watch_abandoned()):
+                    group.create_task(work)
+        except* (_StreamEndedError, OSError, grpc.RpcError) as errors:
+            reason = _first_reason(errors)
+        return reason
+
+    async def _read(self, call: _Call) -> None:
+        while True:
+            message = await call.read()
+            if not isinstance(message, sync_pb2.ControlMessage):
+                raise _StreamEndedError("the control plane closed the stream")
+            self._is_connected = True
+            self._carry_out(self._machine.received(message, self._clock()))
+
+    async def _write(self, call: _Call) -> None:
+        while True:
+            message = await self._outgoing.get()
+            try:
+                await call.write(message)
+            except asyncio.InvalidStateError as error:
+                raise _StreamEndedError("the stream is closed") from error
+            if message.HasField("leaving"):
+                await call.done_writing()
+                return  # the control plane closes the stream, which the reader sees
+
+    async def _beat(self) -> None:
+        while not self._is_leaving:
+            self._carry_out(self._machine.ticked(self._clock(), Load(*self._applier.load())))
+            await asyncio.sleep(max(0.0, self._machine.next_tick_at - self._clock()))
+
+    async def _watch_abandoned(self) -> None:
+        await self._abandoned.wait()
+        raise _StreamEndedError("the node has left")
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        """Carry effects out in order, and those that follow from an application after it."""
+        waiting = deque(effects)
+        while waiting:
+            match waiting.popleft():
+                case Send(message):
+                    self._outgoing.put(message)
+                case ApplyEntry(entry):
+                    rejection = self._applier.apply_entry(entry)
+                    waiting.extend(self._machine.entry_applied(entry.index, rejection))
+                case ApplySnapshot(snapshot):
+                    self._applier.apply_snapshot(snapshot)
+                    waiting.extend(self._machine.snapshot_applied(snapshot.log_id, snapshot.index))
+                case ApplyDirectory(directory):
+                    self._applier.apply_directory(directory)
+                case Disconnect(reason):
+                    raise _StreamEndedError(reason)
+
+
+def _first_reason(errors: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error)

@@ -1,0 +1,168 @@
+"""A control plane without its management API, in the test's own event loop, and nodes for it: real sockets, real database, real NodeSession."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import grpc.aio
+
+from control_plane.clock import SteadyClock
+from control_plane.coordination import Coordinator
+from control_plane.deployment import LogDeployment
+from control_plane.leases import LeaseRules
+from control_plane.ledger import SqlLedger
+from control_plane.receipts import Receipt
+from control_plane.state import Change, Invalidate, PutDistribution
+from control_plane.store import SqlStore
+from control_plane.sync import SyncService
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.node_session import NodeIdentity, NodeSession
+
+HOST = "127.11.0.1"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.005)
+
+
+class ControlPlane:
+    """Everything of a control plane that nodes see."""
+
+    def __init__(self, folder: Path, lease_seconds: float, retained_entries: int) -> None:
+        self.clock = SteadyClock()
+        self.store = SqlStore(folder, self.clock, retained_entries=retained_entries)
+        self.ledger = SqlLedger(self.store)
+        self.coordinator = Coordinator(self.ledger, LeaseRules(lease_seconds), self.clock())
+        self.deployment = LogDeployment(self.coordinator, self.ledger)
+        self.completed: list[Receipt] = []
+        self.service = SyncService(
+            self.store,
+            self.coordinator,
+            self.clock,
+            silence_seconds=lease_seconds * 2,
+            on_completed=self.completed.append,
+        )
+
+    def append(self, change: Change) -> int:
+        """Commit one change."""
+        with self.store.transaction() as transaction:
+            return transaction.append(change)
+
+    def invalidate(self, identifier: str, *paths: str) -> int:
+        """Commit one invalidation."""
+        return self.append(Invalidate(invalidation(identifier, *paths)))
+
+    def is_live(self, node_id: str) -> bool:
+        """Whether the node holds a lease for the control plane."""
+        record = self.coordinator.nodes.get(node_id)
+        return record is not None and record.is_live
+
+
+@contextlib.asynccontextmanager
+async def control_plane(
+    folder: Path, port: int, *, lease_seconds: float = 5.0, retained_entries: int = 10_000
+) -> AsyncIterator[ControlPlane]:
+    """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
+    plane = ControlPlane(folder, lease_seconds, retained_entries)
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    server.add_generic_rpc_handlers((plane.service.handler(),))
+    server.add_insecure_port(f"{HOST}:{port}")
+    with contextlib.closing(plane.store):
+        await server.start()
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(plane.service.run())
+            try:
+                yield plane
+            finally:
+                running.cancel()
+                await server.stop(0.2)
+
+
+class MemoryApplier:
+    """A node that remembers what it was told; `is_wedged` makes it fail as a full disk does."""
+
+    def __init__(self) -> None:
+        self.log_id, self.index = "", 0
+        self.snapshots: list[sync_pb2.Snapshot] = []
+        self.entries: list[sync_pb2.Entry] = []
+        self.directory: tuple[str, ...] = ()
+        self.rejected_distribution_ids: set[str] = set()
+        self.is_wedged = False
+
+    def position(self) -> tuple[str, int]:
+        """See node_session.Applier."""
+        return self.log_id, self.index
+
+    def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
+        """See node_session.Applier."""
+        self._may_write()
+        self.snapshots.append(snapshot)
+        self.log_id, self.index = snapshot.log_id, snapshot.index
+
+    def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
+        """See node_session.Applier."""
+        self._may_write()
+        self.entries.append(entry)
+        self.index = entry.index
+        is_rejected = entry.put_distribution.id in self.rejected_distribution_ids
+        return "cannot honour it" if is_rejected else None
+
+    def apply_directory(self, directory: sync_pb2.Directory) -> None:
+        """See node_session.Applier."""
+        self.directory = tuple(node.id for node in directory.nodes)
+
+    def load(self) -> tuple[int, int]:
+        """See node_session.Applier."""
+        return 0, 0
+
+    def _may_write(self) -> None:
+        if self.is_wedged:
+            raise OSError("no space left on device")
+
+
+class Node:
+    """A session and what it has applied."""
+
+    def __init__(self, node_id: str, port: int, applier: MemoryApplier | None = None) -> None:
+        self.applier = applier or MemoryApplier()
+        address = f"{HOST}:{port}"
+        identity = NodeIdentity(node_id, sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.1.1:80", "127.0.1.1:81")
+        self.session = NodeSession(identity, self.applier, address)
+        self.node_id = node_id
+
+
+@contextlib.asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    """The nodes' sessions run; at the end they are gone without a word."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(node.session.run()) for node in nodes]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def invalidation(identifier: str, *paths: str) -> configuration_pb2.Invalidation:
+    """One to append."""
+    return configuration_pb2.Invalidation(id=identifier, distribution_id="D1", paths=paths or ("/*",))
+
+
+def put_distribution(identifier: str) -> PutDistribution:
+    """One to append."""
+    return PutDistribution(configuration_pb2.Distribution(id=identifier, domain_name=f"{identifier}.cdn.localhost"))

@@ -1,0 +1,164 @@
+"""The router's part in the change log: entries, rejections, snapshots, and what is on disk when (applier, configuration)."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from dns_router.applier import RouterApplier
+from dns_router.counters import Counters
+from dns_router.responder import Responder
+from dns_router.state_files import StateFiles
+from dns_router.translation import UnusableResourceError, zone_settings
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.router_builders import (
+    TWO_EDGES_EACH,
+    US,
+    ZONE,
+    addresses_in,
+    ask,
+    directory_message,
+    distribution,
+    edge,
+    routing_table,
+    snapshot,
+    subnet,
+)
+
+D1, D2 = "d1.cdn.localhost", "d2.cdn.localhost"
+
+
+class Router:
+    """An applier over a state folder, and what it serves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.responder = Responder(Counters(), random.Random(1))
+        self.applier = RouterApplier(StateFiles(folder), self.responder, Counters(), {})
+        self.applier.recover()
+
+    def answers(self, name: str) -> list[str]:
+        assert self.responder.zone is not None
+        return addresses_in(ask(self.responder.zone, self.responder.directory, name))
+
+    def put(self, index: int, **change: object) -> str | None:
+        return self.applier.apply_entry(sync_pb2.Entry(log_id="log-a", index=index, **change))
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    started = Router(tmp_path)
+    started.applier.apply_snapshot(snapshot(distribution()))
+    started.applier.apply_directory(directory_message(*TWO_EDGES_EACH))
+    return started
+
+
+def test_a_new_router_knows_nothing(tmp_path: Path) -> None:
+    fresh = Router(tmp_path / "new")
+    assert fresh.applier.position() == ("", 0) and fresh.responder.zone is None
+
+
+def test_entries_change_what_is_served_and_move_the_position(router: Router) -> None:
+    assert router.put(8, put_distribution=distribution("E2", D2)) is None
+    assert router.answers(D1) and router.answers(D2)
+    assert router.put(9, remove_distribution_id="E1") is None
+    assert not router.answers(D1) and router.answers(D2)
+    assert router.put(10, put_routing_table=routing_table(maximum_answers=1)) is None
+    assert len(router.answers(D2)) == 1
+    assert router.applier.position() == ("log-a", 10)
+
+
+def test_a_distribution_that_is_renamed_leaves_its_old_name(router: Router) -> None:
+    router.put(8, put_distribution=distribution("E1", D2))
+    assert not router.answers(D1) and router.answers(D2)
+
+
+def test_a_rejected_distribution_leaves_the_last_good_version_and_the_index_advances(router: Router) -> None:
+    reason = router.put(8, put_distribution=distribution("E1", "a..b.cdn.localhost"))
+    assert reason is not None and "a..b.cdn.localhost" in reason
+    assert router.answers(D1) and router.applier.position() == ("log-a", 8)
+
+
+def test_a_rejected_routing_table_names_all_its_problems(router: Router) -> None:
+    bad = routing_table(client_subnets=[subnet("10.0.0.1/8", US), subnet("nonsense", US)], maximum_answers=1000)
+    reason = router.put(8, put_routing_table=bad)
+    assert reason is not None and all(part in reason for part in ("10.0.0.1/8", "nonsense", "1000"))
+    assert len(router.answers(D1)) == 2
+
+
+@pytest.mark.parametrize("zone", ["", ".", "a..b", "x" * 64 + ".test", ".".join(["x" * 49] * 5)])
+def test_a_zone_that_cannot_be_served_is_refused(zone: str) -> None:
+    with pytest.raises(UnusableResourceError, match=r"zone|domain name"):
+        zone_settings(configuration_pb2.RoutingTable(zone=zone))
+
+
+def test_a_latency_that_is_not_a_number_is_refused() -> None:
+    latency = configuration_pb2.Latency(from_region="a", to_region="b", milliseconds=float("nan"))
+    with pytest.raises(UnusableResourceError, match="latency"):
+        zone_settings(configuration_pb2.RoutingTable(zone=ZONE, latencies=[latency]))
+
+
+def test_a_restart_serves_what_was_last_known(router: Router, tmp_path: Path) -> None:
+    router.put(8, put_distribution=distribution("E2", D2))
+    again = Router(tmp_path)
+    assert again.applier.position() == ("log-a", 8)
+    assert again.answers(D1) == router.answers(D1) and again.answers(D2) == router.answers(D2)
+
+
+def test_an_invalidation_moves_the_position_without_a_write(router: Router, tmp_path: Path) -> None:
+    before = (tmp_path / "snapshot").stat().st_mtime_ns
+    assert router.put(8, invalidation=configuration_pb2.Invalidation(id="I1", paths=["/*"])) is None
+    assert router.applier.position() == ("log-a", 8)
+    assert (tmp_path / "snapshot").stat().st_mtime_ns == before
+    assert Router(tmp_path).applier.position() == ("log-a", 7), (
+        "it is learned again, which does no harm without a cache"
+    )
+
+
+def test_a_snapshot_of_another_log_replaces_everything(router: Router) -> None:
+    router.applier.apply_snapshot(snapshot(distribution("E9", D2), log_id="log-b", index=2))
+    assert router.applier.position() == ("log-b", 2)
+    assert not router.answers(D1) and router.answers(D2)
+
+
+def test_a_snapshot_with_a_bad_resource_keeps_the_last_good_version_of_that_one(router: Router) -> None:
+    router.applier.apply_snapshot(snapshot(distribution("E1", "a..b"), distribution("E2", D2), index=9))
+    assert router.answers(D1) and router.answers(D2)
+    router.applier.apply_snapshot(snapshot(distribution("E1", "a..b"), log_id="log-b"))
+    assert not router.answers(D1), "nothing of another log is kept"
+
+
+def test_damaged_or_unfinished_files_count_as_none(router: Router, tmp_path: Path) -> None:
+    stored = (tmp_path / "snapshot").read_bytes()
+    for damaged in (stored[:-1], stored[:10], b"", stored[:-1] + bytes([stored[-1] ^ 1])):
+        (tmp_path / "snapshot").write_bytes(damaged)
+        assert Router(tmp_path).applier.position() == ("", 0)
+
+
+def test_what_could_not_be_made_durable_is_neither_served_nor_acknowledged(router: Router, tmp_path: Path) -> None:
+    (tmp_path / "snapshot.unfinished").mkdir()
+    with pytest.raises(OSError):
+        router.put(8, put_distribution=distribution("E2", D2))
+    assert router.applier.position() == ("log-a", 7) and not router.answers(D2)
+
+
+def test_a_node_that_leaves_the_directory_leaves_the_answers(router: Router) -> None:
+    router.applier.apply_directory(directory_message(*TWO_EDGES_EACH[1:], version=2))
+    assert "127.0.1.1" not in router.answers(D1)
+
+
+def test_edges_without_an_address_are_reported_once(router: Router, caplog: pytest.LogCaptureFixture) -> None:
+    for version in (2, 3):
+        router.applier.apply_directory(directory_message(edge("edge-1.internal", US), version=version))
+    assert [record.getMessage() for record in caplog.records if "edge-1.internal" in record.getMessage()] == [
+        "advertise no address and so cannot be in answers: edge-edge-1.internal"
+    ]
+
+
+def test_the_smaller_id_has_a_name_that_two_distributions_want(router: Router) -> None:
+    router.put(8, put_distribution=distribution("E2", D1, enabled=False))
+    assert router.answers(D1)
+
+
+def test_an_entry_of_a_kind_from_the_future_only_moves_the_position(router: Router) -> None:
+    assert router.put(8) is None
+    assert router.applier.position() == ("log-a", 8) and router.answers(D1)
