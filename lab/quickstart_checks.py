@@ -101,10 +101,9 @@ def check_freshness(sightings: Sequence[Sighting], promises: Sequence[Promise]) 
             f"{promise.invalidation_id}: {len(after):,} probes at {len({each.node for each in after})} edges began after "
             f"the receipt, {len(old)} saw a version before {promise.version}"
         )
-    for sighting in stale[:_LISTED]:
-        evidence.append(
-            f"{sighting.node} gave version {sighting.version} ({sighting.result}) at {sighting.began_at:.3f}"
-        )
+    evidence += [
+        f"{each.node} gave version {each.version} ({each.result}) at {each.began_at:.3f}" for each in stale[:_LISTED]
+    ]
     if not judged:
         return Check("freshness", Outcome.UNKNOWN, statement, ("no receipt, or no probe after it", *evidence))
     return Check("freshness", Outcome.INVALID if stale else Outcome.VALID, statement, tuple(evidence))

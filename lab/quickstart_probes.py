@@ -109,9 +109,6 @@ class DnsProbe:
         self.ttl_seconds = max([self.ttl_seconds, *(float(rrset.ttl) for rrset in records)])
         return tuple(record.address for rrset in records for record in rrset)
 
-    def last_named(self, address: str) -> bool:
-        return bool(self.answers) and address in self.answers[-1].addresses
-
 
 async def status_of(admin_address: str) -> dict[str, Any]:
     answer = await exchange(admin_address, "/status", timeout_seconds=2.0)
@@ -122,17 +119,17 @@ async def status_of(admin_address: str) -> dict[str, Any]:
 async def wait_for_return(
     probe: DnsProbe, address: str, edge_admin: str, control_admin: str, deadline_seconds: float
 ) -> Return | None:
-    """Until the router names the edge: then, at once, where the edge stands and where the log stands.
+    """Until the router names the edge: then, at once, where the edge stands, and after that where the log stands.
 
-    The head is read first: an entry that comes in between can only make the edge look better, by one round trip.
+    In this order an edge cannot look as if it had caught up when it had not.
     """
     try:
         async with asyncio.timeout(deadline_seconds):
-            while not probe.last_named(address):
+            while address not in await probe.ask():
                 await asyncio.sleep(DNS_INTERVAL_SECONDS / 5)
+            named_at = time.time()
+            edge = await status_of(edge_admin)
+            head = await status_of(control_admin)
     except TimeoutError:
         return None
-    named_at = probe.answers[-1].time
-    head = await status_of(control_admin)
-    edge = await status_of(edge_admin)
     return Return(named_at, int(edge["applied_index"]), int(head["head_index"]))
