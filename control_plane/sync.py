@@ -6,7 +6,7 @@ both are what keeps one change within one core's second.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import grpc
 import grpc.aio
@@ -143,16 +143,19 @@ class SyncService:
     async def _sync(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> None:
         hello = await self._read_hello(requests, context)
         stream = await self._open(hello, context)
-        reason = ""
         try:
             async with asyncio.TaskGroup() as group:
-                for work in (self._read(requests, stream), self._write(context, stream), _watch_ended(stream)):
-                    group.create_task(work)
-        except* (_StreamEndedError, TooFarBehindError, grpc.RpcError, grpc.aio.AbortError) as errors:
-            reason = str(errors.exceptions[0])
+                works = (self._read(requests, stream), self._write(context, stream))
+                tasks = [group.create_task(_reporting(work, stream)) for work in works]
+                reason = await stream.ended()
+                for task in tasks:
+                    task.cancel()
+        except asyncio.CancelledError:
+            reason = "the connection broke"
+            raise
         finally:
             self._close(stream)
-        _logger.info("node %s disconnected: %s", stream.node_id, reason)
+            _logger.info("node %s disconnected: %s", stream.node_id, reason)
 
     async def _read_hello(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> sync_pb2.Hello:
         try:
@@ -233,8 +236,14 @@ class SyncService:
                 raise _StreamEndedError("the node does not read") from None
 
 
-async def _watch_ended(stream: NodeStream) -> None:
-    raise _StreamEndedError(await stream.ended())
+async def _reporting(work: Coroutine[None, None, None], stream: NodeStream) -> None:
+    """Do the work; what ends the stream is said to it, and is not a failure of the group."""
+    try:
+        await work
+    except TooFarBehindError:
+        stream.end("the log has been trimmed past the node")
+    except (_StreamEndedError, grpc.RpcError) as error:
+        stream.end(str(error))
 
 
 def _problem_with(message: sync_pb2.NodeMessage) -> str | None:

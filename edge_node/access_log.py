@@ -6,8 +6,9 @@ The request path only appends a record; lines are made and written in batches. T
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from edge_node.caching.decisions import Reason, Result
 from edge_node.counters import Counters
@@ -125,24 +126,57 @@ class AccessLog:
         if second != self._second:
             self._second = second
             self._date_and_time = time.strftime("%Y-%m-%d\t%H:%M:%S", time.gmtime(second))
-        head = record.head
-        fields = head.fields
-        stem, _, query = head.target.decode("latin-1").partition("?")
+        asked = _asked_texts(record.head)
         result_type = (
             "Error" if record.status >= 400 or record.reason is Reason.VIEWER_LEFT else _RESULT_TYPES[record.result]
         )
         detailed = _DETAILED_ERRORS.get(record.reason, result_type)
-        length = record.content_length
+        seconds = f"{record.seconds:.3f}"
+        first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
+        length, first = record.content_length, record.range_first
+        ranges = "-\t-" if first < 0 else f"{first}\t{record.range_last}"
         return (
-            f"{self._date_and_time}\t{self._pop}\t{record.sent_bytes}\t{record.peer[0]}\t{head.method.decode('latin-1')}\t"
-            f"{record.domain_name.decode('latin-1')}\t{stem}\t{record.status:03d}\t{_text(fields.get(b'referer'))}\t{_text(fields.get(b'user-agent'))}\t"
-            f"{query or '-'}\t-\t{result_type}\t{record.request_id.decode()}\t{_text(fields.get(b'host'))}\thttp\t{record.received_bytes}\t"
-            f"{record.seconds:.3f}\t{_text(fields.get(b'x-forwarded-for'))}\t-\t-\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t{record.peer[1]}\t"
-            f"{record.first_byte_seconds:.3f}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t"
-            f"{record.range_first if record.range_first >= 0 else '-'}\t{record.range_last if record.range_last >= 0 else '-'}\n"
+            f"{self._date_and_time}\t{self._pop}\t{record.sent_bytes}\t{record.peer[0]}\t{asked.method}\t{_text(record.domain_name)}\t{asked.stem}\t"
+            f"{record.status:03d}\t{asked.referer_to_cookie}\t{result_type}\t{record.request_id.decode('latin-1')}\t{asked.host_and_protocol}\t"
+            f"{record.received_bytes}\t{seconds}\t{asked.forwarded_for_to_cipher}\t{result_type}\t{asked.version_to_fle}\t{record.peer[1]}\t"
+            f"{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
         )
 
 
+class _AskedTexts(NamedTuple):
+    """The parts of a line that the request alone decides, in the order of the fields."""
+
+    method: str
+    stem: str
+    referer_to_cookie: str
+    host_and_protocol: str
+    forwarded_for_to_cipher: str
+    version_to_fle: str
+
+
+@lru_cache(maxsize=512)
+def _asked_texts(head: RequestHead) -> _AskedTexts:
+    """Remembered by identity: a connection that repeats a request repeats its head."""
+    field = head.fields.get
+    stem, query = _split_target(head.target)
+    return _AskedTexts(
+        method=_text(head.method),
+        stem=stem,
+        referer_to_cookie=f"{_text(field(b'referer'))}\t{_text(field(b'user-agent'))}\t{query}\t-",
+        host_and_protocol=f"{_text(field(b'host'))}\thttp",
+        forwarded_for_to_cipher=f"{_text(field(b'x-forwarded-for'))}\t-\t-",
+        version_to_fle=f"HTTP/1.{head.minor_version}\t-\t-",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _split_target(target: bytes) -> tuple[str, str]:
+    """Path and query as the log writes them."""
+    stem, _, query = target.partition(b"?")
+    return _text(stem), _text(query)
+
+
+@lru_cache(maxsize=4096)
 def _text(value: bytes | None) -> str:
     """A field as the log writes it: `-` for nothing, white space and non-ASCII percent-encoded so that a line stays a line."""
     if not value:

@@ -24,36 +24,43 @@ LATENCY_BOUNDS_SECONDS = (
 )
 
 
-class LatencyHistogram:
-    """Observations by upper bound, and their sum."""
+class Tally:
+    """What is counted of finished requests that ended alike."""
 
-    __slots__ = ("buckets", "sum_seconds")
+    __slots__ = ("buckets", "count", "received_bytes", "sent_bytes", "sum_seconds")
 
     def __init__(self) -> None:
+        self.count = 0
         self.buckets = [0] * (len(LATENCY_BOUNDS_SECONDS) + 1)
         self.sum_seconds = 0.0
+        self.sent_bytes = 0
+        self.received_bytes = 0
 
-    def observe(self, seconds: float) -> None:
+    def add(self, seconds: float, sent_bytes: int, received_bytes: int) -> None:
         """Count one."""
+        self.count += 1
         self.buckets[bisect_left(LATENCY_BOUNDS_SECONDS, seconds)] += 1
         self.sum_seconds += seconds
+        self.sent_bytes += sent_bytes
+        self.received_bytes += received_bytes
 
 
 class Counters:
     """Everything that only grows."""
 
     def __init__(self) -> None:
-        self.requests: defaultdict[tuple[str, str], int] = defaultdict(int)
-        """By result and reason."""
-        self.responses = [0] * 6
-        """By hundreds of the status."""
-        self.durations: defaultdict[str, LatencyHistogram] = defaultdict(LatencyHistogram)
+        self.finished: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
+        """Finished requests by result, reason and status."""
         self.transferred: defaultdict[tuple[str, str], int] = defaultdict(int)
-        """Bytes by peer and direction."""
+        """Bytes by upstream tier and direction; those of viewers are in the tallies."""
         self.collapsed_requests = 0
         self.upstream_fetches: defaultdict[str, int] = defaultdict(int)
         self.upstream_errors: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self.requests_total = 0
         self.refused_connections = 0
         self.internal_errors = 0
         self.log_records_dropped = 0
+
+    @property
+    def requests_total(self) -> int:
+        """Finished requests."""
+        return sum(tally.count for tally in self.finished.values())

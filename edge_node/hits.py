@@ -44,14 +44,26 @@ class ViewerWire(Protocol):
         """Whether another request may follow."""
 
 
-class Asked(NamedTuple):
+class Asked(Protocol):
     """A request and where its answer goes."""
 
-    wire: ViewerWire
-    head: RequestHead
     domain_name: bytes
-    request_id: bytes
-    started_at: float
+
+    @property
+    def wire(self) -> ViewerWire:
+        """The viewer's connection."""
+
+    @property
+    def head(self) -> RequestHead:
+        """What it asked."""
+
+    @property
+    def request_id(self) -> bytes:
+        """Of the whole request, at every tier."""
+
+    @property
+    def started_at(self) -> float:
+        """On the monotonic clock."""
 
 
 class _Body(NamedTuple):

@@ -1,6 +1,7 @@
 """The node's metrics as Prometheus sees them: names and labels are in docs/contracts.md, values are read from plain integers when scraped."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
@@ -9,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from edge_node.counters import LATENCY_BOUNDS_SECONDS, Counters, LatencyHistogram
+from edge_node.counters import LATENCY_BOUNDS_SECONDS, Counters, Tally
 from edge_node.storage.protocol import StoreStatistics
 
 
@@ -47,13 +48,20 @@ class Sources:
     open_connections: Callable[[], int]
 
 
+Totals = dict[tuple[str, ...], int]
+
+
 def _counter(
-    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]
+    name: str, text: str, labels: tuple[str, ...], totals: Mapping[tuple[str, ...], int]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=labels)
-    for label_values, value in values:
-        family.add_metric(label_values, value)
+    for label_values, total in totals.items():
+        family.add_metric(label_values, total)
     return family
+
+
+def _total(name: str, text: str, total: int) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=total)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -78,28 +86,26 @@ class NodeCollector:
 
     def _traffic(self) -> Iterator[Metric]:
         counters = self._sources.counters
-        requests = (((result, reason), count) for (result, reason), count in counters.requests.items())
+        requests: Totals = defaultdict(int)
+        responses: Totals = {(f"{hundreds}xx",): 0 for hundreds in range(2, 6)}
+        transferred: Totals = defaultdict(int, {**counters.transferred})
+        for (result, reason, status), tally in counters.finished.items():
+            requests[result, reason] += tally.count
+            responses[(f"{status // 100}xx",)] += tally.count
+            transferred["viewer", "sent"] += tally.sent_bytes
+            transferred["viewer", "received"] += tally.received_bytes
         yield _counter(
             "cdn_requests", "Requests by how they ended at this tier, and why.", ("result", "reason"), requests
         )
-        responses = (((f"{hundreds}xx",), counters.responses[hundreds]) for hundreds in range(2, 6))
         yield _counter("cdn_responses", "Responses by class of status.", ("status",), responses)
-        yield self._durations(counters.durations)
-        transferred = (((peer, direction), count) for (peer, direction), count in counters.transferred.items())
+        yield self._durations(counters.finished)
         yield _counter("cdn_transferred_bytes", "Bytes by peer and direction.", ("peer", "direction"), transferred)
-        yield _counter(
-            "cdn_collapsed_requests",
-            "Requests that waited for another's fetch.",
-            (),
-            [((), counters.collapsed_requests)],
+        yield _total("cdn_collapsed_requests", "Requests that waited for another's fetch.", counters.collapsed_requests)
+        yield _total("cdn_internal_errors", "Errors of this program.", counters.internal_errors)
+        yield _total(
+            "cdn_log_records_dropped", "Access log records lost to a full queue.", counters.log_records_dropped
         )
-        yield _counter("cdn_internal_errors", "Errors of this program.", (), [((), counters.internal_errors)])
-        yield _counter(
-            "cdn_log_records_dropped",
-            "Access log records lost to a full queue.",
-            (),
-            [((), counters.log_records_dropped)],
-        )
+        yield _total("cdn_refused_connections", "Connections beyond the limit.", counters.refused_connections)
         yield _gauge(
             "cdn_open_connections",
             "Connections of viewers, or of edges at a regional cache.",
@@ -107,29 +113,33 @@ class NodeCollector:
         )
 
     @staticmethod
-    def _durations(durations: dict[str, LatencyHistogram]) -> HistogramMetricFamily:
+    def _durations(finished: Mapping[tuple[str, str, int], Tally]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(
             "cdn_request_duration_seconds", "From the request's head to the end of its answer.", labels=("result",)
         )
         bounds = [str(bound) for bound in LATENCY_BOUNDS_SECONDS] + ["+Inf"]
-        for result, histogram in durations.items():
-            cumulative = list(accumulate(histogram.buckets))
-            family.add_metric((result,), list(zip(bounds, cumulative, strict=True)), histogram.sum_seconds)
+        for result in sorted({result for result, _, _ in finished}):
+            tallies = [tally for (of_result, _, _), tally in finished.items() if of_result == result]
+            buckets = [sum(counts) for counts in zip(*(tally.buckets for tally in tallies), strict=True)]
+            family.add_metric(
+                (result,),
+                list(zip(bounds, accumulate(buckets), strict=True)),
+                sum(tally.sum_seconds for tally in tallies),
+            )
         return family
 
     def _upstream(self) -> Iterator[Metric]:
         counters = self._sources.counters
-        fetches = (((tier,), count) for tier, count in counters.upstream_fetches.items())
+        fetches: Totals = {(tier,): count for tier, count in counters.upstream_fetches.items()}
         yield _counter("cdn_upstream_fetches", "Requests sent upstream.", ("tier",), fetches)
-        errors = (((tier, kind), count) for (tier, kind), count in counters.upstream_errors.items())
-        yield _counter("cdn_upstream_errors", "Upstream failures.", ("tier", "kind"), errors)
+        yield _counter("cdn_upstream_errors", "Upstream failures.", ("tier", "kind"), {**counters.upstream_errors})
 
     def _store(self) -> Iterator[Metric]:
         store = self._sources.store
         yield _gauge("cdn_store_bytes", "What stored responses cost.", store.used_bytes)
         yield _gauge("cdn_store_capacity_bytes", "What they may cost.", store.capacity_bytes)
         yield _gauge("cdn_store_entries", "Stored responses.", store.entries)
-        yield _counter("cdn_store_evictions", "Stored responses that left for others.", (), [((), store.evictions)])
+        yield _total("cdn_store_evictions", "Stored responses that left for others.", store.evictions)
 
     def _control(self) -> Iterator[Metric]:
         session = self._sources.session
@@ -140,10 +150,8 @@ class NodeCollector:
         )
         yield _gauge("cdn_lease_held", "Whether the node holds a lease.", int(session.lease_state() == "held"))
         yield _gauge("cdn_lease_remaining_seconds", "Until the lease ends.", session.lease_remaining_seconds())
-        yield _counter(
-            "cdn_sync_reconnects", "Streams to the control plane after the first.", (), [((), session.reconnects_total)]
-        )
-        yield _counter("cdn_sync_rejections", "Resources that were rejected.", (), [((), session.rejections_total)])
+        yield _total("cdn_sync_reconnects", "Streams to the control plane after the first.", session.reconnects_total)
+        yield _total("cdn_sync_rejections", "Resources that were rejected.", session.rejections_total)
 
 
 def make_exposition(sources: Sources) -> Callable[[], bytes]:

@@ -129,9 +129,9 @@ class Peer:
     admin: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RequestHead:
-    """A request line and its header section, parsed and checked for framing, once."""
+    """A request line and its header section, parsed and checked for framing, once. Compared by identity: two requests are never the same one."""
 
     method: bytes
     target: bytes

@@ -22,7 +22,7 @@ from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, ViewerError
 from edge_node.exchange import BodyFromViewer, Exchange, ViewerLeftError, Wire
 from edge_node.fills import Fill, Shelf
-from edge_node.hits import Asked, HitAnswerer, ViewerWire
+from edge_node.hits import HitAnswerer, ViewerWire
 from edge_node.model import RequestHead
 from edge_node.policy.forwarding import Hop
 from edge_node.policy.regional_choice import rank_regionals
@@ -83,6 +83,8 @@ class _Request:
     request_id: bytes
     started_at: float
     tries: int = 1
+    domain_name: bytes = b"-"
+    """Of the distribution, once it is known."""
 
 
 class Pipeline:
@@ -118,7 +120,7 @@ class Pipeline:
     def refuse_malformed(self, wire: ViewerConnection, error: ViewerError) -> None:
         """Answer something that is no request."""
         request = _Request(wire, _NO_HEAD, None, self._next_request_id(), self._monotonic())
-        self._refuse(request, Refuse(error.status, Reason.BAD_REQUEST, error.detail), b"-")
+        self._refuse(request, Refuse(error.status, Reason.BAD_REQUEST, error.detail))
 
     def void_everything(self) -> None:
         """Cached responses, stored or on their way, belong to another log (DESIGN section 4, rule 9)."""
@@ -138,8 +140,9 @@ class Pipeline:
     def _serve(self, request: _Request, *, without_cache: bool = False) -> None:
         plan = self._plan(request.head)
         if isinstance(plan, Refuse):
-            self._refuse(request, plan, b"-")
+            self._refuse(request, plan)
             return
+        request.domain_name = plan.distribution.domain_name
         key = plan.key_for(request.head)
         if without_cache:
             self._fetch_alone(request, plan, None, (Result.PASS, Reason.REGIONAL_BEHIND))
@@ -148,7 +151,7 @@ class Pipeline:
         decision = decide(request.head, plan.behavior, entry, absence, self._clock())
         match decision:
             case Hit(entry=hit_entry, reason=reason):
-                self._hits.answer(self._asked(request, plan), hit_entry, Result.HIT, reason)
+                self._hits.answer(request, hit_entry, Result.HIT, reason)
             case Refresh(entry=expired):
                 self._refresh(request, plan, key, expired)
             case Miss(reason=reason, stale=stale):
@@ -156,7 +159,7 @@ class Pipeline:
             case Pass(reason=reason):
                 self._fetch_alone(request, plan, None, (Result.PASS, reason))
             case Refuse() as refusal:
-                self._refuse(request, refusal, plan.distribution.domain_name)
+                self._refuse(request, refusal)
             case _ as unreachable:
                 assert_never(unreachable)
 
@@ -183,12 +186,8 @@ class Pipeline:
 
     # -- doing
 
-    def _asked(self, request: _Request, plan: Plan) -> Asked:
-        return Asked(request.wire, request.head, plan.distribution.domain_name, request.request_id, request.started_at)
-
-    def _refuse(self, request: _Request, refusal: Refuse, domain_name: bytes) -> None:
-        asked = Asked(request.wire, request.head, domain_name, request.request_id, request.started_at)
-        self._hits.refuse(asked, refusal, keep_alive=request.body is None)
+    def _refuse(self, request: _Request, refusal: Refuse) -> None:
+        self._hits.refuse(request, refusal, keep_alive=request.body is None)
 
     def _refresh(self, request: _Request, plan: Plan, key: CacheKey, expired: Entry) -> None:
         """Ask whether the entry still holds; everybody who comes meanwhile waits for the same answer."""
@@ -325,25 +324,12 @@ class Pipeline:
         if exchange.reason is not Reason.COLLAPSED:
             exchange.result, exchange.reason = result, reason
         exchange.is_ended = True
-        asked = Asked(
-            self._wire_of(exchange),
-            exchange.head,
-            exchange.plan.distribution.domain_name,
-            exchange.request_id,
-            exchange.started_at,
-        )
-        self._hits.answer(asked, entry, exchange.result, exchange.reason)
+        self._hits.answer(self._request_of(exchange), entry, exchange.result, exchange.reason)
 
     def try_alone(self, exchange: Exchange, error: UpstreamError | None) -> None:
         """A transfer let a viewer go: it was not for sharing, or failed. Who began it gets the error; who joined gets another try."""
-        request = _Request(
-            self._wire_of(exchange),
-            exchange.head,
-            exchange.body,
-            exchange.request_id,
-            exchange.started_at,
-            exchange.tries + 1,
-        )
+        request = self._request_of(exchange)
+        request.tries += 1
         exchange.is_ended = True
         if error is None:
             key = exchange.plan.key_for(exchange.head)
@@ -352,9 +338,7 @@ class Pipeline:
             self._serve(request)
         else:
             text = f"The request could not be satisfied: {error.detail}."
-            self._refuse(
-                request, Refuse(error.status, Reason.UPSTREAM_FAILED, text), exchange.plan.distribution.domain_name
-            )
+            self._refuse(request, Refuse(error.status, Reason.UPSTREAM_FAILED, text))
 
     def record(self, exchange: Exchange, status: int, body_length: int) -> None:
         """One log record for an exchange that ended."""
@@ -381,6 +365,18 @@ class Pipeline:
                 -1,
                 -1,
             )
+        )
+
+    def _request_of(self, exchange: Exchange) -> _Request:
+        domain_name = exchange.plan.distribution.domain_name
+        return _Request(
+            self._wire_of(exchange),
+            exchange.head,
+            exchange.body,
+            exchange.request_id,
+            exchange.started_at,
+            exchange.tries,
+            domain_name,
         )
 
     @staticmethod

@@ -125,7 +125,9 @@ async def wait_for_return(
     """
     try:
         async with asyncio.timeout(deadline_seconds):
-            while address not in await probe.ask():
+            while True:
+                if address in await probe.ask():
+                    break
                 await asyncio.sleep(DNS_INTERVAL_SECONDS / 5)
             named_at = time.time()
             edge = await status_of(edge_admin)

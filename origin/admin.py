@@ -96,7 +96,11 @@ def _behaviors(
             return _json(200, {"removed": table.clear()})
         case "DELETE", (behavior_id,):
             is_removed = table.remove(behavior_id)
-            return _json(200, {"removed": 1}) if is_removed else _json(404, {"error": f"no behavior {behavior_id!r} is in force"})
+            return (
+                _json(200, {"removed": 1})
+                if is_removed
+                else _json(404, {"error": f"no behavior {behavior_id!r} is in force"})
+            )
         case _:
             return None
 

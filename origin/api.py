@@ -75,7 +75,9 @@ def _product_list(request: Request) -> Response:
         raise InvalidInputError(f"sort must be one of {', '.join(_SORT_KEYS)}, with - before it to descend")
     page = int(page_text)
     numbers = range(1, PRODUCTS + 1)
-    products = sorted(map(product, numbers), key=lambda item: item[sort.removeprefix("-")], reverse=sort.startswith("-"))
+    products = sorted(
+        map(product, numbers), key=lambda item: item[sort.removeprefix("-")], reverse=sort.startswith("-")
+    )
     shown = products[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
     pages = -(-PRODUCTS // PAGE_SIZE)
     return _tagged({"page": page, "pages": pages, "sort": sort, "products": shown}, "public, max-age=10")
@@ -99,7 +101,9 @@ def user_of(request: Request) -> str | None:
 def _me(request: Request) -> Response:
     user = user_of(request)
     if user is None:
-        return error(401, "log in: Authorization or a session cookie").with_headers(("WWW-Authenticate", 'Bearer realm="cdnlab"'))
+        return error(401, "log in: Authorization or a session cookie").with_headers(
+            ("WWW-Authenticate", 'Bearer realm="cdnlab"')
+        )
     name = sha256(user.encode()).hexdigest()[:8]
     document = {"user": f"user-{name}", "credentials": user, "orders": Random(name).randrange(30)}
     return _json(200, document, ("Cache-Control", _NO_STORE))
@@ -116,4 +120,6 @@ def _cart(request: Request) -> Response:
 def _time(now: float) -> Response:
     second = int(now)
     document = {"unix_seconds": second, "http_date": http_date(second)}
-    return _json(200, document, ("Cache-Control", "no-cache"), ("ETag", f'"{second}"'), ("Last-Modified", http_date(second)))
+    return _json(
+        200, document, ("Cache-Control", "no-cache"), ("ETag", f'"{second}"'), ("Last-Modified", http_date(second))
+    )

@@ -233,4 +233,6 @@ def _with_status(status: int, response: Response) -> Response:
 def _with_headers(headers: dict[str, str | None], response: Response) -> Response:
     cleared = response.without_headers(*(name.lower() for name in headers))
     added = [(name, value) for name, value in headers.items() if value is not None]
-    return replace(cleared.with_headers(*added), has_own_date=response.has_own_date or "date" in map(str.lower, headers))
+    return replace(
+        cleared.with_headers(*added), has_own_date=response.has_own_date or "date" in map(str.lower, headers)
+    )

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import md5
 
+from origin.conditions import http_date
 from origin.errors import StorageFullError
-from origin.messages import Headers
+from origin.messages import Headers, Response
 
 DEFAULT_BUDGET_BYTES = 256 << 20
 MAX_OBJECT_BYTES = 64 << 20
@@ -39,6 +40,8 @@ class StoredObject:
     version: Version
     content: bytes
     headers: Headers
+    response: Response
+    """The whole answer to a GET, made once."""
 
     @property
     def cost_bytes(self) -> int:
@@ -131,7 +134,7 @@ class BucketStore:
         before = bucket._keys.get(key)
         number = before.next_number() if before is not None else 1
         tag = f'"{md5(content, usedforsecurity=False).hexdigest()}"'
-        stored = StoredObject(Version(number, now, tag, len(content)), content, headers)
+        stored = _stored(Version(number, now, tag, len(content)), content, headers)
         released = before.current.cost_bytes if before is not None and before.current is not None else 0
         key_cost = 0 if before is not None else _KEY_OVERHEAD_BYTES + len(key)
         self._take(stored.cost_bytes + key_cost + _VERSION_OVERHEAD_BYTES - released)
@@ -164,6 +167,13 @@ class BucketStore:
         if self.used_bytes + count > self.budget_bytes:
             raise StorageFullError(f"the budget of {self.budget_bytes} bytes does not hold {count} more")
         self.used_bytes += count
+
+
+def _stored(version: Version, content: bytes, headers: Headers) -> StoredObject:
+    identity = ("ETag", version.entity_tag), ("x-amz-version-id", str(version.number))
+    modified = ("Last-Modified", http_date(version.modified_at))
+    response = Response(200, (*headers, *identity, modified), content, accepts_ranges=True)
+    return StoredObject(version, content, headers, response)
 
 
 def _key_cost(key: str, known: _Key) -> int:

@@ -10,8 +10,8 @@ from hashlib import md5
 from urllib.parse import unquote
 
 from origin.bucket import MAX_OBJECT_BYTES, Bucket, BucketStore, StoredObject
-from origin.bucket_listing import list_objects, list_versions, object_time
-from origin.conditions import http_date, is_any_tag_matching, is_precondition_met
+from origin.bucket_listing import list_objects, list_versions
+from origin.conditions import is_any_tag_matching, is_precondition_met
 from origin.errors import StorageFullError
 from origin.messages import Headers, Request, Response
 from origin.s3_errors import s3_error
@@ -20,13 +20,19 @@ _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _MAX_KEY_BYTES = 1_024
 _MAX_METADATA_BYTES = 8_192
 # Headers of the PUT that come back with the object (S3 API, PutObject).
-_STORED_HEADERS = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+_STORED_HEADERS = (
+    "content-type",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+)
 _METADATA_PREFIX = "x-amz-meta-"
 # Query parameters that select another operation of S3 (its "subresources"), or clients' notes that change nothing.
-_BUCKET_PARAMETERS = frozenset(
-    ("list-type", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "encoding-type", "fetch-owner")
-    + ("versions", "key-marker", "version-id-marker", "x-id")
-)
+_LIST_PARAMETERS = ("list-type", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "fetch-owner")
+_VERSION_PARAMETERS = ("versions", "key-marker", "version-id-marker")
+_BUCKET_PARAMETERS = frozenset((*_LIST_PARAMETERS, *_VERSION_PARAMETERS, "encoding-type", "x-id"))
 _OBJECT_PARAMETERS = frozenset(("versionId", "x-id"))
 
 
@@ -38,9 +44,9 @@ def respond(store: BucketStore, request: Request, now: float) -> Response:
         return s3_error("InvalidBucketName", name)
     parameters = dict(request.parameters())
     known = _OBJECT_PARAMETERS if key else _BUCKET_PARAMETERS
-    unknown = sorted(parameter for parameter in parameters if parameter not in known)
-    if unknown:
-        return s3_error("NotImplemented", request.path, f"The parameter {unknown[0]} is not supported here.")
+    unknown = next((parameter for parameter in parameters if parameter not in known), None)
+    if unknown is not None:
+        return s3_error("NotImplemented", request.path, f"The parameter {unknown} is not supported here.")
     if not key:
         return _respond_bucket(store, request, name, parameters)
     if len(key.encode()) > _MAX_KEY_BYTES:
@@ -111,12 +117,7 @@ def _get(bucket: Bucket, key: str, version_id: str) -> Response:
         if latest is None:
             return missing
         return missing.with_headers(("x-amz-delete-marker", "true"), ("x-amz-version-id", str(latest.number)))
-    headers = (*stored.headers, *_identity(stored), ("Last-Modified", http_date(stored.version.modified_at)))
-    return Response(200, headers, stored.content, accepts_ranges=True)
-
-
-def _identity(stored: StoredObject) -> Headers:
-    return ("ETag", stored.version.entity_tag), ("x-amz-version-id", str(stored.version.number))
+    return stored.response
 
 
 def _delete(store: BucketStore, bucket: Bucket, key: str, now: float) -> Response:
@@ -136,7 +137,7 @@ def _put(store: BucketStore, request: Request, place: tuple[str, str], now: floa
     except StorageFullError as full:
         # S3 has no such code; 507 is WebDAV's (RFC 4918, 11.5).
         return s3_error("InsufficientStorage", key, f"{full}.")
-    return Response(200, _identity(stored))
+    return Response(200, (("ETag", stored.version.entity_tag), ("x-amz-version-id", str(stored.version.number))))
 
 
 def _refused_put(store: BucketStore, request: Request, place: tuple[str, str]) -> Response | None:
@@ -149,7 +150,10 @@ def _refused_put(store: BucketStore, request: Request, place: tuple[str, str]) -
     if sum(len(name) + len(value) for name, value in _stored_headers(request)) > _MAX_METADATA_BYTES:
         return s3_error("MetadataTooLarge", key)
     digest = request.field_value("content-md5")
-    if digest is not None and base64.b64encode(md5(request.body.content, usedforsecurity=False).digest()).decode() != digest:
+    if (
+        digest is not None
+        and base64.b64encode(md5(request.body.content, usedforsecurity=False).digest()).decode() != digest
+    ):
         return s3_error("BadDigest", key)
     bucket = store.bucket(bucket_name)
     current = bucket.get(key) if bucket is not None else None
@@ -162,7 +166,7 @@ def _is_put_wanted(request: Request, current: StoredObject | None) -> bool:
     """If-Match and If-None-Match on a PUT (RFC 9110, 13.1.1 and 13.1.2)."""
     tag = current.version.entity_tag if current is not None else None
     if_none_match = request.field_value("if-none-match")
-    modified = object_time(current.version) if current is not None else None
+    modified = current.response.header("last-modified") if current is not None else None
     if if_none_match is not None and is_any_tag_matching(if_none_match, tag):
         return False
     return is_precondition_met(request, tag, modified)

@@ -10,7 +10,6 @@ from itertools import islice
 from urllib.parse import quote
 
 from origin.bucket import Bucket, Version
-from origin.conditions import http_date
 from origin.errors import InvalidInputError
 from origin.messages import Response
 from origin.s3_errors import s3_error, xml_response, xml_text
@@ -27,11 +26,6 @@ class _Entry:
 
     name: str
     is_common_prefix: bool
-
-
-def object_time(version: Version) -> str:
-    """Last-Modified of a version."""
-    return http_date(version.modified_at)
 
 
 def list_objects(bucket: Bucket, parameters: dict[str, str]) -> Response:

@@ -42,7 +42,12 @@ def apply_conditions(request: Request, response: Response) -> Response:
     if is_not_modified(request, response):
         # Section 15.4.5: a 304 keeps what tells about caching and drops what describes the content.
         return replace(response.without_headers(*_CONTENT_HEADERS), status=304, body=b"", accepts_ranges=False)
-    if request.method == "GET" and response.accepts_ranges and "range" in fields and _is_range_wanted(request, response):
+    if (
+        request.method == "GET"
+        and response.accepts_ranges
+        and "range" in fields
+        and _is_range_wanted(request, response)
+    ):
         return _ranged(fields["range"], response)
     return response
 

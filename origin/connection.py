@@ -9,14 +9,13 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, cast
 
 from origin import delivery
 from origin.errors import StalledError
-from origin.messages import NO_BODY, BodyRule, Framing, Generated, Request, Response, sliced
-from origin.patterns import pieces
+from origin.messages import NO_BODY, BodyRule, Framing, Request, Response
 from origin.request_reader import ByteBudget, ContinueExpected, Event, RequestArrived, RequestReader, RequestRefused
 from origin.wire import CONTINUE, LAST_CHUNK, encode_chunk, encode_head, framing_of, has_body, must_close
 
@@ -31,7 +30,6 @@ LINGER_SECONDS = 2.0
 
 _WRITE_BUFFER_BYTES = 262_144
 _MAX_QUEUED_EVENTS = 64
-_MAX_PIECE_BYTES = 65_536
 
 _log = logging.getLogger("origin")
 
@@ -105,14 +103,13 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does all of it, without being a subclass
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._set_deadline(READ_STALL_SECONDS)
         if not self._listener.opened(self):
-            transport.abort()
+            self._transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
         if self._delivery is not None:
             self._delivery.cancel()
@@ -213,7 +210,9 @@ class HttpConnection(asyncio.Protocol):
             return self._service.decide(request)
         except Exception:  # a bug in one path must not end the process; it is logged and answered
             _log.exception("cannot answer %s %s", request.method, request.target)
-            return Answer("other", Response(500, (("Content-Type", "text/plain"),), b"the origin failed; see its log\n"))
+            return Answer(
+                "other", Response(500, (("Content-Type", "text/plain"),), b"the origin failed; see its log\n")
+            )
 
     def _refuse(self, refusal: RequestRefused) -> None:
         answer = self._service.refuse(refusal, self._number)
@@ -318,7 +317,7 @@ class HttpConnection(asyncio.Protocol):
         loop = self._listener.loop
         # Pieces are due at fixed times, so that a wait that took long is caught up and the rate holds.
         due = loop.time() - (0.0 if step.start else step.interval_seconds)
-        for piece in body_pieces(response, step):
+        for piece in delivery.body_pieces(response, step):
             if step.interval_seconds:
                 due += step.interval_seconds
                 await asyncio.sleep(due - loop.time())
@@ -346,30 +345,3 @@ class _Exchange:
     request: Request
     answer: Answer
     is_last: bool
-
-
-def body_pieces(response: Response, step: delivery.SendBody) -> Iterable[bytes | memoryview]:
-    """The body's bytes from start to end, in pieces of at most the step's size, with the one corrupt byte if that is wanted."""
-    corrupt_at = response.delivery.corrupt_at_byte
-    position = step.start
-    for piece in _clean_pieces(response, step):
-        end = position + len(piece)
-        if corrupt_at is not None and position <= corrupt_at < end:
-            broken = bytearray(piece)
-            broken[corrupt_at - position] ^= 0xFF
-            yield bytes(broken)
-        else:
-            yield piece
-        position = end
-
-
-def _clean_pieces(response: Response, step: delivery.SendBody) -> Iterable[bytes | memoryview]:
-    body = sliced(response.body, step.start, step.end - step.start)
-    blocks = pieces(body) if isinstance(body, Generated) else (body,)
-    limit = min(step.piece_bytes, _MAX_PIECE_BYTES)
-    for block in blocks:
-        if len(block) <= limit:
-            yield block
-        else:
-            view = memoryview(block)
-            yield from (view[start : start + limit] for start in range(0, len(block), limit))

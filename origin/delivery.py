@@ -6,10 +6,11 @@ Pure: the steps say everything, so that a truncated, paced or gated answer can b
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from origin.messages import PROMPT, Delivery, Framing, Request, Response
+from origin.messages import PROMPT, Delivery, Framing, Generated, Request, Response, sliced
+from origin.patterns import pieces
 from origin.wire import framing_of, has_body
 
-_UNPACED_PIECE_BYTES = 65_536
+_MAX_PIECE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def is_prompt(response: Response) -> bool:
     """Whether head and body can simply be written at once."""
     return (
         isinstance(response.body, bytes)
-        and len(response.body) <= _UNPACED_PIECE_BYTES
+        and len(response.body) <= _MAX_PIECE_BYTES
         and response.framing is Framing.LENGTH
         and response.delivery is PROMPT
     )
@@ -104,7 +105,7 @@ def _before_head(plan: Delivery) -> Iterator[Step]:
 def _body_steps(plan: Delivery, length: int) -> Iterator[Step]:
     cuts = [cut for cut in (plan.truncate_after_bytes, plan.reset_after_bytes) if cut is not None]
     end = min([length, *cuts])
-    piece_bytes = plan.piece_bytes or _UNPACED_PIECE_BYTES
+    piece_bytes = plan.piece_bytes or _MAX_PIECE_BYTES
     half = min(length // 2, end) if plan.gate_body else 0
     if plan.first_byte_delay_seconds:
         yield Pause(plan.first_byte_delay_seconds)
@@ -118,3 +119,30 @@ def _body_steps(plan: Delivery, length: int) -> Iterator[Step]:
         yield Reset()
     elif end < length:
         yield Close()
+
+
+def body_pieces(response: Response, step: SendBody) -> Iterator[bytes | memoryview]:
+    """The body's bytes from start to end, in pieces of at most the step's size, with the one corrupt byte if that is wanted."""
+    corrupt_at = response.delivery.corrupt_at_byte
+    position = step.start
+    for piece in _clean_pieces(response, step):
+        end = position + len(piece)
+        if corrupt_at is not None and position <= corrupt_at < end:
+            broken = bytearray(piece)
+            broken[corrupt_at - position] ^= 0xFF
+            yield bytes(broken)
+        else:
+            yield piece
+        position = end
+
+
+def _clean_pieces(response: Response, step: SendBody) -> Iterator[bytes | memoryview]:
+    body = sliced(response.body, step.start, step.end - step.start)
+    blocks = pieces(body) if isinstance(body, Generated) else (body,)
+    limit = min(step.piece_bytes, _MAX_PIECE_BYTES)
+    for block in blocks:
+        if len(block) <= limit:
+            yield block
+        else:
+            view = memoryview(block)
+            yield from (view[start : start + limit] for start in range(0, len(block), limit))

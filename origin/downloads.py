@@ -38,9 +38,13 @@ def respond(request: Request) -> Response:
     parameters = dict(request.parameters())
     size = parse_size(parameters["size"] if "size" in parameters else name.removesuffix(".bin"))
     if size is None and "size" not in parameters:
-        return Response(404, (("Content-Type", "text/plain"),), b"ask for /download/<size>.bin or /download/<name>?size=<size>\n")
+        return Response(
+            404, (("Content-Type", "text/plain"),), b"ask for /download/<size>.bin or /download/<name>?size=<size>\n"
+        )
     if size is None or size > MAX_DOWNLOAD_BYTES:
-        raise InvalidInputError(f"size must be a number with an optional unit such as MiB, at most {MAX_DOWNLOAD_BYTES}")
+        raise InvalidInputError(
+            f"size must be a number with an optional unit such as MiB, at most {MAX_DOWNLOAD_BYTES}"
+        )
     version = parse_version(parameters.get("v", "1"))
     tag = sha256(f"{name} {version} {size}".encode()).hexdigest()[:16]
     headers = (

@@ -16,7 +16,13 @@ from origin.messages import PROMPT, Delivery, Framing, Generated, Headers, Reque
 from origin.patterns import read
 
 # Parameters that are headers as they stand.
-_PLAIN_HEADERS = {"cache-control": "Cache-Control", "etag": "ETag", "age": "Age", "vary": "Vary", "set-cookie": "Set-Cookie"}
+_PLAIN_HEADERS = {
+    "cache-control": "Cache-Control",
+    "etag": "ETag",
+    "age": "Age",
+    "vary": "Vary",
+    "set-cookie": "Set-Cookie",
+}
 
 
 def respond(request: Request, now: float, number: int) -> Response:
@@ -111,7 +117,9 @@ def _seconds(name: str, text: str) -> int:
     try:
         seconds = int(text)
     except ValueError as error:
-        raise InvalidInputError(f"{name} must be a whole number of seconds, for Expires that is no date use header=") from error
+        raise InvalidInputError(
+            f"{name} must be a whole number of seconds, for Expires that is no date use header="
+        ) from error
     if abs(seconds) > 10**9:
         raise InvalidInputError(f"{name} is too far away")
     return seconds

@@ -78,7 +78,9 @@ def _seed(kind: str, name: str, rendition: Rendition, number: int) -> str:
 
 
 def _not_found(cache_control: str) -> Response:
-    return Response(404, (("Content-Type", "text/plain"), ("Cache-Control", cache_control)), b"there is no such stream\n")
+    return Response(
+        404, (("Content-Type", "text/plain"), ("Cache-Control", cache_control)), b"there is no such stream\n"
+    )
 
 
 def _playlist(lines: list[str], cache_control: str) -> Response:

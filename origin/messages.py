@@ -58,6 +58,8 @@ class Request:
 
     def parameters(self) -> list[tuple[str, str]]:
         """The query's names and values, decoded, in order."""
+        if not self.query:
+            return []
         try:
             return parse_qsl(self.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
         except ValueError as error:
@@ -65,7 +67,7 @@ class Request:
 
     def parameter(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""
-        return next((value for key, value in self.parameters() if key == name), default) if self.query else default
+        return next((value for key, value in self.parameters() if key == name), default)
 
 
 class Pattern(Enum):

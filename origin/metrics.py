@@ -40,7 +40,9 @@ class OriginCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
-        info = GaugeMetricFamily("cdn_node_info", "What this node is.", labels=("node", "role", "region", "pop", "version"))
+        info = GaugeMetricFamily(
+            "cdn_node_info", "What this node is.", labels=("node", "role", "region", "pop", "version")
+        )
         info.add_metric((self._node_id, "origin", "", "", VERSION), 1)
         yield info
         requests = CounterMetricFamily("cdn_origin_requests", "Requests by kind of content.", labels=("kind", "status"))

@@ -37,7 +37,9 @@ def respond(request: Request) -> Response:
         case "gated":
             return _gated(values)
         case _:
-            return Response(404, (("Content-Type", "text/plain"),), b"there is no such misbehaviour; see docs/origin.md\n")
+            return Response(
+                404, (("Content-Type", "text/plain"),), b"there is no such misbehaviour; see docs/origin.md\n"
+            )
 
 
 def _text(text: str, delivery: Delivery) -> Response:
@@ -67,7 +69,9 @@ def _slow_body(values: dict[str, str]) -> Response:
 def _status(code: int) -> Response:
     if code < 200:
         raise InvalidInputError("code must be a number from 200 to 599")
-    headers = (("Content-Type", "text/plain"), ("Retry-After", "1")) if code == 503 else (("Content-Type", "text/plain"),)
+    headers = (
+        (("Content-Type", "text/plain"), ("Retry-After", "1")) if code == 503 else (("Content-Type", "text/plain"),)
+    )
     return Response(code, headers, f"status {code} as asked for\n".encode())
 
 

@@ -1,10 +1,11 @@
 """One origin at work: content, misbehaviour, log and counters joined into the two services that connections ask.
 
-The only place of the origin that reads the wall clock and throws dice; everything it calls gets them as values.
+Here the clock is read and the dice are thrown; everything that is called from here gets them as values.
 """
 
-import time
+from collections.abc import Callable, Collection
 from random import Random
+from typing import Protocol
 
 from origin import admin
 from origin.behaviors import BehaviorTable, apply_behavior
@@ -18,23 +19,31 @@ from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
 
 
+class Served(Protocol):
+    """The content port while it is served."""
+
+    @property
+    def connections(self) -> Collection[object]:
+        """Those that are open."""
+
+
 class OriginNode:
     """The state of one origin, and the service of its content port."""
 
-    def __init__(self, node_id: str, is_log_written: bool = False) -> None:
+    def __init__(self, node_id: str, wall_clock: Callable[[], float], is_log_written: bool = False) -> None:
         self.node_id = node_id
+        self.wall_clock = wall_clock
         self.buckets = BucketStore(DEFAULT_BUDGET_BYTES)
         self.behaviors = BehaviorTable()
         self.gates = Gates()
         self.log = RequestLog(is_log_written)
-        self.connections = 0
-        self.is_listening = False
+        self.content: Served | None = None
         self._scenarios = Scenarios(self.buckets)
         self._counters = Counters()
         self._collector = OriginCollector(node_id, self._counters, self)
         self._rng = Random()
         self._answered = 0
-        self._started_at = time.time()
+        self._started_at = wall_clock()
 
     # The content port.
 
@@ -44,7 +53,7 @@ class OriginNode:
 
     def decide(self, request: Request) -> Answer:
         """The answer: the content's, misbehaving if that is wanted; noted before it is sent."""
-        now = time.time()
+        now = self.wall_clock()
         self._answered += 1
         kind = kind_of(request.path)
         response = self._scenarios.respond(request, kind, now, self._answered)
@@ -58,7 +67,7 @@ class OriginNode:
     def refuse(self, refusal: RequestRefused, connection_number: int) -> Answer:
         """The answer to what is no request; noted as well as it was understood."""
         request = Request(refusal.method, refusal.target, refusal.target, "", connection_number=connection_number)
-        self.log.record(request, refusal.status, "other", time.time())
+        self.log.record(request, refusal.status, "other", self.wall_clock())
         self._counters.requests["other"][refusal.status // 100] += 1
         return Answer("other", refusal_response(refusal))
 
@@ -78,15 +87,15 @@ class OriginNode:
 
     def open_connections(self) -> int:
         """Connections to the content port."""
-        return self.connections
+        return len(self.content.connections) if self.content is not None else 0
 
     def not_ready_reason(self) -> str:
         """Why the content port is not served."""
-        return "" if self.is_listening else "the content port is not served"
+        return "" if self.content is not None else "the content port is not served"
 
     def status(self) -> dict[str, object]:
         """The document of docs/contracts.md; an origin follows no change log and holds no lease."""
-        now = time.time()
+        now = self.wall_clock()
         return {
             "id": self.node_id,
             "role": "origin",
@@ -96,7 +105,7 @@ class OriginNode:
             "log_id": "",
             "lease": "none",
             "uptime_seconds": round(now - self._started_at, 3),
-            "open_connections": self.connections,
+            "open_connections": self.open_connections(),
             "requests": self.log.total,
             "request_log_dropped_lines": self.log.dropped_lines,
             "behaviors": len(self.behaviors.describe(now)),
@@ -117,7 +126,7 @@ class AdminService:
 
     def decide(self, request: Request) -> Answer:
         """The answer to an operator."""
-        return Answer("other", admin.respond(self._node, request, time.time()))
+        return Answer("other", admin.respond(self._node, request, self._node.wall_clock()))
 
     def refuse(self, refusal: RequestRefused, _connection_number: int) -> Answer:
         """The answer to what is no request."""

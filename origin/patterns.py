@@ -51,6 +51,13 @@ class BlockSource:
         )
 
 
+def _start_of_first_block(body: Generated) -> bytes:
+    """What `BlockSource` gives there, without a whole base: block 0 is not rotated, and a longer digest begins with a shorter one."""
+    name, end = body.seed.encode(), body.offset + body.length
+    base = shake_256(name).digest(end)
+    return (shake_256(name).digest(8) + bytes(8) + base[_LABEL_BYTES:])[body.offset : end]
+
+
 def _null_packets(name: bytes) -> bytes:
     payload_bytes = PACKET_BYTES - len(_NULL_PACKET_HEADER)
     payload = shake_256(name).digest(payload_bytes * _PACKETS_PER_BLOCK)
@@ -62,6 +69,9 @@ def _null_packets(name: bytes) -> bytes:
 def pieces(body: Generated) -> Iterator[bytes]:
     """The bytes of a generated body, at most one block at a time."""
     if not body.length:
+        return
+    if body.pattern is Pattern.BLOCKS and body.offset + body.length <= BLOCK_BYTES:
+        yield _start_of_first_block(body)
         return
     source = BlockSource(body.seed, body.pattern)
     position, end = body.offset, body.offset + body.length

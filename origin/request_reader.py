@@ -74,9 +74,12 @@ class _Incoming:
     """One request while it arrives."""
 
     target: bytes = b""
+    path: str = ""
+    query: str = ""
     headers: list[tuple[str, str]] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
     method: str = ""
+    headers_bytes: int = 0
     is_head_complete: bool = False
     unfinished_head_bytes: int = 0
     rule: BodyRule = field(default_factory=BodyRule)
@@ -166,8 +169,11 @@ class RequestReader:
         if incoming.is_head_complete:
             return
         incoming.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        incoming.headers_bytes += len(name) + len(value) + 4  # colon, space, end of line
         if len(incoming.headers) > MAX_HEADERS:
             self._refuse(431, f"more than {MAX_HEADERS} headers")
+        if incoming.headers_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, f"the headers are longer than {MAX_HEAD_BYTES} bytes")
 
     def on_headers_complete(self) -> None:
         """The head is whole: everything that can be refused without the body is refused now."""
@@ -176,7 +182,8 @@ class RequestReader:
         incoming.method = self._parser.get_method().decode("latin-1")
         incoming.fields = self._combined_fields(incoming.headers)
         self._check_head(incoming)
-        incoming.rule = self._body_rule(incoming.method, path_and_query(incoming.target.decode("latin-1"))[0])
+        incoming.path, incoming.query = path_and_query(incoming.target.decode("latin-1"))
+        incoming.rule = self._body_rule(incoming.method, incoming.path)
         length = incoming.fields.get("content-length")
         if length is not None:
             self._check_body_size(int(length))
@@ -202,13 +209,11 @@ class RequestReader:
         self._is_in_message = False
         is_tunnel = incoming.method == "CONNECT"
         is_keep_alive = self._parser.should_keep_alive() and not is_tunnel
-        target = incoming.target.decode("latin-1")
-        path, query = path_and_query(target)
         request = Request(
             incoming.method,
-            target,
-            path,
-            query,
+            incoming.target.decode("latin-1"),
+            incoming.path,
+            incoming.query,
             tuple(incoming.headers),
             incoming.fields,
             incoming.body(),
@@ -228,8 +233,6 @@ class RequestReader:
             self._refuse(505, f"HTTP/{version} is not spoken here")
         if version == "1.1" and "host" not in incoming.fields:
             self._refuse(400, "HTTP/1.1 needs a Host header")  # RFC 9112, 3.2
-        if sum(len(name) + len(value) + 4 for name, value in incoming.headers) > MAX_HEAD_BYTES:
-            self._refuse(431, f"the headers are longer than {MAX_HEAD_BYTES} bytes")
 
     def _check_body_size(self, size: int) -> None:
         limit = self._incoming.rule.limit_bytes
@@ -286,7 +289,7 @@ class RequestReader:
 
 def path_and_query(target: str) -> tuple[str, str]:
     """The path and the query of a target in origin or absolute form (RFC 9112, 3.2), not decoded; a fragment is dropped."""
-    rest = target.partition("#")[0]
+    rest = target.partition("#")[0] if "#" in target else target
     if not rest.startswith("/"):
         scheme, separator, after = rest.partition("://")
         if separator and scheme.lower() in ("http", "https"):

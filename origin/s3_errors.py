@@ -40,5 +40,7 @@ def xml_response(status: int, document: str) -> Response:
 
 def xml_text(text: str) -> str:
     """Text that XML 1.0 can hold: what it cannot (control characters, lone surrogates) becomes the replacement character."""
-    clean = "".join(mark if mark in "\t\n\r" or (mark >= " " and not "\ud800" <= mark <= "\udfff") else "\ufffd" for mark in text)
+    clean = "".join(
+        mark if mark in "\t\n\r" or (mark >= " " and not "\ud800" <= mark <= "\udfff") else "\ufffd" for mark in text
+    )
     return escape(clean)

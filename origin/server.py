@@ -1,4 +1,4 @@
-"""Listening, draining and ending: the sockets, the sweep over connections, and the file of requests.
+"""Listening, draining and ending: the sockets, and the sweep over connections.
 
 Everything started here ends before `serve` returns, also when starting fails half-way.
 """
@@ -12,13 +12,12 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from origin.conditions import http_date
 from origin.connection import HttpConnection, Service
 from origin.errors import StartError
+from origin.log_file import LogFile, keep_writing
 from origin.node import AdminService, OriginNode
-from origin.request_log import RequestLog
 from origin.request_reader import ByteBudget
 
 MAX_CONNECTIONS = 10_000
@@ -26,8 +25,6 @@ MAX_UPLOADING_BYTES = 256 << 20
 # The contract is 2 s from SIGTERM to the end; the rest is for the last lines of the log.
 DRAIN_SECONDS = 1.5
 _SWEEP_SECONDS = 1.0
-_FLUSH_SECONDS = 0.5
-_LOG_FILE_BYTES = 256 << 20
 _BACKLOG = 1_024
 
 _log = logging.getLogger("origin")
@@ -53,7 +50,6 @@ class HttpListener:
         self.uploads = ByteBudget(MAX_UPLOADING_BYTES)
         self.is_draining = False
         self.connections: set[HttpConnection] = set()
-        self.on_change: Callable[[int], None] = lambda _count: None
         self._wall_clock = wall_clock
         self._date = (0, "")
         self._accepted = 0
@@ -70,23 +66,21 @@ class HttpListener:
         """Whether there is room for one more."""
         is_room = len(self.connections) < MAX_CONNECTIONS
         self.connections.add(connection)
-        self.on_change(len(self.connections))
         return is_room
 
     def closed(self, connection: HttpConnection) -> None:
         """One less."""
         self.connections.discard(connection)
-        self.on_change(len(self.connections))
         if not self.connections:
             self._all_closed.set()
 
     @contextlib.asynccontextmanager
-    async def listening(self, address: tuple[str, int]) -> AsyncIterator[tuple[str, int]]:
-        """Listen while the context lasts; yields the address with its real port."""
-        listening_socket = _bound_socket(address)
+    async def listening(self, listening_socket: socket.socket) -> AsyncIterator[tuple[str, int]]:
+        """Serve while the context lasts; yields the address with its real port."""
+        host, port = listening_socket.getsockname()[:2]
         server = await self.loop.create_server(self._connection, sock=listening_socket, backlog=_BACKLOG)
         try:
-            yield listening_socket.getsockname()[:2]
+            yield host, port
         finally:
             server.close()
             await self._drain()
@@ -118,7 +112,9 @@ class HttpListener:
 def _bound_socket(address: tuple[str, int]) -> socket.socket:
     host, port = address
     try:
-        family, kind, protocol, _, resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, resolved = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
         raise StartError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
@@ -140,43 +136,40 @@ def _reason(error: OSError) -> str:
 
 async def serve(options: Options, wall_clock: Callable[[], float]) -> None:
     """Run one origin until SIGTERM or SIGINT. StartError if it cannot start."""
-    stop = _stop_signal()
-    node = OriginNode(options.node_id, is_log_written=options.request_log is not None)
-    with _log_file(options.request_log) as file:
+    stop, log_ended = _stop_signal(), asyncio.Event()
+    node = OriginNode(options.node_id, wall_clock, is_log_written=options.request_log is not None)
+    with contextlib.ExitStack() as opened:
+        content_socket = opened.enter_context(_bound_socket(options.listen))
+        admin_socket = opened.enter_context(_bound_socket(options.admin))
+        file = opened.enter_context(contextlib.closing(LogFile(options.request_log))) if options.request_log else None
         async with asyncio.TaskGroup() as tasks:
-            background = []
+            content = HttpListener(node, tasks, wall_clock)
+            operators = HttpListener(AdminService(node), tasks, wall_clock)
+            sweep = tasks.create_task(_sweep((content, operators)))
+            if file is not None:
+                tasks.create_task(keep_writing(node.log, file, log_ended))
             try:
-                content, operators = HttpListener(node, tasks, wall_clock), HttpListener(AdminService(node), tasks, wall_clock)
-                background.append(tasks.create_task(_sweep((content, operators))))
-                if file is not None:
-                    background.append(tasks.create_task(_keep_flushing(node.log, file)))
-                await _listen(options, node, (content, operators), stop)
+                # The operators' port outlives the content port: a drain can be watched.
+                async with (
+                    operators.listening(admin_socket) as admin_address,
+                    content.listening(content_socket) as address,
+                ):
+                    await _run(node, content, (address, admin_address), stop)
             finally:
-                for task in background:
-                    task.cancel()
-        if file is not None:
-            file.write_lines(list(node.log.take_lines()))
+                sweep.cancel()
+                log_ended.set()
     _log.info("origin %s stopped", options.node_id)
 
 
-async def _listen(
-    options: Options, node: OriginNode, listeners: tuple[HttpListener, HttpListener], stop: asyncio.Event
+async def _run(
+    node: OriginNode, content: HttpListener, addresses: tuple[tuple[str, int], tuple[str, int]], stop: asyncio.Event
 ) -> None:
-    content, operators = listeners
-
-    def count_connections(count: int) -> None:
-        node.connections = count
-
-    content.on_change = count_connections
-    # The operators' port outlives the content port: a drain can be watched.
-    async with operators.listening(options.admin) as admin_address:
-        async with content.listening(options.listen) as address:
-            node.is_listening = True
-            _log.info("origin %s listening on %s:%d", options.node_id, *address)
-            _log.info("origin %s admin on %s:%d", options.node_id, *admin_address)
-            await stop.wait()
-            node.is_listening = False
-            _log.info("origin %s draining", options.node_id)
+    node.content = content
+    for word, (host, port) in zip(("listening", "admin"), addresses, strict=True):
+        _log.info("origin %s %s on %s:%d", node.node_id, word, host, port)
+    await stop.wait()
+    node.content = None
+    _log.info("origin %s draining %d connections", node.node_id, len(content.connections))
 
 
 def _stop_signal() -> asyncio.Event:
@@ -192,26 +185,3 @@ async def _sweep(listeners: tuple[HttpListener, ...]) -> None:
         await asyncio.sleep(_SWEEP_SECONDS)
         for listener in listeners:
             listener.sweep()
-
-
-async def _keep_flushing(log: RequestLog, file: "LogFile") -> None:
-    while True:
-        await asyncio.sleep(_FLUSH_SECONDS)
-        lines = log.take_lines()
-        # In a thread, as a slow disk must not stop the answers.
-        await asyncio.shield(asyncio.to_thread(file.write_lines, lines))
-
-
-class LogFile:
-    """The file of requests: appended to, and moved aside as NAME.1 when it is full, so that two files are the bound."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = self._open()
-
-    def close(self) -> None:
-        """No more lines."""
-        self._file.close()
-
-    def write_lines(self, lines: object) -> None:
-        """Append; a disk that refuses is reported and the lines are lost."""

@@ -29,12 +29,13 @@ _REMEMBERED_IMAGES = 64
 
 _IMAGE_TYPES = {"png": "image/png", "svg": "image/svg+xml", "jpg": "image/jpeg"}
 _EXTENSIONS = tuple(_IMAGE_TYPES)
-_WORDS = (
+_VOCABULARY = (
     "edge cache viewer origin region packet route latency byte stream object tier signal window header policy key link replica "
     "copy stale fresh receipt snapshot index path query cookie segment burst night morning river harbour mountain bridge garden "
     "letter engine market paper window silver copper amber green winter summer early late near far small large quick slow the a "
     "of and with from under over between after before"
-).split()
+)
+_WORDS = _VOCABULARY.split()
 
 
 class Website:
@@ -161,7 +162,10 @@ def _index_body() -> str:
 
 def _style_sheet() -> bytes:
     rng = Random("style")
-    rules = ["body{max-width:50rem;margin:2rem auto;font:1rem/1.6 system-ui,sans-serif;color:#222}", "img{margin:.5rem}"]
+    rules = [
+        "body{max-width:50rem;margin:2rem auto;font:1rem/1.6 system-ui,sans-serif;color:#222}",
+        "img{margin:.5rem}",
+    ]
     rules += [f".shade-{n}{{background:hsl({rng.randrange(360)} 60% 92%);padding:{n % 7}px}}" for n in range(400)]
     return "\n".join(rules).encode()
 

@@ -8,10 +8,9 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Protocol
 
-import grpc
 import grpc.aio
 
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
@@ -222,14 +221,14 @@ class NodeSession:
                 call.cancel()
 
     async def _converse(self, call: _Call) -> str:
-        reason = ""
-        try:
-            self._carry_out(self._machine.connected(self._clock(), *self._applier.position()))
-            async with asyncio.TaskGroup() as group:
-                for work in (self._read(call), self._write(call), self._beat(), self._watch_abandoned()):
-                    group.create_task(work)
-        except* (_StreamEndedError, OSError, grpc.RpcError) as errors:
-            reason = _first_reason(errors)
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._carry_out(self._machine.connected(self._clock(), *self._applier.position()))
+        async with asyncio.TaskGroup() as group:
+            works = (self._read(call), self._write(call), self._beat(), self._watch_abandoned())
+            tasks = [group.create_task(_reporting(work, ended)) for work in works]
+            reason = await ended
+            for task in tasks:
+                task.cancel()
         return reason
 
     async def _read(self, call: _Call) -> None:
@@ -279,10 +278,15 @@ class NodeSession:
                     raise _StreamEndedError(reason)
 
 
-def _first_reason(errors: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, grpc.aio.AioRpcError):
-        return f"{error.code().name}: {error.details()}"
-    return str(error)
+async def _reporting(work: Coroutine[None, None, None], ended: asyncio.Future[str]) -> None:
+    """Do the work; what ends the stream is its result and not a failure of the group, so that a cancellation in the same moment is not lost in it."""
+    try:
+        await work
+    except grpc.aio.AioRpcError as error:
+        reason = f"{error.code().name}: {error.details()}"
+    except (_StreamEndedError, OSError) as error:
+        reason = str(error)
+    else:
+        return
+    if not ended.done():
+        ended.set_result(reason)

@@ -162,7 +162,7 @@ def test_the_hand_written_writer_says_what_dnspython_would_write(wire: bytes) ->
             rrset.name, rrset.ttl, "IN", rrset.rdtype, [record.to_text() for record in rrset]
         )
         assert again == rrset
-    if dns.rdatatype.A == asked.question[0].rdtype and response.rcode() == dns.rcode.NOERROR and response.answer:
+    if asked.question[0].rdtype == dns.rdatatype.A and response.rcode() == dns.rcode.NOERROR and response.answer:
         assert set(addresses_in(response)) <= {node.http_address.split(":")[0] for node in TWO_EDGES_EACH} | {
             "127.13.255.53"
         }

@@ -1,0 +1,60 @@
+"""Before Locust starts in containers: the quick start's distribution in front of origin-1, and the load plan for it.
+
+Runs once per `docker compose --profile load up` (service load-plan). A plan whose distribution the control plane still
+has is kept, so that a second `up` loads the same distribution. What viewers do is in loadtests/.
+"""
+
+import argparse
+import json
+import sys
+import urllib.request
+from pathlib import Path
+
+from lab.quickstart_distribution import ApiError, ManagementApi
+from loadtests.plan import LoadPlan, PlanError, parse_address, read_plan
+from loadtests.workload import Population
+
+# The lab's own keys, not a secret (docs/contracts.md).
+API_KEYS = {"region": "us-east-1", "access_key_id": "cdnlab", "secret_access_key": "cdnlab-secret"}
+ORIGIN = "origin-1:8080"
+# The places of compose.yaml. A worker replaces router and populations by those of its own place.
+ROUTER = "10.77.1.53:53"
+POPULATIONS = (
+    Population("us-east-1", "10.77.1.0/24", 10),
+    Population("eu-central-1", "10.77.2.0/24", 10),
+    Population("ap-northeast-1", "10.77.3.0/24", 10),
+)
+
+
+def has_domain_name(admin: str, domain_name: str) -> bool:
+    """Asks the control plane's operators' port, which knows every distribution by name."""
+    with urllib.request.urlopen(f"{admin}/status", timeout=5) as response:  # noqa: S310  # the scheme is ours
+        status = json.load(response)
+    return any(each["domain_name"] == domain_name for each in status["distributions"])
+
+
+def make_plan(api: ManagementApi) -> LoadPlan:
+    distribution = api.create_distribution(ORIGIN)
+    api.wait_deployed(distribution)
+    return LoadPlan(parse_address(ROUTER), distribution.domain_name, viewer_port=8080, populations=POPULATIONS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--api", required=True, help="the management API, for example http://control-plane:4566")
+    parser.add_argument("--admin", required=True, help="its operators' port, for example http://control-plane:4568")
+    parser.add_argument("--output", required=True, type=Path, help="where to write the load plan")
+    options = parser.parse_args()
+    api = ManagementApi({"endpoint": options.api, **API_KEYS})
+    try:
+        if options.output.exists() and has_domain_name(options.admin, read_plan(options.output).domain_name):
+            return
+        options.output.write_text(make_plan(api).to_json(), encoding="utf-8")
+    except (ApiError, PlanError, OSError) as error:
+        sys.exit(str(error))
+    finally:
+        api.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+"""One run of the quick start on a lab that is up: viewers, witnesses, and the things that are done to the lab meanwhile.
+
+Leaves the run's files and an `Account` of what was done; judging it is quickstart_checks.py's, bringing the lab up and
+down quickstart.py's.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.live import LiveTable, LoadNow, Picture, hit_ratios
+from lab.load import LOAD_FILE, LoadFollower, LoadRun
+from lab.quickstart_checks import Outage, Promise, Return
+from lab.quickstart_distribution import Distribution, ManagementApi
+from lab.quickstart_probes import DnsProbe, ObjectProbe, version_body, wait_for_return
+from lab.recorder import Recorder, WatchedNode
+from lab.recorder_http import ExchangeFailedError, exchange
+from loadtests.plan import LoadPlan, parse_address
+from loadtests.workload import Population
+
+WATCHED_PATH = "/bucket/news/front.txt"
+INVALIDATED_PATHS = ["/bucket/news/*"]
+
+# When things happen, as shares of the run: caches are warm by the first, and the last leaves time to come back.
+INVALIDATE_AT = 0.3
+KILL_AT = 0.5
+# A lease must have run out before the second change, so that its receipt leaves the dead edge out.
+AFTER_LEASE_SECONDS = 1.5
+# The control plane counts a lease from when it received the heartbeat and adds a drift margin; the router hears of it next.
+LEASE_MARGIN_SECONDS = 1.5
+RECEIPT_SECONDS = 15.0
+RETURN_SECONDS = 20.0
+RECEIPT_INTERVAL_SECONDS = 0.01
+SHOW_INTERVAL_SECONDS = 0.5
+
+
+class RunFailedError(Exception):
+    """The run could not go on; the message says what the lab did not do."""
+
+
+class NodeControl(Protocol):
+    """What the quick start does to single nodes."""
+
+    def kill(self, node_id: str) -> None:
+        """SIGKILL: no drain, no goodbye."""
+
+    def start(self, node_id: str) -> None:
+        """The same node again, as it was first started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One entry of `cdnlab status --json`."""
+
+    id: str
+    role: str
+    region: str
+    pop: str
+    http: str
+    admin: str
+    dns: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabFacts:
+    """What the quick start has to know of the lab that is up."""
+
+    topology_name: str
+    viewer_port: int
+    lease_seconds: float
+    populations: tuple[Population, ...]
+    nodes: tuple[Node, ...]
+
+    def of_role(self, role: str) -> tuple[Node, ...]:
+        found = tuple(node for node in self.nodes if node.role == role)
+        if not found:
+            raise RunFailedError(f"the lab has no {role}")
+        return found
+
+    @property
+    def users(self) -> int:
+        return sum(population.users for population in self.populations)
+
+
+@dataclass(slots=True)
+class Account:
+    """What was done and what came of it, filled in as the run goes on."""
+
+    promises: list[Promise] = field(default_factory=list)
+    receipts: list[Mapping[str, Any]] = field(default_factory=list)
+    outage: Outage | None = None
+    returned: Return | None = None
+    events: list[str] = field(default_factory=list)
+
+
+class QuickStartRun:
+    """`run` does everything between a lab that is up and a verdict."""
+
+    def __init__(
+        self,
+        facts: LabFacts,
+        control: NodeControl,
+        api: ManagementApi,
+        distribution: Distribution,
+        directory: Path,
+        duration_seconds: float,
+    ) -> None:
+        self._facts = facts
+        self._control = control
+        self._api = api
+        self._distribution = distribution
+        self._directory = directory
+        self._duration_seconds = duration_seconds
+        self._control_plane = facts.of_role("control_plane")[0]
+        self._origin = facts.of_role("origin")[0]
+        self._victim = self._choose_victim()
+        self.account = Account()
+        nodes = [WatchedNode(node.id, node.role, node.pop, node.admin) for node in facts.nodes]
+        self._recorder = Recorder(nodes, directory / "metrics.jsonl")
+        edges = {node.id: node.http for node in facts.of_role("edge")}
+        self.probe = ObjectProbe(edges, self._host_header, WATCHED_PATH)
+        self.dns_probe = self._make_dns_probe()
+        self._version = 0
+        self._phase = "starting"
+
+    @property
+    def _host_header(self) -> str:
+        return f"{self._distribution.domain_name}:{self._facts.viewer_port}"
+
+    def _choose_victim(self) -> Node:
+        """An edge that viewers of its own region are sent to, so that its death is felt."""
+        regions = {population.region for population in self._facts.populations}
+        edges = self._facts.of_role("edge")
+        return next((edge for edge in edges if edge.region in regions), edges[0])
+
+    def _make_dns_probe(self) -> DnsProbe:
+        populations = self._facts.populations
+        subnet = next((each.client_subnet for each in populations if each.region == self._victim.region), None)
+        router = self._facts.of_role("dns_router")[0]
+        return DnsProbe(router.dns, self._distribution.domain_name, subnet or populations[0].client_subnet)
+
+    def load_plan(self) -> LoadPlan:
+        return LoadPlan(
+            dns=parse_address(self._facts.of_role("dns_router")[0].dns),
+            domain_name=self._distribution.domain_name,
+            viewer_port=self._facts.viewer_port,
+            populations=self._facts.populations,
+            output=(self._directory / LOAD_FILE).resolve(),
+        )
+
+    async def prepare(self) -> None:
+        """The first version of the watched object, at the origin."""
+        await self._put(f"/bucket/{WATCHED_PATH.split('/')[2]}", b"")
+        await self._publish_next_version()
+
+    async def run(self, live: LiveTable, profile: str) -> None:
+        """Everything at once, for as long as the load runs; no task and no process outlives it."""
+        await self.prepare()
+        load = LoadRun(profile, self.load_plan(), self._duration_seconds, self._facts.users, self._directory)
+        with load:
+            async with asyncio.TaskGroup() as group:
+                background: list[Coroutine[Any, Any, None]] = [
+                    self._recorder.run(),
+                    self.probe.run(),
+                    self.dns_probe.run(),
+                    self._show(live),
+                ]
+                tasks = [group.create_task(each) for each in background]
+                try:
+                    await self._act(live, time.monotonic())
+                    self._phase = "the last requests"
+                    await asyncio.to_thread(load.wait)
+                finally:
+                    for task in tasks:
+                        task.cancel()
+
+    async def _act(self, live: LiveTable, began: float) -> None:
+        """The script. Times are offsets from the beginning; each step waits for what it needs."""
+        lease_over = self._facts.lease_seconds + LEASE_MARGIN_SECONDS + AFTER_LEASE_SECONDS
+        self._phase = "caches warm up"
+        await _sleep_until(began + INVALIDATE_AT * self._duration_seconds)
+        self._phase = "an object changes and is invalidated"
+        await self._change_and_invalidate(live)
+        await _sleep_until(began + KILL_AT * self._duration_seconds)
+        self._phase = f"{self._victim.id} is dead"
+        killed_at = time.time()
+        await asyncio.to_thread(self._control.kill, self._victim.id)
+        self._set_outage(killed_at, 0.0)
+        self._record(live, "kill", self._victim.id, f"{self._victim.id} killed with SIGKILL")
+        await asyncio.sleep(max(0.0, killed_at + lease_over + self.dns_probe.ttl_seconds - time.time()))
+        await self._change_and_invalidate(live)
+        started_at = time.time()
+        self._set_outage(killed_at, started_at)
+        await asyncio.to_thread(self._control.start, self._victim.id)
+        self._phase = f"{self._victim.id} comes back"
+        self._record(live, "start", self._victim.id, f"{self._victim.id} started again")
+        await self._watch_return(live)
+
+    def _set_outage(self, killed_at: float, started_at: float) -> None:
+        bound = self._facts.lease_seconds + LEASE_MARGIN_SECONDS + self.dns_probe.ttl_seconds
+        address = self._victim.http.rpartition(":")[0]
+        self.account.outage = Outage(self._victim.id, address, killed_at, started_at, bound)
+
+    async def _watch_return(self, live: LiveTable) -> None:
+        address = self._victim.http.rpartition(":")[0]
+        try:
+            returned = await wait_for_return(
+                self.dns_probe, address, self._victim.admin, self._control_plane.admin, RETURN_SECONDS
+            )
+        except ExchangeFailedError as error:
+            raise RunFailedError(
+                f"{self._victim.id} is in DNS answers but does not say where it stands: {error}"
+            ) from error
+        self.account.returned = returned
+        if returned is not None:
+            text = (
+                f"{self._victim.id} is in DNS answers again, at index {returned.applied_index} of {returned.head_index}"
+            )
+            self._record(live, "return", self._victim.id, text)
+        self._phase = "all well again"
+
+    async def _change_and_invalidate(self, live: LiveTable) -> None:
+        version = await self._publish_next_version()
+        text = f"{self._origin.id} has version {version} of {WATCHED_PATH}"
+        self._record(live, "origin_change", WATCHED_PATH.rpartition("/")[2], text)
+        invalidation_id = await asyncio.to_thread(self._api.invalidate, self._distribution, INVALIDATED_PATHS)
+        self._record(live, "invalidation", invalidation_id, f"{INVALIDATED_PATHS[0]} invalidated as {invalidation_id}")
+        receipt = await self._wait_receipt(invalidation_id)
+        self.account.receipts.append(receipt)
+        if not receipt.get("completed_at"):
+            text = f"{invalidation_id} not completed within {RECEIPT_SECONDS:.0f} s"
+            self._record(live, "no_receipt", invalidation_id, text)
+            return
+        completed_at = datetime.fromisoformat(receipt["completed_at"]).timestamp()
+        self.account.promises.append(Promise(invalidation_id, version, completed_at))
+        issued_at = datetime.fromisoformat(receipt["issued_at"]).timestamp()
+        nodes = [node for node in receipt["nodes"] if node["state"] == "acknowledged"]
+        left_out = [node["id"] for node in receipt["nodes"] if node["state"] == "left_out"]
+        text = f"receipt of {invalidation_id}: {len(nodes)} nodes in {(completed_at - issued_at) * 1000:.0f} ms"
+        self._record(live, "receipt", invalidation_id, text + (f", without {', '.join(left_out)}" if left_out else ""))
+
+    async def _wait_receipt(self, invalidation_id: str) -> Mapping[str, Any]:
+        deadline = time.monotonic() + RECEIPT_SECONDS
+        while True:
+            answer = await exchange(self._control_plane.admin, f"/receipts/{invalidation_id}", timeout_seconds=2.0)
+            receipt: Mapping[str, Any] = json.loads(answer.body)
+            if receipt.get("status") == "Completed" or time.monotonic() > deadline:
+                return receipt
+            await asyncio.sleep(RECEIPT_INTERVAL_SECONDS)
+
+    async def _publish_next_version(self) -> int:
+        self._version += 1
+        await self._put(WATCHED_PATH, version_body(self._version))
+        return self._version
+
+    async def _put(self, path: str, body: bytes) -> None:
+        answer = await exchange(self._origin.http, path, method="PUT", body=body, timeout_seconds=5.0)
+        if answer.status != 200:
+            raise RunFailedError(f"{self._origin.id} refused PUT {path} with status {answer.status}")
+
+    def _record(self, live: LiveTable, kind: str, subject: str, text: str) -> None:
+        now = time.time()
+        event = {"time": round(now, 3), "kind": kind, "subject": subject, "text": text}
+        with (self._directory / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+        words = f"{datetime.fromtimestamp(now).astimezone():%H:%M:%S} {text}"
+        self.account.events.append(words)
+        live.say(words)
+
+    async def _show(self, live: LiveTable) -> None:
+        follower, load_now, began = LoadFollower(self._directory / LOAD_FILE), LoadNow(), time.monotonic()
+        while True:
+            load_now.add(follower.new_lines())
+            latest = self._recorder.latest
+            dead = tuple(node for node, line in sorted(latest.items()) if not line["up"])
+            picture = Picture(
+                elapsed_seconds=time.monotonic() - began,
+                phase=self._phase,
+                regions=load_now.regions(time.time()),
+                hit_ratios=hit_ratios(latest, self._recorder.before),
+                nodes_alive=len(latest) - len(dead),
+                nodes_total=len(self._facts.nodes),
+                dead_nodes=dead,
+                events=tuple(self.account.events),
+            )
+            live.show(picture)
+            await asyncio.sleep(SHOW_INTERVAL_SECONDS)
+
+
+async def _sleep_until(moment: float) -> None:
+    await asyncio.sleep(max(0.0, moment - time.monotonic()))

@@ -1,0 +1,122 @@
+"""The compose lab as a test uses it: `docker compose` as a person types it, the engine's API for what is done to single containers.
+
+A project and ports of its own, so that a lab of processes may run beside it. The subnets are those of deploy/compose.yaml,
+so no second compose lab may.
+"""
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILE = ROOT / "deploy/compose.yaml"
+PROJECT = "cdnlab-test"
+PROJECT_LABEL = f"com.docker.compose.project={PROJECT}"
+
+BUILD_SECONDS = 600
+COMMAND_SECONDS = 120
+
+
+class CommandFailedError(AssertionError):
+    """`docker compose` exited with another status than 0; the text ends with what it said."""
+
+
+def free_ports() -> dict[str, str]:
+    """Every published port left to the engine to choose (port 0)."""
+    return dict.fromkeys(re.findall(r"\$\{(CDNLAB_[A-Z0-9_]+_PORT):-", COMPOSE_FILE.read_text()), "0")
+
+
+class ComposeLab:
+    """One project; `remove` leaves nothing of it, whatever state it is in."""
+
+    def __init__(self, engine: docker.DockerClient) -> None:
+        self.engine = engine
+        self._environment = {**os.environ, **free_ports(), "COMPOSE_ANSI": "never"}
+
+    def compose(
+        self,
+        *arguments: str,
+        timeout_seconds: float = COMMAND_SECONDS,
+        folder: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
+        """Standard output of `docker compose -p cdnlab-test ARGUMENTS`, run where a person would stand."""
+        done = subprocess.run(
+            ["docker", "compose", "-p", PROJECT, *arguments],
+            cwd=folder,
+            env={**self._environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+        )
+        if done.returncode != 0:
+            last_lines = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+            raise CommandFailedError(f"docker compose {' '.join(arguments)}: status {done.returncode}\n{last_lines}")
+        return done.stdout
+
+    def build(self) -> None:
+        self.compose("build", "--quiet", timeout_seconds=BUILD_SECONDS)
+
+    def up(self) -> float:
+        """Seconds until every container is healthy."""
+        started = time.monotonic()
+        self.compose("up", "--no-build", "--wait", "--wait-timeout", "100")
+        return time.monotonic() - started
+
+    def remove(self) -> None:
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "15")
+
+    def container(self, service: str) -> Container:
+        (found,) = self.containers(f"com.docker.compose.service={service}")
+        return found
+
+    def containers(self, *labels: str) -> list[Container]:
+        return self.engine.containers.list(all=True, filters={"label": [PROJECT_LABEL, *labels]})
+
+    def nodes(self, role: str | None = None) -> dict[str, Container]:
+        """Running or not, by node id."""
+        found = self.containers(f"cdnlab.role={role}" if role else "cdnlab.node")
+        return {container.labels["cdnlab.node"]: container for container in found}
+
+    def published(self, service: str, port: str) -> str:
+        """host:port on this machine, for example of ("control-plane", "4566/tcp")."""
+        container = self.container(service)
+        container.reload()
+        binding = container.ports[port][0]
+        return f"{binding['HostIp']}:{binding['HostPort']}"
+
+    def logs(self) -> str:
+        return self.compose("logs", "--no-color", "--tail", "30")
+
+    def remains(self) -> list[str]:
+        """Containers, networks and volumes of the project that still exist."""
+        filters = {"label": PROJECT_LABEL}
+        found = [
+            *self.engine.containers.list(all=True, filters=filters),
+            *self.engine.networks.list(filters=filters),
+            *self.engine.volumes.list(filters=filters),
+        ]
+        return [str(each.name) for each in found]
+
+
+def run_in(container: Container, *command: str, user: str = "") -> str:
+    """Standard output of a command in a container; a status other than 0 is a failure."""
+    status, (output, errors) = container.exec_run(list(command), user=user, demux=True)
+    text = (output or b"").decode()
+    assert status == 0, f"{container.name}: {' '.join(command)[:200]}: status {status}\n{text}{(errors or b'').decode()}"
+    return text
+
+
+def ask_in(container: Container, **question: Any) -> Any:
+    """One question to tests/docker/viewer_program.py, run in the container."""
+    program = (Path(__file__).parent / "viewer_program.py").read_text()
+    return json.loads(run_in(container, "python", "-I", "-c", program, json.dumps(question)))

@@ -1,0 +1,169 @@
+"""One compose lab for all tests here: images built once, brought up once, removed however the tests end."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import docker
+import pytest
+from botocore.config import Config
+from docker.errors import DockerException
+
+from tests.docker.compose_lab import PROJECT, ComposeLab, ask_in
+from tests.docker.viewers import PLACES, Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class StartedLab:
+    lab: ComposeLab
+    seconds_to_healthy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    id: str
+    domain_name: str
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    try:
+        client = docker.from_env(timeout=60)
+        client.ping()
+    except DockerException as error:
+        pytest.fail(f"these tests need a Docker engine: {error}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def started_lab(engine: docker.DockerClient) -> Iterator[StartedLab]:
+    refuse_second_lab(engine)
+    lab = ComposeLab(engine)
+    lab.remove()
+    lab.build()
+    try:
+        yield StartedLab(lab, lab.up())
+    except BaseException:
+        print(lab.logs())
+        raise
+    finally:
+        lab.remove()
+
+
+@pytest.fixture(scope="session")
+def lab(started_lab: StartedLab) -> ComposeLab:
+    return started_lab.lab
+
+
+def refuse_second_lab(engine: docker.DockerClient) -> None:
+    """The subnets are fixed: two compose labs cannot run at once."""
+    for network in engine.networks.list():
+        subnets = [config.get("Subnet", "") for config in network.attrs["IPAM"]["Config"] or ()]
+        if any(subnet.startswith("10.77.") for subnet in subnets) and not network.name.startswith(f"{PROJECT}_"):
+            pytest.fail(f"network {network.name} has a subnet of the lab: `docker compose down` it first")
+
+
+@pytest.fixture(scope="session")
+def viewers(lab: ComposeLab) -> Iterator[dict[str, Viewer]]:
+    """One in each place."""
+    found: dict[str, Viewer] = {}
+    try:
+        for place in PLACES:
+            found[place] = Viewer(lab.engine, place)
+        yield found
+    finally:
+        for viewer in found.values():
+            viewer.remove()
+
+
+@pytest.fixture(scope="session")
+def cloudfront(lab: ComposeLab) -> Iterator[Any]:
+    """boto3 against the published API, as on the user's machine."""
+    client = boto3.client(
+        "cloudfront",
+        endpoint_url=f"http://{lab.published('control-plane', '4566/tcp')}",
+        region_name="us-east-1",
+        aws_access_key_id="cdnlab",
+        aws_secret_access_key="cdnlab-secret",
+        config=Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 1}),
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def distribution(cloudfront: Any) -> Distribution:
+    """In front of origin-1, by its container name; cached by the managed policy CachingOptimized."""
+    methods = {"Quantity": 2, "Items": ["GET", "HEAD"]}
+    config = {
+        "CallerReference": "tests/docker",
+        "Comment": "",
+        "Enabled": True,
+        "Origins": {
+            "Quantity": 1,
+            "Items": [
+                {
+                    "Id": "origin-1",
+                    "DomainName": "origin-1",
+                    "CustomOriginConfig": {"HTTPPort": 8080, "HTTPSPort": 443, "OriginProtocolPolicy": "http-only"},
+                }
+            ],
+        },
+        "DefaultCacheBehavior": {
+            "TargetOriginId": "origin-1",
+            "ViewerProtocolPolicy": "allow-all",
+            "AllowedMethods": {**methods, "CachedMethods": methods},
+            "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6",
+        },
+    }
+    created = cloudfront.create_distribution(DistributionConfig=config)["Distribution"]
+    cloudfront.get_waiter("distribution_deployed").wait(Id=created["Id"], WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    return Distribution(created["Id"], created["DomainName"])
+
+
+@pytest.fixture(scope="session")
+def origin(lab: ComposeLab) -> "Origin":
+    return Origin(lab)
+
+
+class Origin:
+    """origin-1, asked in its own container: nothing outside its networks reaches it."""
+
+    def __init__(self, lab: ComposeLab) -> None:
+        self._container = lab.container("origin-1")
+
+    def put(self, path: str, text: str) -> None:
+        headers = {"Cache-Control": "max-age=600", "Content-Type": "text/plain"}
+        answer = self._ask("10.77.200.11", 8080, path, "PUT", text, headers)
+        assert answer["status"] == 200, answer
+
+    def times_asked(self, path: str) -> int:
+        answer = self._ask("127.0.0.1", 9100, f"/requests?path_prefix={path}", "GET", None, {})
+        return sum(record["method"] == "GET" for record in eval_json(answer)["requests"])
+
+    def _ask(
+        self, address: str, port: int, path: str, method: str, body: str | None, headers: dict[str, str]
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = ask_in(
+            self._container,
+            do="request",
+            address=address,
+            port=port,
+            path=path,
+            host="origin-1",
+            method=method,
+            body=body,
+            headers=headers,
+        )
+        return answer
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Seconds that it took; asked again as fast as it answers, so the condition should cost something."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
+    return time.monotonic() - started

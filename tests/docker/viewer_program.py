@@ -1,0 +1,78 @@
+"""What a viewer does, for one question in JSON; run inside a container, so the standard library only.
+
+A name is resolved the way the container resolves any name, and its addresses are tried in turn, as a browser does.
+"""
+
+import http.client
+import json
+import socket
+import sys
+from typing import Any
+
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 10.0
+
+
+def resolve(name: str) -> list[str]:
+    """IPv4 addresses in the order of the answer."""
+    found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    return [str(each[4][0]) for each in found]
+
+
+def request(
+    address: str, port: int, path: str, host: str, method: str, body: str | None, headers: dict[str, str]
+) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(address, port, timeout=CONNECT_SECONDS)
+    try:
+        connection.connect()
+        connection.sock.settimeout(READ_SECONDS)
+        connection.request(method, path, body, {"Host": host, **headers})
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    answer_headers = {name.lower(): value for name, value in response.getheaders()}
+    return {
+        "address": address,
+        "status": response.status,
+        "headers": answer_headers,
+        "body": content.decode("latin-1"),
+    }
+
+
+def get(name: str, path: str, port: int = 8080) -> dict[str, Any]:
+    """From the first address that answers."""
+    problems: list[str] = []
+    for address in resolve(name):
+        try:
+            return {**request(address, port, path, f"{name}:{port}", "GET", None, {}), "failed_addresses": problems}
+        except OSError as error:
+            problems.append(f"{address}: {error}")
+    raise SystemExit(f"{name}: no address answered: {problems}")
+
+
+def connect(host: str, port: int) -> str:
+    """`connected`, or why not."""
+    try:
+        with socket.create_connection((host, port), CONNECT_SECONDS):
+            return "connected"
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def main(question: dict[str, Any]) -> Any:
+    match question.pop("do"):
+        case "resolve":
+            return resolve(**question)
+        case "get":
+            return get(**question)
+        case "request":
+            return request(**question)
+        case "connect":
+            return connect(**question)
+        case unknown:
+            raise SystemExit(f"cannot {unknown}")
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))
