@@ -45,8 +45,8 @@ class NodeStream:
         self._wake.set()
 
     def end(self, reason: str) -> None:
-        """Have the stream closed."""
-        self._end_reason = reason
+        """Have the stream closed; the first reason counts."""
+        self._end_reason = self._end_reason or reason
         self._end.set()
 
     async def ended(self) -> str:

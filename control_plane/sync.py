@@ -143,6 +143,7 @@ class SyncService:
     async def _sync(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> None:
         hello = await self._read_hello(requests, context)
         stream = await self._open(hello, context)
+        reason = "an error of the control plane"
         try:
             async with asyncio.TaskGroup() as group:
                 works = (self._read(requests, stream), self._write(context, stream))

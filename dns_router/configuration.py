@@ -55,7 +55,8 @@ def from_snapshot(snapshot: sync_pb2.Snapshot, previous: Configuration) -> tuple
             resources[message.id] = Resource(routed_part(message), sites_of(message))
         except UnusableResourceError as error:
             rejections.append(f"distribution {message.id}: {error}")
-            resources |= {message.id: kept.resources[message.id]} if message.id in kept.resources else {}
+            if message.id in kept.resources:
+                resources[message.id] = kept.resources[message.id]
     fresh = Configuration(snapshot.log_id, snapshot.index, resources, kept.table, kept.settings)
     if snapshot.HasField("routing_table"):
         try:

@@ -6,7 +6,7 @@ No bytes are parsed here (`query_wire`), and nothing is decided here (`zone`, `r
 """
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 CLASS_IN: Final = 1
@@ -191,8 +191,8 @@ class Resolution:
     reason: Reason
     code: ResponseCode = ResponseCode.NOERROR
     is_authoritative: bool = True
-    answers: Records = field(default=NO_RECORDS)
-    authority: Records = field(default=NO_RECORDS)
+    answers: Records = NO_RECORDS
+    authority: Records = NO_RECORDS
     # RFC 7871 section 7.2.1: how much of the client's address decided; 0 when the answer is the same for everybody.
     scope_prefix_bits: int = 0
 

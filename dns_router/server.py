@@ -43,9 +43,7 @@ async def serve(options: Options) -> None:
         identity = _identity(options, sockets)
         counters = Counters()
         responder = Responder(counters, random.Random())
-        files = _open_state(options)
-        applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
-        applier.recover()
+        applier = _recovered_applier(options, responder, counters, identity)
         session = NodeSession(identity, applier, str(options.control_plane))
         report = NodeReport(identity, session, responder, counters)
         async with _listening(sockets, responder, counters, report):
@@ -72,11 +70,16 @@ def _identity(options: Options, sockets: _Sockets) -> NodeIdentity:
     )
 
 
-def _open_state(options: Options) -> StateFiles:
+def _recovered_applier(
+    options: Options, responder: Responder, counters: Counters, identity: NodeIdentity
+) -> RouterApplier:
+    own_addresses = address_record_data(identity.http_address)
     try:
-        return StateFiles(options.state_folder)
+        applier = RouterApplier(StateFiles(options.state_folder), responder, counters, own_addresses)
+        applier.recover()
     except OSError as error:
         raise CannotStartError(f"cannot use the state folder {options.state_folder}: {error.strerror}") from error
+    return applier
 
 
 @contextlib.asynccontextmanager

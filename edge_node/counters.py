@@ -51,11 +51,11 @@ class Counters:
     def __init__(self) -> None:
         self.finished: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
         """Finished requests by result, reason and status."""
-        self.transferred: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.transferred: defaultdict[tuple[str, ...], int] = defaultdict(int)
         """Bytes by upstream tier and direction; those of viewers are in the tallies."""
         self.collapsed_requests = 0
         self.upstream_fetches: defaultdict[str, int] = defaultdict(int)
-        self.upstream_errors: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.upstream_errors: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self.refused_connections = 0
         self.internal_errors = 0
         self.log_records_dropped = 0

@@ -88,7 +88,7 @@ class NodeCollector:
         counters = self._sources.counters
         requests: Totals = defaultdict(int)
         responses: Totals = {(f"{hundreds}xx",): 0 for hundreds in range(2, 6)}
-        transferred: Totals = defaultdict(int, {**counters.transferred})
+        transferred: Totals = defaultdict(int, counters.transferred)
         for (result, reason, status), tally in counters.finished.items():
             requests[result, reason] += tally.count
             responses[(f"{status // 100}xx",)] += tally.count
@@ -132,7 +132,7 @@ class NodeCollector:
         counters = self._sources.counters
         fetches: Totals = {(tier,): count for tier, count in counters.upstream_fetches.items()}
         yield _counter("cdn_upstream_fetches", "Requests sent upstream.", ("tier",), fetches)
-        yield _counter("cdn_upstream_errors", "Upstream failures.", ("tier", "kind"), {**counters.upstream_errors})
+        yield _counter("cdn_upstream_errors", "Upstream failures.", ("tier", "kind"), counters.upstream_errors)
 
     def _store(self) -> Iterator[Metric]:
         store = self._sources.store

@@ -66,10 +66,11 @@ class CachePolicy:
     cookies: Selection
     query_strings: Selection
 
-    @property
-    def is_caching_disabled(self) -> bool:
-        """All three lifetimes zero: caching and collapsing are off (reference 1.7, 2.2)."""
-        return self.maximum_ttl == 0 and self.default_ttl == 0 and self.minimum_ttl == 0
+    is_caching_disabled: bool = field(init=False)
+    """All three lifetimes zero: caching and collapsing are off (reference 1.7, 2.2)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_caching_disabled", self.maximum_ttl == self.default_ttl == self.minimum_ttl == 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Valid, invalid or unknown: unknown is said whenever there was too little to see, never taken for valid.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -64,13 +64,14 @@ class DnsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The edge that was killed, and how long an answer may still name it."""
+    """The edge that was killed, how long the router may still name it, and how long resolvers keep what it said."""
 
     node: str
     address: str
     killed_at: float
     started_at: float
     bound_seconds: float
+    ttl_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def _is_excused(failure: Mapping[str, Any], outage: Outage) -> bool:
 
 
 def check_departure(answers: Sequence[DnsAnswer], outage: Outage | None) -> Check:
-    statement = "The killed edge left DNS answers within its lease and their time to live."
+    statement = "The killed edge left DNS answers within its lease."
     if outage is None:
         return Check("departure", Outcome.UNKNOWN, statement, ("no edge was killed",))
     was_named = any(outage.address in each.addresses for each in answers if each.time < outage.killed_at)
@@ -171,12 +172,3 @@ def check_tiers(totals: Mapping[str, tuple[float, float]]) -> Check:
         return Check("tiers", Outcome.UNKNOWN, statement, ("no metrics",))
     has_hits = all(totals.get(tier, (0.0, 0.0))[0] > 0 for tier in ("edge", "regional"))
     return Check("tiers", Outcome.VALID if has_hits else Outcome.INVALID, statement, evidence)
-
-
-def versions_seen(sightings: Iterable[Sighting]) -> dict[int, int]:
-    """How often each version was seen, for the summary."""
-    counts: dict[int, int] = {}
-    for sighting in sightings:
-        if sighting.version is not None:
-            counts[sighting.version] = counts.get(sighting.version, 0) + 1
-    return dict(sorted(counts.items()))

@@ -28,7 +28,7 @@ INVALIDATED_PATHS = ["/bucket/news/*"]
 
 # When things happen, as shares of the run: caches are warm by the first, and the last leaves time to come back.
 INVALIDATE_AT = 0.3
-KILL_AT = 0.5
+KILL_AT = 0.45
 # A lease must have run out before the second change, so that its receipt leaves the dead edge out.
 AFTER_LEASE_SECONDS = 1.5
 # The control plane counts a lease from when it received the heartbeat and adds a drift margin; the router hears of it next.
@@ -192,7 +192,7 @@ class QuickStartRun:
         await asyncio.to_thread(self._control.kill, self._victim.id)
         self._set_outage(killed_at, 0.0)
         self._record(live, "kill", self._victim.id, f"{self._victim.id} killed with SIGKILL")
-        await asyncio.sleep(max(0.0, killed_at + lease_over + self.dns_probe.ttl_seconds - time.time()))
+        await asyncio.sleep(max(0.0, killed_at + lease_over - time.time()))
         await self._change_and_invalidate(live)
         started_at = time.time()
         self._set_outage(killed_at, started_at)
@@ -202,9 +202,9 @@ class QuickStartRun:
         await self._watch_return(live)
 
     def _set_outage(self, killed_at: float, started_at: float) -> None:
-        bound = self._facts.lease_seconds + LEASE_MARGIN_SECONDS + self.dns_probe.ttl_seconds
+        bound = self._facts.lease_seconds + LEASE_MARGIN_SECONDS
         address = self._victim.http.rpartition(":")[0]
-        self.account.outage = Outage(self._victim.id, address, killed_at, started_at, bound)
+        self.account.outage = Outage(self._victim.id, address, killed_at, started_at, bound, self.dns_probe.ttl_seconds)
 
     async def _watch_return(self, live: LiveTable) -> None:
         address = self._victim.http.rpartition(":")[0]

@@ -146,6 +146,6 @@ def _after(parameters: dict[str, str]) -> str:
     if token is None:
         return parameters.get("start-after", "")
     try:
-        return base64.urlsafe_b64decode(token).decode("utf-8", "surrogatepass")
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode("utf-8", "surrogatepass")
     except (binascii.Error, ValueError) as error:
         raise InvalidInputError("the continuation token is not one of mine") from error

@@ -13,7 +13,7 @@ from origin.messages import Request, Response, sliced
 _ENTITY_TAG = re.compile(r'(?:W/)?"[^"]*"')
 # One range only; anything else is ignored, which RFC 9110, 14.2 allows.
 _SINGLE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.ASCII | re.IGNORECASE)
-_CONDITIONAL_FIELDS = ("if-none-match", "if-modified-since", "range", "if-match", "if-unmodified-since")
+_CONDITIONAL_FIELDS = frozenset(("if-none-match", "if-modified-since", "range", "if-match", "if-unmodified-since"))
 _CONTENT_HEADERS = ("content-type", "content-encoding", "content-language", "content-range", "accept-ranges")
 
 
@@ -35,7 +35,7 @@ def apply_conditions(request: Request, response: Response) -> Response:
     fields = request.fields
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return response
-    if not any(name in fields for name in _CONDITIONAL_FIELDS):
+    if _CONDITIONAL_FIELDS.isdisjoint(fields):
         return response
     if not is_precondition_met(request, response.header("etag"), response.header("last-modified")):
         return replace(response.without_headers(*_CONTENT_HEADERS), status=412, body=b"", accepts_ranges=False)

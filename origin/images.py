@@ -42,7 +42,8 @@ def _gradient(rng: Random) -> bytes:
 
 def jpeg(seed: str, size_bytes: int) -> bytes:
     """A plain grey square (baseline, one component) with comments up to this size."""
-    level = Random(seed).randrange(-120, 121)
+    rng = Random(seed)
+    level = rng.choice((-1, 1)) * rng.randrange(64, 128)  # dark or light: these are the values that take seven bits
     head = b"\xff\xd8" + _segment(0xE0, b"JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00")
     frame = struct.pack(">BHHB", 8, _JPEG_SIDE, _JPEG_SIDE, 1) + b"\x01\x11\x00"
     tables = _segment(0xDB, b"\x00" + b"\x08" * 64) + _segment(0xC0, frame) + _huffman_tables()
@@ -65,9 +66,8 @@ def _huffman_tables() -> bytes:
 
 def _grey_blocks(level: int) -> bytes:
     """The first 8x8 block sets the level, all others differ by nothing."""
-    difference = level if abs(level) >= 64 else 64
     # T.81, F.1.2.1.1: a negative difference is written as its value less one, in the low bits.
-    bits = "10" + format(difference if difference > 0 else difference + 127, "07b") + "0"
+    bits = "10" + format(level if level > 0 else level + 127, "07b") + "0"
     bits += "00" * ((_JPEG_SIDE // 8) ** 2 - 1)
     bits += "1" * (-len(bits) % 8)
     data = int(bits, 2).to_bytes(len(bits) // 8, "big")

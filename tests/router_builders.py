@@ -1,6 +1,7 @@
 """A small world for the router's tests: three regions, their edges, and messages as the control plane sends them."""
 
 import ipaddress
+from typing import Any
 
 import dns.edns
 import dns.message
@@ -22,7 +23,7 @@ US_CLIENT, EU_CLIENT, AP_CLIENT, UNKNOWN_CLIENT = "10.1.0.9", "10.2.0.9", "10.3.
 OWN_ADDRESS = "127.13.255.53"
 
 
-def routing_table(**changes: object) -> configuration_pb2.RoutingTable:
+def routing_table(**changes: Any) -> configuration_pb2.RoutingTable:
     """Europe is nearer to America than Asia is, and Asia nearer to America than to Europe."""
     table = configuration_pb2.RoutingTable(
         zone=ZONE,
@@ -52,9 +53,10 @@ def subnet(cidr: str, region: str) -> configuration_pb2.ClientSubnet:
 
 
 def distribution(
-    distribution_id: str = "E1", domain_name: str = "d1.cdn.localhost", **fields: object
+    distribution_id: str = "E1", domain_name: str = "d1.cdn.localhost", **fields: Any
 ) -> configuration_pb2.Distribution:
-    return configuration_pb2.Distribution(id=distribution_id, domain_name=domain_name, **({"enabled": True} | fields))
+    fields.setdefault("enabled", True)
+    return configuration_pb2.Distribution(id=distribution_id, domain_name=domain_name, **fields)
 
 
 def edge(address: str, region: str, pop: str = "", role: sync_pb2.Role.ValueType = sync_pb2.ROLE_EDGE) -> sync_pb2.Node:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import dns.asyncquery
 import dns.message
@@ -20,6 +21,9 @@ from tests.router_builders import addresses_in, query_with_subnet
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_SECONDS = 15.0
+_Context = grpc.aio.ServicerContext[sync_pb2.NodeMessage, sync_pb2.ControlMessage]
+_Heard = Literal["hello", "acknowledgement", "rejection", "heartbeat", "leaving"]
+
 NOBODY = "127.13.254.254:9"
 
 
@@ -53,7 +57,7 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
         await self._server.stop(None)
 
     async def Sync(  # noqa: N802 -- the name in the contract
-        self, request_iterator: AsyncIterator[sync_pb2.NodeMessage], context: grpc.aio.ServicerContext
+        self, request_iterator: AsyncIterator[sync_pb2.NodeMessage], context: _Context
     ) -> AsyncIterator[sync_pb2.ControlMessage]:
         stream: asyncio.Queue[sync_pb2.ControlMessage] = asyncio.Queue()
         for message in self.script:
@@ -79,14 +83,14 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
                 )
                 stream.put_nowait(sync_pb2.ControlMessage(lease=lease))
 
-    def say(self, **kind: object) -> None:
+    def say(self, **kind: Any) -> None:
         """Tell every connected node, and those that connect later."""
         message = sync_pb2.ControlMessage(**kind)
         self.script.append(message)
         for stream in self._streams:
             stream.put_nowait(message)
 
-    def has_heard(self, kind: str, matches: Callable[[sync_pb2.NodeMessage], bool] = lambda _: True) -> bool:
+    def has_heard(self, kind: _Heard, matches: Callable[[sync_pb2.NodeMessage], bool] = lambda _: True) -> bool:
         return any(message.HasField(kind) and matches(message) for message in self.heard)
 
     def has_acknowledgement_of(self, index: int) -> bool:

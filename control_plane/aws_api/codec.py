@@ -150,11 +150,9 @@ def _read_integer(shape: Shape, text: str) -> int:
 
 
 def _read_boolean(_shape: Shape, text: str) -> bool:
-    return {"true": True, "false": False}[text.strip()] if text.strip() in ("true", "false") else _raise(text)
-
-
-def _raise(text: str) -> bool:
-    raise ValueError(text)
+    if text.strip() not in ("true", "false"):
+        raise ValueError(text)
+    return text.strip() == "true"
 
 
 def _read_blob(_shape: Shape, text: str) -> bytes:

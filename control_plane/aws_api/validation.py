@@ -39,5 +39,7 @@ def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
 
 def _length_problems(shape: ListShape, value: list[Any], path: str) -> Iterator[str]:
     least, most = shape.metadata.get("min", 0), shape.metadata.get("max")
-    if len(value) < least or (most is not None and len(value) > most):
-        yield f"{path} must hold {least if most is None else f'{least} to {most}'} or more items, not {len(value)}."
+    if len(value) < least:
+        yield f"{path} must hold at least {least} items, not {len(value)}."
+    if most is not None and len(value) > most:
+        yield f"{path} must hold at most {most} items, not {len(value)}."

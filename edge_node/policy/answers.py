@@ -75,12 +75,17 @@ def make_head(
     return b"".join(lines)
 
 
+@lru_cache(maxsize=4096)
+def head_end(age_seconds: int | None, keep_alive: bool) -> bytes:
+    """What follows the request id: Age where there is one, Connection, and the empty line."""
+    connection = b"keep-alive" if keep_alive else b"close"
+    age = b"" if age_seconds is None else b"\r\nAge: %d" % age_seconds
+    return b"%b\r\nConnection: %b\r\n\r\n" % (age, connection)
+
+
 def finish_head(head: bytes, request_id: bytes, age_seconds: int | None, keep_alive: bool) -> bytes:
     """Add what differs per response, and the empty line."""
-    connection = b"keep-alive" if keep_alive else b"close"
-    if age_seconds is None:
-        return b"%b%b\r\nConnection: %b\r\n\r\n" % (head, request_id, connection)
-    return b"%b%b\r\nAge: %d\r\nConnection: %b\r\n\r\n" % (head, request_id, age_seconds, connection)
+    return head + request_id + head_end(age_seconds, keep_alive)
 
 
 def content_length(length: int) -> bytes:

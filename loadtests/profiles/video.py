@@ -26,6 +26,8 @@ class Session:
 
     master_path: str
     ends_after_seconds: float
+    # Seconds of video that go by in one of the run; a live channel cannot be watched faster than it happens.
+    speed: float
     buffer: PlaybackBuffer = field(default_factory=PlaybackBuffer)
     buffer_as_of: float = 0.0
     variants: tuple[Variant, ...] = ()
@@ -53,7 +55,8 @@ class VideoUser(ViewerUser):
         is_live = self.rng.random() < LIVE_SHARE
         title = LIVE_CHANNEL if is_live else VOD_TITLES[self._popularity.pick(self.rng)]
         path = f"/hls/{'live' if is_live else 'vod'}/{title}/master.m3u8"
-        self._playing = Session(path, self.rng.expovariate(1 / MEAN_SESSION_SECONDS))
+        length = self.rng.expovariate(1 / MEAN_SESSION_SECONDS)
+        self._playing = Session(path, length, 1.0 if is_live else self.pace)
 
     def step(self) -> None:
         playing = self._playing
@@ -129,7 +132,7 @@ class VideoUser(ViewerUser):
 
     def _let_play(self, playing: Session, now: float) -> None:
         stalls_before = playing.buffer.stalls
-        playing.buffer = playing.buffer.after((now - playing.buffer_as_of) * self.pace)
+        playing.buffer = playing.buffer.after((now - playing.buffer_as_of) * playing.speed)
         playing.buffer_as_of = now
         self.report_stalls(playing.buffer.stalls - stalls_before)
 

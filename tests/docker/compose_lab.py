@@ -9,9 +9,10 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 from docker.models.containers import Container
@@ -46,17 +47,17 @@ class ComposeLab:
         *arguments: str,
         timeout_seconds: float = COMMAND_SECONDS,
         folder: Path = ROOT,
-        environment: Mapping[str, str] | None = None,
     ) -> str:
         """Standard output of `docker compose -p cdnlab-test ARGUMENTS`, run where a person would stand."""
         done = subprocess.run(
             ["docker", "compose", "-p", PROJECT, *arguments],
             cwd=folder,
-            env={**self._environment, **(environment or {})},
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
+            check=False,
         )
         if done.returncode != 0:
             last_lines = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
@@ -91,7 +92,7 @@ class ComposeLab:
         """host:port on this machine, for example of ("control-plane", "4566/tcp")."""
         container = self.container(service)
         container.reload()
-        binding = container.ports[port][0]
+        binding = (container.ports[port] or [])[0]
         return f"{binding['HostIp']}:{binding['HostPort']}"
 
     def logs(self) -> str:
@@ -99,24 +100,48 @@ class ComposeLab:
 
     def remains(self) -> list[str]:
         """Containers, networks and volumes of the project that still exist."""
-        filters = {"label": PROJECT_LABEL}
-        found = [
-            *self.engine.containers.list(all=True, filters=filters),
-            *self.engine.networks.list(filters=filters),
-            *self.engine.volumes.list(filters=filters),
+        return [
+            *(str(each.name) for each in self.containers()),
+            *(str(each.name) for each in self.engine.networks.list(filters={"label": PROJECT_LABEL})),
+            *(str(each.id) for each in self.engine.volumes.list(filters={"label": PROJECT_LABEL})),
         ]
-        return [str(each.name) for each in found]
+
+
+@dataclass(frozen=True, slots=True)
+class StartedLab:
+    lab: ComposeLab
+    seconds_to_healthy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    id: str
+    domain_name: str
+
+
+def address_in(container: Container, network: str) -> str:
+    """Its address in one of the lab's networks, as of when it was last looked at; empty when it is not in it."""
+    attached = container.attrs["NetworkSettings"]["Networks"].get(f"{PROJECT}_{network}", {})
+    return str(attached.get("IPAddress", ""))
 
 
 def run_in(container: Container, *command: str, user: str = "") -> str:
     """Standard output of a command in a container; a status other than 0 is a failure."""
-    status, (output, errors) = container.exec_run(list(command), user=user, demux=True)
-    text = (output or b"").decode()
-    assert status == 0, f"{container.name}: {' '.join(command)[:200]}: status {status}\n{text}{(errors or b'').decode()}"
-    return text
+    status, streams = container.exec_run(list(command), user=user, demux=True)
+    output, errors = ((part or b"").decode() for part in cast(tuple[bytes | None, bytes | None], streams))
+    assert status == 0, f"{container.name}: {' '.join(command)[:200]}: status {status}\n{output}{errors}"
+    return output
 
 
 def ask_in(container: Container, **question: Any) -> Any:
     """One question to tests/docker/viewer_program.py, run in the container."""
     program = (Path(__file__).parent / "viewer_program.py").read_text()
     return json.loads(run_in(container, "python", "-I", "-c", program, json.dumps(question)))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Seconds that it took; asked again as fast as it answers, so the condition should cost something."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
+    return time.monotonic() - started

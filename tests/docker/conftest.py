@@ -1,8 +1,6 @@
 """One compose lab for all tests here: images built once, brought up once, removed however the tests end."""
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -11,20 +9,9 @@ import pytest
 from botocore.config import Config
 from docker.errors import DockerException
 
-from tests.docker.compose_lab import PROJECT, ComposeLab, ask_in
+from tests.docker.compose_lab import PROJECT, ComposeLab, Distribution, StartedLab
+from tests.docker.origins import Origin
 from tests.docker.viewers import PLACES, Viewer
-
-
-@dataclass(frozen=True, slots=True)
-class StartedLab:
-    lab: ComposeLab
-    seconds_to_healthy: float
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    id: str
-    domain_name: str
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +32,14 @@ def started_lab(engine: docker.DockerClient) -> Iterator[StartedLab]:
     lab.remove()
     lab.build()
     try:
-        yield StartedLab(lab, lab.up())
+        seconds_to_healthy = lab.up()
     except BaseException:
         print(lab.logs())
-        raise
-    finally:
         lab.remove()
+        raise
+    yield StartedLab(lab, seconds_to_healthy)
+    lab.remove()
+    assert lab.remains() == []
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +51,7 @@ def refuse_second_lab(engine: docker.DockerClient) -> None:
     """The subnets are fixed: two compose labs cannot run at once."""
     for network in engine.networks.list():
         subnets = [config.get("Subnet", "") for config in network.attrs["IPAM"]["Config"] or ()]
-        if any(subnet.startswith("10.77.") for subnet in subnets) and not network.name.startswith(f"{PROJECT}_"):
+        if any(subnet.startswith("10.77.") for subnet in subnets) and not str(network.name).startswith(f"{PROJECT}_"):
             pytest.fail(f"network {network.name} has a subnet of the lab: `docker compose down` it first")
 
 
@@ -125,45 +114,5 @@ def distribution(cloudfront: Any) -> Distribution:
 
 
 @pytest.fixture(scope="session")
-def origin(lab: ComposeLab) -> "Origin":
+def origin(lab: ComposeLab) -> Origin:
     return Origin(lab)
-
-
-class Origin:
-    """origin-1, asked in its own container: nothing outside its networks reaches it."""
-
-    def __init__(self, lab: ComposeLab) -> None:
-        self._container = lab.container("origin-1")
-
-    def put(self, path: str, text: str) -> None:
-        headers = {"Cache-Control": "max-age=600", "Content-Type": "text/plain"}
-        answer = self._ask("10.77.200.11", 8080, path, "PUT", text, headers)
-        assert answer["status"] == 200, answer
-
-    def times_asked(self, path: str) -> int:
-        answer = self._ask("127.0.0.1", 9100, f"/requests?path_prefix={path}", "GET", None, {})
-        return sum(record["method"] == "GET" for record in eval_json(answer)["requests"])
-
-    def _ask(
-        self, address: str, port: int, path: str, method: str, body: str | None, headers: dict[str, str]
-    ) -> dict[str, Any]:
-        answer: dict[str, Any] = ask_in(
-            self._container,
-            do="request",
-            address=address,
-            port=port,
-            path=path,
-            host="origin-1",
-            method=method,
-            body=body,
-            headers=headers,
-        )
-        return answer
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
-    """Seconds that it took; asked again as fast as it answers, so the condition should cost something."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
-    return time.monotonic() - started

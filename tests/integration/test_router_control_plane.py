@@ -1,6 +1,7 @@
 """A router process and its control plane: what it is told it answers, also when nobody tells it any more."""
 
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import pytest
@@ -19,7 +20,7 @@ GREETING = (
 )
 
 
-def entry(index: int, **change: object) -> sync_pb2.Entry:
+def entry(index: int, **change: Any) -> sync_pb2.Entry:
     return sync_pb2.Entry(log_id="log-a", index=index, **change)
 
 
@@ -142,8 +143,8 @@ async def test_readiness_status_and_metrics_tell_where_it_stands(tmp_path: Path)
     async with control_plane() as plane, router(tmp_path, control_plane_address=plane.address) as node:
         assert (await node.get("/healthz")) == (200, "ok\n")
         assert (await node.get("/readyz"))[0] == 503
-        for message in GREETING:
-            plane.say(**{message.WhichOneof("kind"): getattr(message, message.WhichOneof("kind"))})
+        plane.say(snapshot=GREETING[0].snapshot)
+        plane.say(directory=GREETING[1].directory)
         await wait_for_answer(node, D1, US_SUBNET, US_EDGES)
 
         async def holds_lease() -> bool:

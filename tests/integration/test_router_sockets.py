@@ -21,6 +21,7 @@ from dns_router.counters import Counters
 from dns_router.listeners import StreamListener
 from dns_router.responder import Responder
 from dns_router.state_files import StateFiles
+from proto.cdn.v1 import sync_pb2
 from tests.router_builders import (
     TWO_EDGES_EACH,
     US,
@@ -41,7 +42,7 @@ D1 = "d1.cdn.localhost"
 MANY_EDGES = tuple(edge(f"127.0.1.{number}", US) for number in range(1, 101))
 
 
-def prepare_state(folder: Path, table_answers: int = 3, *nodes: object) -> None:
+def prepare_state(folder: Path, table_answers: int = 3, *nodes: sync_pb2.Node) -> None:
     """What a router leaves on disk, so that one can be started without a control plane."""
     files = StateFiles(folder / "state")
     configured, _ = from_snapshot(

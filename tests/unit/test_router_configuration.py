@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ class Router:
         assert self.responder.zone is not None
         return addresses_in(ask(self.responder.zone, self.responder.directory, name))
 
-    def put(self, index: int, **change: object) -> str | None:
+    def put(self, index: int, **change: Any) -> str | None:
         return self.applier.apply_entry(sync_pb2.Entry(log_id="log-a", index=index, **change))
 
 

@@ -1,12 +1,14 @@
 """Which edges a client is sent to (dns_router/routing.py): nearest region first, enough to fail over, load spread."""
 
 import ipaddress
+from typing import Any
 
 import pytest
 
 from dns_router.model import AddressFamily, Reason
 from dns_router.routing import Directory, Route, RoutingTable, nearest_first, route
 from dns_router.translation import zone_settings
+from proto.cdn.v1 import sync_pb2
 from tests.router_builders import (
     AP,
     AP_CLIENT,
@@ -23,7 +25,7 @@ from tests.router_builders import (
 )
 
 
-def table(**changes: object) -> RoutingTable:
+def table(**changes: Any) -> RoutingTable:
     return zone_settings(routing_table(**changes)).routing_table
 
 
@@ -82,8 +84,8 @@ def test_no_live_edge_is_told_apart_from_none_of_the_family() -> None:
 
 def test_only_edges_are_answered_with_and_only_those_that_advertise_an_address() -> None:
     nodes = directory(
-        edge("127.0.1.8", US, role=2),
-        edge("127.0.1.9", US, role=3),
+        edge("127.0.1.8", US, role=sync_pb2.ROLE_REGIONAL),
+        edge("127.0.1.9", US, role=sync_pb2.ROLE_DNS_ROUTER),
         edge("edge-1.internal", US),
         edge("0.0.0.0", US),
         edge("127.0.1.1", US),

@@ -55,7 +55,9 @@ class Conversation:
 
 
 def ecs_query(data: bytes) -> dns.message.Message:
-    return dns.message.make_query(NAME, "A", use_edns=0, options=[dns.edns.GenericOption(8, data)])
+    return dns.message.make_query(
+        NAME, "A", use_edns=0, options=[dns.edns.GenericOption(dns.edns.OptionType.ECS, data)]
+    )
 
 
 def test_silence_for_less_than_a_header_and_for_responses() -> None:
@@ -82,10 +84,18 @@ def test_other_opcodes_are_not_implemented(opcode: dns.opcode.Opcode) -> None:
         pytest.param(header(1) + b"\x02d1\x03cdn", id="name cut off"),
         pytest.param(header(1) + b"\x02d1\0\0\1", id="class cut off"),
         pytest.param(header(1) + b"\x40d1\0\0\1\0\1", id="unknown label type"),
+        pytest.param(header(1) + b"\x40" + b"a" * 64 + b"\0\0\1\0\1", id="label of 64 bytes"),
         pytest.param(header(1) + b"\xc0\x0c\0\1\0\1", id="pointer to itself"),
         pytest.param(header(1) + b"\x02d1\0\0\1\0\1trailing", id="trailing bytes"),
         pytest.param(header(2) + b"\x02d1\0\0\1\0\1" * 2, id="two questions"),
         pytest.param(header(1, additionals=1) + b"\x02d1\0\0\1\0\1", id="OPT missing"),
+        pytest.param(header(1, additionals=1) + b"\x02d1\0\0\1\0\1\0\0\x29\4\xd0\0\0\0\0\0", id="OPT cut off"),
+        pytest.param(
+            header(1, additionals=1) + b"\x02d1\0\0\1\0\1\0\0\x29\4\xd0\0\0\0\0\0\0\xff\xff\0\0", id="beyond the OPT"
+        ),
+        pytest.param(
+            header(1, additionals=1) + b"\x02d1\0\0\1\0\1\0\0\x29\4\xd0\0\0\0\0\0\4\xff\xff", id="options cut off"
+        ),
         pytest.param(header(1) + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1", id="name too long"),
     ],
 )
@@ -110,7 +120,9 @@ def test_edns_is_answered_with_edns_and_only_then() -> None:
 
 def test_a_newer_edns_version_is_named_as_the_obstacle() -> None:
     talk = Conversation()
-    response = talk.send(dns.message.make_query(NAME, "A", use_edns=1, options=[dns.edns.GenericOption(8, b"\0")]))
+    response = talk.send(
+        dns.message.make_query(NAME, "A", use_edns=1, options=[dns.edns.GenericOption(dns.edns.OptionType.ECS, b"\0")])
+    )
     assert (response.rcode(), response.edns) == (dns.rcode.BADVERS, 0)
     assert response.question and talk.reasons() == {Reason.UNSUPPORTED_EDNS_VERSION}
 
@@ -172,7 +184,7 @@ def test_a_broken_client_subnet_is_a_format_error_with_edns(data: bytes) -> None
 
 
 def test_other_options_are_skipped() -> None:
-    cookie = dns.edns.GenericOption(10, b"12345678")
+    cookie = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12345678")
     subnet = dns.edns.ECSOption("10.2.0.0", 16)
     response = Conversation().send(dns.message.make_query(NAME, "A", use_edns=0, options=[cookie, subnet, cookie]))
     assert set(addresses_in(response)) == {"127.0.2.1", "127.0.2.2"} and len(response.options) == 1

@@ -4,7 +4,7 @@ import dns.flags
 import dns.rcode
 import pytest
 
-from dns_router.model import Reason
+from dns_router.model import Reason, ResponseCode
 from dns_router.zone import resolve
 from tests.router_builders import (
     OWN_ADDRESS,
@@ -132,7 +132,7 @@ def test_transfers_are_refused(record_type: str) -> None:
 
 def test_other_classes_are_refused() -> None:
     resolution = resolve(zone(), ALIVE, query("d1.cdn.localhost", "A", "CH"), client(US_CLIENT), 0)
-    assert resolution.reason is Reason.OTHER_CLASS and resolution.code == dns.rcode.REFUSED
+    assert resolution.reason is Reason.OTHER_CLASS and resolution.code is ResponseCode.REFUSED
 
 
 def test_a_table_with_nothing_but_a_zone_still_answers() -> None:

@@ -1,0 +1,215 @@
+"""The compose lab, really started: what the issue asks of containers, from `up --wait` to `down`.
+
+The tests share one lab and stand in the order in which a person would try these things; each leaves it as it found it.
+That `down` leaves nothing is checked where it happens, when the fixture `started_lab` ends.
+"""
+
+import json
+import urllib.request
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.docker.compose_lab import ROOT, ComposeLab, Distribution, StartedLab, address_in, run_in, wait_until
+from tests.docker.origins import Origin
+from tests.docker.viewers import PLACES, Viewer
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+
+HEALTHY_WITHIN_SECONDS = 30
+# A lease is 5 s, counted with a margin; the router hears of its end at once, and a viewer asks again after a TTL of 5 s.
+OUT_OF_ANSWERS_WITHIN_SECONDS = 10
+
+
+def read_json(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return json.load(response)
+
+
+def edge_addresses(lab: ComposeLab, region: str) -> set[str]:
+    """What the DNS router may answer for a place."""
+    return {address for edge in lab.nodes("edge").values() if (address := address_in(edge, region))}
+
+
+def test_it_is_healthy_in_time(started_lab: StartedLab) -> None:
+    states = {name: node.attrs["State"]["Health"]["Status"] for name, node in started_lab.lab.nodes().items()}
+    assert states == dict.fromkeys(states, "healthy")
+    assert len(states) == 12
+    print(f"\nup --wait: {started_lab.seconds_to_healthy:.1f} s")
+    assert started_lab.seconds_to_healthy < HEALTHY_WITHIN_SECONDS
+
+
+def test_both_compose_files_say_the_same(lab: ComposeLab) -> None:
+    from_root = lab.compose("config", "--format", "json")
+    from_deploy = lab.compose("config", "--format", "json", folder=ROOT / "deploy")
+    assert json.loads(from_root) == json.loads(from_deploy)
+
+
+def test_each_viewer_is_sent_to_the_edges_of_its_place(
+    lab: ComposeLab, viewers: dict[str, Viewer], distribution: Distribution
+) -> None:
+    """By source address: these queries carry no client subnet."""
+    for place, viewer in viewers.items():
+        assert set(viewer.resolve(distribution.domain_name)) == edge_addresses(lab, place)
+
+
+def test_a_hit_through_two_tiers(
+    lab: ComposeLab, viewers: dict[str, Viewer], distribution: Distribution, origin: Origin
+) -> None:
+    """Both edges of a POP get the object with one request to the origin; then each has it itself."""
+    path = "/bucket/news/two-tiers.txt"
+    origin.put(path, "first")
+    viewer = viewers["eu-central-1"]
+    first, second = sorted(edge_addresses(lab, "eu-central-1"))
+
+    responses = [viewer.get_from(address, distribution.domain_name, path) for address in (first, second, first, second)]
+
+    assert [response.body for response in responses] == ["first"] * 4
+    assert [response.headers["x-cache"] for response in responses] == [
+        "Miss from cloudfront",
+        "Miss from cloudfront",
+        "Hit from cloudfront",
+        "Hit from cloudfront",
+    ]
+    assert {response.headers["x-amz-cf-pop"] for response in responses} == {"FRA56-P1"}
+    assert origin.times_asked(path) == 1
+
+
+def test_the_published_port_of_an_edge_serves(lab: ComposeLab, distribution: Distribution) -> None:
+    url = f"http://{lab.published('iad-edge-1', '8080/tcp')}/index.html"
+    request = urllib.request.Request(url, headers={"Host": distribution.domain_name})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.status == 200
+        assert response.headers["X-Amz-Cf-Pop"] == "IAD89-P1"
+
+
+def test_an_invalidation_has_a_receipt_of_every_node(
+    lab: ComposeLab, viewers: dict[str, Viewer], cloudfront: Any, distribution: Distribution, origin: Origin
+) -> None:
+    path = "/bucket/news/front.txt"
+    origin.put(path, "old")
+    for viewer in viewers.values():
+        assert viewer.get(distribution.domain_name, path).body == "old"
+    origin.put(path, "new")
+
+    batch = {"Paths": {"Quantity": 1, "Items": [path]}, "CallerReference": "tests/docker"}
+    created = cloudfront.create_invalidation(DistributionId=distribution.id, InvalidationBatch=batch)["Invalidation"]
+    cloudfront.get_waiter("invalidation_completed").wait(
+        DistributionId=distribution.id, Id=created["Id"], WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+    )
+
+    receipt = read_json(f"http://{lab.published('control-plane', '4568/tcp')}/receipts/{created['Id']}")
+    assert receipt["status"] == "Completed"
+    acknowledged = {node["id"] for node in receipt["nodes"] if node["state"] == "acknowledged"}
+    assert acknowledged == {*lab.nodes("edge"), *lab.nodes("regional"), *lab.nodes("dns_router")}
+    assert datetime.fromisoformat(receipt["completed_at"]) >= datetime.fromisoformat(receipt["issued_at"])
+    for viewer in viewers.values():
+        for address in edge_addresses(lab, viewer.region):
+            assert viewer.get_from(address, distribution.domain_name, path).body == "new"
+
+
+def test_a_killed_edge_leaves_the_answers_and_viewers_go_on(
+    lab: ComposeLab, viewers: dict[str, Viewer], distribution: Distribution
+) -> None:
+    viewer, name = viewers["eu-central-1"], distribution.domain_name
+    both = edge_addresses(lab, "eu-central-1")
+    victim = lab.nodes("edge")["fra-edge-1"]
+    dead = address_in(victim, "eu-central-1")
+    victim.kill()
+    try:
+        # From the first moment: the dead address may still be answered, then the viewer tries the next.
+        assert viewer.get(name, "/index.html").status == 200
+        seconds = wait_until(
+            lambda: viewer.get(name, "/index.html").status == 200 and dead not in viewer.resolve(name),
+            OUT_OF_ANSWERS_WITHIN_SECONDS,
+            f"{dead} out of the answers",
+        )
+        print(f"\nkilled edge out of the answers after {seconds:.1f} s")
+        assert both - {dead} <= set(viewer.resolve(name))
+    finally:
+        victim.start()
+    wait_until(lambda: set(viewer.resolve(name)) == both, OUT_OF_ANSWERS_WITHIN_SECONDS, f"{dead} answered again")
+    assert viewer.get_from(dead, name, "/index.html").status == 200
+
+
+def test_a_place_without_edges_is_served_from_the_next(
+    lab: ComposeLab, viewers: dict[str, Viewer], distribution: Distribution
+) -> None:
+    """Paused, not killed: no drain, no reset, as when a building loses its uplink. us-east-1 is nearest to Frankfurt."""
+    viewer, name = viewers["eu-central-1"], distribution.domain_name
+    home = edge_addresses(lab, "eu-central-1")
+    victims = [lab.nodes("edge")[node] for node in ("fra-edge-1", "fra-edge-2")]
+    for victim in victims:
+        victim.pause()
+    try:
+        wait_until(
+            lambda: not home & set(viewer.resolve(name)), OUT_OF_ANSWERS_WITHIN_SECONDS, "Frankfurt out of the answers"
+        )
+        response = viewer.get(name, "/index.html")
+        assert (response.status, response.headers["x-amz-cf-pop"]) == (200, "IAD89-P1")
+        assert response.failed_addresses == ()
+    finally:
+        for victim in victims:
+            victim.unpause()
+    wait_until(lambda: set(viewer.resolve(name)) == home, OUT_OF_ANSWERS_WITHIN_SECONDS, "Frankfurt answered again")
+
+
+def test_a_restarted_lab_remembers(lab: ComposeLab, viewers: dict[str, Viewer], distribution: Distribution) -> None:
+    """kill -9 of the control plane and of an edge: the configuration and the last good snapshot are on the volume."""
+    control_plane, edge = lab.nodes()["control-plane"], lab.nodes()["nrt-edge-1"]
+    control_plane.kill()
+    edge.kill()
+    edge.start()
+    address = address_in(edge, "ap-northeast-1")
+    try:
+        # Without a control plane: from its own disk.
+        wait_until(
+            lambda: viewers["ap-northeast-1"].connect(address, 8080) == "connected", 15, "nrt-edge-1 listens again"
+        )
+        response = viewers["ap-northeast-1"].get_from(address, distribution.domain_name, "/index.html")
+        assert response.status == 200
+    finally:
+        control_plane.start()
+    lab.compose("up", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "60")
+    status = read_json(f"http://{lab.published('control-plane', '4568/tcp')}/status")
+    assert [each["id"] for each in status["distributions"]] == [distribution.id]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_viewers_reach_no_origin(lab: ComposeLab, viewers: dict[str, Viewer], place: str) -> None:
+    for node in ("origin-1", "origin-2"):
+        networks = lab.nodes("origin")[node].attrs["NetworkSettings"]["Networks"].values()
+        for network in networks:
+            for port in (8080, 9100):
+                assert viewers[place].connect(network["IPAddress"], port) != "connected"
+        assert viewers[place].connect(node, 8080).startswith("gaierror")
+
+
+def test_viewers_reach_neither_regional_caches_nor_the_control_plane(
+    lab: ComposeLab, viewers: dict[str, Viewer]
+) -> None:
+    targets = [("10.77.100.2", 4566), ("10.77.100.2", 4567), ("10.77.100.21", 8080), ("10.77.100.22", 9100)]
+    assert [viewers["us-east-1"].connect(*target) for target in targets].count("connected") == 0
+
+
+def test_the_same_connections_work_from_where_they_should(lab: ComposeLab) -> None:
+    """Else the two tests above would pass on a lab in which nothing listens."""
+    edge = lab.container("nrt-edge-2")
+    for host, port in (("origin-1", 8080), ("10.77.100.2", 4567), ("10.77.100.21", 8080)):
+        program = f"import socket; socket.create_connection(({host!r}, {port}), 2).close()"
+        run_in(edge, "python", "-c", program)
+
+
+def test_nobody_is_root_and_no_root_file_system_is_writable(lab: ComposeLab) -> None:
+    containers = lab.containers("com.docker.compose.oneoff=False")
+    assert len(containers) == 13
+    for container in containers:
+        assert run_in(container, "id", "-u").strip() != "0", container.name
+        status, _ = container.exec_run(["touch", "/opt/written"], user="root")
+        assert status != 0, container.name
+        capabilities = run_in(container, "grep", "^Cap", "/proc/self/status").split()[1::2]
+        assert {int(each, 16) for each in capabilities} == {0}, container.name
+        assert container.attrs["HostConfig"]["Memory"] > 0
+        published = [binding for bindings in container.ports.values() for binding in bindings or ()]
+        assert {binding["HostIp"] for binding in published} <= {"127.0.0.1"}

@@ -1,0 +1,198 @@
+"""A cache as DESIGN section 4 describes it, with the real InvalidationLog: rules 1, 2, 3, 4 and 8. Both roles, over virtual time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from edge_node.caching.invalidations import InvalidationLog
+from tests.simulation.world import Callback, World
+
+DISTRIBUTION_ID = "D1"
+CATCH_UP_SECONDS = 0.15
+"""How long a regional cache that is behind its client waits before it answers without its cache."""
+
+Respond = Callable[[int | None], None]
+"""Called with the version of the object, or None for an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in which log somebody stands."""
+
+    log_id: str
+    index: int
+
+
+@dataclass(slots=True)
+class Entry:
+    """A stored response: which version of the object it is."""
+
+    version: int
+    stamp: int
+    fresh_until: float
+
+
+@dataclass(slots=True)
+class Fetch:
+    """One on its way, and who waits for it."""
+
+    position: Position
+    waiting: list[Respond]
+    revalidated: Entry | None
+
+
+Upstream = Callable[[str, Position, int | None, Callable[[int | None], None]], None]
+"""Ask for a path, saying where the asker stands and which version it would like confirmed; answers NOT_MODIFIED, a version, or None for an error."""
+
+NOT_MODIFIED = -1
+
+
+def validator(version: int) -> int:
+    """A coarse one, as Last-Modified is: two versions in a row can share it."""
+    return version // 2
+
+
+@dataclass
+class Cache:
+    """What a node stores and what it knows of invalidations."""
+
+    world: World
+    upstream: Upstream
+    log_id: str = ""
+    log: InvalidationLog = field(default_factory=InvalidationLog)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    fetches: dict[str, Fetch] = field(default_factory=dict)
+    waiting_for_log: list[Callable[[], bool]] = field(default_factory=list)
+
+    # The log
+
+    def start_from_disk(self, position: Position, entries: dict[str, Entry]) -> None:
+        """After a restart: which invalidations came before is forgotten, so everything stored before the durable position is void (rule 7)."""
+        self.log_id = position.log_id
+        self.entries = entries
+        self.log.void_before(position.index)
+
+    def apply_snapshot(self, position: Position) -> None:
+        """Void what was stored before; and everything that was stored under another log (rule 9)."""
+        if position.log_id != self.log_id:
+            self.forget_other_log()
+        self.log_id = position.log_id
+        self.log.void_before(position.index)
+        self._log_advanced()
+
+    def apply_invalidation(self, index: int, paths: Sequence[str]) -> None:
+        """One more."""
+        self.log.append(index, DISTRIBUTION_ID, paths)
+        self._log_advanced()
+
+    def forget_other_log(self) -> None:
+        """Indexes of different logs are never compared: neither entries nor fetches on their way survive."""
+        self.entries.clear()
+        self.fetches.clear()
+
+    def _log_advanced(self) -> None:
+        self.waiting_for_log = [is_served for is_served in self.waiting_for_log if not is_served()]
+
+    # Requests
+
+    @property
+    def position(self) -> Position:
+        """Where the node stands."""
+        return Position(self.log_id, self.log.applied_index)
+
+    def request(self, path: str, respond: Respond) -> None:
+        """From the store, from a fetch on its way, or by a new fetch."""
+        entry = self.lookup(path)
+        if entry is not None and self.world.now < entry.fresh_until:
+            respond(entry.version)
+            return
+        fetch = self.fetches.get(path)
+        if fetch is not None and self.may_join(path, fetch):
+            fetch.waiting.append(respond)
+            return
+        self._fetch(path, entry, respond)
+
+    def lookup(self, path: str) -> Entry | None:
+        """The entry unless it is void (rule 2); an invalidated one is gone for every purpose (rule 8)."""
+        entry = self.entries.get(path)
+        if entry is None:
+            return None
+        if self.log.is_invalidated(DISTRIBUTION_ID, path, entry.stamp):
+            del self.entries[path]
+            return None
+        entry.stamp = max(entry.stamp, self.log.applied_index)
+        return entry
+
+    def may_join(self, path: str, fetch: Fetch) -> bool:
+        """Only if no matching invalidation came after the fetch started (rule 3)."""
+        return fetch.position.log_id == self.log_id and not self.log.is_invalidated(
+            DISTRIBUTION_ID, path, fetch.position.index
+        )
+
+    def stamp(self, fetch: Fetch) -> int:
+        """The index when the fetch started (rule 1)."""
+        return fetch.position.index
+
+    def may_store(self, fetch: Fetch) -> bool:
+        """Not under another log than the one it started under (rule 9)."""
+        return fetch.position.log_id == self.log_id
+
+    def stale_for_error(self, path: str) -> Entry | None:
+        """What may be served when the upstream fails: stale, but never invalidated (rule 8)."""
+        return self.lookup(path)
+
+    def revalidated(self, path: str, entry: Entry | None) -> Entry | None:
+        """What the upstream may be asked to confirm (rule 8)."""
+        del path
+        return entry
+
+    def _fetch(self, path: str, entry: Entry | None, respond: Respond) -> None:
+        candidate = self.revalidated(path, entry)
+        fetch = self.fetches[path] = Fetch(self.position, [respond], candidate)
+        version = None if candidate is None else candidate.version
+        self.upstream(path, fetch.position, version, lambda answer: self._fetched(path, fetch, answer))
+
+    def _fetched(self, path: str, fetch: Fetch, answer: int | None) -> None:
+        if self.fetches.get(path) is fetch:
+            del self.fetches[path]
+        version = fetch.revalidated.version if answer == NOT_MODIFIED and fetch.revalidated else answer
+        if version is None:
+            stale = self.stale_for_error(path)
+            version = None if stale is None else stale.version
+        elif self.may_store(fetch):
+            lifetime_seconds = self.world.rng.choice((0.4, 3.0, 60.0))
+            self.entries[path] = Entry(version, self.stamp(fetch), self.world.now + lifetime_seconds)
+        for respond in fetch.waiting:
+            respond(version)
+
+    # A regional cache's clients
+
+    def serve(self, path: str, client: Position, wanted: int | None, answer: Respond, bypass: Callback) -> None:
+        """Answer an edge; one that is ahead is answered from here only after catching up, or else without the cache (rule 4)."""
+        is_answered = False
+
+        def from_cache() -> bool:
+            nonlocal is_answered
+            if not is_answered and self.may_serve(client):
+                is_answered = True
+                self.request(path, lambda version: answer(_confirmed(version, wanted)))
+            return is_answered
+
+        def without_cache() -> None:
+            nonlocal is_answered
+            if not is_answered:
+                is_answered = True
+                bypass()
+
+        if not from_cache():
+            self.waiting_for_log.append(from_cache)
+            self.world.after(CATCH_UP_SECONDS, without_cache)
+
+    def may_serve(self, client: Position) -> bool:
+        """Whether this cache knows every invalidation that its client knows (rule 4)."""
+        return client.log_id == self.log_id and client.index <= self.log.applied_index
+
+
+def _confirmed(version: int | None, wanted: int | None) -> int | None:
+    if version is not None and wanted is not None and validator(version) == validator(wanted):
+        return NOT_MODIFIED
+    return version

@@ -1,0 +1,290 @@
+"""One planted bug per rule of DESIGN section 4, and per rule of leases: what the simulation must find. Each replaces one part of the code under test."""
+
+from collections.abc import Iterable, Sequence
+
+from control_plane.coordination import CatchUp, Coordinator, FromEntries
+from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
+from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
+from control_plane.receipts import PendingReceipts, Receipt
+from edge_node.caching.invalidations import InvalidationLog
+from proto.cdn.v1 import sync_pb2
+from proto.node_machine import Effect, NodeMachine
+from tests.simulation.cache import DISTRIBUTION_ID, Cache, Entry, Fetch, Position
+from tests.simulation.processes import Connection, Node, Plane
+from tests.simulation.scenario import Parts
+
+# Rule 1
+
+
+class StampedAtTheEnd(Cache):
+    """An entry carries the index of when its fetch ended."""
+
+    def stamp(self, fetch: Fetch) -> int:
+        del fetch
+        return self.log.applied_index
+
+
+# Rule 2
+
+
+class NotCheckedOnLookup(Cache):
+    """Invalidations are applied and never looked at."""
+
+    def lookup(self, path: str) -> Entry | None:
+        return self.entries.get(path)
+
+
+class StampMovedBeforeTheCheck(Cache):
+    """The stamp moves forward to what is applied, then nothing is left to check."""
+
+    def lookup(self, path: str) -> Entry | None:
+        entry = self.entries.get(path)
+        if entry is not None:
+            entry.stamp = self.log.applied_index
+        return super().lookup(path)
+
+
+# Rule 3
+
+
+class JoinsAnyFetch(Cache):
+    """A request joins a fetch that started before an invalidation."""
+
+    def may_join(self, path: str, fetch: Fetch) -> bool:
+        del path
+        return fetch.position.log_id == self.log_id
+
+
+# Rule 4
+
+
+class ServesWhileBehind(Cache):
+    """A regional cache answers edges that know more than it does."""
+
+    def may_serve(self, client: Position) -> bool:
+        return client.log_id == self.log_id
+
+
+# Rule 5
+
+
+class _OfConnected(PendingReceipts):
+    def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
+        return super().complete([node for node in nodes if node.stream is not None], now)
+
+
+class WaitsForConnectedNodesOnly(Coordinator):
+    """A node whose stream is broken is not waited for although its lease runs."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self.pending = _OfConnected(self._ledger.pending_invalidations())
+
+
+class _OfMost(PendingReceipts):
+    def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
+        live = sorted((node for node in nodes if node.is_live), key=lambda node: node.acknowledged_index)
+        return super().complete(live[1:], now)
+
+
+class WaitsForAllButOne(Coordinator):
+    """The slowest node is not waited for."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self.pending = _OfMost(self._ledger.pending_invalidations())
+
+
+# Rule 7
+
+
+class TrustsItsDisk(Cache):
+    """After a restart, what is on the disk is served although the invalidations in between are forgotten."""
+
+    def start_from_disk(self, position: Position, entries: dict[str, Entry]) -> None:
+        self.log_id, self.entries = position.log_id, entries
+        self.log = InvalidationLog(position.index)
+        for entry in entries.values():
+            entry.stamp = position.index
+
+
+class AcknowledgesBeforeItIsDurable(Node):
+    """The position reaches the disk a while after the acknowledgement."""
+
+    def apply_entry(self, entry: sync_pb2.Entry) -> None:
+        before, incarnation = self.disk.position, self.incarnation
+        super().apply_entry(entry)
+        after, self.disk.position = self.disk.position, before
+
+        def written() -> None:
+            if self.incarnation == incarnation and self.is_up:
+                self.disk.position = after
+
+        self.world.after(0.4, written)
+
+
+class GrantsWhileBehind(LeaseRules):
+    """The first lease is granted to a node that is still catching up."""
+
+    def decide(self, standing: Standing, log: LogAge, now: float) -> LeaseDecision:
+        del log, now
+        return Granted(self.counted_until(standing.heartbeat_received_at), self.duration_seconds)
+
+
+# Rule 8
+
+
+class _KeepsTheInvalidated(Cache):
+    def lookup(self, path: str) -> Entry | None:
+        kept = self.entries.get(path)
+        entry = super().lookup(path)
+        if kept is not None:
+            self.entries[path] = kept
+        return entry
+
+
+class ServesTheInvalidatedOnError(_KeepsTheInvalidated):
+    """An invalidated entry is served stale when the upstream fails."""
+
+    def stale_for_error(self, path: str) -> Entry | None:
+        return self.entries.get(path)
+
+
+class RevalidatesTheInvalidated(_KeepsTheInvalidated):
+    """An invalidated entry is revalidated, and a coarse validator confirms it."""
+
+    def revalidated(self, path: str, entry: Entry | None) -> Entry | None:
+        return entry or self.entries.get(path)
+
+
+# Rule 9
+
+
+class KeepsEntriesOfAnotherLog(Cache):
+    """Entries survive the change to another log, and their stamps are compared with its indexes."""
+
+    def forget_other_log(self) -> None:
+        self.fetches.clear()
+
+
+class StoresAcrossLogs(Cache):
+    """A fetch that started under one log is stored and joined under the next."""
+
+    def forget_other_log(self) -> None:
+        self.entries.clear()
+
+    def may_store(self, fetch: Fetch) -> bool:
+        del fetch
+        return True
+
+    def may_join(self, path: str, fetch: Fetch) -> bool:
+        return not self.log.is_invalidated(DISTRIBUTION_ID, path, fetch.position.index)
+
+
+class ComparesIndexesOfDifferentLogs(Coordinator):
+    """Any node that is not ahead is taken to be on this log."""
+
+    def _catch_up(self, log_id: str, applied_index: int) -> CatchUp:
+        return super()._catch_up(self._ledger.log_id, min(applied_index, self._ledger.head_index))
+
+
+class AcceptsEntriesOfAnyLog(NodeMachine):
+    """The node's half of the same mistake."""
+
+    def received(self, message: sync_pb2.ControlMessage, now: float) -> list[Effect]:
+        if message.HasField("entry"):
+            self.log_id = message.entry.log_id
+        return super().received(message, now)
+
+
+class TakesHeartbeatsForAcknowledgements(Plane):
+    """The applied index in a heartbeat may still be of another log."""
+
+    def beat(self, coordinator: Coordinator, connection: Connection, heartbeat: sync_pb2.Heartbeat) -> None:
+        node_id, number = connection.node.node_id, connection.number
+        coordinator.acknowledged(node_id, number, heartbeat.applied_index, self.world.now)
+        super().beat(coordinator, connection, heartbeat)
+
+
+# Leases
+
+
+class CountsTheLeaseFromItsReceipt(NodeMachine):
+    """The node counts from when the lease arrived."""
+
+    def received(self, message: sync_pb2.ControlMessage, now: float) -> list[Effect]:
+        if message.HasField("lease") and message.lease.sequence in self._sent_at:
+            self._sent_at[message.lease.sequence] = now
+        return super().received(message, now)
+
+
+class CountsNoMargin(LeaseRules):
+    """The control plane counts exactly as long as the node, whose clock may be slower."""
+
+    def counted_until(self, received_at: float) -> float:
+        return received_at + self.duration_seconds
+
+
+class ForgetsLeasesAtRestart(Coordinator):
+    """A restarted control plane waits for nobody."""
+
+    def _restore(self, saved: Iterable[SavedNode], now: float) -> dict[str, NodeRecord]:
+        del now
+        return {node.description.identifier: node.restored(None) for node in saved}
+
+
+class ForgetsLeasesOnReconnect(Coordinator):
+    """A new stream ends the lease for the control plane while the node still counts it."""
+
+    def connected(self, node: NodeDescription, log_id: str, applied_index: int, now: float) -> tuple[int, CatchUp]:
+        number, catch_up = super().connected(node, log_id, applied_index, now)
+        self.nodes[node.identifier].end_lease(now)
+        return number, catch_up
+
+
+class TellsLeasesBeforeTheyAreDurable(Coordinator):
+    """The first lease of a node is written down some time after it is told."""
+
+    def _grant(self, record: NodeRecord, granted: Granted) -> None:
+        lease_seconds = record.lease_seconds
+        super()._grant(record, granted)
+        record.lease_seconds = lease_seconds
+
+
+class AnotherLogKeepsAcknowledgements(Coordinator):
+    """A node that starts over from a snapshot still counts as having what it had acknowledged."""
+
+    def connected(self, node: NodeDescription, log_id: str, applied_index: int, now: float) -> tuple[int, CatchUp]:
+        number, catch_up = super().connected(node, log_id, applied_index, now)
+        if not isinstance(catch_up, FromEntries):
+            record = self.nodes[node.identifier]
+            record.acknowledged_index = max(NOTHING_ACKNOWLEDGED, self._ledger.head_index)
+        return number, catch_up
+
+
+PLANTED: dict[str, Parts] = {
+    "rule 1: stamped at the end of the fetch": Parts(cache=StampedAtTheEnd),
+    "rule 2: not checked on lookup": Parts(cache=NotCheckedOnLookup),
+    "rule 2: stamp moved before the check": Parts(cache=StampMovedBeforeTheCheck),
+    "rule 3: joins any fetch": Parts(cache=JoinsAnyFetch),
+    "rule 4: a regional cache serves while behind": Parts(cache=ServesWhileBehind),
+    "rule 5: waits for connected nodes only": Parts(coordinator=WaitsForConnectedNodesOnly),
+    "rule 5: waits for all but one": Parts(coordinator=WaitsForAllButOne),
+    "rule 7: trusts its disk": Parts(cache=TrustsItsDisk),
+    "rule 7: acknowledges before it is durable": Parts(node=AcknowledgesBeforeItIsDurable),
+    "rule 7: grants while behind": Parts(rules=GrantsWhileBehind),
+    "rule 8: serves the invalidated on error": Parts(cache=ServesTheInvalidatedOnError),
+    "rule 8: revalidates the invalidated": Parts(cache=RevalidatesTheInvalidated),
+    "rule 9: keeps entries of another log": Parts(cache=KeepsEntriesOfAnotherLog),
+    "rule 9: stores across logs": Parts(cache=StoresAcrossLogs),
+    "rule 9: compares indexes of different logs": Parts(
+        coordinator=ComparesIndexesOfDifferentLogs, machine=AcceptsEntriesOfAnyLog
+    ),
+    "rule 9: takes heartbeats for acknowledgements": Parts(plane=TakesHeartbeatsForAcknowledgements),
+    "rule 9: a snapshot counts as acknowledged when it is sent": Parts(coordinator=AnotherLogKeepsAcknowledgements),
+    "lease: the node counts from the receipt": Parts(machine=CountsTheLeaseFromItsReceipt),
+    "lease: no margin": Parts(rules=CountsNoMargin),
+    "lease: forgotten at restart": Parts(coordinator=ForgetsLeasesAtRestart),
+    "lease: forgotten on reconnect": Parts(coordinator=ForgetsLeasesOnReconnect),
+    "lease: told before it is durable": Parts(coordinator=TellsLeasesBeforeTheyAreDurable),
+}

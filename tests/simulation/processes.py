@@ -1,0 +1,334 @@
+"""The simulated processes: a control plane around the real Coordinator, and nodes around the real NodeMachine. They crash, restart, and lose each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from control_plane.coordination import Coordinator, FromEntries
+from control_plane.leases import Granted, LeaseRules
+from control_plane.nodes import NodeDescription, Role
+from control_plane.receipts import IssuedInvalidation
+from proto.cdn.v1 import sync_pb2
+from proto.node_machine import (
+    ApplyDirectory,
+    ApplyEntry,
+    ApplySnapshot,
+    Disconnect,
+    Effect,
+    Load,
+    NodeIdentity,
+    NodeMachine,
+    Send,
+)
+from tests.simulation.cache import DISTRIBUTION_ID, Cache, Entry, Position, Upstream
+from tests.simulation.world import Link, MemoryLedger, World
+
+LEASE_SECONDS = 2.0
+NO_LOAD = Load()
+
+
+class Connection:
+    """One Sync stream between a node and the control plane."""
+
+    def __init__(self, node: "Node", plane: "Plane", stall_probability: float) -> None:
+        self.node, self.plane = node, plane
+        world = node.world
+        self.up = Link(world, stall_probability, lambda message: plane.received(self, message))
+        self.down = Link(world, stall_probability, lambda message: node.received(self, message))
+        self.coordinator = plane.coordinator
+        """The incarnation of the control plane that it leads to."""
+        self.number = 0
+        """What the coordinator calls the stream; 0 until Hello has arrived."""
+
+    def silence(self, *, both_ways: bool) -> None:
+        """Half-open: what the node says arrives no more, and perhaps what it is told; nobody is told that."""
+        self.up.is_silent = True
+        self.down.is_silent = both_ways
+
+    def close(self) -> None:
+        """Both ends notice, each when the news arrives."""
+        if not self.up.is_closed:
+            self.up.is_closed = self.down.is_closed = True
+            world = self.node.world
+            world.after(world.rng.uniform(0.0, 0.05), lambda: self.plane.lost(self))
+            world.after(world.rng.uniform(0.0, 0.05), lambda: self.node.lost(self))
+
+
+class Plane:
+    """The control plane process, and the database that outlives it."""
+
+    def __init__(self, world: World, ledger: MemoryLedger, coordinator: type[Coordinator], rules: LeaseRules) -> None:
+        self.world = world
+        self.ledger = ledger
+        self._new_coordinator = coordinator
+        self._rules = rules
+        self.connections: dict[str, Connection] = {}
+        self.coordinator: Coordinator | None = None
+        self._check_at = 0.0
+
+    def start(self) -> None:
+        """Come up over the database as it is."""
+        self.coordinator = self._new_coordinator(self.ledger, self._rules, self.world.now)
+        self._settle()
+
+    def crash(self) -> None:
+        """As kill -9 does."""
+        self.coordinator = None
+        for connection in list(self.connections.values()):
+            connection.close()
+        self.connections.clear()
+
+    def is_live(self, node_id: str) -> bool:
+        """Whether the control plane has the node in its directory."""
+        record = self.coordinator.nodes.get(node_id) if self.coordinator else None
+        return record is not None and record.is_live
+
+    def invalidate(self, identifier: str, paths: tuple[str, ...]) -> bool:
+        """Commit an invalidation and push it; False when nobody is there to do it."""
+        if self.coordinator is None:
+            return False
+        index = self.ledger.head_index + 1
+        entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=index)
+        entry.invalidation.id = identifier
+        entry.invalidation.distribution_id = DISTRIBUTION_ID
+        entry.invalidation.paths.extend(paths)
+        issued = IssuedInvalidation(identifier, DISTRIBUTION_ID, index, paths, self.world.now)
+        self.ledger.append(issued, entry)
+        self.coordinator.committed(index, self.world.now, issued)
+        for connection in self.connections.values():
+            self._push(connection, entry)
+        self._settle()
+        return True
+
+    def received(self, connection: Connection, message: object) -> None:
+        """A message of a node has arrived."""
+        coordinator = self.coordinator
+        if coordinator is None or coordinator is not connection.coordinator:
+            return
+        assert isinstance(message, sync_pb2.NodeMessage)
+        now, node_id, number = self.world.now, connection.node.node_id, connection.number
+        match message.WhichOneof("kind"):
+            case "hello":
+                self._introduced(connection, message.hello)
+            case "acknowledgement":
+                coordinator.acknowledged(node_id, number, message.acknowledgement.index, now)
+            case "heartbeat":
+                self.beat(coordinator, connection, message.heartbeat)
+            case "leaving":
+                coordinator.left(node_id, number, now)
+        self._settle()
+
+    def beat(self, coordinator: Coordinator, connection: Connection, heartbeat: sync_pb2.Heartbeat) -> None:
+        """A heartbeat has arrived."""
+        coordinator.beat(connection.node.node_id, connection.number, heartbeat.sequence, self.world.now)
+
+    def lost(self, connection: Connection) -> None:
+        """A stream has broken."""
+        node_id = connection.node.node_id
+        if self.coordinator is not None and self.coordinator is connection.coordinator and connection.number:
+            self.coordinator.disconnected(node_id, connection.number, self.world.now)
+        if self.connections.get(node_id) is connection:
+            del self.connections[node_id]
+
+    def _introduced(self, connection: Connection, hello: sync_pb2.Hello) -> None:
+        assert self.coordinator is not None
+        node = connection.node
+        replaced = self.connections.get(node.node_id)
+        if replaced is not None:
+            replaced.close()
+        connection.number, catch_up = self.coordinator.connected(
+            node.description, hello.log_id, hello.applied_index, self.world.now
+        )
+        self.connections[node.node_id] = connection
+        if isinstance(catch_up, FromEntries):
+            for entry in self.ledger.entries[catch_up.after_index :]:
+                self._push(connection, entry)
+        else:
+            snapshot = sync_pb2.Snapshot(log_id=self.ledger.log_id, index=self.ledger.head_index)
+            connection.down.send(sync_pb2.ControlMessage(snapshot=snapshot))
+
+    def _push(self, connection: Connection, entry: sync_pb2.Entry) -> None:
+        message = sync_pb2.ControlMessage(entry=entry)
+        connection.down.send(message)
+        if self.world.rng.random() < 0.05:
+            connection.down.send(message)  # a duplicate
+
+    def _settle(self) -> None:
+        if self.coordinator is None:
+            return
+        settlement = self.coordinator.settle(self.world.now)
+        for node_id, answer in settlement.answers.items():
+            lease = sync_pb2.Lease(sequence=answer.sequence, head_index=answer.head_index)
+            if isinstance(answer.decision, Granted):
+                lease.is_granted = True
+                lease.duration_milliseconds = round(answer.decision.duration_seconds * 1000)
+            connection = self.connections.get(node_id)
+            if connection is not None:
+                connection.down.send(sync_pb2.ControlMessage(lease=lease))
+        self._check_later(self.coordinator.next_check_at)
+
+    def _check_later(self, check_at: float) -> None:
+        if self._check_at <= self.world.now or check_at < self._check_at:
+            self._check_at = check_at
+            self.world.after(max(0.0, check_at - self.world.now), self._settle)
+
+
+@dataclass
+class Disk:
+    """What a node's crash leaves."""
+
+    position: Position
+    entries: dict[str, Entry]
+
+
+class Node:
+    """A node process: protocol, cache, and a clock that is a little off."""
+
+    def __init__(
+        self,
+        world: World,
+        node_id: str,
+        role: Role,
+        upstream: Upstream,
+        parts: tuple[type[NodeMachine], type[Cache]],
+    ) -> None:
+        self.world = world
+        self.node_id = node_id
+        self.description = NodeDescription(node_id, role, "us-east-1", "IAD89-P1", node_id, node_id)
+        self.plane: Plane | None = None
+        self.stall_probability = 0.0
+        self.incarnation = 0
+        self.is_up = False
+        self.is_cut_off = False
+        self.is_wedged = False
+        self.disk = Disk(Position("", 0), {})
+        self._upstream = upstream
+        self._new_machine, self._new_cache = parts
+        self._rate = world.rng.uniform(0.94, 1.06)
+        self._connection: Connection | None = None
+
+    def clock(self) -> float:
+        """The node's own time."""
+        return self.world.now * self._rate
+
+    # The process
+
+    def start(self) -> None:
+        """Come up with what is on the disk."""
+        self.incarnation += 1
+        self.is_up = True
+        position = self.disk.position
+        identity = NodeIdentity(self.node_id, int(self.description.role), "us-east-1", "IAD89-P1", "", "")
+        self.machine = self._new_machine(identity, position.log_id, position.index)
+        self.cache = self._new_cache(self.world, self._guarded_upstream(self.incarnation))
+        self.cache.start_from_disk(position, self.disk.entries)
+        self._connect(self.incarnation)
+
+    def crash(self) -> None:
+        """As kill -9 does; stored responses survive, as a disk store's do."""
+        self.is_up = False
+        self.disk.entries = {path: Entry(e.version, e.stamp, e.fresh_until) for path, e in self.cache.entries.items()}
+        self._disconnect()
+
+    def leave(self) -> None:
+        """As SIGTERM does."""
+        self._carry_out(self.machine.left())
+        connection = self._connection
+        self._connection = None  # not closed: the message is on its way
+        self.crash()
+        if connection is not None:
+            self.world.after(0.1, connection.close)
+
+    def is_routable(self) -> bool:
+        """Whether the node itself believes that it holds a lease."""
+        return self.is_up and self.machine.lease_state(self.clock()) == "held"
+
+    def _guarded_upstream(self, incarnation: int) -> Upstream:
+        """Answers to a process that is gone reach nobody."""
+
+        def ask(path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]) -> None:
+            def guarded(result: int | None) -> None:
+                if self.is_up and self.incarnation == incarnation:
+                    answer(result)
+
+            self._upstream(path, position, wanted, guarded)
+
+        return ask
+
+    # The stream
+
+    def _connect(self, incarnation: int) -> None:
+        if not self.is_up or self.incarnation != incarnation or self._connection is not None:
+            return
+        plane = self.plane
+        if plane is None or plane.coordinator is None or self.is_cut_off:
+            self._connect_later()
+            return
+        self._connection = Connection(self, plane, self.stall_probability)
+        self._carry_out(self.machine.connected(self.clock(), self.disk.position.log_id, self.disk.position.index))
+        self._tick(self._connection)
+
+    def _connect_later(self) -> None:
+        incarnation = self.incarnation
+        self.world.after(self.world.rng.uniform(0.05, 0.4), lambda: self._connect(incarnation))
+
+    def _tick(self, connection: Connection) -> None:
+        if self._connection is not connection:
+            return
+        self._carry_out(self.machine.ticked(self.clock(), NO_LOAD))
+        if self._connection is connection:
+            seconds = max(0.001, (self.machine.next_tick_at - self.clock()) / self._rate)
+            self.world.after(seconds, lambda: self._tick(connection))
+
+    def received(self, connection: Connection, message: object) -> None:
+        """A message of the control plane has arrived."""
+        if self._connection is connection and isinstance(message, sync_pb2.ControlMessage):
+            self._carry_out(self.machine.received(message, self.clock()))
+
+    def lost(self, connection: Connection) -> None:
+        """The stream has broken."""
+        if self._connection is connection:
+            self._connection = None
+            self._connect_later()
+
+    def cut(self, *, silently: bool) -> None:
+        """Lose the stream."""
+        if self._connection is not None:
+            if silently:
+                self._connection.silence(both_ways=self.world.rng.random() < 0.5)
+            else:
+                self._connection.close()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(message):
+                    if self._connection is not None:
+                        self._connection.up.send(message)
+                case ApplyEntry(entry):
+                    self.apply_entry(entry)
+                case ApplySnapshot(snapshot):
+                    self.disk.position = Position(snapshot.log_id, snapshot.index)
+                    self.cache.apply_snapshot(self.disk.position)
+                    self._carry_out(self.machine.snapshot_applied(snapshot.log_id, snapshot.index))
+                case ApplyDirectory():
+                    pass
+                case Disconnect():
+                    self._start_over()
+
+    def apply_entry(self, entry: sync_pb2.Entry) -> None:
+        """Durable first, then acknowledged (rule 7)."""
+        if self.is_wedged:
+            self._start_over()
+            return
+        self.disk.position = Position(entry.log_id, entry.index)
+        self.cache.apply_invalidation(entry.index, tuple(entry.invalidation.paths))
+        self._carry_out(self.machine.entry_applied(entry.index, None))
+
+    def _start_over(self) -> None:
+        self._disconnect()
+        self._connect_later()

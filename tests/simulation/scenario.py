@@ -1,0 +1,256 @@
+"""One seed: a small network, operators who change the origin and invalidate, viewers who read, faults, and the checker of DESIGN section 4.
+
+The checker knows nothing of the protocol: an object that a receipt vouches for must be at least as new for every later request that is routed to a node that holds a lease,
+in its own view or in the control plane's. Each seed enables a random subset of the faults, so that rare combinations get seeds of their own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from control_plane.coordination import Coordinator
+from control_plane.leases import LeaseRules
+from control_plane.nodes import Role
+from control_plane.receipts import Receipt
+from proto.node_machine import NodeMachine
+from tests.simulation.cache import NOT_MODIFIED, Cache, Position, validator
+from tests.simulation.processes import LEASE_SECONDS, Disk, Node, Plane
+from tests.simulation.world import MemoryLedger, World
+
+DURATION_SECONDS = 11.0
+PATHS = ("/a", "/b/c")
+INVALIDATION_PATHS = {"/a": ("/a", "/*"), "/b/c": ("/b/c", "/b/*")}
+AFTER_RECEIPT_SECONDS = (0.0005, 0.004, 0.03, 0.12, 0.4, 1.0)
+"""When viewers look at all nodes after a receipt: most mistakes show at once or while a lease runs out."""
+
+FAULTS = ("plane_crash", "node_crash", "cut", "silence", "wedge", "stall", "upstream", "leave", "new_log", "wipe")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The code under test; a planted bug replaces one of them."""
+
+    machine: type[NodeMachine] = NodeMachine
+    coordinator: type[Coordinator] = Coordinator
+    rules: type[LeaseRules] = LeaseRules
+    cache: type[Cache] = Cache
+    node: type[Node] = Node
+    plane: type[Plane] = Plane
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A viewer saw content older than a receipt completed before the request began."""
+
+    node_id: str
+    path: str
+    version: int
+    promised: int
+    began_at: float
+
+
+@dataclass(slots=True)
+class Promises:
+    """What receipts have promised so far: by log, in the order in which logs came into being."""
+
+    by_log: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def add(self, log_id: str, versions: dict[str, int]) -> None:
+        """A receipt is complete."""
+        of_log = self.by_log.setdefault(log_id, {})
+        for path, version in versions.items():
+            of_log[path] = max(of_log.get(path, 0), version)
+
+    def version(self, log_id: str, path: str) -> int:
+        """What a node of this log owes: also what was promised by the logs before, since it started from nothing when it came to this one."""
+        promised = 0
+        for known, versions in self.by_log.items():
+            promised = max(promised, versions.get(path, 0))
+            if known == log_id:
+                break
+        return promised
+
+
+class Simulation:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, parts: Parts = Parts()) -> None:  # noqa: B008  a frozen value
+        world = self.world = World(seed)
+        rng = world.rng
+        self.faults = {fault for fault in FAULTS if rng.random() < 0.35}
+        self.stall_probability = rng.choice((0.02, 0.1, 0.3)) if "stall" in self.faults else 0.0
+        self.versions = dict.fromkeys(PATHS, 1)
+        self.promises = Promises()
+        self.violations: list[Violation] = []
+        self.receipts_total = 0
+        self.answers_total = 0
+        self._issued: dict[str, tuple[str, dict[str, int]]] = {}
+        self._logs_total = 0
+        self._parts = parts
+        code = (parts.machine, parts.cache)
+        self.regional = parts.node(world, "regional", Role.REGIONAL, self._from_origin, code)
+        self.edges = [parts.node(world, name, Role.EDGE, self._from_regional, code) for name in ("edge-1", "edge-2")]
+        self.nodes = [*self.edges, self.regional]
+        self.plane = self._new_plane()
+        for node in self.nodes:
+            node.plane = self.plane
+            node.stall_probability = self.stall_probability
+            node.start()
+
+    def run(self) -> list[Violation]:
+        """Play it to the end."""
+        world = self.world
+        self.plane.start()
+        world.after(0.3, self._operate)
+        world.after(0.2, self._browse)
+        for fault in sorted(self.faults):
+            world.after(world.rng.uniform(0.3, 4.0), lambda fault=fault: self._inject(fault))  # type: ignore[misc]  # bound now
+        world.run(DURATION_SECONDS)
+        return self.violations
+
+    def _new_plane(self) -> Plane:
+        self._logs_total += 1
+        log_id = f"log-{self._logs_total}"
+        self.promises.add(log_id, {})
+        ledger = MemoryLedger(log_id, self._completed)
+        return self._parts.plane(self.world, ledger, self._parts.coordinator, self._parts.rules(LEASE_SECONDS))
+
+    # Origin and tiers
+
+    def _from_origin(self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]) -> None:
+        """The version that is read lies somewhere in the middle of the fetch."""
+        del position
+        there, back = self._travel_seconds(), self._travel_seconds()
+        has_failed = "upstream" in self.faults and self.world.rng.random() < 0.25
+
+        def read() -> None:
+            version = self.versions[path]
+            is_same = wanted is not None and validator(version) == validator(wanted)
+            result = None if has_failed else NOT_MODIFIED if is_same else version
+            self.world.after(back, lambda: answer(result))
+
+        self.world.after(there, read)
+
+    def _from_regional(self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]) -> None:
+        there, back = self._travel_seconds(), self._travel_seconds()
+
+        def returned(result: int | None) -> None:
+            self.world.after(back, lambda: answer(result))
+
+        def bypass() -> None:
+            self._from_origin(path, position, wanted, returned)
+
+        def arrived() -> None:
+            if self.regional.is_up and self.regional.cache.log_id:
+                self.regional.cache.serve(path, position, wanted, returned, bypass)
+            else:
+                bypass()
+
+        self.world.after(there, arrived)
+
+    def _travel_seconds(self) -> float:
+        rng = self.world.rng
+        return rng.uniform(0.1, 0.8) if rng.random() < 0.15 else rng.uniform(0.001, 0.03)
+
+    # Operators
+
+    def _operate(self) -> None:
+        """Change an object, then invalidate it, once or again until somebody accepts it."""
+        rng = self.world.rng
+        path = rng.choice(PATHS)
+        self._look_at_all()
+        self.versions[path] += 1
+        self.world.after(rng.choice((0.0, 0.002, 0.05)), lambda: self._invalidate(path))
+        self.world.after(rng.choice((0.005, 0.2, 0.9)), self._operate)
+
+    def _invalidate(self, path: str) -> None:
+        identifier = f"I{len(self._issued)}"
+        pattern = self.world.rng.choice(INVALIDATION_PATHS[path])
+        covered = {known: self.versions[known] for known in PATHS if pattern in INVALIDATION_PATHS[known] or pattern == "/*"}
+        self._issued[identifier] = (self.plane.ledger.log_id, covered)
+        self.plane.invalidate(identifier, (pattern,))
+
+    def _completed(self, receipt: Receipt) -> None:
+        self.receipts_total += 1
+        self.promises.add(*self._issued[receipt.invalidation.identifier])
+        for seconds in self.world.rng.sample(AFTER_RECEIPT_SECONDS, 3):
+            self.world.after(seconds, self._look_at_all)
+
+    # Viewers
+
+    def _browse(self) -> None:
+        self._look_at_all()
+        self.world.after(self.world.rng.uniform(0.05, 0.4), self._browse)
+
+    def _look_at_all(self) -> None:
+        for edge in self.edges:
+            if edge.is_up and edge.cache.log_id:
+                for path in PATHS:
+                    self._view(edge, path)
+
+    def _view(self, edge: Node, path: str) -> None:
+        promised = self._promised(edge, path)
+        began_at = self.world.now
+
+        def respond(version: int | None) -> None:
+            self.answers_total += 1
+            if version is not None and version < promised:
+                self.violations.append(Violation(edge.node_id, path, version, promised, began_at))
+
+        edge.cache.request(path, respond)
+
+    def _promised(self, edge: Node, path: str) -> int:
+        promised = self.promises.version(edge.machine.log_id, path) if edge.is_routable() else 0
+        if self.plane.is_live(edge.node_id):
+            promised = max(promised, self.promises.version(self.plane.ledger.log_id, path))
+        return promised
+
+    # Faults
+
+    def _inject(self, fault: str) -> None:
+        rng, after = self.world.rng, self.world.after
+        node = rng.choice(self.nodes)
+        healed_after = rng.choice((0.05, 0.6, 2.0, 3.2))
+        match fault:
+            case "plane_crash":
+                self.plane.crash()
+                after(healed_after, self._restart_plane)
+            case "new_log":
+                self._replace_plane(healed_after)
+            case "node_crash" | "leave" | "wipe":
+                self._stop(node, fault)
+                after(healed_after, lambda: self._restart(node))
+            case "cut" | "silence":
+                node.is_cut_off = True
+                node.cut(silently=fault == "silence")
+                after(healed_after, lambda: setattr(node, "is_cut_off", False))
+            case "wedge":
+                node.is_wedged = True
+                after(healed_after, lambda: setattr(node, "is_wedged", False))
+        if fault != "new_log":
+            after(healed_after + rng.uniform(0.2, 3.0), lambda: self._inject(fault))
+
+    def _stop(self, node: Node, fault: str) -> None:
+        if not node.is_up:
+            return
+        if fault == "leave":
+            node.leave()
+        else:
+            node.crash()
+        if fault == "wipe":
+            node.disk = Disk(Position("", 0), {})
+
+    def _restart(self, node: Node) -> None:
+        if not node.is_up:
+            node.start()
+
+    def _restart_plane(self) -> None:
+        if self.plane.coordinator is None:
+            self.plane.start()
+
+    def _replace_plane(self, healed_after: float) -> None:
+        """The address leads to a control plane with another database."""
+        self.plane.crash()
+        self.plane = self._new_plane()
+        self.world.after(healed_after, self._restart_plane)
+        for node in self.nodes:
+            node.plane = self.plane

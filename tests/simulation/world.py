@@ -1,0 +1,103 @@
+"""Virtual time, a seeded network and a database in memory: what the simulated processes run on."""
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Sequence
+
+from control_plane.nodes import SavedNode
+from control_plane.receipts import IssuedInvalidation, Receipt
+from proto.cdn.v1 import sync_pb2
+
+Callback = Callable[[], None]
+
+
+class World:
+    """The clock, the dice and what is going to happen."""
+
+    def __init__(self, seed: int) -> None:
+        self.now = 0.0
+        self.rng = random.Random(seed)
+        self._queue: list[tuple[float, int, Callback]] = []
+        self._order = itertools.count()
+
+    def after(self, seconds: float, callback: Callback) -> None:
+        """Have `callback` called later."""
+        heapq.heappush(self._queue, (self.now + seconds, next(self._order), callback))
+
+    def run(self, until: float) -> None:
+        """Let everything happen, in order."""
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            self.now, _, callback = heapq.heappop(queue)
+            callback()
+
+
+class Link:
+    """One direction of a connection: in order, each message late by something, sometimes by a lot; `is_silent` loses everything without telling anybody."""
+
+    def __init__(self, world: World, stall_probability: float, deliver: Callable[[object], None]) -> None:
+        self._world = world
+        self._stall_probability = stall_probability
+        self._deliver = deliver
+        self._last_arrival = 0.0
+        self.is_silent = False
+        self.is_closed = False
+
+    def send(self, message: object) -> None:
+        """Deliver later, unless the connection is gone by then."""
+        world, rng = self._world, self._world.rng
+        delay = rng.uniform(0.2, 1.6) if rng.random() < self._stall_probability else rng.uniform(0.001, 0.02)
+        self._last_arrival = max(self._last_arrival + 1e-6, world.now + delay)
+        world.after(self._last_arrival - world.now, lambda: self._arrive(message))
+
+    def _arrive(self, message: object) -> None:
+        if not (self.is_silent or self.is_closed):
+            self._deliver(message)
+
+
+class MemoryLedger:
+    """A database that survives the crashes of the control plane; see coordination.Ledger."""
+
+    def __init__(self, log_id: str, on_completed: Callable[[Receipt], None]) -> None:
+        self.log_id = log_id
+        self.entries: list[sync_pb2.Entry] = []
+        self._on_completed = on_completed
+        self._nodes: dict[str, SavedNode] = {}
+        self._pending: dict[int, IssuedInvalidation] = {}
+
+    @property
+    def head_index(self) -> int:
+        """See coordination.Ledger."""
+        return len(self.entries)
+
+    @property
+    def oldest_index(self) -> int:
+        """Nothing is trimmed."""
+        return 1
+
+    def append(self, invalidation: IssuedInvalidation, entry: sync_pb2.Entry) -> None:
+        """Commit an entry."""
+        self.entries.append(entry)
+        self._pending[invalidation.index] = invalidation
+
+    def saved_nodes(self) -> Sequence[SavedNode]:
+        """See coordination.Ledger."""
+        return list(self._nodes.values())
+
+    def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
+        """See coordination.Ledger."""
+        return list(self._pending.values())
+
+    def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
+        """See coordination.Ledger."""
+        self._nodes.update((node.description.identifier, node) for node in nodes)
+        for node_id in removed_node_ids:
+            self._nodes.pop(node_id, None)
+        for receipt in receipts:
+            del self._pending[receipt.invalidation.index]
+            self._on_completed(receipt)
+
+    def renew_identity(self) -> None:
+        """See coordination.Ledger."""
+        self.log_id += "'"
