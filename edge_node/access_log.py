@@ -60,6 +60,17 @@ class LogRecord:
     content_length: int
     range_first: int
     range_last: int
+    template: "LineTemplate | None" = None
+    """The parts of the line that were worked out for an equal request before."""
+
+
+class LineTemplate(NamedTuple):
+    """A line but for the date, the place, the bytes sent, the request id and the two durations."""
+
+    peer_to_result: str
+    host_to_received: str
+    forwarded_for_to_port: str
+    detailed_to_end: str
 
 
 class AccessLog:
@@ -126,21 +137,30 @@ class AccessLog:
         if second != self._second:
             self._second = second
             self._date_and_time = time.strftime("%Y-%m-%d\t%H:%M:%S", time.gmtime(second))
-        asked = _asked_texts(record.head)
-        result_type = (
-            "Error" if record.status >= 400 or record.reason is Reason.VIEWER_LEFT else _RESULT_TYPES[record.result]
-        )
-        detailed = _DETAILED_ERRORS.get(record.reason, result_type)
+        template = record.template or make_template(record)
         seconds = f"{record.seconds:.3f}"
         first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
-        length, first = record.content_length, record.range_first
-        ranges = "-\t-" if first < 0 else f"{first}\t{record.range_last}"
         return (
-            f"{self._date_and_time}\t{self._pop}\t{record.sent_bytes}\t{record.peer[0]}\t{asked.method}\t{_text(record.domain_name)}\t{asked.stem}\t"
-            f"{record.status:03d}\t{asked.referer_to_cookie}\t{result_type}\t{record.request_id.decode('latin-1')}\t{asked.host_and_protocol}\t"
-            f"{record.received_bytes}\t{seconds}\t{asked.forwarded_for_to_cipher}\t{result_type}\t{asked.version_to_fle}\t{record.peer[1]}\t"
-            f"{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
+            f"{self._date_and_time}\t{self._pop}\t{record.sent_bytes}\t{template[0]}\t{record.request_id.decode('latin-1')}\t{template[1]}\t{seconds}\t"
+            f"{template[2]}\t{first_byte}\t{template[3]}\n"
         )
+
+
+def make_template(record: LogRecord) -> LineTemplate:
+    """The parts of a record's line that an equal request on the same connection would share."""
+    asked = _asked_texts(record.head)
+    result_type = (
+        "Error" if record.status >= 400 or record.reason is Reason.VIEWER_LEFT else _RESULT_TYPES[record.result]
+    )
+    detailed = _DETAILED_ERRORS.get(record.reason, result_type)
+    length, first = record.content_length, record.range_first
+    ranges = "-\t-" if first < 0 else f"{first}\t{record.range_last}"
+    return LineTemplate(
+        f"{record.peer[0]}\t{asked.method}\t{_text(record.domain_name)}\t{asked.stem}\t{record.status:03d}\t{asked.referer_to_cookie}\t{result_type}",
+        f"{asked.host_and_protocol}\t{record.received_bytes}",
+        f"{asked.forwarded_for_to_cipher}\t{result_type}\t{asked.version_to_fle}\t{record.peer[1]}",
+        f"{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}",
+    )
 
 
 class _AskedTexts(NamedTuple):

@@ -53,6 +53,7 @@ class Fill:
         self.transfer = transfer
         self._stale = stale
         self._is_refresh = is_refresh
+        self._epoch = shelf.invalidations.epoch
         self._asked_at = shelf.clock()
         self._answered_at = self._asked_at
         self._lifetime = Lifetime(None, LifetimeRule.STATUS)
@@ -147,7 +148,7 @@ class Fill:
         assert transfer.key is not None and transfer.writer is not None
         newer = shelf.store.peek(transfer.key)
         is_void = shelf.invalidations.is_invalidated(transfer.distribution_id, transfer.target, transfer.stamp)
-        if is_void or (newer is not None and newer.stamp > transfer.stamp):
+        if self._epoch != shelf.invalidations.epoch or is_void or (newer is not None and newer.stamp > transfer.stamp):
             transfer.drop_writer()
             return
         fields = viewer_fields(head, self._plan.behavior.cache_policy)

@@ -1,12 +1,14 @@
 """Answers from a stored response: whole, 304, 206 or 416 (RFC 9110 sections 13, 14 and 15), and answers made here."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from edge_node.access_log import LogRecord
+from edge_node.access_log import LineTemplate, LogRecord, make_template
 from edge_node.caching.conditional import is_not_modified, may_send_range
 from edge_node.caching.decisions import Reason, Refuse, Result
 from edge_node.caching.entry import Entry
+from edge_node.caching.key import CacheKey
 from edge_node.caching.ranges import ByteRange, Unsatisfiable, parse_range
 from edge_node.model import RequestHead
 from edge_node.policy.answers import (
@@ -67,6 +69,23 @@ class Asked(Protocol):
         """On the monotonic clock."""
 
 
+@dataclass(slots=True)
+class RepeatedHit:
+    """A plain hit that was asked for twice in the same words on one connection. While planner, applied index and entry are the same and the entry is fresh, the
+    decision is the same too, being a function of these alone; so it is remembered instead of worked out again. It is an `Asked` of its own."""
+
+    wire: ViewerWire
+    head: RequestHead
+    planner: object
+    applied_index: int
+    key: CacheKey
+    entry: Entry
+    domain_name: bytes
+    template: LineTemplate | None = None
+    request_id: bytes = b""
+    started_at: float = 0.0
+
+
 class _Body(NamedTuple):
     """Status, framing and bytes of an answer."""
 
@@ -93,7 +112,7 @@ class HitAnswerer:
         now = self._clock()
         age = int(now - entry.age_base)
         if reason is Reason.FRESH and head.is_plain and head.method == b"GET":
-            self._answer_whole(asked, entry, now, age if age > 0 else 0)  # noqa: FURB136 - a call of max() costs as much as the comparison saves
+            self._answer_whole(asked, entry, now, None)
             return
         wire = asked.wire
         keep_alive = wire.may_keep_alive
@@ -105,43 +124,53 @@ class HitAnswerer:
         self._record(asked, entry, body, (result, reason), (len(start), now))
         wire.end_exchange(keep_alive=keep_alive)
 
-    def _answer_whole(self, asked: Asked, entry: Entry, now: float, age: int) -> None:
+    def answer_again(self, again: RepeatedHit, now: float) -> None:
+        """The same answer as before, later."""
+        record = self._answer_whole(again, again.entry, now, again.template)
+        if again.template is None:
+            again.template = make_template(record)
+
+    def _answer_whole(self, asked: Asked, entry: Entry, now: float, template: LineTemplate | None) -> LogRecord:
         """The way of most requests: the prepared head and the whole body, in one write when the body is small."""
-        wire = asked.wire
-        request_id = asked.request_id
+        wire, request_id, small_body, head_hit, length = (
+            asked.wire,
+            asked.request_id,
+            entry.small_body,
+            entry.head_hit,
+            entry.length,
+        )
         keep_alive = wire.may_keep_alive
-        end = head_end(age, keep_alive)
-        small_body = entry.small_body
-        head_hit = entry.head_hit
+        age = int(now - entry.age_base)
+        end = head_end(age if age > 0 else 0, keep_alive)  # noqa: FURB136 - a call of max() costs more than the comparison
         if small_body is not None:
             wire.send(b"".join((head_hit, request_id, end, small_body)))
         else:
             wire.send(b"".join((head_hit, request_id, end)))
             wire.send_many(entry.chunks)
-        length = entry.length
         sent = len(head_hit) + len(request_id) + len(end) + length
         seconds = self._monotonic() - asked.started_at
-        self._recorder.take(
-            LogRecord(
-                now,
-                asked.head,
-                wire.peer,
-                asked.domain_name,
-                entry.status,
-                sent,
-                wire.request_bytes,
-                Result.HIT,
-                Reason.FRESH,
-                request_id,
-                seconds,
-                seconds,
-                entry.content_type,
-                length,
-                -1,
-                -1,
-            )
+        record = LogRecord(
+            now,
+            asked.head,
+            wire.peer,
+            asked.domain_name,
+            entry.status,
+            sent,
+            wire.request_bytes,
+            Result.HIT,
+            Reason.FRESH,
+            request_id,
+            seconds,
+            seconds,
+            entry.content_type,
+            length,
+            -1,
+            -1,
+            template,
         )
+        self._recorder.take(record)
         wire.end_exchange(keep_alive=keep_alive)
+        return record
 
     def refuse(self, asked: Asked, refusal: Refuse, *, keep_alive: bool) -> None:
         """Answer with a page made here."""

@@ -22,7 +22,7 @@ from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, ViewerError
 from edge_node.exchange import BodyFromViewer, Exchange, ViewerLeftError, Wire
 from edge_node.fills import Fill, Shelf
-from edge_node.hits import HitAnswerer, ViewerWire
+from edge_node.hits import HitAnswerer, RepeatedHit, ViewerWire
 from edge_node.model import RequestHead
 from edge_node.policy.forwarding import Hop
 from edge_node.policy.regional_choice import rank_regionals
@@ -49,6 +49,10 @@ _NO_HEAD = RequestHead(b"-", b"-", b"", (), {}, 1, False, False, True)
 
 class ViewerConnection(Wire, ViewerWire, Protocol):
     """A viewer's connection, as the pipeline needs it."""
+
+    last_hit_head: RequestHead | None
+    again: RepeatedHit | None
+    """What was decided for the head that this connection repeats; kept here, used by the pipeline alone."""
 
     def begin_exchange(self, exchange: Exchange) -> None:
         """From now on the connection tells the exchange when it can send and when the viewer leaves."""
@@ -109,6 +113,9 @@ class Pipeline:
 
     def handle(self, wire: ViewerConnection, head: RequestHead, body: BodyFromViewer | None) -> None:
         """Take a request; the answer begins now or later."""
+        again = wire.again
+        if again is not None and again.head is head and self._answer_again(again):
+            return
         request_id = head.fields.get(b"x-edge-request-id") if self._is_regional else None
         request = _Request(wire, head, body, request_id or self._next_request_id(), self._monotonic())
         position = head.fields.get(b"x-edge-log-index") if self._is_regional else None
@@ -151,6 +158,7 @@ class Pipeline:
         decision = decide(request.head, plan.behavior, entry, absence, self._clock())
         match decision:
             case Hit(entry=hit_entry, reason=reason):
+                self._remember(request, key, hit_entry, reason)
                 self._hits.answer(request, hit_entry, Result.HIT, reason)
             case Refresh(entry=expired):
                 self._refresh(request, plan, key, expired)
@@ -162,6 +170,27 @@ class Pipeline:
                 self._refuse(request, refusal)
             case _ as unreachable:
                 assert_never(unreachable)
+
+    def _remember(self, request: _Request, key: CacheKey, entry: Entry, reason: Reason) -> None:
+        """The second time that a connection asks for a plain hit in the same words, remember what was decided."""
+        wire, head = request.wire, request.head
+        if wire.last_hit_head is not head:
+            wire.last_hit_head = head
+        elif reason is Reason.FRESH and head.is_plain and head.method == b"GET":
+            state = self._state
+            wire.again = RepeatedHit(wire, head, state.planner, state.applied_index, key, entry, request.domain_name)
+
+    def _answer_again(self, again: RepeatedHit) -> bool:
+        """Give the remembered answer if nothing that the decision depends on has changed."""
+        state, now = self._state, self._clock()
+        if again.planner is not state.planner or again.applied_index != state.invalidations.applied_index:
+            return False
+        if now >= again.entry.fresh_until or self._store.lookup(again.key) is not again.entry:
+            return False
+        again.started_at = self._monotonic()
+        again.request_id = self._next_request_id()
+        self._hits.answer_again(again, now)
+        return True
 
     def _plan(self, head: RequestHead) -> Plan | Refuse:
         planner = self._state.planner

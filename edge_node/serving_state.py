@@ -40,9 +40,11 @@ class ServingState:
         is_other_log = snapshot.log_id != self.log_id
         self.planner = Planner(snapshot)
         self.latency_milliseconds = latency_milliseconds
-        self.invalidations.void_before(snapshot.index)
         if is_other_log:
+            self.invalidations.start_over(snapshot.index)
             self.void_everything()
+        else:
+            self.invalidations.void_before(snapshot.index)
         self._wake()
 
     def put_distribution(self, index: int, distribution: Distribution) -> None:

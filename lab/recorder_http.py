@@ -30,7 +30,7 @@ async def exchange(
     body: bytes = b"",
     timeout_seconds: float = 1.0,
 ) -> Answer:
-    """Asks `address` (host:port) and closes; HTTP/1.1 with Connection: close, so the end of the body is certain."""
+    """Asks `address` (host:port) and closes; the body ends with its length, its last chunk, or the connection."""
     host, _, port = address.rpartition(":")
     fields = {"host": address, "connection": "close", **(headers or {})}
     if body or method == "PUT":
@@ -38,44 +38,51 @@ async def exchange(
     head = "".join(
         [f"{method} {path} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in fields.items()), "\r\n"]
     )
+    what = f"{method} http://{address}{path}"
     try:
         async with asyncio.timeout(timeout_seconds):
-            received = await _send_and_receive(host, int(port), head.encode("latin-1") + body)
-    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise ExchangeFailedError(f"{method} http://{address}{path}: {error or type(error).__name__}") from error
-    return _parse(received, f"{method} http://{address}{path}")
+            return await _send_and_receive(host, int(port), head.encode("latin-1") + body, what)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise ExchangeFailedError(f"{what}: {str(error) or type(error).__name__}") from error
 
 
-async def _send_and_receive(host: str, port: int, request: bytes) -> bytes:
+async def _send_and_receive(host: str, port: int, request: bytes, what: str) -> Answer:
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request)
         await writer.drain()
-        received = bytearray()
-        while piece := await reader.read(65536):
-            received += piece
-            if len(received) > MAXIMUM_BYTES:
-                raise OSError("the answer is too large")
-        return bytes(received)
+        status, headers = _parse_head(await reader.readuntil(b"\r\n\r\n"), what)
+        length = headers.get("content-length", "")
+        if length.isdigit():
+            if int(length) > MAXIMUM_BYTES:
+                raise ExchangeFailedError(f"{what}: {length} bytes are too many")
+            return Answer(status, headers, await reader.readexactly(int(length)))
+        rest = await _read_to_end(reader, what)
     finally:
         writer.close()
+    is_chunked = "chunked" in headers.get("transfer-encoding", "")
+    return Answer(status, headers, _dechunk(rest, what) if is_chunked else rest)
 
 
-def _parse(received: bytes, what: str) -> Answer:
-    head, separator, rest = received.partition(b"\r\n\r\n")
+async def _read_to_end(reader: asyncio.StreamReader, what: str) -> bytes:
+    received = bytearray()
+    while piece := await reader.read(65536):
+        received += piece
+        if len(received) > MAXIMUM_BYTES:
+            raise ExchangeFailedError(f"{what}: the answer is too large")
+    return bytes(received)
+
+
+def _parse_head(head: bytes, what: str) -> tuple[int, dict[str, str]]:
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ", 2)
-    if not separator or len(words) < 2 or not words[1].isdigit():
+    if len(words) < 2 or not words[1].isdigit():
         raise ExchangeFailedError(f"{what}: not an HTTP answer")
     headers = {}
-    for line in lines[1:]:
+    for line in lines[1:-2]:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    body = _dechunk(rest, what) if "chunked" in headers.get("transfer-encoding", "") else rest
-    length = headers.get("content-length", "")
-    if length.isdigit() and len(body) < int(length):
-        raise ExchangeFailedError(f"{what}: {len(body)} of {length} bytes arrived")
-    return Answer(int(words[1]), headers, body)
+    return int(words[1]), headers
 
 
 def _dechunk(rest: bytes, what: str) -> bytes:

@@ -63,6 +63,13 @@ def parse_master_playlist(path: str, text: str) -> tuple[Variant, ...]:
 
 
 def parse_media_playlist(path: str, text: str) -> MediaPlaylist:
+    try:
+        return _parse_media_playlist(path, text)
+    except ValueError as error:
+        raise PlaylistError(f"{path}: {error}") from error
+
+
+def _parse_media_playlist(path: str, text: str) -> MediaPlaylist:
     target_duration, sequence, duration = 0.0, 0, 0.0
     segments: list[Segment] = []
     is_complete = False
@@ -79,7 +86,7 @@ def parse_media_playlist(path: str, text: str) -> MediaPlaylist:
         elif not line.startswith("#"):
             segments.append(Segment(sequence + len(segments), duration, urljoin(path, line)))
     if target_duration <= 0:
-        raise PlaylistError(f"{path}: no EXT-X-TARGETDURATION")
+        raise PlaylistError("no EXT-X-TARGETDURATION")
     return MediaPlaylist(target_duration, tuple(segments), is_complete)
 
 

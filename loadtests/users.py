@@ -6,6 +6,7 @@ count from when a request was meant to start. What the steps are belongs to webs
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -56,25 +57,26 @@ class ViewerUser(User):  # type: ignore[misc]  # locust is not analysed (pyproje
         """Asked by Locust after each task."""
         return max(0.0, self.intended_start - time.monotonic())
 
-    def fetch(self, request: Request, name: str, intended_start: float) -> "Fetched":
-        """One request with all its attempts; Locust and the run are told of it, as `name`."""
+    def fetch(
+        self, request: Request, name: str, intended_start: float, find_fault: Callable[[Response], str] | None = None
+    ) -> "Fetched":
+        """One request with all its attempts; Locust and the run are told of it, as `name`.
+
+        `find_fault` looks at a whole response and says what is wrong with its content (somebody else's data, bytes of
+        another version), or nothing.
+        """
         response: Response | None = None
         failure: ViewerError | None = None
         try:
             response = self.viewer.fetch(request)
-            if response.status >= 400:
-                # Profiles ask only for what exists: a refusal is an error of the CDN, or of the lab.
-                failure = ViewerError(f"status {response.status}", response.address, response)
+            fault = _status_fault(response) or (find_fault(response) if find_fault is not None else "")
+            if fault:
+                failure = ViewerError(fault, response.address, response)
         except ViewerError as error:
             response, failure = error.response, error
         fetched = Fetched(response, failure)
         self._report(request, name, intended_start, fetched)
         return fetched
-
-    def report_wrong_content(self, request: Request, name: str, response: Response, text: str) -> None:
-        """The response was whole and still not right: somebody else's data, or bytes of another version."""
-        fetched = Fetched(response, ViewerError(text, response.address, response))
-        self._report(request, name, time.monotonic(), fetched)
 
     def report_stalls(self, stalls: int) -> None:
         """The picture stopped. Not a request: the run counts it as a stall, Locust's page shows it as a row."""
@@ -100,6 +102,11 @@ class ViewerUser(User):  # type: ignore[misc]  # locust is not analysed (pyproje
             },
             exception=failure,
         )
+
+
+def _status_fault(response: Response) -> str:
+    """Profiles ask only for what exists: a refusal is an error of the CDN, or of the lab."""
+    return f"status {response.status}" if response.status >= 400 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ def _seconds(name: str, text: str) -> int:
 
 
 def _status(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 200 <= int(text[:4]) <= 599):
+    if not (text.isascii() and text.isdigit() and len(text) == 3 and 200 <= int(text) <= 599):
         raise InvalidInputError("status must be a number from 200 to 599")
     return int(text)
 

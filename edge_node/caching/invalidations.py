@@ -56,10 +56,12 @@ class _DistributionPaths:
 class InvalidationLog:
     """The invalidations that a node has applied, and up to where in the log it stands."""
 
-    __slots__ = ("_by_distribution", "_floor", "applied_index")
+    __slots__ = ("_by_distribution", "_floor", "applied_index", "epoch")
 
     def __init__(self, applied_index: int = 0) -> None:
         self.applied_index = applied_index
+        self.epoch = 0
+        """Counts the logs that this node has been on: stamps of different ones are never compared (DESIGN section 4, rule 9)."""
         self._floor = 0
         self._by_distribution: dict[str, _DistributionPaths] = {}
 
@@ -79,6 +81,11 @@ class InvalidationLog:
         self._by_distribution.clear()
         self._floor = index
         self.applied_index = index
+
+    def start_over(self, index: int) -> None:
+        """Another log: no stamp from before means anything."""
+        self.epoch += 1
+        self.void_before(index)
 
     def forget_distribution(self, distribution_id: str) -> None:
         """The distribution is gone, and its identifier never comes back: its invalidations need no memory."""

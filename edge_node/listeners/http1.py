@@ -13,6 +13,7 @@ import httptools
 
 from edge_node.errors import ViewerError
 from edge_node.exchange import BodyFromViewer, Exchange
+from edge_node.hits import RepeatedHit
 from edge_node.listeners.heads import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, make_request_head
 from edge_node.model import Header, RequestHead
 
@@ -70,6 +71,8 @@ class ViewerConnection(asyncio.Protocol):
         self.peer: tuple[str, int] = ("-", 0)
         self.is_held_up = False
         self.request_bytes = 0
+        self.last_hit_head: RequestHead | None = None
+        self.again: RepeatedHit | None = None
         self._exchange: Exchange | None = None
         self._is_busy = False
         self._is_closing = False
@@ -107,6 +110,7 @@ class ViewerConnection(asyncio.Protocol):
             if body is not None:
                 body.break_off()
         self._waiting.clear()
+        self.again = None
         if self._body is not None:
             self._body.break_off()
 

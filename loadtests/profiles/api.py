@@ -7,7 +7,7 @@ names somebody else is reported as a failure, for nothing worse can happen to a 
 import json
 from typing import Any
 
-from loadtests.connection import Request
+from loadtests.connection import Request, Response
 from loadtests.users import ViewerUser
 from loadtests.workload import RegionalPopularity
 
@@ -38,9 +38,10 @@ class ApiUser(ViewerUser):
 
     def _ask_who_i_am(self) -> None:
         request = Request("/api/me", headers={"accept": "application/json", **self._identity()})
-        response = self.fetch(request, "/api/me", self.intended_start).usable
-        if response is not None and not is_about(self._name, response.body):
-            self.report_wrong_content(request, "/api/me", response, f"an answer for {self._name} that is not theirs")
+        self.fetch(request, "/api/me", self.intended_start, self._find_fault)
+
+    def _find_fault(self, response: Response) -> str:
+        return "" if is_about(self._name, response.body) else f"an answer for {self._name} that is not theirs"
 
     def _identity(self) -> dict[str, str]:
         if self.number % 2:

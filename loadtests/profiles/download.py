@@ -34,24 +34,28 @@ class DownloadUser(ViewerUser):
     def fetch_range(self) -> None:
         headers = range_headers(self._progress, pick_range_bytes(self.rng))
         request = Request(self._path, headers=headers, keeps_body=False)
-        fetched = self.fetch(request, NAME, self.intended_start)
+        fetched = self.fetch(request, NAME, self.intended_start, self._find_fault)
         if fetched.response is not None:
-            self._progress = self._after(request, fetched.response, is_whole=fetched.failure is None)
+            self._progress = self._after(fetched.response, is_whole=fetched.failure is None)
         if self._progress.is_complete:
             self._begin_file()
             self.continue_after(self.rng.expovariate(1 / MEAN_PAUSE_SECONDS))
         else:
             self.continue_after(0.0 if fetched.failure is None else 0.5)
 
-    def _after(self, request: Request, response: Response, is_whole: bool) -> Progress:
+    def _find_fault(self, response: Response) -> str:
+        verdict, _ = judge_part(self._progress, response.status, response.headers)
+        if verdict is not Verdict.WRONG:
+            return ""
+        content_range = response.headers.get("content-range", "no Content-Range")
+        return f"not the bytes from {self._progress.received} on: status {response.status}, {content_range}"
+
+    def _after(self, response: Response, is_whole: bool) -> Progress:
         """What is on disk now. Bytes of a response that broke count as well, as long as they are the right ones."""
         verdict, progress = judge_part(self._progress, response.status, response.headers)
         if verdict is Verdict.WRONG:
-            if is_whole:
-                asked = request.headers["range"]
-                text = f"asked for {asked}, got {response.status} {response.headers.get('content-range', '')}"
-                self.report_wrong_content(request, NAME, response, text)
-            return Progress() if response.status < 500 else self._progress
+            # A server in trouble says nothing about the bytes on disk; a wrong range makes them worthless.
+            return self._progress if response.status >= 500 else Progress()
         progress = with_bytes(progress, response.received_bytes)
         return replace(progress, total=progress.received) if is_whole and progress.total is None else progress
 

@@ -5,11 +5,20 @@ playback.py. Two of three sessions watch on demand, one watches live.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from loadtests import playback
 from loadtests.connection import Request, Response
-from loadtests.playback import MediaPlaylist, PlaybackBuffer, PlaylistError, Segment, Variant
+from loadtests.playback import (
+    MediaPlaylist,
+    PlaybackBuffer,
+    PlaylistError,
+    Segment,
+    Variant,
+    parse_master_playlist,
+    parse_media_playlist,
+)
 from loadtests.users import ViewerUser
 from loadtests.workload import RegionalPopularity
 
@@ -62,15 +71,10 @@ class VideoUser(ViewerUser):
         playing = self._playing
         if playing.variants:
             self._let_play(playing, time.monotonic())
-        try:
-            if not playing.variants:
-                self._load_master(playing)
-            else:
-                self._play_on(playing)
-        except PlaylistError as error:
-            response = Response(200, {}, b"", 0)
-            self.report_wrong_content(Request(playing.master_path), "/hls/playlist", response, str(error))
-            self._stop_watching()
+        if not playing.variants:
+            self._load_master(playing)
+        else:
+            self._play_on(playing)
         if playing.buffer.played_seconds >= playing.ends_after_seconds:
             self._stop_watching()
 
@@ -80,11 +84,11 @@ class VideoUser(ViewerUser):
         self.continue_after(self.rng.expovariate(1.0))
 
     def _load_master(self, playing: Session) -> None:
-        response = self.fetch(Request(playing.master_path), "/hls/master.m3u8", self.intended_start).usable
-        if response is None:
+        text = self._fetch_playlist(playing.master_path, "/hls/master.m3u8", parse_master_playlist)
+        if text is None:
             self.continue_after(1.0)
             return
-        playing.variants = playback.parse_master_playlist(playing.master_path, response.body.decode())
+        playing.variants = parse_master_playlist(playing.master_path, text)
         playing.buffer_as_of = time.monotonic()
         self.continue_after(0.0)
 
@@ -106,15 +110,28 @@ class VideoUser(ViewerUser):
 
     def _load_media_playlist(self, playing: Session, variant: Variant) -> None:
         known = playing.playlists.get(variant.path)
-        response = self.fetch(Request(variant.path), "/hls/media.m3u8", self.intended_start).usable
-        if response is None:
+        text = self._fetch_playlist(variant.path, "/hls/media.m3u8", parse_media_playlist)
+        if text is None:
             self.continue_after(1.0)
             return
-        playlist = playback.parse_media_playlist(variant.path, response.body.decode())
+        playlist = parse_media_playlist(variant.path, text)
         playing.playlists[variant.path] = playlist
         # RFC 8216 section 6.3.4: half a target duration when the playlist has not changed, else at once what is in it.
         is_unchanged = known is not None and known.segments == playlist.segments
         self.continue_after(playlist.target_duration_seconds / 2 if is_unchanged else 0.0)
+
+    def _fetch_playlist(self, path: str, name: str, parse: Callable[[str, str], object]) -> str | None:
+        """The text of a playlist that can be parsed; what cannot is a failure."""
+
+        def find_fault(response: Response) -> str:
+            try:
+                parse(path, response.body.decode(errors="replace"))
+            except PlaylistError as error:
+                return str(error)
+            return ""
+
+        response = self.fetch(Request(path), name, self.intended_start, find_fault).usable
+        return response.body.decode() if response is not None else None
 
     def _load_segment(self, playing: Session, segment: Segment) -> None:
         started = time.monotonic()

@@ -80,9 +80,8 @@ async def test_a_restarted_control_plane_completes_nothing_before_silent_nodes_m
     port = free_port()
     node, other = Node("edge-1", port), Node("edge-2", port)
     async with running(other):
-        async with running(node):
-            async with control_plane(tmp_path, port, lease_seconds=1.0) as plane:
-                await until(lambda: plane.is_live("edge-1") and plane.is_live("edge-2"), "the leases")
+        async with running(node), control_plane(tmp_path, port, lease_seconds=1.0) as plane:
+            await until(lambda: plane.is_live("edge-1") and plane.is_live("edge-2"), "the leases")
         async with control_plane(tmp_path, port, lease_seconds=1.0) as plane:
             started_at = plane.clock()
             index = plane.invalidate("I1")
@@ -199,15 +198,17 @@ async def test_a_stream_that_does_not_introduce_itself_is_refused(
 async def test_a_node_that_does_not_read_is_disconnected(tmp_path: Path) -> None:
     port = free_port()
     options = (("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0))
-    async with control_plane(tmp_path, port, lease_seconds=0.5) as plane:
-        async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=options) as channel:
-            call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
-            await call.write(hello("deaf"))
-            await until(lambda: plane.service.is_connected("deaf"), "it is connected")
-            for number in range(200):
-                plane.invalidate(f"I{number}", *(f"/{number}/{'x' * 4000}" for _ in range(10)))
-            await until(lambda: not plane.service.is_connected("deaf"), "it is cut off")
-            call.cancel()
+    async with (
+        control_plane(tmp_path, port, lease_seconds=0.5) as plane,
+        grpc.aio.insecure_channel(f"{HOST}:{port}", options=options) as channel,
+    ):
+        call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
+        await call.write(hello("deaf"))
+        await until(lambda: plane.service.is_connected("deaf"), "it is connected")
+        for number in range(200):
+            plane.invalidate(f"I{number}", *(f"/{number}/{'x' * 4000}" for _ in range(10)))
+        await until(lambda: not plane.service.is_connected("deaf"), "it is cut off")
+        call.cancel()
 
 
 async def test_invalidations_complete_within_a_tenth_of_a_second_over_nine_nodes(tmp_path: Path) -> None:
@@ -222,7 +223,9 @@ async def test_invalidations_complete_within_a_tenth_of_a_second_over_nine_nodes
                 await asyncio.sleep(rng.uniform(0.0, 0.01))
             await until(lambda: len(plane.completed) == 200, "all are complete")
             seconds = sorted(duration(receipt) for receipt in plane.completed)
-            print(f"invalidation to receipt over 9 nodes: p50 {seconds[100] * 1000:.1f} ms, p99 {seconds[197] * 1000:.1f} ms")
+            print(
+                f"invalidation to receipt over 9 nodes: p50 {seconds[100] * 1000:.1f} ms, p99 {seconds[197] * 1000:.1f} ms"
+            )
             assert seconds[197] < 0.1
 
 

@@ -1,5 +1,7 @@
 """What holds for every input of the origin's parsers, ranges and generated content."""
 
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import example, given
@@ -37,7 +39,7 @@ def read_all(parts: list[bytes]) -> list[Event]:
 @given(_STREAMS, st.lists(st.integers(0, 200), max_size=8))
 def test_where_the_reads_end_makes_no_difference(stream: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
-    parts = [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    parts = [stream[start:end] for start, end in pairwise(places)]
     assert read_all(parts) == read_all([stream])
 
 
@@ -116,10 +118,8 @@ def test_every_script_sends_the_body_once_up_to_its_cut(
 )
 def test_any_value_of_a_field_is_taken_or_refused_in_words(value: Any) -> None:
     for name in Behavior.__dataclass_fields__:
-        try:
-            parse_behavior({"path_prefix": "/x", "status": 500, name: value})
-        except InvalidInputError as error:
-            assert error.problems
+        with suppress(InvalidInputError):
+            assert isinstance(parse_behavior({"path_prefix": "/x", "status": 500, name: value}), Behavior)
 
 
 @given(

@@ -1,7 +1,7 @@
 """One seed: a small network, operators who change the origin and invalidate, viewers who read, faults, and the checker of DESIGN section 4.
 
-The checker knows nothing of the protocol: an object that a receipt vouches for must be at least as new for every later request that is routed to a node that holds a lease,
-in its own view or in the control plane's. Each seed enables a random subset of the faults, so that rare combinations get seeds of their own.
+The checker knows nothing of the protocol: an object that a receipt vouches for must be at least as new for every later request that is routed to a node that holds
+a lease, in its own view or in the control plane's. Each seed enables a random subset of the faults, so that rare combinations get seeds of their own.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from tests.simulation.processes import LEASE_SECONDS, Disk, Node, Plane
 from tests.simulation.world import MemoryLedger, World
 
 DURATION_SECONDS = 11.0
+REST_SECONDS = 6.0
 PATHS = ("/a", "/b/c")
 INVALIDATION_PATHS = {"/a": ("/a", "/*"), "/b/c": ("/b/c", "/b/*")}
 AFTER_RECEIPT_SECONDS = (0.0005, 0.004, 0.03, 0.12, 0.4, 1.0)
@@ -73,7 +74,7 @@ class Promises:
 class Simulation:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, parts: Parts = Parts()) -> None:  # noqa: B008  a frozen value
+    def __init__(self, seed: int, parts: Parts = Parts()) -> None:
         world = self.world = World(seed)
         rng = world.rng
         self.faults = {fault for fault in FAULTS if rng.random() < 0.35}
@@ -83,6 +84,7 @@ class Simulation:
         self.violations: list[Violation] = []
         self.receipts_total = 0
         self.answers_total = 0
+        self._is_operating = True
         self._issued: dict[str, tuple[str, dict[str, int]]] = {}
         self._logs_total = 0
         self._parts = parts
@@ -107,6 +109,25 @@ class Simulation:
         world.run(DURATION_SECONDS)
         return self.violations
 
+    def come_to_rest(self) -> list[str]:
+        """Heal everything and wait; what is not as it should be then. Changes and viewers go on until the end, faults do not."""
+        self.faults.clear()
+        self._restart_plane()
+        for node in self.nodes:
+            node.is_cut_off = node.is_wedged = False
+            node.stall_probability = 0.0
+            node.cut(silently=False)
+            self._restart(node)
+        self._is_operating = False
+        self.world.run(self.world.now + REST_SECONDS)
+        coordinator = self.plane.coordinator
+        assert coordinator is not None
+        problems = [f"{node.node_id} is not routable" for node in self.nodes if not node.is_routable()]
+        problems.extend(f"{len(coordinator.pending)} receipts are pending" for _ in range(len(coordinator.pending) > 0))
+        head = Position(self.plane.ledger.log_id, self.plane.ledger.head_index)
+        problems.extend(f"{node.node_id} is not at the head" for node in self.nodes if node.cache.position != head)
+        return problems
+
     def _new_plane(self) -> Plane:
         self._logs_total += 1
         log_id = f"log-{self._logs_total}"
@@ -116,7 +137,9 @@ class Simulation:
 
     # Origin and tiers
 
-    def _from_origin(self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]) -> None:
+    def _from_origin(
+        self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]
+    ) -> None:
         """The version that is read lies somewhere in the middle of the fetch."""
         del position
         there, back = self._travel_seconds(), self._travel_seconds()
@@ -130,7 +153,9 @@ class Simulation:
 
         self.world.after(there, read)
 
-    def _from_regional(self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]) -> None:
+    def _from_regional(
+        self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]
+    ) -> None:
         there, back = self._travel_seconds(), self._travel_seconds()
 
         def returned(result: int | None) -> None:
@@ -154,7 +179,9 @@ class Simulation:
     # Operators
 
     def _operate(self) -> None:
-        """Change an object, then invalidate it, once or again until somebody accepts it."""
+        """Change an object, then invalidate it."""
+        if not self._is_operating:
+            return
         rng = self.world.rng
         path = rng.choice(PATHS)
         self._look_at_all()
@@ -165,12 +192,16 @@ class Simulation:
     def _invalidate(self, path: str) -> None:
         identifier = f"I{len(self._issued)}"
         pattern = self.world.rng.choice(INVALIDATION_PATHS[path])
-        covered = {known: self.versions[known] for known in PATHS if pattern in INVALIDATION_PATHS[known] or pattern == "/*"}
+        covered = {
+            known: self.versions[known] for known in PATHS if pattern in INVALIDATION_PATHS[known] or pattern == "/*"
+        }
         self._issued[identifier] = (self.plane.ledger.log_id, covered)
         self.plane.invalidate(identifier, (pattern,))
 
     def _completed(self, receipt: Receipt) -> None:
         self.receipts_total += 1
+        assert all(line.state != "pending" for line in receipt.nodes), "a receipt is complete while a node is not"
+        assert all(line.left_out_since is not None for line in receipt.nodes if line.state == "left_out")
         self.promises.add(*self._issued[receipt.invalidation.identifier])
         for seconds in self.world.rng.sample(AFTER_RECEIPT_SECONDS, 3):
             self.world.after(seconds, self._look_at_all)
@@ -207,6 +238,8 @@ class Simulation:
     # Faults
 
     def _inject(self, fault: str) -> None:
+        if fault not in self.faults:
+            return
         rng, after = self.world.rng, self.world.after
         node = rng.choice(self.nodes)
         healed_after = rng.choice((0.05, 0.6, 2.0, 3.2))

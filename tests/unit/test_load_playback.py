@@ -68,6 +68,11 @@ def test_a_media_playlist_needs_its_target_duration() -> None:
         parse_media_playlist("/p.m3u8", "#EXTM3U\n#EXTINF:6,\n1.ts\n")
 
 
+def test_a_number_that_is_none_is_a_playlist_error() -> None:
+    with pytest.raises(PlaylistError, match=r"/p\.m3u8"):
+        parse_media_playlist("/p.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:six\n")
+
+
 def test_throughput_is_the_harmonic_mean_of_what_is_recent() -> None:
     assert estimated_throughput([]) == 0.0
     assert estimated_throughput([2.0, 6.0]) == pytest.approx(3.0)

@@ -15,6 +15,7 @@ from origin.bucket import BucketStore
 from origin.messages import BodyRule, Generated, Response
 from origin.patterns import read
 from origin.scenarios import KINDS, Scenarios, body_rule, kind_of
+from origin.website import Website
 from tests.unit.origin_builders import a_get, a_request
 
 _NOW = 1_800_000_003.5
@@ -44,10 +45,11 @@ def json_of(response: Response) -> Any:
 
 @pytest.mark.parametrize("page", ["/", "/index.html", "/pages/1.html", "/pages/200.html"])
 def test_everything_a_page_refers_to_is_there(page: str) -> None:
-    html = body_of(get(page)).decode()
+    site = Website()
+    html = body_of(site.respond(a_get(page))).decode()
     references = re.findall(r'(?:href|src)="([^"]+)"', html)
     assert len([reference for reference in references if reference.startswith("/images/")]) >= 1
-    assert {get(reference).status for reference in references} == {200}
+    assert {site.respond(a_get(reference)).status for reference in references} == {200}
 
 
 def test_a_page_shows_several_images_a_style_sheet_and_a_script() -> None:

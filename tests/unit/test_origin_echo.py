@@ -78,6 +78,7 @@ def test_unknown_parameters_change_nothing_but_the_target() -> None:
     [
         "status=99",
         "status=600",
+        "status=04044",
         "status=x",
         "size=big",
         "header=nocolon",

@@ -1,0 +1,167 @@
+"""Invalidations: reference 4. What an invalidation does to caches is the data plane's affair; here is what may be asked, and how far it is."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from control_plane.aws_api.calls import Call
+from control_plane.aws_api.codec import Parameters
+from control_plane.aws_api.distributions import find as find_distribution
+from control_plane.aws_api.errors import ApiError
+from control_plane.aws_api.identifiers import new_invalidation_id
+from control_plane.aws_api.pagination import page_in_order
+from control_plane.aws_api.publishing import refusal
+from control_plane.aws_api.records import (
+    HistoryEntry,
+    InvalidationRecord,
+    get_history,
+    get_invalidation,
+    put_history,
+    put_invalidation,
+)
+from control_plane.compiler.field_check import quantity_problems
+from control_plane.compiler.problems import Problem, invalid, items
+from control_plane.state import Invalidate
+from proto.cdn.v1 import configuration_pb2
+
+MAXIMUM_FILE_PATHS = 3_000
+MAXIMUM_WILDCARD_PATHS = 15
+MAXIMUM_PATH_CHARACTERS = 4_000
+MAXIMUM_CALLER_REFERENCE_CHARACTERS = 1_024
+
+RETAINED_INVALIDATIONS = 1_000
+"""Completed ones that a distribution remembers; an older caller reference may be used anew."""
+
+_ROOT = "InvalidationBatch"
+
+# Printable ASCII without what RFC 1738 section 2.2 calls unsafe; "%" only as part of an encoded byte. "~" is among the unsafe, and does not work at all.
+_PATH = re.compile(r"/([!$&'()*+,./0-9:;=?@A-Z_a-z-]|%[0-9A-Fa-f]{2})*")
+
+
+def create(call: Call, parameters: Parameters) -> Parameters:
+    """CreateInvalidation."""
+    distribution = find_distribution(call, parameters["DistributionId"])
+    batch = parameters["InvalidationBatch"]
+    paths = _checked_paths(batch)
+    history = get_history(call.transaction, distribution.id)
+    repeated = next((entry for entry in history if entry.caller_reference == batch["CallerReference"]), None)
+    if repeated is not None:
+        record = _same(call, repeated, paths)
+    else:
+        record = _issue(call, distribution.id, batch["CallerReference"], paths)
+        _remember(call, record, history)
+    location = call.location(f"distribution/{distribution.id}/invalidation/{record.id}")
+    return {"Invalidation": _to_invalidation(call, record), "Location": location}
+
+
+def get(call: Call, parameters: Parameters) -> Parameters:
+    """GetInvalidation."""
+    distribution = find_distribution(call, parameters["DistributionId"])
+    record = get_invalidation(call.transaction, parameters["Id"])
+    if record is None or record.distribution_id != distribution.id:
+        raise ApiError("NoSuchInvalidation", f"The specified invalidation does not exist: {parameters['Id'][:64]}.")
+    return {"Invalidation": _to_invalidation(call, record)}
+
+
+def list_all(call: Call, parameters: Parameters) -> Parameters:
+    """ListInvalidations, newest first."""
+    distribution = find_distribution(call, parameters["DistributionId"])
+    newest_first = get_history(call.transaction, distribution.id)[::-1]
+    page = page_in_order(newest_first, lambda entry: entry.id, parameters)
+    return {"InvalidationList": page.to_list(lambda entry: _to_summary(call, entry))}
+
+
+def _checked_paths(batch: Parameters) -> tuple[str, ...]:
+    paths: Sequence[str] = items(batch["Paths"])
+    problems = [*quantity_problems(batch, _ROOT), *_batch_problems(batch["CallerReference"], paths)]
+    if problems:
+        raise refusal(problems)
+    return tuple(paths)
+
+
+def _batch_problems(caller_reference: str, paths: Sequence[str]) -> Iterator[Problem]:
+    if not 0 < len(caller_reference) <= MAXIMUM_CALLER_REFERENCE_CHARACTERS:
+        yield invalid(
+            f"{_ROOT}.CallerReference", f"must have 1 to {MAXIMUM_CALLER_REFERENCE_CHARACTERS} characters"
+        )
+    if not paths:
+        yield invalid(f"{_ROOT}.Paths", "must hold at least one path")
+    if len(paths) > MAXIMUM_FILE_PATHS:
+        yield Problem("BatchTooLarge", f"{_ROOT}.Paths must hold at most {MAXIMUM_FILE_PATHS}, not {len(paths)}")
+    for position, path in enumerate(paths):
+        reason = path_problem(path)
+        if reason is not None:
+            yield invalid(f"{_ROOT}.Paths.Items[{position}]", reason)
+
+
+def path_problem(path: str) -> str | None:
+    """Why this is no path to invalidate, or None (the path rules of reference 4)."""
+    if path.startswith("#"):
+        return "is not supported yet: cache tags are not there in this version; invalidate paths"
+    if not path.startswith("/"):
+        return f"must begin with /: {path[:64]!r}"
+    if len(path) > MAXIMUM_PATH_CHARACTERS:
+        return f"must have at most {MAXIMUM_PATH_CHARACTERS} characters, not {len(path)}"
+    if "~" in path:
+        return f"must not hold ~, which no invalidation matches; use a wildcard instead: {path[:64]!r}"
+    if not _PATH.fullmatch(path):
+        return f"must have non-ASCII and unsafe characters (RFC 1738) percent-encoded: {path[:64]!r}"
+    return None
+
+
+def _same(call: Call, entry: HistoryEntry, paths: Sequence[str]) -> InvalidationRecord:
+    """Asking twice for the same is asking once (reference 4)."""
+    record = get_invalidation(call.transaction, entry.id)
+    if record is None or set(record.paths) != set(paths):
+        raise ApiError(
+            "InvalidationBatchAlreadyExists",
+            f"The caller reference is that of {entry.id}, which is for other paths.",
+        )
+    return record
+
+
+def _issue(call: Call, distribution_id: str, caller_reference: str, paths: tuple[str, ...]) -> InvalidationRecord:
+    identifier = new_invalidation_id(call.rng)
+    message = configuration_pb2.Invalidation(id=identifier, distribution_id=distribution_id, paths=paths)
+    index = call.transaction.append(Invalidate(message))
+    record = InvalidationRecord(identifier, distribution_id, index, paths, caller_reference, call.now)
+    put_invalidation(call.transaction, record)
+    return record
+
+
+def _remember(call: Call, record: InvalidationRecord, history: Sequence[HistoryEntry]) -> None:
+    wildcards = sum(path.endswith("*") for path in record.paths)
+    files = len(record.paths) - wildcards
+    entry = HistoryEntry(record.id, record.index, record.created_at, record.caller_reference, files, wildcards)
+    in_progress = [entry, *(other for other in history if call.deployment.completed_at(other.index) is None)]
+    _check_quotas(in_progress)
+    surplus = [other for other in history if other not in in_progress][: max(0, len(history) + 1 - RETAINED_INVALIDATIONS)]
+    retained = [other for other in history if other not in surplus]
+    put_history(call.transaction, record.distribution_id, [*retained, entry], surplus)
+
+
+def _check_quotas(in_progress: Sequence[HistoryEntry]) -> None:
+    """File paths and wildcard paths are counted apart (reference 4)."""
+    if sum(entry.file_paths for entry in in_progress) > MAXIMUM_FILE_PATHS:
+        raise ApiError("TooManyInvalidationsInProgress", f"More than {MAXIMUM_FILE_PATHS} paths would be in progress.")
+    if sum(entry.wildcard_paths for entry in in_progress) > MAXIMUM_WILDCARD_PATHS:
+        raise ApiError(
+            "TooManyInvalidationsInProgress", f"More than {MAXIMUM_WILDCARD_PATHS} wildcard paths would be in progress."
+        )
+
+
+def _to_invalidation(call: Call, record: InvalidationRecord) -> Parameters:
+    paths = {"Quantity": len(record.paths), "Items": list(record.paths)}
+    return {
+        "Id": record.id,
+        "Status": _status(call, record.index),
+        "CreateTime": record.created_at,
+        "InvalidationBatch": {"Paths": paths, "CallerReference": record.caller_reference},
+    }
+
+
+def _to_summary(call: Call, entry: HistoryEntry) -> Parameters:
+    return {"Id": entry.id, "CreateTime": entry.created_at, "Status": _status(call, entry.index)}
+
+
+def _status(call: Call, index: int) -> str:
+    return "InProgress" if call.deployment.completed_at(index) is None else "Completed"

@@ -1,0 +1,153 @@
+"""The API's resources as they are stored. Of a distribution's document the control plane's status page reads `id`, `domain_name` and `index`; the rest is ours."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from control_plane.compiler.problems import Config
+from control_plane.state import Document, Transaction
+
+_DISTRIBUTION = "distribution"
+_CACHE_POLICY = "cache_policy"
+_INVALIDATION = "invalidation"
+_HISTORY = "invalidation_history"
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionRecord:
+    """A distribution; `config` has its defaults filled in, `index` is that of its newest entry in the log."""
+
+    id: str
+    domain_name: str
+    index: int
+    etag: str
+    last_modified: datetime
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicyRecord:
+    """A cache policy of the user's own."""
+
+    id: str
+    etag: str
+    last_modified: datetime
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidationRecord:
+    """One invalidation, for good: it can neither be changed nor deleted."""
+
+    id: str
+    distribution_id: str
+    index: int
+    paths: tuple[str, ...]
+    caller_reference: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """What is asked about many invalidations at once, without their paths."""
+
+    id: str
+    index: int
+    created_at: datetime
+    caller_reference: str
+    file_paths: int
+    wildcard_paths: int
+
+
+def get_distribution(transaction: Transaction, identifier: str) -> DistributionRecord | None:
+    """The distribution, or None."""
+    document = transaction.get(_DISTRIBUTION, identifier)
+    return None if document is None else _to_distribution(document)
+
+
+def list_distributions(transaction: Transaction) -> Sequence[DistributionRecord]:
+    """All, oldest first."""
+    return [_to_distribution(document) for document in transaction.list(_DISTRIBUTION)]
+
+
+def put_distribution(transaction: Transaction, record: DistributionRecord) -> None:
+    """Insert or replace."""
+    transaction.put(_document(_DISTRIBUTION, record.id, asdict(record), "last_modified"))
+
+
+def delete_distribution(transaction: Transaction, identifier: str) -> None:
+    """Remove it, and its invalidations with it."""
+    for entry in get_history(transaction, identifier):
+        transaction.delete(_INVALIDATION, entry.id)
+    transaction.delete(_HISTORY, identifier)
+    transaction.delete(_DISTRIBUTION, identifier)
+
+
+def get_cache_policy(transaction: Transaction, identifier: str) -> CachePolicyRecord | None:
+    """The user's cache policy, or None."""
+    document = transaction.get(_CACHE_POLICY, identifier)
+    return None if document is None else CachePolicyRecord(**_fields(document.body, "last_modified"))
+
+
+def list_cache_policies(transaction: Transaction) -> Sequence[CachePolicyRecord]:
+    """All of the user's own."""
+    documents = transaction.list(_CACHE_POLICY)
+    return [CachePolicyRecord(**_fields(document.body, "last_modified")) for document in documents]
+
+
+def put_cache_policy(transaction: Transaction, record: CachePolicyRecord) -> None:
+    """Insert or replace."""
+    transaction.put(_document(_CACHE_POLICY, record.id, asdict(record), "last_modified"))
+
+
+def delete_cache_policy(transaction: Transaction, identifier: str) -> None:
+    """Remove."""
+    transaction.delete(_CACHE_POLICY, identifier)
+
+
+def get_invalidation(transaction: Transaction, identifier: str) -> InvalidationRecord | None:
+    """The invalidation, or None."""
+    document = transaction.get(_INVALIDATION, identifier)
+    if document is None:
+        return None
+    fields = _fields(document.body, "created_at")
+    return InvalidationRecord(**{**fields, "paths": tuple(fields["paths"])})
+
+
+def put_invalidation(transaction: Transaction, record: InvalidationRecord) -> None:
+    """Insert."""
+    transaction.put(_document(_INVALIDATION, record.id, asdict(record), "created_at"))
+
+
+def get_history(transaction: Transaction, distribution_id: str) -> list[HistoryEntry]:
+    """The invalidations of a distribution, oldest first."""
+    document = transaction.get(_HISTORY, distribution_id)
+    entries = [] if document is None else document.body["entries"]
+    return [HistoryEntry(**_fields(entry, "created_at")) for entry in entries]
+
+
+def put_history(
+    transaction: Transaction, distribution_id: str, entries: Sequence[HistoryEntry], forgotten: Sequence[HistoryEntry]
+) -> None:
+    """Replace the history; what is forgotten is gone with its document."""
+    for entry in forgotten:
+        transaction.delete(_INVALIDATION, entry.id)
+    body = {"entries": [_json(asdict(entry), "created_at") for entry in entries]}
+    transaction.put(Document(_HISTORY, distribution_id, body))
+
+
+def _to_distribution(document: Document) -> DistributionRecord:
+    return DistributionRecord(**_fields(document.body, "last_modified"))
+
+
+def _document(kind: str, identifier: str, fields: dict[str, Any], moment: str) -> Document:
+    return Document(kind, identifier, _json(fields, moment))
+
+
+def _json(fields: dict[str, Any], moment: str) -> dict[str, Any]:
+    return {**fields, moment: fields[moment].isoformat()}
+
+
+def _fields(body: dict[str, Any], moment: str) -> dict[str, Any]:
+    return {**body, moment: datetime.fromisoformat(body[moment])}

@@ -1,0 +1,101 @@
+"""Cache behaviors: reference 1.6 and the quotas of 11."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from control_plane.compiler.cache_policies import compile_cache_policy, unavailable_headers
+from control_plane.compiler.names import is_path_pattern
+from control_plane.compiler.problems import Config, Problem, invalid, items
+from proto.cdn.v1 import configuration_pb2
+
+MAXIMUM_BEHAVIORS = 75
+MAXIMUM_PATTERN_CHARACTERS = 255
+
+_READ = frozenset({"GET", "HEAD"})
+_READ_AND_OPTIONS = _READ | {"OPTIONS"}
+_ALL = _READ_AND_OPTIONS | {"POST", "PUT", "PATCH", "DELETE"}
+
+Policies = Mapping[str, Config]
+"""Cache policies by id, their defaults filled in."""
+
+
+def behavior_problems(config: Config, policies: Policies, root: str) -> Iterator[Problem]:
+    """Everything that is wrong with the behaviors of a distribution whose defaults are filled in."""
+    origin_ids = {origin["Id"] for origin in items(config["Origins"])}
+    yield from _one_behavior_problems(
+        config["DefaultCacheBehavior"], origin_ids, policies, f"{root}.DefaultCacheBehavior"
+    )
+    behaviors = items(config["CacheBehaviors"])
+    if len(behaviors) > MAXIMUM_BEHAVIORS:
+        yield Problem(
+            "TooManyCacheBehaviors",
+            f"{root}.CacheBehaviors must hold at most {MAXIMUM_BEHAVIORS}, not {len(behaviors)}",
+        )
+    # A leading "/" makes no difference.
+    if len({behavior["PathPattern"].removeprefix("/") for behavior in behaviors}) != len(behaviors):
+        yield invalid(f"{root}.CacheBehaviors", "must not use one PathPattern twice")
+    for position, behavior in enumerate(behaviors):
+        path = f"{root}.CacheBehaviors.Items[{position}]"
+        yield from _pattern_problems(behavior["PathPattern"], path)
+        yield from _one_behavior_problems(behavior, origin_ids, policies, path)
+
+
+def compile_behavior(behavior: Config, policies: Policies) -> configuration_pb2.Behavior:
+    """The behavior as nodes get it; it is without problems. The default one has no pattern of its own."""
+    methods = behavior["AllowedMethods"]
+    policy_id = behavior["CachePolicyId"]
+    return configuration_pb2.Behavior(
+        path_pattern=behavior.get("PathPattern", "*"),
+        origin_id=behavior["TargetOriginId"],
+        allowed_methods=items(methods),
+        cached_methods=items(methods["CachedMethods"]),
+        cache_policy=compile_cache_policy(policy_id, policies[policy_id]),
+    )
+
+
+def cache_policy_ids(config: Config) -> set[str]:
+    """The policies that a distribution refers to."""
+    behaviors = [config["DefaultCacheBehavior"], *items(config.get("CacheBehaviors"))]
+    return {behavior["CachePolicyId"] for behavior in behaviors if behavior.get("CachePolicyId")}
+
+
+def _pattern_problems(pattern: str, path: str) -> Iterator[Problem]:
+    if not 0 < len(pattern) <= MAXIMUM_PATTERN_CHARACTERS or not is_path_pattern(pattern):
+        yield invalid(
+            f"{path}.PathPattern",
+            f"must have 1 to {MAXIMUM_PATTERN_CHARACTERS} letters, digits and _-.*?$/~\"'@:+&",
+        )
+
+
+def _one_behavior_problems(
+    behavior: Config, origin_ids: Collection[str], policies: Policies, path: str
+) -> Iterator[Problem]:
+    target = behavior["TargetOriginId"]
+    if target not in origin_ids:
+        yield Problem("NoSuchOrigin", f"{path}.TargetOriginId names {target[:64]!r}, which no origin has as its Id")
+    yield from _method_problems(behavior["AllowedMethods"], f"{path}.AllowedMethods")
+    yield from _policy_problems(behavior, policies, f"{path}.CachePolicyId")
+
+
+def _method_problems(methods: Config, path: str) -> Iterator[Problem]:
+    allowed, cached = items(methods), items(methods["CachedMethods"])
+    if len(set(allowed)) != len(allowed) or frozenset(allowed) not in (_READ, _READ_AND_OPTIONS, _ALL):
+        yield invalid(path, "must be GET, HEAD; or GET, HEAD, OPTIONS; or all seven methods")
+    if len(set(cached)) != len(cached) or frozenset(cached) not in (_READ, _READ_AND_OPTIONS):
+        yield invalid(f"{path}.CachedMethods", "must be GET, HEAD; or GET, HEAD, OPTIONS")
+    if not set(cached) <= set(allowed):
+        yield invalid(f"{path}.CachedMethods", "must not hold a method that is not allowed")
+
+
+def _policy_problems(behavior: Config, policies: Policies, path: str) -> Iterator[Problem]:
+    policy_id = behavior.get("CachePolicyId")
+    if not policy_id:
+        example = "658327ea-f89d-4fab-a63d-7e88639e58f6 (CachingOptimized)"
+        yield invalid(path, f"is required, for example {example}")
+    elif policy_id not in policies:
+        yield Problem("NoSuchCachePolicy", f"{path} names {policy_id[:64]!r}, which does not exist")
+    elif headers := unavailable_headers(policies[policy_id]):
+        yield invalid(
+            path,
+            f"is not supported yet with {policies[policy_id]['Name']}: "
+            f"its cache key has {', '.join(headers)}, which edges do not add in this version",
+        )

@@ -1,0 +1,178 @@
+"""`lab.json`: what runs, so that another command can find it, and so that nothing is lost when the one who started it is killed.
+
+Written before each process is started and after; replaced in one step, so that a reader never sees half of it.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.layout import Layout, NodeSpec, Role
+from lab.runners.process_identity import ProcessIdentity
+from lab.runners.status import RunningNode
+
+DEFAULT_STATE_DIR = Path(".cdnlab")
+FILE_NAME = "lab.json"
+FORMAT_VERSION = 1
+# Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
+OWN_NAMES = frozenset({FILE_NAME, f"{FILE_NAME}.new", "routing-table.json", "nodes"})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node of a lab of processes: its place and addresses, how to start it again, and the process that it is now."""
+
+    id: str
+    role: Role
+    region: str
+    pop: str
+    http: str
+    admin: str
+    dns: str
+    command: tuple[str, ...]
+    process: ProcessIdentity | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.is_alive
+
+    def observed(self) -> RunningNode:
+        pid = self.process.pid if self.process else None
+        place = (self.region, self.pop, self.http, self.admin, self.dns)
+        return RunningNode(self.id, self.role, *place, self.is_running, pid=pid)
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationRecord:
+    """Viewers, for the load generator."""
+
+    region: str
+    client_subnet: str
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabRecord:
+    """Everything about a lab that outlives the command that started it."""
+
+    topology: str
+    zone: str
+    endpoint: str
+    shared_http: str
+    viewer_port: int
+    lease_seconds: float
+    populations: tuple[PopulationRecord, ...]
+    nodes: tuple[NodeRecord, ...]
+
+    def node(self, node_id: str) -> NodeRecord | None:
+        return next((node for node in self.nodes if node.id == node_id), None)
+
+    def with_process(self, node_id: str, process: ProcessIdentity | None) -> "LabRecord":
+        nodes = (replace(node, process=process) if node.id == node_id else node for node in self.nodes)
+        return replace(self, nodes=tuple(nodes))
+
+    @property
+    def running(self) -> list[NodeRecord]:
+        return [node for node in self.nodes if node.is_running]
+
+
+def make_record(layout: Layout, nodes: Iterable[NodeSpec], python: str) -> LabRecord:
+    """What will run."""
+    topology = layout.topology
+    populations = (PopulationRecord(each.region, each.client_subnet, each.users) for each in topology.populations)
+    return LabRecord(
+        topology=topology.name,
+        zone=topology.zone,
+        endpoint=f"http://{layout.api}",
+        shared_http=layout.shared_http,
+        viewer_port=topology.ports.viewer,
+        lease_seconds=topology.timing.lease_seconds,
+        populations=tuple(populations),
+        nodes=tuple(_node_record(spec, python) for spec in nodes),
+    )
+
+
+def _node_record(spec: NodeSpec, python: str) -> NodeRecord:
+    command = (python, "-m", spec.module, *spec.flags)
+    return NodeRecord(spec.id, spec.role, spec.region, spec.pop, spec.http, spec.admin, spec.dns, command)
+
+
+class StateDir:
+    """The folder that a lab lives in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @property
+    def file(self) -> Path:
+        return self.path / FILE_NAME
+
+    def log_of(self, node_id: str) -> Path:
+        return self.path / "nodes" / node_id / "log"
+
+    def check_is_ours(self) -> None:
+        """LabError when the folder holds something that no lab has put there."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise LabError(f"{self.path} is not a folder; give another one with --state")
+        strangers = sorted(entry.name for entry in self.path.iterdir() if entry.name not in OWN_NAMES)
+        if strangers:
+            raise LabError(
+                f"{self.path} holds {strangers[0]!r}, which is not a lab's; give another folder with --state"
+            )
+
+    def claim(self, record: LabRecord) -> None:
+        """Makes the folder ours in one step; FileExistsError when somebody else was faster."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.file.open("x", encoding="utf-8") as file:
+            file.write(to_json(record))
+
+    def write(self, record: LabRecord) -> None:
+        fresh = self.path / f"{FILE_NAME}.new"
+        fresh.write_text(to_json(record), encoding="utf-8")
+        os.replace(fresh, self.file)
+
+    def read(self) -> LabRecord | None:
+        """None when no lab was started here, or its state is of another version."""
+        try:
+            return from_json(self.file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LabError(f"{self.file} cannot be read ({error}); remove {self.path} if no lab runs there") from error
+
+    def remove(self) -> None:
+        """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
+        shutil.rmtree(self.path / "nodes", ignore_errors=True)
+        for name in sorted(OWN_NAMES - {"nodes", FILE_NAME}):
+            (self.path / name).unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+
+def to_json(record: LabRecord) -> str:
+    return json.dumps({"version": FORMAT_VERSION, **asdict(record)}, indent=1) + "\n"
+
+
+def from_json(text: str) -> LabRecord:
+    document = json.loads(text)
+    if document.pop("version", None) != FORMAT_VERSION:
+        raise ValueError("written by another version")
+    populations = tuple(PopulationRecord(**each) for each in document.pop("populations"))
+    nodes = tuple(_node_from_json(each) for each in document.pop("nodes"))
+    return LabRecord(**document, populations=populations, nodes=nodes)
+
+
+def _node_from_json(document: dict[str, Any]) -> NodeRecord:
+    process = document.pop("process")
+    command = tuple(document.pop("command"))
+    role = Role(document.pop("role"))
+    identity = ProcessIdentity(**process) if process else None
+    return NodeRecord(**document, role=role, command=command, process=identity)
