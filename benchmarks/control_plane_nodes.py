@@ -71,8 +71,16 @@ class ControlPlaneProcess:
 
     def status(self) -> Any:
         """GET /status."""
-        with urllib.request.urlopen(f"http://{self.admin}/status", timeout=10) as answer:  # noqa: S310  loopback
+        with urllib.request.urlopen(f"http://{self.admin}/status", timeout=10) as answer:
             return json.load(answer)
+
+    def wait_until_deployed(self, identifier: str) -> None:
+        """Wait, with a deadline, until every node has acknowledged the distribution."""
+        deadline = time.monotonic() + CHANGE_SECONDS
+        while not _is_deployed(self.status(), identifier):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"not within {CHANGE_SECONDS:g} s: acknowledged by all")
+            time.sleep(0.01)
 
     def resident_bytes(self) -> int:
         """Memory that is resident now."""
@@ -151,7 +159,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], admin: str, log: Path) ->
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://{admin}/readyz", timeout=1):  # noqa: S310  loopback
+            with urllib.request.urlopen(f"http://{admin}/readyz", timeout=1):
                 return
         except OSError:
             time.sleep(0.02)
@@ -192,8 +200,7 @@ async def _measure_change(plane: ControlPlaneProcess, nodes: list[BenchmarkNode]
     answered_seconds = time.monotonic() - began_at
     await until(lambda: all(node.index >= head_index for node in nodes), "all nodes have applied the change")
     applied_seconds = time.monotonic() - began_at
-    while not _is_deployed(await asyncio.to_thread(plane.status), identifier):
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(plane.wait_until_deployed, identifier)
     acknowledged_seconds = time.monotonic() - began_at
     print(
         f"change {number + 1}: API answered after {answered_seconds:.3f} s, applied by all after "

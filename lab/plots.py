@@ -33,6 +33,8 @@ _WIDE_PIXELS = 1040
 _LABEL_PIXELS_MINIMUM = 620
 _ROW_PIXELS = 14
 _MAXIMUM_ROWS = 3
+# Events this share of the run apart, a few pixels, are one moment.
+_MOMENT_SHARE = 0.012
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +46,47 @@ class Timeline:
 
 
 def event_timeline(events: Records, first_time: float, last_time: float) -> Timeline:
-    """Events numbered in order, each in a row above the plot where its label does not run into the one before."""
+    """Events numbered in order; those of one moment share a mark, in a row where its label runs into no other."""
     duration = max(last_time - first_time, 1.0)
     free_from = [0.0] * _MAXIMUM_ROWS
     marks = []
-    for number, event in enumerate(events, start=1):
-        second = float(event["time"]) - first_time
-        label = f"{number} {_short(event)}"
+    for first, moment in _moments(events, duration * _MOMENT_SHARE):
+        last = first + len(moment) - 1
+        number = str(first) if len(moment) == 1 else f"{first}–{last}"
+        label = f"{number} {_label(moment)}"
+        second = float(moment[0]["time"]) - first_time
         x = second / duration * _WIDE_PIXELS
         row = next((row for row, free in enumerate(free_from) if free <= x), free_from.index(min(free_from)))
         free_from[row] = x + len(label) * _LETTER_PIXELS + 8
-        marks.append({"second": second, "number": str(number), "label": label, "row": row, "text": _text(event)})
+        text = "; ".join(_text(event) for event in moment)
+        marks.append({"second": second, "number": number, "label": label, "row": row, "text": text})
     return Timeline(duration, marks)
 
 
-def _short(event: Mapping[str, Any]) -> str:
-    return f"{str(event['kind']).replace('_', ' ')} {event.get('subject', '')}".strip()
+def _moments(events: Records, span_seconds: float) -> list[tuple[int, list[Mapping[str, Any]]]]:
+    """Events that begin within the span of the first of them, each group with the number of that first one."""
+    moments: list[tuple[int, list[Mapping[str, Any]]]] = []
+    for number, event in enumerate(events, start=1):
+        if moments and float(event["time"]) - float(moments[-1][1][0]["time"]) <= span_seconds:
+            moments[-1][1].append(event)
+        else:
+            moments.append((number, [event]))
+    return moments
+
+
+def _label(moment: Records) -> str:
+    """The subject is named when there is one event; of several, what happened is enough."""
+    if len(moment) == 1:
+        return f"{_kind(moment[0])} {moment[0].get('subject', '')}".strip()
+    return ", ".join(_kind(event) for event in moment)
+
+
+def _kind(event: Mapping[str, Any]) -> str:
+    return str(event["kind"]).replace("_", " ")
 
 
 def _text(event: Mapping[str, Any]) -> str:
-    return str(event.get("text") or _short(event))
+    return str(event.get("text") or f"{_kind(event)} {event.get('subject', '')}")
 
 
 def area_over_time(

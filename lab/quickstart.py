@@ -119,9 +119,9 @@ def _print_summary(console: Console, data: RunData, checks: Sequence[Check], rep
         )
     console.print()
     for check in checks:
-        console.print(f"{_MARKS[check.outcome]} {check.statement}", highlight=False)
+        console.print(f"{_MARKS[check.outcome]} {check.statement}", soft_wrap=True, highlight=False)
         for line in check.evidence:
-            console.print(f"    {line}", style="dim", highlight=False, markup=False)
+            console.print(f"    {line}", style="dim", soft_wrap=True, highlight=False, markup=False)
     outcome = verdict(checks)
     console.print(f"\nVerdict: {outcome}", style=_STYLES[outcome], highlight=False)
     console.print(f"Report:  {report}", soft_wrap=True, highlight=False)

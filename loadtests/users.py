@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+import gevent
 from locust import User
 
 from loadtests.connection import Request, Response
@@ -35,7 +36,9 @@ class ViewerUser(User):  # type: ignore[misc]  # locust is not analysed (pyproje
         self.intended_start: float = time.monotonic() + self.rng.random() / self.pace
 
     def on_start(self) -> None:
+        """Locust would run the first task at once."""
         self._session.user_started(self.population.region)
+        gevent.sleep(self.wait_time())
 
     def on_stop(self) -> None:
         self._session.user_stopped(self.population.region)
@@ -88,6 +91,8 @@ class ViewerUser(User):  # type: ignore[misc]  # locust is not analysed (pyproje
 
     def _report(self, request: Request, name: str, intended_start: float, fetched: "Fetched") -> None:
         response, failure = fetched.response, fetched.failure
+        if time.monotonic() - intended_start > 1.0:
+            import sys; print("SLOW", time.time(), time.monotonic()-intended_start, self.population.region, request, response and (response.status, response.headers, response.address, response.received_bytes), file=sys.stderr)
         self.environment.events.request.fire(
             request_type=request.method,
             name=name,

@@ -7,7 +7,6 @@ without a task; anything that waits runs in one task of the listener's TaskGroup
 import asyncio
 import logging
 import socket
-import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from origin import delivery
 from origin.errors import StalledError
 from origin.messages import NO_BODY, BodyRule, Framing, Request, Response
 from origin.request_reader import ByteBudget, ContinueExpected, Event, RequestArrived, RequestReader, RequestRefused
+from origin.tcp import reset_when_closed, unacknowledged_bytes
 from origin.wire import CONTINUE, LAST_CHUNK, encode_chunk, encode_head, framing_of, has_body, must_close
 
 # nginx keeps idle connections for 75 s; the CDN's own pools give up earlier.
@@ -30,6 +30,7 @@ LINGER_SECONDS = 2.0
 
 _WRITE_BUFFER_BYTES = 262_144
 _MAX_QUEUED_EVENTS = 64
+_ARRIVAL_CHECK_SECONDS = 0.005
 
 _log = logging.getLogger("origin")
 
@@ -96,6 +97,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_lingering = False
         self._is_reading_paused = False
         self._is_input_ended = False
+        self._is_at_gate = False
         self._deadline = 0.0
         self._unsent_bytes = 0
 
@@ -133,9 +135,15 @@ class HttpConnection(asyncio.Protocol):
         self._advance()
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it asked for is still answered."""
+        """The client sends no more; what it asked for is still answered.
+
+        Except at a gate: a client that left and one that only ended its sending look the same until something is sent to it,
+        and who left must not be counted as waiting.
+        """
         self._is_input_ended = True
-        return not self._is_lingering and (self._delivery is not None or bool(self._events))
+        if self._is_lingering or self._is_at_gate:
+            return False
+        return self._delivery is not None or bool(self._events)
 
     def pause_writing(self) -> None:
         """The client reads slower than we write."""
@@ -256,11 +264,10 @@ class HttpConnection(asyncio.Protocol):
             transport.write_eof()
 
     def _reset(self) -> None:
-        """Close with RST: a socket closed with a zero linger time sends one."""
+        """Close with RST."""
         self._is_ending = True
         transport = self._open_transport()
-        handle: socket.socket = transport.get_extra_info("socket")
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_when_closed(transport.get_extra_info("socket"))
         transport.abort()
 
     # Delivering what is not prompt.
@@ -273,7 +280,7 @@ class HttpConnection(asyncio.Protocol):
 
     async def _deliver(self, exchange: "_Exchange", steps: Sequence[delivery.Step]) -> None:
         if steps and isinstance(steps[-1], delivery.Reset):
-            # A reset destroys what is still held back: let every write wait until its bytes have left.
+            # Let every write wait until the kernel has its bytes; see _wait_until_arrived.
             self._open_transport().set_write_buffer_limits(high=0)
         try:
             for step in steps:
@@ -288,13 +295,15 @@ class HttpConnection(asyncio.Protocol):
             self._delivery = None
         self._set_deadline(IDLE_SECONDS)
         self._advance()
+        if self._listener.is_draining and self._delivery is None and not self._is_ending:
+            self._finish()  # it began before the drain, as one of many on this connection
 
     async def _perform(self, exchange: "_Exchange", step: delivery.Step) -> None:
         match step:
             case delivery.Pause(seconds):
                 await asyncio.sleep(seconds)
             case delivery.PassGate(gate):
-                await self._service.pass_gate(gate)
+                await self._pass_gate(gate)
             case delivery.SendHead():
                 date = self._listener.http_date()
                 await self._write(encode_head(exchange.request, exchange.answer.response, date, exchange.is_last))
@@ -307,9 +316,19 @@ class HttpConnection(asyncio.Protocol):
             case delivery.Close():
                 self._finish()
             case delivery.Reset():
+                await self._wait_until_arrived()
                 self._reset()
             case _:
                 assert_never(step)
+
+    async def _pass_gate(self, gate: str) -> None:
+        if self._is_input_ended:
+            raise StalledError(f"its client had gone when it came to gate {gate!r}")
+        self._is_at_gate = True
+        try:
+            await self._service.pass_gate(gate)
+        finally:
+            self._is_at_gate = False
 
     async def _send_body(self, exchange: "_Exchange", step: delivery.SendBody) -> None:
         response = exchange.answer.response
@@ -331,6 +350,14 @@ class HttpConnection(asyncio.Protocol):
             transport.write(part)
         if self._writable is not None:
             await self._writable.wait()
+
+    async def _wait_until_arrived(self) -> None:
+        """Wait until the client's side has everything: a reset destroys what the kernel still has to send."""
+        handle: socket.socket = self._open_transport().get_extra_info("socket")
+        for _ in range(int(READ_STALL_SECONDS / _ARRIVAL_CHECK_SECONDS)):
+            if not unacknowledged_bytes(handle):
+                return
+            await asyncio.sleep(_ARRIVAL_CHECK_SECONDS)
 
     def _set_deadline(self, seconds: float) -> None:
         self._deadline = self._listener.loop.time() + seconds

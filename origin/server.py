@@ -6,7 +6,6 @@ Everything started here ends before `serve` returns, also when starting fails ha
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,17 +14,16 @@ from pathlib import Path
 
 from origin.conditions import http_date
 from origin.connection import HttpConnection, Service
-from origin.errors import StartError
 from origin.log_file import LogFile, keep_writing
 from origin.node import AdminService, OriginNode
 from origin.request_reader import ByteBudget
+from origin.tcp import BACKLOG, bound_socket
 
 MAX_CONNECTIONS = 10_000
 MAX_UPLOADING_BYTES = 256 << 20
 # The contract is 2 s from SIGTERM to the end; the rest is for the last lines of the log.
 DRAIN_SECONDS = 1.5
 _SWEEP_SECONDS = 1.0
-_BACKLOG = 1_024
 
 _log = logging.getLogger("origin")
 
@@ -78,7 +76,7 @@ class HttpListener:
     async def listening(self, listening_socket: socket.socket) -> AsyncIterator[tuple[str, int]]:
         """Serve while the context lasts; yields the address with its real port."""
         host, port = listening_socket.getsockname()[:2]
-        server = await self.loop.create_server(self._connection, sock=listening_socket, backlog=_BACKLOG)
+        server = await self.loop.create_server(self._connection, sock=listening_socket, backlog=BACKLOG)
         try:
             yield host, port
         finally:
@@ -109,38 +107,13 @@ class HttpListener:
             connection.abort()
 
 
-def _bound_socket(address: tuple[str, int]) -> socket.socket:
-    host, port = address
-    try:
-        family, kind, protocol, _, resolved = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StartError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(resolved)
-        bound.listen(_BACKLOG)
-        bound.setblocking(False)
-    except OSError as error:
-        bound.close()
-        raise StartError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
-    return bound
-
-
-def _reason(error: OSError) -> str:
-    is_lookup = isinstance(error, socket.gaierror) or error.errno is None
-    return str(error.strerror or error).lower() if is_lookup else os.strerror(error.errno or 0).lower()
-
-
 async def serve(options: Options, wall_clock: Callable[[], float]) -> None:
     """Run one origin until SIGTERM or SIGINT. StartError if it cannot start."""
     stop, log_ended = _stop_signal(), asyncio.Event()
     node = OriginNode(options.node_id, wall_clock, is_log_written=options.request_log is not None)
     with contextlib.ExitStack() as opened:
-        content_socket = opened.enter_context(_bound_socket(options.listen))
-        admin_socket = opened.enter_context(_bound_socket(options.admin))
+        content_socket = opened.enter_context(bound_socket(options.listen))
+        admin_socket = opened.enter_context(bound_socket(options.admin))
         file = opened.enter_context(contextlib.closing(LogFile(options.request_log))) if options.request_log else None
         async with asyncio.TaskGroup() as tasks:
             content = HttpListener(node, tasks, wall_clock)

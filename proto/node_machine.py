@@ -18,6 +18,9 @@ HEARTBEATS_PER_LEASE = 5
 SILENT_HEARTBEATS = 4
 """A stream on which nothing arrived for so many beats is taken for dead: the control plane answers each of them."""
 
+SHORTEST_SILENCE_SECONDS = 2.0
+"""However fast the beat: a machine under load is silent for a second now and then."""
+
 REMEMBERED_HEARTBEATS = 32
 """Beats whose answer may still come; older ones are forgotten, and a lease for them with them."""
 
@@ -91,13 +94,11 @@ class NodeMachine:
         self.applied_index = applied_index
         self.head_index = 0
         self.rejections_total = 0
-        self.has_heard = False
-        """Whether anything has arrived on the current stream."""
         self._heartbeat_seconds = HEARTBEAT_SECONDS
         self._sequence = 0
         self._sent_at: dict[int, float] = {}
         self._next_heartbeat_at = 0.0
-        self._silent_after = 0.0
+        self._heard_at = 0.0
         self._lease_until: float | None = None
         self._has_left = False
 
@@ -109,8 +110,7 @@ class NodeMachine:
         self._sequence = 0
         self._sent_at.clear()
         self._next_heartbeat_at = now
-        self.has_heard = False
-        self._heard_at(now)
+        self._heard_at = now
         hello = sync_pb2.Hello(node=_node(self._identity), log_id=log_id, applied_index=applied_index)
         return [Send(sync_pb2.NodeMessage(hello=hello))]
 
@@ -150,8 +150,7 @@ class NodeMachine:
 
     def received(self, message: sync_pb2.ControlMessage, now: float) -> list[Effect]:
         """Decide on one message. Carry the effects out before the next one is given."""
-        self.has_heard = True
-        self._heard_at(now)
+        self._heard_at = now
         match message.WhichOneof("kind"):
             case "entry":
                 return self._entry_received(message.entry)
@@ -221,8 +220,9 @@ class NodeMachine:
         self._lease_until = until if self._lease_until is None else max(until, self._lease_until)
         self._heartbeat_seconds = min(HEARTBEAT_SECONDS, duration_seconds / HEARTBEATS_PER_LEASE)
 
-    def _heard_at(self, now: float) -> None:
-        self._silent_after = now + SILENT_HEARTBEATS * self._heartbeat_seconds
+    @property
+    def _silent_after(self) -> float:
+        return self._heard_at + max(SHORTEST_SILENCE_SECONDS, SILENT_HEARTBEATS * self._heartbeat_seconds)
 
 
 def _node(identity: NodeIdentity) -> sync_pb2.Node:

@@ -1,5 +1,6 @@
 """Cache policies: reference 1.7. Managed ones can be read and used, never changed; a change to one of the user's own goes to every distribution that uses it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from control_plane.aws_api.calls import Call
@@ -99,7 +100,7 @@ def _checked(config: Config) -> Config:
     return full
 
 
-def _check_name(config: Config, others: list[CachePolicyRecord]) -> None:
+def _check_name(config: Config, others: Sequence[CachePolicyRecord]) -> None:
     taken = {other.config["Name"] for other in others} | {policy["Name"] for policy in MANAGED_CACHE_POLICIES.values()}
     if config["Name"] in taken:
         raise ApiError("CachePolicyAlreadyExists", f"A cache policy with the name {config['Name']} exists already.")

@@ -143,8 +143,8 @@ def _read_scalar(shape: Shape, text: str, path: str) -> Any:
 def _read_integer(shape: Shape, text: str) -> int:
     if not _INTEGER.fullmatch(text.strip()):
         raise ValueError(text)
-    number = int(text)
-    if number.bit_length() >= _BITS[shape.type_name]:
+    number, limit = int(text), 1 << (_BITS[shape.type_name] - 1)
+    if not -limit <= number < limit:
         raise OverflowError(text)
     return number
 

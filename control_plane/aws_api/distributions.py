@@ -1,7 +1,6 @@
 """Distributions: reference 1.1 and 1.3. What a configuration may say is the compiler's affair; here is what may happen to a distribution, and when."""
 
 from dataclasses import replace
-from itertools import takewhile
 
 from control_plane.aws_api.calls import Call
 from control_plane.aws_api.codec import Parameters
@@ -13,13 +12,13 @@ from control_plane.aws_api.identifiers import (
     new_domain_name,
     new_entity_tag,
 )
+from control_plane.aws_api.invalidation_history import count_in_progress, forget_all, get_history
 from control_plane.aws_api.pagination import page_by_id
 from control_plane.aws_api.publishing import publish
 from control_plane.aws_api.records import (
     DistributionRecord,
     delete_distribution,
     get_distribution,
-    get_history,
     list_distributions,
     put_distribution,
 )
@@ -91,6 +90,7 @@ def delete(call: Call, parameters: Parameters) -> Parameters:
         raise ApiError("DistributionNotDisabled", "The distribution you are trying to delete has not been disabled.")
     if not call.deployment.is_deployed(record.index):
         raise ApiError("DistributionNotDisabled", "Disabling it is still in progress: wait until it is Deployed.")
+    forget_all(call.transaction, record.id)
     delete_distribution(call.transaction, record.id)
     call.transaction.append(RemoveDistribution(record.id))
     return {}
@@ -146,9 +146,10 @@ def _check_policy_quota(config: Config, others: list[DistributionRecord]) -> Non
 
 
 def _to_distribution(call: Call, record: DistributionRecord) -> Parameters:
+    history = get_history(call.transaction, record.id)
     return {
         **_to_identity(call, record),
-        "InProgressInvalidationBatches": _count_in_progress(call, record),
+        "InProgressInvalidationBatches": count_in_progress(history, call.deployment),
         "ActiveTrustedSigners": _NOBODY,
         "ActiveTrustedKeyGroups": _NOBODY,
         "DistributionConfig": record.config,
@@ -168,9 +169,3 @@ def _to_identity(call: Call, record: DistributionRecord) -> Parameters:
         "LastModifiedTime": record.last_modified,
         "DomainName": record.domain_name,
     }
-
-
-def _count_in_progress(call: Call, record: DistributionRecord) -> int:
-    """Nodes apply the log in order, so whatever is before a completed invalidation is completed too."""
-    newest_first = reversed(get_history(call.transaction, record.id))
-    return sum(1 for _ in takewhile(lambda entry: call.deployment.completed_at(entry.index) is None, newest_first))

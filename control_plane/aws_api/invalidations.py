@@ -8,16 +8,16 @@ from control_plane.aws_api.codec import Parameters
 from control_plane.aws_api.distributions import find as find_distribution
 from control_plane.aws_api.errors import ApiError
 from control_plane.aws_api.identifiers import new_invalidation_id
+from control_plane.aws_api.invalidation_history import (
+    HistoryEntry,
+    count_in_progress,
+    get_history,
+    remember,
+    to_entry,
+)
 from control_plane.aws_api.pagination import page_in_order
 from control_plane.aws_api.publishing import refusal
-from control_plane.aws_api.records import (
-    HistoryEntry,
-    InvalidationRecord,
-    get_history,
-    get_invalidation,
-    put_history,
-    put_invalidation,
-)
+from control_plane.aws_api.records import InvalidationRecord, get_invalidation, put_invalidation
 from control_plane.compiler.field_check import quantity_problems
 from control_plane.compiler.problems import Problem, invalid, items
 from control_plane.state import Invalidate
@@ -27,9 +27,6 @@ MAXIMUM_FILE_PATHS = 3_000
 MAXIMUM_WILDCARD_PATHS = 15
 MAXIMUM_PATH_CHARACTERS = 4_000
 MAXIMUM_CALLER_REFERENCE_CHARACTERS = 1_024
-
-RETAINED_INVALIDATIONS = 1_000
-"""Completed ones that a distribution remembers; an older caller reference may be used anew."""
 
 _ROOT = "InvalidationBatch"
 
@@ -80,9 +77,7 @@ def _checked_paths(batch: Parameters) -> tuple[str, ...]:
 
 def _batch_problems(caller_reference: str, paths: Sequence[str]) -> Iterator[Problem]:
     if not 0 < len(caller_reference) <= MAXIMUM_CALLER_REFERENCE_CHARACTERS:
-        yield invalid(
-            f"{_ROOT}.CallerReference", f"must have 1 to {MAXIMUM_CALLER_REFERENCE_CHARACTERS} characters"
-        )
+        yield invalid(f"{_ROOT}.CallerReference", f"must have 1 to {MAXIMUM_CALLER_REFERENCE_CHARACTERS} characters")
     if not paths:
         yield invalid(f"{_ROOT}.Paths", "must hold at least one path")
     if len(paths) > MAXIMUM_FILE_PATHS:
@@ -129,14 +124,10 @@ def _issue(call: Call, distribution_id: str, caller_reference: str, paths: tuple
 
 
 def _remember(call: Call, record: InvalidationRecord, history: Sequence[HistoryEntry]) -> None:
-    wildcards = sum(path.endswith("*") for path in record.paths)
-    files = len(record.paths) - wildcards
-    entry = HistoryEntry(record.id, record.index, record.created_at, record.caller_reference, files, wildcards)
-    in_progress = [entry, *(other for other in history if call.deployment.completed_at(other.index) is None)]
-    _check_quotas(in_progress)
-    surplus = [other for other in history if other not in in_progress][: max(0, len(history) + 1 - RETAINED_INVALIDATIONS)]
-    retained = [other for other in history if other not in surplus]
-    put_history(call.transaction, record.distribution_id, [*retained, entry], surplus)
+    entry = to_entry(record)
+    in_progress = count_in_progress(history, call.deployment)
+    _check_quotas([entry, *history[len(history) - in_progress :]])
+    remember(call.transaction, record.distribution_id, history, entry, in_progress)
 
 
 def _check_quotas(in_progress: Sequence[HistoryEntry]) -> None:

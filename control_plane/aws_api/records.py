@@ -11,7 +11,6 @@ from control_plane.state import Document, Transaction
 _DISTRIBUTION = "distribution"
 _CACHE_POLICY = "cache_policy"
 _INVALIDATION = "invalidation"
-_HISTORY = "invalidation_history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class CachePolicyRecord:
 
 @dataclass(frozen=True, slots=True)
 class InvalidationRecord:
-    """One invalidation, for good: it can neither be changed nor deleted."""
+    """One invalidation; it never changes."""
 
     id: str
     distribution_id: str
@@ -46,18 +45,6 @@ class InvalidationRecord:
     paths: tuple[str, ...]
     caller_reference: str
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """What is asked about many invalidations at once, without their paths."""
-
-    id: str
-    index: int
-    created_at: datetime
-    caller_reference: str
-    file_paths: int
-    wildcard_paths: int
 
 
 def get_distribution(transaction: Transaction, identifier: str) -> DistributionRecord | None:
@@ -77,10 +64,7 @@ def put_distribution(transaction: Transaction, record: DistributionRecord) -> No
 
 
 def delete_distribution(transaction: Transaction, identifier: str) -> None:
-    """Remove it, and its invalidations with it."""
-    for entry in get_history(transaction, identifier):
-        transaction.delete(_INVALIDATION, entry.id)
-    transaction.delete(_HISTORY, identifier)
+    """Remove."""
     transaction.delete(_DISTRIBUTION, identifier)
 
 
@@ -120,21 +104,9 @@ def put_invalidation(transaction: Transaction, record: InvalidationRecord) -> No
     transaction.put(_document(_INVALIDATION, record.id, asdict(record), "created_at"))
 
 
-def get_history(transaction: Transaction, distribution_id: str) -> list[HistoryEntry]:
-    """The invalidations of a distribution, oldest first."""
-    document = transaction.get(_HISTORY, distribution_id)
-    entries = [] if document is None else document.body["entries"]
-    return [HistoryEntry(**_fields(entry, "created_at")) for entry in entries]
-
-
-def put_history(
-    transaction: Transaction, distribution_id: str, entries: Sequence[HistoryEntry], forgotten: Sequence[HistoryEntry]
-) -> None:
-    """Replace the history; what is forgotten is gone with its document."""
-    for entry in forgotten:
-        transaction.delete(_INVALIDATION, entry.id)
-    body = {"entries": [_json(asdict(entry), "created_at") for entry in entries]}
-    transaction.put(Document(_HISTORY, distribution_id, body))
+def delete_invalidation(transaction: Transaction, identifier: str) -> None:
+    """Remove: its distribution is gone, or it is older than what is remembered."""
+    transaction.delete(_INVALIDATION, identifier)
 
 
 def _to_distribution(document: Document) -> DistributionRecord:

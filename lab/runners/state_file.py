@@ -1,6 +1,6 @@
 """`lab.json`: what runs, so that another command can find it, and so that nothing is lost when the one who started it is killed.
 
-Written before each process is started and after; replaced in one step, so that a reader never sees half of it.
+Written anew as each process is started; replaced in one step, so that a reader never sees half of it.
 """
 
 import json
@@ -42,9 +42,10 @@ class NodeRecord:
         return self.process is not None and self.process.is_alive
 
     def observed(self) -> RunningNode:
-        pid = self.process.pid if self.process else None
         place = (self.region, self.pop, self.http, self.admin, self.dns)
-        return RunningNode(self.id, self.role, *place, self.is_running, pid=pid)
+        is_running = self.is_running
+        pid = self.process.pid if self.process and is_running else None
+        return RunningNode(self.id, self.role, *place, is_running, pid=pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +177,8 @@ def _node_from_json(document: dict[str, Any]) -> NodeRecord:
     role = Role(document.pop("role"))
     identity = ProcessIdentity(**process) if process else None
     return NodeRecord(**document, role=role, command=command, process=identity)
+
+
+def write_routing_table(path: Path, table: dict[str, Any]) -> None:
+    """The file that the control plane is started with."""
+    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -47,13 +47,14 @@ class ComposeLab:
         *arguments: str,
         timeout_seconds: float = COMMAND_SECONDS,
         folder: Path = ROOT,
+        standard_input: str = "",
     ) -> str:
         """Standard output of `docker compose -p cdnlab-test ARGUMENTS`, run where a person would stand."""
         done = subprocess.run(
             ["docker", "compose", "-p", PROJECT, *arguments],
             cwd=folder,
             env=self._environment,
-            stdin=subprocess.DEVNULL,
+            input=standard_input,
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
@@ -72,6 +73,16 @@ class ComposeLab:
         started = time.monotonic()
         self.compose("up", "--no-build", "--wait", "--wait-timeout", "100")
         return time.monotonic() - started
+
+    def wait_healthy(self, service: str) -> None:
+        """After a start; a health check runs twice a second at first."""
+        container = self.container(service)
+
+        def is_healthy() -> bool:
+            container.reload()
+            return bool(container.attrs["State"]["Health"]["Status"] == "healthy")
+
+        wait_until(is_healthy, 30, f"{service} healthy")
 
     def remove(self) -> None:
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "15")

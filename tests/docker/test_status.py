@@ -57,11 +57,11 @@ def test_every_node_is_there_with_its_container(lab: ComposeLab, distribution: D
 
 def test_a_dead_node_is_not_called_alive(lab: ComposeLab, distribution: Distribution, tmp_path: Path) -> None:
     states = {node["id"]: node["state"] for node in status(tmp_path)["nodes"]}
-    victim = lab.nodes("edge")["nrt-edge-2"]
+    victim = lab.nodes("edge")["edge-nrt57-p1-2"]
     victim.kill()
     try:
         after = {node["id"]: node["state"] for node in status(tmp_path)["nodes"]}
     finally:
         victim.start()
-        lab.compose("up", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "60")
-    assert {node for node in states if states[node] != after[node]} == {"nrt-edge-2"}
+        lab.wait_healthy("edge-nrt57-p1-2")
+    assert {node for node in states if states[node] != after[node]} == {"edge-nrt57-p1-2"}

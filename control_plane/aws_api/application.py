@@ -1,0 +1,173 @@
+"""The API on HTTP: one request in, verified, routed, decoded, run in one transaction, encoded, one response out.
+
+Operations are synchronous and run on the event loop's thread: the store is local and management calls are rare. Nothing here knows what an operation does.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from botocore.model import OperationModel
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from control_plane.aws_api.calls import Call
+from control_plane.aws_api.codec import (
+    Parameters,
+    WireRequest,
+    WireResponse,
+    decode_request,
+    encode_error,
+    encode_response,
+)
+from control_plane.aws_api.errors import ApiError, statuses_by_code
+from control_plane.aws_api.identifiers import new_uuid
+from control_plane.aws_api.model import load_model
+from control_plane.aws_api.operations import OPERATIONS
+from control_plane.aws_api.routing import Router, parse_query, unique_query
+from control_plane.aws_api.signature import SignedRequest, verify
+from control_plane.aws_api.validation import validate
+from control_plane.metrics import OPERATION_KEY
+from control_plane.state import Deployment, Store
+
+MAXIMUM_BODY_BYTES = 1024 * 1024
+"""The largest configuration and the largest batch of paths that quotas allow are below it in practice; the service's own bound is not documented."""
+
+BODY_TIMEOUT_SECONDS = 20.0
+
+_UNKNOWN_OPERATION = "unknown"
+
+_logger = logging.getLogger("api")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands behind the API. `now` and `rng` are here so that tests can say what they are."""
+
+    store: Store
+    deployment: Deployment
+    zone: str
+    credentials: Mapping[str, str]
+    now: Callable[[], datetime]
+    rng: random.Random
+
+
+def utc_now() -> datetime:
+    """The clock on the wall: signatures are dated by it."""
+    return datetime.now(UTC)
+
+
+def create_application(
+    store: Store,
+    deployment: Deployment,
+    zone: str,
+    credentials: Mapping[str, str],
+    *,
+    now: Callable[[], datetime] = utc_now,
+    rng: random.Random | None = None,
+) -> Starlette:
+    """The ASGI application; `credentials` are secret access keys by access key id."""
+    around = Surroundings(store, deployment, zone, credentials, now, rng or secrets.SystemRandom())
+    return Starlette(routes=[Mount("/", app=_endpoint(ManagementApi(around)))])
+
+
+class ManagementApi:
+    """All operations of the model; those that are not in the table are refused by name."""
+
+    def __init__(self, around: Surroundings) -> None:
+        model = load_model()
+        self._around = around
+        self._router = Router(model)
+        self._statuses = statuses_by_code(model)
+
+    async def answer(self, request: Request) -> Response:
+        """The response to any request, whatever it is."""
+        request_id = new_uuid(self._around.rng)
+        request.scope[OPERATION_KEY] = _UNKNOWN_OPERATION
+        try:
+            wire = self._run(request, await _read_body(request))
+        except ApiError as error:
+            wire = self._refused(error, request_id)
+        except Exception:
+            # The last resort of a server: the client gets its answer, the log gets the reason.
+            _logger.exception("request %s failed", request_id)
+            failure = ApiError("InternalFailure", f"The request failed because of an error of ours; see {request_id}.")
+            wire = self._refused(failure, request_id)
+        content_type = {"Content-Type": "text/xml"} if wire.body else {}
+        headers = {**content_type, **wire.headers, "x-amzn-RequestId": request_id}
+        return Response(wire.body, wire.status, headers)
+
+    def _run(self, request: Request, body: bytes) -> WireResponse:
+        around, now = self._around, self._around.now()
+        signed = _to_signed(request, body)
+        verify(signed, around.credentials, now)
+        query = unique_query(parse_query(signed.raw_query))
+        operation, labels = self._router.find(signed.method, signed.raw_path, query)
+        request.scope[OPERATION_KEY] = operation.name
+        if operation.name not in OPERATIONS:
+            raise _unsupported(operation)
+        parameters = decode_request(operation, WireRequest(labels, query, signed.headers, body))
+        validate(operation, parameters)
+        endpoint = f"{request.scope['scheme']}://{signed.headers['host']}"
+        return encode_response(operation, self._operate(operation, parameters, now, endpoint))
+
+    def _operate(self, operation: OperationModel, parameters: Parameters, now: datetime, endpoint: str) -> Parameters:
+        around = self._around
+        with around.store.transaction() as transaction:
+            call = Call(transaction, around.deployment, around.zone, now, around.rng, endpoint)
+            return OPERATIONS[operation.name](call, parameters)
+
+    def _refused(self, error: ApiError, request_id: str) -> WireResponse:
+        status = self._statuses[error.code]
+        return WireResponse(
+            status, {"Content-Type": "text/xml"}, encode_error(error.code, error.message, status, request_id)
+        )
+
+
+def _endpoint(api: ManagementApi) -> ASGIApp:
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await api.answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return endpoint
+
+
+async def _read_body(request: Request) -> bytes:
+    """All of the body, within its bounds of size and time."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAXIMUM_BODY_BYTES:
+                    raise ApiError("RequestEntityTooLarge", f"The body is larger than {MAXIMUM_BODY_BYTES} bytes.")
+    except TimeoutError as error:
+        raise ApiError(
+            "RequestTimeout", f"The body was not there within {BODY_TIMEOUT_SECONDS:.0f} seconds."
+        ) from error
+    except ClientDisconnect as error:
+        raise ApiError("RequestTimeout", "The connection was closed before the whole body was there.") from error
+    return bytes(body)
+
+
+def _to_signed(request: Request, body: bytes) -> SignedRequest:
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    raw_path: bytes = request.scope["raw_path"]
+    raw_query: bytes = request.scope["query_string"]
+    return SignedRequest(request.method, raw_path.decode("latin-1"), raw_query.decode("latin-1"), headers, body)
+
+
+def _unsupported(operation: OperationModel) -> ApiError:
+    return ApiError(
+        "UnsupportedOperation",
+        f"{operation.name} is not supported in this version. Supported are {', '.join(OPERATIONS)}.",
+    )

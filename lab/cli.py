@@ -1,0 +1,239 @@
+"""The command line: names, options, help. What a command does is in lab/commands/, loaded when it is run, so that help is instant."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lab.errors import LabError
+
+app = typer.Typer(
+    name="cdnlab",
+    help="A content delivery network that fits in a laptop.",
+    epilog="First steps: cdnlab up --detach, cdnlab status, cdnlab explain /index.html, cdnlab down.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DEFAULT_STATE = Path(".cdnlab")
+EXIT_INTERRUPTED = 130
+
+State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder in which the running lab keeps its state.")]
+Loopback = Annotated[
+    str | None,
+    typer.Option(metavar="CIDR", help="Another /16 of 127.0.0.0/8 for all addresses, so that labs run side by side."),
+]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ready; `cdnlab down` ends it.")]
+
+
+@app.command()
+def up(
+    topology: Annotated[
+        Path | None, typer.Argument(metavar="[TOPOLOGY.yaml]", help="docs/topology.md; three regions without it.")
+    ] = None,
+    detach: Detach = False,
+    state: State = DEFAULT_STATE,
+    loopback: Loopback = None,
+    demo: Annotated[
+        bool, typer.Option("--demo/--no-demo", help="Put a distribution in front of the first origin and verify a hit.")
+    ] = True,
+) -> None:
+    """Bring a lab up as processes on loopback, and verify a hit through both tiers.
+
+    \b
+    Examples:
+      cdnlab up                          in the foreground; Ctrl-C takes it down
+      cdnlab up --detach                 returns when it is ready
+      cdnlab up my.yaml --state /tmp/b --loopback 127.1.0.0/16
+                                         a second lab beside the first
+    """
+    _run("up", topology=topology, is_detached=detach, state_dir=state, loopback=loopback, with_demo=demo)
+
+
+@app.command()
+def status(
+    state: State = DEFAULT_STATE,
+    json: Annotated[bool, typer.Option("--json", help="The stable interface for scripts; docs/cli.md.")] = False,
+) -> None:
+    """Show nodes, addresses and distributions of the lab that is running, as processes or in containers.
+
+    \b
+    Examples:
+      cdnlab status
+      cdnlab status --json | jq -r '.nodes[] | select(.role == "edge") | .http'
+    """
+    _run("status", state_dir=state, is_json=json)
+
+
+@app.command()
+def down(state: State = DEFAULT_STATE) -> None:
+    """Take the lab down: every process ended within 2 seconds, nothing left behind.
+
+    \b
+    Examples:
+      cdnlab down
+      cdnlab down --state /tmp/b
+    """
+    _run("down", state_dir=state)
+
+
+@app.command()
+def serve(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of an application on this machine.")],
+    detach: Detach = False,
+    state: State = DEFAULT_STATE,
+    loopback: Loopback = None,
+) -> None:
+    """Put a CDN in front of a local application and print the URL to open.
+
+    Uses the lab that is up, or brings up the smallest one. The application's own Cache-Control decides what is cached.
+
+    \b
+    Examples:
+      cdnlab serve http://127.0.0.1:3000
+      cdnlab serve http://127.0.0.1:3000/app --detach
+    """
+    _run("serve", url=url, is_detached=detach, state_dir=state, loopback=loopback)
+
+
+@app.command()
+def load(
+    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="website, api, video, download or mixed.")],
+    duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
+    users: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Viewers at once, over all regions; the topology's without it."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-PROFILE without it.")
+    ] = None,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Send viewers of every region to the lab that is up, and write a report.
+
+    \b
+    Examples:
+      cdnlab load website
+      cdnlab load video --duration 120 --users 60
+    """
+    _run("load", profile=profile, duration_seconds=duration, users=users, run_directory=run, state_dir=state)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A folder, a name under runs/, or `latest`.")],
+) -> None:
+    """Write a run's report again, as one self-contained HTML page, and print where it is.
+
+    \b
+    Examples:
+      cdnlab report latest
+      cdnlab report runs/20261121-020304-mixed
+    """
+    _run("report", run=run)
+
+
+@app.command()
+def logs(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Its id in `cdnlab status`.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C or the node's end.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many to begin with.")] = 50,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Show what a node has logged.
+
+    \b
+    Examples:
+      cdnlab logs control-plane
+      cdnlab logs edge-iad89-p1-1 --follow --lines 5
+    """
+    _run("logs", node_id=node, is_followed=follow, count=lines, state_dir=state)
+
+
+@app.command()
+def explain(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Or only a path, if there is one distribution.")],
+    edge: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Whom to ask; the first live edge without it.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="Of the request; repeatable.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", "-X", metavar="METHOD")] = "GET",
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Say, tier by tier, what would happen to a request and why, without sending it.
+
+    \b
+    Examples:
+      cdnlab explain http://d111111abcdef8.cdn.localhost:8080/images/1.svg
+      cdnlab explain /index.html --edge edge-fra56-p1-1
+      cdnlab explain '/api/products?page=2' -H 'Accept-Encoding: gzip'
+    """
+    _run("explain", url=url, edge_id=edge, headers=header or [], method=method, state_dir=state)
+
+
+@app.command()
+def invalidate(
+    distribution: Annotated[str, typer.Argument(metavar="ID", help="Of a distribution, as in `cdnlab status`.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Each begins with /; * only at the end.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Invalidate paths, wait for completion, and print the receipt node by node.
+
+    \b
+    Examples:
+      cdnlab invalidate E1ABCDEFGHIJKL '/*'
+      cdnlab invalidate E1ABCDEFGHIJKL /index.html '/images/*'
+    """
+    _run("invalidate", distribution_id=distribution, paths=paths, state_dir=state)
+
+
+@app.command()
+def quickstart(
+    topology: Annotated[
+        Path | None, typer.Argument(metavar="[TOPOLOGY.yaml]", help="docs/topology.md; three regions without it.")
+    ] = None,
+    duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-quickstart without it.")
+    ] = None,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """The whole laboratory in a minute: lab, viewers, an invalidation, a killed edge, a verdict and a report. `make lab` runs it.
+
+    \b
+    Examples:
+      cdnlab quickstart
+      cdnlab quickstart --duration 60
+    """
+    _run("quickstart", topology=topology, duration_seconds=duration, run_directory=run, state_dir=state)
+
+
+def _run(command: str, **arguments: Any) -> None:
+    """Runs lab/commands/COMMAND.py; what is expected to go wrong becomes one message and an exit status."""
+    run: Callable[..., int] = import_module(f"lab.commands.{command}").run
+    try:
+        exit_status = run(**arguments)
+    except LabError as error:
+        print(f"cdnlab: {error}", file=sys.stderr)
+        exit_status = error.exit_status
+    except KeyboardInterrupt:
+        print("cdnlab: interrupted", file=sys.stderr)
+        exit_status = EXIT_INTERRUPTED
+    raise typer.Exit(exit_status)
+
+
+def main() -> None:
+    """The entry point of `cdnlab`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""A real control plane process, and boto3 for it."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.integration.sync_harness import HOST, free_port
+
+
+class ControlPlaneProcess:
+    """`python -m control_plane` on fixed ports, so that it can be killed and started again."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.api_port, self.grpc_port, self.admin_port = free_port(), free_port(), free_port()
+        self._flags = flags
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it and do not wait."""
+        ports = {"--api": self.api_port, "--grpc": self.grpc_port, "--admin": self.admin_port}
+        addresses = [part for flag, port in ports.items() for part in (flag, f"{HOST}:{port}")]
+        command = [sys.executable, "-m", "control_plane", *addresses, "--state-dir", str(self._folder)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([*command, "--zone", "cdn.localhost", *self._flags], stderr=log)
+        return self._process
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        process = self.launch()
+        deadline = time.monotonic() + 15
+        while not self._is_ready():
+            assert process.poll() is None and time.monotonic() < deadline, self.log()
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def log(self) -> str:
+        """What it has said."""
+        return (self._folder / "log").read_text(encoding="utf-8")
+
+    def get(self, path: str) -> Any:
+        """A page of the admin port; JSON as an object."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.admin_port}{path}", timeout=5) as answer:
+            text = answer.read().decode()
+            return json.loads(text) if answer.headers["content-type"] == "application/json" else text
+
+    def client(self) -> Any:
+        """boto3 for its API, without retries."""
+        return boto3.client(
+            "cloudfront",
+            endpoint_url=f"http://{HOST}:{self.api_port}",
+            region_name="us-east-1",
+            aws_access_key_id="cdnlab",
+            aws_secret_access_key="cdnlab-secret",
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5),
+        )
+
+    def create_distribution(self) -> str:
+        """The smallest that the API accepts; its id."""
+        origin = {
+            "Id": "origin",
+            "DomainName": "127.0.0.1",
+            "CustomOriginConfig": {"HTTPPort": 80, "HTTPSPort": 443, "OriginProtocolPolicy": "http-only"},
+        }
+        configuration = {
+            "CallerReference": "sync-test",
+            "Comment": "",
+            "Enabled": True,
+            "Origins": {"Quantity": 1, "Items": [origin]},
+            "DefaultCacheBehavior": {
+                "TargetOriginId": "origin",
+                "ViewerProtocolPolicy": "allow-all",
+                "CachePolicyId": "658327ea-f89d-4fab-a63d-7e88639e58f6",
+            },
+        }
+        identifier: str = self.client().create_distribution(DistributionConfig=configuration)["Distribution"]["Id"]
+        return identifier
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(self.get("/readyz"))
+        except (OSError, urllib.error.HTTPError):
+            return False
+
+    def _end(self, number: int) -> int:
+        process = self._process
+        assert process is not None
+        if process.poll() is None:
+            process.send_signal(number)
+        return process.wait(10)
+
+
+@contextlib.contextmanager
+def control_plane_process(folder: Path, *flags: str) -> Iterator[ControlPlaneProcess]:
+    """Started; gone at the end."""
+    plane = ControlPlaneProcess(folder, *flags)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.kill()

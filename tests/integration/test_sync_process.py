@@ -1,0 +1,251 @@
+"""The control plane as a process: kill -9 in the middle of invalidations, its ports, its end."""
+
+import asyncio
+import json
+import random
+import threading
+import time
+import urllib.error
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from botocore.exceptions import BotoCoreError
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from tests.integration.sync_harness import HOST, MemoryApplier, Node, free_port, running, until
+from tests.integration.sync_process import ControlPlaneProcess, control_plane_process
+
+
+class Operator(threading.Thread):
+    """Creates invalidations, whatever happens to the control plane; remembers those that were accepted, and follows their receipts."""
+
+    def __init__(self, plane: ControlPlaneProcess, distribution_id: str, nodes: list[Node]) -> None:
+        super().__init__()
+        self._plane, self._distribution_id, self._nodes = plane, distribution_id, nodes
+        self.accepted: list[str] = []
+        self.too_early: list[str] = []
+        self.completed: set[str] = set()
+        self.must_stop = threading.Event()
+
+    def run(self) -> None:
+        client = self._plane.client()
+        number = 0
+        while not self.must_stop.is_set() or len(self.completed) < len(self.accepted):
+            if not self.must_stop.is_set():
+                number += 1
+                self._invalidate(client, number)
+            for identifier in self.accepted:
+                if identifier not in self.completed:
+                    self._follow(identifier)
+
+    def _invalidate(self, client: Any, number: int) -> None:
+        batch = {"Paths": {"Quantity": 1, "Items": [f"/{number}"]}, "CallerReference": str(number)}
+        try:
+            answer = client.create_invalidation(DistributionId=self._distribution_id, InvalidationBatch=batch)
+        except BotoCoreError:
+            time.sleep(0.02)  # nobody is there: it was not accepted
+        else:
+            self.accepted.append(answer["Invalidation"]["Id"])
+
+    def _follow(self, identifier: str) -> None:
+        try:
+            receipt = self._plane.get(f"/receipts/{identifier}")
+        except OSError:
+            return
+        if receipt["status"] == "Completed":
+            self.completed.add(identifier)
+            behind = [node.node_id for node in self._nodes if node.applier.index < receipt["index"]]
+            if behind:
+                self.too_early.append(f"{identifier}: {behind}")
+
+
+async def test_kill_9_loses_no_invalidation_and_completes_none_too_early(tmp_path: Path) -> None:
+    rng = random.Random(20261121)
+    with control_plane_process(tmp_path, "--lease-seconds", "3") as plane:
+        nodes = [Node(f"edge-{number}", plane.grpc_port) for number in range(3)]
+        async with running(*nodes):
+            await until(lambda: all(node.session.lease_state() == "held" for node in nodes), "leases")
+            distribution_id = await asyncio.to_thread(plane.create_distribution)
+            operator = Operator(plane, distribution_id, nodes)
+            operator.start()
+            try:
+                for _ in range(4):
+                    accepted = len(operator.accepted)
+                    await until(partial(_has_accepted, operator, accepted + 4), "some invalidations")
+                    wedged = rng.choice(nodes)
+                    wedged.applier.is_wedged = True  # so that some are pending when it dies
+                    await asyncio.sleep(rng.uniform(0.02, 0.1))
+                    plane.kill()
+                    wedged.applier.is_wedged = False
+                    await asyncio.to_thread(plane.start)
+                    await until(lambda: all(node.session.is_connected for node in nodes), "they are back")
+            finally:
+                operator.must_stop.set()
+                await asyncio.to_thread(operator.join, 20)
+            assert not operator.is_alive(), "an accepted invalidation never completed"
+            assert len(operator.accepted) > 16
+            assert operator.too_early == []
+            listed = await asyncio.to_thread(_listed, plane, distribution_id)
+            assert set(operator.accepted) <= set(listed) and set(listed.values()) == {"Completed"}
+            assert all(node.session.reconnects_total >= 4 for node in nodes)
+
+
+def _has_accepted(operator: Operator, count: int) -> bool:
+    return len(operator.accepted) >= count
+
+
+def _listed(plane: ControlPlaneProcess, distribution_id: str) -> dict[str, str]:
+    pages = plane.client().get_paginator("list_invalidations").paginate(DistributionId=distribution_id)
+    items = [item for page in pages for item in page["InvalidationList"].get("Items", [])]
+    return {item["Id"]: item["Status"] for item in items}
+
+
+async def test_a_node_that_is_silent_past_its_lease_is_left_out_and_catches_up_before_its_next_lease(
+    tmp_path: Path,
+) -> None:
+    with control_plane_process(tmp_path, "--lease-seconds", "1", "--heartbeat-seconds", "0.2") as plane:
+        stays, goes = Node("stays", plane.grpc_port), Node("goes", plane.grpc_port)
+        async with running(stays):
+            async with running(goes):
+                await until(lambda: stays.session.lease_state() == goes.session.lease_state() == "held", "leases")
+                distribution_id = await asyncio.to_thread(plane.create_distribution)
+            identifier = await asyncio.to_thread(_invalidate, plane, distribution_id)
+            waiter = plane.client().get_waiter("invalidation_completed")
+            delay = {"Delay": 1, "MaxAttempts": 10}
+            await asyncio.to_thread(waiter.wait, DistributionId=distribution_id, Id=identifier, WaiterConfig=delay)
+            receipt = await asyncio.to_thread(plane.get, f"/receipts/{identifier}")
+            states = {line["id"]: line for line in receipt["nodes"]}
+            assert states["stays"]["state"] == "acknowledged" and states["stays"]["seconds"] < 0.5
+            assert states["goes"]["state"] == "left_out" and states["goes"]["left_out_since"]
+            again = Node("goes", plane.grpc_port, goes.applier)
+            applied_when_leased: list[int] = []
+            async with running(again):
+                while not applied_when_leased:
+                    if again.session.lease_state() == "held":
+                        applied_when_leased.append(again.applier.index)
+                    await asyncio.sleep(0)
+            assert applied_when_leased == [receipt["index"]]
+
+
+async def test_a_replaced_node_starts_from_a_snapshot(tmp_path: Path) -> None:
+    with control_plane_process(tmp_path) as plane:
+        first = Node("edge-1", plane.grpc_port)
+        async with running(first):
+            await until(lambda: first.session.lease_state() == "held", "the lease")
+        await asyncio.to_thread(plane.create_distribution)
+        second = Node("edge-1", plane.grpc_port, MemoryApplier())
+        async with running(second):
+            await until(lambda: second.session.lease_state() == "held", "its lease")
+        assert len(second.applier.snapshots[0].distributions) == 1
+        assert len((await asyncio.to_thread(plane.get, "/status"))["nodes"]) == 1
+
+
+def _invalidate(plane: ControlPlaneProcess, distribution_id: str) -> str:
+    batch = {"Paths": {"Quantity": 1, "Items": ["/*"]}, "CallerReference": "1"}
+    answer = plane.client().create_invalidation(DistributionId=distribution_id, InvalidationBatch=batch)
+    identifier: str = answer["Invalidation"]["Id"]
+    return identifier
+
+
+async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
+    table = {"zone": "cdn.localhost", "regions": ["us-east-1"], "defaultRegion": "us-east-1"}
+    (tmp_path / "table.json").write_text(json.dumps(table), encoding="utf-8")
+    with control_plane_process(tmp_path, "--routing-table", str(tmp_path / "table.json")) as plane:
+        node = Node("edge-1", plane.grpc_port)
+        async with running(node):
+            await until(lambda: node.session.lease_state() == "held", "the lease")
+            assert node.applier.snapshots[0].routing_table.zone == "cdn.localhost"
+            distribution_id = await asyncio.to_thread(plane.create_distribution)
+            await until(lambda: node.applier.index == 2, "the distribution")
+            await asyncio.sleep(0.05)
+            status = await asyncio.to_thread(plane.get, "/status")
+            metrics = await asyncio.to_thread(plane.get, "/metrics")
+        assert status["id"] == "control-plane" and status["zone"] == "cdn.localhost" and status["head_index"] == 2
+        (line,) = status["nodes"]
+        assert 0 < line.pop("lease_remaining_seconds") <= 5.75
+        assert line.pop("last_seen").endswith("Z")
+        assert line == {
+            "id": "edge-1",
+            "role": "edge",
+            "region": "us-east-1",
+            "pop": "IAD89-P1",
+            "http": "127.0.1.1:80",
+            "admin": "127.0.1.1:81",
+            "state": "live",
+            "acknowledged_index": 2,
+            "connected": True,
+            "rejections": [],
+        }
+        (distribution,) = status["distributions"]
+        assert (distribution["id"], distribution["status"]) == (distribution_id, "Deployed")
+        assert (distribution["index"], distribution["waiting_for"]) == (2, [])
+        assert 'cdn_control_nodes{role="edge",state="live"} 1.0' in metrics
+        assert "cdn_control_head_index 2.0" in metrics
+        assert 'cdn_control_api_requests_total{operation="CreateDistribution",outcome="ok"} 1.0' in metrics
+        assert "cdn_control_invalidation_duration_seconds_count 0.0" in metrics
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            plane.get("/receipts/unknown")
+        assert plane.get("/healthz") == "ok\n"
+        plane.kill()
+        plane.start()
+        assert plane.get("/status")["head_index"] == 2, "the same routing table is not published again"
+
+
+def test_grpc_health_and_reflection(tmp_path: Path) -> None:
+    with control_plane_process(tmp_path) as plane, grpc.insecure_channel(f"{HOST}:{plane.grpc_port}") as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        answer = check(health_pb2.HealthCheckRequest(service="cdn.v1.ControlPlane"), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        reflect = channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        (listed,) = reflect(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=5)
+        services = {service.name for service in listed.list_services_response.service}
+        assert {"cdn.v1.ControlPlane", "grpc.health.v1.Health"} <= services
+
+
+async def test_sigterm_ends_it_within_a_second_and_nodes_keep_what_they_have(tmp_path: Path) -> None:
+    with control_plane_process(tmp_path) as plane:
+        nodes = [Node(f"edge-{number}", plane.grpc_port) for number in range(5)]
+        async with running(*nodes):
+            await until(lambda: all(node.session.lease_state() == "held" for node in nodes), "leases")
+            began_at = time.monotonic()
+            assert await asyncio.to_thread(plane.terminate) == 0
+            assert time.monotonic() - began_at < 1.0
+            await until(lambda: not any(node.session.is_connected for node in nodes), "they notice")
+            assert all(node.session.log_id for node in nodes)
+            assert "Traceback" not in plane.log(), plane.log()
+
+
+@pytest.mark.parametrize("port", ["api_port", "grpc_port", "admin_port"])
+def test_a_taken_port_is_one_clear_message(tmp_path: Path, port: str) -> None:
+    with control_plane_process(tmp_path) as plane:
+        (tmp_path / "other").mkdir()
+        other = ControlPlaneProcess(tmp_path / "other")
+        setattr(other, port, getattr(plane, port))
+        assert other.launch().wait(10) == 1
+        assert other.log().splitlines() == [f"cannot listen on {HOST}:{getattr(plane, port)}: address already in use"]
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [("{", "is not a routing table"), ('{"zone": "other"}', "is for the zone other"), (None, "cannot read")],
+)
+def test_a_bad_routing_table_is_one_clear_message(tmp_path: Path, table: str | None, reason: str) -> None:
+    path = tmp_path / "table.json"
+    if table is not None:
+        path.write_text(table, encoding="utf-8")
+    plane = ControlPlaneProcess(tmp_path, "--routing-table", str(path))
+    assert plane.launch().wait(10) == 1
+    assert reason in plane.log() and "Traceback" not in plane.log()
+    assert free_port()

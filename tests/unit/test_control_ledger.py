@@ -1,0 +1,124 @@
+"""The registry and the receipts: one suite for the database and for the one in memory that the simulation runs on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from control_plane.coordination import Ledger
+from control_plane.ledger import SqlLedger
+from control_plane.nodes import NodeDescription, Rejection, Role, SavedNode
+from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
+from control_plane.state import Invalidate
+from control_plane.store import SqlStore
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.simulation.world import MemoryLedger
+
+
+class Subject(Protocol):
+    """A ledger, and a way to commit an invalidation to its log."""
+
+    ledger: Ledger
+
+    def invalidate(self, identifier: str) -> None: ...
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.memory = MemoryLedger("log-1", lambda receipt: None)
+        self.ledger: Ledger = self.memory
+
+    def invalidate(self, identifier: str) -> None:
+        index = self.memory.head_index + 1
+        issued = IssuedInvalidation(identifier, "D1", index, ("/a", "/b/*"), 1_000.0)
+        self.memory.append(issued, sync_pb2.Entry(index=index))
+
+
+class InDatabase:
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+        self.sql = SqlLedger(store)
+        self.ledger: Ledger = self.sql
+
+    def invalidate(self, identifier: str) -> None:
+        message = configuration_pb2.Invalidation(id=identifier, distribution_id="D1", paths=["/a", "/b/*"])
+        with self.store.transaction() as transaction:
+            transaction.append(Invalidate(message))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[InDatabase]:
+    store = SqlStore(tmp_path, lambda: 1_000.0)
+    yield InDatabase(store)
+    store.close()
+
+
+@pytest.fixture(params=["memory", "database"])
+def subject(request: pytest.FixtureRequest, database: InDatabase) -> Subject:
+    return InMemory() if request.param == "memory" else database
+
+
+def node(identifier: str, index: int = 3) -> SavedNode:
+    return SavedNode(
+        description=NodeDescription(identifier, Role.REGIONAL, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81"),
+        acknowledged_index=index,
+        lease_seconds=5.0,
+        last_seen=7.5,
+        unleased_since=2.5,
+        has_left=True,
+        rejections=(Rejection(2, "unknown field"),),
+    )
+
+
+def receipt(index: int) -> Receipt:
+    issued = IssuedInvalidation(f"I{index}", "D1", index, ("/a", "/b/*"), 1_000.0)
+    lines = (
+        NodeReceipt("edge-1", "acknowledged", acknowledged_at=1_000.5),
+        NodeReceipt("edge-2", "left_out", left_out_since=900.0),
+    )
+    return Receipt(issued, 1_000.5, lines)
+
+
+def test_nodes_are_replaced_and_removed(subject: Subject) -> None:
+    subject.ledger.save([node("a"), node("b"), node("c")], [], [])
+    subject.ledger.save([node("b", 9)], ["a"], [])
+    assert sorted(subject.ledger.saved_nodes(), key=lambda saved: saved.description.identifier) == [
+        node("b", 9),
+        node("c"),
+    ]
+
+
+def test_an_invalidation_is_pending_until_its_receipt_is_saved(subject: Subject) -> None:
+    subject.invalidate("I1")
+    subject.invalidate("I2")
+    assert list(subject.ledger.pending_invalidations()) == [receipt(1).invalidation, receipt(2).invalidation]
+    subject.ledger.save([], [], [receipt(1)])
+    assert [pending.index for pending in subject.ledger.pending_invalidations()] == [2]
+    assert subject.ledger.head_index == 2
+
+
+def test_a_renewed_identity_is_another(subject: Subject) -> None:
+    before = subject.ledger.log_id
+    subject.ledger.renew_identity()
+    assert subject.ledger.log_id != before
+
+
+def test_a_receipt_is_kept_line_by_line(database: InDatabase) -> None:
+    database.invalidate("I1")
+    pending = database.sql.receipt("I1")
+    assert pending is not None and pending.completed_at is None and pending.nodes == ()
+    database.sql.save([], [], [receipt(1)])
+    assert database.sql.receipt("I1") == receipt(1)
+    assert database.sql.completed_at(1) == 1_000.5
+    assert database.sql.receipt("I2") is None and database.sql.completed_at(2) is None
+
+
+def test_of_old_receipts_only_the_moment_stays(database: InDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_plane.ledger.DETAILED_RECEIPTS", 1)
+    for number in (1, 2, 3):
+        database.invalidate(f"I{number}")
+        database.sql.save([], [], [receipt(number)])
+    kept = [database.sql.receipt(f"I{number}") for number in (1, 2, 3)]
+    assert [len(found.nodes) for found in kept if found] == [0, 2, 2]
+    assert all(found and found.completed_at == 1_000.5 for found in kept)

@@ -1,0 +1,38 @@
+"""The command line of the control plane."""
+
+from pathlib import Path
+
+import pytest
+
+from control_plane.settings import Address, SettingsError, parse
+
+REQUIRED = ["--api", "127.0.0.1:4566", "--grpc", "127.0.0.1:4567", "--admin", "[::1]:4568", "--state-dir", "state"]
+
+
+def test_defaults() -> None:
+    settings = parse([*REQUIRED, "--zone", "CDN.localhost."])
+    assert settings.api == Address("127.0.0.1", 4566) and str(settings.admin) == "[::1]:4568"
+    assert settings.zone == "cdn.localhost" and settings.state_dir == Path("state")
+    assert (settings.heartbeat_seconds, settings.lease_seconds) == (1.0, 5.0)
+    assert (settings.access_key_id, settings.secret_access_key) == ("cdnlab", "cdnlab-secret")
+    assert settings.routing_table is None
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse([*REQUIRED, "--zone", "no zone", "--api", "nowhere", "--lease-seconds", "x", "--access-key-id", ""])
+    for part in ("--zone no zone", "--api nowhere", "--lease-seconds x", "--access-key-id"):
+        assert part in str(caught.value)
+
+
+def test_a_lease_outlasts_a_lost_heartbeat() -> None:
+    with pytest.raises(SettingsError, match="heartbeats"):
+        parse([*REQUIRED, "--zone", "z", "--lease-seconds", "1", "--heartbeat-seconds", "0.9"])
+
+
+@pytest.mark.parametrize("arguments", [[], [*REQUIRED, "--zone", "z", "--unknown", "1"], [*REQUIRED, "--zon", "z"]])
+def test_bad_flags_end_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""Documents and the change log, over a real database file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.state import (
+    Change,
+    Document,
+    Invalidate,
+    PutDistribution,
+    PutRoutingTable,
+    RemoveDistribution,
+)
+from control_plane.store import SqlStore, StoreError
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = SqlStore(tmp_path, lambda: 1_000.5, retained_entries=10)
+    yield opened
+    opened.close()
+
+
+def reopened(store: SqlStore, folder: Path) -> SqlStore:
+    """As after kill -9: the second one sees only what is in the file."""
+    store.close()
+    return SqlStore(folder, lambda: 2_000.0, retained_entries=10)
+
+
+def put(identifier: str) -> PutDistribution:
+    return PutDistribution(configuration_pb2.Distribution(id=identifier))
+
+
+def append(store: SqlStore, *changes: Change) -> list[int]:
+    with store.transaction() as transaction:
+        return [transaction.append(change) for change in changes]
+
+
+def put_and_fail(store: SqlStore) -> None:
+    with store.transaction() as transaction:
+        transaction.put(Document("policy", "a", {}))
+        transaction.append(put("D1"))
+        raise LookupError
+
+
+def test_documents_keep_the_order_of_their_creation(store: SqlStore) -> None:
+    with store.transaction() as transaction:
+        for name in ("b", "a", "c"):
+            transaction.put(Document("policy", name, {"name": name}))
+        transaction.put(Document("policy", "b", {"name": "changed"}))
+        transaction.put(Document("other", "b", {}))
+        transaction.delete("policy", "a")
+        transaction.delete("policy", "never there")
+        assert [document.identifier for document in transaction.list("policy")] == ["b", "c"]
+        assert transaction.get("policy", "b") == Document("policy", "b", {"name": "changed"})
+        assert transaction.get("policy", "a") is None
+    assert [document.identifier for document in store.documents("policy")] == ["b", "c"]
+
+
+def test_a_failed_transaction_leaves_neither_documents_nor_entries(store: SqlStore) -> None:
+    told: list[int] = []
+    store.subscribe(lambda entry, _now: told.append(entry.index))
+    with pytest.raises(LookupError):
+        put_and_fail(store)
+    assert (store.documents("policy"), store.head_index, told) == ([], 0, [])
+    assert append(store, put("D1")) == [1]
+
+
+def test_subscribers_are_told_in_order_after_the_commit(store: SqlStore) -> None:
+    told: list[tuple[int, int, float]] = []
+    store.subscribe(lambda entry, now: told.append((entry.index, store.head_index, now)))
+    append(store, put("D1"), put("D2"))
+    assert told == [(1, 2, 1_000.5), (2, 2, 1_000.5)]
+
+
+def test_a_second_transaction_inside_one_is_a_mistake_that_is_named(store: SqlStore) -> None:
+    with store.transaction() as transaction:
+        with pytest.raises(RuntimeError, match="open already"), store.transaction():
+            pass
+        transaction.put(Document("policy", "a", {}))
+    assert store.documents("policy")
+
+
+def test_what_is_committed_is_there_after_a_restart(store: SqlStore, tmp_path: Path) -> None:
+    append(store, put("D1"), Invalidate(configuration_pb2.Invalidation(id="I1", distribution_id="D1", paths=["/*"])))
+    again = reopened(store, tmp_path)
+    try:
+        assert (again.log_id, again.head_index, again.oldest_index) == (store.log_id, 2, 1)
+        entries = again.entries_after(0, 10)
+        assert [entry.index for entry in entries] == [1, 2]
+        assert entries[1].invalidation.id == "I1" and entries[1].log_id == store.log_id
+        assert entries[0].committed_at.ToNanoseconds() == 1_000_500_000_000
+    finally:
+        again.close()
+
+
+def test_a_snapshot_is_what_the_log_amounts_to(store: SqlStore) -> None:
+    table = configuration_pb2.RoutingTable(zone="cdn.localhost")
+    append(store, put("D1"), put("D2"), PutRoutingTable(table), RemoveDistribution("D1"))
+    changed = configuration_pb2.Distribution(id="D2", enabled=True)
+    append(store, PutDistribution(changed))
+    assert store.snapshot() == sync_pb2.Snapshot(
+        log_id=store.log_id, index=5, distributions=[changed], routing_table=table
+    )
+    assert store.routing_table() == table
+
+
+def test_the_log_is_trimmed_and_the_snapshot_is_not(store: SqlStore, tmp_path: Path) -> None:
+    for number in range(25):
+        append(store, put(f"D{number}"))
+    assert 10 <= store.head_index - store.oldest_index + 1 <= 12
+    assert store.entries_after(0, 100)[0].index == store.oldest_index
+    assert len(store.snapshot().distributions) == 25
+    again = reopened(store, tmp_path)
+    try:
+        assert (again.oldest_index, again.head_index) == (store.oldest_index, 25)
+    finally:
+        again.close()
+
+
+def test_a_renewed_identity_stays(store: SqlStore, tmp_path: Path) -> None:
+    before = store.log_id
+    store.renew_identity()
+    assert store.log_id != before
+    again = reopened(store, tmp_path)
+    try:
+        assert again.log_id == store.log_id
+    finally:
+        again.close()
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot use the database"):
+        SqlStore(tmp_path / "file", lambda: 0.0)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "control-plane.sqlite3").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        SqlStore(tmp_path, lambda: 0.0)
