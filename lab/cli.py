@@ -44,7 +44,9 @@ def up(
         bool, typer.Option("--demo/--no-demo", help="Put a distribution in front of the first origin and verify a hit.")
     ] = True,
 ) -> None:
-    """Bring a lab up as processes on loopback, and verify a hit through both tiers.
+    """Bring a lab up, and verify a hit in both tiers.
+
+    Every node is a plain process with an address of its own on loopback; no root, no Docker.
 
     \b
     Examples:
@@ -61,7 +63,9 @@ def status(
     state: State = DEFAULT_STATE,
     json: Annotated[bool, typer.Option("--json", help="The stable interface for scripts; docs/cli.md.")] = False,
 ) -> None:
-    """Show nodes, addresses and distributions of the lab that is running, as processes or in containers.
+    """Show the nodes and distributions of the lab.
+
+    It finds the processes of `cdnlab up`, else the containers of `docker compose up`.
 
     \b
     Examples:
@@ -73,7 +77,9 @@ def status(
 
 @app.command()
 def down(state: State = DEFAULT_STATE) -> None:
-    """Take the lab down: every process ended within 2 seconds, nothing left behind.
+    """Take the lab down and leave nothing behind.
+
+    Every process has ended within 2 seconds. Does nothing when none is up.
 
     \b
     Examples:
@@ -90,9 +96,9 @@ def serve(
     state: State = DEFAULT_STATE,
     loopback: Loopback = None,
 ) -> None:
-    """Put a CDN in front of a local application and print the URL to open.
+    """Put a CDN in front of a local application.
 
-    Uses the lab that is up, or brings up the smallest one. The application's own Cache-Control decides what is cached.
+    Prints the URL to open. Uses the lab that is up, or brings up the smallest one. The application's own Cache-Control decides what is cached.
 
     \b
     Examples:
@@ -115,7 +121,7 @@ def load(
     ] = None,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Send viewers of every region to the lab that is up, and write a report.
+    """Send viewers to the lab, and write a report.
 
     \b
     Examples:
@@ -129,7 +135,9 @@ def load(
 def report(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A folder, a name under runs/, or `latest`.")],
 ) -> None:
-    """Write a run's report again, as one self-contained HTML page, and print where it is.
+    """Write the report of a run again.
+
+    One self-contained HTML page; prints where it is.
 
     \b
     Examples:
@@ -168,7 +176,9 @@ def explain(
     method: Annotated[str, typer.Option("--method", "-X", metavar="METHOD")] = "GET",
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Say, tier by tier, what would happen to a request and why, without sending it.
+    """Say what would happen to a request, and why.
+
+    Tier by tier, without sending it: distribution, behavior, key, decision, freshness, and what would make it a hit.
 
     \b
     Examples:
@@ -185,7 +195,9 @@ def invalidate(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Each begins with /; * only at the end.")],
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Invalidate paths, wait for completion, and print the receipt node by node.
+    """Invalidate paths and print the receipt.
+
+    Waits until every live node has confirmed, and shows when each did.
 
     \b
     Examples:
@@ -206,7 +218,9 @@ def quickstart(
     ] = None,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """The whole laboratory in a minute: lab, viewers, an invalidation, a killed edge, a verdict and a report. `make lab` runs it.
+    """The whole laboratory in a minute, with a verdict.
+
+    Lab, viewers, an invalidation, a killed edge that comes back, a report. `make lab` runs it.
 
     \b
     Examples:

@@ -26,6 +26,12 @@ class Reply:
     body: bytes
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`; an IPv6 host in brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def ask(
     address: str,
     path: str,
@@ -36,8 +42,7 @@ def ask(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Reply:
     """Asks `address` (host:port). A Host header among `headers` replaces the address."""
-    host, _, port = address.rpartition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=timeout_seconds)
+    connection = http.client.HTTPConnection(*split_address(address), timeout=timeout_seconds)
     fields = {name.lower(): value for name, value in headers}
     try:
         connection.request(method, path, body, {"host": address, **fields})

@@ -91,8 +91,6 @@ class ViewerUser(User):  # type: ignore[misc]  # locust is not analysed (pyproje
 
     def _report(self, request: Request, name: str, intended_start: float, fetched: "Fetched") -> None:
         response, failure = fetched.response, fetched.failure
-        if time.monotonic() - intended_start > 1.0:
-            import sys; print("SLOW", time.time(), time.monotonic()-intended_start, self.population.region, request, response and (response.status, response.headers, response.address, response.received_bytes), file=sys.stderr)
         self.environment.events.request.fire(
             request_type=request.method,
             name=name,

@@ -118,7 +118,9 @@ def _signing_time(headers: Mapping[str, str]) -> datetime:
     try:
         if "x-amz-date" in headers:
             return datetime.strptime(headers["x-amz-date"], _TIMESTAMP).replace(tzinfo=UTC)
-        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
+        said = parsedate_to_datetime(headers["date"])
+        # "-0000" says nothing about a zone (RFC 5322 section 3.3); HTTP dates are in UTC.
+        return said.replace(tzinfo=UTC) if said.tzinfo is None else said.astimezone(UTC)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise ApiError("IncompleteSignature", "X-Amz-Date must be there, as YYYYMMDDTHHMMSSZ.") from error
 

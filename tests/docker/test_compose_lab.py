@@ -199,7 +199,9 @@ def test_a_restarted_lab_remembers(lab: ComposeLab, viewers: dict[str, Viewer], 
         control_plane.start()
     lab.wait_healthy("control-plane")
     wait_until(
-        lambda: address in viewers["ap-northeast-1"].resolve(distribution.domain_name), 15, "edge-nrt57-p1-1 answered again"
+        lambda: address in viewers["ap-northeast-1"].resolve(distribution.domain_name),
+        15,
+        "edge-nrt57-p1-1 answered again",
     )
     status = read_json(f"http://{lab.published('control-plane', '4568/tcp')}/status")
     assert [each["id"] for each in status["distributions"]] == [distribution.id]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.compose_lab import ROOT, ComposeLab, Distribution
+from tests.docker.compose_lab import PROJECT, ROOT, ComposeLab, Distribution
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
@@ -25,7 +25,7 @@ def status(folder: Path) -> dict[str, Any]:
         text=True,
         timeout=30,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COMPOSE_PROJECT_NAME": PROJECT},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
@@ -43,7 +43,7 @@ def test_every_node_is_there_with_its_container(lab: ComposeLab, distribution: D
     containers = lab.nodes()
     for node in document["nodes"]:
         labels = containers[node["id"]].labels
-        assert [node["role"], node["region"], node["pop"]] == [
+        assert [node["role"], node["region"], node["pop"] or ""] == [
             labels[f"cdnlab.{label}"] for label in ("role", "region", "pop")
         ]
         assert node["container"] in (

@@ -52,9 +52,9 @@ def get(name: str, path: str, port: int = 8080) -> dict[str, Any]:
 
 
 def connect(host: str, port: int) -> str:
-    """`connected`, or why not."""
+    """`connected`, or why not. On one machine whoever is reachable answers within a millisecond."""
     try:
-        with socket.create_connection((host, port), CONNECT_SECONDS):
+        with socket.create_connection((host, port), 0.3):
             return "connected"
     except OSError as error:
         return f"{type(error).__name__}: {error}"

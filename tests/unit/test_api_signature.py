@@ -1,5 +1,6 @@
 """Signature Version 4, with botocore as the signer; and every part of a signed request altered."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -60,11 +61,12 @@ def test_any_region_will_do() -> None:
 
 
 def test_a_signed_payload_hash_is_verified() -> None:
-    right = "0c56a0e5d6bb1d4f4cd4d3d2b0c5a0ce6a8c9e1fb5b2b1d6f4b4c9a1e2f3a4b5"
-    with pytest.raises(ApiError, match="X-Amz-Content-SHA256"):
-        verify(signed(headers={"X-Amz-Content-SHA256": right}), KEYS, now())
-    with pytest.raises(ApiError, match="X-Amz-Content-SHA256"):
-        verify(signed(headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}), KEYS, now())
+    right = hashlib.sha256(b"<x/>").hexdigest()
+    assert verify(signed(headers={"X-Amz-Content-SHA256": right}), KEYS, now()) == "cdnlab"
+    for wrong in (hashlib.sha256(b"<y/>").hexdigest(), "UNSIGNED-PAYLOAD"):
+        with pytest.raises(ApiError, match="X-Amz-Content-SHA256") as refused:
+            verify(signed(headers={"X-Amz-Content-SHA256": wrong}), KEYS, now())
+        assert refused.value.code == "SignatureDoesNotMatch"
 
 
 def with_header(name: str, value: str | None) -> Callable[[SignedRequest], SignedRequest]:

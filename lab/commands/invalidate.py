@@ -1,0 +1,62 @@
+"""`cdnlab invalidate ID PATH...`: one invalidation through the management API, and its receipt node by node."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lab.errors import LabError, UsageError
+from lab.http_client import UnreachableError, get_json
+from lab.layout import Role
+from lab.management_api import ManagementApi
+from lab.runners.finding import find_lab
+from lab.runners.status import LabStatus
+
+COMPLETION_SECONDS = 60.0
+_POLL_SECONDS = 0.02
+
+
+def run(*, distribution_id: str, paths: list[str], state_dir: Path) -> int:
+    lab = find_lab(state_dir)
+    try:
+        status = lab.status()
+    finally:
+        lab.close()
+    known = [each.id for each in status.distributions]
+    if distribution_id not in known:
+        raise UsageError(f"no distribution {distribution_id!r}: there are {', '.join(known) or 'none'}")
+    with ManagementApi(status.api) as api:
+        invalidation_id = api.invalidate(distribution_id, paths)
+    receipt = wait_for_receipt(status, invalidation_id)
+    print_receipt(Console(highlight=False), receipt)
+    return 0 if receipt["status"] == "Completed" else 1
+
+
+def wait_for_receipt(status: LabStatus, invalidation_id: str) -> dict[str, Any]:
+    """The receipt once it is complete, or as it is when the time is over."""
+    admin = status.of_role(Role.CONTROL_PLANE)[0].node.admin
+    deadline = time.monotonic() + COMPLETION_SECONDS
+    while True:
+        try:
+            receipt = get_json(admin, f"/receipts/{invalidation_id}")
+        except UnreachableError as error:
+            raise LabError(f"the control plane does not show receipt {invalidation_id}: {error}") from error
+        if receipt["status"] == "Completed" or time.monotonic() >= deadline:
+            return receipt
+        time.sleep(_POLL_SECONDS)
+
+
+def print_receipt(console: Console, receipt: dict[str, Any]) -> None:
+    """When each node confirmed, and who was left out and since when."""
+    heading = f"{receipt['invalidation_id']}  {receipt['status']}  index {receipt['index']}  {' '.join(receipt['paths'])}"
+    console.print(heading, markup=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("NODE", "STATE", "AFTER", "AT"):
+        table.add_column(column, justify="right" if column == "AFTER" else "left")
+    for node in receipt["nodes"]:
+        after = "" if node["seconds"] is None else f"{node['seconds'] * 1000:.1f} ms"
+        moment = node["acknowledged_at"] or (f"left out since {node['left_out_since']}" if node["left_out_since"] else "")
+        table.add_row(node["id"], node["state"].replace("_", " "), after, moment)
+    console.print(table)

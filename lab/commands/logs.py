@@ -1,0 +1,19 @@
+"""`cdnlab logs NODE`: the end of a node's log, and what follows."""
+
+from pathlib import Path
+
+from lab.interrupts import interruptible
+from lab.runners.finding import find_lab
+
+
+def run(*, node_id: str, is_followed: bool, count: int, state_dir: Path) -> int:
+    lab = find_lab(state_dir)
+    try:
+        with interruptible():
+            for line in lab.log_lines(node_id, count, is_followed=is_followed):
+                print(line, flush=is_followed)
+    except KeyboardInterrupt:
+        pass  # how one stops following
+    finally:
+        lab.close()
+    return 0

@@ -1,0 +1,29 @@
+"""Where runs leave their results: runs/NAME, the newest last in the alphabet."""
+
+import time
+from pathlib import Path
+
+from lab.errors import UsageError
+
+RUNS = Path("runs")
+LATEST = "latest"
+
+
+def new_run_directory(kind: str) -> Path:
+    """A folder that does not exist yet, named by the time and by what is run."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
+    number = 1
+    while (path := RUNS / (stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    return path
+
+
+def find_run(name: str) -> Path:
+    """A folder as given, a name under runs/, or the newest. UsageError when there is none."""
+    names = sorted(path.name for path in RUNS.iterdir() if path.is_dir()) if RUNS.is_dir() else []
+    if name == LATEST and names:
+        return RUNS / names[-1]
+    for path in (RUNS / name, Path(name)):
+        if name != LATEST and path.is_dir():
+            return path
+    raise UsageError(f"no run {name!r}: there are {', '.join(names) or 'none in runs/'}")
