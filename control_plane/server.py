@@ -78,7 +78,10 @@ async def serve(settings: Settings) -> None:
         admin = Admin(settings.zone, store, coordinator, deployment, clock)
         credentials = {settings.access_key_id: settings.secret_access_key}
         api = create_application(store, deployment, settings.zone, credentials)
-        web: dict[Address, ASGIApp] = {settings.api: metrics.counting(api), settings.admin: admin.application(metrics, sync)}
+        web: dict[Address, ASGIApp] = {
+            settings.api: metrics.counting(api),
+            settings.admin: admin.application(metrics, sync),
+        }
         await _run(settings, sync, web, admin)
 
 

@@ -234,6 +234,8 @@ class Exchange:
 
     def _framing(self, head: ResponseHead) -> bytes:
         """How the viewer finds the end of the body (RFC 9112 section 6)."""
+        if head.status == 204:  # RFC 9110 section 8.6: never with a length
+            return b""
         if head.content_length is not None:
             return content_length(head.content_length)
         if self._has_body and self.head.minor_version >= 1:
@@ -255,7 +257,7 @@ class Exchange:
         self.is_ended = True
         self.transfer = None
         self.recorder.record(self, self.status, transfer.received_bytes if self._has_body else 0)
-        transfer.detach(self, may_abandon=transfer.writer is None)
+        transfer.detach(self, may_abandon=transfer.writer is None and self._has_body)  # without one, the end is near
         self.wire.end_exchange(keep_alive=keep_alive and (self.body is None or self.body.is_complete))
 
     def _cut(self, transfer: Transfer) -> None:

@@ -20,7 +20,7 @@ from edge_node.caching.freshness import (
     stale_use_on_error,
 )
 from edge_node.caching.invalidations import InvalidationLog
-from edge_node.errors import UpstreamError
+from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.model import Header, ResponseHead
 from edge_node.policy.answers import NodeFacts, content_length, make_head, x_cache
 from edge_node.policy.routing import Plan
@@ -59,14 +59,13 @@ class Fill:
         self._lifetime = Lifetime(None, LifetimeRule.STATUS)
         self._tier = Tier.ORIGIN
         self._connection: UpstreamConnection | None = None
-        self._may_resume = True
 
     # -- sink
 
     @property
     def has_started(self) -> bool:
-        """The head has been passed on."""
-        return self.transfer.head is not None
+        """The head has been passed on, or another answer was given: nothing is to be asked from the beginning again."""
+        return self.transfer.head is not None or self.transfer.is_ended
 
     def connected(self, connection: UpstreamConnection | None, target: Target) -> None:
         """Flow control goes to this connection now."""
@@ -77,7 +76,7 @@ class Fill:
     def resume_point(self) -> Sequence[Header] | None:
         """Ask for the rest by range, on condition that it is still the same object; only a strong ETag can tell."""
         head = self.transfer.head
-        if head is None or not self._may_resume or head.status != 200 or head.content_length is None:
+        if head is None or self.transfer.is_ended or head.status != 200 or head.content_length is None:
             return None
         etag = head.fields.get(b"etag", b"")
         if not etag.startswith(b'"'):
@@ -87,8 +86,9 @@ class Fill:
     def head_arrived(self, head: ResponseHead) -> None:
         """The final head of this attempt."""
         if self.has_started:
-            if not self._continues(head):
-                self._may_resume = False
+            if not self.transfer.is_ended and not self._continues(head):
+                self.transfer.fail(UpstreamError(UpstreamErrorKind.TRUNCATED, "the rest is not of the same object"))
+            if self.transfer.is_ended:
                 self._stop()
             return
         self._answered_at = self._shelf.clock()
@@ -132,15 +132,17 @@ class Fill:
             self._lifetime = lifetime_of(head, self._plan.behavior.cache_policy, self._answered_at)
             if self._lifetime.is_storable:
                 writer = self._shelf.store.open_writer(head.content_length)
-        if writer is None and transfer.readers:
-            transfer.release_readers(transfer.readers[0], None)
+        if writer is None or not self._lifetime.seconds:  # reference 2.10: no sharing of what may not be reused
+            transfer.is_shared = False
+            if transfer.readers:
+                transfer.release_readers(transfer.readers[0], None)
         transfer.start(head, writer)
 
     def _said_by_regional(self, head: ResponseHead) -> Result | None:
-        """The regional cache's own result; an origin that sends this field is not believed."""
+        """The regional cache's own result; an origin that sends this field is not believed. An error status of the origin's own is a miss like any other."""
         said = head.fields.get(b"x-edge-result") if self._tier is Tier.REGIONAL else None
-        word = said.partition(b";")[0].decode("latin-1") if said else ""
-        return _RESULTS.get(word)
+        word, _, reason = said.decode("latin-1").partition(";") if said else ("", "", "")
+        return Result.MISS if reason == Reason.UPSTREAM_STATUS else _RESULTS.get(word)
 
     def _commit(self, head: ResponseHead) -> None:
         """Put the entry on the shelf, unless it was invalidated while it came, or something newer is there (DESIGN section 4, rules 1 and 3)."""
@@ -193,7 +195,10 @@ class Fill:
         now = self._shelf.clock()
         if stale is None or stale.status >= 400:
             return False
-        if self._shelf.invalidations.is_invalidated(stale.distribution_id, stale.target, stale.stamp):
+        invalidations = self._shelf.invalidations
+        if self._epoch != invalidations.epoch or invalidations.is_invalidated(
+            stale.distribution_id, stale.target, stale.stamp
+        ):
             return False
         use = stale_use_on_error(dict(stale.headers), now - stale.fresh_until, self._plan.behavior.cache_policy)
         if use is not StaleUse.ALLOWED:
@@ -205,10 +210,11 @@ class Fill:
     def _continues(self, head: ResponseHead) -> bool:
         """Whether this is the rest of the object that broke off (RFC 9110 section 15.3.7.3: the same strong validator)."""
         started = self.transfer.head
-        assert started is not None
-        expected = b"bytes %d-" % self.transfer.received_bytes
+        assert started is not None and started.content_length is not None
+        received, whole = self.transfer.received_bytes, started.content_length
+        is_rest = head.fields.get(b"content-range") == b"bytes %d-%d/%d" % (received, whole - 1, whole)
         is_same = head.fields.get(b"etag") == started.fields.get(b"etag")
-        return head.status == 206 and is_same and head.fields.get(b"content-range", b"").startswith(expected)
+        return head.status == 206 and is_same and is_rest and head.content_length == whole - received
 
     def _stop(self) -> None:
         if self._connection is not None:

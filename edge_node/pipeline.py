@@ -19,7 +19,7 @@ from edge_node.caching.decisions import Hit, Miss, Pass, Reason, Refresh, Refuse
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey
 from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, ViewerError
+from edge_node.errors import UpstreamError, UpstreamErrorKind, ViewerError
 from edge_node.exchange import BodyFromViewer, Exchange, ViewerLeftError, Wire
 from edge_node.fills import Fill, Shelf
 from edge_node.hits import HitAnswerer, RepeatedHit, ViewerWire
@@ -147,7 +147,10 @@ class Pipeline:
     def _serve(self, request: _Request, *, without_cache: bool = False) -> None:
         plan = self._plan(request.head)
         if isinstance(plan, Refuse):
-            self._refuse(request, plan)
+            if without_cache:  # the edge knows more than this node: cut off, it asks the next one
+                request.wire.abort()
+            else:
+                self._refuse(request, plan)
             return
         request.domain_name = plan.distribution.domain_name
         key = plan.key_for(request.head)
@@ -220,6 +223,9 @@ class Pipeline:
 
     def _refresh(self, request: _Request, plan: Plan, key: CacheKey, expired: Entry) -> None:
         """Ask whether the entry still holds; everybody who comes meanwhile waits for the same answer."""
+        if request.head.method == b"HEAD":  # a changed object would come without its body: nothing to store or share
+            self._fetch_alone(request, plan, None, (Result.MISS, Reason.EXPIRED), expired)
+            return
         exchange = self._make_exchange(request, plan, (Result.MISS, Reason.EXPIRED))
         if not self._join(exchange, key):
             transfer = self._begin(key, plan)
@@ -320,7 +326,11 @@ class Pipeline:
         except Exception:
             logger.exception("internal error while fetching %s", fill.transfer.target)
             self._counters.internal_errors += 1
-            exchange.wire.abort()
+            self._forget(fill.transfer)
+            if not fill.transfer.is_ended:
+                fill.transfer.fail(UpstreamError(UpstreamErrorKind.INVALID_RESPONSE, "an internal error occurred"))
+            if not exchange.is_ended:
+                exchange.wire.abort()
         finally:
             self._forget(fill.transfer)
 

@@ -79,7 +79,8 @@ class ServingState:
     def is_behind(self, position: bytes) -> bool:
         """Whether an edge at `<log_id>:<index>` knows more than this node, or of another log."""
         log_id, _, index = position.rpartition(b":")
-        return log_id != self.log_id.encode() or not index.isdigit() or int(index) > self.applied_index
+        is_index = index.isdigit() and len(index) < 20
+        return log_id != self.log_id.encode() or not is_index or int(index) > self.applied_index
 
     async def wait_until_not_behind(self, position: bytes, timeout_seconds: float) -> bool:
         """Wait for the log to arrive here; False when it did not in time."""

@@ -76,6 +76,8 @@ class Transfer:
         self.received_bytes = 0
         self.upstream_result: Result | None = None
         """What a regional cache said of its answer."""
+        self.is_shared = True
+        """Until the head says that this response is for whoever asked for it alone (reference 2.10)."""
         self.readers: list[Reader] = []
         self.abandon: Callable[[], None] | None = None
         """Called when the last reader has left before the end."""
@@ -94,8 +96,8 @@ class Transfer:
 
     @property
     def may_join(self) -> bool:
-        """A new reader still finds the body from its beginning."""
-        return not self.is_ended and self.first_chunk == 0
+        """The response is for all who ask, as far as is known, and a new reader still finds the body from its beginning."""
+        return self.is_shared and not self.is_ended and self.first_chunk == 0
 
     def attach(self, reader: Reader) -> None:
         """Add a reader; it is told at once what is already there."""
@@ -173,6 +175,7 @@ class Transfer:
         self.flow = flow
         if flow is not None and self._is_paused:
             flow.pause()
+            self.reader_moved()  # the readers may have caught up while there was no connection
 
     def complete(self) -> None:
         """The body is whole."""

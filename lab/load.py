@@ -11,7 +11,11 @@ from pathlib import Path
 from types import TracebackType
 
 import loadtests
-from loadtests.plan import LoadPlan
+from lab.errors import LabError
+from lab.layout import Role
+from lab.runners.processes import ProcessLab
+from loadtests.plan import LoadPlan, parse_address
+from loadtests.workload import Population
 
 PROFILES = ("website", "api", "video", "download", "mixed")
 # Locust starts, lets requests in flight finish and writes its last seconds; beyond this it hangs.
@@ -24,7 +28,7 @@ EXIT_FAILURES = 1
 LOAD_FILE = "load.jsonl"
 
 
-class LoadError(Exception):
+class LoadError(LabError):
     """The load could not be run; the message says why, with the last lines of Locust's log."""
 
 
@@ -138,3 +142,28 @@ class LoadFollower:
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
+
+
+def run_load(lab_state_dir: Path, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
+    """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
+    with LoadRun(
+        profile, plan_for(ProcessLab.attach(lab_state_dir), run_directory), duration_seconds, users, run_directory
+    ) as run:
+        return run.wait()
+
+
+def plan_for(lab: ProcessLab, run_directory: Path) -> LoadPlan:
+    """Viewers of the populations of the lab's topology, for its first distribution."""
+    record = lab.record
+    distributions = lab.status().distributions
+    routers = [node for node in record.nodes if node.role is Role.DNS_ROUTER]
+    if not distributions or not routers:
+        missing = "distribution" if routers else "DNS router"
+        raise LoadError(f"the lab has no {missing}: viewers would not know where to go")
+    return LoadPlan(
+        dns=parse_address(routers[0].dns),
+        domain_name=distributions[0].domain_name,
+        viewer_port=record.viewer_port,
+        populations=tuple(Population(each.region, each.client_subnet, each.users) for each in record.populations),
+        output=(run_directory / LOAD_FILE).resolve(),
+    )

@@ -6,17 +6,14 @@ writes `summary.json` and the report, and takes the lab down, whatever happened 
 
 import asyncio
 import json
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol
 
 from rich.console import Console
 
+from lab.interrupts import uninterrupted
+from lab.layout import Role
 from lab.live import LiveTable
-from lab.load import LoadError
 from lab.quickstart_checks import (
     Check,
     Outcome,
@@ -27,51 +24,88 @@ from lab.quickstart_checks import (
     check_tiers,
     verdict,
 )
-from lab.quickstart_distribution import ApiError, ManagementApi
-from lab.quickstart_run import LabFacts, NodeControl, QuickStartRun, RunFailedError
-from lab.recorder_http import ExchangeFailedError
+from lab.quickstart_distribution import QuickStartApi
+from lab.quickstart_run import LabFacts, QuickStartRun
 from lab.report import write_report
 from lab.report_run import RunData, read_run, region_totals, tier_totals
+from lab.runners.log_tail import last_lines
+from lab.runners.processes import ProcessLab
+from lab.topology_file import read_topology, shipped_topology
 
 PROFILE = "mixed"
 EXIT_STATUS = {Outcome.VALID: 0, Outcome.INVALID: 1, Outcome.UNKNOWN: 2}
-# As a shell has it for a command that SIGINT ended.
-EXIT_INTERRUPTED = 130
+# What a node said is evidence, but the lab's folder goes when the lab does.
+KEPT_LOG_LINES = 2_000
 _MARKS = {Outcome.VALID: "[green]✓[/]", Outcome.INVALID: "[red]✗[/]", Outcome.UNKNOWN: "[yellow]?[/]"}
 _STYLES = {Outcome.VALID: "bold green", Outcome.INVALID: "bold red", Outcome.UNKNOWN: "bold yellow"}
 
 
-class RunningLab(NodeControl, Protocol):
-    """A lab that is up: what it is, and hands on its nodes."""
-
-    def facts(self) -> LabFacts: ...
-
-    def api(self) -> dict[str, Any]:
-        """The `api` member of `cdnlab status --json`."""
-
-
-def run_on(lab: RunningLab, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
-    """The quick start on a lab that is up; leaves a whole run folder with its report."""
-    facts = lab.facts()
-    api = ManagementApi(lab.api())
+def run_quickstart(
+    topology: Path | None,
+    state_dir: Path,
+    run_directory: Path,
+    duration_seconds: float = 30,
+    loopback: str | None = None,
+) -> int:
+    """Exit status 0 valid, 1 invalid, 2 unknown; LabError when the lab did not do what it was asked."""
+    console = Console()
+    parsed = read_topology(topology or shipped_topology("default"), loopback)
+    run_directory.mkdir(parents=True, exist_ok=True)
+    console.print(f"bringing up {parsed.name}", highlight=False)
+    lab = ProcessLab.up(parsed, state_dir)
     try:
-        console.print(f"{len(facts.nodes)} nodes are up; creating a distribution")
-        distribution = api.create_distribution(facts.of_role("origin")[0].http)
-        api.wait_deployed(distribution)
-        console.print(f"http://{distribution.domain_name}:{facts.viewer_port}/ is deployed; sending viewers")
-        run = QuickStartRun(facts, lab, api, distribution, run_directory, duration_seconds)
-        try:
-            with LiveTable(console) as live:
-                asyncio.run(run.run(live, PROFILE))
-        finally:
-            _write_account(run, run_directory)
+        outcome = run_on(lab, run_directory, duration_seconds, console)
     finally:
-        api.close()
+        with uninterrupted():
+            _keep_logs(lab, run_directory)
+            stopped = lab.stop()
+            console.print(f"{stopped.stopped} processes ended in {stopped.seconds:.1f} s", style="dim", highlight=False)
+    return EXIT_STATUS[outcome]
+
+
+def run_on(lab: ProcessLab, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
+    """The quick start on a lab that is up; leaves a whole run folder with its report."""
+    facts = LabFacts.of_record(lab.record)
+    with QuickStartApi(lab.status().api) as api:
+        console.print(f"{len(facts.nodes)} nodes are live; creating a distribution", highlight=False)
+        distribution = api.create_with_behaviors(facts.of_role(Role.ORIGIN)[0].http)
+        api.wait_deployed(distribution.id)
+        url = f"http://{distribution.domain_name}:{facts.viewer_port}/"
+        console.print(f"{url} is deployed; viewers come for {duration_seconds:g} s", soft_wrap=True, highlight=False)
+        run = QuickStartRun(facts, lab, api, distribution, run_directory, duration_seconds)
+        _execute(run, run_directory, console)
     checks = judge(run, read_run(run_directory))
     _write_summary(run_directory, facts, checks)
     report = write_report(run_directory)
     _print_summary(console, read_run(run_directory), checks, report)
     return verdict(checks)
+
+
+def _execute(run: QuickStartRun, run_directory: Path, console: Console) -> None:
+    """What was seen is written down also after a failure, for it may be what explains it."""
+    try:
+        with LiveTable(console) as live:
+            asyncio.run(run.run(live, PROFILE))
+    except BaseExceptionGroup as group:
+        raise _first_reason(group) from group
+    finally:
+        receipts = json.dumps(run.account.receipts, indent=2) + "\n"
+        (run_directory / "receipts.json").write_text(receipts, encoding="utf-8")
+        run.probe.write(run_directory / "probes.jsonl")
+
+
+def _first_reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Tasks fail in groups; a person wants the one reason that ended the others."""
+    first = group.exceptions[0]
+    return _first_reason(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _keep_logs(lab: ProcessLab, run_directory: Path) -> None:
+    directory = run_directory / "logs"
+    directory.mkdir(exist_ok=True)
+    for node in lab.record.nodes:
+        lines = last_lines(lab.state.log_of(node.id), KEPT_LOG_LINES)
+        (directory / f"{node.id}.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def judge(run: QuickStartRun, data: RunData) -> list[Check]:
@@ -87,16 +121,9 @@ def judge(run: QuickStartRun, data: RunData) -> list[Check]:
     ]
 
 
-def _write_account(run: QuickStartRun, run_directory: Path) -> None:
-    """Also after a failure: what was seen until then may be what explains it."""
-    receipts = json.dumps(run.account.receipts, indent=2) + "\n"
-    (run_directory / "receipts.json").write_text(receipts, encoding="utf-8")
-    run.probe.write(run_directory / "probes.jsonl")
-
-
 def _write_summary(run_directory: Path, facts: LabFacts, checks: Sequence[Check]) -> None:
     nodes = [
-        {"id": node.id, "role": node.role, "region": node.region, "pop": node.pop, "http": node.http or node.dns}
+        {"id": node.id, "role": node.role.value, "region": node.region, "pop": node.pop, "http": node.http or node.dns}
         for node in facts.nodes
     ]
     summary = {
@@ -125,24 +152,3 @@ def _print_summary(console: Console, data: RunData, checks: Sequence[Check], rep
     outcome = verdict(checks)
     console.print(f"\nVerdict: {outcome}", style=_STYLES[outcome], highlight=False)
     console.print(f"Report:  {report}", soft_wrap=True, highlight=False)
-
-
-@contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that clean-up runs and nothing is left running."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def failure_text(error: BaseException) -> str:
-    """One line for what ended the run; a group of tasks failed for its first reason."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)

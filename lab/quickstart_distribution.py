@@ -5,75 +5,27 @@ strings and identities in the key (so that nothing private is shared), `/bucket/
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# Managed policies have the same ids everywhere (reference, section on managed cache policies).
-CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
-DEPLOY_SECONDS = 20.0
+from lab.errors import LabError
+from lab.management_api import CACHING_OPTIMIZED, Distribution, ManagementApi
 
 
-class ApiError(Exception):
-    """The management API refused or could not be reached; the message is its own."""
+class QuickStartApi(ManagementApi):
+    """The management API with the one operation that only the quick start needs."""
 
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    id: str
-    domain_name: str
-
-
-class ManagementApi:
-    """The few operations that the quick start needs."""
-
-    def __init__(self, api: Mapping[str, Any]) -> None:
-        endpoint = str(api["endpoint"])
-        self._client = boto3.client(
-            "cloudfront",
-            endpoint_url=endpoint if "://" in endpoint else f"http://{endpoint}",
-            region_name=str(api["region"]),
-            aws_access_key_id=str(api["access_key_id"]),
-            aws_secret_access_key=str(api["secret_access_key"]),
-            config=Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 2}),
-        )
-
-    def create_distribution(self, origin_address: str) -> Distribution:
+    def create_with_behaviors(self, origin_address: str) -> Distribution:
+        """Returns at once, as creating does; `wait_deployed` comes next."""
         reference = f"quickstart-{time.time_ns()}"
-        policy_id = self._call(
-            lambda: self._client.create_cache_policy(CachePolicyConfig=api_policy(reference))["CachePolicy"]["Id"]
-        )
-        config = distribution_config(reference, origin_address, policy_id)
-        created = self._call(lambda: self._client.create_distribution(DistributionConfig=config)["Distribution"])
-        return Distribution(created["Id"], created["DomainName"])
-
-    def wait_deployed(self, distribution: Distribution) -> None:
-        waiter = self._client.get_waiter("distribution_deployed")
-        attempts = {"Delay": 1, "MaxAttempts": int(DEPLOY_SECONDS)}
-        self._call(lambda: waiter.wait(Id=distribution.id, WaiterConfig=attempts))
-
-    def invalidate(self, distribution: Distribution, paths: list[str]) -> str:
-        batch = {
-            "Paths": {"Quantity": len(paths), "Items": paths},
-            "CallerReference": f"quickstart-{time.time_ns()}",
-        }
-        response = self._call(
-            lambda: self._client.create_invalidation(DistributionId=distribution.id, InvalidationBatch=batch)
-        )
-        return str(response["Invalidation"]["Id"])
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _call(self, operation: Callable[[], Any]) -> Any:
         try:
-            return operation()
+            policy = self._client.create_cache_policy(CachePolicyConfig=api_policy(reference))["CachePolicy"]
+            config = distribution_config(reference, origin_address, policy["Id"])
+            created = self._client.create_distribution(DistributionConfig=config)["Distribution"]
         except (BotoCoreError, ClientError) as error:
-            raise ApiError(str(error)) from error
+            raise LabError(f"the quick start's distribution was not created: {error}") from error
+        return Distribution(created["Id"], created["DomainName"])
 
 
 def api_policy(name: str) -> dict[str, Any]:

@@ -13,13 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.errors import LabError
+from lab.layout import Role
 from lab.live import LiveTable, LoadNow, Picture, hit_ratios
 from lab.load import LOAD_FILE, LoadFollower, LoadRun
+from lab.management_api import Distribution, ManagementApi
 from lab.quickstart_checks import Outage, Promise, Return
-from lab.quickstart_distribution import Distribution, ManagementApi
 from lab.quickstart_probes import DnsProbe, ObjectProbe, version_body, wait_for_return
 from lab.recorder import Recorder, WatchedNode
 from lab.recorder_http import ExchangeFailedError, exchange
+from lab.runners.state_file import LabRecord, NodeRecord
 from loadtests.plan import LoadPlan, parse_address
 from loadtests.workload import Population
 
@@ -39,31 +42,18 @@ RECEIPT_INTERVAL_SECONDS = 0.01
 SHOW_INTERVAL_SECONDS = 0.5
 
 
-class RunFailedError(Exception):
+class RunFailedError(LabError):
     """The run could not go on; the message says what the lab did not do."""
 
 
 class NodeControl(Protocol):
     """What the quick start does to single nodes."""
 
-    def kill(self, node_id: str) -> None:
+    def kill_node(self, node_id: str) -> None:
         """SIGKILL: no drain, no goodbye."""
 
-    def start(self, node_id: str) -> None:
+    def start_node(self, node_id: str) -> None:
         """The same node again, as it was first started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One entry of `cdnlab status --json`."""
-
-    id: str
-    role: str
-    region: str
-    pop: str
-    http: str
-    admin: str
-    dns: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +64,16 @@ class LabFacts:
     viewer_port: int
     lease_seconds: float
     populations: tuple[Population, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[NodeRecord, ...]
 
-    def of_role(self, role: str) -> tuple[Node, ...]:
+    @classmethod
+    def of_record(cls, record: LabRecord) -> "LabFacts":
+        populations = tuple(Population(each.region, each.client_subnet, each.users) for each in record.populations)
+        if not populations:
+            raise RunFailedError(f"topology {record.topology} has no populations: nobody would come")
+        return cls(record.topology, record.viewer_port, record.lease_seconds, populations, record.nodes)
+
+    def of_role(self, role: Role) -> tuple[NodeRecord, ...]:
         found = tuple(node for node in self.nodes if node.role == role)
         if not found:
             raise RunFailedError(f"the lab has no {role}")
@@ -116,13 +113,15 @@ class QuickStartRun:
         self._distribution = distribution
         self._directory = directory
         self._duration_seconds = duration_seconds
-        self._control_plane = facts.of_role("control_plane")[0]
-        self._origin = facts.of_role("origin")[0]
+        self._control_plane = facts.of_role(Role.CONTROL_PLANE)[0]
+        self._origin = facts.of_role(Role.ORIGIN)[0]
         self._victim = self._choose_victim()
         self.account = Account()
+        self._events_path = directory / "events.jsonl"
+        self._events_path.write_text("", encoding="utf-8")
         nodes = [WatchedNode(node.id, node.role, node.pop, node.admin) for node in facts.nodes]
         self._recorder = Recorder(nodes, directory / "metrics.jsonl")
-        edges = {node.id: node.http for node in facts.of_role("edge")}
+        edges = {node.id: node.http for node in facts.of_role(Role.EDGE)}
         self.probe = ObjectProbe(edges, self._host_header, WATCHED_PATH)
         self.dns_probe = self._make_dns_probe()
         self._version = 0
@@ -132,21 +131,21 @@ class QuickStartRun:
     def _host_header(self) -> str:
         return f"{self._distribution.domain_name}:{self._facts.viewer_port}"
 
-    def _choose_victim(self) -> Node:
+    def _choose_victim(self) -> NodeRecord:
         """An edge that viewers of its own region are sent to, so that its death is felt."""
         regions = {population.region for population in self._facts.populations}
-        edges = self._facts.of_role("edge")
+        edges = self._facts.of_role(Role.EDGE)
         return next((edge for edge in edges if edge.region in regions), edges[0])
 
     def _make_dns_probe(self) -> DnsProbe:
         populations = self._facts.populations
         subnet = next((each.client_subnet for each in populations if each.region == self._victim.region), None)
-        router = self._facts.of_role("dns_router")[0]
+        router = self._facts.of_role(Role.DNS_ROUTER)[0]
         return DnsProbe(router.dns, self._distribution.domain_name, subnet or populations[0].client_subnet)
 
     def load_plan(self) -> LoadPlan:
         return LoadPlan(
-            dns=parse_address(self._facts.of_role("dns_router")[0].dns),
+            dns=parse_address(self._facts.of_role(Role.DNS_ROUTER)[0].dns),
             domain_name=self._distribution.domain_name,
             viewer_port=self._facts.viewer_port,
             populations=self._facts.populations,
@@ -189,14 +188,14 @@ class QuickStartRun:
         await _sleep_until(began + KILL_AT * self._duration_seconds)
         self._phase = f"{self._victim.id} is dead"
         killed_at = time.time()
-        await asyncio.to_thread(self._control.kill, self._victim.id)
+        await asyncio.to_thread(self._control.kill_node, self._victim.id)
         self._set_outage(killed_at, 0.0)
         self._record(live, "kill", self._victim.id, f"{self._victim.id} killed with SIGKILL")
         await asyncio.sleep(max(0.0, killed_at + lease_over - time.time()))
         await self._change_and_invalidate(live)
         started_at = time.time()
         self._set_outage(killed_at, started_at)
-        await asyncio.to_thread(self._control.start, self._victim.id)
+        await asyncio.to_thread(self._control.start_node, self._victim.id)
         self._phase = f"{self._victim.id} comes back"
         self._record(live, "start", self._victim.id, f"{self._victim.id} started again")
         await self._watch_return(live)
@@ -228,7 +227,7 @@ class QuickStartRun:
         version = await self._publish_next_version()
         text = f"{self._origin.id} has version {version} of {WATCHED_PATH}"
         self._record(live, "origin_change", WATCHED_PATH.rpartition("/")[2], text)
-        invalidation_id = await asyncio.to_thread(self._api.invalidate, self._distribution, INVALIDATED_PATHS)
+        invalidation_id = await asyncio.to_thread(self._api.invalidate, self._distribution.id, INVALIDATED_PATHS)
         self._record(live, "invalidation", invalidation_id, f"{INVALIDATED_PATHS[0]} invalidated as {invalidation_id}")
         receipt = await self._wait_receipt(invalidation_id)
         self.account.receipts.append(receipt)
@@ -266,7 +265,7 @@ class QuickStartRun:
     def _record(self, live: LiveTable, kind: str, subject: str, text: str) -> None:
         now = time.time()
         event = {"time": round(now, 3), "kind": kind, "subject": subject, "text": text}
-        with (self._directory / "events.jsonl").open("a", encoding="utf-8") as file:
+        with self._events_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
         words = f"{datetime.fromtimestamp(now).astimezone():%H:%M:%S} {text}"
         self.account.events.append(words)

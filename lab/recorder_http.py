@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lab.errors import LabError
+
 MAXIMUM_BYTES = 4 << 20
 
 
-class ExchangeFailedError(Exception):
+class ExchangeFailedError(LabError):
     """No whole answer: refused, silent, cut short or not HTTP."""
 
 

@@ -1,6 +1,7 @@
 """A store and a deployment in memory, for tests of the management API. `tests/contract/test_state_store.py` holds the store to what the real one does."""
 
 import copy
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,8 +25,9 @@ class FakeTransaction:
         return [copy.deepcopy(document) for document in self.documents.values() if document.kind == kind]
 
     def put(self, document: Document) -> None:
-        """See state.Transaction."""
-        self.documents[document.kind, document.identifier] = copy.deepcopy(document)
+        """See state.Transaction. A body is JSON."""
+        body = json.loads(json.dumps(document.body))
+        self.documents[document.kind, document.identifier] = Document(document.kind, document.identifier, body)
 
     def delete(self, kind: str, identifier: str) -> None:
         """See state.Transaction."""

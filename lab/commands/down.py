@@ -19,7 +19,11 @@ def run(*, state_dir: Path) -> int:
     was_running = bool(record.running)
     with uninterrupted():
         stopped = ProcessLab(state).stop()
-    print(describe_stop(stopped) if was_running else f"nothing was running; removed what an earlier lab left in {state.path}")
+    print(
+        describe_stop(stopped)
+        if was_running
+        else f"nothing was running; removed what an earlier lab left in {state.path}"
+    )
     return 0
 
 

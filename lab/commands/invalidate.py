@@ -50,13 +50,17 @@ def wait_for_receipt(status: LabStatus, invalidation_id: str) -> dict[str, Any]:
 
 def print_receipt(console: Console, receipt: dict[str, Any]) -> None:
     """When each node confirmed, and who was left out and since when."""
-    heading = f"{receipt['invalidation_id']}  {receipt['status']}  index {receipt['index']}  {' '.join(receipt['paths'])}"
+    heading = (
+        f"{receipt['invalidation_id']}  {receipt['status']}  index {receipt['index']}  {' '.join(receipt['paths'])}"
+    )
     console.print(heading, markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("NODE", "STATE", "AFTER", "AT"):
         table.add_column(column, justify="right" if column == "AFTER" else "left")
     for node in receipt["nodes"]:
         after = "" if node["seconds"] is None else f"{node['seconds'] * 1000:.1f} ms"
-        moment = node["acknowledged_at"] or (f"left out since {node['left_out_since']}" if node["left_out_since"] else "")
+        moment = node["acknowledged_at"] or (
+            f"left out since {node['left_out_since']}" if node["left_out_since"] else ""
+        )
         table.add_row(node["id"], node["state"].replace("_", " "), after, moment)
     console.print(table)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 def status(folder: Path) -> dict[str, Any]:
     """Run where no lab of processes was started, so the containers are what it finds."""
     done = subprocess.run(
-        [sys.executable, "-m", "lab", "status", "--json"],
+        [sys.executable, "-m", "lab.cli", "status", "--json"],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -36,6 +36,8 @@ class Fetch:
     """One on its way, and who waits for it."""
 
     position: Position
+    epoch: int
+    """Which log of those that the node has been on: InvalidationLog.epoch."""
     waiting: list[Respond]
     revalidated: Entry | None
 
@@ -74,9 +76,11 @@ class Cache:
     def apply_snapshot(self, position: Position) -> None:
         """Void what was stored before; and everything that was stored under another log (rule 9)."""
         if position.log_id != self.log_id:
+            self.log.start_over(position.index)
             self.forget_other_log()
+        else:
+            self.log.void_before(position.index)
         self.log_id = position.log_id
-        self.log.void_before(position.index)
         self._log_advanced()
 
     def apply_invalidation(self, index: int, paths: Sequence[str]) -> None:
@@ -85,9 +89,8 @@ class Cache:
         self._log_advanced()
 
     def forget_other_log(self) -> None:
-        """Indexes of different logs are never compared: neither entries nor fetches on their way survive."""
+        """Indexes of different logs are never compared: no entry survives, and fetches on their way are of another epoch."""
         self.entries.clear()
-        self.fetches.clear()
 
     def _log_advanced(self) -> None:
         self.waiting_for_log = [is_served for is_served in self.waiting_for_log if not is_served()]
@@ -124,7 +127,7 @@ class Cache:
 
     def may_join(self, path: str, fetch: Fetch) -> bool:
         """Only if no matching invalidation came after the fetch started (rule 3)."""
-        return fetch.position.log_id == self.log_id and not self.log.is_invalidated(
+        return fetch.epoch == self.log.epoch and not self.log.is_invalidated(
             DISTRIBUTION_ID, path, fetch.position.index
         )
 
@@ -134,7 +137,7 @@ class Cache:
 
     def may_store(self, fetch: Fetch) -> bool:
         """Not under another log than the one it started under (rule 9)."""
-        return fetch.position.log_id == self.log_id
+        return fetch.epoch == self.log.epoch
 
     def stale_for_error(self, path: str) -> Entry | None:
         """What may be served when the upstream fails: stale, but never invalidated (rule 8)."""
@@ -147,7 +150,7 @@ class Cache:
 
     def _fetch(self, path: str, entry: Entry | None, respond: Respond) -> None:
         candidate = self.revalidated(path, entry)
-        fetch = self.fetches[path] = Fetch(self.position, [respond], candidate)
+        fetch = self.fetches[path] = Fetch(self.position, self.log.epoch, [respond], candidate)
         version = None if candidate is None else candidate.version
         self.upstream(path, fetch.position, version, lambda answer: self._fetched(path, fetch, answer))
 

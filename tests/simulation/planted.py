@@ -52,7 +52,7 @@ class JoinsAnyFetch(Cache):
 
     def may_join(self, path: str, fetch: Fetch) -> bool:
         del path
-        return fetch.position.log_id == self.log_id
+        return fetch.epoch == self.log.epoch
 
 
 # Rule 4
@@ -164,14 +164,11 @@ class KeepsEntriesOfAnotherLog(Cache):
     """Entries survive the change to another log, and their stamps are compared with its indexes."""
 
     def forget_other_log(self) -> None:
-        self.fetches.clear()
+        pass
 
 
 class StoresAcrossLogs(Cache):
     """A fetch that started under one log is stored and joined under the next."""
-
-    def forget_other_log(self) -> None:
-        self.entries.clear()
 
     def may_store(self, fetch: Fetch) -> bool:
         del fetch

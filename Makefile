@@ -1,0 +1,82 @@
+# Everything that people and CI run. `make lab` and `make test` set up by themselves what they need, in .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Set this to use an interpreter that `make setup` would not choose: make setup PYTHON=/opt/python3.13/bin/python3
+PYTHON ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES := $(wildcard benchmarks control_plane dns_router edge_node lab loadtests origin proto tests)
+
+.PHONY: help
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+
+.PHONY: setup
+setup: $(VENV)/.installed ## create .venv with everything in requirements.lock, and the command .venv/bin/cdnlab
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.locked: requirements.lock | $(BIN)/python
+	$(PIP) install --quiet --require-hashes --requirement requirements.lock
+	touch $@
+
+# Distributions build their /usr/bin/python3 with the optimisations that matter for a CDN (PGO, LTO); others often do not.
+$(BIN)/python:
+	@for candidate in "$(PYTHON)" /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python3; do \
+	  path=$$(command -v "$$candidate" 2>/dev/null) || continue; \
+	  "$$path" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  echo "$$path -m venv $(VENV)"; \
+	  exec "$$path" -m venv $(VENV); \
+	done; \
+	echo "make setup: no Python 3.11 or later with the modules venv and ensurepip was found." >&2; \
+	echo "On Debian and Ubuntu: sudo apt install python3 python3-venv. Elsewhere: make setup PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+.PHONY: lab
+lab: setup ## the whole laboratory in a minute: three regions, viewers, an invalidation, a killed edge, a verdict, a report
+	$(BIN)/cdnlab quickstart
+
+.PHONY: test
+test: setup ## all tests but those that need a Docker engine
+	$(BIN)/python -m pytest -n 2 -m "not docker"
+
+.PHONY: check
+check: setup ## linter, formatter, types, stale stubs, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+.PHONY: bench
+bench: setup ## figures of this machine
+	$(BIN)/python -m benchmarks.hit_throughput
+
+.PHONY: proto
+proto: setup ## generate the stubs beside the .proto files
+	$(BIN)/python proto/generate.py
+
+# The system's certificates, so that it also works behind a proxy that has its own; no index address gets into the file.
+.PHONY: lock
+lock: ## resolve the dependencies of pyproject.toml anew, for every supported Python, with hashes (needs uv)
+	@command -v uv >/dev/null || test -x $(BIN)/uv || { echo "make lock: needs uv: pipx install uv" >&2; exit 1; }
+	uv=$$(command -v uv || echo $(BIN)/uv); \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv" pip compile --quiet --native-tls --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --extra dev --output-file requirements.lock pyproject.toml
+
+.PHONY: docker-test
+docker-test: setup ## the compose lab in a real Docker engine
+	$(BIN)/python -m pytest -m docker tests/docker
+
+.PHONY: clean
+clean: ## remove what the targets above made, but for the results in runs/
+	@test ! -e .cdnlab/lab.json || { echo "make clean: a lab is running; cdnlab down first" >&2; exit 1; }
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

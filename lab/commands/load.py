@@ -1,0 +1,29 @@
+"""`cdnlab load PROFILE`: viewers for the lab that is up, and the report of what they saw."""
+
+from pathlib import Path
+
+from lab.commands.runs import new_run_directory
+from lab.errors import LabError, UsageError
+from lab.interrupts import interruptible
+from lab.load import PROFILES, LoadError, run_load
+from lab.report import write_report
+from lab.runners.processes import ProcessLab
+
+
+def run(
+    *, profile: str, duration_seconds: float, users: int | None, run_directory: Path | None, state_dir: Path
+) -> int:
+    if profile not in PROFILES:
+        raise UsageError(f"no profile {profile!r}: there are {', '.join(PROFILES)}")
+    record = ProcessLab.attach(state_dir).record
+    viewers = users or sum(each.users for each in record.populations)
+    if not viewers:
+        raise UsageError(f"topology {record.topology} has no populations: nobody to send")
+    directory = run_directory or new_run_directory(profile)
+    with interruptible():
+        try:
+            exit_status = run_load(state_dir, profile, duration_seconds, viewers, directory)
+        except LoadError as error:
+            raise LabError(str(error)) from error
+    print(write_report(directory))
+    return exit_status

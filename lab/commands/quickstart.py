@@ -1,0 +1,13 @@
+"""`cdnlab quickstart`, which `make lab` runs."""
+
+from pathlib import Path
+
+from lab.commands.runs import new_run_directory
+from lab.interrupts import interruptible
+from lab.quickstart import run_quickstart
+
+
+def run(*, topology: Path | None, duration_seconds: float, run_directory: Path | None, state_dir: Path) -> int:
+    directory = run_directory or new_run_directory("quickstart")
+    with interruptible():
+        return run_quickstart(topology, state_dir, directory, duration_seconds)

@@ -1,0 +1,142 @@
+"""`cdnlab serve URL`: a distribution in front of an application on this machine.
+
+Uses the lab of processes that is up, or brings up the smallest one; on the way out it removes what it made: the lab, or only
+the distribution.
+"""
+
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from lab.commands.bring_up import site_host
+from lab.commands.up import describe_stop
+from lab.errors import LabError, UsageError
+from lab.interrupts import interruptible, uninterrupted
+from lab.management_api import (
+    ALL_METHODS,
+    USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS,
+    Distribution,
+    ManagementApi,
+    OriginAddress,
+    SiteConfig,
+)
+from lab.runners.processes import ProcessLab
+from lab.runners.state_file import StateDir
+from lab.topology_file import read_topology, shipped_topology
+
+PROBE_SECONDS = 1.0
+# Browsers take every name under .localhost to this address (RFC 6761 section 6.3).
+BROWSER_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What was made, to be removed again."""
+
+    lab: ProcessLab
+    is_own_lab: bool
+    distribution: Distribution
+
+
+def run(*, url: str, is_detached: bool, state_dir: Path, loopback: str | None) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    origin = parse_application(url)
+    if not is_listening(origin):
+        console.print(f"[yellow]nothing answers at {url} yet[/]; until it does, viewers get errors")
+    with interruptible():
+        served = put_in_front(origin, url, state_dir, loopback)
+        print_address(console, served, url)
+        if is_detached:
+            return 0
+        console.print("Ctrl-C ends it")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            pass  # the way out that is meant
+        finally:
+            with uninterrupted():
+                console.print(take_away(served))
+    return 0
+
+
+def parse_application(url: str) -> OriginAddress:
+    """UsageError when it is not a plain http URL."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or 80
+    except ValueError as error:
+        raise UsageError(f"{url!r}: {error}") from error
+    if parts.scheme == "https":
+        raise UsageError(f"{url}: the lab's edges speak plain HTTP to origins; give an http:// URL")
+    if parts.scheme != "http" or not parts.hostname:
+        raise UsageError(f"{url!r} is not a URL such as http://127.0.0.1:3000")
+    if parts.query or parts.fragment:
+        raise UsageError(f"{url}: give the application's address only, without ? and #")
+    return OriginAddress(parts.hostname, port, parts.path.rstrip("/"))
+
+
+def is_listening(origin: OriginAddress) -> bool:
+    """Whether the application accepts connections now."""
+    try:
+        socket.create_connection((origin.host, origin.port), PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def put_in_front(origin: OriginAddress, url: str, state_dir: Path, loopback: str | None) -> Served:
+    """LabError, and nothing left behind, when it fails."""
+    lab, is_own = _lab_for(state_dir, loopback)
+    site = SiteConfig(
+        comment=f"cdnlab serve {url}"[:128],
+        origin=origin,
+        cache_policy_id=USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS,
+        allowed_methods=ALL_METHODS,
+    )
+    try:
+        with ManagementApi(lab.status().api) as api:
+            distribution = api.create_distribution(site)
+            api.wait_deployed(distribution.id)
+    except BaseException:
+        if is_own:
+            lab.stop()
+        raise
+    return Served(lab, is_own, distribution)
+
+
+def _lab_for(state_dir: Path, loopback: str | None) -> tuple[ProcessLab, bool]:
+    """The lab that is up, or one of our own."""
+    record = StateDir(state_dir).read()
+    if record is None or not record.running:
+        return ProcessLab.up(read_topology(shipped_topology("serve"), loopback), state_dir), True
+    if loopback is not None:
+        raise UsageError("--loopback: a lab is up already, with addresses of its own")
+    return ProcessLab.attach(state_dir), False
+
+
+def print_address(console: Console, served: Served, url: str) -> None:
+    """The URL to open, and one to use without names."""
+    record = served.lab.record
+    host = site_host(served.distribution.domain_name, record.viewer_port)
+    console.print(f"{url} is served at [bold]http://{host}/[/]")
+    console.print(f"distribution {served.distribution.id}; management API {record.endpoint}")
+    if not record.shared_http.startswith(f"{BROWSER_HOST}:"):
+        console.print(
+            f"browsers look for it at {BROWSER_HOST}; this lab is elsewhere: curl -H 'Host: {host}' http://{record.shared_http}/"
+        )
+
+
+def take_away(served: Served) -> str:
+    """The lab if it is ours, else the distribution; what was done, in one line."""
+    if served.is_own_lab:
+        return describe_stop(served.lab.stop())
+    try:
+        with ManagementApi(served.lab.status().api) as api:
+            api.delete_distribution(served.distribution.id)
+    except LabError as error:
+        return f"distribution {served.distribution.id} is not removed: {error}"
+    return f"distribution {served.distribution.id} removed; the lab stays up"

@@ -1,0 +1,333 @@
+"""A node's pipeline between a viewer and an upstream that a test speaks for, on a clock that stands still until the test moves it.
+
+    viewer = node.viewer()
+    viewer.asks("/a")
+    fetch = await node.fetch()            # what the node asks upstream
+    fetch.answers(200, b"hello", ("cache-control", "max-age=60"))
+    assert (await viewer.answer()).body == b"hello"
+
+Everything between is the real code: pipeline, fills, transfers, exchanges, hits, store. Only the two wires, the fetcher's sockets and the clock are fakes.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_node.access_log import AccessLog, LogRecord
+from edge_node.configuration import read_distribution
+from edge_node.counters import Counters
+from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.exchange import BodyFromViewer, Exchange
+from edge_node.fills import Fill, Shelf
+from edge_node.hits import HitAnswerer, RepeatedHit
+from edge_node.listeners.heads import make_request_head
+from edge_node.model import Header, Peer, RequestHead, Role
+from edge_node.pipeline import Parts, Pipeline
+from edge_node.policy.answers import NodeFacts
+from edge_node.policy.routing import Snapshot
+from edge_node.recording import RequestRecorder
+from edge_node.request_ids import RequestIds
+from edge_node.serving_state import ServingState
+from edge_node.storage.memory import MemoryStore
+from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.targets import Target, Tier
+from proto.cdn.v1 import configuration_pb2
+from tests.builders import behavior_message, distribution_message, origin_message
+
+HOST = b"d1.cdn.localhost"
+TextHeader = tuple[str, str]
+
+
+@dataclass
+class Answer:
+    """What a viewer has got so far, read as HTTP."""
+
+    status: int
+    fields: dict[str, str]
+    body: bytes
+
+
+@dataclass(eq=False)
+class Viewer:
+    """A viewer's connection: keeps what it was sent."""
+
+    node: "Node"
+    sent: bytearray = field(default_factory=bytearray)
+    is_held_up: bool = False
+    is_open: bool = True
+    is_cut: bool = False
+    is_done: bool = False
+    peer: tuple[str, int] = ("192.0.2.7", 40_000)
+    request_bytes: int = 100
+    may_keep_alive: bool = True
+    keeps_alive: bool | None = None
+    exchange: Exchange | None = None
+    is_body_paused: bool = False
+    last_hit_head: RequestHead | None = None
+    again: RepeatedHit | None = None
+
+    def asks(self, target: str, *headers: TextHeader, method: str = "GET", body: BodyFromViewer | None = None) -> "Viewer":
+        """Send a request; another one may follow when it is answered."""
+        self.sent.clear()
+        self.is_done = False
+        fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers]
+        if not any(name == b"host" for name, _ in fields):
+            fields.insert(0, (b"host", HOST))
+        head = make_request_head(method.encode(), target.encode(), fields, 1, True)
+        self.node.pipeline.handle(self, head, body)
+        return self
+
+    def leaves(self) -> None:
+        self.is_open = False
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.viewer_left()
+
+    def takes_more(self) -> None:
+        """Read again after having been held up."""
+        self.is_held_up = False
+        if self.exchange is not None:
+            self.exchange.resume()
+
+    async def answer(self) -> Answer:
+        """The response, once it is whole."""
+        await settle(lambda: self.is_done or self.is_cut)
+        assert self.is_done, "the connection was cut"
+        return self.so_far()
+
+    def so_far(self) -> Answer:
+        head, separator, body = bytes(self.sent).partition(b"\r\n\r\n")
+        assert separator, f"no answer yet: {bytes(self.sent)!r}"
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        if fields.get("transfer-encoding") == "chunked":
+            body = _unchunk(body)
+        return Answer(int(status_line.split(" ")[1]), fields, body)
+
+    # -- the node's side: edge_node.pipeline.ViewerConnection
+
+    def begin_exchange(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    def end_exchange(self, *, keep_alive: bool) -> None:
+        assert not self.is_done, "one end per request"
+        self.exchange = None
+        self.is_done, self.keeps_alive = True, keep_alive
+
+    def send(self, data: bytes) -> None:
+        assert not self.is_done, "nothing may follow the end of a response"
+        self.sent += data
+
+    def send_many(self, chunks: "list[bytes] | tuple[bytes, ...]") -> None:
+        for chunk in chunks:
+            self.send(chunk)
+
+    def abort(self) -> None:
+        self.is_cut = True
+        self.leaves()
+
+    def pause_body(self) -> None:
+        self.is_body_paused = True
+
+    def resume_body(self) -> None:
+        self.is_body_paused = False
+
+
+class FakeConnection:
+    """The upstream end of a fetch, as far as a fill can see it."""
+
+    def __init__(self) -> None:
+        self.is_paused = False
+        self.is_closed = False
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Fetch:
+    """One fetch of the node; the test speaks for upstream."""
+
+    def __init__(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+        self.targets = targets
+        self.method = method
+        self.body = body
+        self.sink = sink
+        self.connection = FakeConnection()
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_cancelled = False
+        self.connects(targets[0])
+
+    @property
+    def request(self) -> dict[str, str]:
+        """Fields of the request as its first target gets them."""
+        return {name.decode(): value.decode() for name, value in self.targets[0].fields}
+
+    @property
+    def tiers(self) -> list[Tier]:
+        return [target.tier for target in self.targets]
+
+    def connects(self, target: Target) -> None:
+        self.connection = FakeConnection()
+        self.sink.connected(self.connection, target)  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
+
+    def begins(self, status: int, *headers: TextHeader, reason: bytes = b"OK") -> "Fetch":
+        """The head of the response."""
+        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+        self.sink.head_arrived(make_response_head(status, reason, fields))
+        return self
+
+    def sends(self, data: bytes) -> "Fetch":
+        self.sink.body_arrived(data)
+        return self
+
+    def ends(self) -> None:
+        if not self.end.done():
+            self.end.set_result(None)
+
+    def answers(self, status: int, body: bytes, *headers: TextHeader) -> None:
+        """A whole response."""
+        self.begins(status, *headers, ("content-length", str(len(body))))
+        if body:
+            self.sends(body)
+        self.ends()
+
+    def confirms(self, *headers: TextHeader) -> None:
+        self.begins(304, *headers)
+        self.ends()
+
+    def fails(self, kind: UpstreamErrorKind = UpstreamErrorKind.REFUSED) -> None:
+        self.end.set_exception(UpstreamError(kind, "the test said so"))
+
+
+class ScriptedFetcher:
+    """In the place of `edge_node.upstream.fetching.Fetcher`."""
+
+    def __init__(self) -> None:
+        self.fetches: list[Fetch] = []
+        self.down: set[str] = set()
+
+    def is_down(self, peer_id: str) -> bool:
+        return peer_id in self.down
+
+    async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+        fetch = Fetch(targets, method, body, sink)
+        self.fetches.append(fetch)
+        try:
+            await fetch.end
+        except asyncio.CancelledError:
+            fetch.is_cancelled = True
+            raise
+
+
+class Records(RequestRecorder):
+    """Keeps the log records."""
+
+    def __init__(self, counters: Counters) -> None:
+        super().__init__(counters, AccessLog(None, "FRA56-P1", counters))
+        self.all: list[LogRecord] = []
+
+    def take(self, record: LogRecord) -> None:
+        super().take(record)
+        self.all.append(record)
+
+
+class Node:
+    """A node without sockets."""
+
+    def __init__(self, *behaviors: configuration_pb2.Behavior, role: Role = Role.EDGE, capacity: int = 1 << 24, **distribution: Any) -> None:
+        self.now = 1_800_000_000.0
+        self.counters = Counters()
+        self.fetcher = ScriptedFetcher()
+        self.records = Records(self.counters)
+        self.state = ServingState("eu")
+        self.store = MemoryStore(capacity)
+        self.facts = NodeFacts(role, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
+        shelf = Shelf(self.facts, self.store, self.state.invalidations, lambda: self.now)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.pipeline = Pipeline(
+            Parts(
+                shelf=shelf,
+                state=self.state,
+                fetcher=self.fetcher,  # type: ignore[arg-type]  # same methods, no sockets
+                recorder=self.records,
+                hits=HitAnswerer(self.facts, self.records, lambda: self.now, lambda: self.now),
+                counters=self.counters,
+                request_ids=RequestIds(bytes(20)),
+                spawn=self._spawn,
+                monotonic=lambda: self.now,
+            )
+        )
+        self.state.void_everything = self.pipeline.void_everything
+        self.message = distribution_message(
+            origin_message("192.0.2.1", 8000), *(behaviors or (behavior_message(),)), **distribution
+        )
+        self.learns("log-1", 1)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def learns(self, log_id: str, index: int) -> None:
+        """A snapshot arrives."""
+        distribution = read_distribution(self.message)
+        self.state.replace(Snapshot(log_id, index, {distribution.id: distribution}), {"eu": 0.0})
+
+    def invalidates(self, *paths: str) -> int:
+        index = self.state.applied_index + 1
+        self.state.invalidate(index, "E1", paths)
+        return index
+
+    def knows_regionals(self, *ids: str) -> None:
+        self.state.put_directory([Peer(i, Role.REGIONAL, "eu", "FRA-R", "192.0.2.9", 80, "192.0.2.9:81") for i in ids])
+
+    def viewer(self) -> Viewer:
+        return Viewer(self)
+
+    async def fetch(self, number: int = 1) -> Fetch:
+        """The n-th fetch since the start, as soon as the node makes it."""
+        await settle(lambda: len(self.fetcher.fetches) >= number)
+        return self.fetcher.fetches[number - 1]
+
+    async def asks_nothing_more(self, count: int) -> None:
+        """After everything has settled, there have been exactly so many fetches."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(self.fetcher.fetches) == count
+
+    async def stores(self, target: str, body: bytes, *headers: TextHeader, status: int = 200, ask: Sequence[TextHeader] = ()) -> None:
+        """One request from an empty cache, answered with this."""
+        viewer = self.viewer().asks(target, *ask)
+        number = len(self.fetcher.fetches)
+        await settle(lambda: len(self.fetcher.fetches) > number)
+        self.fetcher.fetches[-1].answers(status, body, *headers)
+        assert (await viewer.answer()).body == body
+
+
+async def settle(condition: Any) -> None:
+    """Let the loop turn until something holds; it never takes real time."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never happened")
+
+
+def _unchunk(data: bytes) -> bytes:
+    body = bytearray()
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        length = int(size, 16)
+        body += rest[:length]
+        data = rest[length + 2 :]
+    return bytes(body)
+
+
