@@ -28,6 +28,8 @@ NGINX = f"{HOST}4:8080"
 HOST_HEADER = "Host: d1.cdn.localhost"
 OBJECT = "/echo/object?size=1024&cache-control=max-age%3D3600"
 SERVER_CORE, LOAD_CORE = "0", "1"
+SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+"""Servers are often not on the path of a person."""
 
 NGINX_CONFIGURATION = """
 {user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -60,6 +62,11 @@ class Round:
 def pinned(core: str, *command: str) -> list[str]:
     """The command, on one core where there are several."""
     return ["taskset", "-c", core, *command] if (os.cpu_count() or 1) > 1 and shutil.which("taskset") else list(command)
+
+
+def find(tool: str) -> str | None:
+    """Where a program is, if it is installed."""
+    return shutil.which(tool, path=SEARCH_PATH)
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
@@ -140,7 +147,9 @@ async def run(rounds: int, seconds: int, folder: Path) -> list[Round]:
         try:
             processes.append(start(origin, folder / "origin.out"))
             processes.append(start(pinned(SERVER_CORE, *edge), folder / "edge.out"))
-            processes.append(start(pinned(SERVER_CORE, "nginx", "-c", str(configuration)), folder / "nginx.out"))
+            processes.append(
+                start(pinned(SERVER_CORE, find("nginx") or "nginx", "-c", str(configuration)), folder / "nginx.out")
+            )
             for address in (EDGE, NGINX):
                 await wait_until_hit(address)
             results = []
@@ -163,7 +172,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     given = parser.parse_args()
-    missing = [tool for tool in ("nginx", "wrk", "curl") if shutil.which(tool) is None]
+    missing = [tool for tool in ("nginx", "wrk", "curl") if find(tool) is None]
     print(f"1 KiB hit, keep-alive, 32 connections, one core; {describe_interpreter(sys.executable)}")
     if missing:
         print(f"not measured: {' and '.join(missing)} not installed (on Debian: apt-get install nginx-light wrk curl)")

@@ -9,7 +9,7 @@ Decisions are made in `caching` and `policy`; bytes are moved by `transfers`, `u
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
@@ -19,21 +19,20 @@ from edge_node.caching.decisions import Hit, Miss, Pass, Reason, Refresh, Refuse
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey
 from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, UpstreamErrorKind, ViewerError
-from edge_node.exchange import BodyFromViewer, Exchange, ViewerLeftError, Wire
+from edge_node.errors import UpstreamError, ViewerError
+from edge_node.exchange import BodyFromViewer, Exchange, Wire
+from edge_node.fetches import Fetches
 from edge_node.fills import Fill, Shelf
 from edge_node.hits import HitAnswerer, RepeatedHit, ViewerWire
 from edge_node.model import RequestHead
 from edge_node.policy.forwarding import Hop
-from edge_node.policy.regional_choice import rank_regionals
 from edge_node.policy.routing import Plan
-from edge_node.policy.upstream_requests import LogPosition, Question, hash_input, to_origin, to_regional
+from edge_node.policy.upstream_requests import Question
 from edge_node.recording import RequestRecorder
 from edge_node.request_ids import RequestIds
 from edge_node.serving_state import ServingState
-from edge_node.transfers import Transfer, TransferState
+from edge_node.transfers import Transfer
 from edge_node.upstream.fetching import Fetcher
-from edge_node.upstream.targets import Target, origin_target, regional_target
 
 MAXIMUM_TRIES = 2
 """A viewer whose joined fetch failed tries once more, perhaps joining again; after that it gets the error."""
@@ -100,16 +99,13 @@ class Pipeline:
         self._clock = parts.shelf.clock
         self._node = parts.shelf.node
         self._state = parts.state
-        self._fetcher = parts.fetcher
         self._recorder = parts.recorder
         self._hits = parts.hits
-        self._counters = parts.counters
         self._next_request_id = parts.request_ids.next
         self._spawn = parts.spawn
         self._monotonic = parts.monotonic
         self._is_regional = parts.shelf.node.is_regional
-        self._transfers: dict[CacheKey, Transfer] = {}
-        """The fetches that others may join, by key."""
+        self._fetches = Fetches(parts.fetcher, parts.state, parts.counters, parts.spawn, is_regional=self._is_regional)
 
     def handle(self, wire: ViewerConnection, head: RequestHead, body: BodyFromViewer | None) -> None:
         """Take a request; the answer begins now or later."""
@@ -132,9 +128,7 @@ class Pipeline:
     def void_everything(self) -> None:
         """Cached responses, stored or on their way, belong to another log (DESIGN section 4, rule 9)."""
         self._store.clear()
-        for transfer in self._transfers.values():
-            transfer.drop_writer()
-        self._transfers.clear()
+        self._fetches.void_everything()
 
     # -- deciding
 
@@ -227,13 +221,13 @@ class Pipeline:
             self._fetch_alone(request, plan, None, (Result.MISS, Reason.EXPIRED), expired)
             return
         exchange = self._make_exchange(request, plan, (Result.MISS, Reason.EXPIRED))
-        if not self._join(exchange, key):
-            transfer = self._begin(key, plan)
+        if not self._fetches.join(exchange, key):
+            transfer = self._fetches.begin(key, plan)
             hop = self._hop(request)
             question = Question(
                 request.head, plan, hop, validators(expired.etag, expired.last_modified), has_viewer_conditions=False
             )
-            self._run(exchange, Fill(self._shelf, plan, transfer, expired, is_refresh=True), question)
+            self._fetches.run(exchange, Fill(self._shelf, plan, transfer, expired, is_refresh=True), question)
 
     def _miss(self, request: _Request, plan: Plan, key: CacheKey, reason: Reason, stale: Entry | None) -> None:
         """Fetch; share the fetch where that is allowed (reference 2.10)."""
@@ -242,16 +236,17 @@ class Pipeline:
             # A HEAD brings no body and a range not the whole one: nothing to share. A range is answered whole with 200 by some origins; then it is stored.
             self._fetch_alone(request, plan, key if head.method == b"GET" else None, (Result.MISS, reason), stale)
             return
-        exchange = self._make_exchange(request, plan, (Result.MISS, reason))
         is_shared = plan.behavior.cache_policy.cookies.is_empty
-        if is_shared and self._join(exchange, key):
-            return
-        if not is_shared or not head.is_plain:
+        may_join = is_shared and self._fetches.has_joinable(key)
+        if not may_join and not (is_shared and head.is_plain):
             # Viewer conditionals go upstream with a miss (reference 2.4), so a 304 may come that helps nobody else.
             self._fetch_alone(request, plan, key, (Result.MISS, reason), stale)
             return
-        fill = Fill(self._shelf, plan, self._begin(key, plan), stale, is_refresh=False)
-        self._run(exchange, fill, Question(head, plan, self._hop(request)))
+        exchange = self._make_exchange(request, plan, (Result.MISS, reason))
+        if may_join and self._fetches.join(exchange, key):
+            return
+        fill = Fill(self._shelf, plan, self._fetches.begin(key, plan), stale, is_refresh=False)
+        self._fetches.run(exchange, fill, Question(head, plan, self._hop(request)))
 
     def _fetch_alone(
         self,
@@ -269,7 +264,7 @@ class Pipeline:
         question = Question(
             request.head, plan, hop, body_length=body.length if body else None, has_body=body is not None
         )
-        self._run(exchange, Fill(self._shelf, plan, transfer, stale, is_refresh=False), question)
+        self._fetches.run(exchange, Fill(self._shelf, plan, transfer, stale, is_refresh=False), question)
 
     def _make_exchange(self, request: _Request, plan: Plan, outcome: tuple[Result, Reason]) -> Exchange:
         exchange = Exchange(request.wire, request.head, plan, request.request_id, request.started_at)
@@ -279,78 +274,6 @@ class Pipeline:
         exchange.node, exchange.recorder, exchange.helper, exchange.monotonic = self._node, self, self, self._monotonic
         request.wire.begin_exchange(exchange)
         return exchange
-
-    def _join(self, exchange: Exchange, key: CacheKey) -> bool:
-        """Wait for a fetch that is already under way, unless an invalidation came after it started (DESIGN section 4, rule 3)."""
-        transfer = self._transfers.get(key)
-        if transfer is None or not transfer.may_join:
-            return False
-        if self._state.invalidations.is_invalidated(transfer.distribution_id, transfer.target, transfer.stamp):
-            return False
-        self._counters.collapsed_requests += 1
-        exchange.result, exchange.reason = Result.HIT, Reason.COLLAPSED  # first Miss, others Hit: reference 2.10
-        exchange.transfer = transfer
-        transfer.attach(exchange)
-        return True
-
-    def _begin(self, key: CacheKey, plan: Plan) -> Transfer:
-        transfer = self._transfers[key] = Transfer(key, plan.distribution.id, plan.target, self._state.applied_index)
-        return transfer
-
-    def _run(self, exchange: Exchange, fill: Fill, question: Question) -> None:
-        """Start fetching for the exchange that began it."""
-        transfer = fill.transfer
-        exchange.transfer = transfer
-        transfer.attach(exchange)
-        targets = self._targets(question, transfer.stamp, is_cacheable=exchange.result is not Result.PASS)
-        task = self._spawn(self._fill(fill, targets, exchange))
-
-        def abandon() -> None:
-            transfer.state = TransferState.FAILED
-            transfer.drop_writer()
-            self._forget(transfer)
-            task.cancel()
-
-        transfer.abandon = abandon
-
-    async def _fill(self, fill: Fill, targets: Sequence[Target], exchange: Exchange) -> None:
-        try:
-            await self._fetcher.fetch(targets, exchange.head.method, exchange.body, fill)
-            self._forget(fill.transfer)
-            fill.finish()
-        except UpstreamError as error:
-            self._forget(fill.transfer)
-            fill.fail(error)
-        except ViewerLeftError:
-            fill.transfer.drop_writer()
-        except Exception:
-            logger.exception("internal error while fetching %s", fill.transfer.target)
-            self._counters.internal_errors += 1
-            self._forget(fill.transfer)
-            if not fill.transfer.is_ended:
-                fill.transfer.fail(UpstreamError(UpstreamErrorKind.INVALID_RESPONSE, "an internal error occurred"))
-            if not exchange.is_ended:
-                exchange.wire.abort()
-        finally:
-            self._forget(fill.transfer)
-
-    def _forget(self, transfer: Transfer) -> None:
-        if transfer.key is not None and self._transfers.get(transfer.key) is transfer:
-            del self._transfers[transfer.key]
-
-    def _targets(self, question: Question, stamp: int, *, is_cacheable: bool) -> list[Target]:
-        """Cacheable requests go edge, regional, origin; the others straight to the origin (reference 3)."""
-        plan = question.plan
-        origin = plan.behavior.origin
-        targets = []
-        if is_cacheable and not self._is_regional:
-            peers = rank_regionals(
-                self._state.regionals, self._state.latency_milliseconds, hash_input(plan), self._fetcher.is_down
-            )
-            request = to_regional(question, LogPosition(self._state.log_id, stamp)) if peers else (b"", ())
-            targets = [regional_target(peer, origin, *request) for peer in peers]
-        targets.append(origin_target(origin, *to_origin(question)))
-        return targets
 
     def _hop(self, request: _Request) -> Hop:
         viewer = b"" if self._is_regional else request.wire.peer[0].encode()

@@ -217,6 +217,7 @@ def quickstart(
         Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-quickstart without it.")
     ] = None,
     state: State = DEFAULT_STATE,
+    loopback: Loopback = None,
 ) -> None:
     """The whole laboratory in a minute, with a verdict.
 
@@ -227,7 +228,14 @@ def quickstart(
       cdnlab quickstart
       cdnlab quickstart --duration 60
     """
-    _run("quickstart", topology=topology, duration_seconds=duration, run_directory=run, state_dir=state)
+    _run(
+        "quickstart",
+        topology=topology,
+        duration_seconds=duration,
+        run_directory=run,
+        state_dir=state,
+        loopback=loopback,
+    )
 
 
 def _run(command: str, **arguments: Any) -> None:

@@ -13,6 +13,8 @@ from types import TracebackType
 import loadtests
 from lab.errors import LabError
 from lab.layout import Role
+from lab.management_api import Distribution
+from lab.quickstart_distribution import ManagementApi
 from lab.runners.processes import ProcessLab
 from loadtests.plan import LoadPlan, parse_address
 from loadtests.workload import Population
@@ -153,17 +155,30 @@ def run_load(lab_state_dir: Path, profile: str, duration_seconds: float, users: 
 
 
 def plan_for(lab: ProcessLab, run_directory: Path) -> LoadPlan:
-    """Viewers of the populations of the lab's topology, for its first distribution."""
+    """Viewers of the populations of the lab's topology. CDNLAB_DOMAIN sends them to another distribution (docs/load.md)."""
     record = lab.record
-    distributions = lab.status().distributions
-    routers = [node for node in record.nodes if node.role is Role.DNS_ROUTER]
-    if not distributions or not routers:
-        missing = "distribution" if routers else "DNS router"
-        raise LoadError(f"the lab has no {missing}: viewers would not know where to go")
+    router = next((node for node in record.nodes if node.role is Role.DNS_ROUTER), None)
+    if router is None:
+        raise LoadError("the lab has no DNS router: viewers would not know where to go")
     return LoadPlan(
-        dns=parse_address(routers[0].dns),
-        domain_name=distributions[0].domain_name,
+        dns=parse_address(router.dns),
+        domain_name=_distribution_for(lab).domain_name,
         viewer_port=record.viewer_port,
         populations=tuple(Population(each.region, each.client_subnet, each.users) for each in record.populations),
         output=(run_directory / LOAD_FILE).resolve(),
     )
+
+
+def _distribution_for(lab: ProcessLab) -> Distribution:
+    """The quick start's, made at first use: its behaviors fit the profiles. A lab in front of somebody else's
+    application has no origin of its own; there it is the first distribution that the application was given."""
+    status = lab.status()
+    origins = status.of_role(Role.ORIGIN)
+    if not origins:
+        if not status.distributions:
+            raise LoadError("the lab has no distribution: there is nothing to load")
+        return Distribution(status.distributions[0].id, status.distributions[0].domain_name)
+    with ManagementApi(status.api) as api:
+        distribution = api.find_distribution() or api.create_distribution(origins[0].node.http)
+        api.wait_deployed(distribution)
+    return distribution

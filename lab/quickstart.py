@@ -24,7 +24,7 @@ from lab.quickstart_checks import (
     check_tiers,
     verdict,
 )
-from lab.quickstart_distribution import QuickStartApi
+from lab.quickstart_distribution import ManagementApi
 from lab.quickstart_run import LabFacts, QuickStartRun
 from lab.report import write_report
 from lab.report_run import RunData, read_run, region_totals, tier_totals
@@ -66,10 +66,10 @@ def run_quickstart(
 def run_on(lab: ProcessLab, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
     """The quick start on a lab that is up; leaves a whole run folder with its report."""
     facts = LabFacts.of_record(lab.record)
-    with QuickStartApi(lab.status().api) as api:
+    with ManagementApi(lab.status().api) as api:
         console.print(f"{len(facts.nodes)} nodes are live; creating a distribution", highlight=False)
-        distribution = api.create_with_behaviors(facts.of_role(Role.ORIGIN)[0].http)
-        api.wait_deployed(distribution.id)
+        distribution = api.create_distribution(facts.of_role(Role.ORIGIN)[0].http)
+        api.wait_deployed(distribution)
         url = f"http://{distribution.domain_name}:{facts.viewer_port}/"
         console.print(f"{url} is deployed; viewers come for {duration_seconds:g} s", soft_wrap=True, highlight=False)
         run = QuickStartRun(facts, lab, api, distribution, run_directory, duration_seconds)

@@ -151,13 +151,14 @@ class Ports:
         return tuple(zip(names, (ports.api, ports.grpc, ports.admin, self.viewer, self.dns), strict=True))
 
     def problems(self, line_of: Callable[[str], int]) -> Iterator[Problem]:
+        """Each collision once, on the later line of the two keys."""
         ordered = sorted(self.on_first_address(), key=lambda pair: pair[1])
-        for (one, port), (other, other_port) in pairwise(ordered):
-            if port == other_port:
-                yield Problem(line_of(other.split()[0]), f"port {port} is used twice: by {one} and by {other}")
-        for name, port in (("viewer_port", self.viewer), ("origin_port", self.origin), ("dns_port", self.dns)):
-            if port == self.admin:
-                yield Problem(line_of(name), f"port {port} is used twice: by {name} and by admin_port")
+        pairs = [(one, other, port) for (one, port), (other, next_port) in pairwise(ordered) if port == next_port]
+        own = (("viewer_port", self.viewer), ("origin_port", self.origin), ("dns_port", self.dns))
+        pairs += [(name, "admin_port", port) for name, port in own if port == self.admin]
+        for one, other, port in pairs:
+            line = max(line_of(one.split()[0]), line_of(other.split()[0]))
+            yield Problem(line, f"port {port} is used twice: by {one} and by {other}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     place: Any = copied
     for name in parents:
         place = place[int(name)] if name.isdigit() else place.setdefault(name, {})
-    place[last] = value
+    place[int(last) if last.isdigit() else last] = value
     return copied
 
 

@@ -11,7 +11,6 @@ MAXIMUM_HEAD_BYTES = 32_768
 _NOT_PLAIN = frozenset(
     {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
 )
-_ALLOWED_IN_TARGET = frozenset(range(0x21, 0x7F)) | frozenset(range(0x80, 0x100))
 
 
 def make_request_head(
@@ -34,7 +33,12 @@ def make_request_head(
     if head_bytes > MAXIMUM_HEAD_BYTES:
         raise ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
     target, host = _resolve_target(target, fields, minor_version)
-    has_body = b"transfer-encoding" in fields or fields.get(b"content-length", b"0").strip(b"0") != b""
+    coding = fields.get(b"transfer-encoding")
+    if coding is not None and coding.lower() != b"chunked":  # RFC 9112 section 6.1
+        raise ViewerError(501, "Transfer codings other than chunked are not supported.")
+    if coding is not None and minor_version == 0:
+        raise ViewerError(400, "An HTTP/1.0 request has no transfer coding.")
+    has_body = coding is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
     return RequestHead(method, target, host, tuple(headers), fields, minor_version, is_keep_alive, has_body, is_plain)
 
 
@@ -52,6 +56,8 @@ def _resolve_target(target: bytes, fields: dict[bytes, bytes], minor_version: in
         if minor_version >= 1:
             raise ViewerError(400, "The request has no Host field.")
         host_field = b""
+    if b"#" in target:
+        raise ViewerError(400, "A request target has no fragment.")
     if target.startswith(b"/"):
         return target, _host_name(host_field)
     scheme, separator, rest = target.partition(b"://")

@@ -27,6 +27,8 @@ BODY_TIMEOUT_SECONDS = 30.0
 """Between two pieces of a request's body."""
 STALL_TIMEOUT_SECONDS = 60.0
 """A viewer that takes nothing of its response for so long is gone."""
+LINGER_SECONDS = 2.0
+"""After an answer that came before the request was read whole: closing at once would reset the connection, and the answer with it (RFC 9112 section 9.6)."""
 MAXIMUM_WAITING_REQUESTS = 64
 """Pipelined requests kept while one is being answered; reading stops well before, so more than one read's worth cannot come."""
 
@@ -78,8 +80,12 @@ class ViewerConnection(asyncio.Protocol):
         self._is_closing = False
         self._waiting: deque[tuple[RequestHead, BodyFromViewer | None]] = deque()
         self._is_reading_paused = False
+        self._is_lingering = False
+        self._has_heard_all = False
+        self._unsent_bytes = 0
         self._violation: ViewerError | None = None
         self._begun = self._completed = 0
+        self._unfinished_bytes = 0
         self._in_message = False
         self._body: BodyFromViewer | None = None
         self._target = b""
@@ -115,12 +121,15 @@ class ViewerConnection(asyncio.Protocol):
             self._body.break_off()
 
     def eof_received(self) -> bool:
-        """A viewer that has said all may still wait for its answer."""
-        self._is_closing = self._is_closing or self._is_busy
-        return self._is_busy
+        """A viewer that has said all may still wait for its answers; one that stopped in the middle of a request gets none."""
+        self._has_heard_all = True
+        is_broken_off = self._body is not None and not self._is_lingering
+        return not is_broken_off and not self._is_lingering and (self._is_busy or bool(self._waiting))
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless these are the bytes of the last request again."""
+        if self._is_lingering:
+            return
         if data == self._last_data and not self._in_message and not self._is_closing and self._last_head is not None:
             self.request_bytes = len(data)
             self._take(self._last_head, None)
@@ -130,7 +139,7 @@ class ViewerConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The viewer does not follow."""
         self.is_held_up = True
-        self._deadline = self._listener.clock() + STALL_TIMEOUT_SECONDS
+        self._watch_sending()
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -162,7 +171,8 @@ class ViewerConnection(asyncio.Protocol):
         if self._violation is not None:
             self._refuse(self._violation)
             return
-        if self._in_message and self._body is None and self.request_bytes > MAXIMUM_HEAD_BYTES:
+        self._unfinished_bytes = 0 if self._completed else self._unfinished_bytes + len(data)
+        if self._in_message and self._head is None and self._unfinished_bytes > MAXIMUM_HEAD_BYTES:
             self._refuse(ViewerError(494, "The request line and headers are larger than 32,768 bytes."))
             return
         if (
@@ -172,10 +182,10 @@ class ViewerConnection(asyncio.Protocol):
             and not self._head.has_body
         ):
             self._last_data, self._last_head = data, self._head
-        if self._in_message and not was_in_message:
-            self._deadline = self._listener.clock() + HEAD_TIMEOUT_SECONDS
-        elif self._body is not None:
+        if self._body is not None:
             self._deadline = self._listener.clock() + BODY_TIMEOUT_SECONDS
+        elif self._in_message and (self._completed or not was_in_message):
+            self._deadline = self._listener.clock() + HEAD_TIMEOUT_SECONDS
 
     def _internal(self, error: Exception) -> ViewerError:
         logger.error("internal error while taking a request", exc_info=error.__context__ or error)
@@ -197,8 +207,9 @@ class ViewerConnection(asyncio.Protocol):
             self._violation = ViewerError(414, "The URL is longer than 8,192 bytes.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: a field line."""
-        self._headers.append((name.lower(), value))
+        """httptools: a field line; those of a trailer section are dropped."""
+        if self._head is None:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there; a request with a body starts now, one without when it is complete."""
@@ -206,8 +217,11 @@ class ViewerConnection(asyncio.Protocol):
             return
         parser = self._parser
         version = parser.get_http_version()
-        is_keep_alive = parser.should_keep_alive() and version in ("1.1", "1.0")
+        # There is no protocol to switch to: such a request is answered as any other, and is the last one.
+        is_keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         try:
+            if version not in ("1.1", "1.0"):
+                raise ViewerError(505, "This node speaks HTTP/1.1 here.")
             self._head = make_request_head(
                 parser.get_method(), self._target, self._headers, 0 if version == "1.0" else 1, is_keep_alive
             )
@@ -217,8 +231,6 @@ class ViewerConnection(asyncio.Protocol):
         if self._head.has_body:
             length = self._head.fields.get(b"content-length")
             self._body = BodyFromViewer(self, int(length) if length is not None else None)
-            if self._head.fields.get(b"expect", b"").lower() == b"100-continue" and not self._is_busy:
-                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._take(self._head, self._body)
 
     def on_body(self, data: bytes) -> None:
@@ -254,6 +266,9 @@ class ViewerConnection(asyncio.Protocol):
         self._is_busy = True
         if not head.is_keep_alive:
             self._is_closing = True
+        is_expected = head.minor_version >= 1 and head.fields.get(b"expect", b"").lower() == b"100-continue"
+        if is_expected and body is not None and not body.is_complete:
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._service.handle(self, head, body)
 
     def _next(self) -> None:
@@ -286,7 +301,8 @@ class ViewerConnection(asyncio.Protocol):
     @property
     def may_keep_alive(self) -> bool:
         """Whether another request may follow."""
-        return not self._is_closing and not self._listener.is_draining
+        is_last = self._has_heard_all and not self._waiting
+        return not self._is_closing and not self._listener.is_draining and not is_last
 
     def begin_exchange(self, exchange: Exchange) -> None:
         """Who is told when the viewer takes more, or leaves."""
@@ -299,12 +315,31 @@ class ViewerConnection(asyncio.Protocol):
         if not keep_alive:
             self._is_closing = True
             self._waiting.clear()
-            if self._transport is not None:
-                self._transport.close()
+            self._close()
         elif self._waiting or self._is_reading_paused:
             self._next()
         else:
             self._deadline = self._listener.clock() + IDLE_TIMEOUT_SECONDS
+
+    def _close(self) -> None:
+        """Close after what was sent; if the viewer may still be sending, tell it first and read on for a moment."""
+        if self._transport is None:
+            return
+        self._watch_sending()
+        if self._has_heard_all or (self._violation is None and not self._in_message):
+            self._transport.close()
+            return
+        self._is_lingering = True
+        self._deadline = self._listener.clock() + LINGER_SECONDS
+        if self._body is not None:
+            self._body.break_off()
+        self.resume_body()
+        self._transport.write_eof()
+
+    def _watch_sending(self) -> None:
+        """From now on the viewer has to take something now and then."""
+        self._deadline = self._listener.clock() + STALL_TIMEOUT_SECONDS
+        self._unsent_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
@@ -332,6 +367,8 @@ class ViewerConnection(asyncio.Protocol):
         """Read on."""
         if self._is_reading_paused and self._transport is not None:
             self._is_reading_paused = False
+            if self._body is not None and not self._is_lingering:
+                self._deadline = self._listener.clock() + BODY_TIMEOUT_SECONDS
             self._transport.resume_reading()
 
     # -- time limits
@@ -340,7 +377,10 @@ class ViewerConnection(asyncio.Protocol):
         """Called about once a second: end what takes too long."""
         if self._transport is None or now < self._deadline:
             return
-        if self.is_held_up or (self._body is not None and not self._is_reading_paused):
+        is_ending = self._is_lingering or self._transport.is_closing()
+        if (self.is_held_up or is_ending) and 0 < self._transport.get_write_buffer_size() < self._unsent_bytes:
+            self._watch_sending()  # it is slow, but it follows
+        elif self.is_held_up or is_ending or (self._body is not None and not self._is_reading_paused):
             self._transport.abort()
         elif not self._is_busy:
             if self._in_message:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from lab.commands.runs import new_run_directory
-from lab.errors import LabError, UsageError
+from lab.errors import UsageError
 from lab.interrupts import interruptible
-from lab.load import PROFILES, LoadError, run_load
+from lab.load import PROFILES, run_load
 from lab.report import write_report
 from lab.runners.processes import ProcessLab
 
@@ -21,9 +21,6 @@ def run(
         raise UsageError(f"topology {record.topology} has no populations: nobody to send")
     directory = run_directory or new_run_directory(profile)
     with interruptible():
-        try:
-            exit_status = run_load(state_dir, profile, duration_seconds, viewers, directory)
-        except LoadError as error:
-            raise LabError(str(error)) from error
+        exit_status = run_load(state_dir, profile, duration_seconds, viewers, directory)
     print(write_report(directory))
     return exit_status

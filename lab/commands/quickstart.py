@@ -7,7 +7,14 @@ from lab.interrupts import interruptible
 from lab.quickstart import run_quickstart
 
 
-def run(*, topology: Path | None, duration_seconds: float, run_directory: Path | None, state_dir: Path) -> int:
+def run(
+    *,
+    topology: Path | None,
+    duration_seconds: float,
+    run_directory: Path | None,
+    state_dir: Path,
+    loopback: str | None,
+) -> int:
     directory = run_directory or new_run_directory("quickstart")
     with interruptible():
-        return run_quickstart(topology, state_dir, directory, duration_seconds)
+        return run_quickstart(topology, state_dir, directory, duration_seconds, loopback)

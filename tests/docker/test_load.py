@@ -19,9 +19,12 @@ SERVICES = ("load-plan", "load-master", *(f"load-{place}" for place in PLACES))
 @pytest.fixture(scope="module")
 def page(lab: ComposeLab) -> Iterator[str]:
     """The address of Locust's page. Gone after the module, so that what follows has the machine for itself."""
-    lab.compose(
-        "--profile", "load", "up", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "90", *SERVICES[1:]
-    )
+    try:
+        arguments = ("up", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "90")
+        lab.compose("--profile", "load", *arguments, *SERVICES[1:])
+    except BaseException:
+        print(lab.compose("--profile", "load", "logs", "--no-color", *SERVICES))
+        raise
     yield f"http://{lab.published('load-master', '8089/tcp')}"
     lab.compose("--profile", "load", "rm", "--stop", "--force", *SERVICES)
 

@@ -287,9 +287,7 @@ def test_what_the_nodes_get_of_a_policy(api: WireApi) -> None:
         maximum_ttl_seconds=31_536_000,
         accept_encoding_gzip=True,
         accept_encoding_brotli=True,
-        headers=configuration_pb2.Selection(
-            mode=configuration_pb2.Selection.MODE_LIST, names=["Origin", "Host"]
-        ),
+        headers=configuration_pb2.Selection(mode=configuration_pb2.Selection.MODE_LIST, names=["Origin", "Host"]),
         cookies=configuration_pb2.Selection(mode=configuration_pb2.Selection.MODE_ALL_EXCEPT, names=["session*"]),
         query_strings=configuration_pb2.Selection(mode=configuration_pb2.Selection.MODE_ALL),
     )

@@ -156,7 +156,9 @@ def test_numbers_to_the_ends_of_their_range() -> None:
 def test_the_namespace_may_be_left_out_and_a_prefix_may_be_used() -> None:
     reference = {"CallerReference": "r"}
     assert decode(batch("<CallerReference>r</CallerReference>", ""), INVALIDATE)["InvalidationBatch"] == reference
-    prefixed = f'<a:InvalidationBatch xmlns:a="{NAMESPACE}"><a:CallerReference>r</a:CallerReference></a:InvalidationBatch>'
+    prefixed = (
+        f'<a:InvalidationBatch xmlns:a="{NAMESPACE}"><a:CallerReference>r</a:CallerReference></a:InvalidationBatch>'
+    )
     assert decode(prefixed, INVALIDATE)["InvalidationBatch"] == reference
 
 

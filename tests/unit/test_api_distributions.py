@@ -135,7 +135,9 @@ def test_a_stale_version_is_refused_and_a_quoted_one_accepted(api: WireApi) -> N
 
 def test_the_caller_reference_is_unique_and_cannot_change(api: WireApi) -> None:
     created = create(api)
-    assert refused(api, "CreateDistribution", DistributionConfig=distribution_config()).code == "DistributionAlreadyExists"
+    assert (
+        refused(api, "CreateDistribution", DistributionConfig=distribution_config()).code == "DistributionAlreadyExists"
+    )
     other = distribution_config(CallerReference="second")
     parameters = {"Id": created["Distribution"]["Id"], "IfMatch": created["ETag"]}
     assert refused(api, "UpdateDistribution", DistributionConfig=other, **parameters).code == "IllegalUpdate"
@@ -164,7 +166,9 @@ def test_deleting_needs_disabling_first_and_everywhere(api: WireApi) -> None:
     create(api)  # the caller reference is free again
 
 
-@pytest.mark.parametrize("name", ["GetDistribution", "GetDistributionConfig", "DeleteDistribution", "ListInvalidations"])
+@pytest.mark.parametrize(
+    "name", ["GetDistribution", "GetDistributionConfig", "DeleteDistribution", "ListInvalidations"]
+)
 def test_what_does_not_exist(api: WireApi, name: str) -> None:
     key = "DistributionId" if name == "ListInvalidations" else "Id"
     assert refused(api, name, **{key: "EUNKNOWN"}).code == "NoSuchDistribution"
@@ -242,7 +246,9 @@ def test_origins_keep_everything_that_was_said_about_them(api: WireApi) -> None:
         ConnectionTimeout=2,
     )
     created = create(api, Origins=quantified(origin))
-    read = api.do("GetDistributionConfig", Id=created["Distribution"]["Id"])["DistributionConfig"]["Origins"]["Items"][0]
+    read = api.do("GetDistributionConfig", Id=created["Distribution"]["Id"])["DistributionConfig"]["Origins"]["Items"][
+        0
+    ]
     assert {name: read[name] for name in origin if name != "CustomOriginConfig"} == {
         name: value for name, value in origin.items() if name != "CustomOriginConfig"
     }

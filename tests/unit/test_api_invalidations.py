@@ -47,9 +47,7 @@ def test_an_invalidation_is_an_entry_of_the_log(api: WireApi, identifier: str) -
     assert invalidation["Status"] == "InProgress"
     assert invalidation["InvalidationBatch"] == batch("/a", "/b/*")
     assert created["Location"].endswith(f"/2020-05-31/distribution/{identifier}/invalidation/{invalidation['Id']}")
-    message = configuration_pb2.Invalidation(
-        id=invalidation["Id"], distribution_id=identifier, paths=["/a", "/b/*"]
-    )
+    message = configuration_pb2.Invalidation(id=invalidation["Id"], distribution_id=identifier, paths=["/a", "/b/*"])
     assert api.store.changes[-1] == Invalidate(message)
     body = api.store.documents["invalidation", invalidation["Id"]].body
     assert {name: body[name] for name in ("id", "distribution_id", "index", "paths")} == {
@@ -99,7 +97,19 @@ def test_a_reference_is_of_one_distribution(api: WireApi, identifier: str) -> No
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/*", "/a", "/a*", "/a/*", "/a*b", "/a.jpg?x=1&y=%20", "/%C3%A9", "/a//b", "/-._!$&'()+,;=:@", "/" + "a" * 3999],
+    [
+        "/",
+        "/*",
+        "/a",
+        "/a*",
+        "/a/*",
+        "/a*b",
+        "/a.jpg?x=1&y=%20",
+        "/%C3%A9",
+        "/a//b",
+        "/-._!$&'()+,;=:@",
+        "/" + "a" * 3999,
+    ],
 )
 def test_paths_that_may_be_invalidated(api: WireApi, identifier: str, path: str) -> None:
     assert invalidate(api, identifier, path)["Invalidation"]["InvalidationBatch"]["Paths"]["Items"] == [path]

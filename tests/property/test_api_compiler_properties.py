@@ -1,0 +1,159 @@
+"""Configurations of any shape that the model allows: each is compiled or refused with a client's error, and what is accepted is accepted with nothing ignored."""
+
+from typing import Any
+
+from botocore.model import ListShape, Shape, StructureShape
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from control_plane.aws_api.errors import ApiError, statuses_by_code
+from control_plane.aws_api.model import load_model
+from control_plane.compiler.defaults import fill_distribution
+from control_plane.compiler.distributions import Identity, compile_distribution
+from control_plane.compiler.fields import DISTRIBUTION_FIELDS, Honoured, Only, Refused, WithoutEffect
+from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES
+from proto.cdn.v1 import configuration_pb2
+from tests.api_builders import CACHING_OPTIMIZED, WireApi, behavior, custom_origin, distribution_config, quantified
+
+MODEL = load_model()
+STATUSES = statuses_by_code(MODEL)
+SHAPE = MODEL.shape_for("DistributionConfig")
+
+WORDS = st.sampled_from(
+    [
+        "",
+        "web",
+        "other",
+        "/a",
+        "a*",
+        "/",
+        "*",
+        "localhost",
+        "a.test",
+        "*.test",
+        "http://x",
+        "é",
+        "x\r\ny",
+        "None",
+        CACHING_OPTIMIZED,
+    ]
+) | st.text(max_size=5).filter(lambda text: all(c in "\t\n\r" or " " <= c < "\ud800" for c in text))
+NUMBERS = st.integers(-1, 4) | st.sampled_from([30, 80, 443, 8080, 65535, 65536, 2**31 - 1, -(2**31)])
+
+
+def values(shape: Shape, depth: int = 0) -> st.SearchStrategy[Any]:
+    """Anything that the codec could hand over: right types, required members, known enumerations."""
+    if isinstance(shape, StructureShape):
+        required = {name: values(shape.members[name], depth + 1) for name in shape.required_members}
+        optional = {
+            name: values(member, depth + 1)
+            for name, member in shape.members.items()
+            if name not in required and depth < 4
+        }
+        return st.fixed_dictionaries(required, optional=optional)
+    if isinstance(shape, ListShape):
+        least = shape.metadata.get("min", 0)
+        return st.lists(values(shape.member, depth + 1), min_size=least, max_size=max(least, 2))
+    if shape.type_name == "boolean":
+        return st.booleans()
+    if shape.type_name in ("integer", "long"):
+        return NUMBERS
+    return st.sampled_from(shape.enum) if shape.enum else WORDS
+
+
+CONFIGS = st.deferred(lambda: values(SHAPE))
+
+WORKING = distribution_config(
+    Origins=quantified(custom_origin(), custom_origin("other", DomainName="localhost")),
+    CacheBehaviors=quantified(behavior(PathPattern="/a/*", TargetOriginId="other")),
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> dict[str, Any]:
+    """A configuration that works, with one member at any depth replaced by, or enriched with, anything the model allows."""
+    return _mutate(draw, SHAPE, WORKING)
+
+
+def _mutate(draw: st.DrawFn, shape: Shape, value: Any) -> Any:
+    if isinstance(shape, StructureShape):
+        name = draw(st.sampled_from(sorted(shape.members)))
+        member = shape.members[name]
+        if name not in value or draw(st.integers(0, 2)) == 0:
+            return {**value, name: draw(values(member, 2))}
+        return {**value, name: _mutate(draw, member, value[name])}
+    if isinstance(shape, ListShape):
+        position = draw(st.integers(0, len(value) - 1))
+        return [*value[:position], _mutate(draw, shape.member, value[position]), *value[position + 1 :]]
+    return draw(values(shape, 2))
+
+
+def compile_any(config: dict[str, Any]) -> configuration_pb2.Distribution | None:
+    """The distribution, or None when it was refused as a client's error."""
+    result = compile_distribution(Identity("E1", "d1.test"), fill_distribution(config), MANAGED_CACHE_POLICIES)
+    if isinstance(result, configuration_pb2.Distribution):
+        return result
+    assert result
+    for problem in result:
+        assert 400 <= STATUSES[problem.code] < 500
+        assert problem.message.startswith("DistributionConfig")
+    return None
+
+
+def supplied(value: Any, pattern: str) -> list[tuple[str, Any]]:
+    """The members that a configuration has, with their values: those that a rule decides about as a whole, whole."""
+    if pattern in DISTRIBUTION_FIELDS:
+        return [(pattern, value)]
+    if isinstance(value, dict):
+        return [pair for name, item in value.items() for pair in supplied(item, f"{pattern}.{name}".removeprefix("."))]
+    if isinstance(value, list):
+        return [pair for item in value for pair in supplied(item, f"{pattern}[]")]
+    return [(pattern, value)]
+
+
+def check_nothing_ignored(config: dict[str, Any]) -> None:
+    for pattern, value in supplied(config, ""):
+        match DISTRIBUTION_FIELDS[pattern]:
+            case Honoured() | WithoutEffect():
+                pass
+            case Only(allowed, _):
+                assert value in allowed, pattern
+            case Refused():
+                assert value in ("", [], {}), pattern
+
+
+@settings(max_examples=150, deadline=None)
+@given(CONFIGS)
+def test_any_configuration_is_compiled_or_refused(config: dict[str, Any]) -> None:
+    if compile_any(config) is not None:
+        check_nothing_ignored(config)
+
+
+@settings(max_examples=600, deadline=None)
+@given(mutated())
+def test_a_working_configuration_with_anything_changed(config: dict[str, Any]) -> None:
+    distribution = compile_any(config)
+    if distribution is not None:
+        check_nothing_ignored(config)
+        assert distribution.enabled == config["Enabled"]
+        assert len(distribution.origins) == len(config["Origins"]["Items"])
+        # What was accepted can be put on the wire and back without a change.
+        assert configuration_pb2.Distribution.FromString(distribution.SerializeToString()) == distribution
+
+
+def test_the_configuration_that_is_mutated_works() -> None:
+    assert compile_any(WORKING) is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(mutated())
+def test_the_whole_api_never_fails_on_its_own(config: dict[str, Any]) -> None:
+    api = WireApi()
+    try:
+        created = api.do("CreateDistribution", DistributionConfig=config)
+    except ApiError as error:
+        assert 400 <= STATUSES[error.code] < 500
+        assert api.store.changes == [] and api.store.documents == {}
+    else:
+        read = api.do("GetDistributionConfig", Id=created["Distribution"]["Id"])["DistributionConfig"]
+        assert read == fill_distribution(config)
