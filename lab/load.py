@@ -28,6 +28,8 @@ STOP_TIMEOUT_SECONDS = 2
 EXIT_FAILURES = 1
 
 LOAD_FILE = "load.jsonl"
+# What the load generator writes; left over from a run before, they would be taken for this one's.
+_OWN_FILES = (LOAD_FILE, "failures.jsonl", "load_totals.json")
 
 
 class LoadError(LabError):
@@ -55,6 +57,8 @@ class LoadRun:
 
     def start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
+        for name in _OWN_FILES:
+            (self._directory / name).unlink(missing_ok=True)
         plan_path = self._directory / "load_plan.json"
         plan_path.write_text(self._plan.to_json(), encoding="utf-8")
         with self.log_path.open("wb") as log:

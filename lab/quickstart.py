@@ -20,6 +20,7 @@ from lab.quickstart_checks import (
     check_departure,
     check_failures,
     check_freshness,
+    check_patience,
     check_return,
     check_tiers,
     verdict,
@@ -34,6 +35,10 @@ from lab.topology_file import read_topology, shipped_topology
 
 PROFILE = "mixed"
 EXIT_STATUS = {Outcome.VALID: 0, Outcome.INVALID: 1, Outcome.UNKNOWN: 2}
+RUN_FILES = (
+    *("load.jsonl", "failures.jsonl", "load_totals.json", "events.jsonl", "receipts.json", "metrics.jsonl"),
+    *("probes.jsonl", "summary.json", "report.html"),
+)
 # What a node said is evidence, but the lab's folder goes when the lab does.
 KEPT_LOG_LINES = 2_000
 _MARKS = {Outcome.VALID: "[green]✓[/]", Outcome.INVALID: "[red]✗[/]", Outcome.UNKNOWN: "[yellow]?[/]"}
@@ -50,7 +55,7 @@ def run_quickstart(
     """Exit status 0 valid, 1 invalid, 2 unknown; LabError when the lab did not do what it was asked."""
     console = Console()
     parsed = read_topology(topology or shipped_topology("default"), loopback)
-    run_directory.mkdir(parents=True, exist_ok=True)
+    _make_empty(run_directory)
     console.print(f"bringing up {parsed.name}", highlight=False)
     lab = ProcessLab.up(parsed, state_dir)
     try:
@@ -61,6 +66,13 @@ def run_quickstart(
             stopped = lab.stop()
             console.print(f"{stopped.stopped} processes ended in {stopped.seconds:.1f} s", style="dim", highlight=False)
     return EXIT_STATUS[outcome]
+
+
+def _make_empty(run_directory: Path) -> None:
+    """A run folder may be used again; what the run before left there must not be judged with this one."""
+    run_directory.mkdir(parents=True, exist_ok=True)
+    for name in RUN_FILES:
+        (run_directory / name).unlink(missing_ok=True)
 
 
 def run_on(lab: ProcessLab, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
@@ -111,10 +123,12 @@ def _keep_logs(lab: ProcessLab, run_directory: Path) -> None:
 def judge(run: QuickStartRun, data: RunData) -> list[Check]:
     """Every promise of the quick start, against what was seen."""
     account = run.account
-    requests = sum(int(total["requests"]) for total in region_totals(data).values())
+    totals = region_totals(data)
+    requests = sum(int(total["requests"]) for total in totals.values())
     return [
         check_freshness(run.probe.sightings, account.promises),
         check_failures(requests, data.failures, account.outage),
+        check_patience(totals),
         check_departure(run.dns_probe.answers, account.outage),
         check_return(account.outage, account.returned),
         check_tiers(tier_totals(data)),

@@ -11,6 +11,9 @@ from typing import Any
 # A response that was on its way when its edge was killed is lost at any CDN; such a failure is excused, and listed.
 _KILL_WINDOW_SECONDS = 2.0
 _LISTED = 5
+# As long as a viewer of the profiles waits before it tries another address (loadtests/connection.py): nothing in a lab
+# without faults of its own takes that long, so whoever waited met a node that hung.
+PATIENCE_SECONDS = 10.0
 
 
 class Outcome(StrEnum):
@@ -124,6 +127,17 @@ def check_failures(requests: int, failures: Sequence[Mapping[str, Any]], outage:
     return Check("failures", Outcome.INVALID if counted else Outcome.VALID, statement, tuple(evidence))
 
 
+def check_patience(totals: Mapping[str, Mapping[str, Any]]) -> Check:
+    """A viewer who moves on after a silent server was served in the end, and still had every reason to complain."""
+    statement = f"No viewer had to wait {PATIENCE_SECONDS:g} s or more for one request."
+    longest = {region: float(total["latency_ms"].get("max", 0.0)) / 1000 for region, total in totals.items()}
+    if not any(longest.values()):
+        return Check("patience", Outcome.UNKNOWN, statement, ("no request was made",))
+    evidence = ", ".join(f"{region} {seconds:.2f} s" for region, seconds in sorted(longest.items()))
+    is_broken = max(longest.values()) >= PATIENCE_SECONDS
+    return Check("patience", Outcome.INVALID if is_broken else Outcome.VALID, statement, (f"longest: {evidence}",))
+
+
 def _is_excused(failure: Mapping[str, Any], outage: Outage) -> bool:
     after_kill = float(failure["time"]) - outage.killed_at
     return failure.get("address") == outage.address and -0.5 <= after_kill <= _KILL_WINDOW_SECONDS
@@ -143,7 +157,8 @@ def check_departure(answers: Sequence[DnsAnswer], outage: Outage | None) -> Chec
     last_named = max(named, default=outage.killed_at) - outage.killed_at
     watched = down[-1].time - outage.killed_at
     evidence = (
-        f"{outage.node} was last named {last_named:.1f} s after its death; the bound is {outage.bound_seconds:.1f} s"
+        f"{outage.node} was last named {last_named:.1f} s after its death; the bound is {outage.bound_seconds:.1f} s, "
+        f"and resolvers may keep an answer for {outage.ttl_seconds:.0f} s more"
     )
     if watched <= outage.bound_seconds:
         return Check("departure", Outcome.UNKNOWN, statement, (evidence, f"watched for {watched:.1f} s only"))

@@ -55,6 +55,7 @@ header { display: flex; gap: 24px; align-items: flex-start; justify-content: spa
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th { font-size: 12.5px; font-weight: 600; text-align: left; } td, th { padding: 8px 16px 8px 0; vertical-align: top; }
 tr + tr td, thead + tbody td { border-top: 1px solid var(--line); } td:last-child, th:last-child { padding-right: 0; }
+td:first-child code { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; } code { font: 13px ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; }
 .events { columns: 2; column-gap: 32px; margin: 14px 0 0; padding: 0; list-style: none; font-size: 14px; }
 .events li { break-inside: avoid; padding: 3px 0 3px 30px; text-indent: -30px; }

@@ -36,7 +36,8 @@ class RunData:
 
     @property
     def first_time(self) -> float:
-        return min(self._times(), default=0.0)
+        """A whole second, so that seconds of the run are seconds of load.jsonl."""
+        return float(int(min(self._times(), default=0.0)))
 
     @property
     def last_time(self) -> float:

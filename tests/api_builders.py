@@ -17,6 +17,8 @@ from control_plane.aws_api.model import load_model
 from control_plane.aws_api.operations import OPERATIONS
 from control_plane.aws_api.routing import Router, parse_query, unique_query
 from control_plane.aws_api.validation import validate
+from control_plane.state import PutDistribution
+from proto.cdn.v1 import configuration_pb2
 from tests.fakes_control import FakeDeployment, FakeStore
 
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
@@ -118,6 +120,11 @@ class WireApi:
         parsed = RestXMLParser().parse(raw, operation.output_shape)
         assert_complete(operation.output_shape, parsed, name)
         return parsed
+
+    @property
+    def published(self) -> list[configuration_pb2.Distribution]:
+        """What the nodes got, oldest first; other changes are left out."""
+        return [change.distribution for change in self.store.changes if isinstance(change, PutDistribution)]
 
     def apply_everywhere(self) -> None:
         """Every node acknowledges the whole log."""

@@ -10,7 +10,6 @@ from botocore.model import ServiceModel
 COMMON_STATUSES: Mapping[str, int] = {
     "IncompleteSignature": 400,
     "InternalFailure": 500,
-    "InvalidBatch": 400,
     "InvalidClientTokenId": 403,
     "InvalidQueryParameter": 400,
     "MalformedXML": 400,

@@ -1,12 +1,12 @@
 """The invalidations of one distribution, oldest first, without their paths: what is asked about many of them at once, in one bounded document."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
 
 from control_plane.aws_api.records import InvalidationRecord, delete_invalidation
-from control_plane.state import Deployment, Document, Transaction
+from control_plane.state import Deployment, Document, JsonObject, Transaction
 
 RETAINED_INVALIDATIONS = 1_000
 """Completed ones that a distribution remembers; an older caller reference may be used anew."""
@@ -58,7 +58,7 @@ def remember(
     surplus = min(completed, max(0, len(history) + 1 - RETAINED_INVALIDATIONS))
     for forgotten in history[:surplus]:
         delete_invalidation(transaction, forgotten.id)
-    entries = [{**asdict(kept), "created_at": kept.created_at.isoformat()} for kept in (*history[surplus:], entry)]
+    entries = [_to_json(kept) for kept in (*history[surplus:], entry)]
     transaction.put(Document(_KIND, distribution_id, {"entries": entries}))
 
 
@@ -67,3 +67,15 @@ def forget_all(transaction: Transaction, distribution_id: str) -> None:
     for entry in get_history(transaction, distribution_id):
         delete_invalidation(transaction, entry.id)
     transaction.delete(_KIND, distribution_id)
+
+
+def _to_json(entry: HistoryEntry) -> JsonObject:
+    # Written out because dataclasses.asdict takes ten times as long, and this is done for a whole history at a time.
+    return {
+        "id": entry.id,
+        "index": entry.index,
+        "created_at": entry.created_at.isoformat(),
+        "caller_reference": entry.caller_reference,
+        "file_paths": entry.file_paths,
+        "wildcard_paths": entry.wildcard_paths,
+    }

@@ -80,7 +80,7 @@ class ViewerConnection(asyncio.Protocol):
         self._is_closing = False
         self._waiting: deque[tuple[RequestHead, BodyFromViewer | None]] = deque()
         self._is_reading_paused = False
-        self._is_lingering = False
+        self._is_ended = False
         self._has_heard_all = False
         self._unsent_bytes = 0
         self._violation: ViewerError | None = None
@@ -123,12 +123,11 @@ class ViewerConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A viewer that has said all may still wait for its answers; one that stopped in the middle of a request gets none."""
         self._has_heard_all = True
-        is_broken_off = self._body is not None and not self._is_lingering
-        return not is_broken_off and not self._is_lingering and (self._is_busy or bool(self._waiting))
+        return self._body is None and not self._is_ended and (self._is_busy or bool(self._waiting))
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless these are the bytes of the last request again."""
-        if self._is_lingering:
+        if self._is_ended:
             return
         if data == self._last_data and not self._in_message and not self._is_closing and self._last_head is not None:
             self.request_bytes = len(data)
@@ -168,6 +167,8 @@ class ViewerConnection(asyncio.Protocol):
             self._violation = self._violation or self._internal(error)
         except httptools.HttpParserError:
             self._violation = self._violation or ViewerError(400, "The request is malformed.")
+        if self._is_ended:
+            return
         if self._violation is not None:
             self._refuse(self._violation)
             return
@@ -213,7 +214,7 @@ class ViewerConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there; a request with a body starts now, one without when it is complete."""
-        if self._violation is not None:
+        if self._violation is not None or self._is_ended:
             return
         parser = self._parser
         version = parser.get_http_version()
@@ -235,14 +236,14 @@ class ViewerConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """httptools: a piece of the body."""
-        if self._body is not None:
+        if self._body is not None and not self._is_ended:
             self._body.feed(data)
 
     def on_message_complete(self) -> None:
         """httptools: the request is whole."""
         self._completed += 1
         self._in_message = False
-        if self._violation is not None:
+        if self._violation is not None or self._is_ended:
             return
         if self._body is not None:
             self._body.end()
@@ -323,13 +324,13 @@ class ViewerConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close after what was sent; if the viewer may still be sending, tell it first and read on for a moment."""
+        self._is_ended = True
         if self._transport is None:
             return
         self._watch_sending()
         if self._has_heard_all or (self._violation is None and not self._in_message):
             self._transport.close()
             return
-        self._is_lingering = True
         self._deadline = self._listener.clock() + LINGER_SECONDS
         if self._body is not None:
             self._body.break_off()
@@ -367,7 +368,7 @@ class ViewerConnection(asyncio.Protocol):
         """Read on."""
         if self._is_reading_paused and self._transport is not None:
             self._is_reading_paused = False
-            if self._body is not None and not self._is_lingering:
+            if self._body is not None and not self._is_ended:
                 self._deadline = self._listener.clock() + BODY_TIMEOUT_SECONDS
             self._transport.resume_reading()
 
@@ -377,7 +378,7 @@ class ViewerConnection(asyncio.Protocol):
         """Called about once a second: end what takes too long."""
         if self._transport is None or now < self._deadline:
             return
-        is_ending = self._is_lingering or self._transport.is_closing()
+        is_ending = self._is_ended or self._transport.is_closing()
         if (self.is_held_up or is_ending) and 0 < self._transport.get_write_buffer_size() < self._unsent_bytes:
             self._watch_sending()  # it is slow, but it follows
         elif self.is_held_up or is_ending or (self._body is not None and not self._is_reading_paused):

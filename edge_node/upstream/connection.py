@@ -48,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_response_started = False
         self._is_paused = False
         self._writable: asyncio.Future[None] | None = None
+        self._unsent_bytes = 0
         self._read_timeout = 0.0
         self._last_progress = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -159,6 +160,7 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The upstream does not keep up with the request's body."""
         self._writable = self._loop.create_future()
+        self._unsent_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -169,7 +171,9 @@ class UpstreamConnection(asyncio.Protocol):
     # -- httptools
 
     def on_message_begin(self) -> None:
-        """A status line begins."""
+        """A status line begins. One that nobody asked for must not wait here for the next request, whose answer it would become."""
+        if self._sink is None:
+            self.close()
         self._fields = []
         self._reason = b""
 
@@ -189,6 +193,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._has_head = True
         self._head_bytes = 0
         head = make_response_head(status, self._reason, self._fields)
+        mistake = _mistake_in(head, self._parser.get_http_version())
+        if mistake is not None:
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
+            return
         is_chunked = b"transfer-encoding" in head.fields
         has_body = not self._is_head_request and status not in (204, 304)
         self._ends_at_close = has_body and not is_chunked and head.content_length is None
@@ -203,21 +211,24 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The response is whole."""
-        if self._has_head:
+        if self._has_head and self._sink is not None:
             self._finish()
 
     # -- ends
 
     def _check_progress(self) -> None:
         """The read timeout: for the first byte and between two reads (reference 1.4); time under backpressure does not count."""
-        waited = self._loop.time() - self._last_progress
-        if self._end is None:
+        if self._end is None or self._transport is None:
             return
-        if not self._is_paused and self._writable is None and waited >= self._read_timeout:
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if self._is_paused or unsent_bytes < self._unsent_bytes:  # held up by us, or taking our request slowly
+            self._last_progress = self._loop.time()
+        self._unsent_bytes = unsent_bytes
+        waited = self._loop.time() - self._last_progress
+        if waited >= self._read_timeout:
             self._fail(UpstreamErrorKind.READ_TIMEOUT, f"no data for {self._read_timeout:g} s")
             return
-        delay = self._read_timeout if self._is_paused else max(0.001, self._read_timeout - waited)
-        self._watch = self._loop.call_later(delay, self._check_progress)
+        self._watch = self._loop.call_later(max(0.001, self._read_timeout - waited), self._check_progress)
 
     def _finish(self) -> None:
         """Hand the connection back, or close it when it cannot be used again."""
@@ -242,8 +253,19 @@ class UpstreamConnection(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        self._is_paused = self._is_paused and self.is_open
+        self.resume()  # whoever held it up has no part in the next exchange
         return end
+
+
+def _mistake_in(head: ResponseHead, version: str) -> str | None:
+    """What the parser lets pass and this node does not."""
+    if version not in ("1.1", "1.0"):
+        return f"HTTP/{version}"
+    if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        return "a transfer coding other than chunked"
+    if sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
+        return f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
+    return None
 
 
 def make_response_head(status: int, reason: bytes, fields: Iterable[Header]) -> ResponseHead:

@@ -21,6 +21,10 @@ MAXIMUM_REUSE_RETRIES = 2
 """Idle connections that turn out to be closed cost a try each; after two a fresh connection is made without looking for another idle one."""
 
 
+_REPEATABLE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""Reference 2.6: the others are never sent twice."""
+
+
 class RequestBody(Protocol):
     """The body of a request that is passed on."""
 
@@ -75,7 +79,7 @@ class Fetcher:
     async def _attempt(self, target: Target, method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
         """One attempt, on an idle connection if there is one; an idle one that was already closed does not count."""
         extra: Sequence[Header] = (sink.resume_point() or ()) if sink.has_started else ()
-        if body is None:
+        if body is None and method in _REPEATABLE_METHODS:  # an idle connection may turn out to be closed
             for _ in range(MAXIMUM_REUSE_RETRIES):
                 connection = self._pool.take_idle(target.address)
                 if connection is None:
@@ -125,7 +129,7 @@ class Fetcher:
 def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None, sink: FetchSink) -> bool:
     if sink.has_started:
         return sink.resume_point() is not None
-    return error.is_request_untouched or (body is None and method in (b"GET", b"HEAD", b"OPTIONS"))
+    return error.is_request_untouched or (body is None and method in _REPEATABLE_METHODS)
 
 
 async def _send_body(connection: UpstreamConnection, body: RequestBody, end: asyncio.Future[None]) -> None:

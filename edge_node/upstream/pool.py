@@ -43,8 +43,8 @@ class ConnectionPool:
             ) from None
         except ConnectionRefusedError:
             raise _untouched(UpstreamErrorKind.REFUSED, f"{_name(address)} refused the connection") from None
-        except socket.gaierror as error:
-            raise _untouched(UpstreamErrorKind.NAME, f"{address[0]}: {error.strerror}") from None
+        except (socket.gaierror, UnicodeError) as error:
+            raise _untouched(UpstreamErrorKind.NAME, f"{address[0]}: {error}") from None
         except OSError as error:
             raise _untouched(UpstreamErrorKind.REFUSED, f"{_name(address)}: {error}") from None
         return connection

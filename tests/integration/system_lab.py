@@ -127,6 +127,13 @@ class SystemLab:
         """What a node says of itself."""
         return get_json(self._nodes[node_id].admin, "/status")
 
+    def is_ready(self, node_id: str) -> bool:
+        """GET /readyz."""
+        try:
+            return ask(self._nodes[node_id].admin, "/readyz").status == 200
+        except UnreachableError:
+            return False
+
     def metric(self, node_id: str, sample: str) -> float:
         """One sample of a node's metrics; 0 when it is not there yet."""
         lines = ask(self._nodes[node_id].admin, "/metrics").body.decode().splitlines()
@@ -140,7 +147,17 @@ class SystemLab:
         self.processes.kill_node(node_id, number)
 
     def start(self, node_id: str) -> None:
+        self.processes.status()  # collects the exit status of children that have ended
         self.processes.start_node(node_id)
+
+    @contextmanager
+    def stopped(self, node_id: str) -> Iterator[None]:
+        """A node that stands still (SIGSTOP) and keeps its sockets and its lease."""
+        self.kill(node_id, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.kill(node_id, signal.SIGCONT)
 
     def restart_through(self, node_id: str, control_plane: str) -> None:
         """Starts a node again with another address of the control plane, empty for the usual one; live when it returns."""
@@ -159,13 +176,15 @@ class SystemLab:
     def heal(self) -> None:
         """Everything runs and holds a lease, however a test has ended."""
         for node_id in self._nodes:
-            node = self.processes.node(node_id)
-            if node.is_running:
+            if self.processes.node(node_id).is_running:
                 self.kill(node_id, signal.SIGCONT)
-            else:
-                self.start(node_id)
+        wait_until(lambda: all([self._is_brought_back(node_id) for node_id in self._nodes]), "everything to be back")
         self.origin("DELETE", "/behaviors")
-        self.wait_serving()
+
+    def _is_brought_back(self, node_id: str) -> bool:
+        if not self.processes.node(node_id).is_running:
+            self.start(node_id)
+        return self._is_serving(node_id)
 
     def wait_serving(self, *node_ids: str) -> None:
         """Until these nodes, or all, serve and hold a lease by their own account and by the control plane's.

@@ -103,7 +103,7 @@ def test_ends_with_a_valid_verdict_a_report_and_nothing_left(lab: Lab) -> None:
     assert "Verdict: valid" in output
     summary = json.loads((lab.run / "summary.json").read_text(encoding="utf-8"))
     outcomes = {check["name"]: check["outcome"] for check in summary["verdict"]["checks"]}
-    assert outcomes == dict.fromkeys(("freshness", "failures", "departure", "return", "tiers"), "valid")
+    assert outcomes == dict.fromkeys(("freshness", "failures", "patience", "departure", "return", "tiers"), "valid")
     kinds = [event["kind"] for event in lab.events()]
     change = ["origin_change", "invalidation", "receipt"]
     assert kinds == [*change, "kill", *change, "start", "return"]

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 from origin.downloads import expected_bytes
+from origin.echo import expected_bytes as echo_bytes
 from tests.integration.system_lab import ORIGIN, SystemLab, behavior, until
 from tests.integration.system_viewers import Viewers
 from tests.peers.viewer import Answer, get
@@ -67,10 +68,15 @@ async def test_no_viewer_notices_that_a_regional_cache_is_killed(lab: SystemLab)
 
     viewers = Viewers(lab, site.host, lab.edges(EU), path_of, per_edge=4)
     viewers.is_right = is_whole
-    async with viewers:
+    half_way = f"/echo/half-way?size={size}&etag=%22v1%22&gate-body=half-way"
+    async with viewers, asyncio.TaskGroup() as group:
         await viewers.see_more(20)
         assert lab.metric(regional, FETCHES_FROM_ORIGIN) > 0
+        surely_cut = group.create_task(get(lab.http(lab.edges(EU)[0]), site.host, half_way))
+        await until(lambda: lab.origin("GET", "/gates/half-way")["waiting"] == 1, "half of the body has left the origin")
         await asyncio.to_thread(lab.kill, regional)
+        await asyncio.to_thread(lab.origin, "POST", "/gates/half-way")
+        assert (await surely_cut).body == echo_bytes("/echo/half-way", 0, size)
         await viewers.see_more(40)
         await asyncio.to_thread(lab.start, regional)
         await asyncio.to_thread(lab.wait_serving, regional)

@@ -1,5 +1,6 @@
 """Whatever bytes arrive, the codec accepts or raises ApiError; whatever it writes, an XML parser reads back."""
 
+from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
 from hypothesis import given, settings
@@ -23,10 +24,17 @@ DOCUMENT = (
 
 
 def decode_or_refuse(body: bytes) -> None:
+    code = code_of(lambda: decode_request(CREATE, WireRequest({}, {}, {}, body)))
+    assert code in (None, "MalformedXML", "MissingBody")
+
+
+def code_of(action: Callable[[], object]) -> str | None:
+    """The code of the refusal, or None when it is accepted. Anything else that is raised is a mistake of ours."""
     try:
-        decode_request(CREATE, WireRequest({}, {}, {}, body))
+        action()
     except ApiError as error:
-        assert error.code in ("MalformedXML", "MissingBody")
+        return error.code
+    return None
 
 
 @settings(max_examples=300)
@@ -58,14 +66,10 @@ def test_any_text_survives_the_way_out_as_far_as_xml_can_say_it(text: str) -> No
 @given(st.text(max_size=200), st.text(max_size=20), st.dictionaries(st.text(min_size=1), st.text(), max_size=5))
 def test_any_authorization_is_refused_not_tripped_over(authorization: str, date: str, headers: dict[str, str]) -> None:
     on_wire = {**headers, "host": "h", "authorization": authorization, "x-amz-date": date}
-    try:
-        verify(SignedRequest("GET", "/", "", on_wire, b""), {"cdnlab": "secret"}, NOW)
-    except ApiError as error:
-        assert error.code in (
-            "MissingAuthenticationToken",
-            "IncompleteSignature",
-            "InvalidClientTokenId",
-            "SignatureDoesNotMatch",
-        )
-    else:
-        raise AssertionError("nobody signed this")
+    request = SignedRequest("GET", "/", "", on_wire, b"")
+    assert code_of(lambda: verify(request, {"cdnlab": "secret"}, NOW)) in (
+        "MissingAuthenticationToken",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+    )

@@ -1,9 +1,11 @@
 """The API as an ASGI application: bounds, refusals before any operation, and what is counted. Clients on real sockets are in tests/integration."""
 
+import ast
 import asyncio
 import logging
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.parsers import RestXMLParser
 
+from control_plane.aws_api import application
 from control_plane.aws_api.application import MAXIMUM_BODY_BYTES, create_application
-from control_plane.aws_api.errors import COMMON_STATUSES
+from control_plane.aws_api.errors import COMMON_STATUSES, statuses_by_code
 from control_plane.aws_api.model import load_model
 from control_plane.metrics import OPERATION_KEY
 from tests.fakes_control import FakeDeployment, FakeStore
@@ -191,3 +194,16 @@ async def test_an_error_of_ours_is_answered_and_logged(caplog: pytest.LogCapture
 def test_no_common_error_contradicts_the_model() -> None:
     modelled = {shape.name: shape.metadata["error"]["httpStatusCode"] for shape in load_model().error_shapes}
     assert not COMMON_STATUSES.keys() & modelled.keys()
+
+
+def test_every_code_that_is_raised_has_a_status() -> None:
+    statuses = statuses_by_code(load_model())
+    folder = Path(application.__file__).parents[1]
+    raised = {
+        node.args[0].value
+        for path in (*folder.glob("aws_api/*.py"), *folder.glob("compiler/*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("ApiError", "Problem")
+        if isinstance(node.args[0], ast.Constant)
+    }
+    assert len(raised) > 30 and raised <= statuses.keys()

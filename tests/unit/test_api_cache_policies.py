@@ -26,7 +26,7 @@ def api() -> WireApi:
     return WireApi()
 
 
-def create(api: WireApi, name: str = "mine", **members: Any) -> Any:
+def create(api: WireApi, name: str = "mine", /, **members: Any) -> Any:
     return api.do("CreateCachePolicy", CachePolicyConfig=cache_policy_config(name, **members))
 
 
@@ -60,7 +60,7 @@ def test_a_created_policy_has_its_defaults_filled_in(api: WireApi) -> None:
     ],
 )
 def test_lifetimes_that_are_left_out_follow_those_that_are_not(
-    api: WireApi, ttls: dict[str, int], expected: tuple[int, int, int]
+    api: WireApi, ttls: dict[str, Any], expected: tuple[int, int, int]
 ) -> None:
     config = create(api, **ttls)["CachePolicy"]["CachePolicyConfig"]
     assert (config["MinTTL"], config["DefaultTTL"], config["MaxTTL"]) == expected
@@ -83,7 +83,7 @@ def test_a_changed_policy_is_published_to_everything_that_uses_it(api: WireApi) 
     updated = api.do("UpdateCachePolicy", Id=policy_id, IfMatch=created["ETag"], CachePolicyConfig=config)
 
     assert updated["ETag"] != created["ETag"]
-    published = [change.distribution for change in api.store.changes[3:]]
+    published = api.published[3:]
     assert {distribution.id for distribution in published} == ids
     seen = {
         behavior.cache_policy.default_ttl_seconds
@@ -269,7 +269,7 @@ def test_what_a_policy_may_not_say(api: WireApi, path: str, value: Any, code: st
 
 
 def test_what_the_nodes_get_of_a_policy(api: WireApi) -> None:
-    key = {
+    key: dict[str, Any] = {
         "EnableAcceptEncodingGzip": True,
         "EnableAcceptEncodingBrotli": True,
         "HeadersConfig": {"HeaderBehavior": "whitelist", "Headers": quantified("Origin", "Host")},
@@ -279,7 +279,7 @@ def test_what_the_nodes_get_of_a_policy(api: WireApi) -> None:
     policy_id = create(api, **{KEY: key})["CachePolicy"]["Id"]
     config = distribution_config(DefaultCacheBehavior=behavior(CachePolicyId=policy_id))
     api.do("CreateDistribution", DistributionConfig=config)
-    published = api.store.changes[-1].distribution.default_behavior.cache_policy
+    published = api.published[-1].default_behavior.cache_policy
     assert published == configuration_pb2.CachePolicy(
         id=policy_id,
         minimum_ttl_seconds=0,

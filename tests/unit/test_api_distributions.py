@@ -102,7 +102,7 @@ def test_an_update_replaces_the_whole(api: WireApi) -> None:
     assert updated["Distribution"]["LastModifiedTime"] > created["Distribution"]["LastModifiedTime"]
     config = api.do("GetDistributionConfig", Id=identifier)["DistributionConfig"]
     assert config["Comment"] == "" and config["Aliases"] == {"Quantity": 0}
-    assert api.store.changes[-1].distribution.aliases == []
+    assert api.published[-1].aliases == []
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,6 @@ def test_origins_keep_everything_that_was_said_about_them(api: WireApi) -> None:
     assert {name: read[name] for name in origin if name != "CustomOriginConfig"} == {
         name: value for name, value in origin.items() if name != "CustomOriginConfig"
     }
-    (published,) = api.store.changes[-1].distribution.origins
+    (published,) = api.published[-1].origins
     assert (published.host, published.port, published.path_prefix) == ("my_app", 8080, "/v1")
     assert [(header.name, header.value) for header in published.custom_headers] == [("X-Key", "s & t")]

@@ -166,6 +166,25 @@ async def test_http_1_0_closes_unless_it_asks_to_stay() -> None:
     assert transport.is_closing()
 
 
+@pytest.mark.parametrize("rest", [GET, b"garbage", GET[:10]])
+async def test_nothing_after_the_last_request_is_answered(rest: bytes) -> None:
+    connection, transport, service, _ = open_connection()
+    connection.data_received(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + rest)
+    await turn()
+    assert statuses(transport.written) == [200]
+    assert transport.is_lost and len(service.heads) == 1
+
+
+async def test_a_draining_node_answers_one_more_request_and_closes() -> None:
+    connection, transport, service, listener = open_connection()
+    connection.data_received(GET)
+    listener.is_draining = True
+    connection.data_received(GET + GET)
+    await turn()
+    assert statuses(transport.written) == [200, 200]
+    assert transport.is_lost
+
+
 # -- 100-continue (RFC 9110 section 10.1.1)
 
 EXPECT = b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"

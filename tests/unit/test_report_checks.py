@@ -13,6 +13,7 @@ from lab.quickstart_checks import (
     check_departure,
     check_failures,
     check_freshness,
+    check_patience,
     check_return,
     check_tiers,
     verdict,
@@ -94,6 +95,17 @@ def test_return() -> None:
     assert check_return(OUTAGE, Return(114.0, applied_index=8, head_index=9)).outcome is Outcome.INVALID
     assert check_return(OUTAGE, None).outcome is Outcome.INVALID
     assert check_return(None, None).outcome is Outcome.UNKNOWN
+
+
+def test_patience() -> None:
+    def totals(milliseconds: float) -> dict[str, dict[str, object]]:
+        return {"eu": {"latency_ms": {"max": milliseconds}}, "us": {"latency_ms": {"max": 20.0}}}
+
+    assert check_patience(totals(900.0)).outcome is Outcome.VALID
+    broken = check_patience(totals(10_007.0))
+    assert broken.outcome is Outcome.INVALID
+    assert "eu 10.01 s" in broken.evidence[0]
+    assert check_patience({}).outcome is Outcome.UNKNOWN
 
 
 def test_tiers() -> None:

@@ -1,9 +1,10 @@
 """What the recorder reads of an exposition; prometheus_client's own output and parser are the measure."""
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab.recorder import Sample, parse_samples, summarize
+from lab.recorder import Sample, parse_samples, seconds_until_next_scrape, summarize
 
 
 def exposition() -> str:
@@ -45,6 +46,11 @@ def test_a_line_of_metrics() -> None:
         "store_bytes": 1_500_000,
         "applied_index": 12,
     }
+
+
+@pytest.mark.parametrize(("now", "wait"), [(10.0, 0.5), (10.2, 0.3), (10.5, 1.0), (10.45, 1.05), (10.52, 0.98)])
+def test_scrapes_are_due_in_the_middle_of_a_second(now: float, wait: float) -> None:
+    assert seconds_until_next_scrape(now) == pytest.approx(wait)
 
 
 def test_nothing_gives_zeros() -> None:

@@ -1,0 +1,180 @@
+"""kill -9 of the control plane: no invalidation is lost, none is reported Completed too early, and viewers notice nothing."""
+
+import asyncio
+import itertools
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError
+
+from lab.http_client import UnreachableError, ask
+from lab.layout import CONTROL_PLANE_ID
+from tests.integration.system_lab import ROUTER, Site, SystemLab, all_of, until, wait_until
+from tests.integration.system_viewers import Viewers
+
+pytest_plugins = ("tests.integration.system_fixtures",)
+
+PATHS = [f"/images/{number}.png" for number in range(1, 21)]
+
+
+@dataclass
+class Issuer:
+    """A client that issues one invalidation after another, and repeats a call that got no answer with the same CallerReference, as clients should."""
+
+    lab: SystemLab
+    site: Site
+    issued: dict[str, str] = field(default_factory=dict)
+    """Id by CallerReference."""
+    completed: set[str] = field(default_factory=set)
+    unanswered: int = 0
+    is_stopping: bool = False
+
+    async def run(self, name: str) -> None:
+        for number in itertools.count():
+            if self.is_stopping:
+                return
+            await asyncio.to_thread(self._issue, f"{name}-{number}", PATHS[number % len(PATHS)])
+
+    def _issue(self, reference: str, path: str) -> None:
+        def is_answered() -> bool:
+            try:
+                self.issued[reference] = self.lab.invalidate(self.site, path, reference=reference)
+            except BotoCoreError:
+                self.unanswered += 1
+                return False
+            return True
+
+        wait_until(is_answered, f"an answer to {reference}")
+
+    async def watch(self) -> None:
+        """Ask for one after the other until it is complete; at that very moment every node must have applied it."""
+        for reference in itertools.chain.from_iterable(iter(self._unwatched, None)):
+            await asyncio.to_thread(self._see_completed, self.issued[reference])
+            self.completed.add(reference)
+
+    def _unwatched(self) -> list[str] | None:
+        ready = [reference for reference in list(self.issued) if reference not in self.completed]
+        return None if self.is_stopping and not ready else ready[:1] or []
+
+    def _see_completed(self, invalidation_id: str) -> None:
+        def is_completed() -> bool:
+            try:
+                return self.lab.is_completed(self.site, invalidation_id)
+            except BotoCoreError:
+                return False
+
+        wait_until(is_completed, f"{invalidation_id} to complete")
+        check_applied_everywhere(self.lab, invalidation_id)
+
+
+def check_applied_everywhere(lab: SystemLab, invalidation_id: str) -> None:
+    """The receipt says that all nodes have it, and so do the nodes."""
+    applied = {node_id: lab.status(node_id)["applied_index"] for node_id in lab.synchronized()}
+    receipt = ask_again(lab, invalidation_id)
+    assert receipt["status"] == "Completed"
+    assert all_of(receipt["nodes"], "acknowledged") == set(lab.synchronized()), json.dumps(receipt)
+    assert min(applied.values()) >= receipt["index"], f"{applied} {receipt}"
+    completed_at = datetime.fromisoformat(receipt["completed_at"])
+    acknowledged = [datetime.fromisoformat(node["acknowledged_at"]) for node in receipt["nodes"] if node["acknowledged_at"]]
+    assert all(datetime.fromisoformat(receipt["issued_at"]) <= moment <= completed_at for moment in acknowledged), receipt
+
+
+def ask_again(lab: SystemLab, invalidation_id: str) -> dict[str, Any]:
+    """The receipt, also across a restart of the control plane."""
+    found: list[dict[str, Any]] = []
+
+    def is_found() -> bool:
+        try:
+            found.append(lab.receipt(invalidation_id))
+        except UnreachableError:
+            return False
+        return True
+
+    wait_until(is_found, f"the receipt of {invalidation_id}")
+    return found[0]
+
+
+async def test_a_killed_control_plane_loses_no_invalidation_and_completes_none_too_early(lab: SystemLab) -> None:
+    site = await asyncio.to_thread(lab.make_site)
+    log_id = lab.control_status()["log_id"]
+    issuer = Issuer(lab, site)
+    viewers = Viewers(lab, site.host, lab.edges(), lambda number: PATHS[number % len(PATHS)])
+    async with viewers, asyncio.TaskGroup() as group:
+        issuing = [group.create_task(issuer.run(name)) for name in ("one", "two", "three")]
+        watching = group.create_task(issuer.watch())
+        for kills in range(1, 3):
+            enough = len(issuer.issued) + 15
+            await until(lambda enough=enough: len(issuer.issued) >= enough, "some invalidations")  # type: ignore[misc]  # a bound default
+            await asyncio.to_thread(lab.kill, CONTROL_PLANE_ID)
+            await viewers.see_more(10)
+            await asyncio.to_thread(lab.start, CONTROL_PLANE_ID)
+            await until(lambda kills=kills: issuer.unanswered >= kills, "the kill to have been noticed")  # type: ignore[misc]  # a bound default
+            await asyncio.to_thread(lab.wait_serving)
+        await until(lambda: len(issuer.completed) >= 30, "invalidations to complete after the restart")
+        issuer.is_stopping = True
+        await asyncio.gather(*issuing)
+        await watching
+    assert viewers.wrong() == []
+    assert issuer.completed == set(issuer.issued), "some were lost"
+    check_log(lab, site, issuer, log_id)
+
+
+def check_log(lab: SystemLab, site: Site, issuer: Issuer, log_id: str) -> None:
+    """Each was issued exactly once, also those whose first call was cut off, and the log is the one from before."""
+    pages = lab.cloudfront.get_paginator("list_invalidations").paginate(DistributionId=site.id)
+    listed = [summary["Id"] for page in pages for summary in page["InvalidationList"].get("Items", [])]
+    assert sorted(listed) == sorted(issuer.issued.values())
+    indexes = [lab.receipt(invalidation_id)["index"] for invalidation_id in listed]
+    assert indexes == sorted(set(indexes), reverse=True), "newest first, each at an index of its own"
+    status = lab.control_status()
+    assert status["log_id"] == log_id
+    assert status["head_index"] >= max(indexes)
+
+
+def test_a_restarted_control_plane_still_waits_for_a_node_that_has_not_applied(lab: SystemLab) -> None:
+    """An edge stands still while it holds a lease: what is issued now must not complete without it, not even by a control plane that has just started."""
+    site = lab.make_site()
+    silent = lab.edges()[0]
+    others = set(lab.synchronized()) - {silent}
+    with lab.stopped(silent):
+        pending = [lab.invalidate(site, path) for path in PATHS[:5]]
+        for invalidation_id in pending:
+            wait_until(lambda found=invalidation_id: all_of(lab.receipt(found)["nodes"], "acknowledged") == others, "the others")  # type: ignore[misc]  # a bound default
+        lab.kill(CONTROL_PLANE_ID)
+        lab.start(CONTROL_PLANE_ID)
+        lab.wait_serving(CONTROL_PLANE_ID)
+        wait_until(lambda: all_of(lab.receipt(pending[-1])["nodes"], "acknowledged") == others, "the others to be back")
+        for invalidation_id in pending:
+            receipt = lab.receipt(invalidation_id)
+            assert receipt["status"] == "InProgress"
+            assert all_of(receipt["nodes"], "pending") == {silent}
+            assert not lab.is_completed(site, invalidation_id)
+    for invalidation_id in pending:
+        lab.wait_completed(site, invalidation_id)
+        check_applied_everywhere(lab, invalidation_id)
+
+
+def test_nodes_that_start_without_a_control_plane_serve_from_their_last_snapshot(lab: SystemLab) -> None:
+    site = lab.make_site(DefaultRootObject="index.html")
+    edge, regional = lab.edges("eu-central-1")[0], lab.regionals("eu-central-1")[0]
+    lab.kill(CONTROL_PLANE_ID)
+    for node_id in (edge, regional, ROUTER):
+        lab.kill(node_id)
+        lab.start(node_id)
+    for node_id in (edge, regional, ROUTER):
+        wait_until(lambda node_id=node_id: lab.is_ready(node_id), f"{node_id} to be ready without a control plane")  # type: ignore[misc]  # a bound default
+        assert lab.status(node_id)["lease"] == "none"
+    asked = lab.metric(regional, 'cdn_upstream_fetches_total{tier="origin"}')
+    for path in ("/", "/images/9.png"):
+        first, second = lab.get(edge, site.host, path), lab.get(edge, site.host, path)
+        assert (first.status, first.headers["x-cache"]) == (200, "Miss from cloudfront")
+        assert (second.body, second.headers["x-cache"]) == (first.body, "Hit from cloudfront")
+    assert lab.metric(regional, 'cdn_upstream_fetches_total{tier="origin"}') == asked + 2, "still in two tiers"
+    assert edge in lab.answers(site.host, "eu-central-1"), "the router goes on with the last directory"
+    assert ask(lab.http(edge), "/", headers=[("host", "unknown.cdn.localhost")]).status == 403
+    lab.start(CONTROL_PLANE_ID)
+    lab.wait_serving()
+    lab.wait_completed(site, lab.invalidate(site, "/*"))
+    assert lab.get(edge, site.host, "/images/9.png").headers["x-cache"] == "Miss from cloudfront"

@@ -1,0 +1,321 @@
+"""One connection to an upstream against bytes, ends and clocks: what reaches the sink, what is an error, and when it may be used again."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.model import ResponseHead
+from edge_node.upstream.connection import UpstreamConnection
+from tests.edge_wires import FakeTransport, turn
+
+READ_TIMEOUT = 5.0
+
+
+class Clock:
+    """The part of an event loop that a connection uses, standing still."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._timers: list[tuple[float, Callable[[], None], Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def create_future(self) -> "asyncio.Future[None]":
+        return asyncio.get_running_loop().create_future()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> "Timer":
+        timer = Timer()
+        self._timers.append((self.now + delay, callback, timer))
+        return timer
+
+    def passes(self, seconds: float) -> None:
+        end = self.now + seconds
+        while due := sorted(((t, c, h) for t, c, h in self._timers if t <= end and not h.is_cancelled), key=lambda entry: entry[0]):
+            moment, callback, handle = due[0]
+            self.now = max(self.now, moment)
+            self._timers.remove((moment, callback, handle))
+            callback()
+        self.now = end
+
+
+class Timer:
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Sink:
+    """Takes a response, and can hold the connection up as a slow viewer does."""
+
+    def __init__(self) -> None:
+        self.heads: list[ResponseHead] = []
+        self.body = b""
+        self.when_body: Callable[[], None] = lambda: None
+
+    def head_arrived(self, head: ResponseHead) -> None:
+        assert not self.heads, "one final head per response"
+        self.heads.append(head)
+
+    def body_arrived(self, data: bytes) -> None:
+        assert self.heads, "no body before its head"
+        self.body += data
+        self.when_body()
+
+
+class Conversation:
+    def __init__(self, *, takes_everything: bool = True) -> None:
+        self.clock = Clock()
+        self.connection = UpstreamConnection(self.clock)  # type: ignore[arg-type]  # a clock is all that it needs of a loop
+        self.transport = FakeTransport(self.connection, takes_everything=takes_everything)
+
+    def asks(self, *, is_head: bool = False) -> tuple[Sink, "asyncio.Future[None]"]:
+        sink = Sink()
+        return sink, self.connection.begin(b"GET / HTTP/1.1\r\n\r\n", sink, is_head=is_head, read_timeout=READ_TIMEOUT)
+
+    def hears(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            if self.connection.is_open:
+                self.connection.data_received(piece)
+
+    async def lost(self, error: Exception | None = None) -> None:
+        self.transport.is_lost = True
+        self.connection.connection_lost(error)
+        await turn()
+
+
+def failure(end: "asyncio.Future[None]") -> UpstreamErrorKind:
+    error = end.exception()
+    assert isinstance(error, UpstreamError)
+    return error.kind
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "body"),
+    [
+        (OK, 200, b"hello"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nTrailer: x\r\n\r\n", 200, b"hello"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, b""),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\n" + OK, 200, b"hello"),
+        (b"HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n", 404, b""),
+        (b"HTTP/1.1 599 Nobody Knows\r\nContent-Length: 0\r\n\r\n", 599, b""),
+    ],
+)
+@pytest.mark.parametrize("piece", [1_000, 1])
+async def test_a_whole_response_reaches_the_sink_and_the_connection_lives(response: bytes, status: int, body: bytes, piece: int) -> None:
+    conversation = Conversation()
+    for _ in range(3):
+        sink, end = conversation.asks()
+        conversation.hears(*(response[start : start + piece] for start in range(0, len(response), piece)))
+        await end
+        assert (sink.heads[0].status, sink.body) == (status, body)
+        assert conversation.connection.is_open
+
+
+async def test_a_response_without_a_length_ends_with_the_connection() -> None:
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    conversation.hears(b"HTTP/1.1 200 OK\r\n\r\nhel", b"lo")
+    assert not end.done()
+    await conversation.lost()
+    await end
+    assert sink.body == b"hello"
+
+
+async def test_a_response_without_a_length_that_ends_in_a_reset_is_truncated() -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.hears(b"HTTP/1.1 200 OK\r\n\r\nhel")
+    await conversation.lost(ConnectionResetError())
+    assert failure(end) is UpstreamErrorKind.TRUNCATED
+
+
+@pytest.mark.parametrize("closing", [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"])
+async def test_a_connection_that_the_upstream_will_close_is_not_used_again(closing: bytes) -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.hears(closing)
+    await end
+    assert not conversation.connection.is_open
+
+
+async def test_a_head_response_has_no_body_whatever_its_length_says() -> None:
+    conversation = Conversation()
+    for _ in range(3):
+        sink, end = conversation.asks(is_head=True)
+        conversation.hears(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        await end
+        assert sink.heads[0].content_length == 5
+        assert conversation.connection.is_open
+    sink, end = conversation.asks()
+    conversation.hears(OK)
+    await end
+    assert sink.body == b"hello"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nin",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        b"HTTP/1.1 200",
+        b"x",
+    ],
+)
+async def test_bytes_after_a_response_are_never_part_of_the_next_one(rest: bytes) -> None:
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    conversation.hears(OK + rest)
+    await turn()
+    assert end.done() and sink.body == b"hello"
+    assert not conversation.connection.is_open
+
+
+async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
+    conversation = Conversation()
+    conversation.hears(OK)
+    assert conversation.transport.is_aborted
+
+
+async def test_a_connection_that_was_held_up_reads_again_when_it_is_used_again() -> None:
+    """The viewer fell behind in the last read of a response: the connection goes back to the pool, and the next response must not wait for that viewer."""
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    sink.when_body = conversation.connection.pause
+    conversation.hears(OK)
+    await end
+    assert not conversation.transport.is_paused
+    sink, end = conversation.asks()
+    conversation.hears(OK)
+    await end
+    assert sink.body == b"hello"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"SMTP ready\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x16",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\0c\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 33_000,
+        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 40_000 + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000,
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=lambda response: repr(response[:60]),
+)
+@pytest.mark.parametrize("piece", [1_000_000, 1_000])
+async def test_what_is_no_response_is_an_error(response: bytes, piece: int) -> None:
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    conversation.hears(*(response[start : start + piece] for start in range(0, len(response), piece)))
+    await turn()
+    assert failure(end) is UpstreamErrorKind.INVALID_RESPONSE
+    assert not sink.body and not conversation.connection.is_open
+
+
+@pytest.mark.parametrize(
+    ("heard", "kind"),
+    [
+        (b"", UpstreamErrorKind.RESET),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", UpstreamErrorKind.RESET),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", UpstreamErrorKind.TRUNCATED),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", UpstreamErrorKind.TRUNCATED),
+    ],
+)
+async def test_a_connection_that_ends_too_early_is_an_error(heard: bytes, kind: UpstreamErrorKind) -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    if heard:
+        conversation.hears(heard)
+    await conversation.lost()
+    assert failure(end) is kind
+
+
+async def test_only_a_used_connection_that_heard_nothing_may_have_been_closed_before_the_request() -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.hears(OK)
+    await end
+    _, end = conversation.asks()
+    await conversation.lost()
+    error = end.exception()
+    assert isinstance(error, UpstreamError) and error.is_on_reused_connection
+
+    conversation = Conversation()
+    _, end = conversation.asks()
+    await conversation.lost()
+    error = end.exception()
+    assert isinstance(error, UpstreamError) and not error.is_on_reused_connection
+
+
+# -- the read timeout: for the first byte and between two reads
+
+
+async def test_an_upstream_that_says_nothing_runs_into_the_read_timeout() -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.clock.passes(READ_TIMEOUT - 0.1)
+    assert not end.done()
+    conversation.clock.passes(0.1)
+    assert failure(end) is UpstreamErrorKind.READ_TIMEOUT
+    assert conversation.transport.is_aborted
+
+
+async def test_every_piece_gives_the_upstream_new_time() -> None:
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    for byte in OK:
+        conversation.clock.passes(READ_TIMEOUT - 0.1)
+        conversation.hears(bytes([byte]))
+    await end
+    assert sink.body == b"hello"
+
+
+async def test_time_in_which_the_viewer_held_it_up_is_not_the_upstreams_fault() -> None:
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    conversation.hears(OK[:-1])
+    conversation.connection.pause()
+    conversation.clock.passes(100 * READ_TIMEOUT)
+    conversation.connection.resume()
+    conversation.clock.passes(READ_TIMEOUT - 0.1)
+    conversation.hears(OK[-1:])
+    await end
+    assert sink.body == b"hello"
+
+
+async def test_an_upstream_that_takes_nothing_of_the_request_runs_into_the_read_timeout() -> None:
+    conversation = Conversation(takes_everything=False)
+    _, end = conversation.asks()
+    conversation.connection.write(b"x" * 200_000)
+    for _ in range(10):  # slow, but alive
+        conversation.clock.passes(READ_TIMEOUT - 0.1)
+        conversation.transport.takes(1_000)
+    assert not end.done()
+    conversation.clock.passes(2 * READ_TIMEOUT)
+    assert failure(end) is UpstreamErrorKind.READ_TIMEOUT
+
+
+async def test_no_timer_outlives_its_response() -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.hears(OK)
+    await end
+    conversation.clock.passes(1_000.0)
+    assert conversation.connection.is_open
