@@ -16,6 +16,9 @@ _MODES = {
 }
 _ROLES = {sync_pb2.ROLE_EDGE: Role.EDGE, sync_pb2.ROLE_REGIONAL: Role.REGIONAL}
 _FORBIDDEN_IN_FIELDS = frozenset("\r\n\0")
+_FORBIDDEN_IN_PATHS = frozenset(map(chr, (*range(0x21), 0x7F, ord("#"))))
+_NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+"""Of a field name (RFC 9110 section 5.6.2)."""
 
 
 def read_snapshot(message: sync_pb2.Snapshot) -> Snapshot:
@@ -25,6 +28,13 @@ def read_snapshot(message: sync_pb2.Snapshot) -> Snapshot:
 
 def read_distribution(message: configuration_pb2.Distribution) -> Distribution:
     """One distribution, checked for internal consistency."""
+    try:
+        return _read_distribution(message)
+    except UnicodeError as error:
+        raise RejectedResourceError(f"text that has no place in HTTP: {error}") from error
+
+
+def _read_distribution(message: configuration_pb2.Distribution) -> Distribution:
     if not message.id or not message.domain_name:
         raise RejectedResourceError("a distribution without id or domain name")
     origins = {origin.id: _read_origin(origin) for origin in message.origins}
@@ -33,7 +43,7 @@ def read_distribution(message: configuration_pb2.Distribution) -> Distribution:
         domain_name=message.domain_name.lower().encode("ascii"),
         aliases=tuple(alias.lower().encode("ascii") for alias in message.aliases),
         is_enabled=message.enabled,
-        default_root_object=message.default_root_object.encode(),
+        default_root_object=_read_path(message.default_root_object),
         behaviors=tuple(_read_behavior(behavior, origins) for behavior in message.behaviors),
         default_behavior=_read_behavior(message.default_behavior, origins),
     )
@@ -48,11 +58,13 @@ def _read_origin(message: configuration_pb2.Origin) -> Origin:
         or message.read_timeout_milliseconds < 1
     ):
         raise RejectedResourceError(f"origin {message.id!r}: attempts and time limits must be positive")
+    if not message.host.isascii() or _FORBIDDEN_IN_PATHS & {*message.host}:
+        raise RejectedResourceError(f"origin {message.id!r}: {message.host!r} is no host name")
     return Origin(
         id=message.id,
         host=message.host,
         port=message.port,
-        path_prefix=message.path_prefix.encode(),
+        path_prefix=_read_path(message.path_prefix),
         custom_headers=tuple(_read_header(message.id, header) for header in message.custom_headers),
         connection_attempts=message.connection_attempts,
         connection_timeout=message.connection_timeout_milliseconds / 1000,
@@ -61,11 +73,18 @@ def _read_origin(message: configuration_pb2.Origin) -> Origin:
     )
 
 
+def _read_path(text: str) -> bytes:
+    """A part of a request target; one that could end the request line is never taken, whoever configured it."""
+    if _FORBIDDEN_IN_PATHS & {*text}:
+        raise RejectedResourceError(f"path {text!r} holds white space, a control character or a fragment")
+    return text.encode()
+
+
 def _read_header(origin_id: str, header: configuration_pb2.Header) -> Header:
     """A field that could split a request is never taken, whoever configured it."""
-    if not header.name or _FORBIDDEN_IN_FIELDS & {*header.name, *header.value}:
+    if not header.name or not {*header.name} <= _NAME_CHARACTERS or _FORBIDDEN_IN_FIELDS & {*header.value}:
         raise RejectedResourceError(
-            f"origin {origin_id!r}: custom header {header.name!r} has no name or holds a line break"
+            f"origin {origin_id!r}: custom header {header.name!r} has no proper name or holds a line break"
         )
     return header.name.lower().encode("latin-1"), header.value.encode("latin-1")
 
@@ -108,6 +127,8 @@ def _read_selection(message: configuration_pb2.Selection, *, is_header: bool = F
     names = tuple((name.lower() if is_header else name).encode() for name in message.names)
     if is_header and mode in (SelectionMode.ALL, SelectionMode.ALL_EXCEPT):
         raise RejectedResourceError("a cache policy can key on listed headers only")
+    if is_header and any(name.startswith(b"x-edge-") for name in names):
+        raise RejectedResourceError("X-Edge-* headers belong to the tiers: a cache policy cannot forward them")
     return Selection(mode, tuple(sorted(names)))
 
 

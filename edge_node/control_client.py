@@ -100,7 +100,10 @@ class ControlClient:
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """The nodes that hold a lease; kept on disk for a start without control plane, best effort."""
         self._state.put_directory(read_peers(directory))
-        self._write(DIRECTORY_FILE, directory, is_durable=False)
+        try:
+            self._write(DIRECTORY_FILE, directory, is_durable=False)
+        except OSError as error:
+            logger.warning("the directory of nodes could not be kept on disk: %s", error)
 
     # -- inside
 

@@ -21,6 +21,8 @@ _ROOT = "CachePolicyConfig"
 _CACHE_KEY = "ParametersInCacheKeyAndForwardedToOrigin"
 
 _NEVER_IN_KEY = frozenset({"connection", "cookie", "proxy-authorization", "te", "upgrade"})
+_REMOVED_PREFIX = "x-edge-"
+"""Reference 2.11: never forwarded; between edges and regional caches these fields carry what only an edge may say."""
 _ADDED_BY_THE_SERVICE = "cloudfront-"
 
 _MODES = {
@@ -142,7 +144,7 @@ def _is_query_name(name: str) -> bool:
 def _header_problems(config: Config) -> Iterator[Problem]:
     path = f"{_ROOT}.{_CACHE_KEY}.HeadersConfig.Headers"
     for name in _names(config, _HEADERS):
-        if name.lower() in _NEVER_IN_KEY:
+        if name.lower() in _NEVER_IN_KEY or name.lower().startswith(_REMOVED_PREFIX):
             yield invalid(path, f"must not name {name}, which cannot be part of a cache key")
     for name in unavailable_headers(config):
         yield invalid(path, f"is not supported yet with {name}: edges do not add CloudFront-* headers in this version")

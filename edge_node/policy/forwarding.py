@@ -27,9 +27,11 @@ _CONDITIONS = frozenset(
     }
 )
 _AUTHORIZATION_FORWARDED = frozenset({b"DELETE", b"PATCH", b"POST", b"PUT"})
-_NEVER_FROM_KEY = frozenset(
+_WRITTEN_HERE = frozenset(
     {b"host", b"accept-encoding", b"cookie", b"connection", b"te", b"upgrade", b"proxy-authorization"}
+    | {b"x-forwarded-for", b"x-amz-cf-id", b"via"}
 )
+"""Written by this module whatever the key holds, or never forwarded."""
 
 USER_AGENT = b"Amazon CloudFront"
 
@@ -57,7 +59,7 @@ def origin_fields(head: RequestHead, plan: Plan, hop: Hop, *, with_conditions: b
     chosen += [
         (name, value)
         for name, value in parts.headers
-        if value is not None and name not in _ALWAYS_FORWARDED | _NEVER_FROM_KEY
+        if value is not None and name not in _ALWAYS_FORWARDED | _WRITTEN_HERE
     ]
     if parts.cookies:
         chosen.append((b"cookie", b"; ".join(name + b"=" + value for name, value in parts.cookies)))

@@ -20,21 +20,30 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK = "127.15.0.0/16"
 COMMAND_SECONDS = 60
 
-# Tests in parallel workers must not meet: each worker has its own block of ports.
-_FIRST_PORT = 15_000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-PORTS = f"""\
-viewer_port: {_FIRST_PORT}
-origin_port: {_FIRST_PORT}
-dns_port: {_FIRST_PORT + 1}
-admin_port: {_FIRST_PORT + 2}
-control_plane: {{api: {_FIRST_PORT + 3}, grpc: {_FIRST_PORT + 4}, admin: {_FIRST_PORT + 5}}}
-loopback: {LOOPBACK}
-"""
-API = f"127.15.0.1:{_FIRST_PORT + 3}"
+# Labs that run at the same time must not meet: each test worker has a block of ports, and in it each slot has its own.
+_WORKER_PORT = 15_000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+SLOT_OF_ONE_TEST, SLOT_OF_A_MODULE = 0, 1
 
-SMALL = f"""\
+
+def ports(slot: int) -> str:
+    """Those lines of a topology that say where it listens."""
+    first = _WORKER_PORT + 20 * slot
+    return (
+        f"viewer_port: {first}\norigin_port: {first}\ndns_port: {first + 1}\nadmin_port: {first + 2}\n"
+        f"control_plane: {{api: {first + 3}, grpc: {first + 4}, admin: {first + 5}}}\nloopback: {LOOPBACK}\n"
+    )
+
+
+def api_address(slot: int) -> str:
+    """Where the management API of a lab in that slot is."""
+    return f"127.15.0.1:{_WORKER_PORT + 20 * slot + 3}"
+
+
+def small(slot: int = SLOT_OF_ONE_TEST) -> str:
+    """Six processes: the least in which a hit goes through both tiers."""
+    return f"""\
 name: small
-{PORTS}\
+{ports(slot)}\
 lease_seconds: 2
 regions: [{{name: us-east-1, airport: IAD}}]
 pops: [{{name: IAD89-P1, region: us-east-1, edges: 2}}]
@@ -43,18 +52,20 @@ routers: [{{region: us-east-1}}]
 origins: [{{name: origin-1, region: us-east-1}}]
 populations: [{{region: us-east-1, client_subnet: 10.1.0.0/16, users: 2}}]
 """
+
+
 SMALL_NODES = {"control-plane", "dns-1", "regional-us-east-1-1", "edge-iad89-p1-1", "edge-iad89-p1-2", "origin-1"}
 
 
-def small_topology() -> Topology:
-    return parse_topology(SMALL, "small.yaml")
+def small_topology(slot: int = SLOT_OF_ONE_TEST) -> Topology:
+    return parse_topology(small(slot), "small.yaml")
 
 
 def default_topology_text() -> str:
     """The default topology on this worker's ports."""
     lines = shipped_topology("default").read_text().splitlines()
     own = ("viewer_port:", "loopback:", "control_plane:")
-    return "\n".join([line for line in lines if not line.startswith(own)]) + "\n" + PORTS
+    return "\n".join([line for line in lines if not line.startswith(own)]) + "\n" + ports(SLOT_OF_ONE_TEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +111,10 @@ class CommandLine:
             text=True,
         )
 
-    def topology(self, text: str = SMALL) -> str:
+    def topology(self, text: str = "") -> str:
+        """A file with this topology, or with the small one."""
         path = self.folder / "topology.yaml"
-        path.write_text(text)
+        path.write_text(text or small())
         return str(path)
 
 

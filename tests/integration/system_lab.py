@@ -147,8 +147,14 @@ class SystemLab:
         self.processes.kill_node(node_id, number)
 
     def start(self, node_id: str) -> None:
-        self.processes.status()  # collects the exit status of children that have ended
+        wait_until(lambda: self._is_gone(node_id), f"{node_id} has ended with all of its threads")
         self.processes.start_node(node_id)
+
+    def _is_gone(self, node_id: str) -> bool:
+        """After SIGKILL a process looks like a zombie from when its first thread has ended; its sockets are closed when the last one has."""
+        self.processes.status()  # collects the exit status of children
+        process = self.processes.node(node_id).process
+        return process is None or not Path(f"/proc/{process.pid}").exists()
 
     @contextmanager
     def stopped(self, node_id: str) -> Iterator[None]:

@@ -16,7 +16,16 @@ import pytest
 from lab.http_client import ask
 from lab.runners.process_identity import identify
 from lab.runners.state_file import StateDir
-from tests.integration.lab_harness import API, SMALL, SMALL_NODES, CommandLine, default_topology_text, taken_down
+from tests.integration.lab_harness import (
+    SLOT_OF_A_MODULE,
+    SLOT_OF_ONE_TEST,
+    SMALL_NODES,
+    CommandLine,
+    api_address,
+    default_topology_text,
+    small,
+    taken_down,
+)
 
 APPLICATION = "127.15.240.1"
 EDGE = "edge-iad89-p1-1"
@@ -32,7 +41,7 @@ def cdnlab(tmp_path: Path) -> Iterator[CommandLine]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """A small lab that is up, for commands that only look at it."""
     with taken_down(CommandLine(tmp_path_factory.mktemp("running"))) as command:
-        done = command.run("up", command.topology(), "--detach")
+        done = command.run("up", command.topology(small(SLOT_OF_A_MODULE)), "--detach")
         assert done.status == 0, done.err
         yield command
 
@@ -114,7 +123,7 @@ def test_status_is_the_promised_json(running: CommandLine) -> None:
     assert set(document) == {"zone", "api", "nodes", "distributions"}
     assert document["zone"] == "cdn.localhost"
     assert document["api"] == {
-        "endpoint": f"http://{API}",
+        "endpoint": f"http://{api_address(SLOT_OF_A_MODULE)}",
         "region": "us-east-1",
         "access_key_id": "cdnlab",
         "secret_access_key": "cdnlab-secret",
@@ -217,7 +226,7 @@ def test_without_a_lab_they_say_how_to_get_one(cdnlab: CommandLine, arguments: t
 
 
 def test_a_topology_with_mistakes_starts_nothing(cdnlab: CommandLine) -> None:
-    topology = cdnlab.topology(SMALL.replace("region: us-east-1, edges: 2", "region: us-est-1, edges: 2"))
+    topology = cdnlab.topology(small().replace("region: us-east-1, edges: 2", "region: us-est-1, edges: 2"))
     done = cdnlab.run("up", topology)
     assert done.status == 2
     assert done.err == f"cdnlab: {topology}:9: unknown region 'us-est-1': there are us-east-1\n"
@@ -225,11 +234,12 @@ def test_a_topology_with_mistakes_starts_nothing(cdnlab: CommandLine) -> None:
 
 
 def test_a_taken_port_starts_nothing(cdnlab: CommandLine) -> None:
-    host, _, port = API.rpartition(":")
+    api = api_address(SLOT_OF_ONE_TEST)
+    host, _, port = api.rpartition(":")
     with socket.create_server((host, int(port))):
         done = cdnlab.run("up", cdnlab.topology())
     assert done.status == 1
-    assert done.err.startswith(f"cdnlab: control-plane cannot listen on {API}: the port is taken\n")
+    assert done.err.startswith(f"cdnlab: control-plane cannot listen on {api}: the port is taken\n")
     assert not cdnlab.state_dir.exists()
 
 
@@ -264,6 +274,7 @@ def test_what_a_killed_up_has_started_is_found_by_down(cdnlab: CommandLine) -> N
     with process:
         deadline = time.monotonic() + 20
         while (record := state.read()) is None or len(record.running) < len(SMALL_NODES):
+            assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.kill()

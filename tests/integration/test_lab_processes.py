@@ -17,14 +17,14 @@ from lab.runners.process_identity import wait_until_gone
 from lab.runners.processes import ProcessLab
 from lab.runners.sockets import why_not_free
 from lab.runners.state_file import StateDir, make_record
-from tests.integration.lab_harness import SMALL_NODES, small_topology
+from tests.integration.lab_harness import SLOT_OF_A_MODULE, SMALL_NODES, small_topology
 
 EDGE = "edge-iad89-p1-1"
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessLab]:
-    with ProcessLab.up(small_topology(), tmp_path_factory.mktemp("lab") / "state") as running:
+    with ProcessLab.up(small_topology(SLOT_OF_A_MODULE), tmp_path_factory.mktemp("lab") / "state") as running:
         yield running
 
 
@@ -93,13 +93,13 @@ def test_another_command_finds_it_and_may_start_nodes(lab: ProcessLab) -> None:
 
 def test_a_second_lab_in_the_same_folder_is_refused(lab: ProcessLab) -> None:
     with pytest.raises(LabError, match=r"a lab is running already: small \(6 of 6 processes\)"):
-        ProcessLab.up(small_topology(), lab.state.path)
+        ProcessLab.up(small_topology(SLOT_OF_A_MODULE), lab.state.path)
     assert lab.status().is_whole
 
 
 def test_a_second_lab_on_the_same_addresses_starts_nothing(lab: ProcessLab, tmp_path: Path) -> None:
     with pytest.raises(LabError) as caught:
-        ProcessLab.up(small_topology(), tmp_path / "other")
+        ProcessLab.up(small_topology(SLOT_OF_A_MODULE), tmp_path / "other")
     assert f"control-plane cannot listen on {lab.record.endpoint.removeprefix('http://')}: the port is taken" in str(
         caught.value
     )
@@ -116,7 +116,9 @@ def test_nothing_is_left_behind(lab: ProcessLab) -> None:
     assert (stopped.stopped, stopped.killed) == (6, 0)
     assert stopped.seconds < 2
     assert wait_until_gone(processes, 0, lambda: None) == []
-    for listener in (each for node in Layout(small_topology(), Path("/")).nodes() for each in node.listeners):
+    for listener in (
+        each for node in Layout(small_topology(SLOT_OF_A_MODULE), Path("/")).nodes() for each in node.listeners
+    ):
         assert why_not_free(listener) == "", listener
     assert not lab.state.path.exists()
     assert lab.stop().stopped == 0, "again does no harm"
