@@ -17,6 +17,10 @@ _MODES = {
 _ROLES = {sync_pb2.ROLE_EDGE: Role.EDGE, sync_pb2.ROLE_REGIONAL: Role.REGIONAL}
 _FORBIDDEN_IN_FIELDS = frozenset("\r\n\0")
 _FORBIDDEN_IN_PATHS = frozenset(map(chr, (*range(0x21), 0x7F, ord("#"))))
+_FRAMING_FIELDS = frozenset(
+    {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""What this node writes itself (reference 1.4.2 forbids more; these would break the request)."""
 _NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 """Of a field name (RFC 9110 section 5.6.2)."""
 
@@ -86,6 +90,8 @@ def _read_header(origin_id: str, header: configuration_pb2.Header) -> Header:
         raise RejectedResourceError(
             f"origin {origin_id!r}: custom header {header.name!r} has no proper name or holds a line break"
         )
+    if header.name.lower() in _FRAMING_FIELDS:
+        raise RejectedResourceError(f"origin {origin_id!r}: custom header {header.name!r} is not for origins to set")
     return header.name.lower().encode("latin-1"), header.value.encode("latin-1")
 
 

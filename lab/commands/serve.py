@@ -5,7 +5,6 @@ the distribution.
 """
 
 import socket
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from rich.console import Console
 from lab.commands.bring_up import site_host
 from lab.commands.up import describe_stop
 from lab.errors import LabError, UsageError
-from lab.interrupts import interruptible, uninterrupted
+from lab.interrupts import endings, interruptible, uninterrupted
 from lab.management_api import (
     ALL_METHODS,
     USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS,
@@ -29,6 +28,7 @@ from lab.runners.state_file import StateDir
 from lab.topology_file import read_topology, shipped_topology
 
 PROBE_SECONDS = 1.0
+WATCH_SECONDS = 0.5
 # Browsers take every name under .localhost to this address (RFC 6761 section 6.3).
 BROWSER_HOST = "127.0.0.1"
 
@@ -49,18 +49,23 @@ def run(*, url: str, is_detached: bool, state_dir: Path, loopback: str | None) -
         console.print(f"[yellow]nothing answers at {url} yet[/]; until it does, viewers get errors")
     with interruptible():
         served = put_in_front(origin, url, state_dir, loopback)
-        print_address(console, served, url)
-        if is_detached:
-            return 0
-        console.print("Ctrl-C ends it")
         try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            pass  # the way out that is meant
+            print_address(console, served, url)
+            if not is_detached:
+                wait_for_the_end(console, served)
         finally:
-            with uninterrupted():
-                console.print(take_away(served))
+            if not is_detached:
+                with uninterrupted():
+                    console.print(take_away(served))
     return 0
+
+
+def wait_for_the_end(console: Console, served: Served) -> None:
+    """Until Ctrl-C, or until somebody else has taken the lab down."""
+    with endings() as is_over:
+        console.print("Ctrl-C ends it")
+        while not is_over(WATCH_SECONDS) and served.lab.state.read() is not None:
+            pass
 
 
 def parse_application(url: str) -> OriginAddress:

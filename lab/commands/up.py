@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lab.commands.bring_up import Demo, bring_up, site_host
-from lab.interrupts import interruptible, uninterrupted
+from lab.interrupts import endings, interruptible, uninterrupted
 from lab.runners.processes import ProcessLab, Stopped
 from lab.topology import Topology
 from lab.topology_file import read_topology, shipped_topology
@@ -20,17 +20,14 @@ def run(*, topology: Path | None, is_detached: bool, state_dir: Path, loopback: 
     began = time.monotonic()
     with interruptible():
         lab, demo = bring_up(parsed, state_dir, lambda text: console.print(text, style="dim"), with_demo=with_demo)
-        print_summary(console, parsed, lab, demo, time.monotonic() - began)
-        if is_detached:
-            return 0
-        console.print("Ctrl-C takes it down")
         try:
-            watch(console, lab)
-        except KeyboardInterrupt:
-            pass  # the one way out of watching that is meant
+            print_summary(console, parsed, lab, demo, time.monotonic() - began)
+            if not is_detached:
+                watch(console, lab)
         finally:
-            with uninterrupted():
-                console.print(describe_stop(lab.stop()))
+            if not is_detached:
+                with uninterrupted():
+                    console.print(describe_stop(lab.stop()))
     return 0
 
 
@@ -48,17 +45,16 @@ def print_summary(console: Console, topology: Topology, lab: ProcessLab, demo: D
 
 
 def watch(console: Console, lab: ProcessLab) -> None:
-    """Prints each change of a node's state; returns when somebody else has taken the lab down."""
-    before = {each.node.id: each.state for each in lab.status().nodes}
-    while lab.state.read() is not None:
-        time.sleep(WATCH_SECONDS)
-        if lab.state.read() is None:
-            break
-        for each in lab.status().nodes:
-            was = before.get(each.node.id)
-            if was != each.state:
-                console.print(f"{time.strftime('%H:%M:%S')} {each.node.id}: {was} -> {each.state}", markup=False)
-            before[each.node.id] = each.state
+    """Prints each change of a node's state until Ctrl-C, or until somebody else has taken the lab down."""
+    states = {each.node.id: each.state for each in lab.status().nodes}
+    with endings() as is_over:
+        console.print("Ctrl-C takes it down")
+        while not is_over(WATCH_SECONDS) and lab.state.read() is not None:
+            for each in lab.status().nodes:
+                if states.get(each.node.id) != each.state:
+                    change = f"{each.node.id}: {states.get(each.node.id)} -> {each.state}"
+                    console.print(f"{time.strftime('%H:%M:%S')} {change}", markup=False)
+                states[each.node.id] = each.state
 
 
 def describe_stop(stopped: Stopped) -> str:

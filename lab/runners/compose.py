@@ -75,11 +75,7 @@ def read_facts(identifier: str, attributes: Mapping[str, Any]) -> ContainerFacts
 
 def _flags(command: Sequence[str]) -> dict[str, str]:
     """`--name value` pairs of a command line."""
-    return {
-        flag: value
-        for flag, value in pairwise(command)
-        if flag.startswith("--") and not value.startswith("--")
-    }
+    return {flag: value for flag, value in pairwise(command) if flag.startswith("--") and not value.startswith("--")}
 
 
 def to_node(facts: ContainerFacts) -> RunningNode:

@@ -87,8 +87,8 @@ def wait_until_gone(
     left = list(processes)
     deadline = time.monotonic() + timeout_seconds
     while True:
-        reap()
         left = [process for process in left if process.is_alive]
+        reap()
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(_POLL_SECONDS)

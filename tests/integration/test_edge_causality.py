@@ -168,6 +168,7 @@ async def test_a_rejected_distribution_leaves_the_last_good_version_and_the_inde
         "a root object that splits requests": lambda: setattr(site.message, "default_root_object", "x HTTP/1.1\r\nA: b\r\n"),
         "a header value outside latin-1": lambda: site.message.origins[0].custom_headers.add(name="A", value="\u20ac"),
         "a header name that is none": lambda: site.message.origins[0].custom_headers.add(name="A b", value="c"),
+        "a header that frames requests": lambda: site.message.origins[0].custom_headers.add(name="Content-Length", value="5"),
         "a host that is none": lambda: setattr(site.message.origins[0], "host", "\u20ac"),
         "lifetimes out of order": lambda: setattr(site.message.default_behavior.cache_policy, "minimum_ttl_seconds", 1 << 40),
     }

@@ -229,7 +229,7 @@ def test_a_topology_with_mistakes_starts_nothing(cdnlab: CommandLine) -> None:
     topology = cdnlab.topology(small().replace("region: us-east-1, edges: 2", "region: us-est-1, edges: 2"))
     done = cdnlab.run("up", topology)
     assert done.status == 2
-    assert done.err == f"cdnlab: {topology}:9: unknown region 'us-est-1': there are us-east-1\n"
+    assert done.err == f"cdnlab: {topology}:10: unknown region 'us-est-1': there are us-east-1\n"
     assert not cdnlab.state_dir.exists()
 
 
