@@ -58,6 +58,11 @@ check: setup ## linter, formatter, types, stale stubs, import rules
 .PHONY: bench
 bench: setup ## figures of this machine
 	$(BIN)/python -m benchmarks.hit_throughput
+	$(BIN)/python -m benchmarks.invalidation_receipts
+	$(BIN)/python -m benchmarks.control_plane_nodes
+	$(BIN)/python -m benchmarks.lab_start
+	$(BIN)/python -m benchmarks.node_memory
+	$(BIN)/python -m benchmarks.origin_throughput
 
 .PHONY: proto
 proto: setup ## generate the stubs beside the .proto files

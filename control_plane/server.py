@@ -28,6 +28,7 @@ from control_plane.settings import Address, Settings
 from control_plane.state import PutRoutingTable
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
+from control_plane.turns import in_turn
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
 STOP_GRACE_SECONDS = 0.2
@@ -79,7 +80,7 @@ async def serve(settings: Settings) -> None:
         credentials = {settings.access_key_id: settings.secret_access_key}
         api = create_application(store, deployment, settings.zone, credentials)
         web: dict[Address, ASGIApp] = {
-            settings.api: metrics.counting(api),
+            settings.api: in_turn(metrics.counting(api), sync.open_streams),
             settings.admin: admin.application(metrics, sync),
         }
         await _run(settings, sync, web, admin)

@@ -138,6 +138,8 @@ class Exchange:
         self.status = 0
         self._is_chunked = False
         self._has_body = True
+        self._keeps_alive = False
+        """What the head has promised."""
 
     # set by the pipeline when it makes the exchange
     node: NodeFacts
@@ -158,12 +160,12 @@ class Exchange:
             self.head.fields, head.status, by_name.get(b"etag"), by_name.get(b"last-modified")
         ):
             self._send_head(transfer, (304, b""), not_modified_fields(fields), b"")
-            self._end(transfer, keep_alive=self.wire.may_keep_alive)
+            self._end(transfer)
             return
         self._has_body = self.head.method != b"HEAD" and head.status not in (204, 304)
         self._send_head(transfer, (head.status, head.reason), fields, self._framing(head))
         if not self._has_body:
-            self._end(transfer, keep_alive=self.wire.may_keep_alive)
+            self._end(transfer)
 
     def transfer_advanced(self, transfer: Transfer) -> None:
         """Send what has come, as long as the viewer takes it."""
@@ -177,8 +179,7 @@ class Exchange:
             return
         if self._is_chunked:
             self._send(b"0\r\n\r\n")
-        is_framed = self._is_chunked or (self.response is not None and self.response.content_length is not None)
-        self._end(transfer, keep_alive=is_framed and self.wire.may_keep_alive)
+        self._end(transfer)
 
     def entry_ready(self, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from an entry."""
@@ -229,8 +230,10 @@ class Exchange:
         self.status = status_and_reason[0]
         self.note_first_byte()
         head = make_head(self.node, status_and_reason, fields, framing, (self.result, self.reason, word))
-        keep_alive = self.wire.may_keep_alive and (framing != b"" or not self._has_body or self.status == 304)
-        self._send(finish_head(head, self.request_id, _age_of(transfer, said), keep_alive))
+        is_framed = framing != b"" or not self._has_body or self.status == 304
+        has_all_been_read = self.body is None or self.body.is_complete
+        self._keeps_alive = self.wire.may_keep_alive and is_framed and has_all_been_read
+        self._send(finish_head(head, self.request_id, _age_of(transfer, said), self._keeps_alive))
 
     def _framing(self, head: ResponseHead) -> bytes:
         """How the viewer finds the end of the body (RFC 9112 section 6)."""
@@ -253,12 +256,12 @@ class Exchange:
         self.sent_bytes += len(data)
         self.wire.send(data)
 
-    def _end(self, transfer: Transfer, *, keep_alive: bool) -> None:
+    def _end(self, transfer: Transfer) -> None:
         self.is_ended = True
         self.transfer = None
         self.recorder.record(self, self.status, transfer.received_bytes if self._has_body else 0)
         transfer.detach(self, may_abandon=transfer.writer is None and self._has_body)  # without one, the end is near
-        self.wire.end_exchange(keep_alive=keep_alive and (self.body is None or self.body.is_complete))
+        self.wire.end_exchange(keep_alive=self._keeps_alive and self.wire.may_keep_alive)
 
     def _cut(self, transfer: Transfer) -> None:
         self.is_ended = True

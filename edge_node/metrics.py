@@ -91,7 +91,8 @@ class NodeCollector:
         transferred: Totals = defaultdict(int, counters.transferred)
         for (result, reason, status), tally in counters.finished.items():
             requests[result, reason] += tally.count
-            responses[(f"{status // 100}xx",)] += tally.count
+            if status:  # 0: the viewer left before an answer began
+                responses[(f"{status // 100}xx",)] += tally.count
             transferred["viewer", "sent"] += tally.sent_bytes
             transferred["viewer", "received"] += tally.received_bytes
         yield _counter(

@@ -35,7 +35,7 @@ Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as 
 @app.command()
 def up(
     topology: Annotated[
-        Path | None, typer.Argument(metavar="[TOPOLOGY.yaml]", help="docs/topology.md; three regions without it.")
+        Path | None, typer.Argument(metavar="TOPOLOGY.yaml", help="docs/topology.md; three regions without it.")
     ] = None,
     detach: Detach = False,
     state: State = DEFAULT_STATE,
@@ -210,7 +210,7 @@ def invalidate(
 @app.command()
 def quickstart(
     topology: Annotated[
-        Path | None, typer.Argument(metavar="[TOPOLOGY.yaml]", help="docs/topology.md; three regions without it.")
+        Path | None, typer.Argument(metavar="TOPOLOGY.yaml", help="docs/topology.md; three regions without it.")
     ] = None,
     duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
     run: Annotated[

@@ -4,8 +4,9 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -17,12 +18,11 @@ def interruptible() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = [(number, signal.signal(number, interrupt)) for number in _ENDINGS]
+    before = _replace(interrupt)
     try:
         yield
     finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+        _restore(before)
 
 
 @contextmanager
@@ -33,29 +33,39 @@ def endings() -> Iterator[Callable[[float], bool]]:
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = [(number, signal.signal(number, lambda *_: _write(writer))) for number in _ENDINGS]
+    before = _replace(lambda *_: _write(writer))
     try:
         yield lambda seconds: bool(select.select([reader], [], [], seconds)[0])
     finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+        _restore(before)
         os.close(reader)
         os.close(writer)
 
 
 def _write(writer: int) -> None:
-    try:
+    with suppress(BlockingIOError):  # the pipe is full: it has been said often enough
         os.write(writer, b"!")
-    except BlockingIOError:
-        pass  # it has been said often enough
+
+
+def _replace(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> list[tuple[signal.Signals, Any]]:
+    """Installs a handler for all endings and gives those before. Under nohup a closed terminal stays ignored."""
+    return [
+        (number, signal.signal(number, handler))
+        for number in _ENDINGS
+        if not (number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN)
+    ]
+
+
+def _restore(before: list[tuple[signal.Signals, Any]]) -> None:
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """None of them is heard inside: an impatient second Ctrl-C must not leave half a lab running."""
-    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _ENDINGS]
+    before = _replace(signal.SIG_IGN)
     try:
         yield
     finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+        _restore(before)

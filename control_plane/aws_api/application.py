@@ -134,8 +134,6 @@ class ManagementApi:
 def _endpoint(api: ManagementApi) -> ASGIApp:
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         response = await api.answer(Request(scope, receive))
-        for _ in range(40):
-            await asyncio.sleep(0)
         await response(scope, receive, send)
 
     return endpoint

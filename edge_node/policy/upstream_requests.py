@@ -53,6 +53,7 @@ def to_regional(question: Question, position: LogPosition) -> RequestParts:
         (b"x-edge-log-index", position.encode()),
         (b"x-edge-distribution", question.plan.distribution.id.encode()),
         (b"x-edge-request-id", question.hop.request_id),
+        (b"via", _via(question)),
         (b"connection", b"keep-alive"),
     )
     return _line(question, b""), ((b"host", head.fields.get(b"host", head.host)), *_fields(question), *edge_fields)

@@ -261,6 +261,8 @@ def _mistake_in(head: ResponseHead, version: str) -> str | None:
     """What the parser lets pass and this node does not."""
     if version not in ("1.1", "1.0"):
         return f"HTTP/{version}"
+    if head.status > 599:  # RFC 9110 section 15: there is no such class
+        return f"status {head.status}"
     if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         return "a transfer coding other than chunked"
     if sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:

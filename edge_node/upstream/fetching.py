@@ -113,6 +113,7 @@ class Fetcher:
             await end
             self._pool.give_back(target.address, connection, target.keepalive)
         except BaseException:
+            end.cancel()  # whatever it was to say, nobody listens any more
             connection.close()
             raise
         finally:

@@ -1,13 +1,14 @@
 """`cdnlab status`: the lab that is running, as a table for people or as JSON for scripts."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from lab.layout import Role
 from lab.runners.finding import find_lab
-from lab.runners.status import DistributionStatus, LabStatus, NodeStatus
+from lab.runners.status import LabStatus, NodeStatus
 
 HEADINGS = ("NODE", "ROLE", "REGION", "POP", "STATE", "INDEX", "ADDRESS", "ADMIN", "PROCESS")
 _STYLES = {"live": "none", "starting": "yellow", "expired": "yellow", "left": "yellow"}
@@ -31,7 +32,7 @@ def print_status(console: Console, status: LabStatus) -> None:
     for row, style in zip(align([HEADINGS, *rows]), ["bold", *map(_style, status.nodes)], strict=True):
         console.print(row, style=style, markup=False)
     console.print(f"\nmanagement API  {status.endpoint}   zone {status.zone}", markup=False)
-    for line in _distribution_lines(status.distributions):
+    for line in _distribution_lines(status):
         console.print(line, markup=False)
 
 
@@ -53,6 +54,9 @@ def _style(each: NodeStatus) -> str:
     return _STYLES.get(each.state, "red")
 
 
-def _distribution_lines(distributions: Iterable[DistributionStatus]) -> list[str]:
-    lines = [f"{each.id}  {each.status:10}  http://{each.domain_name}/" for each in distributions]
+def _distribution_lines(status: LabStatus) -> list[str]:
+    """With the port that viewers use, so that the URL can be opened as it stands."""
+    addresses = (each.node.http for each in status.of_role(Role.EDGE))
+    port = next((f":{address.rpartition(':')[2]}" for address in addresses if address), "")
+    lines = [f"{each.id}  {each.status:10}  http://{each.domain_name}{port}/" for each in status.distributions]
     return lines or ["no distributions"]

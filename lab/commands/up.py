@@ -49,8 +49,8 @@ def watch(console: Console, lab: ProcessLab) -> None:
     states = {each.node.id: each.state for each in lab.status().nodes}
     with endings() as is_over:
         console.print("Ctrl-C takes it down")
-        while not is_over(WATCH_SECONDS) and lab.state.read() is not None:
-            for each in lab.status().nodes:
+        while not is_over(WATCH_SECONDS) and (record := lab.state.read()) is not None:
+            for each in lab.status_of(record).nodes:
                 if states.get(each.node.id) != each.state:
                     change = f"{each.node.id}: {states.get(each.node.id)} -> {each.state}"
                     console.print(f"{time.strftime('%H:%M:%S')} {change}", markup=False)

@@ -32,6 +32,8 @@ START_SECONDS = 30.0
 RETURN_SECONDS = 20.0
 LAST_LINES = 12
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "SYSTEMROOT")
+# gRPC's own library writes lines about ordinary ends of streams among the node's log lines.
+_SET = {"GRPC_VERBOSITY": "ERROR"}
 
 Say = Callable[[str], None]
 
@@ -106,8 +108,11 @@ class ProcessLab:
 
     def status(self) -> LabStatus:
         """Every node as it is now."""
+        return self.status_of(self.record)
+
+    def status_of(self, record: LabRecord) -> LabStatus:
+        """The same for a record that has been read already; the lab may be gone since."""
         self._reap()
-        record = self.record
         return observe([node.observed() for node in record.nodes], record.zone, record.endpoint)
 
     def node(self, node_id: str) -> NodeRecord:
@@ -140,7 +145,7 @@ class ProcessLab:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=_importable_from(),
-                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _SET,
                 start_new_session=True,
             )
         self._children[node_id] = child

@@ -103,7 +103,9 @@ class SystemLab:
             region_name=API_REGION,
             aws_access_key_id=ACCESS_KEY_ID,
             aws_secret_access_key=SECRET_ACCESS_KEY,
-            config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}, max_pool_connections=20),
+            config=Config(
+                connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}, max_pool_connections=20
+            ),
         )
 
     # -- nodes
@@ -113,7 +115,9 @@ class SystemLab:
         return [node.id for node in self._nodes.values() if node.role is Role.EDGE and region in (None, node.region)]
 
     def regionals(self, region: str | None = None) -> list[str]:
-        return [node.id for node in self._nodes.values() if node.role is Role.REGIONAL and region in (None, node.region)]
+        return [
+            node.id for node in self._nodes.values() if node.role is Role.REGIONAL and region in (None, node.region)
+        ]
 
     def synchronized(self) -> list[str]:
         """Ids of all nodes that follow the control plane."""
@@ -147,10 +151,10 @@ class SystemLab:
         self.processes.kill_node(node_id, number)
 
     def start(self, node_id: str) -> None:
-        wait_until(lambda: self._is_gone(node_id), f"{node_id} has ended with all of its threads")
+        wait_until(lambda: self.is_gone(node_id), f"{node_id} has ended with all of its threads")
         self.processes.start_node(node_id)
 
-    def _is_gone(self, node_id: str) -> bool:
+    def is_gone(self, node_id: str) -> bool:
         """After SIGKILL a process looks like a zombie from when its first thread has ended; its sockets are closed when the last one has."""
         self.processes.status()  # collects the exit status of children
         process = self.processes.node(node_id).process
@@ -376,13 +380,19 @@ def system_lab(directory: Path, lease_seconds: float = LEASE_SECONDS) -> Iterato
     """The lab, every node live; nothing is left of it afterwards."""
     with claimed_slot() as (loopback, ports):
         numbered = {f"port_{number}": port for number, port in enumerate(ports)}
-        text = TOPOLOGY.format(loopback=loopback, lease_seconds=lease_seconds, heartbeat_seconds=HEARTBEAT_SECONDS, **numbered)
+        text = TOPOLOGY.format(
+            loopback=loopback, lease_seconds=lease_seconds, heartbeat_seconds=HEARTBEAT_SECONDS, **numbered
+        )
         with ProcessLab.up(parse_topology(text, "system_lab.py"), directory / "lab") as processes:
             lab = SystemLab(processes, lease_seconds)
             try:
                 yield lab
             finally:
                 lab.close()
+                processes.end_processes()
+                wait_until(
+                    lambda: all([lab.is_gone(node.id) for node in processes.record.nodes]), "every process is gone"
+                )
 
 
 def all_of(nodes: Iterable[dict[str, Any]], state: str) -> set[str]:

@@ -38,7 +38,9 @@ def is_ok(_path: str, answer: Answer) -> bool:
 class Viewers:
     """`async with Viewers(lab, host, edges, path_of) as viewers:`; `path_of(n)` is the path of each viewer's n-th request."""
 
-    def __init__(self, lab: SystemLab, host: str, edges: Sequence[str], path_of: Callable[[int], str], *, per_edge: int = 1) -> None:
+    def __init__(
+        self, lab: SystemLab, host: str, edges: Sequence[str], path_of: Callable[[int], str], *, per_edge: int = 1
+    ) -> None:
         self._addresses = {edge: lab.http(edge) for edge in edges}
         self._host = host
         self._path_of = path_of
@@ -57,7 +59,9 @@ class Viewers:
                 self._tasks.append(self._group.create_task(self._view(edge)))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._is_stopping = True
         await self._group.__aexit__(kind, error, trace)
 

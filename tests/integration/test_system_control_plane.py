@@ -77,8 +77,12 @@ def check_applied_everywhere(lab: SystemLab, invalidation_id: str) -> None:
     assert all_of(receipt["nodes"], "acknowledged") == set(lab.synchronized()), json.dumps(receipt)
     assert min(applied.values()) >= receipt["index"], f"{applied} {receipt}"
     completed_at = datetime.fromisoformat(receipt["completed_at"])
-    acknowledged = [datetime.fromisoformat(node["acknowledged_at"]) for node in receipt["nodes"] if node["acknowledged_at"]]
-    assert all(datetime.fromisoformat(receipt["issued_at"]) <= moment <= completed_at for moment in acknowledged), receipt
+    acknowledged = [
+        datetime.fromisoformat(node["acknowledged_at"]) for node in receipt["nodes"] if node["acknowledged_at"]
+    ]
+    assert all(datetime.fromisoformat(receipt["issued_at"]) <= moment <= completed_at for moment in acknowledged), (
+        receipt
+    )
 
 
 def ask_again(lab: SystemLab, invalidation_id: str) -> dict[str, Any]:
@@ -141,7 +145,10 @@ def test_a_restarted_control_plane_still_waits_for_a_node_that_has_not_applied(l
     with lab.stopped(silent):
         pending = [lab.invalidate(site, path) for path in PATHS[:5]]
         for invalidation_id in pending:
-            wait_until(lambda found=invalidation_id: all_of(lab.receipt(found)["nodes"], "acknowledged") == others, "the others")  # type: ignore[misc]  # a bound default
+            wait_until(
+                lambda found=invalidation_id: all_of(lab.receipt(found)["nodes"], "acknowledged") == others,
+                "the others",
+            )  # type: ignore[misc]  # a bound default
         lab.kill(CONTROL_PLANE_ID)
         lab.start(CONTROL_PLANE_ID)
         lab.wait_serving(CONTROL_PLANE_ID)

@@ -55,7 +55,11 @@ async def invalidate_while_cut_off(lab: SystemLab, relay: Relay, site: Site, los
     await until(lambda: lost in lab.answers(site.host, EU), "the edge is answered")
     relay.cut()
     cut_at = datetime.now(UTC)
-    await until(lambda: not is_answered(lab, site, lost), "the edge leaves the answers", counted_lease_seconds(LEASE_SECONDS) + MARGIN_SECONDS)
+    await until(
+        lambda: not is_answered(lab, site, lost),
+        "the edge leaves the answers",
+        counted_lease_seconds(LEASE_SECONDS) + MARGIN_SECONDS,
+    )
     assert len(lab.answers(site.host, EU)) >= 2, "others stand in"
     assert lab.put_object("cut/page", b"new") == 2
     invalidation_id = await asyncio.to_thread(lab.invalidate, site, "/bucket/cut/*")
@@ -64,7 +68,9 @@ async def invalidate_while_cut_off(lab: SystemLab, relay: Relay, site: Site, los
     check_left_out(lab, receipt, lost, cut_at)
     assert lab.status(lost)["lease"] == "expired"
     assert lab.status(lost)["applied_index"] < receipt["index"]
-    assert seen_version(lab, lost, site, "cut/page") == 1, "whoever knows its address is still served (static stability)"
+    assert seen_version(lab, lost, site, "cut/page") == 1, (
+        "whoever knows its address is still served (static stability)"
+    )
     return int(receipt["index"])
 
 
@@ -95,7 +101,11 @@ def test_an_edge_that_is_killed_leaves_the_answers_and_comes_back(lab: SystemLab
     assert seen_version(lab, killed, site, "killed/page") == 1
     assert set(lab.answers(site.host, EU)) == {killed, survivor}
     lab.kill(killed)
-    wait_until(lambda: not is_answered(lab, site, killed), "it leaves the answers", counted_lease_seconds(LEASE_SECONDS) + MARGIN_SECONDS)
+    wait_until(
+        lambda: not is_answered(lab, site, killed),
+        "it leaves the answers",
+        counted_lease_seconds(LEASE_SECONDS) + MARGIN_SECONDS,
+    )
     answers = lab.answers(site.host, EU)
     assert answers[0] == survivor
     assert len(answers) == 2, "an edge of another region stands in, so that a viewer can fail over"
@@ -113,7 +123,9 @@ def test_an_edge_that_stands_still_holds_an_invalidation_up_for_no_longer_than_i
         stopped_at = time.monotonic()
         invalidation_id = lab.invalidate(site, "/*")
         wait_until(lambda: all_of(lab.receipt(invalidation_id)["nodes"], "pending") == {still}, "all others")
-        assert is_answered(lab, site, still), "its lease still runs, so it may be answered, and so the invalidation waits for it"
+        assert is_answered(lab, site, still), (
+            "its lease still runs, so it may be answered, and so the invalidation waits for it"
+        )
         lab.wait_completed(site, invalidation_id)
         assert time.monotonic() - stopped_at < counted_lease_seconds(LEASE_SECONDS) + MARGIN_SECONDS
         assert all_of(lab.receipt(invalidation_id)["nodes"], "left_out") == {still}
@@ -126,9 +138,16 @@ async def test_an_edge_that_is_terminated_leaves_at_once_and_cuts_nobody_off(lab
     policy = await asyncio.to_thread(lab.make_policy, "leases")
     site = await asyncio.to_thread(lab.make_site, DefaultCacheBehavior=behavior(policy))
     leaving = lab.edges(EU)[1]
-    slow = asyncio.ensure_future(asyncio.to_thread(lab.get, leaving, site.host, "/misbehave/slow-body?bytes=20000&chunks=10&interval=0.1"))
+    slow = asyncio.ensure_future(
+        asyncio.to_thread(lab.get, leaving, site.host, "/misbehave/slow-body?bytes=20000&chunks=10&interval=0.1")
+    )
     await until(lambda: lab.origin_count("/misbehave/slow-body") == 1, "a request in flight")
-    async with Viewers(lab, site.host, [edge for edge in lab.edges() if edge != leaving], lambda number: f"/images/{number % 20 + 1}.png") as viewers:
+    async with Viewers(
+        lab,
+        site.host,
+        [edge for edge in lab.edges() if edge != leaving],
+        lambda number: f"/images/{number % 20 + 1}.png",
+    ) as viewers:
         remaining = lab.control_record(leaving)["lease_remaining_seconds"]
         await asyncio.to_thread(lab.kill, leaving, signal.SIGTERM)
         seconds = await until(lambda: not is_answered(lab, site, leaving), "it leaves the answers", 1.0)

@@ -31,7 +31,10 @@ async def test_all_viewers_of_a_region_cost_one_fetch_from_the_origin(lab: Syste
     answers = [task.result() for task in asking]
     assert {answer.status for answer in answers} == {200}
     assert lab.origin_count("/echo/once") == 2  # one of each region's regional tier
-    numbers = {edge: {answer["x-origin-request-number"] for answer in answers[i * 10 : i * 10 + 10]} for i, edge in enumerate(lab.edges())}
+    numbers = {
+        edge: {answer["x-origin-request-number"] for answer in answers[i * 10 : i * 10 + 10]}
+        for i, edge in enumerate(lab.edges())
+    }
     assert len(set.union(*(numbers[edge] for edge in lab.edges(US)))) == 1
     assert len(set.union(*(numbers[edge] for edge in lab.edges(EU)))) == 1
 
@@ -73,7 +76,9 @@ async def test_no_viewer_notices_that_a_regional_cache_is_killed(lab: SystemLab)
         await viewers.see_more(20)
         assert lab.metric(regional, FETCHES_FROM_ORIGIN) > 0
         surely_cut = group.create_task(get(lab.http(lab.edges(EU)[0]), site.host, half_way))
-        await until(lambda: lab.origin("GET", "/gates/half-way")["waiting"] == 1, "half of the body has left the origin")
+        await until(
+            lambda: lab.origin("GET", "/gates/half-way")["waiting"] == 1, "half of the body has left the origin"
+        )
         await asyncio.to_thread(lab.kill, regional)
         await asyncio.to_thread(lab.origin, "POST", "/gates/half-way")
         assert (await surely_cut).body == echo_bytes("/echo/half-way", 0, size)
@@ -90,7 +95,9 @@ async def test_one_request_can_be_followed_through_both_tiers_to_the_origin(lab:
     answer = await get(lab.http(edge), site.host, "/images/77.png?from=test")
     request_id = answer["x-amz-cf-id"]
     asked = lab.origin("GET", "/requests?path_prefix=/images/77.png")["requests"]
-    assert [dict(request["headers"]).get("X-Amz-Cf-Id") or dict(request["headers"]).get("x-amz-cf-id") for request in asked] == [request_id]
+    assert [
+        dict(request["headers"]).get("X-Amz-Cf-Id") or dict(request["headers"]).get("x-amz-cf-id") for request in asked
+    ] == [request_id]
 
     def lines(node_id: str) -> list[str]:
         return [line for line in lab.access_log(node_id) if request_id in line.split("\t")]

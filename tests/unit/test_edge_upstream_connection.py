@@ -216,6 +216,7 @@ async def test_a_connection_that_was_held_up_reads_again_when_it_is_used_again()
         b"HTTP/1.1 200 OK\r\nA: " + b"a" * 40_000 + b"\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000,
         b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 700 OK\r\nContent-Length: 0\r\n\r\n",
     ],
     ids=lambda response: repr(response[:60]),
 )
