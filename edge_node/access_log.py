@@ -7,8 +7,9 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from edge_node.caching.decisions import Reason, Result
 from edge_node.counters import Counters
@@ -19,9 +20,16 @@ FIELDS = (
     "x-edge-request-id x-host-header cs-protocol cs-bytes time-taken x-forwarded-for ssl-protocol ssl-cipher x-edge-response-result-type cs-protocol-version "
     "fle-status fle-encrypted-fields c-port time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start sc-range-end"
 )
-MAXIMUM_QUEUED_RECORDS = 100_000
+_LOGGED_BYTES = tuple(
+    chr(b) if 0x21 <= b <= 0x7E and b not in b"<>\"#%{}|\\^~[]`'" else f"%{b:02X}" for b in range(256)
+)
+LONGEST_REMEMBERED_TEXT_BYTES = 256
+"""Longer ones are not worth the memory: a viewer chooses them, and thousands are kept."""
+MAXIMUM_UNWRITTEN_BYTES = 16 * 1024 * 1024
 BATCH_RECORDS = 512
 FLUSH_SECONDS = 1.0
+LARGEST_FILE_BYTES = 128 * 1024 * 1024
+"""A larger file becomes FILE.1, in place of the one before: the log never takes more than twice this."""
 
 _RESULT_TYPES = {
     Result.HIT: "Hit",
@@ -80,14 +88,21 @@ class AccessLog:
         self._pop = pop
         self._counters = counters
         self._records: list[LogRecord] = []
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._unwritten = b""
         self._second = -1
         self._date_and_time = ""
+        self._path = path
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-            self._file.write(f"#Version: 1.0\n#Fields: {FIELDS}\n".encode())
-            self._file.flush()
+            self._file = self._open(path)
+
+    @staticmethod
+    def _open(path: Path) -> FileIO:
+        file = FileIO(path, "a")
+        if file.tell() == 0:
+            file.write(f"#Version: 1.0\n#Fields: {FIELDS}\n".encode())
+        return file
 
     @property
     def is_enabled(self) -> bool:
@@ -96,25 +111,34 @@ class AccessLog:
 
     def append(self, record: LogRecord) -> None:
         """Take a record; write when a batch is full."""
-        records = self._records
-        if len(records) >= MAXIMUM_QUEUED_RECORDS:
+        if len(self._unwritten) > MAXIMUM_UNWRITTEN_BYTES:
             self._counters.log_records_dropped += 1
             return
-        records.append(record)
-        if len(records) % BATCH_RECORDS == 0:
+        self._records.append(record)
+        if len(self._records) >= BATCH_RECORDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting. A disk that is full keeps the records waiting until the queue is."""
-        if self._file is None or not self._records:
+        """Write what is waiting. What a full disk does not take waits for the next time."""
+        if self._file is None or not (self._records or self._unwritten):
             return
-        text = "".join([self._line(record) for record in self._records])
+        lines = "".join([self._line(record) for record in self._records])
+        self._records.clear()
+        self._unwritten += lines.encode("latin-1", "replace")
         try:
-            self._file.write(text.encode("latin-1", "replace"))
-            self._file.flush()
+            self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
+            if self._file.tell() > LARGEST_FILE_BYTES and not self._unwritten:
+                self._file = self._rotate(self._file)
         except OSError:
             return
-        self._records.clear()
+
+    def _rotate(self, full: FileIO) -> FileIO:
+        """Begin a new file; the full one takes the place of the one before it."""
+        assert self._path is not None
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        fresh = self._open(self._path)
+        full.close()
+        return fresh
 
     async def flush_regularly(self) -> None:
         """Until cancelled, then once more."""
@@ -189,19 +213,20 @@ def _asked_texts(head: RequestHead) -> _AskedTexts:
     )
 
 
-@lru_cache(maxsize=4096)
 def _split_target(target: bytes) -> tuple[str, str]:
     """Path and query as the log writes them."""
     stem, _, query = target.partition(b"?")
     return _text(stem), _text(query)
 
 
-@lru_cache(maxsize=4096)
 def _text(value: bytes | None) -> str:
-    """A field as the log writes it: `-` for nothing, white space and non-ASCII percent-encoded so that a line stays a line."""
+    """A field as the log writes it: `-` for nothing."""
     if not value:
         return "-"
-    text = value.decode("latin-1")
-    if text.isascii() and text.isprintable() and " " not in text:
-        return text
-    return "".join(c if "!" <= c <= "~" else "".join(f"%{byte:02X}" for byte in c.encode("latin-1")) for c in text)
+    return _encode(value) if len(value) <= LONGEST_REMEMBERED_TEXT_BYTES else _encode.__wrapped__(value)
+
+
+@lru_cache(maxsize=4096)
+def _encode(value: bytes) -> str:
+    """White space, non-ASCII and the characters of reference 8.1 are percent-encoded, so that a line stays a line."""
+    return "".join(map(_LOGGED_BYTES.__getitem__, value))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -51,7 +52,7 @@ def answer_admin_request(sources: AdminSources, method: str, path: str, body: by
 def _explain(explainer: Explainer, body: bytes) -> Answer:
     try:
         request = read_explain_request(json.loads(body))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return 400, "text/plain", f"{error}\n".encode()
     return 200, "application/json", json.dumps(explainer.explain(request)).encode()
 
@@ -81,8 +82,9 @@ class AdminServer:
         method, _, rest = request_line.partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
         lengths = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("content-length:")]
-        length = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
-        if length > MAXIMUM_BODY_BYTES:
+        length = int(lengths[0]) if lengths and re.fullmatch("[0-9]{1,9}", lengths[0]) else 0
+        is_too_large = length > MAXIMUM_BODY_BYTES
+        if is_too_large:
             answer: Answer = (413, "text/plain", b"too large\n")
         else:
             answer = answer_admin_request(self._sources, method, path, await reader.readexactly(length))
@@ -94,6 +96,10 @@ class AdminServer:
         if method != "HEAD":
             writer.write(body)
         await writer.drain()
+        if is_too_large:  # closing with the body unread would reset the connection, and the answer with it
+            writer.write_eof()
+            while await reader.read(MAXIMUM_BODY_BYTES):
+                pass
 
 
 async def start_admin_server(sources: AdminSources, host: str, port: int) -> asyncio.Server:

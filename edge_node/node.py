@@ -42,12 +42,19 @@ class StartError(Exception):
     """The node cannot start; the message says why."""
 
 
+def _cannot_listen(address: Address, error: OSError) -> StartError:
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    return StartError(f"cannot listen on {address}: {reason}")
+
+
 class EdgeNode:
     """One running node."""
 
     def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
         self._settings = settings
         self._tasks = tasks
+        self._work: set[asyncio.Task[None]] = set()
+        """Fetches and requests that wait."""
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time
         self.connections: set[ViewerConnection] = set()
@@ -92,7 +99,7 @@ class EdgeNode:
                 await start_admin_server(self._admin_sources(), settings.admin.host, settings.admin.port)
             )
         except OSError as error:
-            raise StartError(f"cannot listen on {settings.admin}: {error.strerror or error}") from error
+            raise _cannot_listen(settings.admin, error) from error
         self._background = [
             self._tasks.create_task(work)
             for work in (self._session.run(), self._sweep(), self._access_log.flush_regularly())
@@ -117,7 +124,7 @@ class EdgeNode:
             pass
         for connection in tuple(self.connections):
             connection.abort()
-        for task in self._background:
+        for task in (*self._background, *self._work):  # what still works now has no viewer to work for
             task.cancel()
         self._pool.close()
         self._access_log.close()
@@ -142,7 +149,10 @@ class EdgeNode:
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return self._tasks.create_task(work)
+        task = self._tasks.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
 
     def _identity(self) -> NodeIdentity:
         settings = self._settings
@@ -169,7 +179,7 @@ class EdgeNode:
                 reuse_port=is_shared or None,
             )
         except OSError as error:
-            raise StartError(f"cannot listen on {address}: {error.strerror or error}") from error
+            raise _cannot_listen(address, error) from error
         self._servers.append(server)
 
     async def _sweep(self) -> None:

@@ -33,6 +33,9 @@ class MemoryWriter:
         self._reserved += length
         self._store.statistics.used_bytes += length
         self._store.make_room()
+        if self._store.statistics.used_bytes > self._store.statistics.capacity_bytes:
+            self.abort()  # the bodies that are arriving fill the budget by themselves
+            return False
         return True
 
     def commit(self, entry: Entry) -> None:

@@ -241,10 +241,17 @@ class Records(RequestRecorder):
 class Node:
     """A node without sockets."""
 
-    def __init__(self, *behaviors: configuration_pb2.Behavior, role: Role = Role.EDGE, capacity: int = 1 << 24, **distribution: Any) -> None:
+    def __init__(
+        self,
+        *behaviors: configuration_pb2.Behavior,
+        role: Role = Role.EDGE,
+        capacity: int = 1 << 24,
+        fetcher: ScriptedFetcher | None = None,
+        **distribution: Any,
+    ) -> None:
         self.now = 1_800_000_000.0
         self.counters = Counters()
-        self.fetcher = ScriptedFetcher()
+        self.fetcher = fetcher or ScriptedFetcher()
         self.records = Records(self.counters)
         self.state = ServingState("eu")
         self.store = MemoryStore(capacity)

@@ -10,6 +10,9 @@ import urllib.request
 from datetime import datetime
 from typing import Any
 
+import dns.edns
+import dns.message
+import dns.query
 import pytest
 from docker.models.containers import Container
 
@@ -59,6 +62,10 @@ def test_it_is_healthy_in_time(started_lab: StartedLab) -> None:
     assert started_lab.seconds_to_healthy < HEALTHY_WITHIN_SECONDS
 
 
+def test_all_run_the_same_build(lab: ComposeLab) -> None:
+    assert len({node.attrs["Image"] for node in lab.nodes().values()}) == 1
+
+
 def test_both_compose_files_say_the_same(lab: ComposeLab) -> None:
     from_root = json.loads(lab.compose("config", "--format", "json"))
     from_deploy = json.loads(lab.compose("config", "--format", "json", folder=ROOT / "deploy"))
@@ -72,6 +79,18 @@ def test_each_viewer_is_sent_to_the_edges_of_its_place(
     """By source address: these queries carry no client subnet."""
     for place, viewer in viewers.items():
         assert set(viewer.resolve(distribution.domain_name)) == edge_addresses(lab, place)
+
+
+def test_who_asks_from_the_machine_is_in_the_default_region(lab: ComposeLab, distribution: Distribution) -> None:
+    """The engine shows such a client as a gateway; a client subnet in the query says where it really is."""
+    host, _, port = lab.published("dns-1", "53/udp").rpartition(":")
+
+    def addresses(*options: dns.edns.Option) -> set[str]:
+        query = dns.message.make_query(distribution.domain_name, "A", use_edns=0, options=list(options))
+        return {record.address for rrset in dns.query.udp(query, host, 5, int(port)).answer for record in rrset}
+
+    assert addresses() == edge_addresses(lab, "us-east-1")
+    assert addresses(dns.edns.ECSOption("10.77.2.0", 24)) == edge_addresses(lab, "eu-central-1")
 
 
 def test_a_hit_through_two_tiers(

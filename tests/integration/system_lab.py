@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +189,14 @@ class SystemLab:
         for node_id in self._nodes:
             if self.processes.node(node_id).is_running:
                 self.kill(node_id, signal.SIGCONT)
-        wait_until(lambda: all([self._is_brought_back(node_id) for node_id in self._nodes]), "everything to be back")
+        wait_until(self._is_all_back, "everything to be back")
         self.origin("DELETE", "/behaviors")
 
-    def _is_brought_back(self, node_id: str) -> bool:
-        if not self.processes.node(node_id).is_running:
-            self.start(node_id)
-        return self._is_serving(node_id)
+    def _is_all_back(self) -> bool:
+        for node_id in self._nodes:
+            if not self.processes.node(node_id).is_running:
+                self.start(node_id)
+        return all(self._is_serving(node_id) for node_id in self._nodes)
 
     def wait_serving(self, *node_ids: str) -> None:
         """Until these nodes, or all, serve and hold a lease by their own account and by the control plane's.
@@ -202,7 +204,7 @@ class SystemLab:
         A node that is back within its old lease is `live` for the control plane before it listens, so both are asked.
         """
         for node_id in node_ids or self._nodes:
-            wait_until(lambda node_id=node_id: self._is_serving(node_id), f"{node_id} serves")  # type: ignore[misc]  # a bound default
+            wait_until(partial(self._is_serving, node_id), f"{node_id} serves")
 
     def _is_serving(self, node_id: str) -> bool:
         role = self._nodes[node_id].role
@@ -213,7 +215,7 @@ class SystemLab:
             seen = self.control_record(node_id)
         except UnreachableError:
             return False
-        return own["lease"] == "held" and seen["connected"] and seen["state"] == "live"
+        return (own["lease"], seen["connected"], seen["state"]) == ("held", True, "live")
 
     # -- control plane
 
@@ -308,7 +310,7 @@ class SystemLab:
         self.cloudfront.close()
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = DEADLINE_SECONDS) -> float:
+def wait_until(condition: Callable[[], object], what: str, timeout_seconds: float = DEADLINE_SECONDS) -> float:
     """Seconds until it held; fails the test at the deadline."""
     began = time.monotonic()
     while not condition():
@@ -317,7 +319,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float 
     return time.monotonic() - began
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_seconds: float = DEADLINE_SECONDS) -> float:
+async def until(condition: Callable[[], object], what: str, timeout_seconds: float = DEADLINE_SECONDS) -> float:
     """`wait_until` beside a running event loop."""
     return await asyncio.to_thread(wait_until, condition, what, timeout_seconds)
 
@@ -391,7 +393,7 @@ def system_lab(directory: Path, lease_seconds: float = LEASE_SECONDS) -> Iterato
                 lab.close()
                 processes.end_processes()
                 wait_until(
-                    lambda: all([lab.is_gone(node.id) for node in processes.record.nodes]), "every process is gone"
+                    lambda: all(lab.is_gone(node.id) for node in processes.record.nodes), "every process is gone"
                 )
 
 

@@ -50,6 +50,8 @@ class Viewers:
         self.is_right: Callable[[str, Answer], bool] = is_ok
         self.seen: list[Seen] = []
         self.errors: list[str] = []
+        self._counts = dict.fromkeys(edges, 0)
+        self._answered = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
         self._group = asyncio.TaskGroup()
@@ -71,16 +73,10 @@ class Viewers:
 
     async def see_more(self, count: int, timeout_seconds: float = 20.0) -> None:
         """Until every edge has answered so many more requests."""
-        before = self._counts()
-        async with asyncio.timeout(timeout_seconds):
-            while any(now < before[edge] + count for edge, now in self._counts().items()):
-                await asyncio.sleep(PAUSE_SECONDS)
-
-    def _counts(self) -> dict[str, int]:
-        counts = dict.fromkeys(self._addresses, 0)
-        for seen in self.seen:
-            counts[seen.edge] += 1
-        return counts
+        before = dict(self._counts)
+        wanted = {edge: seen + count for edge, seen in before.items()}
+        async with asyncio.timeout(timeout_seconds), self._answered:
+            await self._answered.wait_for(lambda: all(self._counts[edge] >= number for edge, number in wanted.items()))
 
     async def _view(self, edge: str) -> None:
         numbers = itertools.count()
@@ -101,6 +97,9 @@ class Viewers:
             version = int(answer.get("x-amz-version-id") or 0)
             is_right = self.is_right(path, answer)
             self.seen.append(Seen(edge, path, began_at, answer.status, version, answer.result, is_right))
+            async with self._answered:
+                self._counts[edge] += 1
+                self._answered.notify_all()
             if answer.get("connection") == "close":
                 return
             await asyncio.sleep(PAUSE_SECONDS)

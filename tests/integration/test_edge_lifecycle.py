@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,8 @@ async def test_a_viewer_that_leaves_before_its_answer_is_logged_with_000(tmp_pat
         async with Viewer(edge.http) as viewer:
             await viewer.ask(site.host, "/a")
             await site.wait_asked("/a")
+            # A reset: a mere end of what it sends would still leave it waiting for its answer.
+            viewer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         record = await edge.logged("/a")
         assert (record[8], record[13], record[28]) == ("000", "Error", "ClientCommError")
         assert (await edge.ask_admin("/metrics")).status == 200

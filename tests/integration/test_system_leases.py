@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from lab.http_client import split_address
@@ -88,10 +89,14 @@ async def return_with_its_ears_closed(lab: SystemLab, relay: Relay, site: Site, 
     await until(lambda: relay.holds and lab.control_record(lost)["connected"], "the edge to be connected again")
     for _ in range(2):
         last_seen = lab.control_record(lost)["last_seen"]
-        await until(lambda last_seen=last_seen: lab.control_record(lost)["last_seen"] > last_seen, "another heartbeat")  # type: ignore[misc]  # a bound default
+        await until(partial(was_heard_again, lab, lost, last_seen), "another heartbeat")
         assert lab.control_record(lost)["acknowledged_index"] < index
         assert lab.control_record(lost)["state"] == "expired"
         assert not is_answered(lab, site, lost)
+
+
+def was_heard_again(lab: SystemLab, node_id: str, last_seen: str) -> bool:
+    return str(lab.control_record(node_id)["last_seen"]) > last_seen
 
 
 def test_an_edge_that_is_killed_leaves_the_answers_and_comes_back(lab: SystemLab) -> None:

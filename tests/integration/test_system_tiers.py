@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from functools import partial
 
 from origin.downloads import expected_bytes
 from origin.echo import expected_bytes as echo_bytes
@@ -103,7 +104,7 @@ async def test_one_request_can_be_followed_through_both_tiers_to_the_origin(lab:
         return [line for line in lab.access_log(node_id) if request_id in line.split("\t")]
 
     for node_id in (edge, lab.regionals(EU)[0]):
-        await until(lambda node_id=node_id: bool(lines(node_id)), f"the request in the access log of {node_id}")  # type: ignore[misc]  # a bound default
+        await until(partial(lines, node_id), f"the request in the access log of {node_id}")
         assert [line.split("\t")[7] for line in lines(node_id)] == ["/images/77.png"]
     again = await get(lab.http(edge), site.host, "/images/77.png?from=test")
     assert (again.result, lab.origin_count("/images/77.png")) == ("Hit", 1)
