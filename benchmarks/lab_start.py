@@ -62,7 +62,7 @@ def leftovers(status: dict[str, Any], state: Path) -> list[str]:
 
 
 def is_running(process_id: int) -> bool:
-    """Whether a process or one of its threads still works. One that has ended, and that only its parent has to collect (here init, since the lab was detached), does not."""
+    """Whether a process or one of its threads still works; one that only waits to be collected by its parent (init: the lab was detached) does not."""
     try:
         states = [
             (task / "stat").read_text().rpartition(")")[2].split()[0]

@@ -24,6 +24,8 @@ class ServingState:
         self.void_everything: Callable[[], None] = lambda: None
         """Called when cached responses belong to another log; set by who keeps them."""
         self._waiting: list[asyncio.Future[None]] = []
+        self._has_stood_still = False
+        """Somebody has waited in vain since the log moved last."""
 
     @property
     def log_id(self) -> str:
@@ -83,7 +85,12 @@ class ServingState:
         return log_id != self.log_id.encode() or not is_index or int(index) > self.applied_index
 
     async def wait_until_not_behind(self, position: bytes, timeout_seconds: float) -> bool:
-        """Wait for the log to arrive here; False when it did not in time."""
+        """Wait for the log to arrive here; False when it did not in time.
+
+        Without a control plane it will not arrive: one vain wait is enough until the log moves again, or each miss would cost its viewer the whole of it.
+        """
+        if self._has_stood_still:
+            return not self.is_behind(position)
         try:
             async with asyncio.timeout(timeout_seconds):
                 while self.is_behind(position):
@@ -91,6 +98,7 @@ class ServingState:
                     self._waiting.append(future)
                     await future
         except TimeoutError:
+            self._has_stood_still = True
             return False
         return True
 
@@ -100,6 +108,7 @@ class ServingState:
 
     def _wake(self) -> None:
         """Let those who wait look again."""
+        self._has_stood_still = False
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():

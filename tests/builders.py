@@ -29,7 +29,9 @@ def caching_disabled() -> configuration_pb2.CachePolicy:
     return policy_message(id="disabled", default_ttl_seconds=0, maximum_ttl_seconds=0)
 
 
-def behavior_message(pattern: str = "*", policy: configuration_pb2.CachePolicy | None = None, **changes: Any) -> configuration_pb2.Behavior:
+def behavior_message(
+    pattern: str = "*", policy: configuration_pb2.CachePolicy | None = None, **changes: Any
+) -> configuration_pb2.Behavior:
     values: dict[str, Any] = {
         "path_pattern": pattern, "origin_id": "origin", "allowed_methods": ["GET", "HEAD"], "cached_methods": ["GET", "HEAD"],
         "cache_policy": policy or policy_message(),
@@ -45,7 +47,9 @@ def origin_message(host: str, port: int, **changes: Any) -> configuration_pb2.Or
     return configuration_pb2.Origin(**(values | changes))
 
 
-def distribution_message(origin: configuration_pb2.Origin, *behaviors: configuration_pb2.Behavior, **changes: Any) -> configuration_pb2.Distribution:
+def distribution_message(
+    origin: configuration_pb2.Origin, *behaviors: configuration_pb2.Behavior, **changes: Any
+) -> configuration_pb2.Distribution:
     """The last behavior given is the default one."""
     *ordered, default = behaviors or (behavior_message(),)
     values: dict[str, Any] = {

@@ -141,7 +141,9 @@ class EchoService:
         self.bodies.append(bytes(received))
         self.answer(wire, head, bytes(received), body)
 
-    def answer(self, wire: ViewerConnection, head: RequestHead, body: bytes, given: BodyFromViewer | None = None) -> None:
+    def answer(
+        self, wire: ViewerConnection, head: RequestHead, body: bytes, given: BodyFromViewer | None = None
+    ) -> None:
         text = b"%b %b %b %b" % (head.method, head.target, head.host, body)
         keep_alive = wire.may_keep_alive and (given is None or given.is_complete)
         connection = b"keep-alive" if keep_alive else b"close"
@@ -169,7 +171,9 @@ def statuses(written: bytes | bytearray) -> list[int]:
         assert separator and head.startswith(b"HTTP/1.1 "), f"not a response: {head[:100]!r}"
         status = int(head[9:12])
         found.append(status)
-        lengths = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        lengths = [
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+        ]
         if status >= 200:
             assert len(lengths) == 1 and len(data) >= lengths[0]
             data = data[lengths[0] :]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from edge_node.caching.cache_control import LONGEST_LIFETIME_SECONDS, CacheControl, parse_cache_control
+from edge_node.caching.cache_control import LONGEST_LIFETIME_SECONDS, CacheControl, parse_cache_control, split_list
 from edge_node.caching.dates import parse_http_date
 from edge_node.model import CachePolicy, ResponseHead
 
@@ -63,7 +63,7 @@ def lifetime_of(head: ResponseHead, policy: CachePolicy, now: float) -> Lifetime
         head.status in _REDIRECTS_THAT_NEED_CACHE_CONTROL and b"cache-control" not in head.fields
     ):
         return Lifetime(None, LifetimeRule.STATUS)
-    if head.fields.get(b"vary", b"").strip() == b"*" and policy.minimum_ttl == 0:
+    if policy.minimum_ttl == 0 and b"*" in split_list(head.fields.get(b"vary", b"")):
         # Reference 2.4: stored, but each request goes to the origin without conditionals; storing it would serve nobody.
         return Lifetime(None, LifetimeRule.VARY_ANY)
     return _lifetime_by_table(head.fields, control, policy, now)

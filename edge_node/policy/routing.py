@@ -13,6 +13,8 @@ from edge_node.model import Behavior, Distribution, RequestHead
 from edge_node.policy.patterns import compile_pattern, normalise_path
 
 MAXIMUM_REMEMBERED_PLANS = 16_384
+LONGEST_REMEMBERED_TARGET_BYTES = 512
+"""A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ class Planner:
         if plan is None:
             if len(self._plans) >= MAXIMUM_REMEMBERED_PLANS:
                 self._plans.clear()
-            plan = self._plans[key] = self._make(self._by_host.get(head.host), head)
+            plan = self._make(self._by_host.get(head.host), head)
+            if len(head.host) + len(head.target) <= LONGEST_REMEMBERED_TARGET_BYTES:
+                self._plans[key] = plan
         return plan
 
     def plan_for_distribution(self, distribution_id: str, head: RequestHead) -> Plan | Refuse:

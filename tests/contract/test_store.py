@@ -26,7 +26,9 @@ def key_of(name: str) -> CacheKey:
 
 
 def entry_of(name: str, body: bytes = b"hello") -> Entry:
-    entry = make_entry(key_of(name), f"/{name}", (200, b"OK"), (), Lifetime(60, LifetimeRule.MAX_AGE), Arrival(1, 0.0, 0.0))
+    entry = make_entry(
+        key_of(name), f"/{name}", (200, b"OK"), (), Lifetime(60, LifetimeRule.MAX_AGE), Arrival(1, 0.0, 0.0)
+    )
     return with_body(entry, [body], len(body))
 
 

@@ -64,18 +64,26 @@ class Viewer:
     keeps_alive: bool | None = None
     exchange: Exchange | None = None
     is_body_paused: bool = False
+    head: RequestHead | None = None
     last_hit_head: RequestHead | None = None
     again: RepeatedHit | None = None
 
-    def asks(self, target: str, *headers: TextHeader, method: str = "GET", body: BodyFromViewer | None = None) -> "Viewer":
+    def asks(
+        self, target: str, *headers: TextHeader, method: str = "GET", body: BodyFromViewer | None = None
+    ) -> "Viewer":
         """Send a request; another one may follow when it is answered."""
-        self.sent.clear()
-        self.is_done = False
         fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers]
         if not any(name == b"host" for name, _ in fields):
             fields.insert(0, (b"host", HOST))
-        head = make_request_head(method.encode(), target.encode(), fields, 1, True)
-        self.node.pipeline.handle(self, head, body)
+        self.head = make_request_head(method.encode(), target.encode(), fields, 1, True)
+        return self.asks_again(body)
+
+    def asks_again(self, body: BodyFromViewer | None = None) -> "Viewer":
+        """The same bytes once more: the connection hands on the very same head."""
+        assert self.head is not None
+        self.sent.clear()
+        self.is_done = False
+        self.node.pipeline.handle(self, self.head, body)
         return self
 
     def leaves(self) -> None:
@@ -310,7 +318,9 @@ class Node:
             await asyncio.sleep(0)
         assert len(self.fetcher.fetches) == count
 
-    async def stores(self, target: str, body: bytes, *headers: TextHeader, status: int = 200, ask: Sequence[TextHeader] = ()) -> None:
+    async def stores(
+        self, target: str, body: bytes, *headers: TextHeader, status: int = 200, ask: Sequence[TextHeader] = ()
+    ) -> None:
         """One request from an empty cache, answered with this."""
         viewer = self.viewer().asks(target, *ask)
         number = len(self.fetcher.fetches)
@@ -336,5 +346,3 @@ def _unchunk(data: bytes) -> bytes:
         body += rest[:length]
         data = rest[length + 2 :]
     return bytes(body)
-
-

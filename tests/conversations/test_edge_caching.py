@@ -6,7 +6,7 @@ from edge_node.errors import UpstreamErrorKind
 from edge_node.model import Role
 from edge_node.upstream.targets import Tier
 from tests.builders import behavior_message, caching_disabled, listed, policy_message
-from tests.conversations.dialogue import Node
+from tests.conversations.dialogue import Node, Viewer
 
 FRESH = ("cache-control", "max-age=60")
 EXPIRED = (FRESH, ("age", "60"))
@@ -22,7 +22,12 @@ async def test_a_miss_is_stored_and_the_next_request_is_a_hit() -> None:
     assert "age" not in answer.fields
     node.now += 7
     answer = await node.viewer().asks("/a").answer()
-    assert (answer.status, answer.body, answer.fields["x-cache"], answer.fields["age"]) == (200, b"hello", "Hit from cloudfront", "7")
+    assert (answer.status, answer.body, answer.fields["x-cache"], answer.fields["age"]) == (
+        200,
+        b"hello",
+        "Hit from cloudfront",
+        "7",
+    )
     await node.asks_nothing_more(1)
     assert [(record.result, record.reason) for record in node.records.all] == [("miss", "not_stored"), ("hit", "fresh")]
 
@@ -154,11 +159,96 @@ async def test_a_head_request_is_answered_from_what_a_get_stored() -> None:
     assert answer.fields["x-cache"] == "Hit from cloudfront"
 
 
+# -- the same request again on the same connection, whose decision is remembered
+
+
+async def repeated(node: Node, target: str = "/a") -> Viewer:
+    """A viewer that has asked often enough for the node to remember its answer."""
+    viewer = node.viewer().asks(target)
+    for _ in range(4):
+        await viewer.answer()
+        viewer.asks_again()
+    assert viewer.again is not None
+    return viewer
+
+
+async def test_a_remembered_answer_is_the_same_but_for_its_age_and_id() -> None:
+    node = Node()
+    await node.stores("/a", b"hello", FRESH, ("content-type", "text/plain"))
+    viewer = node.viewer().asks("/a")
+    first = await viewer.answer()
+    for age in range(1, 6):
+        node.now += 1
+        again = await viewer.asks_again().answer()
+        assert (again.status, again.body, again.fields["age"]) == (200, b"hello", str(age))
+        changed = {name for name in first.fields if first.fields[name] != again.fields[name]}
+        assert changed == {"age", "x-amz-cf-id"} and first.fields.keys() == again.fields.keys()
+    assert viewer.again is not None
+    assert [(record.result, record.reason) for record in node.records.all[1:]] == [("hit", "fresh")] * 6
+    assert len({record.request_id for record in node.records.all}) == 7
+
+
+async def test_a_remembered_answer_ends_with_the_lifetime_of_its_entry() -> None:
+    node = Node()
+    await node.stores("/a", b"old", FRESH)
+    viewer = await repeated(node)
+    node.now += 60
+    viewer.asks_again()
+    (await node.fetch(2)).answers(200, b"new", FRESH)
+    assert (await viewer.answer()).body == b"new"
+
+
+async def test_a_remembered_answer_ends_with_an_invalidation() -> None:
+    node = Node()
+    await node.stores("/a", b"old", FRESH)
+    viewer = await repeated(node)
+    node.invalidates("/a")
+    viewer.asks_again()
+    (await node.fetch(2)).answers(200, b"new", FRESH)
+    assert (await viewer.answer()).body == b"new"
+
+
+@pytest.mark.parametrize("log_id", ["log-1", "log-2"])
+async def test_a_remembered_answer_ends_with_another_snapshot(log_id: str) -> None:
+    node = Node()
+    await node.stores("/a", b"old", FRESH)
+    viewer = await repeated(node)
+    node.learns(log_id, 7)
+    viewer.asks_again()
+    (await node.fetch(2)).answers(200, b"new", FRESH)
+    assert (await viewer.answer()).body == b"new"
+
+
+async def test_a_remembered_answer_ends_when_its_entry_is_replaced_or_evicted() -> None:
+    node = Node(capacity=80_000)
+    await node.stores("/a", b"old", FRESH)
+    viewer = await repeated(node)
+    for number in range(20):
+        await node.stores(f"/{number}", bytes(5_000), FRESH)
+    count = len(node.fetcher.fetches)
+    viewer.asks_again()
+    (await node.fetch(count + 1)).answers(200, b"new", FRESH)
+    assert (await viewer.answer()).body == b"new"
+    assert (await viewer.asks_again().answer()).body == b"new"
+
+
+async def test_a_remembered_answer_is_not_given_to_another_request() -> None:
+    node = Node()
+    await node.stores("/a", b"hello", FRESH)
+    await node.stores("/b", b"other", FRESH)
+    viewer = await repeated(node)
+    assert (await viewer.asks("/b").answer()).body == b"other"
+    assert (await viewer.asks("/a", ("range", "bytes=0-0")).answer()).body == b"h"
+    assert (await viewer.asks("/a", method="HEAD").answer()).body == b""
+
+
 # -- stale answers: reference 2.3, 2.4
 
 
 @pytest.mark.parametrize("failure", [500, 502, 503, 504, UpstreamErrorKind.REFUSED, UpstreamErrorKind.READ_TIMEOUT])
-async def test_an_error_on_refresh_is_answered_stale_and_tried_again_after_ten_seconds_only(failure: int | UpstreamErrorKind) -> None:
+async def test_an_error_on_refresh_is_answered_stale_and_tried_again_after_ten_seconds_only(
+    failure: int | UpstreamErrorKind,
+) -> None:
     node = Node()
     await node.stores("/a", b"old", *EXPIRED, ("etag", '"1"'))
     viewer = node.viewer().asks("/a")
@@ -273,7 +363,9 @@ async def test_a_condition_that_fails_at_the_origin_still_fills_the_cache() -> N
         ("lines=0-1", 200, b"hello", None),
     ],
 )
-async def test_a_range_is_cut_from_the_stored_object(asked: str, status: int, body: bytes, content_range: str | None) -> None:
+async def test_a_range_is_cut_from_the_stored_object(
+    asked: str, status: int, body: bytes, content_range: str | None
+) -> None:
     node = Node()
     await node.stores("/a", b"hello", FRESH)
     answer = await node.viewer().asks("/a", ("range", asked)).answer()
@@ -311,7 +403,11 @@ async def test_a_method_outside_the_behavior_is_refused() -> None:
     node = Node()
     viewer = node.viewer().asks("/a", method="DELETE")
     answer = await viewer.answer()
-    assert (answer.status, answer.fields["x-cache"], answer.fields["server"]) == (403, "Error from cloudfront", "CloudFront")
+    assert (answer.status, answer.fields["x-cache"], answer.fields["server"]) == (
+        403,
+        "Error from cloudfront",
+        "CloudFront",
+    )
     await node.asks_nothing_more(0)
 
 
@@ -386,14 +482,23 @@ async def test_the_rest_of_another_object_is_never_joined_to_the_beginning_of_on
 
 @pytest.mark.parametrize(
     ("content_range", "length"),
-    [("bytes 3-4/6", "2"), ("bytes 3-5/7", "3"), ("bytes 2-5/6", "4"), ("bytes 3-5/*", "3"), ("bytes 3-5/6", "2"), ("bytes 3-5/6", "4")],
+    [
+        ("bytes 3-4/6", "2"),
+        ("bytes 3-5/7", "3"),
+        ("bytes 2-5/6", "4"),
+        ("bytes 3-5/*", "3"),
+        ("bytes 3-5/6", "2"),
+        ("bytes 3-5/6", "4"),
+    ],
 )
 async def test_a_rest_that_is_not_the_whole_rest_is_refused(content_range: str, length: str) -> None:
     node = Node()
     viewer = node.viewer().asks("/a")
     fetch = (await node.fetch()).begins(200, FRESH, ("content-length", "6"), ("etag", '"1"')).sends(b"abc")
     fetch.connects(fetch.targets[-1])
-    fetch.begins(206, FRESH, ("content-range", content_range), ("content-length", length), ("etag", '"1"')).sends(b"de").ends()
+    fetch.begins(206, FRESH, ("content-range", content_range), ("content-length", length), ("etag", '"1"')).sends(
+        b"de"
+    ).ends()
     with pytest.raises(AssertionError, match="cut"):
         await viewer.answer()
     assert node.store.statistics.entries == 0
@@ -404,7 +509,9 @@ async def test_a_body_goes_on_where_it_broke_off() -> None:
     viewer = node.viewer().asks("/a")
     fetch = (await node.fetch()).begins(200, FRESH, ("content-length", "6"), ("etag", '"1"')).sends(b"abc")
     fetch.connects(fetch.targets[-1])
-    fetch.begins(206, FRESH, ("content-range", "bytes 3-5/6"), ("content-length", "3"), ("etag", '"1"')).sends(b"def").ends()
+    fetch.begins(206, FRESH, ("content-range", "bytes 3-5/6"), ("content-length", "3"), ("etag", '"1"')).sends(
+        b"def"
+    ).ends()
     assert (await viewer.answer()).body == b"abcdef"
     assert (await node.viewer().asks("/a").answer()).body == b"abcdef"
 

@@ -139,7 +139,9 @@ async def test_another_log_voids_everything(index: int) -> None:
 
 @pytest.mark.parametrize("headers", [(), (("range", "bytes=0-1"),), (("if-none-match", '"0"'),)])
 @pytest.mark.parametrize("has_begun", [False, True])
-async def test_a_fetch_in_flight_across_a_change_of_log_is_not_kept(headers: tuple[tuple[str, str], ...], has_begun: bool) -> None:
+async def test_a_fetch_in_flight_across_a_change_of_log_is_not_kept(
+    headers: tuple[tuple[str, str], ...], has_begun: bool
+) -> None:
     """Rule 9: its stamp counts in the old log, so it can be compared with nothing."""
     node = Node()
     for _ in range(5):
@@ -185,7 +187,9 @@ async def test_a_regional_cache_that_is_behind_catches_up_before_it_answers() ->
 
 
 @pytest.mark.parametrize("position", ["log-1:2", "log-2:1", "log-1:", "nonsense", "log-1:" + "9" * 5000])
-async def test_a_regional_cache_that_cannot_catch_up_answers_without_its_cache(position: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_regional_cache_that_cannot_catch_up_answers_without_its_cache(
+    position: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("edge_node.pipeline.CATCH_UP_SECONDS", 0.0)
     node = Node(role=Role.REGIONAL)
     await node.stores("/a", b"old", FRESH, ask=[*EDGE, ("x-edge-log-index", "log-1:1")])
@@ -196,10 +200,14 @@ async def test_a_regional_cache_that_cannot_catch_up_answers_without_its_cache(p
     (await node.fetch(2)).answers(200, b"new", FRESH)
     answer = await viewer.answer()
     assert (answer.body, answer.fields["x-edge-result"]) == (b"new", "pass;regional_behind")
-    assert (await node.viewer().asks("/a", *EDGE, ("x-edge-log-index", "log-1:1")).answer()).body == b"old"  # nor did it store
+    assert (
+        await node.viewer().asks("/a", *EDGE, ("x-edge-log-index", "log-1:1")).answer()
+    ).body == b"old"  # nor did it store
 
 
-async def test_a_regional_cache_that_does_not_know_the_distribution_yet_lets_the_edge_ask_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_regional_cache_that_does_not_know_the_distribution_yet_lets_the_edge_ask_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its 403 would be a lie: the edge knows better. A cut connection makes the edge go on to the next target."""
     monkeypatch.setattr("edge_node.pipeline.CATCH_UP_SECONDS", 0.0)
     node = Node(role=Role.REGIONAL)
@@ -221,7 +229,9 @@ async def test_an_edge_tells_the_regional_cache_what_it_had_applied_when_the_fet
 async def test_a_viewer_cannot_speak_for_an_edge() -> None:
     node = Node()
     node.knows_regionals("r1")
-    node.viewer().asks("/a", ("x-edge-log-index", "log-1:999"), ("x-edge-distribution", "E9"), ("x-edge-request-id", "mine"))
+    node.viewer().asks(
+        "/a", ("x-edge-log-index", "log-1:999"), ("x-edge-distribution", "E9"), ("x-edge-request-id", "mine")
+    )
     fetch = await node.fetch()
     assert (fetch.request["x-edge-log-index"], fetch.request["x-edge-distribution"]) == ("log-1:1", "E1")
     assert fetch.request["x-edge-request-id"] != "mine"

@@ -1,7 +1,7 @@
 """A TCP relay between one node and the control plane's gRPC port, which a test cuts, mends, or lets through in one direction only."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -24,8 +24,6 @@ class Relay:
         self._let_go.set()
         self._connections: set[asyncio.Task[None]] = set()
         self.address = ""
-        self.holds = False
-        """Whether the node has said what is waited for, and its answers are being held back."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, self._host, 0)
@@ -45,17 +43,22 @@ class Relay:
         self._is_cut = True
 
     def mend(self, *, hold_after: bytes = b"") -> None:
-        """New connections get through. With `hold_after`: as soon as the node has said these bytes, it hears nothing more until `let_go`."""
+        """New connections get through. With `hold_after`: as soon as the node has said these bytes, `hold`."""
         self._is_cut = False
         self._hold_after = hold_after
-        if hold_after:
-            self._let_go.clear()
         self._drop_connections()
+
+    def hold(self) -> None:
+        """The node is heard, and hears nothing until `let_go`; nothing is lost meanwhile."""
+        self._let_go.clear()
 
     def let_go(self) -> None:
         self._hold_after = b""
-        self.holds = False
         self._let_go.set()
+
+    @property
+    def holds(self) -> bool:
+        return not self._let_go.is_set()
 
     def _drop_connections(self) -> None:
         for task in self._connections:
@@ -75,37 +78,32 @@ class Relay:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
-        is_held = asyncio.Event()
-
-        def listen(data: bytes) -> None:
-            if self._hold_after and self._hold_after in data:
-                is_held.set()
-                self.holds = True
-
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, upstream_writer, listen))
-                group.create_task(self._pump(upstream_reader, writer, None, is_held))
+                group.create_task(self._pump(reader, upstream_writer, self._heard))
+                group.create_task(self._pump(upstream_reader, writer, self._answered))
         except* OSError:
             pass
         finally:
             upstream_writer.transport.abort()
 
+    async def _heard(self, data: bytes) -> None:
+        """Before what the node says goes on."""
+        if self._hold_after and self._hold_after in data:
+            self.hold()
+
+    async def _answered(self, _data: bytes) -> None:
+        """Before what the control plane says goes on."""
+        await self._let_go.wait()
+
     async def _pump(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        listen: Callable[[bytes], None] | None,
-        is_held: asyncio.Event | None = None,
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, before: Callable[[bytes], Awaitable[None]]
     ) -> None:
         """One direction, until its end."""
         while data := await reader.read(CHUNK_BYTES):
-            if is_held is not None and is_held.is_set():
-                await self._let_go.wait()
+            await before(data)
             if self._is_cut:
                 continue
-            if listen is not None:
-                listen(data)
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError("the other direction ends with this one")

@@ -63,7 +63,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("data", "status"), BAD, ids=[f"{data[:40]!r}-{status}" for data, status in BAD])
-async def test_bad_requests_get_their_status_and_nothing_else(lab: EdgeLab, site: Site, data: bytes, status: int) -> None:
+async def test_bad_requests_get_their_status_and_nothing_else(
+    lab: EdgeLab, site: Site, data: bytes, status: int
+) -> None:
     async with Viewer(lab.edge.http) as viewer:
         await viewer.send(data.replace(b"HOST", site.host.encode()))
         answer = await viewer.read()
@@ -85,7 +87,11 @@ async def test_a_tls_client_gets_an_answer_that_is_no_tls_and_a_close(lab: EdgeL
 
 async def test_garbage_of_every_kind_is_survived(lab: EdgeLab, site: Site) -> None:
     rng = random.Random(20261121)
-    good = request_bytes(site.host, "/a") + request_bytes(site.host, "/b", ("Range", "bytes=0-0")) + request_bytes(site.host, "/c", method="POST", body=b"hello")
+    good = (
+        request_bytes(site.host, "/a")
+        + request_bytes(site.host, "/b", ("Range", "bytes=0-0"))
+        + request_bytes(site.host, "/c", method="POST", body=b"hello")
+    )
 
     async def converse(data: bytes) -> None:
         async with Viewer(lab.edge.http) as viewer:
@@ -98,7 +104,9 @@ async def test_garbage_of_every_kind_is_survived(lab: EdgeLab, site: Site) -> No
         data = bytearray(good)
         for _ in range(rng.randint(1, 6)):
             at = rng.randrange(len(data))
-            data[at : at + rng.randint(0, 3)] = bytes(rng.choice(b"\r\n\0 :;,\t\xffA0") for _ in range(rng.randint(0, 3)))
+            data[at : at + rng.randint(0, 3)] = bytes(
+                rng.choice(b"\r\n\0 :;,\t\xffA0") for _ in range(rng.randint(0, 3))
+            )
         spoiled.append(bytes(data))
     for start in range(0, len(spoiled), 20):
         await asyncio.gather(*(converse(data) for data in spoiled[start : start + 20]))
@@ -124,7 +132,9 @@ async def test_a_viewer_that_half_closes_still_gets_all_its_answers(lab: EdgeLab
     gate = asyncio.Event()
     slow.script("/miss", gated(gate, cacheable(b"/miss", 0)))
     async with Viewer(lab.edge.http) as viewer:
-        await viewer.send(request_bytes(slow.host, "/miss") + request_bytes(site.host, "/a") + request_bytes(site.host, "/b"))
+        await viewer.send(
+            request_bytes(slow.host, "/miss") + request_bytes(site.host, "/a") + request_bytes(site.host, "/b")
+        )
         viewer.writer.write_eof()
         await slow.wait_asked("/miss")
         gate.set()

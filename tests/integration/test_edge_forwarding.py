@@ -70,7 +70,13 @@ async def test_the_cookies_in_the_key_are_what_the_origin_gets(
 async def test_the_headers_in_the_key_are_what_the_origin_gets(lab: EdgeLab) -> None:
     site = await site_with(lab, headers=listed("X-Kind", "Accept-Language"))
     site.script("/a", cacheable())
-    for headers in ((("x-kind", "1"), ("x-other", "1")), (("X-KIND", "1"), ("x-other", "2")), (("x-kind", "One"),), (("x-kind", "one"),), ()):
+    for headers in (
+        (("x-kind", "1"), ("x-other", "1")),
+        (("X-KIND", "1"), ("x-other", "2")),
+        (("x-kind", "One"),),
+        (("x-kind", "one"),),
+        (),
+    ):
         assert (await site.get("/a", *headers)).status == 200
     assert [request.get("x-kind") for request in site.asked("/a")] == ["1", "One", "one", None]
     assert all(request.get("x-other") is None for request in site.asked("/a"))
@@ -89,7 +95,9 @@ async def test_the_headers_in_the_key_are_what_the_origin_gets(lab: EdgeLab) -> 
         (False, False, "gzip", None),
     ],
 )
-async def test_accept_encoding_is_normalised_through_both_tiers(lab: EdgeLab, gzip: bool, brotli: bool, sent: str | None, forwarded: str | None) -> None:
+async def test_accept_encoding_is_normalised_through_both_tiers(
+    lab: EdgeLab, gzip: bool, brotli: bool, sent: str | None, forwarded: str | None
+) -> None:
     site = await site_with(lab, accept_encoding_gzip=gzip, accept_encoding_brotli=brotli)
     site.script("/a", cacheable())
     await site.get("/a", *([("Accept-Encoding", sent)] if sent else []))
@@ -102,19 +110,46 @@ async def test_the_origin_gets_the_fields_of_the_table_and_no_others(lab: EdgeLa
     await lab.put(site)
     site.script("/a", cacheable())
     removed = [
-        *("Accept", "Accept-Charset", "Accept-Language", "Referer", "X-HTTP-Method-Override", "Authorization", "Proxy-Authenticate"),
-        *("Proxy-Authorization", "Proxy-Connection", "TE", "Trailer", "X-Forwarded-Proto", "X-Real-IP", "X-Edge-Log-Index", "X-Edge-Anything", "Anything"),
+        *(
+            "Accept",
+            "Accept-Charset",
+            "Accept-Language",
+            "Referer",
+            "X-HTTP-Method-Override",
+            "Authorization",
+            "Proxy-Authenticate",
+        ),
+        *(
+            "Proxy-Authorization",
+            "Proxy-Connection",
+            "TE",
+            "Trailer",
+            "X-Forwarded-Proto",
+            "X-Real-IP",
+            "X-Edge-Log-Index",
+            "X-Edge-Anything",
+            "Anything",
+        ),
     ]
     kept = ["Cache-Control", "Pragma", "From", "Origin", "Warning", "Max-Forwards"]
     headers = [(name, "given") for name in removed + kept]
-    await site.get("/a", *headers, ("User-Agent", "me"), ("X-Forwarded-For", "198.51.100.1"), ("Via", "1.0 fred"), ("X-Secret", "guess"))
+    await site.get(
+        "/a",
+        *headers,
+        ("User-Agent", "me"),
+        ("X-Forwarded-For", "198.51.100.1"),
+        ("Via", "1.0 fred"),
+        ("X-Secret", "guess"),
+    )
     (request,) = site.asked("/a")
     assert [name for name in removed if request.get(name) is not None] == []
     assert [request.get(name) for name in kept] == ["given"] * len(kept)
     assert request["host"] == f"{lab.origin.host}:{lab.origin.port}"
     assert request["user-agent"] == "Amazon CloudFront"
     assert request["x-secret"] == "s3cret"
-    assert request["x-forwarded-for"] == f"198.51.100.1, {lab.edge.http.rpartition(':')[0]}" or request["x-forwarded-for"].startswith("198.51.100.1, 127.")
+    assert request["x-forwarded-for"] == f"198.51.100.1, {lab.edge.http.rpartition(':')[0]}" or request[
+        "x-forwarded-for"
+    ].startswith("198.51.100.1, 127.")
     assert len(request["x-amz-cf-id"]) == 56
     assert request["connection"].lower() == "keep-alive"
     hops = request["via"].split(", ")
@@ -130,20 +165,40 @@ async def test_the_viewers_host_reaches_the_origin_when_it_is_in_the_key(lab: Ed
 
 
 async def test_a_field_in_the_key_cannot_change_how_the_request_is_framed(lab: EdgeLab) -> None:
-    names = ["content-length", "transfer-encoding", "expect", "trailer", "via", "x-forwarded-for", "x-amz-cf-id", "keep-alive"]
+    names = [
+        "content-length",
+        "transfer-encoding",
+        "expect",
+        "trailer",
+        "via",
+        "x-forwarded-for",
+        "x-amz-cf-id",
+        "keep-alive",
+    ]
     site = await site_with(lab, headers=listed(*names))
     site.script("/a", cacheable())
-    sent = (("Content-Length", "0"), ("X-Amz-Cf-Id", "mine"), ("Expect", "x"), ("Keep-Alive", "x"), ("Trailer", "x"), ("X-Forwarded-For", "x"))
+    sent = (
+        ("Content-Length", "0"),
+        ("X-Amz-Cf-Id", "mine"),
+        ("Expect", "x"),
+        ("Keep-Alive", "x"),
+        ("Trailer", "x"),
+        ("X-Forwarded-For", "x"),
+    )
     answer = await site.get("/a", *sent)
     assert answer.status == 200
     (request,) = site.asked("/a")
     assert len(request["x-amz-cf-id"]) == 56
     assert request["x-forwarded-for"].startswith("x, 127.") and request["x-forwarded-for"].count("x") == 1
-    assert [request.get(name) for name in ("content-length", "transfer-encoding", "expect", "trailer", "keep-alive")] == [None] * 5
+    assert [
+        request.get(name) for name in ("content-length", "transfer-encoding", "expect", "trailer", "keep-alive")
+    ] == [None] * 5
 
 
 async def test_the_path_reaches_the_origin_as_it_was_written(lab: EdgeLab) -> None:
-    site = await lab.site(behavior_message("/b*", policy_message(id="never", default_ttl_seconds=0)), behavior_message())
+    site = await lab.site(
+        behavior_message("/b*", policy_message(id="never", default_ttl_seconds=0)), behavior_message()
+    )
     raw = "/a/../b//c/%2e%2E/%C3%A9?q=%20"
     site.script(raw, cacheable(b"raw"))
     assert (await site.get(raw)).body == b"raw"
@@ -168,16 +223,41 @@ async def test_the_root_object_stands_for_the_root_only(lab: EdgeLab) -> None:
 async def test_the_viewer_gets_the_fields_of_the_table_and_no_others(lab: EdgeLab) -> None:
     site = await lab.site()
     fields = (
-        *(("Cache-Control", "max-age=60"), ("Content-Type", "text/plain"), ("ETag", '"1"'), ("Server", "mine"), ("Date", "Sat, 21 Nov 2026 00:00:00 GMT")),
-        *(("X-Mine", "1"), ("X-Mine", "2"), ("Set-Cookie", "a=1"), ("Keep-Alive", "timeout=5"), ("Trailer", "x"), ("Proxy-Connection", "y")),
-        *(("Connection", "X-Hop"), ("X-Hop", "1"), ("X-Cache", "Lie"), ("X-Amz-Cf-Id", "lie"), ("X-Amz-Cf-Pop", "lie"), ("Via", "1.1 origin")),
+        *(
+            ("Cache-Control", "max-age=60"),
+            ("Content-Type", "text/plain"),
+            ("ETag", '"1"'),
+            ("Server", "mine"),
+            ("Date", "Sat, 21 Nov 2026 00:00:00 GMT"),
+        ),
+        *(
+            ("X-Mine", "1"),
+            ("X-Mine", "2"),
+            ("Set-Cookie", "a=1"),
+            ("Keep-Alive", "timeout=5"),
+            ("Trailer", "x"),
+            ("Proxy-Connection", "y"),
+        ),
+        *(
+            ("Connection", "X-Hop"),
+            ("X-Hop", "1"),
+            ("X-Cache", "Lie"),
+            ("X-Amz-Cf-Id", "lie"),
+            ("X-Amz-Cf-Pop", "lie"),
+            ("Via", "1.1 origin"),
+        ),
         *(("X-Edge-Result", "hit;fresh"), ("Vary", "Accept-Encoding, X-Not-Forwarded, Cookie")),
     )
     site.script("/a", reply(200, b"hello", *fields))
     for result in ("Miss", "Hit"):
         answer = await site.get("/a")
         assert answer.result == result
-        assert (answer["content-type"], answer["etag"], answer["server"], answer["x-mine"]) == ("text/plain", '"1"', "mine", "1, 2")
+        assert (answer["content-type"], answer["etag"], answer["server"], answer["x-mine"]) == (
+            "text/plain",
+            '"1"',
+            "mine",
+            "1, 2",
+        )
         assert answer["date"] == "Sat, 21 Nov 2026 00:00:00 GMT" and answer["cache-control"] == "max-age=60"
         gone = ("set-cookie", "keep-alive", "trailer", "proxy-connection", "x-hop", "x-edge-result")
         assert [name for name in gone if answer.get(name) is not None] == []
@@ -215,19 +295,27 @@ async def test_a_body_with_a_length_arrives_whole(lab: EdgeLab) -> None:
     site = await posting_site(lab)
     site.script("/a", reply(201, b"made"))
     for method in ("POST", "PUT", "PATCH", "DELETE"):
-        answer = await site.get("/a", ("Content-Type", "text/plain"), ("Authorization", "me"), method=method, body=b"hello" * 1000)
+        answer = await site.get(
+            "/a", ("Content-Type", "text/plain"), ("Authorization", "me"), method=method, body=b"hello" * 1000
+        )
         assert (answer.status, answer.body, answer.result) == (201, b"made", "Miss")
     for request in site.asked("/a"):
         assert request.body == b"hello" * 1000
-        assert (request["content-length"], request["content-type"], request["authorization"]) == ("5000", "text/plain", "me")
-    assert await lab.regional.metric(f'cdn_requests_total{{reason="method",result="pass"}}') == 0  # it never saw them
+        assert (request["content-length"], request["content-type"], request["authorization"]) == (
+            "5000",
+            "text/plain",
+            "me",
+        )
+    assert await lab.regional.metric('cdn_requests_total{reason="method",result="pass"}') == 0  # it never saw them
 
 
 async def test_a_body_of_unknown_length_arrives_whole(lab: EdgeLab) -> None:
     site = await posting_site(lab)
     site.script("/a", reply(200, b"done"))
     async with Viewer(lab.edge.http) as viewer:
-        await viewer.send(b"PUT /a HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" % site.host.encode())
+        await viewer.send(
+            b"PUT /a HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" % site.host.encode()
+        )
         await site.wait_asked("/a")  # it goes on before it is whole
         await viewer.send(b"6;x=y\r\n world\r\n0\r\nA: b\r\n\r\n")
         assert (await viewer.read()).body == b"done"
@@ -276,7 +364,9 @@ async def test_an_answer_before_the_body_is_whole_reaches_the_viewer(lab: EdgeLa
 
     site.script("/a", script)
     async with Viewer(lab.edge.http) as viewer:
-        await viewer.send(b"POST /a HTTP/1.1\r\nHost: %b\r\nContent-Length: 100000000\r\n\r\n" % site.host.encode() + bytes(100_000))
+        await viewer.send(
+            b"POST /a HTTP/1.1\r\nHost: %b\r\nContent-Length: 100000000\r\n\r\n" % site.host.encode() + bytes(100_000)
+        )
         answer = await viewer.read()
         assert (answer.status, answer.body, answer["connection"]) == (413, b"too much", "close")
         await viewer.send(bytes(100_000))  # a viewer that has not looked yet is not reset in the face
@@ -286,7 +376,9 @@ async def test_an_answer_before_the_body_is_whole_reaches_the_viewer(lab: EdgeLa
 async def test_a_refused_upload_gets_its_answer(lab: EdgeLab) -> None:
     site = await lab.site()
     async with Viewer(lab.edge.http) as viewer:
-        await viewer.send(b"POST /a HTTP/1.1\r\nHost: %b\r\nContent-Length: 1000000\r\n\r\n" % site.host.encode() + bytes(1_000_000))
+        await viewer.send(
+            b"POST /a HTTP/1.1\r\nHost: %b\r\nContent-Length: 1000000\r\n\r\n" % site.host.encode() + bytes(1_000_000)
+        )
         answer = await viewer.read()
         assert (answer.status, answer["connection"]) == (403, "close")
         assert b"cachable" in answer.body
@@ -319,7 +411,9 @@ async def test_a_viewer_that_waits_for_100_gets_it_and_the_origin_is_not_asked_t
     site = await posting_site(lab)
     site.script("/a", reply(200, b"done"))
     async with Viewer(lab.edge.http) as viewer:
-        await viewer.send(b"POST /a HTTP/1.1\r\nHost: %b\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n" % site.host.encode())
+        await viewer.send(
+            b"POST /a HTTP/1.1\r\nHost: %b\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n" % site.host.encode()
+        )
         assert (await viewer.read()).status == 100
         await viewer.send(b"hello")
         assert (await viewer.read()).body == b"done"
@@ -344,9 +438,16 @@ async def test_other_methods_are_never_sent_twice(lab: EdgeLab) -> None:
 
 @pytest.mark.parametrize(
     ("method", "body", "status", "reason"),
-    [("POST", b"", 403, "InvalidRequestMethod"), ("OPTIONS", None, 403, "InvalidRequestMethod"), ("GET", b"x", 403, "InvalidRequest"), ("PURGE", None, 403, "InvalidRequestMethod")],
+    [
+        ("POST", b"", 403, "InvalidRequestMethod"),
+        ("OPTIONS", None, 403, "InvalidRequestMethod"),
+        ("GET", b"x", 403, "InvalidRequest"),
+        ("PURGE", None, 403, "InvalidRequestMethod"),
+    ],
 )
-async def test_a_method_that_is_not_allowed_is_refused_and_logged(lab: EdgeLab, method: str, body: bytes | None, status: int, reason: str) -> None:
+async def test_a_method_that_is_not_allowed_is_refused_and_logged(
+    lab: EdgeLab, method: str, body: bytes | None, status: int, reason: str
+) -> None:
     site = await lab.site()
     path = f"/{method}-{site.id}"
     answer = await site.get(path, method=method, body=body)

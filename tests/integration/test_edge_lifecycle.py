@@ -19,7 +19,9 @@ from tests.peers.viewer import Viewer, get
 async def test_sigterm_cuts_no_request_in_flight(tmp_path: Path) -> None:
     async with EdgeLab(tmp_path) as lab:
         await lab.start("edge-1", "regional-1")
-        site = await lab.site(behavior_message(allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]))
+        site = await lab.site(
+            behavior_message(allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"])
+        )
         gate = asyncio.Event()
 
         async def in_two_parts(exchange: OriginExchange) -> None:
@@ -31,7 +33,12 @@ async def test_sigterm_cuts_no_request_in_flight(tmp_path: Path) -> None:
         site.script("/body", in_two_parts)
         site.script("/head", gated(gate, cacheable(b"later")))
         site.script("/post", gated(gate, reply(200, b"posted")))
-        async with Viewer(lab.edge.http) as idle, Viewer(lab.edge.http) as body, Viewer(lab.edge.http) as head, Viewer(lab.edge.http) as post:
+        async with (
+            Viewer(lab.edge.http) as idle,
+            Viewer(lab.edge.http) as body,
+            Viewer(lab.edge.http) as head,
+            Viewer(lab.edge.http) as post,
+        ):
             await body.ask(site.host, "/body")
             assert (await body.read_head())["connection"] == "keep-alive"
             await head.ask(site.host, "/head")
@@ -95,7 +102,9 @@ async def test_an_address_that_is_taken_is_said_in_one_line(tmp_path: Path) -> N
     with socket.socket() as taken:
         taken.bind((host, 0))
         taken.listen()
-        node = Node("edge-1", "edge", tmp_path, "127.0.0.1:1", http=f"{host}:{taken.getsockname()[1]}", admin=free_address(host))
+        node = Node(
+            "edge-1", "edge", tmp_path, "127.0.0.1:1", http=f"{host}:{taken.getsockname()[1]}", admin=free_address(host)
+        )
         with pytest.raises(AssertionError):
             await node.start()
         assert await node.ended() == 1
@@ -112,9 +121,22 @@ async def test_a_node_says_what_it_is_and_when_it_is_ready(tmp_path: Path) -> No
         refused = await get(node.http, "d1.cdn.localhost", "/")
         assert (refused.status, refused.result) == (503, "Error")
         status = await node.status()
-        assert (status["id"], status["role"], status["pop"], status["lease"], status["log_id"]) == ("edge-1", "edge", "FRA56-P1", "none", "")
+        assert (status["id"], status["role"], status["pop"], status["lease"], status["log_id"]) == (
+            "edge-1",
+            "edge",
+            "FRA56-P1",
+            "none",
+            "",
+        )
     finally:
         await node.stop()
+
+
+async def test_an_idle_edge_is_small(tmp_path: Path) -> None:
+    async with EdgeLab(tmp_path) as lab:
+        (edge,) = await lab.start("edge-1")
+        print(f"idle edge: {edge.memory('VmRSS') / (1 << 20):.1f} MiB resident")
+        assert edge.memory("VmRSS") <= 50 * (1 << 20)
 
 
 async def test_the_admin_port_answers_operators_and_survives_nonsense(tmp_path: Path) -> None:
@@ -129,7 +151,11 @@ async def test_the_admin_port_answers_operators_and_survives_nonsense(tmp_path: 
             while (await edge.status())["lease"] != "held":
                 await asyncio.sleep(0.05)
         status = await edge.status()
-        assert status["applied_index"] == site.index and status["store"]["entries"] == 1 and status["distributions"] == [site.id]
+        assert (
+            status["applied_index"] == site.index
+            and status["store"]["entries"] == 1
+            and status["distributions"] == [site.id]
+        )
         assert await edge.metric('cdn_requests_total{reason="fresh",result="hit"}') == 1
         assert await edge.metric('cdn_responses_total{status="2xx"}') == 2
         assert await edge.metric("cdn_lease_held") == 1
@@ -138,10 +164,18 @@ async def test_the_admin_port_answers_operators_and_survives_nonsense(tmp_path: 
             return json.dumps({"method": "GET", "url": f"http://{site.host}/a"} | document).encode()
 
         explained = json.loads((await edge.ask_admin("/explain", "POST", explain())).body)
-        assert (explained["decision"], explained["reason"], explained["freshness"]["rule"]) == ("hit", "fresh", "max-age")
+        assert (explained["decision"], explained["reason"], explained["freshness"]["rule"]) == (
+            "hit",
+            "fresh",
+            "max-age",
+        )
         assert explained["next"] is None and explained["key"]["path"] == "/a"
         explained = json.loads((await edge.ask_admin("/explain", "POST", explain(url=f"http://{site.host}/b"))).body)
-        assert (explained["decision"], explained["next"]["kind"], explained["next"]["path"]) == ("miss", "origin", f"/{site.id}/b")
+        assert (explained["decision"], explained["next"]["kind"], explained["next"]["path"]) == (
+            "miss",
+            "origin",
+            f"/{site.id}/b",
+        )
         explained = json.loads((await edge.ask_admin("/explain", "POST", explain(method="POST"))).body)
         assert (explained["decision"], explained["reason"]) == ("error", "method_not_allowed")
         explained = json.loads((await edge.ask_admin("/explain", "POST", explain(url="http://nowhere/"))).body)
@@ -161,7 +195,13 @@ async def test_the_admin_port_answers_operators_and_survives_nonsense(tmp_path: 
         ):
             answer = await edge.ask_admin(path, method, body)
             assert answer.status == expected, (path, method, body)
-        for raw in (b"\r\n\r\n", b"GET\r\n\r\n", b"GET /healthz HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", b"GET /healthz HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n", b"x" * 40_000):
+        for raw in (
+            b"\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n",
+            b"x" * 40_000,
+        ):
             async with Viewer(edge.admin) as operator:
                 operator.writer.write(raw)
                 operator.writer.write_eof()
@@ -187,22 +227,63 @@ async def test_every_request_leaves_one_line_of_33_fields(tmp_path: Path) -> Non
             await viewer.read()
         await until(lambda: len(edge.access_log()) == 5, "five records")
         records = edge.access_log()
-        fields = next(line for line in (edge.directory / "access.log").read_text().splitlines() if line.startswith("#Fields:")).split()[1:]
+        fields = next(
+            line for line in (edge.directory / "access.log").read_text().splitlines() if line.startswith("#Fields:")
+        ).split()[1:]
         assert len(fields) == 33 and {len(record) for record in records} == {33}
         first, second, third, fourth, fifth = (dict(zip(fields, record, strict=True)) for record in records)
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", first["date"]) and re.fullmatch(r"\d\d:\d\d:\d\d", first["time"])
-        assert (first["x-edge-location"], first["cs-method"], first["cs(Host)"], first["cs-uri-stem"]) == ("FRA56-P1", "GET", site.host, "/a")
+        assert (first["x-edge-location"], first["cs-method"], first["cs(Host)"], first["cs-uri-stem"]) == (
+            "FRA56-P1",
+            "GET",
+            site.host,
+            "/a",
+        )
         assert first["cs-uri-query"] == "x=1&y=%2520"  # "%" is itself encoded, reference 8.1
         assert first["cs(User-Agent)"] == "A%20%22quoted%22%09agent%20%2541"
-        assert (first["cs(Referer)"], first["cs(Cookie)"], first["ssl-protocol"], first["cs-protocol"]) == ("http://r/", "-", "-", "http")
-        assert (first["x-edge-result-type"], first["x-edge-request-id"], first["sc-status"]) == ("Miss", miss["x-amz-cf-id"], "200")
-        assert (second["x-edge-result-type"], second["x-edge-request-id"], second["cs(User-Agent)"]) == ("Hit", hit["x-amz-cf-id"], "-")
-        assert (first["sc-content-type"], first["sc-content-len"], first["sc-range-start"], first["cs-protocol-version"]) == ("text/plain", "5", "-", "HTTP/1.1")
+        assert (first["cs(Referer)"], first["cs(Cookie)"], first["ssl-protocol"], first["cs-protocol"]) == (
+            "http://r/",
+            "-",
+            "-",
+            "http",
+        )
+        assert (first["x-edge-result-type"], first["x-edge-request-id"], first["sc-status"]) == (
+            "Miss",
+            miss["x-amz-cf-id"],
+            "200",
+        )
+        assert (second["x-edge-result-type"], second["x-edge-request-id"], second["cs(User-Agent)"]) == (
+            "Hit",
+            hit["x-amz-cf-id"],
+            "-",
+        )
+        assert (
+            first["sc-content-type"],
+            first["sc-content-len"],
+            first["sc-range-start"],
+            first["cs-protocol-version"],
+        ) == ("text/plain", "5", "-", "HTTP/1.1")
         assert int(second["sc-bytes"]) > len(hit.body) + 100 and int(first["cs-bytes"]) > 60
-        assert re.fullmatch(r"\d+\.\d{3}", first["time-taken"]) and re.fullmatch(r"\d+\.\d{3}", first["time-to-first-byte"])
-        assert (third["sc-status"], third["sc-range-start"], third["sc-range-end"], third["sc-content-len"]) == ("206", "1", "2", str(len(part.body)))
-        assert (fourth["sc-status"], fourth["x-edge-result-type"], fourth["x-edge-detailed-result-type"]) == ("404", "Error", "OriginError")
-        assert (fifth["sc-status"], fifth["cs-method"], fifth["cs(Host)"], fifth["x-edge-detailed-result-type"]) == ("400", "-", "-", "InvalidRequest")
+        assert re.fullmatch(r"\d+\.\d{3}", first["time-taken"]) and re.fullmatch(
+            r"\d+\.\d{3}", first["time-to-first-byte"]
+        )
+        assert (third["sc-status"], third["sc-range-start"], third["sc-range-end"], third["sc-content-len"]) == (
+            "206",
+            "1",
+            "2",
+            str(len(part.body)),
+        )
+        assert (fourth["sc-status"], fourth["x-edge-result-type"], fourth["x-edge-detailed-result-type"]) == (
+            "404",
+            "Error",
+            "OriginError",
+        )
+        assert (fifth["sc-status"], fifth["cs-method"], fifth["cs(Host)"], fifth["x-edge-detailed-result-type"]) == (
+            "400",
+            "-",
+            "-",
+            "InvalidRequest",
+        )
 
 
 async def test_a_viewer_that_leaves_before_its_answer_is_logged_with_000(tmp_path: Path) -> None:
@@ -215,7 +296,9 @@ async def test_a_viewer_that_leaves_before_its_answer_is_logged_with_000(tmp_pat
             await viewer.ask(site.host, "/a")
             await site.wait_asked("/a")
             # A reset: a mere end of what it sends would still leave it waiting for its answer.
-            viewer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            viewer.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
         record = await edge.logged("/a")
         assert (record[8], record[13], record[28]) == ("000", "Error", "ClientCommError")
         assert (await edge.ask_admin("/metrics")).status == 200

@@ -91,7 +91,10 @@ async def test_a_read_timeout_is_504_after_all_attempts(lab: EdgeLab) -> None:
 
 
 async def test_a_read_timeout_is_not_repeated_for_other_methods(lab: EdgeLab) -> None:
-    site = await lab.site(behavior_message(allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]), read_timeout_milliseconds=200)
+    site = await lab.site(
+        behavior_message(allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]),
+        read_timeout_milliseconds=200,
+    )
     site.script("/a", hangs)
     assert (await site.get("/a", method="POST", body=b"once")).status == 504
     assert len(site.asked("/a")) == 1
@@ -105,7 +108,9 @@ async def test_a_second_attempt_may_succeed(lab: EdgeLab) -> None:
     before = await lab.edge.metric(resets)
     site.script("/b", aborts)
     assert (await site.get("/b")).status == 502
-    assert await lab.edge.metric(resets) == before + 3  # attempts; idle connections that turned out to be closed do not count
+    assert (
+        await lab.edge.metric(resets) == before + 3
+    )  # attempts; idle connections that turned out to be closed do not count
 
 
 @pytest.mark.parametrize(
@@ -210,7 +215,9 @@ async def test_an_origin_that_says_more_than_it_was_asked_cannot_poison_the_next
     site = await lab.site()
 
     async def script(exchange: OriginExchange) -> None:
-        await exchange.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nfirstHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nev")
+        await exchange.send(
+            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nfirstHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nev"
+        )
 
     site.script("/a", script)
     site.script("/b", cacheable(b"second"))
@@ -233,7 +240,9 @@ async def test_an_error_on_refresh_is_answered_stale_and_the_origin_left_alone(l
 
 async def test_a_refresh_that_is_confirmed_is_a_refresh_hit(lab: EdgeLab) -> None:
     site = await lab.site()
-    expired = reply(200, b"old", ("Cache-Control", "max-age=60"), ("Age", "60"), ("Last-Modified", "Sat, 21 Nov 2026 00:00:00 GMT"))
+    expired = reply(
+        200, b"old", ("Cache-Control", "max-age=60"), ("Age", "60"), ("Last-Modified", "Sat, 21 Nov 2026 00:00:00 GMT")
+    )
     site.script("/a", in_turn(expired, reply(304, b"", ("Cache-Control", "max-age=60"))))
     results = [(await site.get("/a")).result for _ in range(3)]
     assert results == ["Miss", "RefreshHit", "Hit"]
@@ -242,7 +251,16 @@ async def test_a_refresh_that_is_confirmed_is_a_refresh_hit(lab: EdgeLab) -> Non
 
 @pytest.mark.parametrize(
     ("status", "control", "asked"),
-    [(404, None, 1), (404, "no-store", 2), (500, "no-store", 1), (403, None, 2), (403, "max-age=60", 1), (416, "max-age=60", 2), (429, None, 2), (503, None, 1)],
+    [
+        (404, None, 1),
+        (404, "no-store", 2),
+        (500, "no-store", 1),
+        (403, None, 2),
+        (403, "max-age=60", 1),
+        (416, "max-age=60", 2),
+        (429, None, 2),
+        (503, None, 1),
+    ],
 )
 async def test_errors_are_kept_as_the_table_says(lab: EdgeLab, status: int, control: str | None, asked: int) -> None:
     site = await lab.site()

@@ -26,7 +26,9 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EdgeLab
 
 @pytest.mark.parametrize("control", ["max-age=60", "no-store"])
 @pytest.mark.parametrize("is_chunked", [False, True])
-async def test_the_first_byte_reaches_all_viewers_before_the_last_has_left_the_origin(lab: EdgeLab, control: str, is_chunked: bool) -> None:
+async def test_the_first_byte_reaches_all_viewers_before_the_last_has_left_the_origin(
+    lab: EdgeLab, control: str, is_chunked: bool
+) -> None:
     site = await lab.site()
     gates = [asyncio.Event() for _ in range(3)]
 

@@ -108,7 +108,11 @@ async def test_a_regional_cache_that_dies_under_requests_in_flight_is_bypassed(t
         answers = await asyncio.gather(*asking)
         assert [answer.body for answer in answers] == [path.encode() for path in paths for _ in range(2)]
         assert {answer.status for answer in answers} == {200}
-        shares = [await node.metric('cdn_upstream_fetches_total{tier="origin"}') for node in lab.nodes if node.id != "regional-1"]
+        shares = [
+            await node.metric('cdn_upstream_fetches_total{tier="origin"}')
+            for node in lab.nodes
+            if node.id != "regional-1"
+        ]
         assert sum(shares) >= 1  # somebody else asked again what the dead one had asked
 
 
@@ -132,7 +136,9 @@ async def test_a_body_whose_regional_cache_dies_goes_on_where_it_broke_off(tmp_p
             else:
                 assert exchange.request["if-range"] == '"strong"'
                 first = int(asked.removeprefix("bytes=").removesuffix("-"))
-                await exchange.answer(206, BODY[first:], *head, ("Content-Range", f"bytes {first}-{len(BODY) - 1}/{len(BODY)}"))
+                await exchange.answer(
+                    206, BODY[first:], *head, ("Content-Range", f"bytes {first}-{len(BODY) - 1}/{len(BODY)}")
+                )
 
         site.script("/a", script)
         async with Viewer(lab.edge.http) as viewer:

@@ -9,11 +9,16 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.integration.system_lab import Site, SystemLab, all_of
+from lab.http_client import split_address
+from tests.integration.system_lab import Site, SystemLab, all_of, until
+from tests.integration.system_relay import Relay
 from tests.integration.system_viewers import Seen, Viewers
 
 pytest_plugins = ("tests.integration.system_fixtures",)
 
+EU = "eu-central-1"
+CATCH_UP_SECONDS = 1.0
+"""How long a regional cache that is behind lets a request wait (docs/invalidation.md, rule 4)."""
 FIRE_SECONDS = 8.0
 KEYS = ("fresh/a", "fresh/b", "fresh/c", "fresh/d")
 
@@ -98,6 +103,48 @@ def check_that_there_was_fire(publisher: Publisher, seen: list[Seen], edges: lis
         assert len(here) >= 200
         assert hits >= len(here) // 10
         assert len({(request.path, request.version) for request in here}) >= 20, "hardly any version was seen"
+
+
+async def test_an_edge_never_gets_old_content_from_a_regional_cache_that_is_behind(lab: SystemLab) -> None:
+    """docs/invalidation.md, rule 4: the edges apply an invalidation of which their regional cache does not hear yet."""
+    site = await asyncio.to_thread(lab.make_site)
+    behind = lab.regionals(EU)[0]
+    one, other = lab.edges(EU)
+    async with Relay(split_address(lab.http(behind))[0], lab.grpc) as relay:
+        await asyncio.to_thread(lab.restart_through, behind, relay.address)
+        try:
+            assert lab.put_object("behind/page", b"old") == 1
+            assert await version_at(lab, one, site, "/bucket/behind/page") == 1
+            assert await version_at(lab, other, site, "/bucket/behind/page") == 1
+            relay.hold()
+            assert lab.put_object("behind/page", b"new") == 2
+            invalidation_id = await asyncio.to_thread(lab.invalidate, site, "/bucket/behind/*")
+            await until(lambda: all_of(lab.receipt(invalidation_id)["nodes"], "pending") == {behind}, "all others")
+            assert await version_at(lab, one, site, "/bucket/behind/page") == 2
+            assert lab.status(behind)["applied_index"] < lab.receipt(invalidation_id)["index"]
+            assert not lab.is_completed(site, invalidation_id)
+            await check_that_misses_do_not_wait_again(lab, one, site)
+            relay.let_go()
+            await asyncio.to_thread(lab.wait_completed, site, invalidation_id)
+            assert await version_at(lab, other, site, "/bucket/behind/page") == 2
+        finally:
+            relay.let_go()
+            await asyncio.to_thread(lab.restart_through, behind, "")
+
+
+async def check_that_misses_do_not_wait_again(lab: SystemLab, edge: str, site: Site) -> None:
+    """One miss has waited for the regional cache in vain; ten more must not each cost their viewer as much."""
+    began_at = time.monotonic()
+    for number in range(10):
+        assert (await asyncio.to_thread(lab.get, edge, site.host, f"/images/{number + 100}.png")).status == 200
+    assert time.monotonic() - began_at < 10 * CATCH_UP_SECONDS / 3
+
+
+async def version_at(lab: SystemLab, edge: str, site: Site, path: str) -> int:
+    """The version that an edge serves."""
+    reply = await asyncio.to_thread(lab.get, edge, site.host, path)
+    assert reply.status == 200
+    return int(reply.headers["x-amz-version-id"])
 
 
 def test_the_checker_finds_what_it_is_for() -> None:

@@ -45,7 +45,9 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.stop()
 
     async def start(self, port: int = 0) -> None:
@@ -60,7 +62,9 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
             await self._server.stop(0)
             self._server = None
 
-    async def Sync(self, request_iterator: AsyncIterator[sync_pb2.NodeMessage], context: object) -> AsyncIterator[sync_pb2.ControlMessage]:  # noqa: N802 - the name in the contract
+    async def Sync(  # noqa: N802 - the name in the contract
+        self, request_iterator: AsyncIterator[sync_pb2.NodeMessage], context: object
+    ) -> AsyncIterator[sync_pb2.ControlMessage]:
         hello = (await anext(aiter(request_iterator))).hello
         stream = self.streams[hello.node.id] = NodeStream(hello.node)
         if hello.log_id == self.log_id and hello.applied_index == self.index:
@@ -85,7 +89,10 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
                     stream.rejections.append((message.rejection.index, message.rejection.reason))
                 case "heartbeat":
                     lease = sync_pb2.Lease(
-                        sequence=message.heartbeat.sequence, is_granted=True, duration_milliseconds=LEASE_MILLISECONDS, head_index=self.index
+                        sequence=message.heartbeat.sequence,
+                        is_granted=True,
+                        duration_milliseconds=LEASE_MILLISECONDS,
+                        head_index=self.index,
                     )
                     stream.outgoing.put_nowait(sync_pb2.ControlMessage(lease=lease))
                 case "leaving":
@@ -96,7 +103,10 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
 
     def snapshot(self) -> sync_pb2.Snapshot:
         return sync_pb2.Snapshot(
-            log_id=self.log_id, index=self.index, distributions=list(self.distributions.values()), routing_table=self.routing_table
+            log_id=self.log_id,
+            index=self.index,
+            distributions=list(self.distributions.values()),
+            routing_table=self.routing_table,
         )
 
     def _directory(self) -> sync_pb2.ControlMessage:
@@ -143,5 +153,7 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
         """Until these nodes have acknowledged the index."""
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(
-                lambda: all(node in self.streams and self.streams[node].acknowledged_index >= index for node in node_ids)
+                lambda: all(
+                    node in self.streams and self.streams[node].acknowledged_index >= index for node in node_ids
+                )
             )

@@ -71,7 +71,19 @@ class Node:
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "edge_node", "--node-id", self.id, "--role", self.role, "--region", self.region, "--pop", self.pop),
+                *(
+                    sys.executable,
+                    "-m",
+                    "edge_node",
+                    "--node-id",
+                    self.id,
+                    "--role",
+                    self.role,
+                    "--region",
+                    self.region,
+                    "--pop",
+                    self.pop,
+                ),
                 *("--listen", self.http, "--admin", self.admin, "--control-plane", self.control_plane),
                 *("--state-dir", str(self.directory / "state"), "--cache-bytes", str(self.cache_bytes)),
                 *("--access-log", str(self.directory / "access.log")),
@@ -174,7 +186,14 @@ class Site:
     async def wait_asked(self, path: str, count: int = 1) -> list[Any]:
         return await self.lab.origin.wait_asked(self.at_origin(path), count)
 
-    async def get(self, path: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None, node: Node | None = None) -> Answer:
+    async def get(
+        self,
+        path: str,
+        *headers: tuple[str, str],
+        method: str = "GET",
+        body: bytes | None = None,
+        node: Node | None = None,
+    ) -> Answer:
         """One request to the first edge, or to the given node."""
         return await get((node or self.lab.edge).http, self.host, path, *headers, method=method, body=body)
 
@@ -197,7 +216,9 @@ class EdgeLab:
         self.origin = await self._stack.enter_async_context(ScriptedOrigin(address))
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await asyncio.gather(*(node.stop() for node in self.nodes))
         await self._stack.aclose()
 
@@ -243,7 +264,11 @@ class EdgeLab:
     def make_site(self, *behaviors: configuration_pb2.Behavior, **origin_changes: Any) -> Site:
         number = next(self._numbers)
         site_id, host = f"E{number}", f"d{number}.cdn.localhost"
-        values = {"host": self.origin.host, "port": self.origin.port, "path_prefix": f"/{site_id}"} | origin_changes
+        values: dict[str, Any] = {
+            "host": self.origin.host,
+            "port": self.origin.port,
+            "path_prefix": f"/{site_id}",
+        } | origin_changes
         origin = origin_message(**values)
         message = distribution_message(origin, *(behaviors or (behavior_message(),)), id=site_id, domain_name=host)
         return Site(site_id, host, self, message)
@@ -262,6 +287,8 @@ class EdgeLab:
         ids = [
             node.id
             for node in self.nodes
-            if node.process is not None and node.process.returncode is None and not self.control.streams[node.id].is_holding_back
+            if node.process is not None
+            and node.process.returncode is None
+            and not self.control.streams[node.id].is_holding_back
         ]
         await self.control.wait_acknowledged(index, *ids)

@@ -47,7 +47,9 @@ class OriginExchange:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def send_head(self, status: int = 200, *headers: Header, length: int | None = None, reason: str = "X") -> None:
+    async def send_head(
+        self, status: int = 200, *headers: Header, length: int | None = None, reason: str = "X"
+    ) -> None:
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
         if length is not None:
             lines.append(f"Content-Length: {length}")
@@ -55,7 +57,11 @@ class OriginExchange:
 
     async def answer(self, status: int, body: bytes, *headers: Header) -> None:
         """A whole response in one write."""
-        lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers), f"Content-Length: {len(body)}"]
+        lines = [
+            f"HTTP/1.1 {status} X",
+            *(f"{name}: {value}" for name, value in headers),
+            f"Content-Length: {len(body)}",
+        ]
         sent_body = b"" if self.request.method == "HEAD" else body
         await self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + sent_body)
 
@@ -136,7 +142,9 @@ class ScriptedOrigin:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.stop()
 
     async def start(self) -> None:
@@ -173,7 +181,11 @@ class ScriptedOrigin:
                 self.requests.append(request)
                 async with self._changed:
                     self._changed.notify_all()
-                script = self.scripts.get(request.target) or self.scripts.get(request.target.partition("?")[0]) or reply(404, b"no script")
+                script = (
+                    self.scripts.get(request.target)
+                    or self.scripts.get(request.target.partition("?")[0])
+                    or reply(404, b"no script")
+                )
                 exchange = OriginExchange(request, reader, writer, number)
                 await script(exchange)
                 if exchange.is_over:

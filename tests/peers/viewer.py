@@ -45,14 +45,18 @@ class Viewer:
         self.reader, self.writer = await asyncio.open_connection(*self._address, limit=self._limit)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.writer.transport.abort()
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def ask(self, host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None) -> None:
+    async def ask(
+        self, host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None
+    ) -> None:
         """Send a request without waiting for its answer."""
         await self.send(request_bytes(host, target, *headers, method=method, body=body))
 
@@ -89,7 +93,9 @@ class Viewer:
         assert head.get("connection") == "close", "neither a length nor a close tells the end"
         return await self.reader.read(-1)
 
-    async def get(self, host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None) -> Answer:
+    async def get(
+        self, host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None
+    ) -> Answer:
         await self.ask(host, target, *headers, method=method, body=body)
         return await self.read(method)
 
@@ -105,14 +111,18 @@ class Viewer:
         return bytes(data)
 
 
-def request_bytes(host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None) -> bytes:
+def request_bytes(
+    host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None
+) -> bytes:
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 
-async def get(address: str, host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None) -> Answer:
+async def get(
+    address: str, host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None
+) -> Answer:
     """One request on a connection of its own."""
     async with Viewer(address) as viewer:
         return await viewer.get(host, target, *headers, method=method, body=body)

@@ -34,7 +34,9 @@ class Clock:
 
     def passes(self, seconds: float) -> None:
         end = self.now + seconds
-        while due := sorted(((t, c, h) for t, c, h in self._timers if t <= end and not h.is_cancelled), key=lambda entry: entry[0]):
+        while due := sorted(
+            ((t, c, h) for t, c, h in self._timers if t <= end and not h.is_cancelled), key=lambda entry: entry[0]
+        ):
             moment, callback, handle = due[0]
             self.now = max(self.now, moment)
             self._timers.remove((moment, callback, handle))
@@ -111,7 +113,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
     ],
 )
 @pytest.mark.parametrize("piece", [1_000, 1])
-async def test_a_whole_response_reaches_the_sink_and_the_connection_lives(response: bytes, status: int, body: bytes, piece: int) -> None:
+async def test_a_whole_response_reaches_the_sink_and_the_connection_lives(
+    response: bytes, status: int, body: bytes, piece: int
+) -> None:
     conversation = Conversation()
     for _ in range(3):
         sink, end = conversation.asks()
@@ -139,7 +143,13 @@ async def test_a_response_without_a_length_that_ends_in_a_reset_is_truncated() -
     assert failure(end) is UpstreamErrorKind.TRUNCATED
 
 
-@pytest.mark.parametrize("closing", [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello"])
+@pytest.mark.parametrize(
+    "closing",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
 async def test_a_connection_that_the_upstream_will_close_is_not_used_again(closing: bytes) -> None:
     conversation = Conversation()
     _, end = conversation.asks()

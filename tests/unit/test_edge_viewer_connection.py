@@ -9,7 +9,9 @@ GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
-def open_connection(*, takes_everything: bool = True) -> tuple[http1.ViewerConnection, FakeTransport, EchoService, FakeListener]:
+def open_connection(
+    *, takes_everything: bool = True
+) -> tuple[http1.ViewerConnection, FakeTransport, EchoService, FakeListener]:
     service = EchoService()
     listener = FakeListener(service)
     connection, transport = listener.connect(takes_everything=takes_everything)
@@ -87,13 +89,18 @@ TAKEN = [
     (b"GET /%00%ff HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /%00%ff h "),
     (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", b"POST / h hello"),
     (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", b"POST / h "),
-    (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n", b"POST / h hello"),
+    (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n",
+        b"POST / h hello",
+    ),
 ]
 
 
 @pytest.mark.parametrize("piece", [1_000_000, 1], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize(("request_bytes", "understood"), TAKEN)
-async def test_a_request_is_understood_the_same_however_it_arrives(request_bytes: bytes, understood: bytes, piece: int) -> None:
+async def test_a_request_is_understood_the_same_however_it_arrives(
+    request_bytes: bytes, understood: bytes, piece: int
+) -> None:
     connection, transport, _, _ = open_connection()
     for _ in range(2):  # the second time on the same connection
         for start in range(0, len(request_bytes), piece):
@@ -149,7 +156,9 @@ async def test_a_trailer_section_that_never_ends_costs_no_memory() -> None:
 @pytest.mark.parametrize("first", [GET, WAIT])
 async def test_a_request_to_upgrade_is_answered_as_any_other_and_is_the_last(first: bytes) -> None:
     connection, transport, service, _ = open_connection()
-    connection.data_received(first.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n") + b"\x81\x05hello")
+    connection.data_received(
+        first.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n") + b"\x81\x05hello"
+    )
     for wire, head in service.waiting:
         service.answer(wire, head, b"")
     await turn()
@@ -176,7 +185,7 @@ async def test_nothing_after_the_last_request_is_answered(rest: bytes) -> None:
 
 
 async def test_a_draining_node_answers_one_more_request_and_closes() -> None:
-    connection, transport, service, listener = open_connection()
+    connection, transport, _, listener = open_connection()
     connection.data_received(GET)
     listener.is_draining = True
     connection.data_received(GET + GET)
@@ -346,10 +355,12 @@ async def test_a_body_that_stops_ends_the_connection_and_one_that_trickles_does_
 async def test_time_in_which_the_node_did_not_read_is_not_the_viewers_fault() -> None:
     connection, transport, _, listener = open_connection()
     connection.data_received(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 100_000)
-    assert transport.is_paused  # upstream has taken nothing yet
+    was_paused = transport.is_paused
+    assert was_paused  # upstream has taken nothing yet
     pass_time(connection, listener, 10 * http1.BODY_TIMEOUT_SECONDS)
     await turn()  # now it takes everything
-    assert not transport.is_paused
+    was_resumed = not transport.is_paused
+    assert was_resumed
     pass_time(connection, listener, http1.BODY_TIMEOUT_SECONDS - 1)
     assert not transport.is_closing()
     pass_time(connection, listener, 1.0)
