@@ -45,7 +45,7 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 
 .PHONY: test
 test: setup ## all tests but those that need a Docker engine
-	$(BIN)/python -m pytest -n 2 -m "not docker"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not docker"
 
 .PHONY: check
 check: setup ## linter, formatter, types, stale stubs, import rules

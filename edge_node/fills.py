@@ -47,12 +47,23 @@ class Shelf:
 class Fill:
     """One fetch that feeds one transfer."""
 
-    def __init__(self, shelf: Shelf, plan: Plan, transfer: Transfer, stale: Entry | None, *, is_refresh: bool) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        plan: Plan,
+        transfer: Transfer,
+        stale: Entry | None,
+        *,
+        is_refresh: bool,
+        is_conditional: bool = False,
+    ) -> None:
         self._shelf = shelf
         self._plan = plan
         self.transfer = transfer
         self._stale = stale
         self._is_refresh = is_refresh
+        self._is_conditional = is_conditional
+        """The viewer's conditions went upstream: an error may be their fault, and is not for others."""
         self._epoch = shelf.invalidations.epoch
         self._asked_at = shelf.clock()
         self._answered_at = self._asked_at
@@ -128,7 +139,8 @@ class Fill:
         transfer = self.transfer
         transfer.upstream_result = self._said_by_regional(head)
         writer = None
-        if transfer.key is not None and transfer.upstream_result is not Result.ERROR:
+        is_for_all = head.status == 200 or not self._is_conditional
+        if transfer.key is not None and is_for_all and transfer.upstream_result is not Result.ERROR:
             self._lifetime = lifetime_of(head, self._plan.behavior.cache_policy, self._answered_at)
             if self._lifetime.is_storable:
                 writer = self._shelf.store.open_writer(head.content_length)

@@ -264,7 +264,9 @@ class Pipeline:
         question = Question(
             request.head, plan, hop, body_length=body.length if body else None, has_body=body is not None
         )
-        self._fetches.run(exchange, Fill(self._shelf, plan, transfer, stale, is_refresh=False), question)
+        is_conditional = not request.head.is_plain
+        fill = Fill(self._shelf, plan, transfer, stale, is_refresh=False, is_conditional=is_conditional)
+        self._fetches.run(exchange, fill, question)
 
     def _make_exchange(self, request: _Request, plan: Plan, outcome: tuple[Result, Reason]) -> Exchange:
         exchange = Exchange(request.wire, request.head, plan, request.request_id, request.started_at)

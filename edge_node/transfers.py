@@ -149,6 +149,8 @@ class Transfer:
             reader.transfer_advanced(self)
         if self.writer is None:
             self.reader_moved()
+            if not self.readers and self.abandon is not None:
+                self.abandon()  # it went on for the store alone, which does not want it
 
     def reader_moved(self) -> None:
         """Drop what every reader has passed; hold upstream up or let it go on."""

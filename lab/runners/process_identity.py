@@ -57,7 +57,15 @@ def _from_proc(pid: int) -> str:
     except OSError:
         return ""
     state, ticks = fields[0], fields[19]
-    return "" if state in "ZX" else f"{boot}/{ticks}"
+    return "" if state in "ZX" and not _has_other_threads(pid) else f"{boot}/{ticks}"
+
+
+def _has_other_threads(pid: int) -> bool:
+    """After a signal that kills, the first thread is a zombie while others still end, and with them the sockets."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def _from_ps(pid: int) -> str:

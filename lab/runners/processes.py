@@ -23,7 +23,7 @@ from lab.runners.process_identity import end_all, identify, wait_until_gone
 from lab.runners.readiness import wait_until_ready
 from lab.runners.sockets import check_addresses_are_free
 from lab.runners.state_file import LabRecord, NodeRecord, StateDir, make_record, write_routing_table
-from lab.runners.status import LabStatus, NodeStatus, observe
+from lab.runners.status import LEASED_ROLES, LabStatus, NodeStatus, observe, observe_itself
 from lab.topology import Topology
 
 # A node that drains is given this long; what is left of a `down` of 2 s is for those that have to be killed.
@@ -159,12 +159,19 @@ class ProcessLab:
             yield from follow(path, lambda: not self.node(node_id).is_running)
 
     def wait_until_live(self, node_id: str, timeout_seconds: float = RETURN_SECONDS) -> NodeStatus:
-        """The node's status once it has its lease; LabError when it has not in time, or has died."""
+        """The node's status once it has its lease; LabError when it has not in time, or has died.
+
+        The node is asked as well as the control plane, which may still count the lease of the process before it.
+        """
         wanted = self.node(node_id).id
 
         def status_of_one() -> LabStatus:
             whole = self.status()
-            nodes = tuple(each for each in whole.nodes if each.node.id == wanted)
+            nodes = tuple(
+                observe_itself(each.node) if each.state == "live" and each.node.role in LEASED_ROLES else each
+                for each in whole.nodes
+                if each.node.id == wanted
+            )
             return LabStatus(whole.zone, whole.endpoint, nodes, whole.distributions)
 
         status = wait_until_ready(status_of_one, lambda: self._check_is_alive(self.node(wanted)), timeout_seconds)

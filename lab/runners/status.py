@@ -56,6 +56,9 @@ class NodeStatus:
         }
 
 
+LEASED_ROLES = (Role.EDGE, Role.REGIONAL, Role.DNS_ROUTER)
+
+
 @dataclass(frozen=True, slots=True)
 class DistributionStatus:
     """A distribution as the control plane knows it."""
@@ -134,17 +137,19 @@ def _node_status(node: RunningNode, view: Mapping[str, Any]) -> NodeStatus:
         case Role.ORIGIN:
             return NodeStatus(node, "live" if is_healthy(node.admin, PROBE_SECONDS) else "silent", None)
         case Role.EDGE | Role.REGIONAL | Role.DNS_ROUTER:
-            return _by_control_plane(node, view) if view else _by_itself(node)
+            return _by_control_plane(node, view) if view else observe_itself(node)
 
 
 def _by_control_plane(node: RunningNode, view: Mapping[str, Any]) -> NodeStatus:
     for record in view.get("nodes", []):
         if record["id"] == node.id:
-            return NodeStatus(node, record["state"], record["acknowledged_index"])
+            # A lease outlives a stream: a node that is not connected is not known to work.
+            state = "silent" if record["state"] == "live" and not record["connected"] else record["state"]
+            return NodeStatus(node, state, record["acknowledged_index"])
     return NodeStatus(node, "starting", None)
 
 
-def _by_itself(node: RunningNode) -> NodeStatus:
+def observe_itself(node: RunningNode) -> NodeStatus:
     """Without a control plane a node still knows what it serves, and that its lease has run out."""
     try:
         own = get_json(node.admin, "/status", PROBE_SECONDS)

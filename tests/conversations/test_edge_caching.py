@@ -2,6 +2,7 @@
 
 import pytest
 
+from edge_node.configuration import read_distribution
 from edge_node.errors import UpstreamErrorKind
 from edge_node.model import Role
 from edge_node.upstream.targets import Tier
@@ -219,6 +220,16 @@ async def test_a_remembered_answer_ends_with_another_snapshot(log_id: str) -> No
     assert (await viewer.answer()).body == b"new"
 
 
+async def test_a_remembered_answer_ends_with_another_configuration_at_the_same_index() -> None:
+    node = Node()
+    await node.stores("/a", b"old", FRESH)
+    viewer = await repeated(node)
+    node.message.enabled = False
+    distribution = read_distribution(node.message)
+    node.state.put_distribution(node.state.applied_index, distribution)
+    assert (await viewer.asks_again().answer()).status == 403
+
+
 async def test_a_remembered_answer_ends_when_its_entry_is_replaced_or_evicted() -> None:
     node = Node(capacity=80_000)
     await node.stores("/a", b"old", FRESH)
@@ -348,6 +359,36 @@ async def test_a_condition_that_fails_at_the_origin_still_fills_the_cache() -> N
     (await node.fetch()).answers(200, b"hello", FRESH, ("etag", '"2"'))
     assert (await viewer.answer()).body == b"hello"
     assert (await node.viewer().asks("/a").answer()).fields["x-cache"] == "Hit from cloudfront"
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"), [(("if-match", '"x"'), 412), (("range", "bytes=x"), 400), (("if-none-match", "x"), 404)]
+)
+async def test_an_error_that_a_condition_may_have_caused_is_not_for_others(
+    condition: tuple[str, str], status: int
+) -> None:
+    node = Node()
+    viewer = node.viewer().asks("/a", condition)
+    (await node.fetch()).answers(status, b"because of you", FRESH)
+    assert (await viewer.answer()).status == status
+    second = node.viewer().asks("/a")
+    (await node.fetch(2)).answers(200, b"hello", FRESH)
+    assert (await second.answer()).body == b"hello"
+
+
+async def test_a_fill_that_outgrows_the_store_and_has_no_viewer_ends() -> None:
+    """The viewer was satisfied with 304; the body went on for the store alone, and now not even for that."""
+    node = Node(capacity=8_000)
+    viewer = node.viewer().asks("/a", ("if-none-match", '"1"'))
+    fetch = (await node.fetch()).begins(200, FRESH, ("etag", '"1"'))
+    assert (await viewer.answer()).status == 304
+    cancelled = []
+    for _ in range(2):
+        fetch.sends(b"x" * 900)
+        await node.asks_nothing_more(1)
+        cancelled.append(fetch.is_cancelled)
+    assert cancelled == [False, True] and not node.tasks
+    assert node.store.statistics.used_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -576,6 +617,46 @@ async def test_a_fetch_that_another_answer_made_needless_is_not_tried_again() ->
     fetch = (await node.fetch(2)).begins(503, ("content-length", "100000"))
     assert (await viewer.answer()).body == b"old"
     assert fetch.sink.has_started and fetch.sink.resume_point() is None
+
+
+# -- backpressure
+
+
+async def test_upstream_is_held_up_at_a_window_and_goes_on_when_the_viewer_has_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_node.transfers.WINDOW_BYTES", 100)
+    node = Node()
+    viewer = node.viewer().asks("/a")
+    fetch = (await node.fetch()).begins(200, ("cache-control", "no-store"), ("content-length", "300"))
+    viewer.is_held_up = True
+    paused = []
+    for data in (b"x" * 100, b"y"):
+        fetch.sends(data)
+        paused.append(fetch.connection.is_paused)
+    viewer.takes_more()
+    assert [*paused, fetch.connection.is_paused] == [False, True, False]
+    assert not fetch.sink.transfer.chunks
+    fetch.sends(b"z" * 199).ends()
+    assert (await viewer.answer()).body == b"x" * 100 + b"y" + b"z" * 199
+
+
+async def test_a_viewer_that_caught_up_while_there_was_no_connection_does_not_stop_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_node.transfers.WINDOW_BYTES", 100)
+    node = Node()
+    viewer = node.viewer().asks("/a")
+    fetch = (await node.fetch()).begins(200, ("cache-control", "no-store"), ("content-length", "201"), ("etag", '"1"'))
+    viewer.is_held_up = True
+    fetch.sends(b"x" * 101)
+    fetch.sink.connected(None, fetch.targets[-1])  # it is gone
+    viewer.takes_more()
+    fetch.connects(fetch.targets[-1])
+    assert not fetch.connection.is_paused
+    rest = (("content-range", "bytes 101-200/201"), ("content-length", "100"), ("etag", '"1"'))
+    fetch.begins(206, *rest).sends(b"y" * 100).ends()
+    assert (await viewer.answer()).body == b"x" * 101 + b"y" * 100
 
 
 # -- two tiers

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,15 +23,20 @@ from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.node_session import NodeIdentity, NodeSession
 
-HOST = "127.11.0.1"
+HOST = f"127.11.{int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}.1"
+_PORTS = itertools.count(20_000)
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    """A port that nobody listens on: each is given out once, below those that the system gives to clients, on an address of this test process."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
         return port
+    raise AssertionError("unreachable: the count has no end")
 
 
 async def until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:

@@ -8,7 +8,6 @@ tests that have viewers on the event loop call them through `asyncio.to_thread`.
 import asyncio
 import json
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from lab.http_client import Reply, UnreachableError, ask, get_json, split_addres
 from lab.layout import ACCESS_KEY_ID, API_REGION, CONTROL_PLANE_ID, SECRET_ACCESS_KEY, Role
 from lab.runners.processes import ProcessLab
 from lab.topology_file import parse_topology
+from tests.integration.system_topology import TOPOLOGY, claimed_slot
 
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
@@ -39,43 +39,6 @@ HEARTBEAT_SECONDS = 0.5
 SUBNETS = {"us-east-1": "10.1.7.0", "eu-central-1": "10.2.7.0"}
 ORIGIN = "origin-1"
 ROUTER = "dns-1"
-
-_SLOTS = 16
-_LOCK_HOST = "127.18.255.254"
-_FIRST_LOCK_PORT = 21_000
-_FIRST_PORT = 22_000
-_PORTS_PER_SLOT = 10
-
-TOPOLOGY = """
-name: system
-zone: cdn.localhost
-loopback: {loopback}
-viewer_port: {port_0}
-origin_port: {port_1}
-dns_port: {port_2}
-admin_port: {port_3}
-control_plane: {{api: {port_4}, grpc: {port_5}, admin: {port_6}}}
-lease_seconds: {lease_seconds}
-heartbeat_seconds: {heartbeat_seconds}
-demo_distribution: false
-regions:
-  - {{name: us-east-1, airport: IAD}}
-  - {{name: eu-central-1, airport: FRA}}
-pops:
-  - {{name: IAD89-P1, region: us-east-1, edges: 2}}
-  - {{name: IAD61-P2, region: us-east-1, edges: 1}}
-  - {{name: FRA56-P1, region: eu-central-1, edges: 2}}
-regional_caches:
-  - {{region: us-east-1, count: 2}}
-  - {{region: eu-central-1, count: 1}}
-routers:
-  - {{region: us-east-1}}
-origins:
-  - {{name: origin-1, region: us-east-1}}
-populations:
-  - {{region: us-east-1, client_subnet: 10.1.0.0/16}}
-  - {{region: eu-central-1, client_subnet: 10.2.0.0/16}}
-"""
 
 
 def counted_lease_seconds(lease_seconds: float) -> float:
@@ -358,23 +321,6 @@ def cache_policy_config(name: str, query_strings: str) -> dict[str, Any]:
         "QueryStringsConfig": {"QueryStringBehavior": query_strings},
     }
     return {"Name": name, "MinTTL": 0, "ParametersInCacheKeyAndForwardedToOrigin": key}
-
-
-@contextmanager
-def claimed_slot() -> Iterator[tuple[str, range]]:
-    """A loopback range and ports that no other test process uses; held by listening on the slot's own lock port."""
-    with socket.socket() as lock:
-        slot = next(number for number in range(_SLOTS) if _is_bound(lock, number))
-        first = _FIRST_PORT + slot * _PORTS_PER_SLOT
-        yield f"127.{18 + slot % 2}.0.0/16", range(first, first + _PORTS_PER_SLOT)
-
-
-def _is_bound(lock: socket.socket, slot: int) -> bool:
-    try:
-        lock.bind((_LOCK_HOST, _FIRST_LOCK_PORT + slot))
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

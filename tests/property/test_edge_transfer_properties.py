@@ -13,16 +13,18 @@ from tests.conversations.dialogue import Fetch, Node, Viewer, settle
 
 WINDOW = 400
 LARGEST_CHUNK = 300
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("chunk"), st.integers(1, LARGEST_CHUNK)),
-        st.tuples(st.just("join")),
-        st.tuples(st.just("hold"), st.integers(0, 9)),
-        st.tuples(st.just("let go"), st.integers(0, 9)),
-        st.tuples(st.just("leave"), st.integers(0, 9)),
-    ),
-    max_size=40,
+CHUNKS = st.tuples(st.just("chunk"), st.integers(1, LARGEST_CHUNK))
+OTHERS = st.one_of(
+    st.tuples(st.just("join")),
+    st.tuples(st.just("hold"), st.integers(0, 3)),
+    st.tuples(st.just("hold"), st.integers(0, 3)),
+    st.tuples(st.just("let go"), st.integers(0, 3)),
+    st.tuples(st.just("leave"), st.integers(0, 3)),
 )
+STEPS = st.lists(st.tuples(OTHERS, st.lists(CHUNKS, min_size=1, max_size=6)), min_size=2, max_size=8).map(
+    lambda groups: [step for other, chunks in groups for step in (*chunks, other)]
+)
+"""A few chunks, then something else, and again: enough to fill windows and to outgrow the store."""
 ENDS = st.sampled_from(["whole", "cut"])
 
 

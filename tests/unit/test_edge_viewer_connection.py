@@ -124,6 +124,19 @@ async def test_answers_come_in_the_order_of_the_requests() -> None:
     assert not transport.is_paused
 
 
+@pytest.mark.parametrize(
+    "reads",
+    [[GET + GET], [GET, GET + GET], [GET[:9], GET[9:]], [GET, GET[:9], GET[9:] + GET], [GET + GET[:9], GET[9:]]],
+)
+async def test_reads_that_are_repeated_are_answered_as_the_first_time(reads: list[bytes]) -> None:
+    """A read of exactly one request is remembered; nothing else may be taken for it."""
+    connection, transport, _, _ = open_connection()
+    for _ in range(3):
+        for read in reads:
+            connection.data_received(read)
+    assert statuses(transport.written) == [200] * 3 * b"".join(reads).count(b"GET")
+
+
 async def test_many_pipelined_requests_in_one_read_are_no_large_head() -> None:
     connection, transport, _, _ = open_connection()
     connection.data_received(GET * 3_000 + GET[:10])
