@@ -113,6 +113,8 @@ class Pipeline:
         if again is not None and again.head is head and self._answer_again(again):
             return
         request_id = head.fields.get(b"x-edge-request-id") if self._is_regional else None
+        if request_id is not None and not request_id.rstrip(b"=").isalnum():
+            request_id = None  # not one of ours: it goes into logs and response heads, so it is not believed
         request = _Request(wire, head, body, request_id or self._next_request_id(), self._monotonic())
         position = head.fields.get(b"x-edge-log-index") if self._is_regional else None
         if position is not None and self._state.is_behind(position):

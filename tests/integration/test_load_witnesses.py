@@ -49,7 +49,7 @@ async def in_background(coroutine: Any) -> Any:
 
 async def until(condition: Any, seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # what is waited for happens in another process
+        while not condition():  # what is waited for happens in another process
             await asyncio.sleep(0.01)
 
 

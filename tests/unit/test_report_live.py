@@ -44,11 +44,12 @@ def test_hit_ratios_come_from_the_last_two_scrapes_of_nodes_that_answered_both()
         "o1": scrape("origin", origin=10),
     }
     latest = {
-        "e1": scrape("edge", hit=160, refresh_hit=20, miss=70, **{"pass": 40}),
+        "e1": scrape("edge", hit=160, refresh_hit=20, miss=70),
         "e2": scrape("edge", hit=500),  # came back: its counters say nothing about the last second
         "r1": scrape("regional", hit=10, miss=10),
         "o1": scrape("origin", origin=30),
     }
+    latest["e1"]["requests"]["pass"] = 40  # straight to the origin: no question of a hit
     assert hit_ratios(latest, before) == (("edge", 0.8), ("regional", None))
 
 
