@@ -4,6 +4,7 @@ The request path only appends a record; lines are made and written in batches. T
 """
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +24,8 @@ FIELDS = (
 _LOGGED_BYTES = tuple(
     chr(b) if 0x21 <= b <= 0x7E and b not in b"<>\"#%{}|\\^~[]`'" else f"%{b:02X}" for b in range(256)
 )
-LONGEST_REMEMBERED_TEXT_BYTES = 256
+_is_as_it_is = re.compile(rb"[!$&()*+,\-./0-9:;=?@A-Z_a-z]*").fullmatch
+LONGEST_REMEMBERED_TEXT_BYTES = 512
 """Longer ones are not worth the memory: a viewer chooses them, and thousands are kept."""
 MAXIMUM_UNWRITTEN_BYTES = 16 * 1024 * 1024
 BATCH_RECORDS = 512
@@ -172,51 +174,36 @@ class AccessLog:
 
 def make_template(record: LogRecord) -> LineTemplate:
     """The parts of a record's line that an equal request on the same connection would share."""
-    asked = _asked_texts(record.head)
-    result_type = (
-        "Error" if record.status >= 400 or record.reason is Reason.VIEWER_LEFT else _RESULT_TYPES[record.result]
+    head = record.head
+    field = head.fields.get
+    stem, _, query = head.target.partition(b"?")
+    viewer, host, route = _viewer_texts(
+        field(b"referer"), field(b"user-agent"), field(b"host"), field(b"x-forwarded-for")
     )
+    is_error = record.status >= 400 or record.reason is Reason.VIEWER_LEFT
+    result_type = "Error" if is_error else _RESULT_TYPES[record.result]
     detailed = _DETAILED_ERRORS.get(record.reason, result_type)
     length, first = record.content_length, record.range_first
     ranges = "-\t-" if first < 0 else f"{first}\t{record.range_last}"
     return LineTemplate(
-        f"{record.peer[0]}\t{asked.method}\t{_text(record.domain_name)}\t{asked.stem}\t{record.status:03d}\t{asked.referer_to_cookie}\t{result_type}",
-        f"{asked.host_and_protocol}\t{record.received_bytes}",
-        f"{asked.forwarded_for_to_cipher}\t{result_type}\t{asked.version_to_fle}\t{record.peer[1]}",
+        f"{record.peer[0]}\t{_text(head.method)}\t{_text(record.domain_name)}\t{_text(stem)}\t{record.status:03d}\t{viewer}\t{_text(query)}\t-\t{result_type}",
+        f"{host}\thttp\t{record.received_bytes}",
+        f"{route}\t-\t-\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t{record.peer[1]}",
         f"{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}",
     )
 
 
-class _AskedTexts(NamedTuple):
-    """The parts of a line that the request alone decides, in the order of the fields."""
-
-    method: str
-    stem: str
-    referer_to_cookie: str
-    host_and_protocol: str
-    forwarded_for_to_cipher: str
-    version_to_fle: str
+def _viewer_texts(*fields: bytes | None) -> tuple[str, str, str]:
+    """Referer and User-Agent, Host, X-Forwarded-For: what a viewer sends with each of its requests."""
+    is_short = sum(len(field) for field in fields if field) <= LONGEST_REMEMBERED_TEXT_BYTES
+    return _join_viewer_texts(*fields) if is_short else _join_viewer_texts.__wrapped__(*fields)
 
 
-@lru_cache(maxsize=512)
-def _asked_texts(head: RequestHead) -> _AskedTexts:
-    """Remembered by identity: a connection that repeats a request repeats its head."""
-    field = head.fields.get
-    stem, query = _split_target(head.target)
-    return _AskedTexts(
-        method=_text(head.method),
-        stem=stem,
-        referer_to_cookie=f"{_text(field(b'referer'))}\t{_text(field(b'user-agent'))}\t{query}\t-",
-        host_and_protocol=f"{_text(field(b'host'))}\thttp",
-        forwarded_for_to_cipher=f"{_text(field(b'x-forwarded-for'))}\t-\t-",
-        version_to_fle=f"HTTP/1.{head.minor_version}\t-\t-",
-    )
-
-
-def _split_target(target: bytes) -> tuple[str, str]:
-    """Path and query as the log writes them."""
-    stem, _, query = target.partition(b"?")
-    return _text(stem), _text(query)
+@lru_cache(maxsize=2048)
+def _join_viewer_texts(
+    referer: bytes | None, user_agent: bytes | None, host: bytes | None, forwarded_for: bytes | None
+) -> tuple[str, str, str]:
+    return f"{_text(referer)}\t{_text(user_agent)}", _text(host), _text(forwarded_for)
 
 
 def _text(value: bytes | None) -> str:
@@ -229,4 +216,4 @@ def _text(value: bytes | None) -> str:
 @lru_cache(maxsize=4096)
 def _encode(value: bytes) -> str:
     """White space, non-ASCII and the characters of reference 8.1 are percent-encoded, so that a line stays a line."""
-    return "".join(map(_LOGGED_BYTES.__getitem__, value))
+    return value.decode("ascii") if _is_as_it_is(value) else "".join(map(_LOGGED_BYTES.__getitem__, value))

@@ -6,6 +6,7 @@ Text that goes to or comes from the wire is bytes, field names in lower case. Al
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
@@ -130,9 +131,8 @@ class Peer:
     admin: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RequestHead:
-    """A request line and its header section, parsed and checked for framing, once. Compared by identity: two requests are never the same one."""
+class RequestHead(NamedTuple):
+    """A request line and its header section, parsed and checked for framing, once. A tuple, because one is made for each request."""
 
     method: bytes
     target: bytes

@@ -1,5 +1,7 @@
 """From parsed lines to a RequestHead, or the reason why there is none (RFC 9112 sections 2 to 6, reference 2.5)."""
 
+from functools import lru_cache
+
 from edge_node.errors import ViewerError
 from edge_node.model import Header, RequestHead
 
@@ -7,6 +9,9 @@ MAXIMUM_TARGET_BYTES = 8_192
 """Reference 2.5: a longer URL is 414, then close."""
 MAXIMUM_HEAD_BYTES = 32_768
 """Reference 2.5: a larger head is 494, then close."""
+
+LONGEST_HOST_BYTES = 262
+"""A name of 255 octets (RFC 1035 section 2.3.4), a colon and a port."""
 
 _NOT_PLAIN = frozenset(
     {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
@@ -72,8 +77,11 @@ def _resolve_target(target: bytes, fields: dict[bytes, bytes], minor_version: in
     return (slash or b"/") + path, _host_name(authority)
 
 
+@lru_cache(maxsize=1024)
 def _host_name(field: bytes) -> bytes:
     """Without the port; an IPv6 address keeps its brackets."""
+    if len(field) > LONGEST_HOST_BYTES:
+        raise ViewerError(400, "The Host field is not a host name.")
     name = field.strip().lower()
     if name.startswith(b"["):
         return name.partition(b"]")[0] + b"]"
