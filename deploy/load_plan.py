@@ -10,7 +10,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from lab.quickstart_distribution import ApiError, ManagementApi
+from lab.errors import LabError
+from lab.management_api import ManagementApi
+from lab.quickstart_distribution import create_distribution
 from loadtests.plan import LoadPlan, PlanError, parse_address, read_plan
 from loadtests.workload import Population
 
@@ -34,8 +36,8 @@ def has_domain_name(admin: str, domain_name: str) -> bool:
 
 
 def make_plan(api: ManagementApi) -> LoadPlan:
-    distribution = api.create_distribution(ORIGIN)
-    api.wait_deployed(distribution)
+    distribution = create_distribution(api, ORIGIN)
+    api.wait_deployed(distribution.id)
     return LoadPlan(parse_address(ROUTER), distribution.domain_name, viewer_port=8080, populations=POPULATIONS)
 
 
@@ -50,7 +52,7 @@ def main() -> None:
         if options.output.exists() and has_domain_name(options.admin, read_plan(options.output).domain_name):
             return
         options.output.write_text(make_plan(api).to_json(), encoding="utf-8")
-    except (ApiError, PlanError, OSError) as error:
+    except (LabError, PlanError, OSError) as error:
         sys.exit(str(error))
     finally:
         api.close()

@@ -13,8 +13,8 @@ from types import TracebackType
 import loadtests
 from lab.errors import LabError
 from lab.layout import Role
-from lab.management_api import Distribution
-from lab.quickstart_distribution import ManagementApi
+from lab.management_api import Distribution, ManagementApi
+from lab.quickstart_distribution import create_distribution, find_distribution
 from lab.runners.processes import ProcessLab
 from loadtests.plan import LoadPlan, parse_address
 from loadtests.workload import Population
@@ -183,6 +183,6 @@ def _distribution_for(lab: ProcessLab) -> Distribution:
             raise LoadError("the lab has no distribution: there is nothing to load")
         return Distribution(status.distributions[0].id, status.distributions[0].domain_name)
     with ManagementApi(status.api) as api:
-        distribution = api.find_distribution() or api.create_distribution(origins[0].node.http)
-        api.wait_deployed(distribution)
+        distribution = find_distribution(api) or create_distribution(api, origins[0].node.http)
+        api.wait_deployed(distribution.id)
     return distribution

@@ -1,4 +1,4 @@
-"""The few operations of the management API that the command line needs, through boto3 as at CloudFront.
+"""The few operations of the management API that the laboratory needs, through boto3 as at CloudFront.
 
 The quick start's distribution with its several behaviors is quickstart_distribution.py's.
 """
@@ -98,9 +98,24 @@ class ManagementApi:
 
     def create_distribution(self, site: SiteConfig) -> Distribution:
         """Returns at once; `wait_deployed` returns when every live node has it."""
-        config = site.to_api(_reference())
+        return self.create(site.to_api(_reference()))
+
+    def create(self, config: Mapping[str, Any]) -> Distribution:
+        """A distribution of any shape, in the API's own words."""
         created = _call(lambda: self._client.create_distribution(DistributionConfig=config))["Distribution"]
         return Distribution(created["Id"], created["DomainName"])
+
+    def create_cache_policy(self, config: Mapping[str, Any]) -> str:
+        """The id of the policy."""
+        created = _call(lambda: self._client.create_cache_policy(CachePolicyConfig=config))
+        return str(created["CachePolicy"]["Id"])
+
+    def find_distribution(self, comment: str) -> Distribution | None:
+        """An enabled distribution with this comment."""
+        pages = _call(lambda: list(self._client.get_paginator("list_distributions").paginate()))
+        listed = (each for page in pages for each in page["DistributionList"].get("Items", ()))
+        found = (each for each in listed if each["Comment"] == comment and each["Enabled"])
+        return next((Distribution(each["Id"], each["DomainName"]) for each in found), None)
 
     def wait_deployed(self, distribution_id: str) -> None:
         """LabError when some live node does not take it."""

@@ -14,6 +14,7 @@ from rich.console import Console
 from lab.interrupts import uninterrupted
 from lab.layout import Role
 from lab.live import LiveTable
+from lab.management_api import ManagementApi
 from lab.quickstart_checks import (
     Check,
     Outcome,
@@ -25,7 +26,7 @@ from lab.quickstart_checks import (
     check_tiers,
     verdict,
 )
-from lab.quickstart_distribution import ManagementApi
+from lab.quickstart_distribution import create_distribution
 from lab.quickstart_run import LabFacts, QuickStartRun
 from lab.report import write_report
 from lab.report_run import RunData, read_run, region_totals, tier_totals
@@ -80,8 +81,8 @@ def run_on(lab: ProcessLab, run_directory: Path, duration_seconds: float, consol
     facts = LabFacts.of_record(lab.record)
     with ManagementApi(lab.status().api) as api:
         console.print(f"{len(facts.nodes)} nodes are live; creating a distribution", highlight=False)
-        distribution = api.create_distribution(facts.of_role(Role.ORIGIN)[0].http)
-        api.wait_deployed(distribution)
+        distribution = create_distribution(api, facts.of_role(Role.ORIGIN)[0].http)
+        api.wait_deployed(distribution.id)
         url = f"http://{distribution.domain_name}:{facts.viewer_port}/"
         console.print(f"{url} is deployed; viewers come for {duration_seconds:g} s", soft_wrap=True, highlight=False)
         run = QuickStartRun(facts, lab, api, distribution, run_directory, duration_seconds)

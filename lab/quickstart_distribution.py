@@ -5,82 +5,23 @@ strings and identities in the key (so that nothing private is shared), `/bucket/
 """
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from lab.management_api import CACHING_OPTIMIZED, Distribution, ManagementApi
 
-from lab.errors import LabError
-from lab.management_api import CACHING_OPTIMIZED, Distribution
-
-DEPLOY_SECONDS = 20
 COMMENT = "cdnlab quick start"
 
 
-class ApiError(LabError):
-    """The management API refused or could not be reached; the message is its own."""
+def create_distribution(api: ManagementApi, origin_address: str) -> Distribution:
+    """Returns at once, as creating does; `wait_deployed` comes next."""
+    reference = f"quickstart-{time.time_ns()}"
+    policy_id = api.create_cache_policy(api_policy(reference))
+    return api.create(distribution_config(reference, origin_address, policy_id))
 
 
-class ManagementApi:
-    """The operations of the quick start, as an application developer would call them: boto3 and its own waiter."""
-
-    def __init__(self, api: Mapping[str, str]) -> None:
-        """`api`: the member of that name in `cdnlab status --json`."""
-        self._client = boto3.client(
-            "cloudfront",
-            endpoint_url=api["endpoint"],
-            region_name=api["region"],
-            aws_access_key_id=api["access_key_id"],
-            aws_secret_access_key=api["secret_access_key"],
-            config=Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 2}),
-        )
-
-    def create_distribution(self, origin_address: str) -> Distribution:
-        """Returns at once, as creating does; `wait_deployed` comes next."""
-        reference = f"quickstart-{time.time_ns()}"
-        policy = _call(lambda: self._client.create_cache_policy(CachePolicyConfig=api_policy(reference)))
-        config = distribution_config(reference, origin_address, policy["CachePolicy"]["Id"])
-        created = _call(lambda: self._client.create_distribution(DistributionConfig=config))["Distribution"]
-        return Distribution(created["Id"], created["DomainName"])
-
-    def find_distribution(self) -> Distribution | None:
-        """The one that was made here before, as `cdnlab load` wants it: it has the behaviors that the profiles need."""
-        pages = _call(lambda: list(self._client.get_paginator("list_distributions").paginate()))
-        listed = (each for page in pages for each in page["DistributionList"].get("Items", ()))
-        own = (each for each in listed if each["Comment"] == COMMENT and each["Enabled"])
-        return next((Distribution(each["Id"], each["DomainName"]) for each in own), None)
-
-    def wait_deployed(self, distribution: Distribution) -> None:
-        """Until every live node has it."""
-        waiter = self._client.get_waiter("distribution_deployed")
-        patience = {"Delay": 1, "MaxAttempts": DEPLOY_SECONDS}
-        _call(lambda: waiter.wait(Id=distribution.id, WaiterConfig=patience))
-
-    def invalidate(self, distribution: Distribution, paths: list[str]) -> str:
-        """The id of the invalidation."""
-        batch = {"Paths": {"Quantity": len(paths), "Items": paths}, "CallerReference": f"quickstart-{time.time_ns()}"}
-        answer = _call(
-            lambda: self._client.create_invalidation(DistributionId=distribution.id, InvalidationBatch=batch)
-        )
-        return str(answer["Invalidation"]["Id"])
-
-    def close(self) -> None:
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-
-def _call(operation: Callable[[], Any]) -> Any:
-    try:
-        return operation()
-    except (BotoCoreError, ClientError) as error:
-        raise ApiError(str(error)) from error
+def find_distribution(api: ManagementApi) -> Distribution | None:
+    """The one that was made here before, as `cdnlab load` wants it: it has the behaviors that the profiles need."""
+    return api.find_distribution(COMMENT)
 
 
 def api_policy(name: str) -> dict[str, Any]:

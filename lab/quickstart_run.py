@@ -17,9 +17,8 @@ from lab.errors import LabError
 from lab.layout import Role
 from lab.live import LiveTable, LoadNow, Picture, hit_ratios
 from lab.load import LOAD_FILE, LoadFollower, LoadRun
-from lab.management_api import Distribution
+from lab.management_api import Distribution, ManagementApi
 from lab.quickstart_checks import Outage, Promise, Return
-from lab.quickstart_distribution import ManagementApi
 from lab.quickstart_probes import DnsProbe, ObjectProbe, version_body, wait_for_return
 from lab.recorder import Recorder, WatchedNode
 from lab.recorder_http import ExchangeFailedError, exchange
@@ -228,7 +227,7 @@ class QuickStartRun:
         version = await self._publish_next_version()
         text = f"{self._origin.id} has version {version} of {WATCHED_PATH}"
         self._record(live, "origin_change", WATCHED_PATH.rpartition("/")[2], text)
-        invalidation_id = await asyncio.to_thread(self._api.invalidate, self._distribution, INVALIDATED_PATHS)
+        invalidation_id = await asyncio.to_thread(self._api.invalidate, self._distribution.id, INVALIDATED_PATHS)
         self._record(live, "invalidation", invalidation_id, f"{INVALIDATED_PATHS[0]} invalidated as {invalidation_id}")
         receipt = await self._wait_receipt(invalidation_id)
         self.account.receipts.append(receipt)
