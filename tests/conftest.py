@@ -1,7 +1,7 @@
 """What all tests share: how Hypothesis chooses its examples.
 
-The same examples in every run, so that a change that breaks something is told apart from an example nobody had tried before. To look for new ones, as one should now and then:
-`CDNLAB_NEW_EXAMPLES=1 make test`; what it finds becomes an `@example`.
+The same examples in every run, so that a change that breaks something is told apart from an example nobody had tried before.
+To look for new ones, as one should now and then: `CDNLAB_NEW_EXAMPLES=1 make test`; what it finds becomes an `@example`.
 """
 
 import os
