@@ -99,11 +99,11 @@ class AccessLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._open(path)
 
-    @staticmethod
-    def _open(path: Path) -> FileIO:
+    def _open(self, path: Path) -> FileIO:
+        """A new file begins with the names of its fields; they wait for room as all lines do."""
         file = FileIO(path, "a")
         if file.tell() == 0:
-            file.write(f"#Version: 1.0\n#Fields: {FIELDS}\n".encode())
+            self._unwritten += f"#Version: 1.0\n#Fields: {FIELDS}\n".encode()
         return file
 
     @property

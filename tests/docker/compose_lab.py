@@ -4,6 +4,7 @@ A project and ports of its own, so that a lab of processes may run beside it. Th
 so no second compose lab may.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import docker
+from docker.errors import APIError
 from docker.models.containers import Container
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,7 @@ COMPOSE_FILE = ROOT / "deploy/compose.yaml"
 PROJECT = "cdnlab-test"
 PROJECT_LABEL = f"com.docker.compose.project={PROJECT}"
 
+IMAGES = ("cdnlab", "cdnlab-prometheus")
 BUILD_SECONDS = 600
 COMMAND_SECONDS = 120
 
@@ -66,7 +69,16 @@ class ComposeLab:
         return done.stdout
 
     def build(self) -> None:
+        """A build of changed sources takes the tags over; the images that had them are removed, or each run would leave one behind."""
+        before = self._built_images()
         self.compose("build", "--quiet", timeout_seconds=BUILD_SECONDS)
+        for replaced in before - self._built_images():
+            with contextlib.suppress(APIError):  # gone already, or in use by somebody's lab
+                self.engine.images.remove(replaced, noprune=False)
+
+    def _built_images(self) -> set[str]:
+        images = (image for tag in IMAGES for image in self.engine.images.list(name=tag))
+        return {str(image.id) for image in images}
 
     def up(self) -> float:
         """Seconds until every container is healthy."""
