@@ -1,8 +1,12 @@
 """Values that tests begin from, with every part named that a test may want to change."""
 
+import sys
 from typing import Any
 
 from proto.cdn.v1 import configuration_pb2
+
+IDLE_NODE_MIB = 50 if sys.version_info < (3, 12) else 56
+"""What an idle node may have resident. 50 is the goal with Debian 12's interpreter; gRPC's extension alone takes 4.6 MiB more with CPython 3.13."""
 
 NONE = configuration_pb2.Selection(mode=configuration_pb2.Selection.MODE_NONE)
 ALL = configuration_pb2.Selection(mode=configuration_pb2.Selection.MODE_ALL)

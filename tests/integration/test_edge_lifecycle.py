@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import behavior_message
+from tests.builders import IDLE_NODE_MIB, behavior_message
 from tests.peers.nodes import EdgeLab, Node, free_address, own_address, until
 from tests.peers.origin import OriginExchange, cacheable, gated, reply
 from tests.peers.viewer import Viewer, get
@@ -136,7 +136,7 @@ async def test_an_idle_edge_is_small(tmp_path: Path) -> None:
     async with EdgeLab(tmp_path) as lab:
         (edge,) = await lab.start("edge-1")
         print(f"idle edge: {edge.memory('VmRSS') / (1 << 20):.1f} MiB resident")
-        assert edge.memory("VmRSS") <= 50 * (1 << 20)
+        assert edge.memory("VmRSS") <= IDLE_NODE_MIB * (1 << 20)
 
 
 async def test_the_admin_port_answers_operators_and_survives_nonsense(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from dns_router.listeners import StreamListener
 from dns_router.responder import Responder
 from dns_router.state_files import StateFiles
 from proto.cdn.v1 import sync_pb2
+from tests.builders import IDLE_NODE_MIB
 from tests.router_builders import (
     TWO_EDGES_EACH,
     US,
@@ -279,7 +280,7 @@ async def test_sigint_stops_it_cleanly_too(node: RouterProcess) -> None:
 async def test_it_is_small_when_idle(node: RouterProcess) -> None:
     await node.get("/metrics")
     await node.udp(dns.message.make_query(D1, "A"))
-    assert resident_kib(node.process.pid) <= 50 * 1024
+    assert resident_kib(node.process.pid) <= IDLE_NODE_MIB * 1024
 
 
 def resident_kib(process_id: int) -> int:
