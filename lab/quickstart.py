@@ -29,7 +29,7 @@ from lab.quickstart_checks import (
 from lab.quickstart_distribution import create_distribution
 from lab.quickstart_run import LabFacts, QuickStartRun
 from lab.report import write_report
-from lab.report_run import RunData, read_run, region_totals, tier_totals
+from lab.report_run import RunData, read_run, region_lines, region_totals, tier_totals
 from lab.runners.log_tail import last_lines
 from lab.runners.processes import ProcessLab
 from lab.topology_file import read_topology, shipped_topology
@@ -153,12 +153,8 @@ def _write_summary(run_directory: Path, facts: LabFacts, checks: Sequence[Check]
 
 def _print_summary(console: Console, data: RunData, checks: Sequence[Check], report: Path) -> None:
     console.print()
-    for region, total in sorted(region_totals(data).items()):
-        latency = "/".join(f"{total['latency_ms'].get(name, 0.0):.1f}" for name in ("p50", "p95", "p99"))
-        requests, failures = total["requests"], total["failures"]
-        console.print(
-            f"{region:16} {requests:>8,} requests  {failures} failures  p50/p95/p99 {latency} ms", highlight=False
-        )
+    for line in region_lines(data):
+        console.print(line, highlight=False)
     console.print()
     for check in checks:
         console.print(f"{_MARKS[check.outcome]} {check.statement}", soft_wrap=True, highlight=False)

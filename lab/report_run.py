@@ -250,3 +250,13 @@ def region_totals(run: RunData) -> dict[str, Record]:
         for name, count in line.get("results", {}).items():
             total["results"][name] = total["results"].get(name, 0) + count
     return dict(totals)
+
+
+def region_lines(run: RunData) -> list[str]:
+    """The totals of each region as lines for a terminal."""
+    lines = []
+    for region, total in sorted(region_totals(run).items()):
+        latency = "/".join(f"{total['latency_ms'].get(name, 0.0):.1f}" for name in ("p50", "p95", "p99"))
+        counts = f"{total['requests']:>8,} requests  {total['failures']} failures"
+        lines.append(f"{region:16} {counts}  p50/p95/p99 {latency} ms")
+    return lines

@@ -7,6 +7,7 @@ from lab.errors import UsageError
 from lab.interrupts import interruptible
 from lab.load import PROFILES, run_load
 from lab.report import write_report
+from lab.report_run import read_run, region_lines
 from lab.runners.processes import ProcessLab
 
 
@@ -22,5 +23,6 @@ def run(
     directory = run_directory or new_run_directory(profile)
     with interruptible():
         exit_status = run_load(state_dir, profile, duration_seconds, viewers, directory)
-    print(write_report(directory))
+    report = write_report(directory)
+    print("\n".join([*region_lines(read_run(directory)), f"report: {report}"]))
     return exit_status
