@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+from weakref import ref as weakref
 
 from edge_node.access_log import LineTemplate, LogRecord, make_template
 from edge_node.caching.conditional import is_not_modified, may_send_range
@@ -79,7 +80,8 @@ class RepeatedHit:
     planner: object
     applied_index: int
     key: CacheKey
-    entry: Entry
+    entry: "weakref[Entry]"
+    """Weak: a connection that idles must not keep a body alive that the store has evicted."""
     domain_name: bytes
     template: LineTemplate | None = None
     request_id: bytes = b""
@@ -124,9 +126,9 @@ class HitAnswerer:
         self._record(asked, entry, body, (result, reason), (len(start), now))
         wire.end_exchange(keep_alive=keep_alive)
 
-    def answer_again(self, again: RepeatedHit, now: float) -> None:
-        """The same answer as before, later."""
-        record = self._answer_whole(again, again.entry, now, again.template)
+    def answer_again(self, again: RepeatedHit, entry: Entry, now: float) -> None:
+        """The same answer as before, later; `entry` is the remembered one."""
+        record = self._answer_whole(again, entry, now, again.template)
         if again.template is None:
             again.template = make_template(record)
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
+from weakref import ref as weakref
 
 from edge_node.access_log import LogRecord
 from edge_node.caching.conditional import validators
@@ -177,18 +178,21 @@ class Pipeline:
             wire.last_hit_head = head
         elif reason is Reason.FRESH and head.is_plain and head.method == b"GET":
             state = self._state
-            wire.again = RepeatedHit(wire, head, state.planner, state.applied_index, key, entry, request.domain_name)
+            wire.again = RepeatedHit(
+                wire, head, state.planner, state.applied_index, key, weakref(entry), request.domain_name
+            )
 
     def _answer_again(self, again: RepeatedHit) -> bool:
         """Give the remembered answer if nothing that the decision depends on has changed."""
         state, now = self._state, self._clock()
         if again.planner is not state.planner or again.applied_index != state.invalidations.applied_index:
             return False
-        if now >= again.entry.fresh_until or self._store.lookup(again.key) is not again.entry:
+        entry = self._store.lookup(again.key)
+        if entry is None or entry is not again.entry() or now >= entry.fresh_until:
             return False
         again.started_at = self._monotonic()
         again.request_id = self._next_request_id()
-        self._hits.answer_again(again, now)
+        self._hits.answer_again(again, entry, now)
         return True
 
     def _plan(self, head: RequestHead) -> Plan | Refuse:

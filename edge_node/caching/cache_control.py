@@ -62,9 +62,16 @@ def parse_delta_seconds(argument: bytes) -> int:
     )
 
 
-@lru_cache(maxsize=2048)
+LONGEST_REMEMBERED_VALUE_BYTES = 512
+
+
 def parse_cache_control(value: bytes) -> CacheControl:
-    """Read one Cache-Control field value (several lines joined by a comma)."""
+    """Read one Cache-Control field value (several lines joined by a comma); short ones are remembered."""
+    return _parse(value) if len(value) <= LONGEST_REMEMBERED_VALUE_BYTES else _parse.__wrapped__(value)
+
+
+@lru_cache(maxsize=2048)
+def _parse(value: bytes) -> CacheControl:
     flags: set[bytes] = set()
     lifetimes: dict[bytes, int] = {}
     without: list[bytes] = []

@@ -15,6 +15,7 @@ class Entry:
     """
 
     __slots__ = (
+        "__weakref__",
         "age_base",
         "chunks",
         "content_type",

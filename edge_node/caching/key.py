@@ -9,6 +9,9 @@ from functools import lru_cache
 
 from edge_node.model import CachePolicy, Header, RequestHead, Selection, SelectionMode
 
+LONGEST_REMEMBERED_FIELD_BYTES = 256
+"""A viewer chooses its fields: longer ones are worked out anew each time, so that remembering has a bound in bytes."""
+
 CacheKey = tuple[str, bytes, bytes, bytes, bytes | None, tuple[tuple[bytes, bytes | None], ...], tuple[Header, ...]]
 """Distribution id, method class, path, query, normalised Accept-Encoding, headers, cookies."""
 
@@ -54,7 +57,6 @@ def select_cookies(field: bytes | None, selection: Selection) -> tuple[Header, .
     return tuple(pair for pair in parse_cookies(field) if selection.includes(pair[0]))
 
 
-@lru_cache(maxsize=1024)
 def normalise_accept_encoding(field: bytes | None, accepts_gzip: bool, accepts_brotli: bool) -> bytes | None:
     """The form of Accept-Encoding that is keyed (reference 2.7): None when it is not part of the key.
 
@@ -62,6 +64,12 @@ def normalise_accept_encoding(field: bytes | None, accepts_gzip: bool, accepts_b
     """
     if field is None or not (accepts_gzip or accepts_brotli):
         return None
+    normalise = _normalise if len(field) <= LONGEST_REMEMBERED_FIELD_BYTES else _normalise.__wrapped__
+    return normalise(field, accepts_gzip, accepts_brotli)
+
+
+@lru_cache(maxsize=1024)
+def _normalise(field: bytes, accepts_gzip: bool, accepts_brotli: bool) -> bytes | None:
     codings = set()
     for member in field.lower().split(b","):
         coding, *parameters = (part.strip() for part in member.split(b";"))

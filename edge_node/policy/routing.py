@@ -8,20 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_node.caching.decisions import Reason, Refuse
-from edge_node.caching.key import CacheKey, KeyParts, select_parts, select_query
+from edge_node.caching.key import LONGEST_REMEMBERED_FIELD_BYTES, CacheKey, KeyParts, select_parts, select_query
 from edge_node.model import Behavior, Distribution, RequestHead
 from edge_node.policy.patterns import compile_pattern, normalise_path
 
 MAXIMUM_REMEMBERED_PLANS = 16_384
 LONGEST_REMEMBERED_TARGET_BYTES = 512
 """A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingView:
-    """Where this region's regional caches stand in the order of nearness; from the routing table."""
-
-    latency_milliseconds: Mapping[str, float]
+MOST_REMEMBERED_KEYS = 32
+"""Of one plan, by Accept-Encoding: browsers have a handful between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,7 @@ class Plan:
         key = self.keys.get(accept_encoding)
         if key is None:
             key = self.key_of(select_parts(head, self.behavior.cache_policy))
-            if len(self.keys) < 32:
+            if len(self.keys) < MOST_REMEMBERED_KEYS and len(accept_encoding or b"") <= LONGEST_REMEMBERED_FIELD_BYTES:
                 self.keys[accept_encoding] = key
         return key
 
