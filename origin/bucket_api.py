@@ -9,7 +9,7 @@ import re
 from hashlib import md5
 from urllib.parse import unquote
 
-from origin.bucket import MAX_OBJECT_BYTES, Bucket, BucketStore, StoredObject
+from origin.bucket import Bucket, BucketStore, StoredObject
 from origin.bucket_listing import list_objects, list_versions
 from origin.conditions import is_any_tag_matching, is_precondition_met
 from origin.errors import StorageFullError
@@ -52,11 +52,6 @@ def respond(store: BucketStore, request: Request, now: float) -> Response:
     if len(key.encode()) > _MAX_KEY_BYTES:
         return s3_error("KeyTooLongError", key)
     return _respond_object(store, request, (name, key), now)
-
-
-def too_large(path: str) -> Response:
-    """The answer to an upload that does not fit, before or after it is known."""
-    return s3_error("EntityTooLarge", path, f"An object is at most {MAX_OBJECT_BYTES} bytes.")
 
 
 def _respond_bucket(store: BucketStore, request: Request, name: str, parameters: dict[str, str]) -> Response:

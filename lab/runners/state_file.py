@@ -16,7 +16,6 @@ from lab.layout import Layout, NodeSpec, Role
 from lab.runners.process_identity import ProcessIdentity
 from lab.runners.status import RunningNode
 
-DEFAULT_STATE_DIR = Path(".cdnlab")
 FILE_NAME = "lab.json"
 FORMAT_VERSION = 1
 # Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
