@@ -62,6 +62,7 @@ bench: setup ## figures of this machine
 	$(BIN)/python -m benchmarks.control_plane_nodes
 	$(BIN)/python -m benchmarks.lab_start
 	$(BIN)/python -m benchmarks.node_memory
+	$(BIN)/python -m benchmarks.entry_overhead
 	$(BIN)/python -m benchmarks.origin_throughput
 
 .PHONY: proto
