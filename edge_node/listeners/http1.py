@@ -267,8 +267,8 @@ class ViewerConnection(asyncio.Protocol):
         self._is_busy = True
         if not head.is_keep_alive:
             self._is_closing = True
-        is_expected = head.minor_version >= 1 and head.fields.get(b"expect", b"").lower() == b"100-continue"
-        if is_expected and body is not None and not body.is_complete:
+        may_wait = body is not None and not body.is_complete and head.minor_version >= 1
+        if may_wait and head.fields.get(b"expect", b"").lower() == b"100-continue":
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._service.handle(self, head, body)
 

@@ -715,3 +715,16 @@ async def test_a_regional_cache_says_how_it_came_to_its_answer() -> None:
     answer = await first.answer()
     assert (answer.fields["x-edge-result"], answer.fields["x-amz-cf-id"]) == ("miss;not_stored", "id==")
     assert (await node.viewer().asks("/a", *edge).answer()).fields["x-edge-result"] == "hit;fresh"
+
+
+async def test_a_connection_that_idles_keeps_nothing_that_the_store_has_let_go() -> None:
+    """What a connection remembers of its last hit is weak: thousands of idle connections must not hold thousands of evicted bodies."""
+    node = Node()
+    await node.stores("/a", b"one", FRESH)
+    viewer = node.viewer().asks("/a").asks_again().asks_again()
+    assert viewer.again is not None and viewer.again.entry() is not None
+    node.store.clear()
+    assert viewer.again.entry() is None
+    viewer.asks_again()
+    (await node.fetch(2)).answers(200, b"two", FRESH)
+    assert (await viewer.answer()).body == b"two"
