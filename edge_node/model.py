@@ -53,6 +53,13 @@ class Selection:
         return self.mode is SelectionMode.NONE
 
 
+class Semantics(Enum):
+    """Whose caching rules a behavior follows: CloudFront's as documented, or those of the RFCs without exception (docs/semantics.md)."""
+
+    CLOUDFRONT = "cloudfront"
+    RFC9111 = "rfc9111"
+
+
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
     """Lifetimes in seconds and what makes two requests the same (reference 1.7)."""
@@ -87,6 +94,8 @@ class Origin:
     connection_timeout: float
     read_timeout: float
     keepalive_timeout: float
+    completion_timeout: float = 0.0
+    """Bound on a whole response, from the request to its last byte; 0: none."""
 
     @property
     def host_header(self) -> bytes:
@@ -95,14 +104,42 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginGroup:
+    """Two origins, and the statuses of the first that send a request to the second (reference 1.5)."""
+
+    id: str
+    primary: Origin
+    secondary: Origin
+    failover_statuses: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorResponse:
+    """What a viewer gets instead of one error status, and for how long at least the error is cached (reference 2.5)."""
+
+    error_status: int
+    minimum_ttl: float
+    """Error caching minimum TTL, seconds."""
+    page_path: bytes = b""
+    """Begins with "/"; empty: the origin's own answer is passed on."""
+    response_status: int = 0
+    """Of the answer with the page; meaningless without one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Behavior:
     """The rule for one path pattern (reference 1.6)."""
 
     path_pattern: str
     origin: Origin
+    """Where requests go first; the primary of the group where there is one."""
     allowed_methods: frozenset[bytes]
     cached_methods: frozenset[bytes]
     cache_policy: CachePolicy
+    origin_group: OriginGroup | None = None
+    compresses: bool = False
+    """Edges compress what the origin left uncompressed (reference 2.7)."""
+    semantics: Semantics = Semantics.CLOUDFRONT
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +153,8 @@ class Distribution:
     default_root_object: bytes
     behaviors: tuple[Behavior, ...]
     default_behavior: Behavior
+    error_responses: Mapping[int, ErrorResponse] = field(default_factory=dict)
+    """By the status that they are for."""
 
 
 @dataclass(frozen=True, slots=True)
