@@ -5,13 +5,29 @@ What the request needs of the world (the stored entry, the time) comes as argume
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
+from edge_node.caching.conditional import is_for_origin
 from edge_node.caching.entry import Entry
-from edge_node.model import Behavior, RequestHead
+from edge_node.caching.ranges import Selected, select_ranges
+from edge_node.caching.request_directives import Demands, demands_of
+from edge_node.caching.reuse import (
+    GatewayTimeout,
+    MustValidate,
+    StaleReason,
+    Usable,
+    UsableStale,
+    ValidationReason,
+    judge,
+    may_stand_in,
+)
+from edge_node.model import Behavior, RequestHead, Semantics
 
 
 class Result(StrEnum):
     """How a request ended, seen from this tier; label of `cdn_requests_total`."""
+
+    __hash__ = str.__hash__  # the one of Enum is written in Python, and these are keys on the hot path
 
     HIT = "hit"
     REFRESH_HIT = "refresh_hit"
@@ -23,10 +39,14 @@ class Result(StrEnum):
 class Reason(StrEnum):
     """Why."""
 
+    __hash__ = str.__hash__
+
     FRESH = "fresh"
     COLLAPSED = "collapsed"
     REVALIDATED = "revalidated"
     STALE_ON_ERROR = "stale_on_error"
+    STALE_WHILE_REVALIDATE = "stale_while_revalidate"
+    STALE_ON_REQUEST = "stale_on_request"
     NOT_STORED = "not_stored"
     EXPIRED = "expired"
     INVALIDATED = "invalidated"
@@ -34,6 +54,11 @@ class Reason(StrEnum):
     CACHING_DISABLED = "caching_disabled"
     REGIONAL_BEHIND = "regional_behind"
     NOT_STORABLE = "not_storable"
+    REQUEST_DIRECTIVE = "request_directive"
+    INCOMPLETE = "incomplete"
+    COLLAPSE_TIMEOUT = "collapse_timeout"
+    ONLY_IF_CACHED = "only_if_cached"
+    FAILED_RECENTLY = "failed_recently"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     GET_WITH_BODY = "get_with_body"
     UNKNOWN_HOST = "unknown_host"
@@ -55,8 +80,23 @@ class Hit:
 
 
 @dataclass(slots=True)
+class HitAndRefresh:
+    """Answer from the stale entry at once, and ask upstream in the background whether it still holds (RFC 5861 section 3)."""
+
+    entry: Entry
+
+
+@dataclass(slots=True)
 class Refresh:
-    """Ask upstream whether the expired entry still holds."""
+    """Ask upstream whether the entry still holds."""
+
+    entry: Entry
+    reason: Reason
+
+
+@dataclass(slots=True)
+class Complete:
+    """Fetch what is missing of an entry that is stored in part (RFC 9111 section 3.4)."""
 
     entry: Entry
 
@@ -85,13 +125,16 @@ class Refuse:
     text: str
 
 
-Decision = Hit | Refresh | Miss | Pass | Refuse
+Decision = Hit | HitAndRefresh | Refresh | Complete | Miss | Pass | Refuse
 
 _METHOD_NOT_ALLOWED = Refuse(
     403,
     Reason.METHOD_NOT_ALLOWED,
     "This distribution is not configured to allow the HTTP request method that was used for this request. "
     "The distribution supports only cachable requests, or fewer methods than that.",
+)
+_ONLY_IF_CACHED = Refuse(
+    504, Reason.ONLY_IF_CACHED, "Nothing usable is stored, and the request does not want the origin to be asked."
 )
 _GET_WITH_BODY = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTIONS request must not have a body.")
 
@@ -101,17 +144,67 @@ def decide(head: RequestHead, behavior: Behavior, entry: Entry | None, absence: 
     refusal_or_pass = decide_before_lookup(head, behavior)
     if refusal_or_pass is not None:
         return refusal_or_pass
+    demands = demands_of(head.fields, behavior.semantics)
     if entry is None:
-        return Miss(absence, None)
-    if now < entry.fresh_until:
-        return Hit(entry, Reason.FRESH)
-    if (
-        now < entry.retry_at
-    ):  # a refresh failed a moment ago: stale once per error caching minimum TTL, reference 2.4 and 2.5
+        return _ONLY_IF_CACHED if demands.is_only_if_cached else Miss(absence, None)
+    if behavior.semantics is Semantics.RFC9111 and is_for_origin(head.fields):
+        return Miss(Reason.REQUEST_DIRECTIVE, None)
+    verdict = judge(entry.terms, demands, now - entry.age_base)
+    match verdict:
+        case Usable():
+            return _use(head, entry, Reason.FRESH)
+        case UsableStale(reason=StaleReason.WHILE_REVALIDATE):
+            return _use_and_refresh(head, entry, now)
+        case UsableStale():
+            return _use(head, entry, Reason.STALE_ON_REQUEST)
+        case MustValidate(reason=reason):
+            return _validate(behavior, entry, reason, (demands, now))
+        case GatewayTimeout():
+            return _ONLY_IF_CACHED
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _use(head: RequestHead, entry: Entry, reason: Reason) -> Decision:
+    """Answer from the entry, as far as it goes: one that is there only in part answers the ranges that it has."""
+    if _is_enough(head, entry):
+        return Hit(entry, reason)
+    return Complete(entry) if b"range" not in head.fields else Miss(Reason.INCOMPLETE, None)
+
+
+def _use_and_refresh(head: RequestHead, entry: Entry, now: float) -> Decision:
+    """Answer from the stale entry; upstream, if it failed a moment ago, is asked once per error caching minimum TTL here too (reference 2.5)."""
+    if not _is_enough(head, entry):
+        return Miss(Reason.EXPIRED, None)
+    return Hit(entry, Reason.STALE_WHILE_REVALIDATE) if now < entry.retry_at else HitAndRefresh(entry)
+
+
+def _is_enough(head: RequestHead, entry: Entry) -> bool:
+    """Whether all that is asked for is stored (RFC 9111 section 3.3)."""
+    if not entry.is_partial or head.method == b"HEAD":
+        return True
+    body, field = entry.body, head.fields.get(b"range")
+    if body is None or field is None or b"if-range" in head.fields:
+        return False
+    selection = select_ranges(field, body.length, Semantics.RFC9111)
+    return isinstance(selection, Selected) and all(body.holds(*part) for part in selection.ranges)
+
+
+def _validate(
+    behavior: Behavior, entry: Entry, reason: ValidationReason, demands_and_now: tuple[Demands, float]
+) -> Decision:
+    demands, now = demands_and_now
+    may_be_stale = reason is ValidationReason.EXPIRED and may_stand_in(entry.terms, demands, now - entry.age_base)
+    if now < entry.retry_at and may_be_stale and not entry.is_partial:
+        # A refresh failed a moment ago: stale once per error caching minimum TTL, reference 2.4 and 2.5.
         return Hit(entry, Reason.STALE_ON_ERROR)
-    if (entry.etag is not None or entry.last_modified is not None) and behavior.cache_policy.cookies.is_empty:
-        return Refresh(entry)
-    return Miss(Reason.EXPIRED, entry)  # with cookies forwarded there are no conditional fetches, reference 2.4
+    why = Reason.EXPIRED if reason is ValidationReason.EXPIRED else Reason.REQUEST_DIRECTIVE
+    # With cookies forwarded CloudFront makes no conditional fetches, reference 2.4.
+    is_allowed = behavior.semantics is Semantics.RFC9111 or behavior.cache_policy.cookies.is_empty
+    if entry.is_partial:
+        return Miss(why, None)
+    has_validator = entry.etag is not None or entry.last_modified is not None
+    return Refresh(entry, why) if is_allowed and has_validator else Miss(why, entry)
 
 
 def decide_before_lookup(head: RequestHead, behavior: Behavior) -> Refuse | Pass | None:

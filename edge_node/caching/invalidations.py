@@ -7,43 +7,65 @@ paths are held by their newest index only, exact ones in one dictionary and wild
 Path rules: reference section 4. A `*` is a wildcard only as the last character; the target of a response is its path with the query string that is part of its key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 MAXIMUM_PATHS_PER_DISTRIBUTION = 131_072
 """Beyond it every response of the distribution stamped earlier is void: forgetting an invalidation is not an option, and memory has a bound."""
 
+MAXIMUM_COST_BYTES = 32 * 1024 * 1024
+"""The same over all distributions, with their paths' lengths counted; it also bounds the time in which the journal is written anew."""
 
-class _DistributionPaths:
+PATH_COST_BYTES = 160
+"""What a path of one character holds: its string, its number, and its places in a dictionary."""
+
+
+class DistributionPaths:
     """The newest index at which each path of one distribution was invalidated."""
 
-    __slots__ = ("exact", "floor", "newest", "prefix_lengths", "prefixes")
+    __slots__ = ("cost_bytes", "exact", "floor", "newest", "prefix_lengths", "prefixes")
 
     def __init__(self) -> None:
         self.exact: dict[str, int] = {}
         self.prefixes: dict[str, int] = {}
+        """Without their `*`."""
         self.prefix_lengths: tuple[int, ...] = ()
         self.newest = 0
         self.floor = 0
+        self.cost_bytes = 0
+
+    @classmethod
+    def of(cls, newest: int, floor: int, exact: Mapping[str, int], prefixes: Mapping[str, int]) -> "DistributionPaths":
+        """As it was when these were read from it."""
+        paths = cls()
+        paths.newest, paths.floor = newest, floor
+        paths.exact.update(exact)
+        paths.prefixes.update(prefixes)
+        paths.prefix_lengths = tuple(sorted({len(prefix) for prefix in prefixes}))
+        paths.cost_bytes = sum(PATH_COST_BYTES + len(path) for of_kind in (exact, prefixes) for path in of_kind)
+        return paths
 
     def add(self, index: int, path: str) -> None:
         """Record one path; `index` never goes back."""
         self.newest = index
-        if path.endswith("*"):
-            prefix = path[:-1]
-            if prefix not in self.prefixes and len(prefix) not in self.prefix_lengths:
-                self.prefix_lengths = tuple(sorted({*self.prefix_lengths, len(prefix)}))
-            self.prefixes[prefix] = index
-        else:
-            self.exact[path] = index
+        is_prefix = path.endswith("*")
+        if is_prefix:
+            path = path[:-1]
+            if len(path) not in self.prefix_lengths:
+                self.prefix_lengths = tuple(sorted({*self.prefix_lengths, len(path)}))
+        known = self.prefixes if is_prefix else self.exact
+        if path not in known:
+            self.cost_bytes += PATH_COST_BYTES + len(path)
+        known[path] = index
         if len(self.exact) + len(self.prefixes) > MAXIMUM_PATHS_PER_DISTRIBUTION:
-            self.forget_all(index)
+            self.forget_all()
 
-    def forget_all(self, index: int) -> None:
-        """Void everything stamped before `index`, in exchange for the memory."""
-        self.floor = index
+    def forget_all(self) -> None:
+        """Void everything stamped before the newest of them, in exchange for the memory."""
+        self.floor = self.newest
         self.exact.clear()
         self.prefixes.clear()
         self.prefix_lengths = ()
+        self.cost_bytes = 0
 
     def matches_after(self, target: str, stamp: int) -> bool:
         """Whether an invalidation later than `stamp` covers `target`."""
@@ -56,20 +78,34 @@ class _DistributionPaths:
 class InvalidationLog:
     """The invalidations that a node has applied, and up to where in the log it stands."""
 
-    __slots__ = ("_by_distribution", "_floor", "applied_index", "epoch")
+    __slots__ = ("_by_distribution", "_cost_bytes", "applied_index", "epoch", "floor")
 
     def __init__(self, applied_index: int = 0) -> None:
         self.applied_index = applied_index
         self.epoch = 0
-        """Counts the logs that this node has been on: stamps of different ones are never compared (DESIGN section 4, rule 9)."""
-        self._floor = 0
-        self._by_distribution: dict[str, _DistributionPaths] = {}
+        """Tells the logs apart that this node has been on: stamps of different ones are never compared (DESIGN section 4, rule 9).
+
+        With a journal it also outlives the process: after a restart it is the same exactly when stored stamps still mean something.
+        """
+        self.floor = 0
+        """Every stamp before it is void."""
+        self._by_distribution: dict[str, DistributionPaths] = {}
+        self._cost_bytes = 0
+
+    @property
+    def distributions(self) -> Mapping[str, DistributionPaths]:
+        """What is known, to be written down."""
+        return self._by_distribution
 
     def append(self, index: int, distribution_id: str, paths: Sequence[str]) -> None:
         """Apply the invalidation at `index`."""
-        of_distribution = self._by_distribution.setdefault(distribution_id, _DistributionPaths())
+        of_distribution = self._by_distribution.setdefault(distribution_id, DistributionPaths())
+        self._cost_bytes -= of_distribution.cost_bytes
         for path in paths:
             of_distribution.add(index, path)
+        self._cost_bytes += of_distribution.cost_bytes
+        while self._cost_bytes > MAXIMUM_COST_BYTES:
+            self._forget_largest()
         self.advance(index)
 
     def advance(self, index: int) -> None:
@@ -79,7 +115,8 @@ class InvalidationLog:
     def void_before(self, index: int) -> None:
         """A snapshot at `index` replaced what was known: the invalidations in between were never seen, so every earlier stamp is void."""
         self._by_distribution.clear()
-        self._floor = index
+        self._cost_bytes = 0
+        self.floor = index
         self.applied_index = index
 
     def start_over(self, index: int) -> None:
@@ -87,15 +124,28 @@ class InvalidationLog:
         self.epoch += 1
         self.void_before(index)
 
+    def resume(self, before: "InvalidationLog") -> None:
+        """Be what the process before this one knew."""
+        self.epoch, self.floor, self.applied_index = before.epoch, before.floor, before.applied_index
+        self._by_distribution, self._cost_bytes = before._by_distribution, before._cost_bytes
+
+    def put_distribution(self, distribution_id: str, paths: DistributionPaths) -> None:
+        """What was written down of one distribution."""
+        self.forget_distribution(distribution_id)
+        self._by_distribution[distribution_id] = paths
+        self._cost_bytes += paths.cost_bytes
+
     def forget_distribution(self, distribution_id: str) -> None:
         """The distribution is gone, and its identifier never comes back: its invalidations need no memory."""
-        self._by_distribution.pop(distribution_id, None)
+        forgotten = self._by_distribution.pop(distribution_id, None)
+        if forgotten is not None:
+            self._cost_bytes -= forgotten.cost_bytes
 
     def is_invalidated(self, distribution_id: str, target: str, stamp: int) -> bool:
         """Whether a response for `target` whose fetch started at `stamp` is void now."""
         if stamp >= self.applied_index:
             return False
-        if stamp < self._floor:
+        if stamp < self.floor:
             return True
         of_distribution = self._by_distribution.get(distribution_id)
         return (
@@ -103,3 +153,8 @@ class InvalidationLog:
             and of_distribution.newest > stamp
             and of_distribution.matches_after(target, stamp)
         )
+
+    def _forget_largest(self) -> None:
+        largest = max(self._by_distribution.values(), key=lambda paths: paths.cost_bytes)
+        self._cost_bytes -= largest.cost_bytes
+        largest.forget_all()

@@ -2,18 +2,30 @@
 
 The key is the distribution, the raw path, and what the cache policy selects of query string, headers and cookies. GET and HEAD share a key; OPTIONS has its own.
 The same selections, in the same form, are what reaches the origin (`policy/forwarding.py`): what is not in the key is not forwarded.
+
+A key is one byte string, because it is made once and then hashed, compared, kept in memory and written to disk. Its lines are separated by LF, which no part can
+hold (RFC 9110 section 5.5), and all but the first two begin with what they are:
+
+    E1234567890ABC            the distribution
+    /path?query               the target as keyed; "OPTIONS/path" for OPTIONS
+    +br,gzip                  Accept-Encoding as normalised, where it is part of the key
+    h name: value             a field of the header section, "h name" when the request has none
+    c name=value              a cookie
+    v name: value             a field that Vary names (RFC 9111 section 4.1), as "h"
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from edge_node.model import CachePolicy, Header, RequestHead, Selection, SelectionMode
+from edge_node.caching.accept_encoding import accepted_codings
+from edge_node.model import CachePolicy, Header, RequestHead, Selection, SelectionMode, Semantics
 
 LONGEST_REMEMBERED_FIELD_BYTES = 256
 """A viewer chooses its fields: longer ones are worked out anew each time, so that remembering has a bound in bytes."""
 
-CacheKey = tuple[str, bytes, bytes, bytes, bytes | None, tuple[tuple[bytes, bytes | None], ...], tuple[Header, ...]]
-"""Distribution id, method class, path, query, normalised Accept-Encoding, headers, cookies."""
+CacheKey = bytes
+KeyedField = tuple[bytes, bytes | None]
+"""A name and the value that the request has for it, None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +33,60 @@ class KeyParts:
     """What the policy selected from one request, beyond the path and the query string."""
 
     accept_encoding: bytes | None
-    headers: tuple[tuple[bytes, bytes | None], ...]
+    headers: tuple[KeyedField, ...]
     cookies: tuple[Header, ...]
+
+
+def make_key(distribution_id: str, method_class: bytes, target: bytes, parts: KeyParts) -> CacheKey:
+    """Put a key together; `target` is the path with the keyed query string."""
+    lines = [distribution_id.encode(), method_class + target]
+    if parts.accept_encoding is not None:
+        lines.append(b"+" + parts.accept_encoding)
+    lines += [_keyed_field(b"h", field) for field in parts.headers]
+    lines += [b"c %b=%b" % cookie for cookie in parts.cookies]
+    return b"\n".join(lines)
+
+
+def variant_key(key: CacheKey, varying: Sequence[KeyedField]) -> CacheKey:
+    """The key of one variant: what the fields that Vary names say."""
+    return b"\n".join((key, *(_keyed_field(b"v", field) for field in varying)))
+
+
+def primary_key(key: CacheKey) -> CacheKey:
+    """The key without its variant."""
+    return key.partition(b"\nv ")[0]
+
+
+def varying_names(key: CacheKey) -> tuple[bytes, ...]:
+    """The fields that tell this variant from others."""
+    return tuple(line[2:].partition(b": ")[0] for line in key.split(b"\n") if line.startswith(b"v "))
+
+
+def varying_fields(key: CacheKey) -> tuple[KeyedField, ...]:
+    """The same with what they say."""
+    lines = (line[2:].partition(b": ") for line in key.split(b"\n") if line.startswith(b"v "))
+    return tuple((name, value if has_value else None) for name, has_value, value in lines)
+
+
+def distribution_of(key: CacheKey) -> str:
+    """The distribution that a key belongs to."""
+    return key.partition(b"\n")[0].decode()
+
+
+def target_of(key: CacheKey) -> str:
+    """Path and keyed query: what invalidation paths are compared with."""
+    line = key.split(b"\n", 2)[1]
+    return line[line.index(b"/") :].decode("latin-1")
+
+
+def method_class_of(key: CacheKey) -> bytes:
+    """`OPTIONS`, or nothing for GET and HEAD."""
+    return key.split(b"\n", 2)[1].partition(b"/")[0]
+
+
+def _keyed_field(kind: bytes, field: KeyedField) -> bytes:
+    name, value = field
+    return b"%b %b" % (kind, name) if value is None else b"%b %b: %b" % (kind, name, value)
 
 
 def select_query(query: bytes, selection: Selection) -> bytes:
@@ -57,43 +121,12 @@ def select_cookies(field: bytes | None, selection: Selection) -> tuple[Header, .
     return tuple(pair for pair in parse_cookies(field) if selection.includes(pair[0]))
 
 
-def normalise_accept_encoding(field: bytes | None, accepts_gzip: bool, accepts_brotli: bool) -> bytes | None:
-    """The form of Accept-Encoding that is keyed (reference 2.7): None when it is not part of the key.
-
-    A coding with q=0 is refused by the viewer (RFC 9110 section 12.4.2) and counts as not sent.
-    """
-    if field is None or not (accepts_gzip or accepts_brotli):
-        return None
-    normalise = _normalise if len(field) <= LONGEST_REMEMBERED_FIELD_BYTES else _normalise.__wrapped__
-    return normalise(field, accepts_gzip, accepts_brotli)
-
-
-@lru_cache(maxsize=1024)
-def _normalise(field: bytes, accepts_gzip: bool, accepts_brotli: bool) -> bytes | None:
-    codings = set()
-    for member in field.lower().split(b","):
-        coding, *parameters = (part.strip() for part in member.split(b";"))
-        if not any(_is_zero_quality(parameter) for parameter in parameters):
-            codings.add(coding)
-    wanted = [
-        coding
-        for coding, accepts in ((b"br", accepts_brotli), (b"gzip", accepts_gzip))
-        if accepts and coding in codings
-    ]
-    return b",".join(wanted) or None
-
-
-def _is_zero_quality(parameter: bytes) -> bool:
-    name, _, value = parameter.partition(b"=")
-    return name.strip() == b"q" and value.strip().rstrip(b"0").rstrip(b".") in (b"", b"0")
-
-
-def select_parts(head: RequestHead, policy: CachePolicy) -> KeyParts:
+def select_parts(head: RequestHead, policy: CachePolicy, semantics: Semantics) -> KeyParts:
     """What the policy takes from the header section."""
-    fields = head.fields
     headers = policy.headers
+    fields = head.fields
     return KeyParts(
-        normalise_accept_encoding(fields.get(b"accept-encoding"), policy.accepts_gzip, policy.accepts_brotli),
+        accepted_codings(head, policy, semantics),
         () if headers.is_empty else tuple((name, fields.get(name)) for name in headers.names),
         select_cookies(fields.get(b"cookie"), policy.cookies),
     )

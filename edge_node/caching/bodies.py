@@ -1,0 +1,85 @@
+"""Stored bodies that are too large to be kept in one piece with their header section.
+
+A body in memory is a tuple of the chunks it came in, shared with whoever is sending them. Bodies on disk have the same face (`storage/`), so that an answer does not
+care where its bytes are.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from edge_node.caching.partial import PartialBody, cut
+from edge_node.caching.ranges import ByteRange
+
+Piece = bytes | memoryview
+
+
+class Body(Protocol):
+    """The body of a stored response, whole or in part."""
+
+    @property
+    def length(self) -> int:
+        """Of the whole representation, bytes."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes in memory."""
+
+    def pieces(self, first: int, last: int) -> Iterator[Piece]:
+        """The bytes from position `first` to `last`, both included, in order. Raises BodyLostError when they cannot be read any more."""
+
+    def holds(self, first: int, last: int) -> bool:
+        """Whether all of these bytes are there."""
+
+
+class BodyLostError(Exception):
+    """Stored bytes that cannot be read, or are not what was written."""
+
+
+class MemoryBody:
+    """A whole body in the chunks in which it came."""
+
+    __slots__ = ("_chunks", "length")
+
+    def __init__(self, chunks: tuple[Piece, ...], length: int) -> None:
+        self._chunks = chunks
+        self.length = length
+
+    @property
+    def memory_bytes(self) -> int:
+        """All of it."""
+        return self.length
+
+    def holds(self, first: int, last: int) -> bool:
+        """It is whole."""
+        return 0 <= first <= last < self.length
+
+    def pieces(self, first: int, last: int) -> Iterator[Piece]:
+        """Without copying whole chunks."""
+        return iter(cut(self._chunks, ByteRange(first, last)))
+
+
+class PartsBody:
+    """A body of which only parts have come (RFC 9111 section 3.3)."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: PartialBody) -> None:
+        self.parts = parts
+
+    @property
+    def length(self) -> int:
+        """Of the whole representation."""
+        return self.parts.complete_length
+
+    @property
+    def memory_bytes(self) -> int:
+        """What has come."""
+        return self.parts.stored_bytes
+
+    def holds(self, first: int, last: int) -> bool:
+        """Whether this range has come without a gap."""
+        return self.parts.covers(ByteRange(first, last))
+
+    def pieces(self, first: int, last: int) -> Iterator[Piece]:
+        """Of a range that has come."""
+        return iter(self.parts.cut(ByteRange(first, last)))
