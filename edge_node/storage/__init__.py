@@ -1,1 +1,1 @@
-"""Where cached responses are kept: one small protocol, and the memory store behind it."""
+"""Where cached responses are kept: one small protocol, the memory store with its eviction policies, the disk store, and both together."""

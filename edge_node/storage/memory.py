@@ -1,12 +1,13 @@
-"""The memory store: entries under a byte budget, least recently used leave first.
+"""The memory store: entries under a byte budget. Which leave first is the eviction policy's choice (`storage/eviction`).
 
 The budget covers bodies that are still arriving as well as stored ones, with the overhead of each entry, so that it is a bound on memory and not a hope.
 """
 
-from collections import OrderedDict
+from collections.abc import Callable
 
 from edge_node.caching.entry import ENTRY_OVERHEAD_BYTES, Entry
 from edge_node.caching.key import CacheKey
+from edge_node.storage.eviction.protocol import EvictionPolicy
 from edge_node.storage.protocol import StoreStatistics
 
 LARGEST_SHARE_OF_BUDGET = 8
@@ -16,15 +17,17 @@ LARGEST_SHARE_OF_BUDGET = 8
 class MemoryWriter:
     """Room in a memory store for one body."""
 
-    __slots__ = ("_is_open", "_reserved", "_store")
+    __slots__ = ("_is_open", "_reserved", "_store", "keeps_chunks")
 
     def __init__(self, store: "MemoryStore") -> None:
         self._store = store
         self._reserved = 0
         self._is_open = True
+        self.keeps_chunks = True
 
-    def reserve(self, length: int) -> bool:
+    def add(self, chunk: bytes) -> bool:
         """Room for more bytes, or False and the end of this writer."""
+        length = len(chunk)
         if not self._is_open:
             return False
         if self._reserved + length > self._store.largest_body_bytes:
@@ -54,50 +57,83 @@ class MemoryWriter:
 class MemoryStore:
     """Entries in memory."""
 
-    def __init__(self, capacity_bytes: int) -> None:
+    def __init__(self, capacity_bytes: int, make_policy: Callable[[int], EvictionPolicy[Entry]]) -> None:
         self.statistics = StoreStatistics(capacity_bytes)
         self.largest_body_bytes = capacity_bytes // LARGEST_SHARE_OF_BUDGET
-        self._entries: OrderedDict[CacheKey, Entry] = OrderedDict()
+        self._make_policy = make_policy
+        self._policy = make_policy(capacity_bytes)
+        self._entries: dict[CacheKey, Entry] = {}
         self.peek = self._entries.get
+        self.touch: Callable[[Entry], object] = (
+            self._policy.touch if self._policy.touch_only_counts else self._touch_and_let_go
+        )
+        """Count a use: in most policies no more than that, and on the way of every hit."""
+        self.touch_only_counts: bool = self._policy.touch_only_counts
 
     def lookup(self, key: CacheKey) -> Entry | None:
-        """The entry for a key; moves it to the young end."""
+        """The entry for a key; counts as a use."""
         entry = self._entries.get(key)
         if entry is not None:
-            self._entries.move_to_end(key)
+            self.touch(entry)
         return entry
 
-    def open_writer(self, expected_length: int | None) -> MemoryWriter | None:
+    def _touch_and_let_go(self, entry: Entry) -> None:
+        """A use after which the policy may let another entry go."""
+        leaving = self._policy.touch(entry)
+        if leaving is not None:
+            self._forget(leaving)
+
+    def open_writer(self, key: CacheKey, expected_length: int | None) -> MemoryWriter | None:
         """A writer, unless the body is known to be too large."""
+        del key  # any of them has room in memory
         if expected_length is not None and expected_length + ENTRY_OVERHEAD_BYTES > self.largest_body_bytes:
             return None
         return MemoryWriter(self)
 
     def put(self, entry: Entry) -> None:
-        """Insert or replace an entry, then evict down to the budget."""
-        self.remove(entry.key)
+        """Insert or replace an entry, and evict down to the budget."""
+        statistics = self.statistics
+        replaced = self._entries.get(entry.key)
+        if replaced is not None:
+            self._policy.replace(replaced, entry)
+            statistics.used_bytes -= replaced.cost_bytes
+        else:
+            self.make_room(entry.cost_bytes)
+            self._policy.admit(entry)
         self._entries[entry.key] = entry
-        self.statistics.used_bytes += entry.cost_bytes
-        self.statistics.entries = len(self._entries)
+        statistics.used_bytes += entry.cost_bytes
+        statistics.entries = len(self._entries)
         self.make_room()
 
     def remove(self, key: CacheKey) -> None:
         """Forget one entry."""
         entry = self._entries.pop(key, None)
         if entry is not None:
+            self._policy.remove(entry)
             self.statistics.used_bytes -= entry.cost_bytes
             self.statistics.entries = len(self._entries)
 
     def clear(self) -> None:
         """Forget all entries; bodies that are still arriving keep their room."""
-        for key in list(self._entries):
-            self.remove(key)
+        for entry in self._entries.values():
+            self.statistics.used_bytes -= entry.cost_bytes
+            self._policy.remove(entry)
+        self._entries.clear()
+        self.statistics.entries = 0
 
-    def make_room(self) -> None:
-        """Evict the least recently used until the budget holds."""
+    def make_room(self, wanted_bytes: int = 0) -> None:
+        """Evict until there is room for so much more."""
         statistics = self.statistics
-        while statistics.used_bytes > statistics.capacity_bytes and self._entries:
-            _, entry = self._entries.popitem(last=False)
-            statistics.used_bytes -= entry.cost_bytes
-            statistics.evictions += 1
-            statistics.entries = len(self._entries)
+        while statistics.used_bytes + wanted_bytes > statistics.capacity_bytes:
+            victim = self._policy.evict()
+            if victim is None:
+                return
+            self._forget(victim)
+
+    def _forget(self, victim: Entry) -> None:
+        """The policy has let it go."""
+        statistics = self.statistics
+        del self._entries[victim.key]
+        statistics.used_bytes -= victim.cost_bytes
+        statistics.evictions += 1
+        statistics.entries = len(self._entries)

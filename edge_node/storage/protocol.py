@@ -1,5 +1,6 @@
 """What a store promises. An unfinished write is no entry; whoever opened a writer commits or aborts it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +21,14 @@ class StoreStatistics:
 class Writer(Protocol):
     """Room for one body that is still arriving."""
 
-    def reserve(self, length: int) -> bool:
-        """Ask for room for `length` more bytes; False: the body does not fit, and the writer is aborted."""
+    keeps_chunks: bool
+    """The body is to be kept in the chunks in which it comes, and handed over with the entry; else the writer takes it away piece by piece."""
+
+    def add(self, chunk: bytes) -> bool:
+        """Take the next bytes; False: the body does not fit, and the writer is aborted."""
 
     def commit(self, entry: Entry) -> None:
-        """The body is whole: from now on `lookup` finds the entry."""
+        """The body is whole: from now on `lookup` finds the entry. Where the writer has the body, it gives it to the entry."""
 
     def abort(self) -> None:
         """Give the room back. Allowed at any time, also twice."""
@@ -39,9 +43,17 @@ class Store(Protocol):
         """The entry for a key; counts as a use."""
 
     def peek(self, key: CacheKey) -> Entry | None:
-        """The same without counting as a use."""
+        """The entry for a key, if it is in memory, without counting as a use."""
 
-    def open_writer(self, expected_length: int | None) -> Writer | None:
+    @property
+    def touch(self) -> Callable[[Entry], object]:
+        """Counts a use of an entry that `peek` gave."""
+
+    @property
+    def touch_only_counts(self) -> bool:
+        """`touch` does no more than count up `uses` to its bound, which may be written in line."""
+
+    def open_writer(self, key: CacheKey, expected_length: int | None) -> Writer | None:
         """Begin a body of `expected_length` bytes (None: unknown); None when it is too large to be admitted."""
 
     def remove(self, key: CacheKey) -> None:

@@ -1,133 +1,260 @@
-"""What every store promises (edge_node/storage/protocol.py), asked of each of them by the same suite."""
+"""What every store promises (edge_node/storage/protocol.py), asked of each of them by the same suite: memory with each eviction policy, memory over disk, and memory
+that is too small for anything, so that all answers come from disk."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from edge_node.caching.entries import Arrival, make_entry, with_body
-from edge_node.caching.entry import ENTRY_OVERHEAD_BYTES, Entry
-from edge_node.caching.freshness import Lifetime, LifetimeRule
-from edge_node.caching.key import CacheKey
+from edge_node.caching.bodies import BodyLostError, PartsBody
+from edge_node.caching.entries import LARGEST_BLOCK_BODY_BYTES, Arrival, make_entry, make_entry_of_body, with_age
+from edge_node.caching.entry import Entry, Traits
+from edge_node.caching.partial import PartialBody
+from edge_node.caching.terms import LifetimeRule, Terms
+from edge_node.model import Role
+from edge_node.policy.answers import NodeFacts, content_length, write_fields
+from edge_node.policy.traits import TraitsTable
+from edge_node.storage.disk.store import DiskStore
+from edge_node.storage.eviction.choice import POLICIES
 from edge_node.storage.memory import LARGEST_SHARE_OF_BUDGET, MemoryStore
 from edge_node.storage.protocol import Store
+from edge_node.storage.tiered import TieredStore
 
-CAPACITY = 64 * 1024
-LARGEST = CAPACITY // LARGEST_SHARE_OF_BUDGET
-STORES: dict[str, Callable[[], Store]] = {"memory": lambda: MemoryStore(CAPACITY)}
+CAPACITY = 256 * 1024
+LARGEST_IN_MEMORY = CAPACITY // LARGEST_SHARE_OF_BUDGET
+DISK_CAPACITY = 32 * 1024 * 1024
+TRAITS = TraitsTable(NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a"))
+FIELDS = ((b"content-type", b"text/plain"), (b"etag", b'"1"'), (b"date", b"Fri, 15 Jan 2027 08:00:00 GMT"))
+
+
+def tiered(folder: Path, memory_bytes: int = CAPACITY, epoch: int = 1) -> TieredStore:
+    memory = MemoryStore(memory_bytes, POLICIES["s3fifo"])
+    return TieredStore(
+        memory, DiskStore(folder / "cache", DISK_CAPACITY, "boot"), TRAITS, lambda: epoch.to_bytes(8, "big")
+    )
+
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    **{name: lambda _, policy=policy: MemoryStore(CAPACITY, policy) for name, policy in POLICIES.items()},  # type: ignore[misc]  # mypy does not infer a lambda with a default
+    "tiered": tiered,
+    "from disk": lambda folder: tiered(folder, memory_bytes=2_000),
+}
 
 
 @pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest) -> Store:
-    return STORES[request.param]()
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made = STORES[request.param](tmp_path)
+    yield made
+    if isinstance(made, TieredStore):
+        made.close()
 
 
-def key_of(name: str) -> CacheKey:
-    return ("E1", b"", name.encode(), b"", None, (), ())
+def key_of(name: str) -> bytes:
+    return b"E1\n/" + name.encode("latin-1")
 
 
-def entry_of(name: str, body: bytes = b"hello") -> Entry:
-    entry = make_entry(
-        key_of(name), f"/{name}", (200, b"OK"), (), Lifetime(60, LifetimeRule.MAX_AGE), Arrival(1, 0.0, 0.0)
-    )
-    return with_body(entry, [body], len(body))
+def traits(seconds: float = 60.0) -> Traits:
+    terms = Terms(seconds, LifetimeRule.MAX_AGE, stale_if_error_seconds=5.0)
+    return TRAITS.of((200, b"OK"), b"text/plain", terms, is_strict=False)
 
 
-def put(store: Store, name: str, body: bytes = b"hello") -> Entry | None:
-    """As a fill does it; None when the store does not admit the body."""
-    writer = store.open_writer(len(body))
-    if writer is None or not writer.reserve(len(body)):
-        return None
-    entry = entry_of(name, body)
+def lines_of(length: int) -> bytes:
+    return write_fields(FIELDS) + content_length(length)
+
+
+def put(store: Store, name: str, body: bytes = b"hello", piece: int = 60_000, *, is_known: bool = True) -> bool:
+    """As a fill does it; False when the store does not take the body."""
+    writer = store.open_writer(key_of(name), len(body) if is_known else None)
+    chunks = [body[start : start + piece] for start in range(0, len(body), piece)]
+    if writer is None or not all(writer.add(chunk) for chunk in chunks):
+        return False
+    arrival = Arrival(7, 1_000.0, 5.0)
+    if writer.keeps_chunks:
+        entry = make_entry(key_of(name), lines_of(len(body)), chunks, len(body), traits(), arrival)
+    else:
+        entry = with_age(Entry(key_of(name), lines_of(len(body)) + b"\r\n", None, traits(), arrival.stamp), arrival)
     writer.commit(entry)
-    return entry
+    return True
 
 
-def test_what_is_committed_is_found(store: Store) -> None:
-    entry = put(store, "a")
-    assert store.lookup(key_of("a")) is entry and store.peek(key_of("a")) is entry
+def body_of(entry: Entry) -> bytes:
+    if entry.body is None:
+        return entry.block[entry.body_start :]
+    return b"".join(entry.body.pieces(0, entry.length - 1))
+
+
+def found(store: Store, name: str) -> bytes | None:
+    entry = store.lookup(key_of(name))
+    return None if entry is None else body_of(entry)
+
+
+def test_what_is_committed_is_found_as_it_was(store: Store) -> None:
+    assert put(store, "a", b"hello")
+    entry = store.lookup(key_of("a"))
+    assert entry is not None and (entry.key, body_of(entry), entry.length) == (key_of("a"), b"hello", 5)
+    assert (entry.status, entry.headers, entry.etag) == (200, FIELDS, b'"1"')
+    assert (entry.stamp, entry.age_base, entry.terms) == (7, 995.0, traits().terms)
     assert store.lookup(key_of("b")) is None
-    assert store.statistics.entries == 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 65_536, 200_000])
+def test_bodies_of_any_length_come_back_or_are_refused(store: Store, length: int) -> None:
+    body = bytes(number % 251 for number in range(length))
+    for is_known in (True, False):
+        is_taken = put(store, "a", body, is_known=is_known)
+        assert found(store, "a") == (body if is_taken else None)
+        store.remove(key_of("a"))
+
+
+@pytest.mark.parametrize(
+    "names", [("", "\0"), ("a", "a\n", "a\n+gzip"), (bytes(range(256)).decode("latin-1"), "\xff"), ("x" * 8_192,)]
+)
+def test_keys_of_any_bytes_are_told_apart(store: Store, names: tuple[str, ...]) -> None:
+    bodies = {name: b"body %d" % number for number, name in enumerate(names)}
+    is_taken = {name: put(store, name, body, is_known=False) for name, body in bodies.items()}
+    for name, body in bodies.items():
+        entry = store.lookup(key_of(name))
+        is_there = entry is not None and entry.key == key_of(name) and body_of(entry) == body
+        assert is_taken[name] and (is_there or (entry is None and len(name) > CAPACITY // LARGEST_SHARE_OF_BUDGET))
 
 
 def test_an_unfinished_write_is_no_entry(store: Store) -> None:
-    writer = store.open_writer(None)
-    assert writer is not None and writer.reserve(1_000)
-    assert store.statistics.used_bytes == 1_000
-    assert store.statistics.entries == 0
+    writer = store.open_writer(key_of("a"), None)
+    assert writer is not None and writer.add(bytes(200))
+    assert store.lookup(key_of("a")) is None
     writer.abort()
     writer.abort()
-    assert store.statistics.used_bytes == 0
-    assert not writer.reserve(1)
-    writer.commit(entry_of("a"))
+    assert not writer.add(b"x")
     assert store.lookup(key_of("a")) is None and store.statistics.used_bytes == 0
 
 
 def test_a_later_entry_replaces_an_earlier_one(store: Store) -> None:
-    put(store, "a", b"old")
-    used = store.statistics.used_bytes
-    entry = put(store, "a", b"new")
-    assert store.lookup(key_of("a")) is entry
-    assert (store.statistics.entries, store.statistics.used_bytes) == (1, used)
+    for body in (b"old", b"newer", bytes(1_000), b"last"):
+        put(store, "a", body)
+        assert found(store, "a") == body
+    assert store.statistics.entries <= 1
 
 
 def test_what_is_removed_is_gone_and_gives_its_room_back(store: Store) -> None:
     put(store, "a")
     store.remove(key_of("a"))
     store.remove(key_of("a"))
-    assert store.lookup(key_of("a")) is None
+    assert found(store, "a") is None
     assert (store.statistics.entries, store.statistics.used_bytes) == (0, 0)
 
 
 def test_clear_forgets_all_entries(store: Store) -> None:
-    writer = store.open_writer(None)
-    assert writer is not None and writer.reserve(100)
     for name in "abc":
         put(store, name)
     store.clear()
-    assert all(store.peek(key_of(name)) is None for name in "abc")
-    assert (store.statistics.entries, store.statistics.used_bytes) == (0, 100)
+    assert all(found(store, name) is None for name in "abc")
+    assert (store.statistics.entries, store.statistics.used_bytes) == (0, 0)
 
 
-def test_a_body_that_is_known_to_be_too_large_is_not_begun(store: Store) -> None:
-    assert store.open_writer(LARGEST) is None
-    assert store.open_writer(LARGEST - ENTRY_OVERHEAD_BYTES) is not None
+def test_the_memory_budget_holds_whatever_comes(store: Store) -> None:
+    for number in range(200):
+        put(store, str(number), bytes(number * 37 % 30_000))
+        assert store.statistics.used_bytes <= store.statistics.capacity_bytes
+    writers = [store.open_writer(key_of(str(number)), None) for number in range(40)]
+    for writer in writers:
+        assert writer is not None
+        writer.add(bytes(20_000))
+        assert store.statistics.used_bytes <= store.statistics.capacity_bytes
+    for writer in writers:
+        assert writer is not None
+        writer.abort()
 
 
-def test_a_body_that_turns_out_to_be_too_large_is_given_up(store: Store) -> None:
-    writer = store.open_writer(None)
+def test_a_part_of_a_body_is_kept_in_memory_or_not_at_all(store: Store) -> None:
+    parts = PartialBody(1_000).with_part(100, [bytes(50)])
+    writer = store.open_writer(key_of("a"), 50)
     assert writer is not None
-    assert writer.reserve(LARGEST)
-    assert not writer.reserve(1)
+    put(store, "a", b"whole")
+    writer.add(bytes(50))
+    writer.commit(make_entry_of_body(key_of("a"), lines_of(1_000), PartsBody(parts), traits(), Arrival(8, 0.0, 0.0)))
+    entry = store.lookup(key_of("a"))
+    if entry is not None:
+        assert entry.is_partial and entry.body is not None and entry.body.holds(100, 149)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_memory_alone_refuses_what_is_too_large(policy: str) -> None:
+    store = MemoryStore(CAPACITY, POLICIES[policy])
+    assert store.open_writer(key_of("a"), LARGEST_IN_MEMORY) is None
+    assert not put(store, "a", bytes(LARGEST_IN_MEMORY + 1), is_known=False)
     assert store.statistics.used_bytes == 0
 
 
-def test_the_budget_holds_also_for_many_bodies_at_once(store: Store) -> None:
-    writers = [store.open_writer(None) for _ in range(3 * LARGEST_SHARE_OF_BUDGET)]
-    admitted = sum(writer is not None and writer.reserve(LARGEST) for writer in writers)
-    assert admitted == LARGEST_SHARE_OF_BUDGET
-    assert store.statistics.used_bytes <= CAPACITY
+# -- with a disk
 
 
-def test_entries_make_room_for_bodies_that_arrive(store: Store) -> None:
-    number = 0
-    while not store.statistics.evictions:
-        put(store, str(number), bytes(2_000))
-        number += 1
-    evictions = store.statistics.evictions
-    writer = store.open_writer(None)
-    assert writer is not None and writer.reserve(LARGEST)
-    assert store.statistics.evictions > evictions
-    assert store.statistics.used_bytes <= CAPACITY
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_is_too_large_for_memory_goes_to_disk_and_comes_from_there_in_pieces(
+    tmp_path: Path, is_known: bool
+) -> None:
+    store = tiered(tmp_path)
+    body = bytes(number % 251 for number in range(3 * LARGEST_BLOCK_BODY_BYTES))
+    assert put(store, "a", body, is_known=is_known)
+    entry = store.lookup(key_of("a"))
+    assert entry is not None and entry.body is not None and entry.body.memory_bytes == 0
+    pieces = list(entry.body.pieces(70_000, 2_000_000))
+    assert b"".join(pieces) == body[70_000:2_000_001] and all(len(piece) <= 262_144 for piece in pieces)
+    assert store.statistics.used_bytes < CAPACITY
+    store.close()
 
 
-def test_a_lookup_counts_as_a_use_and_a_peek_does_not(store: Store) -> None:
-    put(store, "used", bytes(1_000))
-    put(store, "peeked", bytes(1_000))
-    number = 0
-    while not store.statistics.evictions:
-        store.lookup(key_of("used"))
-        store.peek(key_of("peeked"))
-        put(store, str(number), bytes(1_000))
-        number += 1
-    assert store.peek(key_of("used")) is not None
-    assert store.peek(key_of("peeked")) is None
+def test_a_folder_that_is_opened_again_has_what_was_there_and_nothing_that_was_removed(tmp_path: Path) -> None:
+    store = tiered(tmp_path)
+    bodies = {str(number): bytes([number]) * (number * 5_000) for number in range(20)}
+    for name, body in bodies.items():
+        assert put(store, name, body)
+    for name in ("3", "17"):
+        store.remove(key_of(name))
+        del bodies[name]
+    store.close()
+    again = tiered(tmp_path)
+    assert {name: found(again, name) for name in bodies} == bodies
+    assert found(again, "3") is None and found(again, "17") is None
+    entry = again.lookup(key_of("4"))
+    assert entry is not None and (entry.stamp, entry.age_base, entry.headers) == (7, 995.0, FIELDS)
+    assert entry.traits is traits() and (entry.status, entry.traits.reason) == (200, b"OK")
+    again.close()
+    third = tiered(tmp_path)  # a start that only read has changed nothing
+    assert {name: found(third, name) for name in bodies} == bodies
+    assert found(third, "3") is None and found(third, "17") is None
+    third.close()
+
+
+def test_entries_of_another_epoch_are_none(tmp_path: Path) -> None:
+    store = tiered(tmp_path)
+    put(store, "a")
+    store.close()
+    other = tiered(tmp_path, epoch=2)
+    assert found(other, "a") is None
+    other.close()
+    back = tiered(tmp_path)
+    assert found(back, "a") is None
+    back.close()
+
+
+def test_no_damaged_byte_is_ever_served(tmp_path: Path) -> None:
+    store = tiered(tmp_path)
+    bodies = {"a": b"hello" * 20, "b": bytes(range(256)) * 2_000}
+    for name, body in bodies.items():
+        put(store, name, body)
+    store.close()
+    files = [file for file in (tmp_path / "cache").rglob("*") if file.suffix in (".segment", ".body")]
+    kept = {file: file.read_bytes() for file in files}
+    assert len(files) == 2
+    for file, original in kept.items():
+        ends = (*range(0, 400, 7), *range(len(original) - 700, len(original), 3))
+        for position in sorted({*ends, *range(0, len(original), 9_973)} & {*range(len(original))}):
+            file.write_bytes(original[:position] + bytes([original[position] ^ 0x10]) + original[position + 1 :])
+            damaged = tiered(tmp_path)
+            for name, body in bodies.items():
+                with contextlib.suppress(BodyLostError):
+                    assert found(damaged, name) in (None, body)
+            damaged.close()
+            for left, data in kept.items():
+                left.write_bytes(data)
