@@ -1,19 +1,23 @@
-"""The node's side of the change log: applies entries to the serving state, and keeps the last good snapshot on disk.
+"""The node's side of the change log: applies entries to the serving state, and keeps on disk what was applied: the last good snapshot and the invalidation journal.
 
-Configuration is written before it is acknowledged (DESIGN section 4, rule 7). Invalidations are not written: cached responses live in memory only, so a node that
-restarts has none from before, and asks for the entries after its snapshot again.
+Everything is written before it is applied, and applied before it is acknowledged (DESIGN section 4, rule 7). After a restart the two files tell whether the
+node knows all that it knew before; if not, nothing that was stored before is served.
 """
 
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
+from edge_node.caching.invalidation_records import JournalError
 from edge_node.configuration import latencies_from, read_distribution, read_peers, read_snapshot
 from edge_node.errors import RejectedResourceError
+from edge_node.invalidation_journal import DiskJournalFile, InvalidationJournal, read_boot_id
+from edge_node.policy.routing import Snapshot
 from edge_node.serving_state import ServingState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
@@ -23,6 +27,17 @@ _Message = TypeVar("_Message", sync_pb2.Snapshot, sync_pb2.Directory)
 
 SNAPSHOT_FILE = "snapshot.binpb"
 DIRECTORY_FILE = "directory.binpb"
+JOURNAL_FILE = "invalidations.journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a process found of the one before it."""
+
+    has_configuration: bool
+    """It serves from the last good snapshot."""
+    is_warm: bool
+    """It knows every invalidation that was acknowledged, so stored responses are worth what their stamps say. If not, `void_everything` has been called."""
 
 
 class ControlClient:
@@ -35,30 +50,52 @@ class ControlClient:
         self._region = region
         self._directory = state_directory
         self._snapshot = sync_pb2.Snapshot()
+        self._journal_file = DiskJournalFile(state_directory / JOURNAL_FILE)
+        self._journal = InvalidationJournal(self._journal_file, state.invalidations, read_boot_id())
         self.load = load
         """Requests so far and open connections, for heartbeats."""
         state_directory.mkdir(parents=True, exist_ok=True)
 
-    def restore(self) -> bool:
-        """Serve from the last good snapshot until the control plane is heard; False when there is none."""
+    def restore(self) -> Restored:
+        """Serve from what is on disk until the control plane is heard.
+
+        Where it cannot be told which invalidations came before, everything stored is voided, and no journal is begun until the control plane has sent a
+        snapshot: until then the next process has forgotten just as much.
+        """
+        self._state.invalidations.epoch = int.from_bytes(os.urandom(7))  # no store on disk can be of it
         directory = self._read(DIRECTORY_FILE, sync_pb2.Directory())
         if directory is not None:
             self._state.put_directory(read_peers(directory))
         snapshot = self._read(SNAPSHOT_FILE, sync_pb2.Snapshot())
-        if snapshot is None:
-            return False
+        values = None if snapshot is None else _usable(snapshot)
+        if snapshot is None or values is None:
+            self._state.void_everything()
+            self._journal.discard()
+            return Restored(has_configuration=False, is_warm=False)
+        self._snapshot = snapshot
+        latencies = latencies_from(self._region, snapshot.routing_table)
         try:
-            self._serve(snapshot)
-        except RejectedResourceError as error:
-            logger.warning("the snapshot on disk cannot be used: %s", error)
-            return False
-        return True
+            self._journal.resume(snapshot.log_id, snapshot.index)
+        except JournalError as error:
+            logger.warning("what was stored before is void; the invalidation journal: %s", error)
+            self._state.start_cold(values, latencies)
+            self._journal.discard()
+            return Restored(has_configuration=True, is_warm=False)
+        self._state.resume(values, latencies)
+        return Restored(has_configuration=True, is_warm=True)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._journal_file.close()
 
     # -- proto.node_session.Applier
 
     def position(self) -> tuple[str, int]:
-        """Log and index that this process has applied; after a start, those of the snapshot on disk."""
-        return self._state.log_id, self._state.applied_index
+        """Log and index that this process has applied; after a start, what the files on disk vouch for.
+
+        A node that has forgotten knows nothing: it asks for a snapshot, and its lease from before ends as soon as the control plane hears of it.
+        """
+        return ("", 0) if self._state.has_forgotten else (self._state.log_id, self._state.applied_index)
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Everything anew; a distribution that cannot be honoured is left out, and said."""
@@ -72,21 +109,23 @@ class ControlClient:
                 logger.warning("distribution %s is left out: %s", distribution.id, error)
             else:
                 usable.distributions.append(distribution)
+        values = read_snapshot(usable)
         self._write(SNAPSHOT_FILE, usable)
-        self._serve(usable)
+        self._snapshot = usable
+        self._state.replace(values, latencies_from(self._region, usable.routing_table))
+        self._journal.begin(usable.log_id, usable.index)  # last: until then the old one does not fit the snapshot
 
     def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
         """One entry; the reason when its resource is rejected. The index advances in any case."""
         index = entry.index
         match entry.WhichOneof("change"):
             case "invalidation":
-                self._state.invalidate(index, entry.invalidation.distribution_id, entry.invalidation.paths)
+                self._invalidate(index, entry.invalidation)
                 return None
             case "put_distribution":
                 return self._put_distribution(index, entry.put_distribution)
             case "remove_distribution_id":
-                self._keep_distributions(index, without=entry.remove_distribution_id)
-                self._state.remove_distribution(index, entry.remove_distribution_id)
+                self._remove_distribution(index, entry.remove_distribution_id)
                 return None
             case "put_routing_table":
                 self._snapshot.routing_table.CopyFrom(entry.put_routing_table)
@@ -94,7 +133,7 @@ class ControlClient:
                 self._state.put_latencies(index, latencies_from(self._region, entry.put_routing_table))
                 return None
             case unknown:
-                self._state.advance(index)
+                self._advance(index)
                 return f"this node does not know entries of kind {unknown}"
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
@@ -107,32 +146,41 @@ class ControlClient:
 
     # -- inside
 
+    def _invalidate(self, index: int, message: configuration_pb2.Invalidation) -> None:
+        paths = list(message.paths)
+        self._journal.invalidated(index, message.distribution_id, paths)
+        self._state.invalidate(index, message.distribution_id, paths)
+
+    def _advance(self, index: int) -> None:
+        self._journal.advanced(index)
+        self._state.advance(index)
+
+    def _remove_distribution(self, index: int, distribution_id: str) -> None:
+        self._keep_distributions(without=distribution_id)
+        self._save(index, removed_distribution_id=distribution_id)
+        self._state.remove_distribution(index, distribution_id)
+
     def _put_distribution(self, index: int, message: configuration_pb2.Distribution) -> str | None:
         try:
             distribution = read_distribution(message)
         except RejectedResourceError as error:
-            self._state.advance(index)
+            self._advance(index)
             return str(error)
-        self._keep_distributions(index, without=message.id, added=message)
+        self._keep_distributions(without=message.id, added=message)
+        self._save(index)
         self._state.put_distribution(index, distribution)
         return None
 
-    def _keep_distributions(
-        self, index: int, *, without: str, added: configuration_pb2.Distribution | None = None
-    ) -> None:
+    def _keep_distributions(self, *, without: str, added: configuration_pb2.Distribution | None = None) -> None:
         kept = [d for d in self._snapshot.distributions if d.id != without]
         del self._snapshot.distributions[:]
         self._snapshot.distributions.extend(kept if added is None else [*kept, added])
-        self._save(index)
 
-    def _save(self, index: int) -> None:
+    def _save(self, index: int, removed_distribution_id: str = "") -> None:
+        self._journal.will_configure(index, removed_distribution_id)
         self._snapshot.index = index
         self._write(SNAPSHOT_FILE, self._snapshot)
-
-    def _serve(self, snapshot: sync_pb2.Snapshot) -> None:
-        values = read_snapshot(snapshot)
-        self._snapshot = snapshot
-        self._state.replace(values, latencies_from(self._region, snapshot.routing_table))
+        self._journal.has_configured(index)
 
     def _read(self, name: str, message: _Message) -> _Message | None:
         try:
@@ -160,3 +208,11 @@ class ControlClient:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def _usable(snapshot: sync_pb2.Snapshot) -> Snapshot | None:
+    try:
+        return read_snapshot(snapshot)
+    except RejectedResourceError as error:
+        logger.warning("the snapshot on disk cannot be used: %s", error)
+        return None

@@ -18,11 +18,16 @@ class ServingState:
         self._region = region
         self.planner = Planner(Snapshot("", 0, {}))
         self.invalidations = InvalidationLog()
-        self.regionals: tuple[Peer, ...] = ()
+        self.has_forgotten = False
+        """It cannot tell which invalidations it has acknowledged, and the control plane has not been heard since."""
+        self._regionals: tuple[Peer, ...] = ()
         self.latency_milliseconds: Mapping[str, float] = {}
         """From this node's region to the others."""
         self.void_everything: Callable[[], None] = lambda: None
-        """Called when cached responses belong to another log; set by who keeps them."""
+        """Called when cached responses belong to another log or it cannot be told which invalidations came after them; set by who keeps them.
+
+        When it returns, those on disk must be gone for good: the journal that is written next would vouch for what a process killed later leaves.
+        """
         self._waiting: list[asyncio.Future[None]] = []
         self._has_stood_still = False
         """Somebody has waited in vain since the log moved last."""
@@ -37,9 +42,24 @@ class ServingState:
         """The newest applied entry."""
         return self.invalidations.applied_index
 
+    @property
+    def regionals(self) -> tuple[Peer, ...]:
+        """The regional caches that may be asked.
+
+        None by a node that has forgotten: it would name an index that it has been beyond, and a regional cache that has been cut off since then would
+        take it for up to date. While the lease from before goes on, viewers are still sent here.
+        """
+        return () if self.has_forgotten else self._regionals
+
+    def start_cold(self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float]) -> None:
+        """Serve from a snapshot of earlier with nothing stored, not knowing what came after it."""
+        self.replace(snapshot, latency_milliseconds)
+        self.has_forgotten = True
+
     def replace(self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float]) -> None:
         """Another snapshot: invalidations that it skips over void what was stamped before it; another log voids everything (DESIGN section 4, rule 9)."""
         is_other_log = snapshot.log_id != self.log_id
+        self.has_forgotten = False
         self.planner = Planner(snapshot)
         self.latency_milliseconds = latency_milliseconds
         if is_other_log:
@@ -47,6 +67,12 @@ class ServingState:
             self.void_everything()
         else:
             self.invalidations.void_before(snapshot.index)
+        self._wake()
+
+    def resume(self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float]) -> None:
+        """Go on where the process before this one stood; `invalidations` know already what it knew."""
+        self.planner = Planner(snapshot)
+        self.latency_milliseconds = latency_milliseconds
         self._wake()
 
     def put_distribution(self, index: int, distribution: Distribution) -> None:
@@ -76,7 +102,7 @@ class ServingState:
 
     def put_directory(self, peers: Sequence[Peer]) -> None:
         """The nodes that hold a lease."""
-        self.regionals = tuple(peer for peer in peers if peer.role is Role.REGIONAL)
+        self._regionals = tuple(peer for peer in peers if peer.role is Role.REGIONAL)
 
     def is_behind(self, position: bytes) -> bool:
         """Whether an edge at `<log_id>:<index>` knows more than this node, or of another log."""

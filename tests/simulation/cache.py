@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_node.caching.invalidations import InvalidationLog
+from tests.simulation.disk import Disk, Entry, Position
 from tests.simulation.world import Callback, World
 
 DISTRIBUTION_ID = "D1"
@@ -12,23 +13,6 @@ CATCH_UP_SECONDS = 0.15
 
 Respond = Callable[[int | None], None]
 """Called with the version of the object, or None for an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where in which log somebody stands."""
-
-    log_id: str
-    index: int
-
-
-@dataclass(slots=True)
-class Entry:
-    """A stored response: which version of the object it is."""
-
-    version: int
-    stamp: int
-    fresh_until: float
 
 
 @dataclass(slots=True)
@@ -59,25 +43,32 @@ class Cache:
 
     world: World
     upstream: Upstream
+    disk: Disk
     log_id: str = ""
     log: InvalidationLog = field(default_factory=InvalidationLog)
     entries: dict[str, Entry] = field(default_factory=dict)
     fetches: dict[str, Fetch] = field(default_factory=dict)
+    has_forgotten: bool = False
+    """It cannot tell what it has acknowledged: ServingState.has_forgotten."""
     waiting_for_log: list[Callable[[], bool]] = field(default_factory=list)
 
     # The log
 
-    def start_from_disk(self, position: Position, entries: dict[str, Entry]) -> None:
-        """After a restart: which invalidations came before is forgotten, so everything stored before the durable position is void (rule 7)."""
-        self.log_id = position.log_id
-        self.entries = entries
-        self.log.void_before(position.index)
+    def load_entries(self) -> None:
+        """After a restart that forgot nothing: what was stored is as good as its stamp (rule 7)."""
+        self.entries = {path: Entry(e.version, e.stamp, e.fresh_until) for path, e in self.disk.entries.items()}
+
+    def start_cold(self, position: Position) -> None:
+        """After a restart that forgot which invalidations came."""
+        self.apply_snapshot(position)
+        self.has_forgotten = True
 
     def apply_snapshot(self, position: Position) -> None:
         """Void what was stored before; and everything that was stored under another log (rule 9)."""
+        self.has_forgotten = False
         if position.log_id != self.log_id:
             self.log.start_over(position.index)
-            self.forget_other_log()
+            self.void_everything()
         else:
             self.log.void_before(position.index)
         self.log_id = position.log_id
@@ -88,9 +79,21 @@ class Cache:
         self.log.append(index, DISTRIBUTION_ID, paths)
         self._log_advanced()
 
-    def forget_other_log(self) -> None:
+    def apply_nothing(self, index: int) -> None:
+        """An entry that invalidates nothing."""
+        self.log.advance(index)
+        self._log_advanced()
+
+    def void_everything(self) -> None:
         """Indexes of different logs are never compared: no entry survives, and fetches on their way are of another epoch."""
         self.entries.clear()
+        self.disk.void_entries()
+
+    def store(self, path: str, entry: Entry) -> None:
+        """In memory, and most times on the disk: what was written last may not get there, and something older is found after a crash."""
+        self.entries[path] = entry
+        if self.world.rng.random() < 0.8:
+            self.disk.entries[path] = Entry(entry.version, entry.stamp, entry.fresh_until)
 
     def _log_advanced(self) -> None:
         self.waiting_for_log = [is_served for is_served in self.waiting_for_log if not is_served()]
@@ -101,6 +104,11 @@ class Cache:
     def position(self) -> Position:
         """Where the node stands."""
         return Position(self.log_id, self.log.applied_index)
+
+    @property
+    def asking_position(self) -> Position:
+        """What the next tier is told; none by a node that has been further than it knows, and then the origin is asked (rule 7)."""
+        return Position("", 0) if self.has_forgotten else self.position
 
     def request(self, path: str, respond: Respond) -> None:
         """From the store, from a fetch on its way, or by a new fetch."""
@@ -152,7 +160,7 @@ class Cache:
         candidate = self.revalidated(path, entry)
         fetch = self.fetches[path] = Fetch(self.position, self.log.epoch, [respond], candidate)
         version = None if candidate is None else candidate.version
-        self.upstream(path, fetch.position, version, lambda answer: self._fetched(path, fetch, answer))
+        self.upstream(path, self.asking_position, version, lambda answer: self._fetched(path, fetch, answer))
 
     def _fetched(self, path: str, fetch: Fetch, answer: int | None) -> None:
         if self.fetches.get(path) is fetch:
@@ -163,7 +171,7 @@ class Cache:
             version = None if stale is None else stale.version
         elif self.may_store(fetch):
             lifetime_seconds = self.world.rng.choice((0.4, 3.0, 60.0))
-            self.entries[path] = Entry(version, self.stamp(fetch), self.world.now + lifetime_seconds)
+            self.store(path, Entry(version, self.stamp(fetch), self.world.now + lifetime_seconds))
         for respond in fetch.waiting:
             respond(version)
 

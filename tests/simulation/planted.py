@@ -7,9 +7,11 @@ from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Sta
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import PendingReceipts, Receipt
 from edge_node.caching.invalidations import InvalidationLog
+from edge_node.invalidation_journal import InvalidationJournal
 from proto.cdn.v1 import sync_pb2
 from proto.node_machine import Effect, NodeMachine
-from tests.simulation.cache import DISTRIBUTION_ID, Cache, Entry, Fetch, Position
+from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch
+from tests.simulation.disk import Entry, KilledError, Position
 from tests.simulation.processes import Connection, Node, Plane
 from tests.simulation.scenario import Parts
 
@@ -98,29 +100,102 @@ class WaitsForAllButOne(Coordinator):
 # Rule 7
 
 
-class TrustsItsDisk(Cache):
-    """After a restart, what is on the disk is served although the invalidations in between are forgotten."""
+class ForgetsTheJournal(Node):
+    """After a restart, what is on the disk is served although the invalidations that came after it are forgotten."""
 
-    def start_from_disk(self, position: Position, entries: dict[str, Entry]) -> None:
-        self.log_id, self.entries = position.log_id, entries
-        self.log = InvalidationLog(position.index)
-        for entry in entries.values():
-            entry.stamp = position.index
+    def restore(self) -> None:
+        snapshot = self.disk.snapshot
+        if snapshot.log_id:
+            self.cache.log.advance(snapshot.index)
+            self.journal.begin(snapshot.log_id, snapshot.index)
+            self.start_warm()
 
 
-class AcknowledgesBeforeItIsDurable(Node):
-    """The position reaches the disk a while after the acknowledgement."""
+class AcknowledgesBeforeItIsWritten(Node):
+    """An invalidation reaches the journal a while after the acknowledgement."""
 
-    def apply_entry(self, entry: sync_pb2.Entry) -> None:
-        before, incarnation = self.disk.position, self.incarnation
-        super().apply_entry(entry)
-        after, self.disk.position = self.disk.position, before
+    def apply_invalidation(self, index: int, paths: list[str]) -> None:
+        incarnation, log_id = self.incarnation, self.cache.log_id
+        self.cache.apply_invalidation(index, paths)
 
-        def written() -> None:
-            if self.incarnation == incarnation and self.is_up:
-                self.disk.position = after
+        def write() -> None:
+            if self.incarnation == incarnation and self.is_up and self.cache.log_id == log_id:
+                try:
+                    self.journal.invalidated(index, DISTRIBUTION_ID, paths)
+                except KilledError:
+                    self.crash()
 
-        self.world.after(0.4, written)
+        self.world.after(0.4, write)
+
+
+class KeepsEntriesWithoutJournal(Node):
+    """A journal that cannot be relied on voids only what was stored before the snapshot."""
+
+    def restore(self) -> None:
+        stored = dict(self.disk.entries)
+        super().restore()
+        self.cache.entries.update(stored)
+
+
+class RefillsAsBefore(Cache):
+    """A node that has forgotten names the index of its snapshot, and a regional cache that is behind just as far answers it."""
+
+    @property
+    def asking_position(self) -> Position:
+        return self.position
+
+
+class ForgetsThatItHasForgotten(Node):
+    """A journal is begun at once, and the next process takes it for all that there was to know."""
+
+    def restore(self) -> None:
+        super().restore()
+        if self.cache.has_forgotten:
+            self.journal.begin(self.cache.log_id, self.disk.snapshot.index)
+
+
+class IgnoresTheBootId(Node):
+    """After a power loss the files are taken for what was written to them."""
+
+    def boot_id(self) -> str:
+        return "boot"
+
+
+class BeginsTheJournalBeforeVoiding(Node):
+    """A process that is killed between the two leaves entries of one log beside the journal of another."""
+
+    def apply_snapshot(self, position: Position) -> None:
+        self.disk.write_snapshot(position)
+        self._new_journal(self.disk.journal, InvalidationLog(position.index), self.boot_id()).begin(
+            position.log_id, position.index
+        )
+        self.cache.apply_snapshot(position)
+        self.journal.begin(position.log_id, position.index)
+
+
+class RestoresNoFloor(InvalidationJournal):
+    """Which stamps a snapshot has voided is forgotten."""
+
+    def resume(self, log_id: str, configuration_index: int) -> None:
+        super().resume(log_id, configuration_index)
+        self._log.floor = 0
+
+
+class CompactsToNothing(InvalidationJournal):
+    """A journal that has grown is begun again with the position only."""
+
+    def _compact(self) -> None:
+        known, self._log = self._log, InvalidationLog(self._log.applied_index)
+        self._log.floor, self._log.epoch = known.floor, known.epoch
+        super()._compact()
+        self._log = known
+
+
+class SkipsWhatItCannotWrite(InvalidationJournal):
+    """A full disk costs an entry of the journal, and the journal is kept."""
+
+    def _give_up(self, error: OSError) -> None:
+        pass
 
 
 class GrantsWhileBehind(LeaseRules):
@@ -163,7 +238,7 @@ class RevalidatesTheInvalidated(_KeepsTheInvalidated):
 class KeepsEntriesOfAnotherLog(Cache):
     """Entries survive the change to another log, and their stamps are compared with its indexes."""
 
-    def forget_other_log(self) -> None:
+    def void_everything(self) -> None:
         pass
 
 
@@ -267,8 +342,16 @@ PLANTED: dict[str, Parts] = {
     "rule 4: a regional cache serves while behind": Parts(cache=ServesWhileBehind),
     "rule 5: waits for connected nodes only": Parts(coordinator=WaitsForConnectedNodesOnly),
     "rule 5: waits for all but one": Parts(coordinator=WaitsForAllButOne),
-    "rule 7: trusts its disk": Parts(cache=TrustsItsDisk),
-    "rule 7: acknowledges before it is durable": Parts(node=AcknowledgesBeforeItIsDurable),
+    "rule 7: forgets the journal": Parts(node=ForgetsTheJournal),
+    "rule 7: acknowledges before it is written": Parts(node=AcknowledgesBeforeItIsWritten),
+    "rule 7: keeps entries without a journal": Parts(node=KeepsEntriesWithoutJournal),
+    "rule 7: a node that has forgotten refills from a regional cache": Parts(cache=RefillsAsBefore),
+    "rule 7: forgets that it has forgotten": Parts(node=ForgetsThatItHasForgotten),
+    "rule 7: ignores the boot id": Parts(node=IgnoresTheBootId),
+    "rule 7: begins the journal before voiding": Parts(node=BeginsTheJournalBeforeVoiding),
+    "rule 7: restores no floor": Parts(journal=RestoresNoFloor),
+    "rule 7: compacts to nothing": Parts(journal=CompactsToNothing),
+    "rule 7: skips what it cannot write": Parts(journal=SkipsWhatItCannotWrite),
     "rule 7: grants while behind": Parts(rules=GrantsWhileBehind),
     "rule 8: serves the invalidated on error": Parts(cache=ServesTheInvalidatedOnError),
     "rule 8: revalidates the invalidated": Parts(cache=RevalidatesTheInvalidated),

@@ -1,12 +1,13 @@
 """The simulated processes: a control plane around the real Coordinator, and nodes around the real NodeMachine. They crash, restart, and lose each other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from control_plane.coordination import Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseRules
 from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import IssuedInvalidation
+from edge_node.caching.invalidation_records import JournalError
+from edge_node.invalidation_journal import InvalidationJournal
 from proto.cdn.v1 import sync_pb2
 from proto.node_machine import (
     ApplyDirectory,
@@ -19,11 +20,14 @@ from proto.node_machine import (
     NodeMachine,
     Send,
 )
-from tests.simulation.cache import DISTRIBUTION_ID, Cache, Entry, Position, Upstream
+from tests.simulation.cache import DISTRIBUTION_ID, Cache, Upstream
+from tests.simulation.disk import Disk, KilledError, Position
 from tests.simulation.world import Link, MemoryLedger, World
 
 LEASE_SECONDS = 2.0
 NO_LOAD = Load()
+JOURNAL_GROWTH_BYTES = 300
+"""So small that it is compacted again and again."""
 
 
 class Connection:
@@ -91,13 +95,23 @@ class Plane:
         entry.invalidation.id = identifier
         entry.invalidation.distribution_id = DISTRIBUTION_ID
         entry.invalidation.paths.extend(paths)
-        issued = IssuedInvalidation(identifier, DISTRIBUTION_ID, index, paths, self.world.now)
-        self.ledger.append(issued, entry)
-        self.coordinator.committed(index, self.world.now, issued)
+        self._commit(entry, IssuedInvalidation(identifier, DISTRIBUTION_ID, index, paths, self.world.now))
+        return True
+
+    def configure(self) -> None:
+        """Commit an entry of another kind."""
+        if self.coordinator is not None:
+            entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=self.ledger.head_index + 1)
+            entry.put_routing_table.zone = "cdn.localhost"
+            self._commit(entry, None)
+
+    def _commit(self, entry: sync_pb2.Entry, issued: IssuedInvalidation | None) -> None:
+        assert self.coordinator is not None
+        self.ledger.append(issued, entry, self.world.now)
+        self.coordinator.committed(entry.index, self.world.now, issued)
         for connection in self.connections.values():
             self._push(connection, entry)
         self._settle()
-        return True
 
     def received(self, connection: Connection, message: object) -> None:
         """A message of a node has arrived."""
@@ -172,16 +186,8 @@ class Plane:
             self.world.after(max(0.0, check_at - self.world.now), self._settle)
 
 
-@dataclass
-class Disk:
-    """What a node's crash leaves."""
-
-    position: Position
-    entries: dict[str, Entry]
-
-
 class Node:
-    """A node process: protocol, cache, and a clock that is a little off."""
+    """A node process: protocol, cache, a disk that outlives it, and a clock that is a little off. What it does with its files is what ControlClient does."""
 
     def __init__(
         self,
@@ -189,7 +195,7 @@ class Node:
         node_id: str,
         role: Role,
         upstream: Upstream,
-        parts: tuple[type[NodeMachine], type[Cache]],
+        parts: tuple[type[NodeMachine], type[Cache], type[InvalidationJournal]],
     ) -> None:
         self.world = world
         self.node_id = node_id
@@ -200,9 +206,12 @@ class Node:
         self.is_up = False
         self.is_cut_off = False
         self.is_wedged = False
-        self.disk = Disk(Position("", 0), {})
+        self.disk = Disk(world)
+        self.warm_starts_total = 0
+        self.stamps_beyond_total = 0
+        """Stored responses found with a stamp that the journal does not reach; there must be none."""
         self._upstream = upstream
-        self._new_machine, self._new_cache = parts
+        self._new_machine, self._new_cache, self._new_journal = parts
         self._rate = world.rng.uniform(0.94, 1.06)
         self._connection: Connection | None = None
 
@@ -216,17 +225,53 @@ class Node:
         """Come up with what is on the disk."""
         self.incarnation += 1
         self.is_up = True
-        position = self.disk.position
-        identity = NodeIdentity(self.node_id, int(self.description.role), "us-east-1", "IAD89-P1", "", "")
-        self.machine = self._new_machine(identity, position.log_id, position.index)
-        self.cache = self._new_cache(self.world, self._guarded_upstream(self.incarnation))
-        self.cache.start_from_disk(position, self.disk.entries)
-        self._connect(self.incarnation)
+        self.cache = self._new_cache(self.world, self._guarded_upstream(self.incarnation), self.disk)
+        self.journal = self._new_journal(self.disk.journal, self.cache.log, self.boot_id(), JOURNAL_GROWTH_BYTES)
+        try:
+            self.restore()
+        except KilledError:
+            self.crash()
+        else:
+            position = self.position
+            identity = NodeIdentity(self.node_id, int(self.description.role), "us-east-1", "IAD89-P1", "", "")
+            self.machine = self._new_machine(identity, position.log_id, position.index)
+            self._connect(self.incarnation)
+
+    @property
+    def position(self) -> Position:
+        """What the node introduces itself with: ControlClient.position."""
+        return Position("", 0) if self.cache.has_forgotten else self.cache.position
+
+    def boot_id(self) -> str:
+        """Of the machine."""
+        return f"boot-{self.disk.boots}"
+
+    def restore(self) -> None:
+        """Go on from what is on the disk, as far as it vouches for it; else void what was stored (rule 7)."""
+        snapshot, cache = self.disk.snapshot, self.cache
+        if not snapshot.log_id:
+            cache.void_everything()
+            self.journal.discard()
+            return
+        try:
+            self.journal.resume(snapshot.log_id, snapshot.index)
+        except JournalError:
+            cache.start_cold(snapshot)
+            self.journal.discard()
+            return
+        self.start_warm()
+
+    def start_warm(self) -> None:
+        """With what was stored before."""
+        cache = self.cache
+        cache.log_id = self.disk.snapshot.log_id
+        cache.load_entries()
+        self.warm_starts_total += 1
+        self.stamps_beyond_total += sum(e.stamp > cache.log.applied_index for e in cache.entries.values())
 
     def crash(self) -> None:
-        """As kill -9 does; stored responses survive, as a disk store's do."""
+        """As kill -9 does; what is on the disk survives."""
         self.is_up = False
-        self.disk.entries = {path: Entry(e.version, e.stamp, e.fresh_until) for path, e in self.cache.entries.items()}
         self._disconnect()
 
     def leave(self) -> None:
@@ -264,7 +309,8 @@ class Node:
             self._connect_later()
             return
         self._connection = Connection(self, plane, self.stall_probability)
-        self._carry_out(self.machine.connected(self.clock(), self.disk.position.log_id, self.disk.position.index))
+        position = self.position
+        self._carry_out(self.machine.connected(self.clock(), position.log_id, position.index))
         self._tick(self._connection)
 
     def _connect_later(self) -> None:
@@ -282,7 +328,12 @@ class Node:
     def received(self, connection: Connection, message: object) -> None:
         """A message of the control plane has arrived."""
         if self._connection is connection and isinstance(message, sync_pb2.ControlMessage):
-            self._carry_out(self.machine.received(message, self.clock()))
+            try:
+                self._carry_out(self.machine.received(message, self.clock()))
+            except KilledError:
+                self.crash()
+            except OSError:  # not durable, so not applied and not acknowledged
+                self._start_over()
 
     def lost(self, connection: Connection) -> None:
         """The stream has broken."""
@@ -312,8 +363,7 @@ class Node:
                 case ApplyEntry(entry):
                     self.apply_entry(entry)
                 case ApplySnapshot(snapshot):
-                    self.disk.position = Position(snapshot.log_id, snapshot.index)
-                    self.cache.apply_snapshot(self.disk.position)
+                    self.apply_snapshot(Position(snapshot.log_id, snapshot.index))
                     self._carry_out(self.machine.snapshot_applied(snapshot.log_id, snapshot.index))
                 case ApplyDirectory():
                     pass
@@ -321,13 +371,29 @@ class Node:
                     self._start_over()
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
-        """Durable first, then acknowledged (rule 7)."""
+        """Durable first, then applied, then acknowledged (rule 7)."""
         if self.is_wedged:
             self._start_over()
             return
-        self.disk.position = Position(entry.log_id, entry.index)
-        self.cache.apply_invalidation(entry.index, tuple(entry.invalidation.paths))
+        if entry.WhichOneof("change") == "invalidation":
+            self.apply_invalidation(entry.index, list(entry.invalidation.paths))
+        else:
+            self.journal.will_configure(entry.index)
+            self.disk.write_snapshot(Position(entry.log_id, entry.index))
+            self.journal.has_configured(entry.index)
+            self.cache.apply_nothing(entry.index)
         self._carry_out(self.machine.entry_applied(entry.index, None))
+
+    def apply_invalidation(self, index: int, paths: list[str]) -> None:
+        """In the journal before anything carries its index."""
+        self.journal.invalidated(index, DISTRIBUTION_ID, paths)
+        self.cache.apply_invalidation(index, paths)
+
+    def apply_snapshot(self, position: Position) -> None:
+        """The journal comes last: until then the one before does not fit the snapshot."""
+        self.disk.write_snapshot(position)
+        self.cache.apply_snapshot(position)
+        self.journal.begin(position.log_id, position.index)
 
     def _start_over(self) -> None:
         self._disconnect()

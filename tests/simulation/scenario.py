@@ -11,19 +11,36 @@ from control_plane.coordination import Coordinator
 from control_plane.leases import LeaseRules
 from control_plane.nodes import Role
 from control_plane.receipts import Receipt
+from edge_node.invalidation_journal import InvalidationJournal
 from proto.node_machine import NodeMachine
-from tests.simulation.cache import NOT_MODIFIED, Cache, Position, validator
-from tests.simulation.processes import LEASE_SECONDS, Disk, Node, Plane
+from tests.simulation.cache import NOT_MODIFIED, Cache, validator
+from tests.simulation.disk import Disk, Position
+from tests.simulation.processes import LEASE_SECONDS, Node, Plane
 from tests.simulation.world import MemoryLedger, World
 
 DURATION_SECONDS = 11.0
 REST_SECONDS = 6.0
+RETAINED_SECONDS = 2.2 * LEASE_SECONDS
+"""How long entries stay in the log at least where it is trimmed: no lease outlives them."""
 PATHS = ("/a", "/b/c")
 INVALIDATION_PATHS = {"/a": ("/a", "/*"), "/b/c": ("/b/c", "/b/*")}
 AFTER_RECEIPT_SECONDS = (0.0005, 0.004, 0.03, 0.12, 0.4, 1.0)
 """When viewers look at all nodes after a receipt: most mistakes show at once or while a lease runs out."""
 
-FAULTS = ("plane_crash", "node_crash", "cut", "silence", "wedge", "stall", "upstream", "leave", "new_log", "wipe")
+FAULTS = (
+    "plane_crash",
+    "node_crash",
+    "cut",
+    "silence",
+    "wedge",
+    "stall",
+    "upstream",
+    "leave",
+    "new_log",
+    "wipe",
+    "trim",
+)
+DISK_FAULTS = ("killed_writing", "power_loss", "damaged_journal", "disk_full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,7 @@ class Parts:
     coordinator: type[Coordinator] = Coordinator
     rules: type[LeaseRules] = LeaseRules
     cache: type[Cache] = Cache
+    journal: type[InvalidationJournal] = InvalidationJournal
     node: type[Node] = Node
     plane: type[Plane] = Plane
 
@@ -78,6 +96,8 @@ class Simulation:
         world = self.world = World(seed)
         rng = world.rng
         self.faults = {fault for fault in FAULTS if rng.random() < 0.35}
+        if rng.random() < 0.5:  # by itself, or one kind of fault would hide the other's mistakes
+            self.faults = {fault for fault in self.faults if rng.random() < 0.6} | {*rng.sample(DISK_FAULTS, 2)}
         self.stall_probability = rng.choice((0.02, 0.1, 0.3)) if "stall" in self.faults else 0.0
         self.versions = dict.fromkeys(PATHS, 1)
         self.promises = Promises()
@@ -88,7 +108,7 @@ class Simulation:
         self._issued: dict[str, tuple[str, dict[str, int]]] = {}
         self._logs_total = 0
         self._parts = parts
-        code = (parts.machine, parts.cache)
+        code = (parts.machine, parts.cache, parts.journal)
         self.regional = parts.node(world, "regional", Role.REGIONAL, self._from_origin, code)
         self.edges = [parts.node(world, name, Role.EDGE, self._from_regional, code) for name in ("edge-1", "edge-2")]
         self.nodes = [*self.edges, self.regional]
@@ -117,7 +137,7 @@ class Simulation:
             node.is_cut_off = node.is_wedged = False
             node.stall_probability = 0.0
             node.cut(silently=False)
-            self._restart(node)
+            self._heal_disk(node)
         self._is_operating = False
         self.world.run(self.world.now + REST_SECONDS)
         coordinator = self.plane.coordinator
@@ -165,7 +185,7 @@ class Simulation:
             self._from_origin(path, position, wanted, returned)
 
         def arrived() -> None:
-            if self.regional.is_up and self.regional.cache.log_id:
+            if self.regional.is_up and self.regional.cache.log_id and position.log_id:
                 self.regional.cache.serve(path, position, wanted, returned, bypass)
             else:
                 bypass()
@@ -185,6 +205,8 @@ class Simulation:
         rng = self.world.rng
         path = rng.choice(PATHS)
         self._look_at_all()
+        if rng.random() < 0.1:
+            self.plane.configure()
         self.versions[path] += 1
         self.world.after(rng.choice((0.0, 0.002, 0.05)), lambda: self._invalidate(path))
         self.world.after(rng.choice((0.005, 0.2, 0.9)), self._operate)
@@ -249,9 +271,12 @@ class Simulation:
                 after(healed_after, self._restart_plane)
             case "new_log":
                 self._replace_plane(healed_after)
-            case "node_crash" | "leave" | "wipe":
+            case "node_crash" | "leave" | "wipe" | "power_loss" | "damaged_journal":
                 self._stop(node, fault)
                 after(healed_after, lambda: self._restart(node))
+                if rng.random() < 0.4:  # and once more, at once
+                    after(healed_after + 0.1, lambda: self._stop(node, "node_crash"))
+                    after(healed_after + 0.15, lambda: self._restart(node))
             case "cut" | "silence":
                 node.is_cut_off = True
                 node.cut(silently=fault == "silence")
@@ -259,8 +284,28 @@ class Simulation:
             case "wedge":
                 node.is_wedged = True
                 after(healed_after, lambda: setattr(node, "is_wedged", False))
+            case _:
+                self._inject_into_storage(fault, node, healed_after)
         if fault != "new_log":
             after(healed_after + rng.uniform(0.2, 3.0), lambda: self._inject(fault))
+
+    def _inject_into_storage(self, fault: str, node: Node, healed_after: float) -> None:
+        """What happens to the retained log and to disks."""
+        rng, after = self.world.rng, self.world.after
+        match fault:
+            case "trim":
+                node.is_cut_off = True
+                node.cut(silently=False)
+                after(rng.uniform(0.2, RETAINED_SECONDS), lambda: self.plane.ledger.trim(self.world.now))
+                after(RETAINED_SECONDS, lambda: setattr(node, "is_cut_off", False))
+            case "disk_full":
+                node.disk.is_full = True
+                if rng.random() < 0.5:
+                    after(healed_after, lambda: self._stop(node, fault))
+                after(healed_after, lambda: self._heal_disk(node))
+            case "killed_writing":
+                node.disk.kill_in = rng.randrange(1, 5)
+                after(healed_after, lambda: self._heal_disk(node))
 
     def _stop(self, node: Node, fault: str) -> None:
         if not node.is_up:
@@ -269,12 +314,27 @@ class Simulation:
             node.leave()
         else:
             node.crash()
-        if fault == "wipe":
-            node.disk = Disk(Position("", 0), {})
+        match fault:
+            case "wipe":
+                node.disk = Disk(self.world)
+            case "power_loss":
+                node.disk.lose_power()
+            case "damaged_journal":
+                node.disk.damage_journal()
+
+    def _heal_disk(self, node: Node) -> None:
+        """Whatever it did to the process is over."""
+        node.disk.is_full, node.disk.kill_in = False, None
+        self._restart(node)
 
     def _restart(self, node: Node) -> None:
-        if not node.is_up:
-            node.start()
+        if node.is_up:
+            return
+        if self.faults and self.world.rng.random() < 0.5:  # viewers are there before the control plane is
+            node.is_cut_off = True
+            self.world.after(0.8, lambda: setattr(node, "is_cut_off", False))
+        node.start()
+        self._look_at_all()
 
     def _restart_plane(self) -> None:
         if self.plane.coordinator is None:
@@ -287,3 +347,6 @@ class Simulation:
         self.world.after(healed_after, self._restart_plane)
         for node in self.nodes:
             node.plane = self.plane
+            if "killed_writing" in self.faults:
+                node.disk.kill_in = self.world.rng.randrange(1, 5)
+                self.world.after(healed_after + 0.5, lambda node=node: self._heal_disk(node))  # type: ignore[misc]  # bound now

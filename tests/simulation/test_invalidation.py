@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from edge_node import invalidation_journal
 from tests.simulation.planted import PLANTED
 from tests.simulation.scenario import Simulation, Violation
 
@@ -16,17 +17,28 @@ PLANTED_SEEDS = 2000
 """A planted bug has to show within so many; most show within ten."""
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node says what a disk does to it; thousands of them would say a lot."""
+    monkeypatch.setattr(invalidation_journal.logger, "disabled", True)
+
+
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_no_viewer_sees_content_older_than_a_receipt(portion: int) -> None:
-    receipts_total = answers_total = 0
+    receipts_total = answers_total = warm_starts_total = 0
     for seed in range(portion, SEEDS, PORTIONS):
         simulation = Simulation(seed)
         violations = simulation.run()
         assert not violations, f"seed {seed}, faults {sorted(simulation.faults)}: {violations[0]}"
         receipts_total += simulation.receipts_total
         answers_total += simulation.answers_total
-    print(f"{receipts_total} receipts, {answers_total} answers")
+        warm_starts_total += sum(node.warm_starts_total for node in simulation.nodes)
+        assert not any(node.stamps_beyond_total for node in simulation.nodes), (
+            f"seed {seed}: a stamp beyond the journal"
+        )
+    print(f"{receipts_total} receipts, {answers_total} answers, {warm_starts_total} warm starts")
     assert receipts_total > 5 * SEEDS // PORTIONS, "the simulation has become too quiet to find anything"
+    assert warm_starts_total > SEEDS // PORTIONS, "the journal is hardly ever relied on"
 
 
 @pytest.mark.parametrize("bug", PLANTED)

@@ -62,6 +62,8 @@ class MemoryLedger:
     def __init__(self, log_id: str, on_completed: Callable[[Receipt], None]) -> None:
         self.log_id = log_id
         self.entries: list[sync_pb2.Entry] = []
+        self._committed_at: list[float] = []
+        self._oldest_index = 1
         self._on_completed = on_completed
         self._nodes: dict[str, SavedNode] = {}
         self._pending: dict[int, IssuedInvalidation] = {}
@@ -73,13 +75,20 @@ class MemoryLedger:
 
     @property
     def oldest_index(self) -> int:
-        """Nothing is trimmed."""
-        return 1
+        """See coordination.Ledger."""
+        return self._oldest_index
 
-    def append(self, invalidation: IssuedInvalidation, entry: sync_pb2.Entry) -> None:
+    def trim(self, committed_before: float) -> None:
+        """Forget what is older. A node that holds a lease lacks nothing that old: its lease is not renewed while it is behind."""
+        while self._oldest_index <= self.head_index and self._committed_at[self._oldest_index - 1] < committed_before:
+            self._oldest_index += 1
+
+    def append(self, invalidation: IssuedInvalidation | None, entry: sync_pb2.Entry, now: float) -> None:
         """Commit an entry."""
         self.entries.append(entry)
-        self._pending[invalidation.index] = invalidation
+        self._committed_at.append(now)
+        if invalidation is not None:
+            self._pending[invalidation.index] = invalidation
 
     def saved_nodes(self) -> Sequence[SavedNode]:
         """See coordination.Ledger."""

@@ -1,0 +1,267 @@
+"""Sentences about the invalidation journal: killed at whatever operation on a file, a node knows what it acknowledged, or knows that it does not."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from edge_node.caching.invalidation_records import (
+    JournalError,
+    Origin,
+    invalidation_record,
+    mark,
+    nothing_record,
+    replayed,
+    whole_journal,
+)
+from edge_node.caching.invalidations import InvalidationLog
+from edge_node.control_client import ControlClient
+from edge_node.serving_state import ServingState
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.builders import behavior_message, distribution_message, origin_message
+
+PATHS = ("/", "/a", "/ab", "/b")
+PATTERNS = st.sampled_from(("/a", "/ab", "/b", "/*", "/a*"))
+IDS = ("E1", "E2")
+INVALIDATIONS = st.tuples(st.just("invalidate"), st.sampled_from(IDS), st.lists(PATTERNS, min_size=1, max_size=3))
+STEPS = st.one_of(
+    INVALIDATIONS,
+    INVALIDATIONS,
+    st.sampled_from((("nothing",), ("configure",), ("put", "E2"), ("remove", "E2"))),
+    st.tuples(st.just("snapshot"), st.integers(0, 2)),
+    st.just(("other log",)),
+)
+KILLS = st.one_of(st.none(), st.none(), st.tuples(st.integers(1, 6), st.sampled_from(("before", "half", "after"))))
+"""At which operation on a file the process is killed while it carries a step out, and whether that operation was done."""
+
+
+class KilledError(BaseException):
+    """kill -9."""
+
+
+@contextmanager
+def killed_at(kill: tuple[int, str] | None) -> Iterator[None]:
+    """Everything that changes files counts: writing to the journal, flushing, renaming, removing."""
+    remaining = [kill[0] if kill else 0]
+    when = kill[1] if kill else ""
+
+    def counting(do: Callable[..., Any], do_half: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        def operation(*arguments: Any, **named: Any) -> Any:
+            remaining[0] -= 1
+            if remaining[0]:
+                return do(*arguments, **named)
+            if when == "after":
+                do(*arguments, **named)
+            elif when == "half" and do_half is not None:
+                do_half(*arguments, **named)
+            raise KilledError
+
+        return operation
+
+    pwrite = os.pwrite
+
+    def half(descriptor: int, data: Any, offset: int) -> None:
+        if offset:  # the mark lies within one page, which a killed process has written or not
+            pwrite(descriptor, data[: len(data) // 2], offset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if kill is not None:
+            patch.setattr(os, "pwrite", counting(pwrite, half))
+            patch.setattr(os, "fsync", counting(os.fsync))
+            patch.setattr(Path, "replace", counting(Path.replace))
+            patch.setattr(Path, "unlink", counting(Path.unlink))
+        yield
+
+
+@dataclass
+class Promised:
+    """The obvious implementation: everything that was acknowledged, in one list."""
+
+    log_id: str = ""
+    index: int = 0
+    floor: int = 0
+    entries: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def is_invalidated(self, distribution_id: str, target: str, stamp: int) -> bool:
+        return stamp < self.floor or any(
+            index > stamp
+            and of == distribution_id
+            and (target.startswith(path[:-1]) if path.endswith("*") else target == path)
+            for index, of, path in self.entries
+        )
+
+
+class Node:
+    """Process after process over one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.promised = Promised()
+        self.stored: set[tuple[str, int]] = set()
+        """What a disk store would hold: logs and stamps."""
+        self.is_snapshot = False
+        self.has_restarted_cold = False
+        """And had no snapshot since."""
+        self.start()
+
+    def start(self) -> None:
+        self.state = ServingState("eu")
+        self.state.void_everything = self.stored.clear
+        self.client = ControlClient(self.state, "eu", self.directory, lambda: (0, 0))
+        self.client._journal._growth_bytes = 150
+        self.restored = self.client.restore()
+
+    def carry_out(self, step: tuple[Any, ...]) -> None:
+        """One step, acknowledged when this returns."""
+        promised = self.promised
+        self.is_snapshot = step[0] in ("snapshot", "other log") or not promised.log_id or self.state.has_forgotten
+        if self.is_snapshot:
+            self._apply_snapshot(step)
+        else:
+            index = promised.index + 1
+            assert self.client.position()[1] + 1 == index
+            self.client.apply_entry(_entry(promised.log_id, index, step))
+            promised.index = index
+            if step[0] == "invalidate":
+                promised.entries += [(index, step[1], path) for path in step[2]]
+        self.stored.add((self.promised.log_id, self.state.applied_index))
+
+    def _apply_snapshot(self, step: tuple[Any, ...]) -> None:
+        promised = self.promised
+        log_id = promised.log_id + "x" if step[0] == "other log" or not promised.log_id else promised.log_id
+        index = promised.index + (step[1] if step[0] == "snapshot" else 0)
+        distributions = [_distribution(identifier) for identifier in IDS]
+        self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
+        self.promised = Promised(log_id, index, floor=index)
+
+    def restart(self, step: tuple[Any, ...] | None) -> None:
+        """After a kill in the middle of this step."""
+        self.client.close()
+        was_snapshot = self.is_snapshot and step is not None
+        self.start()
+        if not self.restored.is_warm:
+            is_first = not self.promised.log_id
+            assert was_snapshot or is_first or self.has_restarted_cold, (
+                "only an unfinished snapshot may cost what is stored"
+            )
+            self.has_restarted_cold = True
+            assert not self.stored
+            return
+        self.has_restarted_cold = False
+        log_id, index = self.client.position()
+        if was_snapshot and (log_id, index) != (self.promised.log_id, self.promised.index):
+            self.promised = Promised(log_id, index, floor=index)  # it was finished but for its acknowledgement
+            return
+        assert log_id == self.promised.log_id
+        assert self.promised.index <= index <= self.promised.index + 1
+        if index > self.promised.index and step is not None and step[0] == "invalidate":
+            self.promised.entries += [(index, step[1], path) for path in step[2]]
+        self.promised.index = index
+
+    def check(self) -> None:
+        """What is stored is judged as somebody would who has forgotten nothing."""
+        log, promised = self.state.invalidations, self.promised
+        for log_id, stamp in self.stored:
+            assert log_id == promised.log_id and stamp <= log.applied_index
+        if self.state.has_forgotten or not promised.log_id:
+            return
+        for stamp in range(promised.index + 1):
+            for target in PATHS:
+                assert log.is_invalidated("E1", target, stamp) == promised.is_invalidated("E1", target, stamp)
+
+
+def _entry(log_id: str, index: int, step: tuple[Any, ...]) -> sync_pb2.Entry:
+    entry = sync_pb2.Entry(log_id=log_id, index=index)
+    match step[0]:
+        case "invalidate":
+            entry.invalidation.distribution_id = step[1]
+            entry.invalidation.paths.extend(step[2])
+        case "configure":
+            entry.put_routing_table.zone = "cdn.localhost"
+        case "put":
+            entry.put_distribution.CopyFrom(_distribution(step[1]))
+        case "remove":
+            entry.remove_distribution_id = step[1]
+    return entry
+
+
+def _distribution(identifier: str) -> configuration_pb2.Distribution:
+    origin = origin_message(host="127.0.0.1", port=8080)
+    return distribution_message(origin, behavior_message(), id=identifier, domain_name=f"{identifier}.cdn.localhost")
+
+
+INVALIDATE = ("invalidate", "E1", ["/a"])
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(st.tuples(STEPS, KILLS), max_size=20))
+@example([(("snapshot", 0), None), (INVALIDATE, (1, "half")), (INVALIDATE, (2, "before")), (INVALIDATE, (2, "after"))])
+@example(
+    [(("snapshot", 0), None), *((("configure",), (at, when)) for at in range(1, 6) for when in ("before", "after"))]
+)
+@example(
+    [(("snapshot", 0), None), *((("other log",), (at, when)) for at in range(1, 6) for when in ("before", "after"))]
+)
+@example(
+    [(INVALIDATE, None)] * 12 + [(("configure",), (3, "before")), (("configure",), None), (INVALIDATE, (1, "before"))]
+)
+def test_killed_anywhere_a_node_knows_what_it_acknowledged(
+    steps: list[tuple[tuple[Any, ...], tuple[int, str] | None]],
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="journal-") as directory:
+        node = Node(Path(directory))
+        try:
+            for step, kill in steps:
+                try:
+                    with killed_at(kill):
+                        node.carry_out(step)
+                except KilledError:
+                    node.restart(step)
+                node.check()
+            node.restart(None)
+            node.check()
+        finally:
+            node.client.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(INVALIDATIONS, min_size=1, max_size=6), st.integers(0, 6), st.data())
+def test_a_damaged_journal_is_refused_and_never_answers_otherwise(
+    invalidations: list[tuple[str, str, list[str]]], compacted: int, data: st.DataObject
+) -> None:
+    """Cut anywhere, or with any bit the other way round: an answer that differs from before is never given."""
+    origin = Origin("log-1", 0, "boot")
+    log = InvalidationLog()
+    journal = whole_journal(origin, log)
+    for index, (_, distribution_id, paths) in enumerate(invalidations, 1):
+        log.append(index, distribution_id, paths)
+        if index == compacted:
+            journal = whole_journal(origin, log)
+        else:
+            journal += invalidation_record(index, distribution_id, paths)
+            journal = mark(len(journal)) + journal[len(mark(0)) :]
+    assert _answers(replayed(journal, origin)[0]) == _answers(log)
+    assert _answers(replayed(journal + nothing_record(len(invalidations) + 1)[:-1], origin)[0]) == _answers(log)
+    length = data.draw(st.integers(0, len(journal) - 1))
+    with pytest.raises(JournalError):
+        replayed(journal[:length], origin)
+    flipped = bytearray(journal)
+    flipped[data.draw(st.integers(0, len(journal) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(JournalError):
+        replayed(bytes(flipped), origin)
+
+
+def _answers(log: InvalidationLog) -> list[bool]:
+    return [
+        log.is_invalidated(distribution_id, target, stamp)
+        for distribution_id in IDS
+        for target in PATHS
+        for stamp in range(8)
+    ] + [log.applied_index == 8]

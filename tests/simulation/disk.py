@@ -1,0 +1,122 @@
+"""What a node's crash leaves: its snapshot, its journal and stored responses; and the ways in which a disk fails a process."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.simulation.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in which log somebody stands."""
+
+    log_id: str
+    index: int
+
+
+@dataclass(slots=True)
+class Entry:
+    """A stored response: which version of the object it is."""
+
+    version: int
+    stamp: int
+    fresh_until: float
+
+
+class KilledError(Exception):
+    """kill -9, in the middle of an operation on a file."""
+
+
+@dataclass
+class Disk:
+    """Everything is written through `write`, which may be where the process or the disk ends."""
+
+    world: World
+    snapshot: Position = Position("", 0)
+    """What the snapshot file says; it is flushed, so a power loss does not take it."""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    boots: int = 1
+    is_full: bool = False
+    kill_in: int | None = None
+    """Operations until the process is killed."""
+
+    def __post_init__(self) -> None:
+        self.journal = MemoryFile(self)
+
+    def write(self, do: Callable[[], None], do_half: Callable[[], None] = lambda: None, *, needs_room: bool) -> None:
+        """One operation: done, done by half by a process that is killed over it, or refused."""
+        if self.is_full and needs_room:
+            raise OSError("no space left on device")
+        if self.kill_in is None:
+            do()
+            return
+        self.kill_in -= 1
+        if self.kill_in <= 0:
+            self.kill_in = None
+            self.world.rng.choice((do, do_half))()
+            raise KilledError
+        do()
+
+    def write_snapshot(self, position: Position) -> None:
+        """In one step."""
+        self.write(lambda: setattr(self, "snapshot", position), needs_room=True)
+
+    def void_entries(self) -> None:
+        """In one step as well."""
+        self.write(self.entries.clear, needs_room=False)
+
+    def lose_power(self) -> None:
+        """What was not flushed is as it was some time ago, each file by itself."""
+        self.boots += 1
+        self.is_full, self.kill_in = False, None
+        self.journal.go_back()
+
+    def damage_journal(self) -> None:
+        """A flipped bit, a lost end, or nothing left of it."""
+        rng, content = self.world.rng, self.journal.content
+        if not content:
+            return
+        at = rng.randrange(len(content))
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << rng.randrange(8)
+        self.journal.content = rng.choice((bytes(flipped), content[:at], None))
+
+
+class MemoryFile:
+    """A JournalFile of the real journal."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.content: bytes | None = None
+        self._before: list[bytes | None] = []
+
+    def read(self) -> bytes | None:
+        """See JournalFile."""
+        return self.content
+
+    def replace(self, content: bytes) -> None:
+        """See JournalFile."""
+        self._disk.write(lambda: self._set(content), needs_room=True)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """See JournalFile."""
+        before = self.content or b""
+        half = data[: self._disk.world.rng.randrange(len(data))] if offset else b""  # the mark lies within one page
+        self._disk.write(
+            lambda: self._set(before[:offset] + data + before[offset + len(data) :]),
+            lambda: self._set(before[:offset] + half + before[offset + len(half) :]),
+            needs_room=True,
+        )
+
+    def remove(self) -> None:
+        """See JournalFile."""
+        self._disk.write(lambda: self._set(None), needs_room=False)
+
+    def go_back(self) -> None:
+        """To one of its earlier contents."""
+        self.content = self._disk.world.rng.choice([None, self.content, *self._before])
+
+    def _set(self, content: bytes | None) -> None:
+        self._before.append(self.content)
+        del self._before[:-40]
+        self.content = content

@@ -1,0 +1,391 @@
+"""The invalidation journal and the control client around it: what a restarted node knows, and when it knows that it does not (DESIGN section 4, rule 7)."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_node import invalidation_journal
+from edge_node.caching import invalidations
+from edge_node.caching.invalidation_records import JournalError, Origin, replayed, whole_journal
+from edge_node.caching.invalidations import InvalidationLog
+from edge_node.control_client import JOURNAL_FILE, SNAPSHOT_FILE, ControlClient, Restored
+from edge_node.serving_state import ServingState
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.builders import behavior_message, distribution_message, origin_message
+
+WARM = Restored(has_configuration=True, is_warm=True)
+COLD = Restored(has_configuration=True, is_warm=False)
+NOTHING = Restored(has_configuration=False, is_warm=False)
+
+
+class Process:
+    """A node's half of the log over one state directory; `killed` is the next process over the same."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.voided = 0
+        self.state = ServingState("eu")
+        self.state.void_everything = self._void
+        self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
+        self.restored = self.client.restore()
+
+    def killed(self) -> "Process":
+        self.client.close()
+        return Process(self.directory)
+
+    def _void(self) -> None:
+        self.voided += 1
+        self.journal_when_voided = self.journal.read_bytes() if self.journal.is_file() else None
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / JOURNAL_FILE
+
+    def is_void(self, stamp: int, target: str = "/a") -> bool:
+        return self.state.invalidations.is_invalidated("E1", target, stamp)
+
+    def snapshot(self, index: int, log_id: str = "log-1") -> None:
+        distributions = [_distribution("E1")]
+        self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
+
+    def entry(self, index: int, **change: object) -> str | None:
+        return self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, **change))  # type: ignore[arg-type]  # one of its changes
+
+    def invalidate(self, index: int, *paths: str, of: str = "E1") -> None:
+        invalidation = configuration_pb2.Invalidation(id=f"I{index}", distribution_id=of, paths=paths or ("/a",))
+        assert self.entry(index, invalidation=invalidation) is None
+
+    def configure(self, index: int) -> None:
+        assert self.entry(index, put_routing_table=configuration_pb2.RoutingTable(zone="cdn.localhost")) is None
+
+
+def _distribution(identifier: str) -> configuration_pb2.Distribution:
+    origin = origin_message(host="127.0.0.1", port=8080)
+    return distribution_message(origin, behavior_message(), id=identifier, domain_name=f"{identifier}.cdn.localhost")
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Process]:
+    """At 10, with `/a` invalidated at 12 and a configuration change at 13."""
+    process = Process(tmp_path / "state")
+    assert process.restored == NOTHING and process.client.position() == ("", 0)
+    process.snapshot(10)
+    process.entry(11)  # a kind that it does not know
+    process.invalidate(12)
+    process.configure(13)
+    yield process
+    process.client.close()
+
+
+def test_what_was_acknowledged_is_known_after_a_kill(process: Process) -> None:
+    process.invalidate(14, "/b/*")
+    after = process.killed()
+    assert after.restored == WARM and after.voided == 0
+    assert after.client.position() == ("log-1", 14)
+    assert [after.is_void(stamp) for stamp in (9, 10, 11, 12, 13, 14)] == [True, True, True, False, False, False]
+    assert after.is_void(13, "/b/c") and not after.is_void(14, "/b/c") and not after.is_void(10, "/c")
+    assert after.state.invalidations.epoch == process.state.invalidations.epoch
+    after.invalidate(15, "/c")  # and it goes on
+    again = after.killed()
+    assert again.client.position() == ("log-1", 15) and again.is_void(14, "/c") and again.is_void(13, "/b/c")
+    again.client.close()
+
+
+def test_a_configuration_change_voids_nothing(process: Process) -> None:
+    for index in range(14, 20):
+        process.configure(index)
+    after = process.killed()
+    assert after.restored == WARM
+    assert not after.is_void(10, "/b") and after.is_void(11) and not after.is_void(12)
+    after.client.close()
+
+
+def test_a_rejected_distribution_advances_what_is_durable(process: Process) -> None:
+    broken = _distribution("E2")
+    broken.default_behavior.origin_id = "nowhere"
+    assert process.entry(14, put_distribution=broken) is not None
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 14))
+    after.client.close()
+
+
+def test_a_distribution_comes_and_goes(process: Process) -> None:
+    assert process.entry(14, put_distribution=_distribution("E2")) is None
+    process.invalidate(15, of="E2")
+    assert process.entry(16, remove_distribution_id="E2") is None
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 16))
+    assert set(after.state.planner.snapshot.distributions) == {"E1"}
+    assert set(after.state.invalidations.distributions) == {"E1"}
+    after.client.close()
+
+
+def test_a_snapshot_that_skips_entries_is_remembered_as_a_floor(process: Process) -> None:
+    process.snapshot(20)
+    process.invalidate(21, "/b")
+    after = process.killed()
+    assert after.restored == WARM
+    assert after.is_void(19, "/c") and not after.is_void(20, "/c") and after.is_void(20, "/b")
+    after.client.close()
+
+
+def test_another_log_is_voided_before_its_journal_is_begun(process: Process) -> None:
+    epoch = process.state.invalidations.epoch
+    voided = process.voided
+    before = process.journal.read_bytes()
+    process.snapshot(5, "log-2")
+    assert process.voided == voided + 1
+    assert process.journal_when_voided == before
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, ("log-2", 5))
+    assert after.state.invalidations.epoch != epoch
+    after.client.close()
+
+
+# -- what cannot be relied on
+
+
+def _flip(process: Process, at: int) -> None:
+    content = bytearray(process.journal.read_bytes())
+    content[at] ^= 0x10
+    process.journal.write_bytes(content)
+
+
+def _truncate(process: Process, by: int) -> None:
+    process.journal.write_bytes(process.journal.read_bytes()[:-by])
+
+
+DAMAGES: dict[str, Callable[[Process], object]] = {
+    "it is missing": lambda process: process.journal.unlink(),
+    "it is empty": lambda process: process.journal.write_bytes(b""),
+    "it is something else": lambda process: process.journal.write_bytes(b"x" * 1000),
+    "a bit of the mark": lambda process: _flip(process, 9),
+    "a bit in the middle": lambda process: _flip(process, len(process.journal.read_bytes()) // 2),
+    "a bit of the last record": lambda process: _flip(process, -2),
+    "a lost byte": lambda process: _truncate(process, 1),
+    "a lost record": lambda process: _truncate(process, 17),
+    "it cannot be read": lambda process: (
+        process.journal.rename(process.journal.with_suffix(".old")).parent.joinpath(JOURNAL_FILE).mkdir()
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_journal_that_cannot_be_relied_on_voids_everything(process: Process, damage: str) -> None:
+    DAMAGES[damage](process)
+    after = process.killed()
+    assert (after.restored, after.voided) == (COLD, 1)
+    assert after.state.invalidations.epoch != process.state.invalidations.epoch
+    assert all(after.is_void(stamp, "/never-invalidated") for stamp in range(13))
+    assert set(after.state.planner.snapshot.distributions) == {"E1"}
+    assert (after.state.applied_index, after.client.position()) == (13, ("", 0))  # what it knows, and what it says
+    after.client.close()
+
+
+def test_a_node_has_forgotten_until_it_has_a_snapshot_however_often_it_restarts(process: Process) -> None:
+    _flip(process, -2)
+    after = process.killed()
+    assert after.journal_when_voided is not None and not after.journal.exists()
+    again = after.killed()
+    assert (again.restored, again.voided, again.client.position()) == (COLD, 1, ("", 0))
+    again.snapshot(13)
+    assert again.client.position() == ("log-1", 13)
+    warm = again.killed()
+    assert (warm.restored, warm.voided) == (WARM, 0)
+    warm.client.close()
+
+
+def test_a_node_that_has_forgotten_asks_no_regional_cache_until_it_has_a_snapshot(process: Process) -> None:
+    node = sync_pb2.Node(id="r", role=sync_pb2.ROLE_REGIONAL, region="eu", http_address="127.0.0.1:1")
+    process.client.apply_directory(sync_pb2.Directory(version=1, nodes=[node]))
+    process.journal.unlink()
+    after = process.killed()
+    assert _regional_ids(after) == []
+    after.snapshot(13)
+    assert _regional_ids(after) == ["r"]
+    assert after.client.position() == ("log-1", 13)
+    again = after.killed()
+    assert again.restored == WARM and _regional_ids(again) == ["r"]
+    again.client.close()
+
+
+def _regional_ids(process: Process) -> list[str]:
+    return [peer.id for peer in process.state.regionals]
+
+
+def test_after_a_power_loss_nothing_is_relied_on(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr(invalidation_journal, "BOOT_ID_FILE", boot)
+    boot.write_text("another\n")
+    after = process.killed()
+    assert after.restored == COLD
+    after.snapshot(13)
+    again = after.killed()
+    assert again.restored == WARM
+    boot.unlink()  # unknown is never the same
+    unknown = again.killed()
+    unknown.snapshot(13)
+    unknown = unknown.killed()
+    assert unknown.restored == COLD
+    unknown.client.close()
+
+
+def test_a_journal_beside_another_snapshot_is_of_no_use(process: Process) -> None:
+    other = sync_pb2.Snapshot(log_id="log-1", index=14, distributions=[_distribution("E1")])
+    (process.directory / SNAPSHOT_FILE).write_bytes(
+        other.SerializeToString()
+    )  # a process killed before it began its journal
+    after = process.killed()
+    assert (after.restored, after.is_void(13, "/x")) == (COLD, True)
+    after.client.close()
+
+
+def test_without_a_snapshot_there_is_nothing_to_go_on_from(process: Process) -> None:
+    (process.directory / SNAPSHOT_FILE).unlink()
+    after = process.killed()
+    assert (after.restored, after.voided, after.client.position()) == (NOTHING, 1, ("", 0))
+    after.snapshot(30)
+    again = after.killed()
+    assert again.restored == WARM
+    again.client.close()
+
+
+# -- crashes and full disks
+
+
+def test_a_tail_that_was_cut_off_is_not_read(process: Process) -> None:
+    before = process.journal.read_bytes()
+    process.invalidate(14, "/a", "/b")
+    whole = process.journal.read_bytes()
+    for length in range(len(before), len(whole) + 1):  # the mark still covers what was there before
+        process.journal.write_bytes(before + whole[len(before) : length])
+        after = process.killed()
+        assert (after.restored, after.client.position()) == (WARM, ("log-1", 13))
+        after.client.close()
+    after = process.killed()
+    after.invalidate(14, "/c")  # shorter than what lies there
+    again = after.killed()
+    assert again.client.position() == ("log-1", 14)
+    assert again.is_void(13, "/c") and not again.is_void(13, "/b")
+    again.client.close()
+
+
+def test_a_configuration_that_was_meant_and_not_written_is_not_applied(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _refuse)
+        with pytest.raises(OSError):
+            process.configure(14)
+    assert process.client.position() == ("log-1", 13)
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 13))
+    after.configure(14)  # the control plane tells it again
+    after.invalidate(15)
+    again = after.killed()
+    assert (again.restored, again.client.position()) == (WARM, ("log-1", 15)) and again.is_void(14)
+    again.client.close()
+
+
+def _refuse(*_: object, **__: object) -> int:
+    raise OSError(errno.ENOSPC, "no space left on device")
+
+
+def test_a_full_disk_costs_the_journal_and_not_the_invalidation(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", _refuse)
+        for index in range(14, 17):
+            process.invalidate(index, f"/{index}")
+        assert not process.journal.exists()  # a restart now would void everything
+        assert process.is_void(13, "/15")
+    for index in range(17, 22):
+        process.invalidate(index, f"/{index}")
+    after = process.killed()  # there was room again, and all that was missed is there
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 21))
+    assert [after.is_void(13, f"/{index}") for index in (14, 15, 16, 17, 21, 22)] == [True] * 5 + [False]
+    after.client.close()
+
+
+def test_a_disk_that_cannot_even_remove_has_the_entry_refused(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", _refuse)
+        patch.setattr(Path, "unlink", _refuse)
+        with pytest.raises(OSError):
+            process.invalidate(14)
+    assert process.client.position() == ("log-1", 13) and not process.is_void(13)
+    process.invalidate(14)
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 14)) and after.is_void(13)
+    after.client.close()
+
+
+# -- its size
+
+
+def test_the_journal_is_compacted_to_the_newest_index_of_each_path(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    process.client._journal._growth_bytes = 2000
+    process.snapshot(20)
+    for index in range(21, 400):
+        process.invalidate(index, f"/{index % 5}", f"/{index % 7}/*")
+        sizes.append(process.journal.stat().st_size)
+    assert max(sizes) < 5000 and sizes != sorted(sizes)
+    after = process.killed()
+    known, now = process.state.invalidations, after.state.invalidations
+    assert after.restored == WARM
+    for path in ("/0", "/4", "/0/x", "/6/y", "/7/z", "/9"):
+        for stamp in range(15, 400):
+            assert known.is_invalidated("E1", path, stamp) == now.is_invalidated("E1", path, stamp)
+    after.client.close()
+
+
+def test_there_is_no_room_to_compact(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    process.client._journal._growth_bytes = 200
+    process.snapshot(20)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", _refuse)
+        for index in range(21, 60):
+            process.invalidate(index, f"/{index}")
+    assert not [path for path in process.directory.iterdir() if path.suffix == ".new" and path.stem == "invalidations"]
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 59)) and after.is_void(20, "/21")
+    after.client.close()
+
+
+def test_all_distributions_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidations, "MAXIMUM_COST_BYTES", 10_000)
+    log = InvalidationLog()
+    for index in range(1, 301):
+        log.append(index, f"E{index % 3}", [f"/{index}"])
+        assert sum(of.cost_bytes for of in log.distributions.values()) == log._cost_bytes <= 10_000
+        assert log.is_invalidated(f"E{index % 3}", f"/{index}", index - 1)
+    assert all(log.is_invalidated(f"E{index % 3}", f"/{index}", index - 1) for index in range(1, 301))
+    origin = Origin("log-1", 0, "boot")
+    again, _ = replayed(whole_journal(origin, log), origin)
+    assert again._cost_bytes == log._cost_bytes
+    assert all(again.is_invalidated(f"E{index % 3}", f"/{index}", index - 1) for index in range(1, 301))
+
+
+def test_texts_of_any_kind_come_back() -> None:
+    log = InvalidationLog(3)
+    paths = ["/", "/*", "*", "", "/ü\0€\n", "/" + "x" * 4000]
+    log.append(4, "Ü1", paths)
+    origin = Origin("lög", 3, "boot")
+    again, _ = replayed(whole_journal(origin, log), origin)
+    assert (again.distributions["Ü1"].exact, again.distributions["Ü1"].prefixes) == (
+        log.distributions["Ü1"].exact,
+        log.distributions["Ü1"].prefixes,
+    )
+    with pytest.raises(JournalError):
+        replayed(whole_journal(origin, log), Origin("log", 3, "boot"))
