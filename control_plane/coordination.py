@@ -132,7 +132,8 @@ class Coordinator:
         if log_id == self._ledger.log_id and applied_index > self._ledger.head_index:
             self._renew_identity()
         catch_up = self._catch_up(log_id, applied_index)
-        known_index = catch_up.after_index if isinstance(catch_up, FromEntries) else NOTHING_ACKNOWLEDGED
+        # Of this log it knows what it says, also when the entries after that are no longer retained and come as a snapshot: its lease is not over for that.
+        known_index = applied_index if log_id == self._ledger.log_id else NOTHING_ACKNOWLEDGED
         if known_index < record.acknowledged_index:
             record.end_lease(
                 now

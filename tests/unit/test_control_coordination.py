@@ -46,7 +46,7 @@ class Conversation:
     def invalidate(self) -> int:
         index = self.ledger.head_index + 1
         issued = IssuedInvalidation(f"I{index}", "D1", index, ("/*",), self.now)
-        self.ledger.append(issued, sync_pb2.Entry(index=index))
+        self.ledger.append(issued, sync_pb2.Entry(index=index), self.now)
         self.coordinator.committed(index, self.now, issued)
         return index
 
@@ -94,6 +94,20 @@ def test_a_node_from_the_future_gives_the_log_a_new_identity_and_disconnects_all
     assert not talk.coordinator.is_current("edge-1", talk.streams["edge-1"])
     assert talk.coordinator.nodes["edge-1"].acknowledged_index < 0
     assert talk.connect("edge-1", "log-1", 0) == FromSnapshot()
+
+
+def test_a_node_whose_entries_are_no_longer_retained_keeps_its_lease_and_is_waited_for() -> None:
+    """It still serves by that lease, so a receipt that left it out would be false."""
+    talk = live_node()
+    index = talk.invalidate()
+    talk.invalidate()
+    talk.now += 1
+    talk.ledger.trim(talk.now)
+    assert talk.connect("edge-1", applied_index=0) == FromSnapshot()
+    talk.wait(0.0)
+    assert talk.is_live("edge-1") and not talk.receipts
+    talk.acknowledge("edge-1", index + 1)
+    assert len(talk.receipts) == 2
 
 
 # Leases

@@ -32,7 +32,7 @@ class InMemory:
     def invalidate(self, identifier: str) -> None:
         index = self.memory.head_index + 1
         issued = IssuedInvalidation(identifier, "D1", index, ("/a", "/b/*"), 1_000.0)
-        self.memory.append(issued, sync_pb2.Entry(index=index))
+        self.memory.append(issued, sync_pb2.Entry(index=index), 1_000.0)
 
 
 class InDatabase:
