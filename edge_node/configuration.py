@@ -3,8 +3,24 @@
 A resource that this node cannot honour raises RejectedResourceError with the reason; it is the second check, after the control plane's own.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from edge_node.errors import RejectedResourceError
-from edge_node.model import Behavior, CachePolicy, Distribution, Header, Origin, Peer, Role, Selection, SelectionMode
+from edge_node.model import (
+    Behavior,
+    CachePolicy,
+    Distribution,
+    ErrorResponse,
+    Header,
+    Origin,
+    OriginGroup,
+    Peer,
+    Role,
+    Selection,
+    SelectionMode,
+    Semantics,
+)
 from edge_node.policy.routing import Snapshot
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
@@ -13,6 +29,11 @@ _MODES = {
     configuration_pb2.Selection.MODE_LIST: SelectionMode.LIST,
     configuration_pb2.Selection.MODE_ALL: SelectionMode.ALL,
     configuration_pb2.Selection.MODE_ALL_EXCEPT: SelectionMode.ALL_EXCEPT,
+}
+_SEMANTICS = {
+    configuration_pb2.SEMANTICS_UNSPECIFIED: Semantics.CLOUDFRONT,
+    configuration_pb2.SEMANTICS_CLOUDFRONT: Semantics.CLOUDFRONT,
+    configuration_pb2.SEMANTICS_RFC9111: Semantics.RFC9111,
 }
 _ROLES = {sync_pb2.ROLE_EDGE: Role.EDGE, sync_pb2.ROLE_REGIONAL: Role.REGIONAL}
 _FORBIDDEN_IN_FIELDS = frozenset("\r\n\0")
@@ -23,6 +44,15 @@ _FRAMING_FIELDS = frozenset(
 """What this node writes itself (reference 1.4.2 forbids more; these would break the request)."""
 _NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 """Of a field name (RFC 9110 section 5.6.2)."""
+_ERROR_STATUSES = range(400, 600)
+
+
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    """Where the behaviors of a distribution may send requests, by id."""
+
+    origins: Mapping[str, Origin]
+    groups: Mapping[str, OriginGroup]
 
 
 def read_snapshot(message: sync_pb2.Snapshot) -> Snapshot:
@@ -41,16 +71,56 @@ def read_distribution(message: configuration_pb2.Distribution) -> Distribution:
 def _read_distribution(message: configuration_pb2.Distribution) -> Distribution:
     if not message.id or not message.domain_name:
         raise RejectedResourceError("a distribution without id or domain name")
-    origins = {origin.id: _read_origin(origin) for origin in message.origins}
+    targets = _read_targets(message)
     return Distribution(
         id=message.id,
         domain_name=message.domain_name.lower().encode("ascii"),
         aliases=tuple(alias.lower().encode("ascii") for alias in message.aliases),
         is_enabled=message.enabled,
         default_root_object=_read_path(message.default_root_object),
-        behaviors=tuple(_read_behavior(behavior, origins) for behavior in message.behaviors),
-        default_behavior=_read_behavior(message.default_behavior, origins),
+        behaviors=tuple(_read_behavior(behavior, targets) for behavior in message.behaviors),
+        default_behavior=_read_behavior(message.default_behavior, targets),
+        error_responses=_read_error_responses(message.error_responses),
     )
+
+
+def _read_targets(message: configuration_pb2.Distribution) -> _Targets:
+    ids = [*(origin.id for origin in message.origins), *(group.id for group in message.origin_groups)]
+    if len(set(ids)) != len(ids):
+        raise RejectedResourceError("two origins or origin groups have one id")
+    origins = {origin.id: _read_origin(origin) for origin in message.origins}
+    return _Targets(origins, {group.id: _read_group(group, origins) for group in message.origin_groups})
+
+
+def _read_group(message: configuration_pb2.OriginGroup, origins: Mapping[str, Origin]) -> OriginGroup:
+    primary, secondary = origins.get(message.primary_origin_id), origins.get(message.secondary_origin_id)
+    if not message.id or primary is None or secondary is None or primary is secondary:
+        raise RejectedResourceError(f"origin group {message.id!r}: needs an id and two different origins")
+    statuses = frozenset(message.failover_statuses)
+    if not statuses or not all(status in _ERROR_STATUSES for status in statuses):
+        raise RejectedResourceError(f"origin group {message.id!r}: failover is for statuses of errors, one at least")
+    return OriginGroup(message.id, primary, secondary, statuses)
+
+
+def _read_error_responses(messages: Sequence[configuration_pb2.ErrorResponse]) -> dict[int, ErrorResponse]:
+    responses = {message.error_status: _read_error_response(message) for message in messages}
+    if len(responses) != len(messages):
+        raise RejectedResourceError("two error responses are for one status")
+    return responses
+
+
+def _read_error_response(message: configuration_pb2.ErrorResponse) -> ErrorResponse:
+    name = f"error response {message.error_status}"
+    if message.error_status not in _ERROR_STATUSES:
+        raise RejectedResourceError(f"{name}: not the status of an error")
+    if bool(message.page_path) != bool(message.response_status):
+        raise RejectedResourceError(f"{name}: a page and the status that goes with it come together or not at all")
+    if message.page_path and not message.page_path.startswith("/"):
+        raise RejectedResourceError(f"{name}: the path of its page does not begin with /")
+    if message.response_status and message.response_status not in (200, *_ERROR_STATUSES):
+        raise RejectedResourceError(f"{name}: no page can be sent with status {message.response_status}")
+    path = _read_path(message.page_path)
+    return ErrorResponse(message.error_status, message.minimum_ttl_seconds, path, message.response_status)
 
 
 def _read_origin(message: configuration_pb2.Origin) -> Origin:
@@ -74,6 +144,7 @@ def _read_origin(message: configuration_pb2.Origin) -> Origin:
         connection_timeout=message.connection_timeout_milliseconds / 1000,
         read_timeout=message.read_timeout_milliseconds / 1000,
         keepalive_timeout=message.keepalive_timeout_milliseconds / 1000,
+        completion_timeout=message.completion_timeout_milliseconds / 1000,
     )
 
 
@@ -95,19 +166,38 @@ def _read_header(origin_id: str, header: configuration_pb2.Header) -> Header:
     return header.name.lower().encode("latin-1"), header.value.encode("latin-1")
 
 
-def _read_behavior(message: configuration_pb2.Behavior, origins: dict[str, Origin]) -> Behavior:
-    origin = origins.get(message.origin_id)
+def _read_behavior(message: configuration_pb2.Behavior, targets: _Targets) -> Behavior:
+    name = f"behavior {message.path_pattern!r}"
+    origin = targets.origins.get(message.origin_id)
     if origin is None:
-        raise RejectedResourceError(f"behavior {message.path_pattern!r}: there is no origin {message.origin_id!r}")
+        raise RejectedResourceError(f"{name}: there is no origin {message.origin_id!r}")
     if not message.allowed_methods:
-        raise RejectedResourceError(f"behavior {message.path_pattern!r}: no allowed methods")
+        raise RejectedResourceError(f"{name}: no allowed methods")
+    semantics = _SEMANTICS.get(message.semantics)
+    if semantics is None:
+        raise RejectedResourceError(f"{name}: semantics number {message.semantics} is newer than this node")
     return Behavior(
         path_pattern=message.path_pattern or "*",
         origin=origin,
         allowed_methods=frozenset(method.encode() for method in message.allowed_methods),
         cached_methods=frozenset(method.encode() for method in message.cached_methods),
         cache_policy=_read_policy(message.cache_policy),
+        origin_group=_find_group(message, targets),
+        compresses=message.compress,
+        semantics=semantics,
     )
+
+
+def _find_group(message: configuration_pb2.Behavior, targets: _Targets) -> OriginGroup | None:
+    if not message.origin_group_id:
+        return None
+    group = targets.groups.get(message.origin_group_id)
+    if group is None or group.primary.id != message.origin_id:
+        raise RejectedResourceError(
+            f"behavior {message.path_pattern!r}: there is no origin group {message.origin_group_id!r} "
+            f"whose primary is {message.origin_id!r}"
+        )
+    return group
 
 
 def _read_policy(message: configuration_pb2.CachePolicy) -> CachePolicy:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.geography import latency_matrix
-from lab.topology import Pop, RegionalCache, Topology
+from lab.topology import Cache, Pop, RegionalCache, Topology
 
 CONTROL_PLANE_ID = "control-plane"
 API_REGION = "us-east-1"
@@ -120,7 +120,7 @@ class Layout:
         host = self._host(_FIRST_POP + index, number)
         node_id = f"edge-{pop.name.lower()}-{number}"
         shared = self.shared_http if index == 0 else ""
-        return self._cache_node(node_id, Role.EDGE, (pop.region, pop.name), host, pop.cache_mib, shared)
+        return self._cache_node(node_id, Role.EDGE, (pop.region, pop.name), host, pop.cache, shared)
 
     def _regionals(self) -> Iterator[NodeSpec]:
         taken = 0
@@ -130,7 +130,7 @@ class Layout:
                 host = self._host(_REGIONALS, taken)
                 place = (cache.region, f"{self._site_of(cache)}-R{number}")
                 node_id = f"regional-{cache.region}-{number}"
-                yield self._cache_node(node_id, Role.REGIONAL, place, host, cache.cache_mib)
+                yield self._cache_node(node_id, Role.REGIONAL, place, host, cache.cache)
 
     def _site_of(self, cache: RegionalCache) -> str:
         """A regional cache stands beside the region's first POP, else at its airport."""
@@ -140,7 +140,7 @@ class Layout:
         return next(f"{region.airport}1" for region in self.topology.regions if region.name == cache.region)
 
     def _cache_node(
-        self, node_id: str, role: Role, place: tuple[str, str], host: str, cache_mib: int, shared: str = ""
+        self, node_id: str, role: Role, place: tuple[str, str], host: str, cache: Cache, shared: str = ""
     ) -> NodeSpec:
         http, admin = f"{host}:{self.topology.ports.viewer}", f"{host}:{self.topology.ports.admin}"
         region, pop = place
@@ -153,7 +153,7 @@ class Layout:
             "--admin": admin,
             "--control-plane": self._grpc,
             "--state-dir": str(self.node_dir(node_id)),
-            "--cache-bytes": str(cache_mib << 20),
+            **_cache_flags(cache),
             "--access-log": str(self.node_dir(node_id) / "access.log"),
         }
         listeners: tuple[Listener, ...] = (Listener(http), Listener(admin))
@@ -221,6 +221,16 @@ def routing_table(topology: Topology) -> dict[str, Any]:
         "answerTtlSeconds": topology.timing.answer_ttl_seconds,
         "maximumAnswers": topology.maximum_answers,
     }
+
+
+def _cache_flags(cache: Cache) -> dict[str, str]:
+    """What the topology does not say is not said to the node either."""
+    flags = {"--cache-bytes": str(cache.memory_mib << 20)}
+    if cache.eviction_policy:
+        flags["--eviction-policy"] = cache.eviction_policy
+    if cache.disk_mib:
+        flags["--disk-bytes"] = str(cache.disk_mib << 20)
+    return flags
 
 
 def _flatten(flags: dict[str, str]) -> tuple[str, ...]:

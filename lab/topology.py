@@ -18,6 +18,9 @@ LOOPBACK = IPv4Network("127.0.0.0/8")
 LARGEST_LOOPBACK_PREFIX = 16
 MAXIMUM_POPS = 80
 MAXIMUM_NODES_OF_A_KIND = 200
+EVICTION_POLICIES = ("fifo", "lru", "s3fifo", "sieve", "wtinylfu")
+# What a node takes as a disk tier at all (docs/contracts.md).
+SMALLEST_DISK_MIB = 8
 # A lease has to outlast at least one lost heartbeat.
 HEARTBEATS_PER_LEASE = 2
 
@@ -57,13 +60,22 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """What one cache node may keep. No `eviction_policy` means the node's own default, no `disk_mib` that it has no disk tier."""
+
+    memory_mib: int
+    eviction_policy: str = ""
+    disk_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Pop:
     """A group of edges in one place."""
 
     name: str
     region: str
     edges: int
-    cache_mib: int
+    cache: Cache
     line: int = field(default=0, compare=False)
 
     def problems(self) -> Iterator[Problem]:
@@ -77,7 +89,7 @@ class RegionalCache:
 
     region: str
     count: int
-    cache_mib: int
+    cache: Cache
     line: int = field(default=0, compare=False)
 
 

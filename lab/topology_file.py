@@ -4,6 +4,7 @@ What values mean together is checked by the topology itself and reported in the 
 topology_yaml.py's.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import yaml
 from lab.errors import UsageError
 from lab.geography import Coordinates, find_airports
 from lab.topology import (
+    EVICTION_POLICIES,
     MAXIMUM_NODES_OF_A_KIND,
+    SMALLEST_DISK_MIB,
+    Cache,
     ControlPlanePorts,
     LatencyOverride,
     Origin,
@@ -32,6 +36,8 @@ from lab.topology_yaml import Section, line_of, number_in
 MAXIMUM_BYTES = 1 << 20
 MAXIMUM_EDGES = 200
 MAXIMUM_CACHE_MIB = 1 << 20
+EDGE_CACHE_MIB = 64
+REGIONAL_CACHE_MIB = 128
 MAXIMUM_USERS = 100_000
 DEFAULT_LOOPBACK = "127.0.0.0/16"
 _NOWHERE = Coordinates(0.0, 0.0)
@@ -91,6 +97,7 @@ def _topology(root: Section, source: str, loopback: str | None) -> Topology:
     """The whole schema in one place. An optional key's default stands here and in docs/topology.md."""
     regions = _regions(root)
     origins_are_external = root.is_word("origins", "external")
+    edge_cache, regional_cache = _cache(root, Cache(EDGE_CACHE_MIB)), _cache(root, Cache(REGIONAL_CACHE_MIB))
     topology = partial(
         Topology,
         name=root.text("name", "lab"),
@@ -99,8 +106,8 @@ def _topology(root: Section, source: str, loopback: str | None) -> Topology:
         ports=_ports(root),
         timing=_timing(root),
         regions=regions,
-        pops=root.sections("pops", _pop),
-        regional_caches=root.sections("regional_caches", _regional_cache),
+        pops=root.sections("pops", lambda each: _pop(each, edge_cache)),
+        regional_caches=root.sections("regional_caches", lambda each: _regional_cache(each, regional_cache)),
         routers=root.sections("routers", lambda each: Router(each.text("region"), each.line)),
         origins=() if origins_are_external else root.sections("origins", _origin),
         origins_are_external=origins_are_external,
@@ -126,23 +133,39 @@ def _regions(root: Section) -> tuple[Region, ...]:
     )
 
 
-def _pop(each: Section) -> Pop:
+def _pop(each: Section, default: Cache) -> Pop:
     return Pop(
         name=each.text("name"),
         region=each.text("region"),
         edges=each.integer("edges", 1, 1, MAXIMUM_EDGES),
-        cache_mib=each.integer("cache_mib", 64, 1, MAXIMUM_CACHE_MIB),
+        cache=_cache_of_nodes(each, default),
         line=each.line,
     )
 
 
-def _regional_cache(each: Section) -> RegionalCache:
+def _regional_cache(each: Section, default: Cache) -> RegionalCache:
     return RegionalCache(
         region=each.text("region"),
         count=each.integer("count", 1, 1, MAXIMUM_NODES_OF_A_KIND),
-        cache_mib=each.integer("cache_mib", 128, 1, MAXIMUM_CACHE_MIB),
+        cache=_cache_of_nodes(each, default),
         line=each.line,
     )
+
+
+def _cache_of_nodes(each: Section, default: Cache) -> Cache:
+    memory_mib = each.integer("cache_mib", default.memory_mib, 1, MAXIMUM_CACHE_MIB)
+    return _cache(each, replace(default, memory_mib=memory_mib))
+
+
+def _cache(section: Section, default: Cache) -> Cache:
+    """The keys that may stand at the top, for all caches, and at one POP or region."""
+    policy = section.choice("eviction_policy", default.eviction_policy, EVICTION_POLICIES)
+    disk_mib = section.integer("disk_mib", default.disk_mib, 0, MAXIMUM_CACHE_MIB)
+    if 0 < disk_mib < SMALLEST_DISK_MIB:
+        message = f"disk_mib must be 0 for none, or at least {SMALLEST_DISK_MIB}, not {disk_mib}"
+        section.report(message, section.values["disk_mib"])
+        disk_mib = default.disk_mib
+    return replace(default, eviction_policy=policy, disk_mib=disk_mib)
 
 
 def _origin(each: Section) -> Origin:

@@ -78,6 +78,16 @@ class Section:
             return int(node.value)
         return default
 
+    def choice(self, key: str, default: str, words: Sequence[str]) -> str:
+        """One of some words."""
+        node = self._find(key)
+        if node is None:
+            return default
+        if node.tag == f"{_TAG}str" and node.value in words:
+            return str(node.value)
+        self.report(f"{key} must be one of {', '.join(words)}, not {_kind(node)}", node)
+        return default
+
     def port(self, key: str, default: int) -> int:
         return self.integer(key, default, 1, LARGEST_PORT)
 

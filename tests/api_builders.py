@@ -44,6 +44,15 @@ def behavior(**members: Any) -> dict[str, Any]:
     }
 
 
+def origin_group(identifier: str, primary: str, secondary: str, *statuses: int) -> dict[str, Any]:
+    """Fails over on 500 unless told otherwise."""
+    return {
+        "Id": identifier,
+        "FailoverCriteria": {"StatusCodes": quantified(*(statuses or (500,)))},
+        "Members": quantified({"OriginId": primary}, {"OriginId": secondary}),
+    }
+
+
 def quantified(*items: Any) -> dict[str, Any]:
     """`{Quantity, Items}`."""
     return {"Quantity": len(items), "Items": list(items)}

@@ -43,7 +43,12 @@ _SUMMARIZED = (
 
 def create(call: Call, parameters: Parameters) -> Parameters:
     """CreateDistribution."""
-    config = fill_distribution(parameters["DistributionConfig"])
+    return create_tagged(call, parameters["DistributionConfig"], {})
+
+
+def create_tagged(call: Call, requested: Config, tags: dict[str, str]) -> Parameters:
+    """A new distribution that has these tags from its beginning; the answer."""
+    config = fill_distribution(requested)
     existing = list_distributions(call.transaction)
     for record in existing:
         if record.config["CallerReference"] == config["CallerReference"]:
@@ -54,7 +59,7 @@ def create(call: Call, parameters: Parameters) -> Parameters:
     if len(existing) >= MAXIMUM_DISTRIBUTIONS:
         raise ApiError("TooManyDistributions", f"There are {MAXIMUM_DISTRIBUTIONS} distributions already.")
     identity = Identity(new_distribution_id(call.rng), new_domain_name(call.rng, call.zone))
-    record = _published(call, identity, config)
+    record = _published(call, identity, config, tags)
     location = call.location(f"distribution/{record.id}")
     return {"Distribution": _to_distribution(call, record), "Location": location, "ETag": record.etag}
 
@@ -72,13 +77,13 @@ def get_config(call: Call, parameters: Parameters) -> Parameters:
 
 
 def update(call: Call, parameters: Parameters) -> Parameters:
-    """UpdateDistribution: the whole configuration is replaced."""
+    """UpdateDistribution: the whole configuration is replaced; tags stay, and it must still have every behavior that they name."""
     record = find(call, parameters["Id"])
     check_if_match(parameters.get("IfMatch"), record.etag)
     config = fill_distribution(parameters["DistributionConfig"])
     if config["CallerReference"] != record.config["CallerReference"]:
         raise ApiError("IllegalUpdate", "DistributionConfig.CallerReference cannot be changed.")
-    changed = _published(call, Identity(record.id, record.domain_name), config)
+    changed = _published(call, Identity(record.id, record.domain_name), config, record.tags)
     return {"Distribution": _to_distribution(call, changed), "ETag": changed.etag}
 
 
@@ -111,18 +116,18 @@ def find(call: Call, identifier: str) -> DistributionRecord:
 
 
 def republish(call: Call, record: DistributionRecord) -> None:
-    """Append it again because something that it refers to has changed. The caller's own version of it, the ETag, stays."""
-    index = publish(call.transaction, Identity(record.id, record.domain_name), record.config)
+    """Append it again because its tags or something that it refers to have changed. The caller's own version of it, the ETag, stays."""
+    index = publish(call.transaction, Identity(record.id, record.domain_name), record.config, record.tags)
     put_distribution(call.transaction, replace(record, index=index))
 
 
-def _published(call: Call, identity: Identity, config: Config) -> DistributionRecord:
-    index = publish(call.transaction, identity, config)
+def _published(call: Call, identity: Identity, config: Config, tags: dict[str, str]) -> DistributionRecord:
+    index = publish(call.transaction, identity, config, tags)
     others = [other for other in list_distributions(call.transaction) if other.id != identity.distribution_id]
     _check_aliases(config, others)
     _check_policy_quota(config, others)
     record = DistributionRecord(
-        identity.distribution_id, identity.domain_name, index, new_entity_tag(call.rng), call.now, config
+        identity.distribution_id, identity.domain_name, index, new_entity_tag(call.rng), call.now, config, tags
     )
     put_distribution(call.transaction, record)
     return record

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 
-from control_plane.aws_api import cache_policies, distributions, invalidations
+from control_plane.aws_api import cache_policies, distributions, invalidations, tags
 from control_plane.aws_api.calls import Operation
 
 OPERATIONS: Mapping[str, Operation] = {
     "CreateDistribution": distributions.create,
+    "CreateDistributionWithTags": tags.create_distribution,
     "GetDistribution": distributions.get,
     "GetDistributionConfig": distributions.get_config,
     "UpdateDistribution": distributions.update,
     "DeleteDistribution": distributions.delete,
     "ListDistributions": distributions.list_all,
+    "TagResource": tags.tag,
+    "UntagResource": tags.untag,
+    "ListTagsForResource": tags.list_all,
     "CreateCachePolicy": cache_policies.create,
     "GetCachePolicy": cache_policies.get,
     "GetCachePolicyConfig": cache_policies.get_config,

@@ -8,12 +8,13 @@ from control_plane.compiler.behaviors import Policies, cache_policy_ids
 from control_plane.compiler.distributions import Identity, compile_distribution
 from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES
 from control_plane.compiler.problems import Config, Problem
+from control_plane.compiler.semantics import Tags
 from control_plane.state import PutDistribution, Transaction
 
 
-def publish(transaction: Transaction, identity: Identity, config: Config) -> int:
-    """Compile and append; the index. ApiError names everything that is wrong with the configuration."""
-    compiled = compile_distribution(identity, config, _policies(transaction, config))
+def publish(transaction: Transaction, identity: Identity, config: Config, tags: Tags) -> int:
+    """Compile and append; the index. ApiError names everything that is wrong with the configuration and its reserved tags."""
+    compiled = compile_distribution(identity, config, _policies(transaction, config), tags)
     if isinstance(compiled, list):
         raise refusal(compiled)
     return transaction.append(PutDistribution(compiled))

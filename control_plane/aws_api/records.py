@@ -1,7 +1,7 @@
 """The API's resources as they are stored. Of a distribution's document the control plane's status page reads `id`, `domain_name` and `index`; the rest is ours."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ _INVALIDATION = "invalidation"
 
 @dataclass(frozen=True, slots=True)
 class DistributionRecord:
-    """A distribution; `config` has its defaults filled in, `index` is that of its newest entry in the log."""
+    """A distribution; `config` has its defaults filled in, `index` is that of its newest entry in the log. One that was stored before there were tags has none."""
 
     id: str
     domain_name: str
@@ -23,6 +23,7 @@ class DistributionRecord:
     etag: str
     last_modified: datetime
     config: Config
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """Cache behaviors: reference 1.6 and the quotas of 11."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from control_plane.compiler.cache_policies import compile_cache_policy, unavailable_headers
 from control_plane.compiler.names import is_path_pattern
+from control_plane.compiler.origin_groups import primaries_of
 from control_plane.compiler.problems import Config, Problem, invalid, items
+from control_plane.compiler.semantics import Tags, compile_semantics
 from proto.cdn.v1 import configuration_pb2
 
 MAXIMUM_BEHAVIORS = 75
@@ -18,12 +21,26 @@ Policies = Mapping[str, Config]
 """Cache policies by id, their defaults filled in."""
 
 
-def behavior_problems(config: Config, policies: Policies, root: str) -> Iterator[Problem]:
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the behaviors of a distribution refer to."""
+
+    origin_ids: frozenset[str]
+    primaries: Mapping[str, str]
+    """The primary origin of each origin group, by the group's id."""
+    policies: Policies
+    tags: Tags
+
+
+def context_of(config: Config, policies: Policies, tags: Tags) -> Context:
+    """For the behaviors of this distribution."""
+    origin_ids = frozenset(origin["Id"] for origin in items(config["Origins"]))
+    return Context(origin_ids, primaries_of(config), policies, tags)
+
+
+def behavior_problems(config: Config, context: Context, root: str) -> Iterator[Problem]:
     """Everything that is wrong with the behaviors of a distribution whose defaults are filled in."""
-    origin_ids = {origin["Id"] for origin in items(config["Origins"])}
-    yield from _one_behavior_problems(
-        config["DefaultCacheBehavior"], origin_ids, policies, f"{root}.DefaultCacheBehavior"
-    )
+    yield from _one_behavior_problems(config["DefaultCacheBehavior"], context, f"{root}.DefaultCacheBehavior")
     behaviors = items(config["CacheBehaviors"])
     if len(behaviors) > MAXIMUM_BEHAVIORS:
         yield Problem(
@@ -36,19 +53,23 @@ def behavior_problems(config: Config, policies: Policies, root: str) -> Iterator
     for position, behavior in enumerate(behaviors):
         path = f"{root}.CacheBehaviors.Items[{position}]"
         yield from _pattern_problems(behavior["PathPattern"], path)
-        yield from _one_behavior_problems(behavior, origin_ids, policies, path)
+        yield from _one_behavior_problems(behavior, context, path)
 
 
-def compile_behavior(behavior: Config, policies: Policies) -> configuration_pb2.Behavior:
+def compile_behavior(behavior: Config, context: Context) -> configuration_pb2.Behavior:
     """The behavior as nodes get it; it is without problems. The default one has no pattern of its own."""
     methods = behavior["AllowedMethods"]
-    policy_id = behavior["CachePolicyId"]
+    target, policy_id = behavior["TargetOriginId"], behavior["CachePolicyId"]
+    pattern = behavior.get("PathPattern", "*")
     return configuration_pb2.Behavior(
-        path_pattern=behavior.get("PathPattern", "*"),
-        origin_id=behavior["TargetOriginId"],
+        path_pattern=pattern,
+        origin_id=context.primaries.get(target, target),
+        origin_group_id=target if target in context.primaries else "",
         allowed_methods=items(methods),
         cached_methods=items(methods["CachedMethods"]),
-        cache_policy=compile_cache_policy(policy_id, policies[policy_id]),
+        cache_policy=compile_cache_policy(policy_id, context.policies[policy_id]),
+        compress=behavior["Compress"],
+        semantics=compile_semantics(context.tags, pattern),
     )
 
 
@@ -66,14 +87,21 @@ def _pattern_problems(pattern: str, path: str) -> Iterator[Problem]:
         )
 
 
-def _one_behavior_problems(
-    behavior: Config, origin_ids: Collection[str], policies: Policies, path: str
-) -> Iterator[Problem]:
+def _one_behavior_problems(behavior: Config, context: Context, path: str) -> Iterator[Problem]:
     target = behavior["TargetOriginId"]
-    if target not in origin_ids:
-        yield Problem("NoSuchOrigin", f"{path}.TargetOriginId names {target[:64]!r}, which no origin has as its Id")
+    if target not in context.origin_ids and target not in context.primaries:
+        yield Problem(
+            "NoSuchOrigin",
+            f"{path}.TargetOriginId names {target[:64]!r}, which no origin and no origin group has as its Id",
+        )
     yield from _method_problems(behavior["AllowedMethods"], f"{path}.AllowedMethods")
-    yield from _policy_problems(behavior, policies, f"{path}.CachePolicyId")
+    if target in context.primaries and not _READ_AND_OPTIONS.issuperset(items(behavior["AllowedMethods"])):
+        # They would never fail over (reference 1.5). The service's guide allows them; its API refuses them (aws-cdk issue 32450).
+        yield invalid(
+            f"{path}.AllowedMethods",
+            "must be GET, HEAD or GET, HEAD, OPTIONS, because TargetOriginId is an origin group",
+        )
+    yield from _policy_problems(behavior, context.policies, f"{path}.CachePolicyId")
 
 
 def _method_problems(methods: Config, path: str) -> Iterator[Problem]:

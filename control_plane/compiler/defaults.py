@@ -46,6 +46,10 @@ _ORIGIN: Config = {
 
 _CUSTOM_ORIGIN: Config = {"OriginReadTimeout": 30, "OriginKeepaliveTimeout": 5}
 
+_ORIGIN_GROUP: Config = {"SelectionCriteria": "default"}
+
+_ERROR_RESPONSE: Config = {"ResponsePagePath": "", "ResponseCode": "", "ErrorCachingMinTTL": 10}
+
 _BEHAVIOR: Config = {
     "TrustedSigners": {"Enabled": False, "Quantity": 0},
     "TrustedKeyGroups": {"Enabled": False, "Quantity": 0},
@@ -66,16 +70,16 @@ _CACHE_KEY: Config = {
     "QueryStringsConfig": {"QueryStringBehavior": "none"},
 }
 
+_LISTED = (("CacheBehaviors", _BEHAVIOR), ("OriginGroups", _ORIGIN_GROUP), ("CustomErrorResponses", _ERROR_RESPONSE))
+
 
 def fill_distribution(config: Config) -> Config:
     """The same distribution with every default spelled out."""
     full = _filled(config, _DISTRIBUTION)
     full["Origins"] = _with_items(full["Origins"], [_fill_origin(origin) for origin in full["Origins"]["Items"]])
     full["DefaultCacheBehavior"] = _filled(full["DefaultCacheBehavior"], _BEHAVIOR)
-    behaviors = full["CacheBehaviors"]
-    if behaviors.get("Items"):
-        items = [_filled(behavior, _BEHAVIOR) for behavior in behaviors["Items"]]
-        full["CacheBehaviors"] = _with_items(behaviors, items)
+    for name, defaults in _LISTED:
+        full[name] = _fill_items(full[name], defaults)
     return full
 
 
@@ -92,6 +96,13 @@ def _fill_origin(origin: Config) -> Config:
     if "CustomOriginConfig" in full:
         full["CustomOriginConfig"] = _filled(full["CustomOriginConfig"], _CUSTOM_ORIGIN)
     return full
+
+
+def _fill_items(quantified: Config, defaults: Config) -> Config:
+    """An empty list stays as the caller wrote it: with `Items` or without."""
+    if not quantified.get("Items"):
+        return quantified
+    return _with_items(quantified, [_filled(item, defaults) for item in quantified["Items"]])
 
 
 def _with_items(quantified: Config, items: list[Config]) -> Config:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from control_plane.compiler.behaviors import Policies, behavior_problems, compile_behavior
+from control_plane.compiler.behaviors import Policies, behavior_problems, compile_behavior, context_of
+from control_plane.compiler.error_responses import compile_error_response, error_response_problems
 from control_plane.compiler.field_check import field_problems, quantity_problems
 from control_plane.compiler.fields import DISTRIBUTION_FIELDS
 from control_plane.compiler.names import is_host_name, is_path_pattern
+from control_plane.compiler.origin_groups import compile_origin_group, origin_group_problems
 from control_plane.compiler.origins import compile_origin, origin_problems
 from control_plane.compiler.problems import Config, Problem, invalid, items
+from control_plane.compiler.semantics import Tags, semantics_problems
 from proto.cdn.v1 import configuration_pb2
 
 MAXIMUM_ALIASES = 100
@@ -29,12 +32,13 @@ class Identity:
 
 
 def compile_distribution(
-    identity: Identity, config: Config, policies: Policies
+    identity: Identity, config: Config, policies: Policies, tags: Tags
 ) -> configuration_pb2.Distribution | list[Problem]:
-    """What nodes get, or everything that is wrong. The defaults of `config` are filled in."""
-    problems = distribution_problems(config, policies)
+    """What nodes get, or everything that is wrong. The defaults of `config` are filled in; of `tags`, the reserved ones count."""
+    problems = distribution_problems(config, policies, tags)
     if problems:
         return problems
+    context = context_of(config, policies, tags)
     return configuration_pb2.Distribution(
         id=identity.distribution_id,
         domain_name=identity.domain_name,
@@ -43,12 +47,14 @@ def compile_distribution(
         default_root_object=config["DefaultRootObject"],
         ipv6_enabled=config["IsIPV6Enabled"],
         origins=[compile_origin(origin) for origin in items(config["Origins"])],
-        behaviors=[compile_behavior(behavior, policies) for behavior in items(config["CacheBehaviors"])],
-        default_behavior=compile_behavior(config["DefaultCacheBehavior"], policies),
+        behaviors=[compile_behavior(behavior, context) for behavior in items(config["CacheBehaviors"])],
+        default_behavior=compile_behavior(config["DefaultCacheBehavior"], context),
+        origin_groups=[compile_origin_group(group) for group in items(config["OriginGroups"])],
+        error_responses=[compile_error_response(response) for response in items(config["CustomErrorResponses"])],
     )
 
 
-def distribution_problems(config: Config, policies: Policies) -> list[Problem]:
+def distribution_problems(config: Config, policies: Policies, tags: Tags) -> list[Problem]:
     """Everything that is wrong. What is not supported comes first: the rest may follow from it."""
     return [
         *field_problems(config, DISTRIBUTION_FIELDS, _ROOT),
@@ -56,7 +62,10 @@ def distribution_problems(config: Config, policies: Policies) -> list[Problem]:
         *_text_problems(config),
         *_alias_problems(config),
         *origin_problems(config, _ROOT),
-        *behavior_problems(config, policies, _ROOT),
+        *origin_group_problems(config, _ROOT),
+        *behavior_problems(config, context_of(config, policies, tags), _ROOT),
+        *error_response_problems(config, _ROOT),
+        *semantics_problems(tags, config),
     ]
 
 

@@ -54,6 +54,7 @@ def compile_origin(origin: Config) -> configuration_pb2.Origin:
         connection_timeout_milliseconds=origin["ConnectionTimeout"] * 1_000,
         read_timeout_milliseconds=custom["OriginReadTimeout"] * 1_000,
         keepalive_timeout_milliseconds=custom["OriginKeepaliveTimeout"] * 1_000,
+        completion_timeout_milliseconds=_completion_timeout(origin) * 1_000,
     )
 
 
@@ -91,6 +92,18 @@ def _connection_problems(origin: Config, path: str) -> Iterator[Problem]:
     for name in ("OriginReadTimeout", "OriginKeepaliveTimeout"):
         if not 1 <= custom[name] <= 120:
             yield Problem(f"Invalid{name}", f"{path}.CustomOriginConfig.{name} must be 1 to 120 seconds")
+    completion, read = _completion_timeout(origin), custom["OriginReadTimeout"]
+    if completion != 0 and completion < read:
+        yield invalid(
+            f"{path}.ResponseCompletionTimeout",
+            f"must be 0 for no bound, or at least OriginReadTimeout, which is {read} seconds",
+        )
+
+
+def _completion_timeout(origin: Config) -> int:
+    """Seconds; 0 when there is no bound, which is also what its absence means (reference 1.4)."""
+    seconds: int = origin.get("ResponseCompletionTimeout", 0)
+    return seconds
 
 
 def _custom_header_problems(origin: Config, path: str) -> Iterator[Problem]:

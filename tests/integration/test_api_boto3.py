@@ -95,8 +95,8 @@ def test_errors_are_the_exceptions_that_clients_catch(api: ApiServer, cloudfront
     wrong = distribution_config(CallerReference="2", DefaultCacheBehavior=behavior(TargetOriginId="nowhere"))
     with pytest.raises(exceptions.NoSuchOrigin):
         cloudfront.create_distribution(DistributionConfig=wrong)
-    wrong = distribution_config(CallerReference="2", DefaultCacheBehavior=behavior(Compress=True))
-    with pytest.raises(exceptions.InvalidArgument, match=r"DistributionConfig\.DefaultCacheBehavior\.Compress"):
+    wrong = distribution_config(CallerReference="2", DefaultCacheBehavior=behavior(SmoothStreaming=True))
+    with pytest.raises(exceptions.InvalidArgument, match=r"DefaultCacheBehavior\.SmoothStreaming is not supported yet"):
         cloudfront.create_distribution(DistributionConfig=wrong)
     wrong = distribution_config(CallerReference="2", Aliases={"Quantity": 3, "Items": ["b.test"]})
     with pytest.raises(exceptions.InconsistentQuantities):

@@ -137,9 +137,9 @@ async def test_the_operation_is_noted_where_metrics_look() -> None:
 
 
 async def test_what_is_not_supported_is_named_and_so_is_what_is() -> None:
-    answer = await Conversation().send("POST", f"{DISTRIBUTIONS}?WithTags", b"<x/>")
+    answer = await Conversation().send("POST", "/2020-05-31/key-group", b"<x/>")
     assert (answer.status, answer.code) == (400, "UnsupportedOperation")
-    assert b"CreateDistributionWithTags is not supported" in answer.body and b"CreateInvalidation" in answer.body
+    assert b"CreateKeyGroup is not supported" in answer.body and b"CreateInvalidation" in answer.body
 
 
 async def test_no_operation_at_all() -> None:

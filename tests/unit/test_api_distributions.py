@@ -189,12 +189,12 @@ def test_an_alias_belongs_to_one_distribution(api: WireApi) -> None:
 
 
 def test_all_problems_are_named_at_once(api: WireApi) -> None:
-    config = changed(distribution_config(), "DefaultCacheBehavior.Compress", True)
+    config = changed(distribution_config(), "DefaultCacheBehavior.SmoothStreaming", True)
     config = changed(config, "HttpVersion", "http3")
     config = changed(config, "Aliases", {"Quantity": 2, "Items": ["a.example.com"]})
     error = refused(api, "CreateDistribution", DistributionConfig=config)
     assert error.code == "InvalidArgument"
-    assert "DistributionConfig.DefaultCacheBehavior.Compress is not supported yet" in error.message
+    assert "DistributionConfig.DefaultCacheBehavior.SmoothStreaming is not supported yet" in error.message
     assert "DistributionConfig.HttpVersion is not supported yet" in error.message
     assert "DistributionConfig.Aliases.Quantity is 2, Items are 1." in error.message
 

@@ -18,13 +18,13 @@ ORIGIN = "Origins.Items.0"
 
 
 def compiled(config: dict[str, Any]) -> configuration_pb2.Distribution:
-    result = compile_distribution(IDENTITY, fill_distribution(config), MANAGED_CACHE_POLICIES)
+    result = compile_distribution(IDENTITY, fill_distribution(config), MANAGED_CACHE_POLICIES, {})
     assert isinstance(result, configuration_pb2.Distribution), result
     return result
 
 
 def problems(config: dict[str, Any]) -> list[Problem]:
-    result = compile_distribution(IDENTITY, fill_distribution(config), MANAGED_CACHE_POLICIES)
+    result = compile_distribution(IDENTITY, fill_distribution(config), MANAGED_CACHE_POLICIES, {})
     assert isinstance(result, list), result
     return result
 
@@ -88,6 +88,11 @@ def test_times_of_an_origin() -> None:
         ("PriceClass", "PriceClass_All"),
         ("ViewerCertificate", {"CloudFrontDefaultCertificate": True}),
         ("OriginGroups", {"Quantity": 0, "Items": []}),
+        ("CustomErrorResponses", {"Quantity": 0, "Items": []}),
+        (f"{ORIGIN}.ResponseCompletionTimeout", 0),
+        (f"{ORIGIN}.ResponseCompletionTimeout", 30),
+        (f"{ORIGIN}.ResponseCompletionTimeout", 2**31 - 1),
+        (f"{DEFAULT}.Compress", True),
         ("Restrictions", {"GeoRestriction": {"RestrictionType": "none", "Quantity": 0, "Items": []}}),
         ("Comment", "x" * 128),
         ("DefaultRootObject", "a/b.html"),
@@ -99,7 +104,6 @@ def test_what_is_accepted(path: str, value: Any) -> None:
 
 
 UNSUPPORTED = [
-    ("DefaultCacheBehavior.Compress", True),
     ("DefaultCacheBehavior.ViewerProtocolPolicy", "redirect-to-https"),
     ("DefaultCacheBehavior.SmoothStreaming", True),
     ("DefaultCacheBehavior.TrustedKeyGroups.Enabled", True),
@@ -116,7 +120,6 @@ UNSUPPORTED = [
     ("Origins.Items.0.CustomOriginConfig.IpAddressType", "ipv6"),
     ("Origins.Items.0.OriginShield.Enabled", True),
     ("Origins.Items.0.OriginAccessControlId", "x"),
-    ("Origins.Items.0.ResponseCompletionTimeout", 60),
     ("PriceClass", "PriceClass_100"),
     ("ViewerCertificate.ACMCertificateArn", "arn"),
     ("ViewerCertificate.CloudFrontDefaultCertificate", False),
@@ -142,15 +145,15 @@ def test_what_is_not_supported_is_refused_by_name(path: str, value: Any) -> None
 
 
 def test_what_is_not_supported_is_refused_in_ordered_behaviors_too() -> None:
-    config = distribution_config(CacheBehaviors=quantified(behavior(PathPattern="/a", Compress=True)))
+    config = distribution_config(CacheBehaviors=quantified(behavior(PathPattern="/a", SmoothStreaming=True)))
     (problem,) = problems(config)
-    assert problem.message.startswith("DistributionConfig.CacheBehaviors.Items[0].Compress is not supported yet")
+    assert problem.message.startswith("DistributionConfig.CacheBehaviors.Items[0].SmoothStreaming is not supported yet")
 
 
 def test_lists_that_must_be_empty() -> None:
-    config = changed(distribution_config(), "CustomErrorResponses", quantified({"ErrorCode": 404}))
+    config = changed(distribution_config(), f"{DEFAULT}.TrustedSigners", {"Enabled": False, **quantified("self")})
     messages = [problem.message for problem in problems(config)]
-    assert any("DistributionConfig.CustomErrorResponses.Items is not supported yet" in message for message in messages)
+    assert any("DefaultCacheBehavior.TrustedSigners.Items is not supported yet" in message for message in messages)
 
 
 def test_a_member_that_a_newer_model_may_bring_is_refused() -> None:
@@ -191,6 +194,8 @@ def header(name: str, value: str = "v") -> dict[str, Any]:
         (f"{ORIGIN}.OriginPath", "/a?b", "InvalidArgument", "must be the path of a URL"),
         (f"{ORIGIN}.ConnectionAttempts", 4, "InvalidArgument", "must be 1 to 3"),
         (f"{ORIGIN}.ConnectionTimeout", 0, "InvalidArgument", "must be 1 to 10"),
+        (f"{ORIGIN}.ResponseCompletionTimeout", 29, "InvalidArgument", "at least OriginReadTimeout, which is 30 sec"),
+        (f"{ORIGIN}.ResponseCompletionTimeout", -1, "InvalidArgument", "must be 0 for no bound, or at least"),
         (f"{ORIGIN}.CustomOriginConfig.HTTPPort", 22, "InvalidArgument", "HTTPPort must be 80, 443 or 1024 to 65535"),
         (f"{ORIGIN}.CustomOriginConfig.HTTPSPort", 70000, "InvalidArgument", "HTTPSPort must be 80, 443 or"),
         (f"{ORIGIN}.CustomOriginConfig.OriginReadTimeout", 121, "InvalidOriginReadTimeout", "1 to 120"),
@@ -223,7 +228,12 @@ def header(name: str, value: str = "v") -> dict[str, Any]:
             "InvalidArgument",
             "must not name a header twice",
         ),
-        (f"{DEFAULT}.TargetOriginId", "nowhere", "NoSuchOrigin", "names 'nowhere', which no origin has"),
+        (
+            f"{DEFAULT}.TargetOriginId",
+            "nowhere",
+            "NoSuchOrigin",
+            "names 'nowhere', which no origin and no origin group has",
+        ),
         (f"{DEFAULT}.CachePolicyId", "", "InvalidArgument", "CachePolicyId is required, for example 658327ea"),
         (f"{DEFAULT}.CachePolicyId", "unknown", "NoSuchCachePolicy", "names 'unknown', which does not exist"),
         (f"{DEFAULT}.AllowedMethods", quantified("GET"), "InvalidArgument", "AllowedMethods must be GET, HEAD; or"),

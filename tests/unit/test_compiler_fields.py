@@ -24,7 +24,15 @@ from control_plane.compiler.fields_reference import BEGIN, END, render
 from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES
 from control_plane.compiler.problems import Problem
 from proto.cdn.v1 import configuration_pb2
-from tests.api_builders import CACHING_DISABLED, behavior, changed, custom_origin, distribution_config, quantified
+from tests.api_builders import (
+    CACHING_DISABLED,
+    behavior,
+    changed,
+    custom_origin,
+    distribution_config,
+    origin_group,
+    quantified,
+)
 
 MODEL = load_model()
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "management-api.md"
@@ -77,6 +85,14 @@ ALTERNATIVES: dict[str, Any] = {
     "Origins.Items[].CustomOriginConfig.OriginKeepaliveTimeout": 7,
     "Origins.Items[].ConnectionAttempts": 2,
     "Origins.Items[].ConnectionTimeout": 7,
+    "Origins.Items[].ResponseCompletionTimeout": 60,
+    "OriginGroups.Items[].Id": "second-choice",
+    "OriginGroups.Items[].FailoverCriteria.StatusCodes.Items[]": 404,
+    "OriginGroups.Items[].Members.Items[].OriginId": "unused",
+    "CustomErrorResponses.Items[].ErrorCode": 403,
+    "CustomErrorResponses.Items[].ResponsePagePath": "/gone.html",
+    "CustomErrorResponses.Items[].ResponseCode": "404",
+    "CustomErrorResponses.Items[].ErrorCachingMinTTL": 7,
     "CacheBehaviors.Items[].PathPattern": "/b/*",
     **{
         f"{behavior}.{name}": value
@@ -84,6 +100,7 @@ ALTERNATIVES: dict[str, Any] = {
         for name, value in {
             "TargetOriginId": "web",
             "CachePolicyId": CACHING_DISABLED,
+            "Compress": True,
             "AllowedMethods": {**quantified("GET", "HEAD", "OPTIONS"), "CachedMethods": quantified("GET", "HEAD")},
             "AllowedMethods.CachedMethods": quantified("GET", "HEAD", "OPTIONS"),
         }.items()
@@ -103,6 +120,10 @@ BASE = fill_distribution(
             custom_origin("web"),
             custom_origin("other"),
         ),
+        OriginGroups=quantified(origin_group("pair", "web", "other")),
+        CustomErrorResponses=quantified(
+            {"ErrorCode": 404, "ResponsePagePath": "/none.html", "ResponseCode": "200", "ErrorCachingMinTTL": 5}
+        ),
         DefaultCacheBehavior=behavior(TargetOriginId="other", AllowedMethods=METHODS),
         CacheBehaviors=quantified(behavior(PathPattern="/a/*", TargetOriginId="other", AllowedMethods=METHODS)),
     )
@@ -110,7 +131,7 @@ BASE = fill_distribution(
 
 
 def result_of(config: dict[str, Any]) -> configuration_pb2.Distribution | list[Problem]:
-    return compile_distribution(Identity("E1", "d1.test"), config, MANAGED_CACHE_POLICIES)
+    return compile_distribution(Identity("E1", "d1.test"), config, MANAGED_CACHE_POLICIES, {})
 
 
 HONOURED = {

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
+from edge_node.settings import parse_settings
 from lab.geography import Coordinates, distance_kilometres, find_airports, latency_matrix, one_way_milliseconds
 from lab.layout import Layout, NodeSpec, Role, routing_table
 from lab.topology import Topology
@@ -71,6 +72,28 @@ def test_a_regional_cache_is_named_after_the_first_pop_of_its_region() -> None:
     nodes = nodes_of(default())
     assert nodes["regional-eu-central-1-1"].pop == "FRA56-R1"
     assert flag(nodes["regional-eu-central-1-1"], "--cache-bytes") == str(128 << 20)
+
+
+def test_only_what_the_topology_says_of_a_cache_is_said_to_the_node() -> None:
+    text = shipped_topology("default").read_text()
+    assert not any(
+        "--eviction-policy" in node.flags or "--disk-bytes" in node.flags for node in nodes_of(default()).values()
+    )
+    text = text.replace("edges: 2, cache_mib: 64}", "edges: 2, eviction_policy: wtinylfu}", 1) + "disk_mib: 1024\n"
+    nodes = nodes_of(parse_topology(text, "lab.yaml"))
+    assert flag(nodes["edge-iad89-p1-2"], "--eviction-policy") == "wtinylfu"
+    assert "--eviction-policy" not in nodes["edge-fra56-p1-1"].flags
+    caches = [node for node in nodes.values() if node.role in (Role.EDGE, Role.REGIONAL)]
+    assert {flag(node, "--disk-bytes") for node in caches} == {str(1 << 30)}
+    assert not any("--disk-bytes" in node.flags for node in nodes.values() if node not in caches)
+
+
+def test_a_node_understands_what_it_is_told() -> None:
+    text = shipped_topology("default").read_text() + "disk_mib: 8\neviction_policy: lru\n"
+    for node in nodes_of(parse_topology(text, "lab.yaml")).values():
+        if node.module == "edge_node":
+            settings = parse_settings(node.flags)
+            assert (settings.eviction_policy, settings.disk_bytes) == ("lru", 8 << 20)
 
 
 def test_timing_and_ports_reach_the_control_plane() -> None:

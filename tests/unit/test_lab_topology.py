@@ -5,8 +5,10 @@ from textwrap import dedent
 
 import pytest
 
+from edge_node.settings import SMALLEST_DISK_BYTES
+from edge_node.storage.eviction.choice import POLICIES
 from lab.errors import UsageError
-from lab.topology import Problem, TopologyError
+from lab.topology import EVICTION_POLICIES, SMALLEST_DISK_MIB, Cache, Problem, TopologyError
 from lab.topology_file import parse_topology, read_topology, shipped_topology
 
 SMALLEST = """\
@@ -46,6 +48,41 @@ def test_everything_optional_has_a_default() -> None:
     assert topology.timing.lease_seconds == 5
     assert topology.default_region == "us-east-1"
     assert topology.pops[0].edges == 1
+
+
+def test_caches_are_described_for_all_and_for_some() -> None:
+    text = dedent(
+        """\
+        eviction_policy: sieve
+        disk_mib: 512
+        regions:
+          - {name: us-east-1, airport: IAD}
+        pops:
+          - {name: IAD89-P1, region: us-east-1}
+          - {name: IAD89-P2, region: us-east-1, cache_mib: 8, eviction_policy: lru, disk_mib: 0}
+        regional_caches:
+          - {region: us-east-1, disk_mib: 4096}
+        origins: external
+        """
+    )
+    topology = parse_topology(text, "lab.yaml")
+    assert [pop.cache for pop in topology.pops] == [Cache(64, "sieve", 512), Cache(8, "lru", 0)]
+    assert [each.cache for each in topology.regional_caches] == [Cache(128, "sieve", 4096)]
+
+
+def test_caches_are_left_to_the_nodes_own_defaults() -> None:
+    assert parse_topology(SMALLEST, "lab.yaml").pops[0].cache == Cache(64)
+
+
+def test_a_cache_s_mistake_is_on_its_line() -> None:
+    text = SMALLEST.replace("region: us-east-1}\norigins", "region: us-east-1, disk_mib: 7}\norigins")
+    assert problems_of(text) == [(4, "disk_mib must be 0 for none, or at least 8, not 7")]
+
+
+def test_the_lab_knows_what_nodes_take() -> None:
+    """The lab sees nodes as black boxes, so it has the names a second time."""
+    assert set(EVICTION_POLICIES) == set(POLICIES)
+    assert SMALLEST_DISK_MIB << 20 == SMALLEST_DISK_BYTES
 
 
 def test_a_loopback_range_given_on_the_command_line_replaces_the_file_s() -> None:
@@ -98,6 +135,16 @@ def test_all_mistakes_are_told_at_once_with_file_and_line() -> None:
         ("routers: [{}]", "region is missing in each of routers"),
         ("default_region: mars", "unknown region 'mars': there are us-east-1"),
         ("loopback: 10.0.0.0/16", "loopback 10.0.0.0/16: not a part of 127.0.0.0/8"),
+        ("disk_mib: 4", "disk_mib must be 0 for none, or at least 8, not 4"),
+        ("disk_mib: -1", "disk_mib must be from 0 to 1048576, not -1"),
+        ("disk_mib: 1GiB", "disk_mib must be a whole number, not text (1GiB)"),
+        (
+            "eviction_policy: arc",
+            "eviction_policy must be one of fifo, lru, s3fifo, sieve, wtinylfu, not text (arc)",
+        ),
+        ("eviction_policy: 2", "eviction_policy must be one of fifo, lru, s3fifo, sieve, wtinylfu, not a number (2)"),
+        ("eviction_policy:", "eviction_policy must be one of fifo, lru, s3fifo, sieve, wtinylfu, not nothing"),
+        ("evicton_policy: lru", "unknown key 'evicton_policy' in the topology; did you mean 'eviction_policy'?"),
         ("loopback: localhost", "loopback 'localhost': not a network such as 10.1.0.0/16"),
         (
             "loopback: 127.0.0.0/24",

@@ -22,6 +22,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Semantics:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SemanticsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Semantics.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEMANTICS_UNSPECIFIED: _Semantics.ValueType  # 0
+    """As SEMANTICS_CLOUDFRONT."""
+    SEMANTICS_CLOUDFRONT: _Semantics.ValueType  # 1
+    """As CloudFront documents them, also where it departs from the RFCs (section 2)."""
+    SEMANTICS_RFC9111: _Semantics.ValueType  # 2
+    """RFC 9111 and those that extend it, without exception."""
+
+class Semantics(_Semantics, metaclass=_SemanticsEnumTypeWrapper):
+    """Whose caching rules a behavior follows."""
+
+SEMANTICS_UNSPECIFIED: Semantics.ValueType  # 0
+"""As SEMANTICS_CLOUDFRONT."""
+SEMANTICS_CLOUDFRONT: Semantics.ValueType  # 1
+"""As CloudFront documents them, also where it departs from the RFCs (section 2)."""
+SEMANTICS_RFC9111: Semantics.ValueType  # 2
+"""RFC 9111 and those that extend it, without exception."""
+Global___Semantics: _TypeAlias = Semantics  # noqa: Y015
+
 @_typing.final
 class Distribution(_message.Message):
     """One CDN front. Nodes select it by the Host header: domain_name or one of aliases, lower case."""
@@ -37,6 +61,8 @@ class Distribution(_message.Message):
     ORIGINS_FIELD_NUMBER: _builtins.int
     BEHAVIORS_FIELD_NUMBER: _builtins.int
     DEFAULT_BEHAVIOR_FIELD_NUMBER: _builtins.int
+    ORIGIN_GROUPS_FIELD_NUMBER: _builtins.int
+    ERROR_RESPONSES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     domain_name: _builtins.str
     enabled: _builtins.bool
@@ -55,6 +81,12 @@ class Distribution(_message.Message):
 
     @_builtins.property
     def default_behavior(self) -> Global___Behavior: ...
+    @_builtins.property
+    def origin_groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___OriginGroup]: ...
+    @_builtins.property
+    def error_responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorResponse]:
+        """At most one for each error status."""
+
     def __init__(
         self,
         *,
@@ -67,10 +99,12 @@ class Distribution(_message.Message):
         origins: _abc.Iterable[Global___Origin] | None = ...,
         behaviors: _abc.Iterable[Global___Behavior] | None = ...,
         default_behavior: Global___Behavior | None = ...,
+        origin_groups: _abc.Iterable[Global___OriginGroup] | None = ...,
+        error_responses: _abc.Iterable[Global___ErrorResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_behavior", b"default_behavior"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "behaviors", b"behaviors", "default_behavior", b"default_behavior", "default_root_object", b"default_root_object", "domain_name", b"domain_name", "enabled", b"enabled", "id", b"id", "ipv6_enabled", b"ipv6_enabled", "origins", b"origins"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "behaviors", b"behaviors", "default_behavior", b"default_behavior", "default_root_object", b"default_root_object", "domain_name", b"domain_name", "enabled", b"enabled", "error_responses", b"error_responses", "id", b"id", "ipv6_enabled", b"ipv6_enabled", "origin_groups", b"origin_groups", "origins", b"origins"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -89,6 +123,7 @@ class Origin(_message.Message):
     CONNECTION_TIMEOUT_MILLISECONDS_FIELD_NUMBER: _builtins.int
     READ_TIMEOUT_MILLISECONDS_FIELD_NUMBER: _builtins.int
     KEEPALIVE_TIMEOUT_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    COMPLETION_TIMEOUT_MILLISECONDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     host: _builtins.str
     """A host name or an address; plain HTTP."""
@@ -100,6 +135,8 @@ class Origin(_message.Message):
     read_timeout_milliseconds: _builtins.int
     """Bound on waiting for the first byte of the response and between two reads of it."""
     keepalive_timeout_milliseconds: _builtins.int
+    completion_timeout_milliseconds: _builtins.int
+    """Bound on a whole response, attempts included, from the request to its last byte; 0 for none."""
     @_builtins.property
     def custom_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     def __init__(
@@ -114,14 +151,80 @@ class Origin(_message.Message):
         connection_timeout_milliseconds: _builtins.int = ...,
         read_timeout_milliseconds: _builtins.int = ...,
         keepalive_timeout_milliseconds: _builtins.int = ...,
+        completion_timeout_milliseconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_attempts", b"connection_attempts", "connection_timeout_milliseconds", b"connection_timeout_milliseconds", "custom_headers", b"custom_headers", "host", b"host", "id", b"id", "keepalive_timeout_milliseconds", b"keepalive_timeout_milliseconds", "path_prefix", b"path_prefix", "port", b"port", "read_timeout_milliseconds", b"read_timeout_milliseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_timeout_milliseconds", b"completion_timeout_milliseconds", "connection_attempts", b"connection_attempts", "connection_timeout_milliseconds", b"connection_timeout_milliseconds", "custom_headers", b"custom_headers", "host", b"host", "id", b"id", "keepalive_timeout_milliseconds", b"keepalive_timeout_milliseconds", "path_prefix", b"path_prefix", "port", b"port", "read_timeout_milliseconds", b"read_timeout_milliseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
+
+@_typing.final
+class OriginGroup(_message.Message):
+    """Two origins, and what makes a request go from the first to the second (section 1.5)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PRIMARY_ORIGIN_ID_FIELD_NUMBER: _builtins.int
+    SECONDARY_ORIGIN_ID_FIELD_NUMBER: _builtins.int
+    FAILOVER_STATUSES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    primary_origin_id: _builtins.str
+    secondary_origin_id: _builtins.str
+    @_builtins.property
+    def failover_statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Statuses of the primary; 503 counts a connection that failed, 504 a response that timed out."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        primary_origin_id: _builtins.str = ...,
+        secondary_origin_id: _builtins.str = ...,
+        failover_statuses: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failover_statuses", b"failover_statuses", "id", b"id", "primary_origin_id", b"primary_origin_id", "secondary_origin_id", b"secondary_origin_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OriginGroup: _TypeAlias = OriginGroup  # noqa: Y015
+
+@_typing.final
+class ErrorResponse(_message.Message):
+    """What a viewer gets instead of one error status, and how long at least the error is cached (section 2.5)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_STATUS_FIELD_NUMBER: _builtins.int
+    MINIMUM_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    PAGE_PATH_FIELD_NUMBER: _builtins.int
+    RESPONSE_STATUS_FIELD_NUMBER: _builtins.int
+    error_status: _builtins.int
+    minimum_ttl_seconds: _builtins.int
+    page_path: _builtins.str
+    """Begins with "/"; empty for none: the origin's own answer is passed on."""
+    response_status: _builtins.int
+    """Of the answer with the page; 0 without one."""
+    def __init__(
+        self,
+        *,
+        error_status: _builtins.int = ...,
+        minimum_ttl_seconds: _builtins.int = ...,
+        page_path: _builtins.str = ...,
+        response_status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_status", b"error_status", "minimum_ttl_seconds", b"minimum_ttl_seconds", "page_path", b"page_path", "response_status", b"response_status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErrorResponse: _TypeAlias = ErrorResponse  # noqa: Y015
 
 @_typing.final
 class Header(_message.Message):
@@ -154,9 +257,18 @@ class Behavior(_message.Message):
     ALLOWED_METHODS_FIELD_NUMBER: _builtins.int
     CACHED_METHODS_FIELD_NUMBER: _builtins.int
     CACHE_POLICY_FIELD_NUMBER: _builtins.int
+    ORIGIN_GROUP_ID_FIELD_NUMBER: _builtins.int
+    COMPRESS_FIELD_NUMBER: _builtins.int
+    SEMANTICS_FIELD_NUMBER: _builtins.int
     path_pattern: _builtins.str
     """"*" for the default behavior."""
     origin_id: _builtins.str
+    """Where requests go first; the primary of the group where there is one."""
+    origin_group_id: _builtins.str
+    """Empty for none."""
+    compress: _builtins.bool
+    """Edges compress what the origin left uncompressed, in the formats that the cache policy accepts (section 2.7)."""
+    semantics: Global___Semantics.ValueType
     @_builtins.property
     def allowed_methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -171,10 +283,13 @@ class Behavior(_message.Message):
         allowed_methods: _abc.Iterable[_builtins.str] | None = ...,
         cached_methods: _abc.Iterable[_builtins.str] | None = ...,
         cache_policy: Global___CachePolicy | None = ...,
+        origin_group_id: _builtins.str = ...,
+        compress: _builtins.bool = ...,
+        semantics: Global___Semantics.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_methods", b"allowed_methods", "cache_policy", b"cache_policy", "cached_methods", b"cached_methods", "origin_id", b"origin_id", "path_pattern", b"path_pattern"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_methods", b"allowed_methods", "cache_policy", b"cache_policy", "cached_methods", b"cached_methods", "compress", b"compress", "origin_group_id", b"origin_group_id", "origin_id", b"origin_id", "path_pattern", b"path_pattern", "semantics", b"semantics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
