@@ -1,20 +1,23 @@
 """The access log: CloudFront's 33 standard fields, tab-separated (reference 8.1).
 
-The request path only appends a record; lines are made and written in batches. The queue is bounded: when the disk does not follow, records are dropped and counted.
+Lines are made and written in batches (`recording.py`). What the disk does not take is bounded: beyond it records are dropped and counted.
 """
 
-import asyncio
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.entry import Traits
 from edge_node.counters import Counters
 from edge_node.model import RequestHead
+from edge_node.policy.contents import Content
+from edge_node.policy.routing import Plan
+from edge_node.policy.sections import HeaderSection
 
 FIELDS = (
     "date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent) cs-uri-query cs(Cookie) x-edge-result-type "
@@ -28,8 +31,6 @@ _is_as_it_is = re.compile(rb"[!$&()*+,\-./0-9:;=?@A-Z_a-z]*").fullmatch
 LONGEST_REMEMBERED_TEXT_BYTES = 512
 """Longer ones are not worth the memory: a viewer chooses them, and thousands are kept."""
 MAXIMUM_UNWRITTEN_BYTES = 16 * 1024 * 1024
-BATCH_RECORDS = 512
-FLUSH_SECONDS = 1.0
 LARGEST_FILE_BYTES = 128 * 1024 * 1024
 """A larger file becomes FILE.1, in place of the one before: the log never takes more than twice this."""
 
@@ -70,17 +71,13 @@ class LogRecord:
     content_length: int
     range_first: int
     range_last: int
-    template: "LineTemplate | None" = None
-    """The parts of the line that were worked out for an equal request before."""
 
 
-class LineTemplate(NamedTuple):
-    """A line but for the date, the place, the bytes sent, the request id and the two durations."""
+PlainHit = tuple[float, tuple[str, int], HeaderSection, Plan, Traits, int, int, bytes, float, int, Content | None]
+"""One finished request of the most frequent kind, a GET answered from a fresh response: when it ended, the viewer's address, section, plan and traits, bytes sent and
+received, request id, seconds, the length of the body, and what was sent if not all. Made for each, so a bare tuple that points at what is known."""
 
-    peer_to_result: str
-    host_to_received: str
-    forwarded_for_to_port: str
-    detailed_to_end: str
+Record = LogRecord | PlainHit
 
 
 class AccessLog:
@@ -89,11 +86,10 @@ class AccessLog:
     def __init__(self, path: Path | None, pop: str, counters: Counters) -> None:
         self._pop = pop
         self._counters = counters
-        self._records: list[LogRecord] = []
         self._file: FileIO | None = None
         self._unwritten = b""
         self._second = -1
-        self._date_and_time = ""
+        self._line_start = ""
         self._path = path
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,22 +107,14 @@ class AccessLog:
         """Whether records go anywhere."""
         return self._file is not None
 
-    def append(self, record: LogRecord) -> None:
-        """Take a record; write when a batch is full."""
+    def write(self, records: Sequence[Record]) -> None:
+        """Write a batch. What a full disk does not take waits for the next time, up to a bound; beyond it records are dropped and counted."""
+        if self._file is None or not (records or self._unwritten):
+            return
         if len(self._unwritten) > MAXIMUM_UNWRITTEN_BYTES:
-            self._counters.log_records_dropped += 1
-            return
-        self._records.append(record)
-        if len(self._records) >= BATCH_RECORDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is waiting. What a full disk does not take waits for the next time."""
-        if self._file is None or not (self._records or self._unwritten):
-            return
-        lines = "".join([self._line(record) for record in self._records])
-        self._records.clear()
-        self._unwritten += lines.encode("latin-1", "replace")
+            self._counters.log_records_dropped += len(records)
+        else:
+            self._unwritten += "".join(self._lines(records)).encode("latin-1", "replace")
         try:
             self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
             if self._file.tell() > LARGEST_FILE_BYTES and not self._unwritten:
@@ -142,54 +130,88 @@ class AccessLog:
         full.close()
         return fresh
 
-    async def flush_regularly(self) -> None:
-        """Until cancelled, then once more."""
-        try:
-            while True:
-                await asyncio.sleep(FLUSH_SECONDS)
-                self.flush()
-        finally:
-            self.flush()
-
     def close(self) -> None:
-        """Write the rest and close the file."""
-        self.flush()
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _line(self, record: LogRecord) -> str:
-        second = int(record.ended_at)
+    def _lines(self, records: Sequence[Record]) -> list[str]:
+        lines: list[str] = []
+        append = lines.append
+        for record in records:
+            if isinstance(record, LogRecord):
+                start = self._start(record.ended_at)
+                append(f"{start}{record.sent_bytes}\t{record.peer[0]}{_rest_of_line(record)}")
+                continue
+            now, (address, port), section, plan, traits, sent, received, request_id, seconds, length, part = record
+            viewer, host, route = section.log_texts or _describe_section(section)
+            stem, query = plan.log_texts or _describe_plan(plan)
+            time_taken = "0.000" if seconds < 0.0005 else f"{seconds:.3f}"
+            status, ranges = (traits.status, "-\t-") if part is None else (part.status, _range_texts(part))
+            append(
+                f"{self._start(now)}{sent}\t{address}{stem}{status}{viewer}{query}{request_id.decode('latin-1')}{host}{received}\t{time_taken}{route}"
+                f"{port}\t{time_taken}\tHit\t{_text(traits.content_type)}\t{length}\t{ranges}\n"
+            )
+        return lines
+
+    def _start(self, ended_at: float) -> str:
+        """Date, time and place."""
+        second = int(ended_at)
         if second != self._second:
             self._second = second
-            self._date_and_time = time.strftime("%Y-%m-%d\t%H:%M:%S", time.gmtime(second))
-        template = record.template or make_template(record)
-        seconds = f"{record.seconds:.3f}"
-        first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
-        return (
-            f"{self._date_and_time}\t{self._pop}\t{record.sent_bytes}\t{template[0]}\t{record.request_id.decode('latin-1')}\t{template[1]}\t{seconds}\t"
-            f"{template[2]}\t{first_byte}\t{template[3]}\n"
-        )
+            self._line_start = time.strftime("%Y-%m-%d\t%H:%M:%S\t", time.gmtime(second)) + self._pop + "\t"
+        return self._line_start
 
 
-def make_template(record: LogRecord) -> LineTemplate:
-    """The parts of a record's line that an equal request on the same connection would share."""
+def _range_texts(part: Content) -> str:
+    sent = part.range
+    return "-\t-" if sent is None else f"{sent.first}\t{sent.last}"
+
+
+def _describe_section(section: HeaderSection) -> tuple[str, str, str]:
+    """What stands between the fields of a plain hit's line that differ from one to the next, as far as the header section says it."""
+    field = section.head.fields.get
+    viewer, host, route = _viewer_texts(
+        field(b"referer"), field(b"user-agent"), field(b"host"), field(b"x-forwarded-for")
+    )
+    section.log_texts = (
+        f"\t{viewer}\t",
+        f"\t{host}\thttp\t",
+        f"\t{route}\t-\t-\tHit\tHTTP/1.1\t-\t-\t",
+    )
+    return section.log_texts
+
+
+def _describe_plan(plan: Plan) -> tuple[str, str]:
+    """The same, as far as host and target say it."""
+    stem, _, query = plan.asked_target.partition(b"?")
+    plan.log_texts = (
+        f"\tGET\t{_text(plan.distribution.domain_name)}\t{_text(stem)}\t",
+        f"{_text(query)}\t-\tHit\t",
+    )
+    return plan.log_texts
+
+
+def _rest_of_line(record: LogRecord) -> str:
+    """A line from cs-method on."""
     head = record.head
     field = head.fields.get
     stem, _, query = head.target.partition(b"?")
     viewer, host, route = _viewer_texts(
         field(b"referer"), field(b"user-agent"), field(b"host"), field(b"x-forwarded-for")
     )
-    is_error = record.status >= 400 or record.reason is Reason.VIEWER_LEFT
+    is_error = record.status >= 400 or record.reason is Reason.VIEWER_LEFT or record.result is Result.ERROR
     result_type = "Error" if is_error else _RESULT_TYPES[record.result]
     detailed = _DETAILED_ERRORS.get(record.reason, result_type)
     length, first = record.content_length, record.range_first
     ranges = "-\t-" if first < 0 else f"{first}\t{record.range_last}"
-    return LineTemplate(
-        f"{record.peer[0]}\t{_text(head.method)}\t{_text(record.domain_name)}\t{_text(stem)}\t{record.status:03d}\t{viewer}\t{_text(query)}\t-\t{result_type}",
-        f"{host}\thttp\t{record.received_bytes}",
-        f"{route}\t-\t-\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t{record.peer[1]}",
-        f"{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}",
+    seconds = f"{record.seconds:.3f}"
+    first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
+    return (
+        f"\t{_text(head.method)}\t{_text(record.domain_name)}\t{_text(stem)}\t{record.status:03d}\t{viewer}\t{_text(query)}\t-\t{result_type}\t"
+        f"{record.request_id.decode('latin-1')}\t{host}\thttp\t{record.received_bytes}\t{seconds}\t{route}\t-\t-\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
+        f"{record.peer[1]}\t{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Callable
 
 LATENCY_BOUNDS_SECONDS = (
     0.0001,
@@ -22,6 +23,7 @@ LATENCY_BOUNDS_SECONDS = (
     10.0,
     30.0,
 )
+FIRST_BOUND_SECONDS = LATENCY_BOUNDS_SECONDS[0]
 
 
 class Tally:
@@ -39,7 +41,7 @@ class Tally:
     def add(self, seconds: float, sent_bytes: int, received_bytes: int) -> None:
         """Count one."""
         self.count += 1
-        self.buckets[bisect_left(LATENCY_BOUNDS_SECONDS, seconds)] += 1
+        self.buckets[0 if seconds <= FIRST_BOUND_SECONDS else bisect_left(LATENCY_BOUNDS_SECONDS, seconds)] += 1
         self.sum_seconds += seconds
         self.sent_bytes += sent_bytes
         self.received_bytes += received_bytes
@@ -49,8 +51,10 @@ class Counters:
     """Everything that only grows."""
 
     def __init__(self) -> None:
-        self.finished: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
-        """Finished requests by result, reason and status."""
+        self.tallies: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
+        """Finished requests by result, reason and status, as far as they have been counted."""
+        self.settle: Callable[[], None] = lambda: None
+        """Counts what has finished since; set by who records."""
         self.transferred: defaultdict[tuple[str, ...], int] = defaultdict(int)
         """Bytes by upstream tier and direction; those of viewers are in the tallies."""
         self.collapsed_requests = 0
@@ -59,6 +63,12 @@ class Counters:
         self.refused_connections = 0
         self.internal_errors = 0
         self.log_records_dropped = 0
+
+    @property
+    def finished(self) -> defaultdict[tuple[str, str, int], Tally]:
+        """Finished requests by result, reason and status."""
+        self.settle()
+        return self.tallies
 
     @property
     def requests_total(self) -> int:

@@ -25,6 +25,8 @@ class UpstreamErrorKind(StrEnum):
     INVALID_RESPONSE = "invalid_response"
     NAME = "name"
     TRUNCATED = "truncated"
+    FAILOVER = "failover"
+    """It answered, but with a status that sends the request to the other origin of its group."""
 
 
 _STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses and names are 502; timeouts are 504
@@ -35,6 +37,7 @@ _STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses a
     UpstreamErrorKind.INVALID_RESPONSE: 502,
     UpstreamErrorKind.NAME: 502,
     UpstreamErrorKind.TRUNCATED: 502,
+    UpstreamErrorKind.FAILOVER: 502,
 }
 
 

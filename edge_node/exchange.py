@@ -5,12 +5,26 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from edge_node.caching.age import age_value
+from edge_node.caching.bodies import Piece
 from edge_node.caching.conditional import is_not_modified
 from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
+from edge_node.caching.key import KeyedField
+from edge_node.caching.vary import variant_of
 from edge_node.errors import UpstreamError
-from edge_node.model import Headers, RequestHead, ResponseHead
-from edge_node.policy.answers import NodeFacts, content_length, finish_head, make_head, not_modified_fields, x_cache
+from edge_node.model import RequestHead, ResponseHead
+from edge_node.policy.answers import (
+    NodeFacts,
+    content_length,
+    middle_of_head,
+    not_modified_fields,
+    start_of_head,
+    write_fields,
+    x_cache,
+)
+from edge_node.policy.cache_statuses import status_of_fetch
+from edge_node.policy.error_pages import STATUSES_THAT_CLOSE
 from edge_node.policy.routing import Plan
 from edge_node.policy.viewer_fields import viewer_fields
 from edge_node.transfers import Transfer, TransferState
@@ -26,14 +40,13 @@ class ViewerLeftError(Exception):
 class Wire(Protocol):
     """The viewer's connection, as an exchange needs it."""
 
+    peer: tuple[str, int]
+    request_bytes: int
     is_held_up: bool
     """The viewer does not take what was sent; the connection calls `resume` when it does."""
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Piece) -> None:
         """Send bytes, later than everything before."""
-
-    def send_many(self, chunks: "list[bytes] | tuple[bytes, ...]") -> None:
-        """Send pieces in order."""
 
     def end_exchange(self, *, keep_alive: bool) -> None:
         """The response has been handed over whole."""
@@ -67,6 +80,9 @@ class Helper(Protocol):
 
     def try_alone(self, exchange: "Exchange", error: UpstreamError | None) -> None:
         """Fetch for this viewer alone, or answer with the error."""
+
+    def replace_by_page(self, exchange: "Exchange", status: int) -> bool:
+        """Answer with the page that is configured for an error status, if there is one; then the exchange has ended."""
 
 
 class BodyFromViewer:
@@ -141,6 +157,12 @@ class Exchange:
         self._keeps_alive = False
         """What the head has promised."""
 
+        self.page_status = 0
+        """What the viewer is told instead of 200, when the answer is the page for an error."""
+        self.asked_head: RequestHead | None = None
+        """What the viewer asked, when this is the request for a page."""
+        self.has_sent_head = False
+
     # set by the pipeline when it makes the exchange
     node: NodeFacts
     recorder: Recorder
@@ -153,19 +175,29 @@ class Exchange:
         """Send the head."""
         assert transfer.head is not None
         head = transfer.head
+        if head.status >= 400 and not self.page_status and self.helper.replace_by_page(self, head.status):
+            transfer.detach(self, may_abandon=transfer.writer is None)
+            return
         self.response = head
-        fields = viewer_fields(head, self.plan.behavior.cache_policy)
-        by_name = dict(fields)
-        if self.head.method != b"OPTIONS" and is_not_modified(
-            self.head.fields, head.status, by_name.get(b"etag"), by_name.get(b"last-modified")
-        ):
-            self._send_head(transfer, (304, b""), not_modified_fields(fields), b"")
+        if not self.head.is_plain and self._is_not_modified(transfer, head):
+            lines = write_fields(not_modified_fields(transfer.fields))
+            self._send_head(transfer, (304, b""), lines, b"")
             self._end(transfer)
             return
         self._has_body = self.head.method != b"HEAD" and head.status not in (204, 304)
-        self._send_head(transfer, (head.status, head.reason), fields, self._framing(head))
+        lines = transfer.field_lines
+        if self.reason is not Reason.COLLAPSED:
+            lines += transfer.own_lines
+        self._send_head(transfer, (head.status, head.reason), lines, self._framing(head))
         if not self._has_body:
             self._end(transfer)
+
+    def _is_not_modified(self, transfer: Transfer, head: ResponseHead) -> bool:
+        by_name = dict(transfer.fields)
+        etag, last_modified, date = (by_name.get(name) for name in (b"etag", b"last-modified", b"date"))
+        return self.head.method != b"OPTIONS" and is_not_modified(
+            self.head.fields, head.status, etag, last_modified, date
+        )
 
     def transfer_advanced(self, transfer: Transfer) -> None:
         """Send what has come, as long as the viewer takes it."""
@@ -181,14 +213,27 @@ class Exchange:
             self._send(b"0\r\n\r\n")
         self._end(transfer)
 
+    def interim_arrived(self, head: ResponseHead) -> None:
+        """Pass on an interim response, as RFC 9110 section 15.2 asks of proxies; viewers of HTTP/1.0 do not know them."""
+        if self.head.minor_version >= 1 and not self.has_sent_head:
+            fields = write_fields(viewer_fields(head, self.plan.behavior))
+            self._send(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, fields))
+
+    def may_share(self, varying: tuple[KeyedField, ...]) -> bool:
+        """Whether this request selects the same variant."""
+        names = tuple(name for name, _ in varying)
+        return variant_of(names, self.head.fields) == tuple(value for _, value in varying)
+
     def entry_ready(self, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from an entry."""
         self.transfer = None
         self.helper.serve_entry(self, entry, result, reason)
 
-    def transfer_released(self, error: UpstreamError | None) -> None:
+    def transfer_released(self, error: UpstreamError | None, reason: Reason) -> None:
         """Help yourself."""
         self.transfer = None
+        if error is None:
+            self.result, self.reason = Result.MISS, reason
         self.helper.try_alone(self, error)
 
     # -- the viewer's side
@@ -220,20 +265,31 @@ class Exchange:
     # -- inside
 
     def _send_head(
-        self, transfer: Transfer, status_and_reason: tuple[int, bytes], fields: Headers, framing: bytes
+        self, transfer: Transfer, status_and_reason: tuple[int, bytes], lines: bytes, framing: bytes
     ) -> None:
         said = transfer.upstream_result
         if self.result is Result.MISS and transfer.head is not None and transfer.head.status >= 400:
             self.result, self.reason = Result.ERROR, Reason.UPSTREAM_STATUS
+        if self.page_status:
+            self.result = Result.ERROR
+            if status_and_reason[0] == 200:
+                status_and_reason = (self.page_status, b"")
         shown = said if self.result is Result.MISS and said in (Result.HIT, Result.REFRESH_HIT) else self.result
         word = x_cache(shown, status_and_reason[0])
         self.status = status_and_reason[0]
         self.note_first_byte()
-        head = make_head(self.node, status_and_reason, fields, framing, (self.result, self.reason, word))
+        start = start_of_head(self.node, status_and_reason, (self.result, self.reason, word))
         is_framed = framing != b"" or not self._has_body or self.status == 304
         has_all_been_read = self.body is None or self.body.is_complete
         self._keeps_alive = self.wire.may_keep_alive and is_framed and has_all_been_read
-        self._send(finish_head(head, self.request_id, _age_of(transfer, said), self._keeps_alive))
+        if self.page_status in STATUSES_THAT_CLOSE:
+            self._keeps_alive = False
+        if self.plan.is_strict:
+            own = status_of_fetch(self.node, self.reason, is_stored=transfer.writer is not None)
+            lines += b"Cache-Status: %b\r\n" % own
+        middle = middle_of_head(_age_of(transfer, said, is_strict=self.plan.is_strict), self._keeps_alive)
+        self._send(b"".join((start, self.request_id, middle, lines, framing, b"\r\n")))
+        self.has_sent_head = True
 
     def _framing(self, head: ResponseHead) -> bytes:
         """How the viewer finds the end of the body (RFC 9112 section 6)."""
@@ -272,8 +328,8 @@ class Exchange:
         self.wire.abort()
 
 
-def _age_of(transfer: Transfer, said: Result | None) -> int | None:
-    """The Age of an answer that a regional cache gave from its store, or that an origin says of its own; none on a plain miss."""
+def _age_of(transfer: Transfer, said: Result | None, *, is_strict: bool) -> int | None:
+    """The Age of an answer that a regional cache gave from its store, or that an origin says of its own; none on a plain miss; by the RFCs it is never lost."""
     assert transfer.head is not None
-    age = transfer.head.fields.get(b"age", b"")
-    return int(age) if said is not Result.MISS and age.isdigit() and len(age) < 20 else None
+    fields = transfer.head.fields
+    return age_value(fields) if b"age" in fields and (is_strict or said is not Result.MISS) else None

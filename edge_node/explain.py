@@ -6,18 +6,27 @@ It runs the same functions as the pipeline, on the same state, and changes nothi
 from dataclasses import dataclass
 from typing import Any
 
-from edge_node.caching.decisions import Hit, Miss, Pass, Reason, Refresh, Refuse, decide
+from edge_node.caching.decisions import Complete, Hit, HitAndRefresh, Miss, Pass, Reason, Refresh, Refuse, decide
 from edge_node.caching.entry import Entry
-from edge_node.caching.freshness import LifetimeRule, explain_rule
+from edge_node.caching.key import KeyParts, select_parts
+from edge_node.caching.terms import explain_rule
 from edge_node.errors import ViewerError
-from edge_node.fills import Shelf
 from edge_node.listeners.heads import make_request_head
 from edge_node.model import Header, Peer, RequestHead, Role
 from edge_node.policy.forwarding import Hop
 from edge_node.policy.regional_choice import rank_regionals
 from edge_node.policy.routing import Plan
-from edge_node.policy.upstream_requests import LogPosition, Question, describe_peers, hash_input, to_origin, to_regional
+from edge_node.policy.upstream_requests import (
+    LogPosition,
+    Question,
+    describe_peers,
+    hash_input,
+    parse_request,
+    to_origin,
+    to_regional,
+)
 from edge_node.serving_state import ServingState
+from edge_node.shelf import Shelf
 
 JsonObject = dict[str, Any]
 
@@ -110,7 +119,7 @@ class Explainer:
         key = plan.key_for(head)
         behavior, distribution = plan.behavior, plan.distribution
         now = self._shelf.clock()
-        entry, absence, steps = self._look_up(plan, key_entry=self._shelf.store.peek(key))
+        entry, absence, steps = self._look_up(plan, key_entry=self._shelf.peek(plan, key, head))
         steps = [
             f"Host {head.host.decode('latin-1')!r} belongs to distribution {distribution.id}.",
             f"Path {plan.path.decode('latin-1')!r} is served by the behavior {behavior.path_pattern!r} with origin {behavior.origin.id!r} "
@@ -125,14 +134,7 @@ class Explainer:
                 "origin_id": behavior.origin.id,
                 "cache_policy_id": behavior.cache_policy.id,
             },
-            "key": {
-                "method": (key[1] or b"GET or HEAD").decode(),
-                "path": key[2].decode("latin-1"),
-                "query": key[3].decode("latin-1"),
-                "accept_encoding": None if key[4] is None else key[4].decode("latin-1"),
-                "headers": [[n.decode("latin-1"), None if v is None else v.decode("latin-1")] for n, v in key[5]],
-                "cookies": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in key[6]],
-            },
+            "key": _describe_key(plan, select_parts(head, behavior.cache_policy, behavior.semantics)),
             "freshness": None if entry is None else _freshness(entry, now),
         }
         if isinstance(decision, Refuse):
@@ -140,7 +142,9 @@ class Explainer:
         name, reason, hint = _describe(decision)
         is_cacheable = not isinstance(decision, Pass)
         upstream = (
-            {} if isinstance(decision, Hit) else {"next": self._next(head, plan, steps, is_cacheable=is_cacheable)}
+            {}
+            if isinstance(decision, Hit | HitAndRefresh)
+            else {"next": self._next(head, plan, steps, is_cacheable=is_cacheable)}
         )
         return described | {"decision": name, "reason": reason.value, "hint": hint, "steps": steps} | upstream
 
@@ -149,7 +153,7 @@ class Explainer:
         if key_entry is None:
             return None, Reason.NOT_STORED, ["Nothing is stored for its key."]
         applied = self._state.applied_index
-        if self._state.invalidations.is_invalidated(key_entry.distribution_id, key_entry.target, key_entry.stamp):
+        if self._shelf.is_void(key_entry):
             sentence = f"An entry stamped {key_entry.stamp} is stored, but an invalidation in ({key_entry.stamp}, {applied}] matches {plan.target!r}."
             return None, Reason.INVALIDATED, [sentence]
         sentence = f"An entry of {key_entry.length} bytes with status {key_entry.status}, stamped {key_entry.stamp}, is stored; no later invalidation matches it."
@@ -168,13 +172,14 @@ class Explainer:
                 )
                 return self._next_regional(question, peers[0])
         origin = plan.behavior.origin
-        line, _ = to_origin(question)
+        line, _ = parse_request(to_origin(question, origin))
         steps.append(f"It would ask the origin at {origin.host}:{origin.port}.")
         path = line.split(b" ")[1].decode("latin-1")
         return {"kind": "origin", "origin_id": origin.id, "host": origin.host, "port": origin.port, "path": path}
 
     def _next_regional(self, question: Question, peer: Peer) -> JsonObject:
-        line, fields = to_regional(question, LogPosition(self._state.log_id, self._state.applied_index))
+        position = LogPosition(self._state.log_id, self._state.applied_index)
+        line, fields = parse_request(to_regional(question, position))
         host = question.head.fields.get(b"host", b"").decode("latin-1")
         url = f"http://{host}{line.split(b' ')[1].decode('latin-1')}"
         headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields if name != b"host"]
@@ -188,24 +193,46 @@ class Explainer:
         }
 
 
-def _freshness(entry: Entry, now: float) -> JsonObject:
-    age, remaining = now - entry.age_base, entry.fresh_until - now
-    rule = LifetimeRule(entry.rule)
+def _describe_key(plan: Plan, parts: KeyParts) -> JsonObject:
+    coding = parts.accept_encoding
     return {
-        "rule": rule.value,
-        "because": explain_rule(rule),
-        "ttl_seconds": entry.lifetime_seconds,
-        "age_seconds": round(age, 3),
-        "remaining_seconds": round(remaining, 3),
-        "stamp": entry.stamp,
-        "arithmetic": f"lifetime {entry.lifetime_seconds:g} s - age {age:.1f} s = {remaining:.1f} s",
+        "method": (plan.method_class or b"GET or HEAD").decode(),
+        "path": plan.path.decode("latin-1"),
+        "query": plan.query.decode("latin-1"),
+        "accept_encoding": None if coding is None else coding.decode("latin-1"),
+        "headers": [[n.decode("latin-1"), None if v is None else v.decode("latin-1")] for n, v in parts.headers],
+        "cookies": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in parts.cookies],
     }
 
 
-def _describe(decision: Hit | Refresh | Miss | Pass) -> tuple[str, Reason, str]:
+def _freshness(entry: Entry, now: float) -> JsonObject:
+    age, remaining = now - entry.age_base, entry.fresh_until - now
+    rule = entry.terms.rule
+    return {
+        "rule": rule.value,
+        "because": explain_rule(rule),
+        "ttl_seconds": entry.terms.lifetime_seconds,
+        "age_seconds": round(age, 3),
+        "remaining_seconds": round(remaining, 3),
+        "stamp": entry.stamp,
+        "arithmetic": f"lifetime {entry.terms.lifetime_seconds or 0:g} s - age {age:.1f} s = {remaining:.1f} s",
+    }
+
+
+def _describe(decision: Hit | HitAndRefresh | Refresh | Complete | Miss | Pass) -> tuple[str, Reason, str]:
     match decision:
         case Hit(reason=reason):
             return "hit", reason, "It is a hit."
+        case HitAndRefresh():
+            return (
+                "hit",
+                Reason.STALE_WHILE_REVALIDATE,
+                "It is a hit, stale within stale-while-revalidate; it is refreshed in the background.",
+            )
+        case Complete():
+            return "miss", Reason.INCOMPLETE, "Only a part of it is stored; the rest is fetched, then it is a hit."
+        case Refresh(reason=Reason.REQUEST_DIRECTIVE):
+            return "refresh", Reason.REQUEST_DIRECTIVE, "The request's or the response's directives want it validated."
         case Refresh():
             return (
                 "refresh",

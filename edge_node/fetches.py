@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edge_node.caching.decisions import Reason, Result
-from edge_node.caching.key import CacheKey
+from edge_node.caching.entry import Entry
+from edge_node.caching.key import CacheKey, varying_fields
+from edge_node.caching.unsafe_methods import SAFE_METHODS
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.exchange import Exchange, ViewerLeftError
+from edge_node.exchange import BodyFromViewer, Exchange, ViewerLeftError
 from edge_node.fills import Fill
 from edge_node.policy.regional_choice import rank_regionals
 from edge_node.policy.routing import Plan
@@ -23,20 +27,55 @@ logger = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
+PATIENCE_SECONDS = 5.0
+"""How long those who joined wait for the head of somebody else's response before each asks alone: waiting must never take longer than not waiting would."""
+ALONE_SECONDS = 10.0
+"""After a response that could not be shared, requests for its key do not wait for each other for so long: they would only take turns."""
+MOST_REMEMBERED_LONERS = 4_096
+
+
+CallLater = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
+
+
+def call_later(seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+    """On the running loop."""
+    return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """What fetches need of tasks and time."""
+
+    spawn: Spawn
+    call_later: CallLater
+    monotonic: Callable[[], float]
+
 
 class Fetches:
     """The fetches of one node."""
 
     def __init__(
-        self, fetcher: Fetcher, state: ServingState, counters: Counters, spawn: Spawn, *, is_regional: bool
+        self,
+        fetcher: Fetcher,
+        state: ServingState,
+        counters: Counters,
+        scheduling: Scheduling,
+        *,
+        is_regional: bool,
     ) -> None:
         self._fetcher = fetcher
         self._state = state
         self._counters = counters
-        self._spawn = spawn
+        self._spawn = scheduling.spawn
+        self._call_later = scheduling.call_later
+        self._monotonic = scheduling.monotonic
         self._is_regional = is_regional
         self._transfers: dict[CacheKey, Transfer] = {}
         """Those that others may join, by key."""
+        self._under_way: set[Transfer] = set()
+        """Those that a write may make invalid (RFC 9111 section 4.4), whether others may join them or not."""
+        self._loners: OrderedDict[CacheKey, float] = OrderedDict()
+        """Keys whose responses cannot be shared, and until when that is believed."""
 
     def has_joinable(self, key: CacheKey) -> bool:
         """Whether somebody fetches this already, and no invalidation came after they started (DESIGN section 4, rule 3)."""
@@ -45,37 +84,60 @@ class Fetches:
             return False
         return not self._state.invalidations.is_invalidated(transfer.distribution_id, transfer.target, transfer.stamp)
 
+    def is_loner(self, key: CacheKey) -> bool:
+        """Whether a response for this key could not be shared a moment ago."""
+        until = self._loners.get(key)
+        if until is None:
+            return False
+        if self._monotonic() >= until:
+            del self._loners[key]
+            return False
+        return True
+
+    def _note_whether_shared(self, key: CacheKey, *, is_shared: bool) -> None:
+        """A response for this key has begun, and could be shared or not."""
+        self._loners.pop(key, None)
+        if not is_shared:
+            self._loners[key] = self._monotonic() + ALONE_SECONDS
+            if len(self._loners) > MOST_REMEMBERED_LONERS:
+                self._loners.popitem(last=False)
+
     def join(self, exchange: Exchange, key: CacheKey) -> bool:
         """Wait for a fetch that is already under way, if there is one to wait for."""
         if not self.has_joinable(key):
             return False
         transfer = self._transfers[key]
+        if transfer.varying and not exchange.may_share(transfer.varying):
+            return False
         self._counters.collapsed_requests += 1
         exchange.result, exchange.reason = Result.HIT, Reason.COLLAPSED  # first Miss, others Hit: reference 2.10
         exchange.transfer = transfer
+        if transfer.patience is None and transfer.state is TransferState.WAITING:
+            transfer.patience = self._call_later(PATIENCE_SECONDS, lambda: self._lose_patience(transfer))
         transfer.attach(exchange)
         return True
 
-    def begin(self, key: CacheKey, plan: Plan) -> Transfer:
-        """A transfer that others may join from now on."""
+    def begin(self, key: CacheKey, plan: Plan, about: Entry | None = None) -> Transfer:
+        """A transfer that others may join from now on; if it is about a stored variant, those for whom that is."""
         transfer = self._transfers[key] = Transfer(key, plan.distribution.id, plan.target, self._state.applied_index)
+        transfer.on_start = lambda: self._note_whether_shared(key, is_shared=transfer.is_shared)
+        if about is not None and plan.is_strict:
+            transfer.varying = varying_fields(about.key)
         return transfer
 
-    def run(self, exchange: Exchange, fill: Fill, question: Question) -> None:
+    def run(self, exchange: Exchange, fill: Fill) -> None:
         """Start fetching for the exchange that began it."""
-        transfer = fill.transfer
-        exchange.transfer = transfer
-        transfer.attach(exchange)
-        targets = self._targets(question, transfer.stamp, is_cacheable=exchange.result is not Result.PASS)
-        task = self._spawn(self._fill(fill, targets, exchange))
+        exchange.transfer = fill.transfer
+        fill.transfer.attach(exchange)
+        self._start(fill, exchange.body, exchange)
 
-        def abandon() -> None:
-            transfer.state = TransferState.FAILED
-            transfer.drop_writer()
-            self._forget(transfer)
-            task.cancel()
+    def run_in_background(self, fill: Fill) -> None:
+        """Start fetching for the store alone."""
+        self._start(fill, None, None)
 
-        transfer.abandon = abandon
+    def is_under_way(self, key: CacheKey) -> bool:
+        """Whether this key is being fetched."""
+        return key in self._transfers
 
     def void_everything(self) -> None:
         """What is under way belongs to another log: nobody joins it, nothing of it is stored."""
@@ -83,10 +145,39 @@ class Fetches:
             transfer.drop_writer()
         self._transfers.clear()
 
-    async def _fill(self, fill: Fill, targets: Sequence[Target], exchange: Exchange) -> None:
+    def void_target(self, distribution_id: str, target: str) -> None:
+        """Responses that are on their way were made before something changed the target: nobody joins them, nothing of them is stored."""
+        for transfer in self._under_way:
+            if transfer.distribution_id == distribution_id and transfer.target == target:
+                transfer.may_be_stored = False
+                transfer.drop_writer()
+                self._forget(transfer)
+
+    # -- inside
+
+    def _start(self, fill: Fill, body: BodyFromViewer | None, exchange: Exchange | None) -> None:
+        transfer = fill.transfer
+        is_cacheable = exchange is None or exchange.result is not Result.PASS
+        targets = self._targets(fill.question, transfer.stamp, is_cacheable=is_cacheable)
+        if fill.question.plan.is_strict:
+            self._under_way.add(transfer)
+        task = self._spawn(self._fill(fill, targets, body, exchange))
+
+        def abandon() -> None:
+            transfer.state = TransferState.FAILED
+            transfer.drop_writer()
+            self._forget(transfer)
+            self._under_way.discard(transfer)
+            task.cancel()
+
+        transfer.abandon = abandon
+
+    async def _fill(
+        self, fill: Fill, targets: Sequence[Target], body: BodyFromViewer | None, exchange: Exchange | None
+    ) -> None:
         transfer = fill.transfer
         try:
-            await self._fetcher.fetch(targets, exchange.head.method, exchange.body, fill)
+            await self._fetcher.fetch(targets, fill.question.head.method, body, fill)
             self._forget(transfer)
             fill.finish()
         except UpstreamError as error:
@@ -100,24 +191,42 @@ class Fetches:
             self._forget(transfer)
             if not transfer.is_ended:
                 transfer.fail(UpstreamError(UpstreamErrorKind.INVALID_RESPONSE, "an internal error occurred"))
-            if not exchange.is_ended:
+            if exchange is not None and not exchange.is_ended:
                 exchange.wire.abort()
         finally:
+            fill.close()
             self._forget(transfer)
+            self._under_way.discard(transfer)
+
+    def _lose_patience(self, transfer: Transfer) -> None:
+        """The head has not come: whoever joined asks alone; who began goes on waiting (reference 2.10: the wait limit is not documented)."""
+        if transfer.state is TransferState.WAITING and transfer.readers:
+            self._forget(transfer)
+            transfer.release(transfer.readers[1:], None, Reason.COLLAPSE_TIMEOUT)
 
     def _forget(self, transfer: Transfer) -> None:
+        if transfer.patience is not None:
+            transfer.patience.cancel()
+            transfer.patience = None
         if transfer.key is not None and self._transfers.get(transfer.key) is transfer:
             del self._transfers[transfer.key]
 
     def _targets(self, question: Question, stamp: int, *, is_cacheable: bool) -> list[Target]:
-        """Cacheable requests go edge, regional, origin; the others straight to the origin (reference 3)."""
+        """Cacheable requests go edge, regional, origin; the others straight to the origin (reference 3).
+
+        Where the RFCs rule, a write passes the regional cache too, because it makes invalid what is stored there (RFC 9111 section 4.4).
+        """
         plan = question.plan
-        origin = plan.behavior.origin
+        group = plan.behavior.origin_group if question.head.method in plan.behavior.cached_methods else None
+        origins = [plan.behavior.origin] if group is None else [group.primary, group.secondary]
         targets = []
-        if is_cacheable and not self._is_regional:
+        is_write = plan.is_strict and question.head.method not in SAFE_METHODS
+        if (is_cacheable or is_write) and not self._is_regional:
             state = self._state
             peers = rank_regionals(state.regionals, state.latency_milliseconds, hash_input(plan), self._fetcher.is_down)
-            request = to_regional(question, LogPosition(state.log_id, stamp)) if peers else (b"", ())
-            targets = [regional_target(peer, origin, *request) for peer in peers]
-        targets.append(origin_target(origin, *to_origin(question)))
+            request = to_regional(question, LogPosition(state.log_id, stamp)) if peers else b""
+            targets = [regional_target(peer, origins, request) for peer in peers]
+        for origin in origins:
+            statuses = group.failover_statuses if group is not None and origin is group.primary else None
+            targets.append(origin_target(origin, to_origin(question, origin), statuses))
         return targets

@@ -6,26 +6,31 @@ may be stored and shared, whether a 304 confirms what is stored, and whether som
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
+from edge_node.caching.age import initial_age
+from edge_node.caching.bodies import PartsBody
 from edge_node.caching.decisions import Reason, Result
-from edge_node.caching.entries import Arrival, make_entry, merge_fields, with_body
-from edge_node.caching.entry import Entry
-from edge_node.caching.freshness import (
-    ERROR_CACHING_MINIMUM_TTL_SECONDS,
-    Lifetime,
-    LifetimeRule,
-    StaleUse,
-    initial_age,
-    lifetime_of,
-    stale_use_on_error,
-)
-from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.entries import Arrival, make_entry, make_entry_of_body, with_age
+from edge_node.caching.entry import Entry, Traits
+from edge_node.caching.key import CacheKey, varying_fields
+from edge_node.caching.partial import combined_fields
+from edge_node.caching.request_directives import demands_of
+from edge_node.caching.reuse import may_stand_in
+from edge_node.caching.terms import Terms
+from edge_node.caching.unsafe_methods import invalidated_targets
+from edge_node.caching.updating import HeadEffect, effect_of_head, is_validated_by, with_date
+from edge_node.completion import Completion, is_rest_of, is_whole_of, with_stored_parts
+from edge_node.compressing import Compressor
+from edge_node.confirming import confirm
 from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.model import Header, ResponseHead
-from edge_node.policy.answers import NodeFacts, content_length, make_head, x_cache
-from edge_node.policy.routing import Plan
-from edge_node.policy.viewer_fields import viewer_fields
-from edge_node.storage.protocol import Store
+from edge_node.keeping import Keeping, error_minimum_ttl, keep
+from edge_node.model import Header, RequestHead, ResponseHead
+from edge_node.policy.answers import content_length, write_fields
+from edge_node.policy.compression import coding_for, encoded_fields
+from edge_node.policy.upstream_requests import Question
+from edge_node.policy.viewer_fields import fields_for_one, viewer_fields
+from edge_node.shelf import Shelf
 from edge_node.transfers import Transfer
 from edge_node.upstream.connection import UpstreamConnection, make_response_head
 from edge_node.upstream.targets import Target, Tier
@@ -34,41 +39,41 @@ _RESULTS = {result.value: result for result in Result}
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """Where fills put what they bring, and what they need to know for it."""
+class Stored:
+    """What is stored already for the request of a fill, and what it is good for."""
 
-    node: NodeFacts
-    store: Store
-    invalidations: InvalidationLog
-    clock: Callable[[], float]
-    """Seconds since the epoch."""
+    stand_in: Entry | None = None
+    """May answer instead of an error, if its terms allow."""
+    confirms: Entry | None = None
+    """The conditions of the request name it: a 304 is about it."""
+    completes: Entry | None = None
+    """The request asks for what is missing of it."""
+    updates: Entry | None = None
+    """The answer to a HEAD may say something about it (RFC 9111 section 4.3.5)."""
+
+
+NOTHING_STORED = Stored()
 
 
 class Fill:
     """One fetch that feeds one transfer."""
 
-    def __init__(
-        self,
-        shelf: Shelf,
-        plan: Plan,
-        transfer: Transfer,
-        stale: Entry | None,
-        *,
-        is_refresh: bool,
-        is_conditional: bool = False,
-    ) -> None:
+    def __init__(self, shelf: Shelf, question: Question, transfer: Transfer, stored: Stored = NOTHING_STORED) -> None:
         self._shelf = shelf
-        self._plan = plan
+        self.question = question
         self.transfer = transfer
-        self._stale = stale
-        self._is_refresh = is_refresh
-        self._is_conditional = is_conditional
-        """The viewer's conditions went upstream: an error may be their fault, and is not for others."""
+        self._plan = question.plan
+        self._stored = stored
         self._epoch = shelf.invalidations.epoch
         self._asked_at = shelf.clock()
         self._answered_at = self._asked_at
-        self._lifetime = Lifetime(None, LifetimeRule.STATUS)
-        self._tier = Tier.ORIGIN
+        self.invalidate: Callable[[RequestHead, str, tuple[bytes, ...]], None] | None = None
+        """For a write, where the RFCs rule: makes targets invalid (RFC 9111 section 4.4)."""
+        self._keeping: Keeping | None = None
+        self._completion: Completion | None = None
+        self._compressor: Compressor | None = None
+        self._target: Target | None = None
+        self._continues_seen = 0
         self._connection: UpstreamConnection | None = None
 
     # -- sink
@@ -81,7 +86,8 @@ class Fill:
     def connected(self, connection: UpstreamConnection | None, target: Target) -> None:
         """Flow control goes to this connection now."""
         self._connection = connection
-        self._tier = target.tier
+        self._target = target
+        self._continues_seen = 0
         self.transfer.connect_flow(connection)
 
     def resume_point(self) -> Sequence[Header] | None:
@@ -90,29 +96,57 @@ class Fill:
         if head is None or self.transfer.is_ended or head.status != 200 or head.content_length is None:
             return None
         etag = head.fields.get(b"etag", b"")
-        if not etag.startswith(b'"'):
+        if not etag.startswith(b'"') or self._completion is not None:
             return None
         return ((b"range", b"bytes=%d-" % self.transfer.received_bytes), (b"if-range", etag))
+
+    def interim_arrived(self, head: ResponseHead) -> None:
+        """An interim response, for those who wait already (RFC 9110 section 15.2). CloudFront passes none on, and takes a second 100 for an error (reference 2.6)."""
+        if head.status == 100:  # answers an Expect that this node did not send on: for nobody
+            self._continues_seen += 1
+            if self._continues_seen > 1 and not self._plan.is_strict and self._connection is not None:
+                self._connection.give_up(UpstreamErrorKind.INVALID_RESPONSE, "a second 100 Continue")
+        elif self._plan.is_strict and not self.has_started:
+            for reader in tuple(self.transfer.readers):
+                reader.interim_arrived(head)
 
     def head_arrived(self, head: ResponseHead) -> None:
         """The final head of this attempt."""
         if self.has_started:
-            if not self.transfer.is_ended and not self._continues(head):
-                self.transfer.fail(UpstreamError(UpstreamErrorKind.TRUNCATED, "the rest is not of the same object"))
+            started, received_bytes = self.transfer.head, self.transfer.received_bytes
+            if not self.transfer.is_ended and not (started and is_rest_of(started, received_bytes, head)):
+                self._break_off("the rest is not of the same object")
             if self.transfer.is_ended:
                 self._stop()
             return
+        if self._fails_over(head):
+            return
         self._answered_at = self._shelf.clock()
-        if self._stale is not None and self._is_refresh and head.status == 304:
-            self._refreshed(self._stale, head)
+        confirms, completes, updates = self._stored.confirms, self._stored.completes, self._stored.updates
+        if updates is not None:
+            self._updated(updates, head)
+        if confirms is not None and head.status == 304 and is_validated_by(dict(confirms.headers), head.fields):
+            self._confirmed(confirms, head)
+        elif confirms is not None and head.status == 304:  # about something else: RFC 9111 section 4.3.4
+            self._let_go()
         elif head.status >= 500 and self._serve_stale():
             self._stop()
+        elif completes is not None and head.status in (206, 416):
+            if not self._complete(completes, head):
+                self._let_go()  # an answer to this node's range, which no viewer has asked for
         else:
             self._start(head)
 
     def body_arrived(self, data: bytes) -> None:
         """Pass it on, unless the answer has been given already."""
-        if not self.transfer.is_ended:
+        if self.transfer.is_ended:
+            return
+        if self._completion is not None and not self._completion.takes(len(data)):
+            self._break_off("more than the missing part came")
+            return
+        if self._compressor is not None:
+            data = self._compressor.compress(data)
+        if data:
             self.transfer.body_arrived(data)
 
     # -- ends
@@ -122,119 +156,244 @@ class Fill:
         transfer = self.transfer
         if transfer.is_ended:
             return
-        if transfer.writer is not None and transfer.head is not None and transfer.key is not None:
-            self._commit(transfer.head)
+        if self._compressor is not None:
+            transfer.body_arrived(self._compressor.finish())
+        part = self._keeping.part if self._keeping is not None else None
+        if part is not None and not part.may_be_body(transfer.received_bytes):
+            transfer.drop_writer()
+        if self._completion is not None:
+            if not self._completion.is_done:
+                self._break_off("less than the missing part came")
+                return
+            for piece in self._completion.rest():
+                transfer.body_arrived(bytes(piece))
+        if transfer.writer is not None and self._keeping is not None:
+            self._commit(self._keeping)
         transfer.complete()
 
     def fail(self, error: UpstreamError) -> None:
         """Upstream is lost; before the head something stale may stand in."""
+        self.close()
         if self.transfer.is_ended or (not self.has_started and self._serve_stale()):
             return
         self.transfer.fail(error)
 
-    # -- inside
+    def close(self) -> None:
+        """Give back what an unfinished body needed."""
+        if self._compressor is not None:
+            self._compressor.close()
+
+    def _fails_over(self, head: ResponseHead) -> bool:
+        """Whether this answer sends the request to the other origin of the group (reference 1.5)."""
+        target, connection = self._target, self._connection
+        if target is None or connection is None or head.status not in (target.failover_statuses or ()):
+            return False
+        connection.give_up(UpstreamErrorKind.FAILOVER, f"status {head.status} of origin {target.peer_id!r}")
+        return True
+
+    # -- a new response
 
     def _start(self, head: ResponseHead) -> None:
-        """A new response: store it while it passes, if it may be stored."""
-        transfer = self.transfer
+        """Store it while it passes, if it may be stored."""
+        transfer, request = self.transfer, self.question.head
+        if self.invalidate is not None:
+            self.invalidate(request, transfer.distribution_id, invalidated_targets(request, head, b"http"))
         transfer.upstream_result = self._said_by_regional(head)
+        head = self._compress(_dated(head, self._answered_at))
+        fields = viewer_fields(head, self._plan.behavior)
+        keeping = None
+        # The viewer's conditions went upstream: an error may be their fault, and is not for others.
+        is_for_all = head.status in (200, 206) or not self._has_viewer_conditions
+        if transfer.key is not None and is_for_all and transfer.may_be_stored:
+            keeping = keep((request, self._plan, transfer.key), head, fields, self._answered_at)
+        is_storable = keeping is not None and keeping.terms.is_storable
         writer = None
-        is_for_all = head.status == 200 or not self._is_conditional
-        if transfer.key is not None and is_for_all and transfer.upstream_result is not Result.ERROR:
-            self._lifetime = lifetime_of(head, self._plan.behavior.cache_policy, self._answered_at)
-            if self._lifetime.is_storable:
-                writer = self._shelf.store.open_writer(head.content_length)
-        if writer is None or not self._lifetime.seconds:  # reference 2.10: no sharing of what may not be reused
-            transfer.is_shared = False
-            if transfer.readers:
-                transfer.release_readers(transfer.readers[0], None)
-        transfer.start(head, writer)
+        if keeping is not None and is_storable:
+            writer = self._shelf.store.open_writer(keeping.key, head.content_length)
+            if keeping.part is not None and writer is not None and not writer.keeps_chunks:
+                writer.abort()  # parts are put together in memory; one that has no room there is passed on
+                writer = None
+        elif (
+            keeping is not None
+            and head.status == 200
+            and self._stored.stand_in is not None
+            and not self._plan.is_strict
+        ):
+            self._shelf.remove(self._stored.stand_in)  # replaced (reference 2.4), by what nobody else may have
+        self._keeping = keeping
+        age = self._arrival(head).initial_age
+        if writer is None or keeping is None or not keeping.terms.may_be_shared(age) or keeping.part is not None:
+            transfer.be_for_one()
+        elif keeping.varying:
+            transfer.release([r for r in transfer.readers[1:] if not r.may_share(keeping.varying)], None)
+            transfer.varying = keeping.varying
+        transfer.own_lines = write_fields(fields_for_one(head, self._plan.behavior))
+        transfer.start(head, fields, writer)
+
+    @property
+    def _is_from_regional(self) -> bool:
+        return self._target is not None and self._target.tier is Tier.REGIONAL
+
+    @property
+    def _has_viewer_conditions(self) -> bool:
+        return self.question.has_viewer_conditions and not self.question.head.is_plain
+
+    def _compress(self, head: ResponseHead) -> ResponseHead:
+        """Code the body on its way, where the behavior and the viewer want that (reference 2.7); edges do it, for viewers."""
+        coding = None
+        if not self._shelf.node.is_regional:
+            coding = coding_for(self.question.head, head, self._plan.behavior)
+        if coding is None or head.content_length is None:
+            return head
+        if self.question.head.method == b"GET":
+            self._compressor = self._shelf.compressors.open(coding, head.content_length)
+            if self._compressor is None:  # best effort: too many are at work
+                return head
+        return make_response_head(head.status, head.reason, encoded_fields(head.headers, coding))
 
     def _said_by_regional(self, head: ResponseHead) -> Result | None:
         """The regional cache's own result; an origin that sends this field is not believed. An error status of the origin's own is a miss like any other."""
-        said = head.fields.get(b"x-edge-result") if self._tier is Tier.REGIONAL else None
+        said = head.fields.get(b"x-edge-result") if self._is_from_regional else None
         word, _, reason = said.decode("latin-1").partition(";") if said else ("", "", "")
         return Result.MISS if reason == Reason.UPSTREAM_STATUS else _RESULTS.get(word)
 
-    def _commit(self, head: ResponseHead) -> None:
-        """Put the entry on the shelf, unless it was invalidated while it came, or something newer is there (DESIGN section 4, rules 1 and 3)."""
+    def _commit(self, keeping: Keeping) -> None:
         transfer, shelf = self.transfer, self._shelf
-        assert transfer.key is not None and transfer.writer is not None
-        newer = shelf.store.peek(transfer.key)
-        is_void = shelf.invalidations.is_invalidated(transfer.distribution_id, transfer.target, transfer.stamp)
-        if self._epoch != shelf.invalidations.epoch or is_void or (newer is not None and newer.stamp > transfer.stamp):
+        writer = transfer.writer
+        assert writer is not None
+        there = self._stored_now(keeping.key) if keeping.part is not None else None
+        has_outgrown_memory = keeping.part is not None and not writer.keeps_chunks
+        if has_outgrown_memory or is_whole_of(there, keeping.part, self._answered_at):
             transfer.drop_writer()
             return
-        fields = viewer_fields(head, self._plan.behavior.cache_policy)
-        entry = make_entry(
-            transfer.key, transfer.target, (head.status, head.reason), fields, self._lifetime, self._arrival(head)
-        )
-        with_body(entry, transfer.chunks, transfer.received_bytes)
-        prepare_head(entry, shelf.node)
-        transfer.writer.commit(entry)
+        arrival = self._arrival(keeping.head)
+        traits = self._traits(keeping.head, keeping.terms)
+        if keeping.part is not None:
+            entry = self._partial_entry(keeping, there)
+        else:
+            lines = transfer.field_lines + content_length(transfer.received_bytes)
+            if writer.keeps_chunks:
+                entry = make_entry(keeping.key, lines, transfer.chunks, transfer.received_bytes, traits, arrival)
+            else:
+                entry = with_age(Entry(keeping.key, lines + b"\r\n", None, traits, arrival.stamp), arrival)
+        if not shelf.put(entry, self._epoch, writer.commit):
+            transfer.drop_writer()
+            return
         transfer.writer = None
+        if self._plan.is_strict:
+            shelf.index_variant(entry.key)
+            replaced = self._stored.confirms or self._stored.stand_in
+            if replaced is not None and replaced.key != entry.key and keeping.part is None:
+                shelf.remove(replaced)  # the same request selected it, and would again
+
+    def _stored_now(self, key: CacheKey) -> Entry | None:
+        there = self._shelf.store.lookup(key)
+        return None if there is None or self._shelf.is_void(there) else there
+
+    def _partial_entry(self, keeping: Keeping, there: Entry | None) -> Entry:
+        """The part that came, put together with those that are there already and belong to the same bytes (RFC 9111 section 3.4)."""
+        part = keeping.part
+        assert part is not None
+        parts, fields = with_stored_parts(there, part, (keeping.fields, self.transfer.chunks), self._answered_at)
+        lines = write_fields(fields) + content_length(part.complete_length)
+        traits, arrival = self._traits(keeping.head, keeping.terms), self._arrival(keeping.head)
+        if parts.is_complete:
+            chunks = [bytes(chunk) for chunk in parts.segments[0].chunks] if parts.segments else []
+            return make_entry(keeping.key, lines, chunks, part.complete_length, traits, arrival)
+        return make_entry_of_body(keeping.key, lines, PartsBody(parts), traits, arrival)
+
+    def _traits(self, head: ResponseHead, terms: Terms) -> Traits:
+        content_type = head.fields.get(b"content-type", b"")
+        status_and_reason = (head.status, head.reason)
+        return self._shelf.traits.of(status_and_reason, content_type, terms, is_strict=self._plan.is_strict)
 
     def _arrival(self, head: ResponseHead) -> Arrival:
-        age = initial_age(head.fields, self._asked_at, self._answered_at)
+        age = initial_age(head.fields, self._asked_at, self._answered_at, self._plan.behavior.semantics)
         return Arrival(self.transfer.stamp, self._answered_at, age)
 
-    def _refreshed(self, stale: Entry, update: ResponseHead) -> None:
-        """304: the entry lives on with the new fields and a new lifetime (reference 2.4)."""
-        policy = self._plan.behavior.cache_policy
-        fields = merge_fields(stale.headers, viewer_fields(update, policy))
-        merged = make_response_head(stale.status, stale.reason, fields)
-        lifetime = lifetime_of(merged, policy, self._answered_at)
-        entry = make_entry(
-            stale.key, stale.target, (stale.status, stale.reason), fields, lifetime, self._arrival(update)
-        )
-        entry.chunks, entry.small_body, entry.length = stale.chunks, stale.small_body, stale.length
-        prepare_head(entry, self._shelf.node)
-        self._put(entry, stale)
-        self.transfer.serve_entry(entry, Result.REFRESH_HIT, Reason.REVALIDATED)
+    # -- what is stored, and what upstream says of it
 
-    def _put(self, entry: Entry, replaced: Entry) -> None:
-        """Store a confirmed entry, if what it confirms is still there and still holds (DESIGN section 4, rule 8)."""
-        shelf = self._shelf
-        is_void = shelf.invalidations.is_invalidated(entry.distribution_id, entry.target, entry.stamp)
-        if shelf.store.peek(entry.key) is replaced and not is_void:
-            writer = shelf.store.open_writer(entry.length)
-            if writer is not None:
-                writer.commit(entry)
+    def _confirmed(self, stored: Entry, answer: ResponseHead) -> None:
+        """304: the entry lives on with the new fields and a new lifetime (reference 2.4, RFC 9111 section 4.3.4)."""
+        transfer = self.transfer
+        entry = self._apply(stored, answer)
+        varying = varying_fields(entry.key)
+        is_shared = entry.terms.may_be_shared(self._arrival(answer).initial_age)
+        transfer.release([r for r in transfer.readers[1:] if not (is_shared and r.may_share(varying))], None)
+        transfer.serve_entry(entry, Result.REFRESH_HIT, Reason.REVALIDATED)
+
+    def _updated(self, stored: Entry, answer: ResponseHead) -> None:
+        """The answer to a HEAD: the stored response to GET is updated, or known to be outdated (RFC 9111 section 4.3.5)."""
+        if answer.status != 200:
+            return
+        match effect_of_head(dict(stored.headers), stored.length, answer.fields):
+            case HeadEffect.UPDATE:
+                self._apply(stored, answer)
+            case HeadEffect.STALE:
+                self._shelf.remove(stored)
+            case _ as unreachable:
+                assert_never(unreachable)
+
+    def _apply(self, stored: Entry, answer: ResponseHead) -> Entry:
+        """The entry with the fields of an answer; those who ask later find it so, if they may."""
+        confirmed = confirm(self.question, stored, answer, self._arrival(answer), self._shelf.traits)
+        if confirmed.replaces:
+            self._shelf.replace(confirmed.entry, stored)
+        elif confirmed.is_outdated:
+            self._shelf.remove(stored)
+        return confirmed.entry
+
+    def _complete(self, partial: Entry, head: ResponseHead) -> bool:
+        """206 with what was missing: the stored parts and the new one make the whole (RFC 9111 section 3.4); False: it belongs to something else."""
+        completion = Completion.of(partial, head)
+        if completion is None or self.transfer.key is None:
+            return False
+        fields = combined_fields(partial.headers, viewer_fields(head, self._plan.behavior), self._answered_at)
+        whole = make_response_head(200, b"OK", (*fields, (b"content-length", b"%d" % partial.length)))
+        keeping = keep((self.question.head, self._plan, self.transfer.key), whole, fields, self._answered_at)
+        self._completion = completion
+        self._keeping = keeping
+        may_be_stored = keeping.terms.is_storable and self.transfer.may_be_stored
+        writer = self._shelf.store.open_writer(keeping.key, partial.length) if may_be_stored else None
+        if writer is None or not keeping.terms.may_be_shared(self._arrival(head).initial_age):
+            self.transfer.be_for_one()
+        self.transfer.start(whole, fields, writer)
+        for piece in completion.beginning():
+            self.transfer.body_arrived(bytes(piece))
+        return True
 
     def _serve_stale(self) -> bool:
         """Answer an error with what is stored, if that is allowed (reference 2.3); then leave upstream alone for the error caching minimum TTL."""
-        stale = self._stale
-        now = self._shelf.clock()
-        if stale is None or stale.status >= 400:
+        stale = self._stored.stand_in
+        shelf = self._shelf
+        if stale is None or stale.status >= 400 or stale.is_partial:
             return False
-        invalidations = self._shelf.invalidations
-        if self._epoch != invalidations.epoch or invalidations.is_invalidated(
-            stale.distribution_id, stale.target, stale.stamp
-        ):
+        if self._epoch != shelf.invalidations.epoch or shelf.is_void(stale):
             return False
-        use = stale_use_on_error(dict(stale.headers), now - stale.fresh_until, self._plan.behavior.cache_policy)
-        if use is not StaleUse.ALLOWED:
+        now = shelf.clock()
+        demands = demands_of(self.question.head.fields, self._plan.behavior.semantics)
+        if not may_stand_in(stale.terms, demands, now - stale.age_base):
             return False
-        stale.retry_at = now + ERROR_CACHING_MINIMUM_TTL_SECONDS
+        shelf.leave_alone(stale, now + error_minimum_ttl(self._plan, 504))
         self.transfer.serve_entry(stale, Result.HIT, Reason.STALE_ON_ERROR)
         return True
 
-    def _continues(self, head: ResponseHead) -> bool:
-        """Whether this is the rest of the object that broke off (RFC 9110 section 15.3.7.3: the same strong validator)."""
-        started = self.transfer.head
-        assert started is not None and started.content_length is not None
-        received, whole = self.transfer.received_bytes, started.content_length
-        is_rest = head.fields.get(b"content-range") == b"bytes %d-%d/%d" % (received, whole - 1, whole)
-        is_same = head.fields.get(b"etag") == started.fields.get(b"etag")
-        return head.status == 206 and is_same and is_rest and head.content_length == whole - received
+    def _break_off(self, detail: str) -> None:
+        """What comes does not belong behind what was passed on."""
+        self._stop()
+        self.transfer.fail(UpstreamError(UpstreamErrorKind.TRUNCATED, detail))
+
+    def _let_go(self) -> None:
+        self._stop()
+        self.transfer.let_go()
 
     def _stop(self) -> None:
         if self._connection is not None:
             self._connection.close()
 
 
-def prepare_head(entry: Entry, node: NodeFacts) -> None:
-    """Make the head that a hit is sent with, once."""
-    word = x_cache(Result.HIT, entry.status)
-    outcome = (Result.HIT, Reason.FRESH, word)
-    entry.head_hit = make_head(node, (entry.status, entry.reason), entry.headers, content_length(entry.length), outcome)
+def _dated(head: ResponseHead, received_at: float) -> ResponseHead:
+    """With the time of receipt as its Date, where the origin gave none (RFC 9110 section 6.6.1)."""
+    if b"date" in head.fields:
+        return head
+    return make_response_head(head.status, head.reason, with_date(head.headers, received_at))

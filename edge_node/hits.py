@@ -1,43 +1,37 @@
-"""Answers from a stored response: whole, 304, 206 or 416 (RFC 9110 sections 13, 14 and 15), and answers made here."""
+"""Answers from a stored response, and answers made here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
-from weakref import ref as weakref
+from typing import Protocol
 
-from edge_node.access_log import LineTemplate, LogRecord, make_template
-from edge_node.caching.conditional import is_not_modified, may_send_range
+from edge_node.access_log import LogRecord
+from edge_node.caching.bodies import Piece
 from edge_node.caching.decisions import Reason, Refuse, Result
 from edge_node.caching.entry import Entry
-from edge_node.caching.key import CacheKey
-from edge_node.caching.ranges import ByteRange, Unsatisfiable, parse_range
-from edge_node.model import RequestHead
+from edge_node.model import RequestHead, Semantics
 from edge_node.policy.answers import (
     NodeFacts,
     content_length,
-    content_range,
     error_page,
-    finish_head,
-    head_end,
-    make_head,
-    not_modified_fields,
+    middle_of_head,
+    start_of_head,
+    write_fields,
     x_cache,
 )
+from edge_node.policy.cache_statuses import status_of_entry
+from edge_node.policy.contents import Content, choose_content
+from edge_node.policy.error_pages import STATUSES_THAT_CLOSE
 from edge_node.recording import RequestRecorder
+from edge_node.sending import BodySender, PacedWire, pieces_of
 
-Chunks = tuple[bytes, ...]
 
-
-class ViewerWire(Protocol):
+class ViewerWire(PacedWire, Protocol):
     """The viewer's connection, as an immediate answer needs it."""
 
     peer: tuple[str, int]
     request_bytes: int
 
-    def send(self, data: bytes) -> None:
-        """Send bytes, later than everything before."""
-
-    def send_many(self, chunks: "list[bytes] | Chunks") -> None:
+    def send_many(self, chunks: list[Piece]) -> None:
         """Send pieces in order."""
 
     def end_exchange(self, *, keep_alive: bool) -> None:
@@ -52,6 +46,12 @@ class Asked(Protocol):
     """A request and where its answer goes."""
 
     domain_name: bytes
+    semantics: Semantics
+    page_status: int
+    """What the viewer is told instead of 200, when the answer is the page for an error; else 0."""
+
+    asked_head: RequestHead | None
+    """What the viewer asked, when `head` is the request for a page."""
 
     @property
     def wire(self) -> ViewerWire:
@@ -70,31 +70,16 @@ class Asked(Protocol):
         """On the monotonic clock."""
 
 
-@dataclass(slots=True)
-class RepeatedHit:
-    """A plain hit that was asked for twice in the same words on one connection. While planner, applied index and entry are the same and the entry is fresh, the
-    decision is the same too, being a function of these alone; so it is remembered instead of worked out again. It is an `Asked` of its own."""
-
-    wire: ViewerWire
-    head: RequestHead
-    planner: object
-    applied_index: int
-    key: CacheKey
-    entry: "weakref[Entry]"
-    """Weak: a connection that idles must not keep a body alive that the store has evicted."""
-    domain_name: bytes
-    template: LineTemplate | None = None
-    request_id: bytes = b""
-    started_at: float = 0.0
-
-
-class _Body(NamedTuple):
-    """Status, framing and bytes of an answer."""
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What the record of an answer says of it."""
 
     status: int
-    framing: bytes
-    chunks: Chunks
-    part: ByteRange | None
+    result: Result
+    reason: Reason
+    head_bytes: int
+    content_type: bytes
+    first_byte_seconds: float
 
 
 class HitAnswerer:
@@ -110,174 +95,77 @@ class HitAnswerer:
 
     def answer(self, asked: Asked, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from an entry."""
-        head = asked.head
-        now = self._clock()
-        age = int(now - entry.age_base)
-        if reason is Reason.FRESH and head.is_plain and head.method == b"GET":
-            self._answer_whole(asked, entry, now, None)
-            return
         wire = asked.wire
-        keep_alive = wire.may_keep_alive
-        body = self._choose_body(head, entry)
-        start = finish_head(self._make_head(entry, body, result, reason), asked.request_id, max(age, 0), keep_alive)
-        wire.send(start)
-        if body.chunks:
-            wire.send_many(body.chunks)
-        self._record(asked, entry, body, (result, reason), (len(start), now))
-        wire.end_exchange(keep_alive=keep_alive)
+        now = self._clock()
+        boundary = asked.request_id.rstrip(b"=")
+        content = choose_content(asked.head, entry, asked.semantics, boundary)
+        status = asked.page_status if asked.page_status and content.status == 200 else content.status
+        if asked.page_status:
+            result = Result.ERROR
+        outcome = (result, reason, x_cache(result, status))
+        phrase = entry.traits.reason if status == entry.status else b""
+        start = start_of_head(self._node, (status, phrase), outcome)
+        keep_alive = wire.may_keep_alive and asked.page_status not in STATUSES_THAT_CLOSE
+        middle = middle_of_head(max(int(now - entry.age_base), 0), keep_alive)
+        lines = content.field_lines
+        if asked.semantics is Semantics.RFC9111:
+            lines += b"Cache-Status: %b\r\n" % status_of_entry(self._node, entry, result, reason, now)
+        head = b"".join((start, asked.request_id, middle, lines, b"\r\n"))
+        first_byte_seconds = self._monotonic() - asked.started_at
+        said = _Sent(status, result, reason, len(head), entry.traits.content_type, first_byte_seconds)
+        if entry.body is None or entry.body.memory_bytes >= content.body_length:
+            wire.send_many([head, *pieces_of(entry, content)])
+            self._record(asked, said, content, content.body_length)
+            wire.end_exchange(keep_alive=keep_alive)
+            return
 
-    def answer_again(self, again: RepeatedHit, entry: Entry, now: float) -> None:
-        """The same answer as before, later; `entry` is the remembered one."""
-        record = self._answer_whole(again, entry, now, again.template)
-        if again.template is None:
-            again.template = make_template(record)
+        def ended(sent_bytes: int, is_whole: bool) -> None:
+            self._record(asked, said, content, sent_bytes, is_whole=is_whole)
+            if is_whole:
+                wire.end_exchange(keep_alive=keep_alive)
 
-    def _answer_whole(self, asked: Asked, entry: Entry, now: float, template: LineTemplate | None) -> LogRecord:
-        """The way of most requests: the prepared head and the whole body, in one write when the body is small."""
-        wire, request_id, small_body, head_hit, length = (
-            asked.wire,
-            asked.request_id,
-            entry.small_body,
-            entry.head_hit,
-            entry.length,
-        )
-        keep_alive = wire.may_keep_alive
-        age = int(now - entry.age_base)
-        end = head_end(age if age > 0 else 0, keep_alive)  # noqa: FURB136 - a call of max() costs more than the comparison
-        if small_body is not None:
-            wire.send(b"".join((head_hit, request_id, end, small_body)))
-        else:
-            wire.send(b"".join((head_hit, request_id, end)))
-            wire.send_many(entry.chunks)
-        sent = len(head_hit) + len(request_id) + len(end) + length
-        seconds = self._monotonic() - asked.started_at
-        record = LogRecord(
-            now,
-            asked.head,
-            wire.peer,
-            asked.domain_name,
-            entry.status,
-            sent,
-            wire.request_bytes,
-            Result.HIT,
-            Reason.FRESH,
-            request_id,
-            seconds,
-            seconds,
-            entry.content_type,
-            length,
-            -1,
-            -1,
-            template,
-        )
-        self._recorder.take(record)
-        wire.end_exchange(keep_alive=keep_alive)
-        return record
+        wire.send(head)
+        BodySender(wire, pieces_of(entry, content), ended).start()
 
     def refuse(self, asked: Asked, refusal: Refuse, *, keep_alive: bool) -> None:
         """Answer with a page made here."""
         page = error_page(refusal.status, refusal.text, asked.request_id)
         fields = ((b"content-type", b"text/html"), (b"server", b"CloudFront"))
         outcome = (Result.ERROR, refusal.reason, x_cache(Result.ERROR, refusal.status))
-        head = make_head(self._node, (refusal.status, b""), fields, content_length(len(page)), outcome)
-        keep_alive = keep_alive and asked.wire.may_keep_alive
-        start = finish_head(head, asked.request_id, None, keep_alive)
-        is_head = asked.head.method == b"HEAD"
-        asked.wire.send(start if is_head else start + page)
-        sent = len(start) + (0 if is_head else len(page))
+        wire = asked.wire
+        keep_alive = keep_alive and wire.may_keep_alive
+        start = start_of_head(self._node, (refusal.status, b""), outcome)
+        lines = write_fields(fields) + content_length(len(page))
+        head = b"".join((start, asked.request_id, middle_of_head(None, keep_alive), lines, b"\r\n"))
+        body = b"" if asked.head.method == b"HEAD" else page
+        wire.send(head + body)
         seconds = self._monotonic() - asked.started_at
+        said = _Sent(refusal.status, Result.ERROR, refusal.reason, len(head), b"text/html", seconds)
+        self._record(asked, said, Content(refusal.status, lines, len(page), ()), len(body))
+        wire.end_exchange(keep_alive=keep_alive)
+
+    def _record(
+        self, asked: Asked, said: _Sent, content: Content, sent_body_bytes: int, *, is_whole: bool = True
+    ) -> None:
+        part = content.range
         wire = asked.wire
         self._recorder.take(
             LogRecord(
                 self._clock(),
-                asked.head,
+                asked.asked_head or asked.head,
                 wire.peer,
                 asked.domain_name,
-                refusal.status,
-                sent,
+                said.status,
+                said.head_bytes + sent_body_bytes,
                 wire.request_bytes,
-                Result.ERROR,
-                refusal.reason,
+                said.result,
+                said.reason if is_whole else Reason.VIEWER_LEFT,
                 asked.request_id,
-                seconds,
-                seconds,
-                b"text/html",
-                len(page),
-                -1,
-                -1,
-            )
-        )
-        wire.end_exchange(keep_alive=keep_alive)
-
-    def _choose_body(self, head: RequestHead, entry: Entry) -> _Body:
-        """What of the entry this request gets."""
-        fields = head.fields
-        if head.method in (b"GET", b"HEAD") and is_not_modified(fields, entry.status, entry.etag, entry.last_modified):
-            return _Body(304, b"", (), None)
-        whole = _Body(entry.status, content_length(entry.length), entry.chunks if head.method != b"HEAD" else (), None)
-        range_field = fields.get(b"range")
-        if range_field is None or head.method != b"GET" or entry.status != 200:
-            return whole
-        if not may_send_range(fields, entry.etag, entry.last_modified):
-            return whole
-        match parse_range(range_field, entry.length):
-            case None:
-                return whole
-            case Unsatisfiable():
-                return _Body(416, b"Content-Range: bytes */%d\r\nContent-Length: 0\r\n" % entry.length, (), None)
-            case ByteRange() as part:
-                return _Body(206, content_range(part, entry.length), cut(entry.chunks, part), part)
-
-    def _make_head(self, entry: Entry, body: _Body, result: Result, reason: Reason) -> bytes:
-        fields = not_modified_fields(entry.headers) if body.status == 304 else entry.headers
-        status_and_reason = (body.status, entry.reason if body.status == entry.status else b"")
-        return make_head(
-            self._node, status_and_reason, fields, body.framing, (result, reason, x_cache(result, body.status))
-        )
-
-    def _record(
-        self,
-        asked: Asked,
-        entry: Entry,
-        body: _Body,
-        outcome: tuple[Result, Reason],
-        head_length_and_now: tuple[int, float],
-    ) -> None:
-        head_length, now = head_length_and_now
-        part = body.part
-        sent_body = part.length if part is not None else entry.length if body.chunks else 0
-        seconds = self._monotonic() - asked.started_at
-        wire = asked.wire
-        self._recorder.take(
-            LogRecord(
-                now,
-                asked.head,
-                wire.peer,
-                asked.domain_name,
-                body.status,
-                head_length + sent_body,
-                wire.request_bytes,
-                *outcome,
-                asked.request_id,
-                seconds,
-                seconds,
-                entry.content_type,
-                sent_body,
+                self._monotonic() - asked.started_at,
+                said.first_byte_seconds,
+                said.content_type,
+                content.body_length,
                 part.first if part is not None else -1,
                 part.last if part is not None else -1,
             )
         )
-
-
-def cut(chunks: Chunks, part: ByteRange) -> Chunks:
-    """The bytes of a range, without copying whole chunks."""
-    pieces: list[bytes] = []
-    offset = 0
-    for chunk in chunks:
-        first, last = part.first - offset, part.last - offset
-        if last < 0:
-            break
-        if first < len(chunk):
-            pieces.append(chunk[max(first, 0) : last + 1] if first > 0 or last < len(chunk) - 1 else chunk)
-        offset += len(chunk)
-    return tuple(pieces)

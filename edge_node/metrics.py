@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 
 from edge_node.counters import LATENCY_BOUNDS_SECONDS, Counters, Tally
+from edge_node.storage.disk.space import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
 
 
@@ -43,6 +44,7 @@ class Sources:
     facts: dict[str, str]
     counters: Counters
     store: StoreStatistics
+    disk: DiskStatistics | None
     session: Session
     applied_index: Callable[[], int]
     open_connections: Callable[[], int]
@@ -141,6 +143,22 @@ class NodeCollector:
         yield _gauge("cdn_store_capacity_bytes", "What they may cost.", store.capacity_bytes)
         yield _gauge("cdn_store_entries", "Stored responses.", store.entries)
         yield _total("cdn_store_evictions", "Stored responses that left for others.", store.evictions)
+
+        if self._sources.disk is not None:
+            yield from self._disk(self._sources.disk)
+
+    @staticmethod
+    def _disk(disk: DiskStatistics) -> Iterator[Metric]:
+        yield _gauge("cdn_disk_bytes", "What the disk tier takes.", disk.used_bytes)
+        yield _gauge("cdn_disk_capacity_bytes", "What it may take.", disk.capacity_bytes)
+        yield _gauge("cdn_disk_entries", "Responses on disk.", disk.records)
+        yield _total("cdn_disk_evictions", "Responses that left the disk for others.", disk.evictions)
+        yield _total("cdn_disk_recovered", "Responses that were found at the start.", disk.recovered_records)
+        yield _total("cdn_disk_corrupt", "Responses lost to damage, none of which was served.", disk.corrupt_records)
+        yield _total("cdn_disk_lost", "Undamaged responses given up with their file.", disk.lost_records)
+        errors: Totals = {("write",): disk.write_errors, ("read",): disk.read_errors}
+        yield _counter("cdn_disk_errors", "Reads and writes that failed.", ("operation",), errors)
+        yield _total("cdn_disk_refused", "Bodies for which there was no room.", disk.refused_bodies)
 
     def _control(self) -> Iterator[Metric]:
         session = self._sources.session

@@ -186,6 +186,8 @@ class RequestHead(NamedTuple):
     has_body: bool
     is_plain: bool
     """No conditional or range field: a stored response can be sent as it is."""
+    memo: dict[object, object] | None = None
+    """What has been worked out of the header section, where other requests have the very same one (`policy/sections.py`); at most one item per behavior and tier."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,24 @@ from typing import Any
 
 from edge_node.access_log import AccessLog
 from edge_node.admin import AdminSources, start_admin_server
+from edge_node.caching.invalidations import InvalidationLog
 from edge_node.control_client import ControlClient
 from edge_node.counters import Counters
 from edge_node.explain import Explainer
-from edge_node.fills import Shelf
 from edge_node.hits import HitAnswerer
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.metrics import Sources, make_exposition
 from edge_node.model import Role
 from edge_node.pipeline import Parts, Pipeline
 from edge_node.policy.answers import NodeFacts
+from edge_node.policy.traits import TraitsTable
 from edge_node.recording import RequestRecorder
 from edge_node.request_ids import RequestIds
 from edge_node.serving_state import ServingState
 from edge_node.settings import Address, Settings
-from edge_node.storage.memory import MemoryStore
+from edge_node.shelf import Shelf
+from edge_node.storage.disk.errors import DiskStoreError
+from edge_node.stores import Stores, open_stores
 from edge_node.upstream.fetching import Fetcher
 from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import sync_pb2
@@ -35,11 +38,20 @@ MAXIMUM_CONNECTIONS = 10_000
 LISTEN_BACKLOG = 1_024
 DRAIN_SECONDS = 30.0
 """How long requests that are under way may take after SIGTERM."""
+FLUSH_SECONDS = 0.1
+"""How long a stored response may wait for its way to disk: kill -9 loses no more."""
 VERSION = "0.1.0"
 
 
 class StartError(Exception):
     """The node cannot start; the message says why."""
+
+
+def _open_stores(settings: Settings, traits: TraitsTable, invalidations: InvalidationLog) -> Stores:
+    try:
+        return open_stores(settings, traits, invalidations)
+    except (DiskStoreError, ValueError) as error:
+        raise StartError(f"the cache on disk cannot be opened: {error}") from error
 
 
 def _cannot_listen(address: Address, error: OSError) -> StartError:
@@ -64,14 +76,20 @@ class EdgeNode:
         via = b"1.1 %b.cloudfront.net (CloudFront)" % os.urandom(16).hex().encode()
         facts = NodeFacts(settings.role, settings.pop.encode(), via)
         self._state = ServingState(settings.region)
-        store = MemoryStore(settings.cache_bytes)
-        self._shelf = Shelf(facts, store, self._state.invalidations, time.time)
+        traits = TraitsTable(facts)
+        self._stores = _open_stores(settings, traits, self._state.invalidations)
+        self._shelf = Shelf(facts, self._stores.store, self._state.invalidations, time.time, traits)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
+        self._recorder = RequestRecorder(self._counters, self._access_log)
         self._pool = ConnectionPool(self._loop)
         self.service = self._make_pipeline()
         self._state.void_everything = self.service.void_everything
         self._client = ControlClient(self._state, settings.region, settings.state_dir, self._load)
-        self._is_restored = self._client.restore()
+        restored = self._client.restore()
+        for key in self._stores.strict_keys():
+            self._shelf.index_variant(key)
+        if restored.has_configuration:
+            logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
         self._session = NodeSession(self._identity(), self._client, str(settings.control_plane))
         self._servers: list[asyncio.Server] = []
 
@@ -102,7 +120,12 @@ class EdgeNode:
             raise _cannot_listen(settings.admin, error) from error
         self._background = [
             self._tasks.create_task(work)
-            for work in (self._session.run(), self._sweep(), self._access_log.flush_regularly())
+            for work in (
+                self._session.run(),
+                self._sweep(),
+                self._flush_stores(),
+                self._recorder.settle_regularly(),
+            )
         ]
         logger.info(
             "%s %s listening on %s, admin on %s", settings.role.value, settings.node_id, settings.listen, settings.admin
@@ -127,13 +150,16 @@ class EdgeNode:
         for task in (*self._background, *self._work):  # what still works now has no viewer to work for
             task.cancel()
         self._pool.close()
+        self._recorder.settle()
         self._access_log.close()
+        self._stores.close()
+        self._client.close()
         logger.info("%s has ended", self._settings.node_id)
 
     # -- inside
 
     def _make_pipeline(self) -> Pipeline:
-        recorder = RequestRecorder(self._counters, self._access_log)
+        recorder = self._recorder
         return Pipeline(
             Parts(
                 shelf=self._shelf,
@@ -191,6 +217,12 @@ class EdgeNode:
                 connection.check_deadline(now)
             self._pool.close_expired()
 
+    async def _flush_stores(self) -> None:
+        """What waits to be written to disk goes there soon."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._stores.flush()
+
     def _admin_sources(self) -> AdminSources:
         settings = self._settings
         facts = {
@@ -204,6 +236,7 @@ class EdgeNode:
             facts,
             self._counters,
             self._shelf.store.statistics,
+            self._stores.disk,
             self._session,
             lambda: self._state.applied_index,
             lambda: len(self.connections),
@@ -222,6 +255,7 @@ class EdgeNode:
 
     def _status(self) -> dict[str, Any]:
         settings, store, session = self._settings, self._shelf.store.statistics, self._session
+        disk = self._stores.disk
         return {
             "id": settings.node_id,
             "role": settings.role.value,
@@ -242,6 +276,9 @@ class EdgeNode:
                 "entries": store.entries,
                 "evictions": store.evictions,
             },
+            "disk": None
+            if disk is None
+            else {"bytes": disk.used_bytes, "capacity_bytes": disk.capacity_bytes, "entries": disk.records},
             "distributions": [d.id for d in self._state.planner.snapshot.distributions.values()],
             "regionals": [peer.id for peer in self._state.regionals],
         }

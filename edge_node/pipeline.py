@@ -1,37 +1,57 @@
 """A request's way through the node: plan, look up, decide, do what was decided. The one `match` on the decision is in `_serve`.
 
     head -> plan (distribution, behavior, key) -> entry, if it still holds -> decide -> hit: answer at once
-                                                                                      -> refresh, miss: join or begin a transfer
+                                                                                      -> refresh, complete, miss: join or begin a transfer
                                                                                       -> pass: a transfer of its own, straight to the origin
 
 Decisions are made in `caching` and `policy`; bytes are moved by `transfers`, `upstream` and the listener. Here they meet.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, assert_never
-from weakref import ref as weakref
+from typing import Any, assert_never
 
-from edge_node.access_log import LogRecord
-from edge_node.caching.conditional import validators
-from edge_node.caching.decisions import Hit, Miss, Pass, Reason, Refresh, Refuse, Result, decide
+from edge_node.caching.conditional import is_for_origin
+from edge_node.caching.decisions import (
+    Complete,
+    Hit,
+    HitAndRefresh,
+    Miss,
+    Pass,
+    Reason,
+    Refresh,
+    Refuse,
+    Result,
+    decide,
+)
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey
+from edge_node.caching.request_directives import NO_DEMANDS, demands_of
+from edge_node.caching.unsafe_methods import SAFE_METHODS
+from edge_node.completion import conditions_to_complete, conditions_to_confirm
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, ViewerError
-from edge_node.exchange import BodyFromViewer, Exchange, Wire
-from edge_node.fetches import Fetches
-from edge_node.fills import Fill, Shelf
-from edge_node.hits import HitAnswerer, RepeatedHit, ViewerWire
-from edge_node.model import RequestHead
+from edge_node.exchange import BodyFromViewer, Exchange
+from edge_node.exchange_records import record_of
+from edge_node.failures import Failure, Failures
+from edge_node.fetches import CallLater, Fetches, Scheduling, call_later
+from edge_node.fills import NOTHING_STORED, Fill, Stored
+from edge_node.hits import HitAnswerer
+from edge_node.keeping import error_minimum_ttl
+from edge_node.model import Header, RequestHead
+from edge_node.policy.contents import choose_content
+from edge_node.policy.error_pages import page_for, page_request
 from edge_node.policy.forwarding import Hop
 from edge_node.policy.routing import Plan
+from edge_node.policy.sections import Recollection
 from edge_node.policy.upstream_requests import Question
 from edge_node.recording import RequestRecorder
 from edge_node.request_ids import RequestIds
+from edge_node.requests import MALFORMED, Request, ViewerConnection, request_of
 from edge_node.serving_state import ServingState
+from edge_node.shelf import Shelf
+from edge_node.short_way import ShortWay
 from edge_node.transfers import Transfer
 from edge_node.upstream.fetching import Fetcher
 
@@ -40,26 +60,7 @@ MAXIMUM_TRIES = 2
 CATCH_UP_SECONDS = 1.0
 """How long a regional cache that is behind its edge waits for the log before it answers without its cache (DESIGN section 4, rule 4)."""
 
-logger = logging.getLogger(__name__)
-
-
-_NO_HEAD = RequestHead(b"-", b"-", b"", (), {}, 1, False, False, True)
-"""What a malformed request is logged as."""
-
-
-class ViewerConnection(Wire, ViewerWire, Protocol):
-    """A viewer's connection, as the pipeline needs it."""
-
-    last_hit_head: RequestHead | None
-    again: RepeatedHit | None
-    """What was decided for the head that this connection repeats; kept here, used by the pipeline alone."""
-
-    def begin_exchange(self, exchange: Exchange) -> None:
-        """From now on the connection tells the exchange when it can send and when the viewer leaves."""
-
-    @property
-    def is_open(self) -> bool:
-        """The viewer is still there."""
+Outcome = tuple[Result, Reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +76,7 @@ class Parts:
     request_ids: RequestIds
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     monotonic: Callable[[], float]
-
-
-@dataclass(slots=True)
-class _Request:
-    """One request on its way."""
-
-    wire: ViewerConnection
-    head: RequestHead
-    body: BodyFromViewer | None
-    request_id: bytes
-    started_at: float
-    tries: int = 1
-    domain_name: bytes = b"-"
-    """Of the distribution, once it is known."""
+    call_later: CallLater = call_later
 
 
 class Pipeline:
@@ -96,7 +84,6 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self._shelf = parts.shelf
-        self._store = parts.shelf.store
         self._clock = parts.shelf.clock
         self._node = parts.shelf.node
         self._state = parts.state
@@ -106,17 +93,33 @@ class Pipeline:
         self._spawn = parts.spawn
         self._monotonic = parts.monotonic
         self._is_regional = parts.shelf.node.is_regional
-        self._fetches = Fetches(parts.fetcher, parts.state, parts.counters, parts.spawn, is_regional=self._is_regional)
+        scheduling = Scheduling(parts.spawn, parts.call_later, parts.monotonic)
+        self._fetches = Fetches(parts.fetcher, parts.state, parts.counters, scheduling, is_regional=self._is_regional)
+        self._failures = Failures()
+        self._recollection = Recollection()
+        clocks = (parts.shelf.clock, parts.monotonic)
+        node_and_store = (parts.shelf.node, parts.shelf.store)
+        self.answer_known = ShortWay(node_and_store, parts.state, parts.recorder, parts.request_ids, clocks).answer
+        self.section_of = self._recollection.section_of
+        self.head_of = self._recollection.head_of
+
+    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool = True) -> None:
+        """Remember the parts of a viewer's request. Those of edges are never the same twice, and what is not stored may never be asked for again."""
+        if not self._is_regional:
+            self._recollection.learn(data, head, with_line=is_answered)
+            if is_answered:
+                self.learn_target(head)
+
+    def learn_target(self, head: RequestHead) -> None:
+        """Remember where a request leads that was answered from what is stored."""
+        self._state.planner.remember(head)
 
     def handle(self, wire: ViewerConnection, head: RequestHead, body: BodyFromViewer | None) -> None:
         """Take a request; the answer begins now or later."""
-        again = wire.again
-        if again is not None and again.head is head and self._answer_again(again):
-            return
         request_id = head.fields.get(b"x-edge-request-id") if self._is_regional else None
         if request_id is not None and not request_id.rstrip(b"=").isalnum():
             request_id = None  # not one of ours: it goes into logs and response heads, so it is not believed
-        request = _Request(wire, head, body, request_id or self._next_request_id(), self._monotonic())
+        request = Request(wire, head, body, request_id or self._next_request_id(), self._monotonic())
         position = head.fields.get(b"x-edge-log-index") if self._is_regional else None
         if position is not None and self._state.is_behind(position):
             self._spawn(self._serve_when_caught_up(request, position))
@@ -125,75 +128,58 @@ class Pipeline:
 
     def refuse_malformed(self, wire: ViewerConnection, error: ViewerError) -> None:
         """Answer something that is no request."""
-        request = _Request(wire, _NO_HEAD, None, self._next_request_id(), self._monotonic())
-        self._refuse(request, Refuse(error.status, Reason.BAD_REQUEST, error.detail))
+        request = Request(wire, MALFORMED, None, self._next_request_id(), self._monotonic())
+        self._refuse(request, None, Refuse(error.status, Reason.BAD_REQUEST, error.detail))
 
     def void_everything(self) -> None:
         """Cached responses, stored or on their way, belong to another log (DESIGN section 4, rule 9)."""
-        self._store.clear()
+        self._shelf.clear()
+        self._failures.clear()
         self._fetches.void_everything()
 
     # -- deciding
 
-    async def _serve_when_caught_up(self, request: _Request, position: bytes) -> None:
+    async def _serve_when_caught_up(self, request: Request, position: bytes) -> None:
         """DESIGN section 4, rule 4: catch up with the edge first, or answer without the cache."""
         has_caught_up = await self._state.wait_until_not_behind(position, CATCH_UP_SECONDS)
         if request.wire.is_open:
             self._serve(request, without_cache=not has_caught_up)
 
-    def _serve(self, request: _Request, *, without_cache: bool = False) -> None:
+    def _serve(self, request: Request, *, without_cache: bool = False) -> None:
         plan = self._plan(request.head)
         if isinstance(plan, Refuse):
             if without_cache:  # the edge knows more than this node: cut off, it asks the next one
                 request.wire.abort()
             else:
-                self._refuse(request, plan)
+                self._refuse(request, None, plan)
             return
-        request.domain_name = plan.distribution.domain_name
+        request.domain_name, request.semantics = plan.distribution.domain_name, plan.behavior.semantics
         key = plan.key_for(request.head)
         if without_cache:
             self._fetch_alone(request, plan, None, (Result.PASS, Reason.REGIONAL_BEHIND))
             return
-        entry, absence = self._look_up(key)
+        entry, absence = self._shelf.find(plan, key, request.head)
+        if plan.is_strict:
+            key = self._shelf.key_to_share(key, request.head)
         decision = decide(request.head, plan.behavior, entry, absence, self._clock())
         match decision:
             case Hit(entry=hit_entry, reason=reason):
-                self._remember(request, key, hit_entry, reason)
-                self._hits.answer(request, hit_entry, Result.HIT, reason)
-            case Refresh(entry=expired):
-                self._refresh(request, plan, key, expired)
-            case Miss(reason=reason, stale=stale):
-                self._miss(request, plan, key, reason, stale)
+                self._hit(request, plan, hit_entry, (Result.HIT, reason))
+            case HitAndRefresh(entry=stale):
+                self._hit(request, plan, stale, (Result.HIT, Reason.STALE_WHILE_REVALIDATE))
+                self._refresh_in_background(request, plan, key, stale)
+            case Refresh(entry=expired, reason=reason):
+                self._refresh(request, plan, key, expired, reason)
+            case Complete(entry=partial):
+                self._complete(request, plan, key, partial)
+            case Miss(reason=reason, stale=stale_entry):
+                self._miss(request, plan, key, reason, stale_entry or entry)
             case Pass(reason=reason):
                 self._fetch_alone(request, plan, None, (Result.PASS, reason))
             case Refuse() as refusal:
-                self._refuse(request, refusal)
+                self._refuse(request, plan, refusal)
             case _ as unreachable:
                 assert_never(unreachable)
-
-    def _remember(self, request: _Request, key: CacheKey, entry: Entry, reason: Reason) -> None:
-        """The second time that a connection asks for a plain hit in the same words, remember what was decided."""
-        wire, head = request.wire, request.head
-        if wire.last_hit_head is not head:
-            wire.last_hit_head = head
-        elif reason is Reason.FRESH and head.is_plain and head.method == b"GET":
-            state = self._state
-            wire.again = RepeatedHit(
-                wire, head, state.planner, state.applied_index, key, weakref(entry), request.domain_name
-            )
-
-    def _answer_again(self, again: RepeatedHit) -> bool:
-        """Give the remembered answer if nothing that the decision depends on has changed."""
-        state, now = self._state, self._clock()
-        if again.planner is not state.planner or again.applied_index != state.invalidations.applied_index:
-            return False
-        entry = self._store.lookup(again.key)
-        if entry is None or entry is not again.entry() or now >= entry.fresh_until:
-            return False
-        again.started_at = self._monotonic()
-        again.request_id = self._next_request_id()
-        self._hits.answer_again(again, entry, now)
-        return True
 
     def _plan(self, head: RequestHead) -> Plan | Refuse:
         planner = self._state.planner
@@ -203,89 +189,174 @@ class Pipeline:
                 return planner.plan_for_distribution(distribution_id.decode("latin-1"), head)
         return planner.plan(head)
 
-    def _look_up(self, key: CacheKey) -> tuple[Entry | None, Reason]:
-        """The entry, if no invalidation after its stamp matches it; then its stamp moves forward (DESIGN section 4, rule 2)."""
-        entry = self._store.lookup(key)
-        if entry is None:
-            return None, Reason.NOT_STORED
-        invalidations = self._state.invalidations
-        if entry.stamp != invalidations.applied_index:
-            if invalidations.is_invalidated(entry.distribution_id, entry.target, entry.stamp):
-                self._store.remove(key)
-                return None, Reason.INVALIDATED
-            entry.stamp = invalidations.applied_index
-        return entry, Reason.FRESH
-
     # -- doing
 
-    def _refuse(self, request: _Request, refusal: Refuse) -> None:
+    def _hit(self, request: Request, plan: Plan, entry: Entry, outcome: Outcome) -> None:
+        status = entry.status
+        if status == 200 and not request.head.is_plain and page_for(plan, 416, outcome[1]) is not None:
+            boundary = request.request_id.rstrip(b"=")
+            status = choose_content(request.head, entry, plan.behavior.semantics, boundary).status
+        if status >= 400 and self._answer_by_page(request, plan, status, outcome[1]):
+            return
+        self._hits.answer(request, entry, *outcome)
+
+    def _refuse(self, request: Request, plan: Plan | None, refusal: Refuse) -> None:
+        if plan is not None and self._answer_by_page(request, plan, refusal.status, refusal.reason):
+            return
         self._hits.refuse(request, refusal, keep_alive=request.body is None)
 
-    def _refresh(self, request: _Request, plan: Plan, key: CacheKey, expired: Entry) -> None:
+    def _refresh(self, request: Request, plan: Plan, key: CacheKey, expired: Entry, reason: Reason) -> None:
         """Ask whether the entry still holds; everybody who comes meanwhile waits for the same answer."""
         if request.head.method == b"HEAD":  # a changed object would come without its body: nothing to store or share
-            self._fetch_alone(request, plan, None, (Result.MISS, Reason.EXPIRED), expired)
+            updates = expired if plan.is_strict else None
+            self._fetch_alone(request, plan, None, (Result.MISS, reason), Stored(stand_in=expired, updates=updates))
             return
-        exchange = self._make_exchange(request, plan, (Result.MISS, Reason.EXPIRED))
-        if not self._fetches.join(exchange, key):
-            transfer = self._fetches.begin(key, plan)
-            hop = self._hop(request)
-            question = Question(
-                request.head, plan, hop, validators(expired.etag, expired.last_modified), has_viewer_conditions=False
-            )
-            self._fetches.run(exchange, Fill(self._shelf, plan, transfer, expired, is_refresh=True), question)
-
-    def _miss(self, request: _Request, plan: Plan, key: CacheKey, reason: Reason, stale: Entry | None) -> None:
-        """Fetch; share the fetch where that is allowed (reference 2.10)."""
-        head = request.head
-        if head.method == b"HEAD" or b"range" in head.fields:
-            # A HEAD brings no body and a range not the whole one: nothing to share. A range is answered whole with 200 by some origins; then it is stored.
-            self._fetch_alone(request, plan, key if head.method == b"GET" else None, (Result.MISS, reason), stale)
-            return
-        is_shared = plan.behavior.cache_policy.cookies.is_empty
-        may_join = is_shared and self._fetches.has_joinable(key)
-        if not may_join and not (is_shared and head.is_plain):
-            # Viewer conditionals go upstream with a miss (reference 2.4), so a 304 may come that helps nobody else.
-            self._fetch_alone(request, plan, key, (Result.MISS, reason), stale)
+        if self._answer_by_failure(request, plan, key):
             return
         exchange = self._make_exchange(request, plan, (Result.MISS, reason))
-        if may_join and self._fetches.join(exchange, key):
+        is_shared = reason is Reason.EXPIRED and (expired.terms.lifetime_seconds or 0.0) > 0.0
+        if is_shared and self._fetches.join(exchange, key):
             return
-        fill = Fill(self._shelf, plan, self._fetches.begin(key, plan), stale, is_refresh=False)
-        self._fetches.run(exchange, fill, Question(head, plan, self._hop(request)))
+        transfer = self._fetches.begin(key, plan, expired) if is_shared else self._transfer_alone(key, plan)
+        question = self._question(request, plan, conditions_to_confirm(expired))
+        self._fetches.run(exchange, Fill(self._shelf, question, transfer, Stored(expired, confirms=expired)))
+
+    def _refresh_in_background(self, request: Request, plan: Plan, key: CacheKey, stale: Entry) -> None:
+        """RFC 5861 section 3; at most one at a time for a key."""
+        if self._fetches.is_under_way(key):
+            return
+        conditions = () if not plan.may_validate else conditions_to_confirm(stale)
+        question = self._question(request, plan, conditions, head=request.head._replace(method=b"GET"))
+        stored = Stored(stand_in=stale, confirms=stale if conditions else None)
+        self._fetches.run_in_background(Fill(self._shelf, question, self._fetches.begin(key, plan, stale), stored))
+
+    def _complete(self, request: Request, plan: Plan, key: CacheKey, partial: Entry) -> None:
+        """Fetch what is missing, or everything if nothing can tell whether the missing part belongs to what is stored."""
+        conditions = conditions_to_complete(partial)
+        if conditions is None:
+            self._miss(request, plan, key, Reason.INCOMPLETE, None)
+            return
+        exchange = self._make_exchange(request, plan, (Result.MISS, Reason.INCOMPLETE))
+        if self._fetches.join(exchange, key):
+            return
+        fill = Fill(
+            self._shelf,
+            self._question(request, plan, conditions),
+            self._fetches.begin(key, plan, partial),
+            Stored(completes=partial),
+        )
+        self._fetches.run(exchange, fill)
+
+    def _miss(self, request: Request, plan: Plan, key: CacheKey, reason: Reason, stale: Entry | None) -> None:
+        """Fetch; share the fetch where that is allowed (reference 2.10)."""
+        head = request.head
+        stored = Stored(stand_in=stale)
+        outcome = (Result.MISS, reason)
+        if self._answer_by_failure(request, plan, key):
+            return
+        if head.method == b"HEAD" or b"range" in head.fields:
+            # A HEAD brings no body and a range not the whole one: nothing to share. A range is answered whole with 200 by some origins; then it is stored.
+            is_update = stale is not None and plan.is_strict and head.method == b"HEAD"
+            stored = Stored(stand_in=stale, updates=stale if is_update else None)
+            self._fetch_alone(request, plan, key if head.method == b"GET" else None, outcome, stored)
+            return
+        is_shared = plan.may_collapse and demands_of(head.fields, plan.behavior.semantics) is NO_DEMANDS
+        is_shared = is_shared and not (plan.is_strict and is_for_origin(head.fields))
+        is_shared = is_shared and not self._fetches.is_loner(key)
+        exchange = self._make_exchange(request, plan, outcome)
+        if is_shared and self._fetches.join(exchange, key):
+            return
+        # Viewer conditionals go upstream with a miss (reference 2.4), so a 304 may come that helps nobody else.
+        may_begin = is_shared and head.is_plain and not self._fetches.has_joinable(key)
+        transfer = self._fetches.begin(key, plan, stale) if may_begin else self._transfer_alone(key, plan)
+        self._fetches.run(exchange, Fill(self._shelf, self._viewers_question(request, plan), transfer, stored))
 
     def _fetch_alone(
         self,
-        request: _Request,
+        request: Request,
         plan: Plan,
         key: CacheKey | None,
-        outcome: tuple[Result, Reason],
-        stale: Entry | None = None,
+        outcome: Outcome,
+        stored: Stored = NOTHING_STORED,
     ) -> None:
         """A fetch that nobody joins; with a key, what it brings may still be stored."""
         exchange = self._make_exchange(request, plan, outcome)
-        transfer = Transfer(key, plan.distribution.id, plan.target, self._state.applied_index)
-        body = request.body
-        hop = self._hop(request)
-        question = Question(
-            request.head, plan, hop, body_length=body.length if body else None, has_body=body is not None
-        )
-        is_conditional = not request.head.is_plain
-        fill = Fill(self._shelf, plan, transfer, stale, is_refresh=False, is_conditional=is_conditional)
-        self._fetches.run(exchange, fill, question)
+        fill = Fill(self._shelf, self._viewers_question(request, plan), self._transfer_alone(key, plan), stored)
+        if plan.is_strict and request.head.method not in SAFE_METHODS:
+            fill.invalidate = self._invalidate
+        self._fetches.run(exchange, fill)
 
-    def _make_exchange(self, request: _Request, plan: Plan, outcome: tuple[Result, Reason]) -> Exchange:
+    def _invalidate(self, head: RequestHead, distribution_id: str, targets: tuple[bytes, ...]) -> None:
+        """RFC 9111 section 4.4: what a write has changed is gone here, stored or on its way."""
+        for target in targets:
+            plan = self._plan(head._replace(method=b"GET", target=target))
+            if isinstance(plan, Plan) and plan.distribution.id == distribution_id:
+                self._shelf.invalidate_targets([plan.bare_key])
+                self._fetches.void_target(distribution_id, plan.target)
+
+    def _transfer_alone(self, key: CacheKey | None, plan: Plan) -> Transfer:
+        return Transfer(key, plan.distribution.id, plan.target, self._state.applied_index)
+
+    def _viewers_question(self, request: Request, plan: Plan) -> Question:
+        """The viewer's own words."""
+        body = request.body
+        length = body.length if body is not None else None
+        return Question(request.head, plan, self._hop(request), body_length=length, has_body=body is not None)
+
+    def _question(
+        self, request: Request, plan: Plan, conditions: tuple[Header, ...], head: RequestHead | None = None
+    ) -> Question:
+        """The viewer's request with conditions of our own."""
+        return Question(head or request.head, plan, self._hop(request), conditions, has_viewer_conditions=False)
+
+    def _make_exchange(self, request: Request, plan: Plan, outcome: Outcome) -> Exchange:
         exchange = Exchange(request.wire, request.head, plan, request.request_id, request.started_at)
         exchange.body = request.body
         exchange.tries = request.tries
         exchange.result, exchange.reason = outcome
+        exchange.page_status, exchange.asked_head = request.page_status, request.asked_head
         exchange.node, exchange.recorder, exchange.helper, exchange.monotonic = self._node, self, self, self._monotonic
         request.wire.begin_exchange(exchange)
         return exchange
 
-    def _hop(self, request: _Request) -> Hop:
+    def _hop(self, request: Request) -> Hop:
         viewer = b"" if self._is_regional else request.wire.peer[0].encode()
         return Hop(request.request_id, self._node.via, viewer)
+
+    # -- errors
+
+    def _answer_by_page(self, request: Request, plan: Plan, status: int, reason: Reason) -> bool:
+        """Answer with the page that is configured for an error (reference 2.5); False when there is none. Edges face viewers, so they do it."""
+        page = page_for(plan, status, reason) if not self._is_regional and not request.page_status else None
+        if page is None or (request.body is not None and not request.body.is_complete):
+            return False  # what the viewer still sends would be taken for its next request
+        request.asked_head = request.asked_head or request.head
+        request.head = page_request(request.head, page)
+        request.page_status = page.response_status
+        request.tries = 1
+        request.body = None
+        self._serve(request)
+        return True
+
+    def _answer_by_failure(self, request: Request, plan: Plan, key: CacheKey) -> bool:
+        """An upstream that failed a moment ago is left alone for the error caching minimum TTL; an invalidation asks for another attempt."""
+        failure = self._failures.find(key, self._clock()) if request.tries == 1 else None
+        if failure is None:
+            return False
+        if self._state.invalidations.is_invalidated(plan.distribution.id, plan.target, failure.stamp):
+            self._failures.forget(key)
+            return False
+        text = f"The request could not be satisfied: {failure.error.detail}."
+        self._refuse(request, plan, Refuse(failure.error.status, Reason.FAILED_RECENTLY, text))
+        return True
+
+    def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
+        plan = exchange.plan
+        seconds = error_minimum_ttl(plan, error.status)
+        is_kept = exchange.result is Result.MISS and exchange.head.method == b"GET" and not plan.is_strict
+        if is_kept and seconds > 0 and not self._is_regional:
+            failure = Failure(error, self._clock() + seconds, self._state.applied_index)
+            self._failures.note(plan.key_for(exchange.head), failure)
 
     # -- what exchanges ask for
 
@@ -294,61 +365,34 @@ class Pipeline:
         if exchange.reason is not Reason.COLLAPSED:
             exchange.result, exchange.reason = result, reason
         exchange.is_ended = True
-        self._hits.answer(self._request_of(exchange), entry, exchange.result, exchange.reason)
+        self._hit(request_of(exchange), exchange.plan, entry, (exchange.result, exchange.reason))
 
     def try_alone(self, exchange: Exchange, error: UpstreamError | None) -> None:
         """A transfer let a viewer go: it was not for sharing, or failed. Who began it gets the error; who joined gets another try."""
-        request = self._request_of(exchange)
+        request = request_of(exchange)
         request.tries += 1
         exchange.is_ended = True
         if error is None:
             key = exchange.plan.key_for(exchange.head)
-            self._fetch_alone(request, exchange.plan, key, (Result.MISS, Reason.NOT_STORABLE))
+            stale, _ = self._shelf.find(exchange.plan, key, exchange.head)
+            stored = Stored(stand_in=stale)
+            self._fetch_alone(request, exchange.plan, key, (Result.MISS, exchange.reason), stored)
         elif exchange.reason is Reason.COLLAPSED and exchange.tries < MAXIMUM_TRIES:
             self._serve(request)
         else:
+            self._note_failure(exchange, error)
             text = f"The request could not be satisfied: {error.detail}."
-            self._refuse(request, Refuse(error.status, Reason.UPSTREAM_FAILED, text))
+            self._refuse(request, exchange.plan, Refuse(error.status, Reason.UPSTREAM_FAILED, text))
+
+    def replace_by_page(self, exchange: Exchange, status: int) -> bool:
+        """Answer with the page for an error that upstream gave."""
+        request = request_of(exchange)
+        if self._is_regional or page_for(exchange.plan, status, Reason.UPSTREAM_STATUS) is None:
+            return False
+        exchange.transfer = None
+        exchange.is_ended = self._answer_by_page(request, exchange.plan, status, Reason.UPSTREAM_STATUS)
+        return exchange.is_ended
 
     def record(self, exchange: Exchange, status: int, body_length: int) -> None:
         """One log record for an exchange that ended."""
-        ended_at = self._monotonic()
-        first_byte = (exchange.first_byte_at or ended_at) - exchange.started_at
-        content_type = exchange.response.fields.get(b"content-type", b"") if exchange.response else b""
-        wire = self._wire_of(exchange)
-        self._recorder.take(
-            LogRecord(
-                self._clock(),
-                exchange.head,
-                wire.peer,
-                exchange.plan.distribution.domain_name,
-                status,
-                exchange.sent_bytes,
-                wire.request_bytes,
-                exchange.result,
-                exchange.reason,
-                exchange.request_id,
-                ended_at - exchange.started_at,
-                first_byte,
-                content_type,
-                body_length,
-                -1,
-                -1,
-            )
-        )
-
-    def _request_of(self, exchange: Exchange) -> _Request:
-        domain_name = exchange.plan.distribution.domain_name
-        return _Request(
-            self._wire_of(exchange),
-            exchange.head,
-            exchange.body,
-            exchange.request_id,
-            exchange.started_at,
-            exchange.tries,
-            domain_name,
-        )
-
-    @staticmethod
-    def _wire_of(exchange: Exchange) -> ViewerConnection:
-        return exchange.wire  # type: ignore[return-value]  # every exchange of this pipeline was made with a ViewerConnection
+        self._recorder.take(record_of(exchange, status, body_length, self._clock(), self._monotonic()))

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_node.model import Role
+from edge_node.storage.eviction.choice import POLICIES
 
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 SMALLEST_CACHE_BYTES = 1024 * 1024
+SMALLEST_DISK_BYTES = 8 * 1024 * 1024
+DEFAULT_EVICTION_POLICY = "s3fifo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ class Settings:
     advertise: Address
     advertise_admin: Address
     cache_bytes: int
+    eviction_policy: str
+    disk_bytes: int
+    """Of the disk tier; 0: there is none."""
     access_log: Path | None
 
 
@@ -53,6 +59,14 @@ def _cache_bytes(text: str) -> int:
     if not text.isdigit() or int(text) < SMALLEST_CACHE_BYTES:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes, {SMALLEST_CACHE_BYTES} at least")
     return int(text)
+
+
+def _disk_bytes(text: str) -> int:
+    if text.isdigit() and (int(text) == 0 or int(text) >= SMALLEST_DISK_BYTES):
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not a number of bytes, {SMALLEST_DISK_BYTES} at least, or 0 for none"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,14 +98,34 @@ def _parser() -> argparse.ArgumentParser:
         help="for operators: metrics, status, explain",
     )
     parser.add_argument("--control-plane", required=True, type=parse_address, metavar="HOST:PORT", help="gRPC address")
-    parser.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="for the last good snapshot")
+    parser.add_argument(
+        "--state-dir",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="for the last good snapshot, the invalidations that were applied, and the cache on disk",
+    )
     parser.add_argument(
         "--advertise", type=parse_address, metavar="HOST:PORT", help="what others connect to, if it is not --listen"
     )
     parser.add_argument("--advertise-admin", type=parse_address, metavar="HOST:PORT", help="the same for --admin")
-    parser.add_argument("--cache-bytes", type=_cache_bytes, default=DEFAULT_CACHE_BYTES, metavar="N")
+    _add_storage_flags(parser)
     parser.add_argument("--access-log", type=Path, metavar="FILE")
     return parser
+
+
+def _add_storage_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache-bytes", type=_cache_bytes, default=DEFAULT_CACHE_BYTES, metavar="N")
+    parser.add_argument(
+        "--eviction-policy", choices=sorted(POLICIES), default=DEFAULT_EVICTION_POLICY, help="what leaves memory first"
+    )
+    parser.add_argument(
+        "--disk-bytes",
+        type=_disk_bytes,
+        default=0,
+        metavar="N",
+        help="a second tier of cache in STATE_DIR/cache; 0: none",
+    )
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
@@ -110,5 +144,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         advertise=given.advertise or given.listen,
         advertise_admin=given.advertise_admin or given.admin,
         cache_bytes=given.cache_bytes,
+        eviction_policy=given.eviction_policy,
+        disk_bytes=given.disk_bytes,
         access_log=given.access_log,
     )

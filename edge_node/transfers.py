@@ -5,15 +5,17 @@ drops what its slowest reader has passed, and stops reading from upstream when t
 Bytes move by calls, not by tasks: `body_arrived` tells the readers, and a reader that is held up by its viewer comes back by itself.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
 from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
-from edge_node.caching.key import CacheKey
+from edge_node.caching.key import CacheKey, KeyedField
 from edge_node.errors import UpstreamError
-from edge_node.model import ResponseHead
+from edge_node.model import Headers, ResponseHead
+from edge_node.policy.answers import write_fields
 from edge_node.storage.protocol import Writer
 
 WINDOW_BYTES = 262_144
@@ -40,11 +42,17 @@ class Reader(Protocol):
     def transfer_advanced(self, transfer: "Transfer") -> None:
         """There is more body, or the end of it, or an error in the middle."""
 
+    def interim_arrived(self, head: ResponseHead) -> None:
+        """An interim response, to be passed on."""
+
+    def may_share(self, varying: tuple[KeyedField, ...]) -> bool:
+        """Whether the reader's request says the same in the fields that select the response."""
+
     def entry_ready(self, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from this entry instead: it was confirmed, or stands in for an error. The transfer has ended."""
 
-    def transfer_released(self, error: UpstreamError | None) -> None:
-        """This response is not for you: it cannot be shared, or it failed before its head. The transfer has forgotten the reader."""
+    def transfer_released(self, error: UpstreamError | None, reason: Reason) -> None:
+        """This response is not for you: it cannot be shared or does not come, or it failed before its head. The transfer has forgotten the reader."""
 
 
 class Flow(Protocol):
@@ -67,6 +75,11 @@ class Transfer:
         self.stamp = stamp
         self.state = TransferState.WAITING
         self.head: ResponseHead | None = None
+        self.fields: Headers = ()
+        self.field_lines = b""
+        """The same as they are sent."""
+        self.own_lines = b""
+        """Fields that only the viewer who began it gets."""
         self.error: UpstreamError | None = None
         self.writer: Writer | None = None
         self.flow: Flow | None = None
@@ -78,9 +91,17 @@ class Transfer:
         """What a regional cache said of its answer."""
         self.is_shared = True
         """Until the head says that this response is for whoever asked for it alone (reference 2.10)."""
+        self.may_be_stored = True
+        """Until something makes its target invalid while it comes (RFC 9111 section 4.4)."""
+        self.varying: tuple[KeyedField, ...] = ()
+        """What the response's Vary makes of the request, once its head is there; before it, that of the stored response which it is about."""
         self.readers: list[Reader] = []
+        self.patience: asyncio.TimerHandle | None = None
+        """Ends the waiting of those who joined."""
         self.abandon: Callable[[], None] | None = None
         """Called when the last reader has left before the end."""
+        self.on_start: Callable[[], None] | None = None
+        """Called when the head has come, and with it whether the response is for all."""
         self._passed_bytes = 0
         self._is_paused = False
 
@@ -93,6 +114,11 @@ class Transfer:
     def is_ended(self) -> bool:
         """Nothing will come any more."""
         return self.state in (TransferState.COMPLETE, TransferState.FAILED)
+
+    @property
+    def keeps_chunks(self) -> bool:
+        """The whole body stays here until it is stored."""
+        return self.writer is not None and self.writer.keeps_chunks
 
     @property
     def may_join(self) -> bool:
@@ -116,11 +142,15 @@ class Transfer:
             elif not self.is_ended:
                 self.reader_moved()
 
-    def start(self, head: ResponseHead, writer: Writer | None) -> None:
-        """The head has arrived; with a writer the body will be stored."""
+    def start(self, head: ResponseHead, fields: Headers, writer: Writer | None) -> None:
+        """The head has arrived, and what of it viewers get; with a writer the body will be stored."""
         self.head = head
+        self.fields = fields
+        self.field_lines = write_fields(fields)
         self.writer = writer
         self.state = TransferState.STREAMING
+        if self.on_start is not None:
+            self.on_start()
         for reader in tuple(self.readers):
             reader.transfer_started(self)
 
@@ -132,29 +162,39 @@ class Transfer:
         for reader in readers:
             reader.entry_ready(entry, result, reason)
 
+    def be_for_one(self) -> None:
+        """This response is for who began it alone; the others go together (reference 2.10)."""
+        self.is_shared = False
+        self.release(self.readers[1:], None)
+
     def release_readers(self, keep: Reader | None, error: UpstreamError | None) -> None:
         """Send everybody but `keep` away to help themselves."""
-        leaving = [reader for reader in self.readers if reader is not keep]
-        self.readers = [reader for reader in self.readers if reader is keep]
+        self.release([reader for reader in self.readers if reader is not keep], error)
+
+    def release(
+        self, leaving: Sequence[Reader], error: UpstreamError | None, reason: Reason = Reason.NOT_STORABLE
+    ) -> None:
+        """Send some away to help themselves."""
+        self.readers = [reader for reader in self.readers if reader not in leaving]
         for reader in leaving:
-            reader.transfer_released(error)
+            reader.transfer_released(error, reason)
 
     def body_arrived(self, data: bytes) -> None:
         """Keep the chunk, tell the readers, and hold upstream up if they do not follow."""
         self.received_bytes += len(data)
-        if self.writer is not None and not self.writer.reserve(len(data)):
+        if self.writer is not None and not self.writer.add(data):
             self.writer = None  # larger than the store admits: from here on only a window is kept
         self.chunks.append(data)
         for reader in tuple(self.readers):
             reader.transfer_advanced(self)
-        if self.writer is None:
+        if not self.keeps_chunks:
             self.reader_moved()
-            if not self.readers and self.abandon is not None:
-                self.abandon()  # it went on for the store alone, which does not want it
+        if self.writer is None and not self.readers and self.abandon is not None:
+            self.abandon()  # it went on for the store alone, which does not want it
 
     def reader_moved(self) -> None:
         """Drop what every reader has passed; hold upstream up or let it go on."""
-        if self.writer is not None or self.is_ended:
+        if self.keeps_chunks or self.is_ended:
             return
         slowest = min((reader.position for reader in self.readers), default=self.end)
         drop = slowest - self.first_chunk
@@ -178,6 +218,13 @@ class Transfer:
         if flow is not None and self._is_paused:
             flow.pause()
             self.reader_moved()  # the readers may have caught up while there was no connection
+
+    def let_go(self) -> None:
+        """What upstream says is no answer to those who wait: they ask by themselves."""
+        self.state = TransferState.FAILED
+        self.flow = None
+        self.drop_writer()
+        self.release_readers(None, None)
 
     def complete(self) -> None:
         """The body is whole."""

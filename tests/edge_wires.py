@@ -7,6 +7,7 @@ from edge_node.errors import ViewerError
 from edge_node.exchange import BodyFromViewer, ViewerLeftError
 from edge_node.listeners.http1 import Service, ViewerConnection
 from edge_node.model import RequestHead
+from edge_node.policy.sections import HeaderSection, Recollection
 
 
 class FakeTransport(asyncio.Transport):
@@ -48,6 +49,9 @@ class FakeTransport(asyncio.Transport):
             self.protocol.resume_writing()
         if self._is_closing and not self.unsent_bytes:
             self._lose()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """A held-up viewer is one that does not take 64 KiB, here."""
 
     def get_write_buffer_size(self) -> int:
         return self.unsent_bytes
@@ -119,6 +123,24 @@ class EchoService:
         self.violations: list[ViewerError] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.reads_bodies = True
+        self.recollection = Recollection()
+
+    # -- nothing is stored: every request goes the long way, but those of known parts are not parsed again
+
+    def section_of(self, data: bytes) -> HeaderSection | None:
+        return self.recollection.section_of(data)
+
+    def head_of(self, line: bytes, section: HeaderSection) -> RequestHead | None:
+        return self.recollection.head_of(line, section)
+
+    def answer_known(self, wire: ViewerConnection, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+        return False
+
+    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
+        self.recollection.learn(data, head, with_line=is_answered)
+
+    def learn_target(self, head: RequestHead) -> None:
+        pass
 
     def handle(self, wire: ViewerConnection, head: RequestHead, body: BodyFromViewer | None) -> None:
         self.heads.append(head)

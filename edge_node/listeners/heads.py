@@ -1,5 +1,6 @@
 """From parsed lines to a RequestHead, or the reason why there is none (RFC 9112 sections 2 to 6, reference 2.5)."""
 
+import re
 from functools import lru_cache
 
 from edge_node.errors import ViewerError
@@ -22,6 +23,8 @@ def make_request_head(
     method: bytes, target: bytes, headers: list[Header], minor_version: int, is_keep_alive: bool
 ) -> RequestHead:
     """Check and combine; raises ViewerError."""
+    if method == b"CONNECT":  # RFC 9112 section 3.2.3: there is nothing to connect to here
+        raise ViewerError(400, "CONNECT is not supported.")
     if len(target) > MAXIMUM_TARGET_BYTES:
         raise ViewerError(414, "The URL is longer than 8,192 bytes.")
     fields: dict[bytes, bytes] = {}
@@ -63,29 +66,32 @@ def _resolve_target(target: bytes, fields: dict[bytes, bytes], minor_version: in
         host_field = b""
     if b"#" in target:
         raise ViewerError(400, "A request target has no fragment.")
+    name, port = _host_and_port(host_field)
     if target.startswith(b"/"):
-        return target, _host_name(host_field)
+        return target, name
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() != b"http":
         raise ViewerError(400, "The request target is not a path.")
-    authority, slash, path = rest.partition(b"/")
-    if b"?" in authority:
-        authority, _, query = authority.partition(b"?")
-        slash, path = b"/", b"?" + query
-    if host_field and _host_name(authority) != _host_name(host_field):
+    authority = _PATH_OR_QUERY.split(rest, maxsplit=1)[0]
+    path = rest[len(authority) :]
+    asked_name, asked_port = _host_and_port(authority)
+    if not asked_name:
+        raise ViewerError(400, "The request target has no host.")
+    if host_field and (asked_name, asked_port) != (name, port):
         raise ViewerError(400, "The request target and the Host field name different hosts.")
-    return (slash or b"/") + path, _host_name(authority)
+    return path if path.startswith(b"/") else b"/" + path, asked_name
+
+
+_PATH_OR_QUERY = re.compile(rb"[/?]")
+"""What ends an authority (RFC 3986 section 3.2)."""
+_AUTHORITY = re.compile(rb"(\[[0-9a-f:.]+\]|[0-9a-z._~!$&'()*+;=%-]*)(?::([0-9]*))?")
+"""uri-host and port (RFC 3986 section 3.2.2), in lower case."""
 
 
 @lru_cache(maxsize=1024)
-def _host_name(field: bytes) -> bytes:
-    """Without the port; an IPv6 address keeps its brackets."""
-    if len(field) > LONGEST_HOST_BYTES:
+def _host_and_port(field: bytes) -> tuple[bytes, int]:
+    """Name and port, 80 where none is said; an IPv6 address keeps its brackets."""
+    match = _AUTHORITY.fullmatch(field.strip(b" \t").lower()) if len(field) <= LONGEST_HOST_BYTES else None
+    if match is None or len(match[2] or b"") > 5:
         raise ViewerError(400, "The Host field is not a host name.")
-    name = field.strip().lower()
-    if name.startswith(b"["):
-        return name.partition(b"]")[0] + b"]"
-    name, _, port = name.partition(b":")
-    if (port and not port.isdigit()) or any(byte in b" \t,/@?#" for byte in name):
-        raise ViewerError(400, "The Host field is not a host name.")
-    return name
+    return match[1], int(match[2]) if match[2] else 80

@@ -1,6 +1,7 @@
 """The bytes of response heads: status line, end-to-end fields, and the fields that CloudFront writes (reference 2.12).
 
-A head is made up to and including `X-Amz-Cf-Id: `; what differs per response (request id, Age, Connection) is added by `finish_head` when it is sent.
+A head is put together from four parts: its start up to and including `X-Amz-Cf-Id: `, the same for all responses of one kind; the request id; Age and Connection; and the
+fields of the response with its framing, which a stored response has ready.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,18 @@ from edge_node.model import Headers, Role
 _SPELLINGS = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate", b"te": b"TE", b"dnt": b"DNT"}
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus} | {494: b"Request Header Too Large"}
 _NOT_MODIFIED_FIELDS = frozenset(
-    {b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary", b"last-modified"}
+    {
+        b"cache-control",
+        b"cdn-cache-control",
+        b"content-location",
+        b"date",
+        b"etag",
+        b"expires",
+        b"vary",
+        b"last-modified",
+    }
 )
-"""RFC 9110 section 15.4.5; Last-Modified too, since a viewer without the ETag has nothing else."""
+"""RFC 9110 section 15.4.5; Last-Modified too, since a viewer without the ETag has nothing else, and the targeted field (RFC 9213), which the next cache updates by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +66,32 @@ def _status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
-def make_head(
-    node: NodeFacts,
-    status_and_reason: tuple[int, bytes],
-    fields: Headers,
-    framing: bytes,
-    outcome: tuple[Result, Reason, bytes],
+def start_of_head(
+    node: NodeFacts, status_and_reason: tuple[int, bytes], outcome: tuple[Result, Reason, bytes]
 ) -> bytes:
-    """A head up to `X-Amz-Cf-Id: `; `framing` is a whole field line or nothing; `outcome` ends with the word for X-Cache."""
+    """Status line and this node's own fields, up to the request id; `outcome` ends with the word for X-Cache."""
     result, reason, word = outcome
-    lines = [_status_line(*status_and_reason)]
-    lines += [b"%b: %b\r\n" % (spell_field_name(name), value) for name, value in fields]
-    lines.append(framing)
-    lines.append(b"X-Cache: %b\r\nVia: %b\r\nX-Amz-Cf-Pop: %b\r\n" % (word, node.via, node.pop))
-    if node.is_regional:
-        lines.append(b"X-Edge-Result: %b;%b\r\n" % (result.encode(), reason.encode()))
-    lines.append(b"X-Amz-Cf-Id: ")
-    return b"".join(lines)
+    told = b"X-Edge-Result: %b;%b\r\n" % (result.encode(), reason.encode()) if node.is_regional else b""
+    return b"%bX-Cache: %b\r\nVia: %b\r\nX-Amz-Cf-Pop: %b\r\n%bX-Amz-Cf-Id: " % (
+        _status_line(*status_and_reason),
+        word,
+        node.via,
+        node.pop,
+        told,
+    )
 
 
 @lru_cache(maxsize=4096)
-def head_end(age_seconds: int | None, keep_alive: bool) -> bytes:
-    """What follows the request id: Age where there is one, Connection, and the empty line."""
+def middle_of_head(age_seconds: int | None, keep_alive: bool) -> bytes:
+    """What follows the request id: Age where there is one, and Connection. The fields of the response follow, then framing and an empty line."""
     connection = b"keep-alive" if keep_alive else b"close"
     age = b"" if age_seconds is None else b"\r\nAge: %d" % age_seconds
-    return b"%b\r\nConnection: %b\r\n\r\n" % (age, connection)
+    return b"%b\r\nConnection: %b\r\n" % (age, connection)
 
 
-def finish_head(head: bytes, request_id: bytes, age_seconds: int | None, keep_alive: bool) -> bytes:
-    """Add what differs per response, and the empty line."""
-    return head + request_id + head_end(age_seconds, keep_alive)
+def write_fields(fields: Headers) -> bytes:
+    """Field lines."""
+    return b"".join([b"%b: %b\r\n" % (spell_field_name(name), value) for name, value in fields])
 
 
 def content_length(length: int) -> bytes:

@@ -5,7 +5,7 @@ and applying the table twice changes nothing, so a regional cache forwards by th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_node.caching.key import select_parts
 from edge_node.model import Header, Origin, RequestHead
@@ -37,8 +37,7 @@ _WRITTEN_HERE = frozenset(
 USER_AGENT = b"Amazon CloudFront"
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """What this node adds to a request."""
 
     request_id: bytes
@@ -47,11 +46,13 @@ class Hop:
     """Appended to X-Forwarded-For by edges; empty at a regional cache, whose peer is no viewer."""
 
 
-def origin_fields(head: RequestHead, plan: Plan, hop: Hop, *, with_conditions: bool = True) -> list[Header]:
-    """The header section of the request, without Host, framing and conditions of our own."""
+def origin_fields(head: RequestHead, plan: Plan, *, with_conditions: bool = True) -> list[Header]:
+    """The header section of the request, without Host, framing, conditions of our own, and what differs from one request to the next."""
     policy = plan.behavior.cache_policy
     fields = head.fields
-    parts = select_parts(head, policy)
+    parts = select_parts(head, policy, plan.behavior.semantics)
+    if plan.is_strict:
+        return _all_fields(head, plan, parts.accept_encoding, with_conditions=with_conditions)
     chosen = [
         (name, value)
         for name, value in head.headers
@@ -70,13 +71,29 @@ def origin_fields(head: RequestHead, plan: Plan, hop: Hop, *, with_conditions: b
         and _is_authorization_forwarded(head, plan)
     ):
         chosen.append((b"authorization", fields[b"authorization"]))
-    accept_encoding = _accept_encoding(fields, plan, parts.accept_encoding)
+    accept_encoding = _accept_encoding(head, plan, parts.accept_encoding)
     if accept_encoding is not None:
         chosen.append((b"accept-encoding", accept_encoding))
     if not policy.headers.includes(b"user-agent"):
         chosen.append((b"user-agent", USER_AGENT))
-    chosen.append((b"x-forwarded-for", _forwarded_for(fields, hop)))
-    chosen.append((b"x-amz-cf-id", hop.request_id))
+    return chosen
+
+
+def _all_fields(head: RequestHead, plan: Plan, accept_encoding: bytes | None, *, with_conditions: bool) -> list[Header]:
+    """Behaviors that follow the RFCs: every end-to-end field goes on (RFC 9110 sections 5.1 and 7.6), and Vary tells apart what depends on it."""
+    fields = head.fields
+    ended = {name.strip().lower() for name in fields.get(b"connection", b"").split(b",")} | _WRITTEN_HERE - {b"cookie"}
+    chosen = [
+        (name, value)
+        for name, value in head.headers
+        if name not in ended and not name.startswith(b"x-edge-") and (with_conditions or name not in _CONDITIONS)
+    ]
+    coding = _accept_encoding(head, plan, accept_encoding)
+    policy = plan.behavior.cache_policy
+    if not (policy.accepts_gzip or policy.accepts_brotli):
+        coding = fields.get(b"accept-encoding") if head.minor_version >= 1 else None
+    if coding is not None:
+        chosen.append((b"accept-encoding", coding))
     return chosen
 
 
@@ -99,15 +116,18 @@ def _is_authorization_forwarded(head: RequestHead, plan: Plan) -> bool:
     )
 
 
-def _accept_encoding(fields: Mapping[bytes, bytes], plan: Plan, normalised: bytes | None) -> bytes | None:
-    """Reference 2.7: the normalised form; `identity` when the viewer's field has neither coding; absent stays absent."""
-    policy = plan.behavior.cache_policy
+def _accept_encoding(head: RequestHead, plan: Plan, normalised: bytes | None) -> bytes | None:
+    """Reference 2.7: the normalised form; `identity` when the viewer's field has neither coding; absent stays absent, and is what an HTTP/1.0 request has."""
+    policy, fields = plan.behavior.cache_policy, head.fields
+    if head.minor_version < 1:
+        return None
     if policy.accepts_gzip or policy.accepts_brotli:
         return None if b"accept-encoding" not in fields else (normalised or b"identity")
     return fields.get(b"accept-encoding") if policy.headers.includes(b"accept-encoding") else None
 
 
-def _forwarded_for(fields: Mapping[bytes, bytes], hop: Hop) -> bytes:
+def forwarded_for(fields: Mapping[bytes, bytes], hop: Hop) -> bytes:
+    """X-Forwarded-For with this hop's peer appended."""
     said = fields.get(b"x-forwarded-for")
     if not hop.viewer_address:
         return said or b"unknown"

@@ -7,9 +7,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge_node.caching.decisions import Reason, Refuse
-from edge_node.caching.key import LONGEST_REMEMBERED_FIELD_BYTES, CacheKey, KeyParts, select_parts, select_query
-from edge_node.model import Behavior, Distribution, RequestHead
+from edge_node.caching.decisions import Reason, Refuse, decide_before_lookup
+from edge_node.caching.key import (
+    LONGEST_REMEMBERED_FIELD_BYTES,
+    CacheKey,
+    KeyParts,
+    make_key,
+    select_parts,
+    select_query,
+)
+from edge_node.model import Behavior, Distribution, RequestHead, Semantics
 from edge_node.policy.patterns import compile_pattern, normalise_path
 
 MAXIMUM_REMEMBERED_PLANS = 16_384
@@ -17,6 +24,8 @@ LONGEST_REMEMBERED_TARGET_BYTES = 512
 """A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
 MOST_REMEMBERED_KEYS = 32
 """Of one plan, by Accept-Encoding: browsers have a handful between them."""
+_NO_KEYS: Mapping[bytes | None, CacheKey] = {}
+_NO_PLANS: Mapping[bytes, "Plan | Refuse"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +48,67 @@ class Plan:
     query: bytes
     """The query string as keyed and forwarded."""
     method_class: bytes
-    target: str
-    """What invalidation paths are compared with."""
+    asked_target: bytes
+    """As the viewer sent it."""
     has_fixed_key: bool
     """Nothing of the header section but Accept-Encoding is in the key."""
-    keys: dict[bytes | None, CacheKey] = field(default_factory=dict)
+    coding: bytes | None = None
+    key: CacheKey | None = None
+    """The key of requests with this Accept-Encoding, the first that came; None: none came yet, or the key is not fixed."""
+    more_keys: Mapping[bytes | None, CacheKey] = field(default_factory=lambda: _NO_KEYS)
+    """Those of others."""
+    log_texts: tuple[str, str] | None = None
+    """What the access log makes of it."""
+
+    @property
+    def keyed_target(self) -> bytes:
+        """Path and keyed query."""
+        return self.path + b"?" + self.query if self.query else self.path
+
+    @property
+    def target(self) -> str:
+        """The same, as invalidation paths are compared with it."""
+        return self.keyed_target.decode("latin-1")
+
+    @property
+    def is_strict(self) -> bool:
+        """The RFCs' rules hold, not CloudFront's."""
+        return self.behavior.semantics is Semantics.RFC9111
+
+    @property
+    def may_validate(self) -> bool:
+        """Stored responses are validated by conditional requests; CloudFront makes none where cookies are forwarded (reference 2.4)."""
+        return self.is_strict or self.behavior.cache_policy.cookies.is_empty
+
+    @property
+    def may_collapse(self) -> bool:
+        """Requests for one key wait for one response; not where cookies are forwarded (reference 2.10)."""
+        return self.may_validate
+
+    @property
+    def bare_key(self) -> CacheKey:
+        """The key but for what the header section has in it."""
+        return make_key(self.distribution.id, b"", self.keyed_target, KeyParts(None, (), ()))
 
     def key_for(self, head: RequestHead) -> CacheKey:
-        """The cache key of this request."""
-        if not self.has_fixed_key:
-            return self.key_of(select_parts(head, self.behavior.cache_policy))
-        accept_encoding = head.fields.get(b"accept-encoding")
-        key = self.keys.get(accept_encoding)
+        """The cache key of this request; without the variant that Vary may tell apart."""
+        accept_encoding = head.fields.get(b"accept-encoding") if head.minor_version >= 1 else None
+        key = self.key if self.coding == accept_encoding else self.more_keys.get(accept_encoding)
         if key is None:
-            key = self.key_of(select_parts(head, self.behavior.cache_policy))
-            if len(self.keys) < MOST_REMEMBERED_KEYS and len(accept_encoding or b"") <= LONGEST_REMEMBERED_FIELD_BYTES:
-                self.keys[accept_encoding] = key
+            key = self._make_key(head)
+            if self.has_fixed_key and len(accept_encoding or b"") <= LONGEST_REMEMBERED_FIELD_BYTES:
+                self._remember_key(accept_encoding, key)
         return key
 
-    def key_of(self, parts: KeyParts) -> CacheKey:
-        """Put the key together."""
-        return (
-            self.distribution.id,
-            self.method_class,
-            self.path,
-            self.query,
-            parts.accept_encoding,
-            parts.headers,
-            parts.cookies,
-        )
+    def _remember_key(self, accept_encoding: bytes | None, key: CacheKey) -> None:
+        if self.key is None:
+            self.coding, self.key = accept_encoding, key
+        elif len(self.more_keys) < MOST_REMEMBERED_KEYS:
+            self.more_keys = {**self.more_keys, accept_encoding: key}
+
+    def _make_key(self, head: RequestHead) -> CacheKey:
+        parts = select_parts(head, self.behavior.cache_policy, self.behavior.semantics)
+        return make_key(self.distribution.id, self.method_class, self.keyed_target, parts)
 
 
 _UNKNOWN_HOST = Refuse(
@@ -75,6 +116,11 @@ _UNKNOWN_HOST = Refuse(
 )
 _DISABLED = Refuse(403, Reason.DISTRIBUTION_DISABLED, "The distribution is disabled.")
 _NOT_CONFIGURED = Refuse(503, Reason.NOT_CONFIGURED, "This node has no configuration yet.")
+
+
+def _line_of(head: RequestHead) -> bytes:
+    """The request line, as nearly all requests have it; plans are remembered by it."""
+    return b"%b %b HTTP/1.1" % (head.method, head.target)
 
 
 class Planner:
@@ -90,19 +136,51 @@ class Planner:
             self._patterns[distribution.id] = tuple(
                 (compile_pattern(b.path_pattern), b) for b in distribution.behaviors
             )
-        self._plans: dict[tuple[bytes, bytes, bytes], Plan | Refuse] = {}
+        self._plans: dict[bytes, dict[bytes, Plan | Refuse]] = {}
+        """By host and request line."""
+        self._routes: dict[bytes, dict[bytes, Plan]] = {}
+        """Those of GET requests that a fresh entry answers whatever else the request says."""
+        self._remembered = 0
 
     def plan(self, head: RequestHead) -> Plan | Refuse:
         """The plan for a viewer's request."""
-        key = (head.host, head.method, head.target)
-        plan = self._plans.get(key)
-        if plan is None:
-            if len(self._plans) >= MAXIMUM_REMEMBERED_PLANS:
-                self._plans.clear()
-            plan = self._make(self._by_host.get(head.host), head)
-            if len(head.host) + len(head.target) <= LONGEST_REMEMBERED_TARGET_BYTES:
-                self._plans[key] = plan
-        return plan
+        distribution = self._by_host.get(head.host)
+        if distribution is None:  # of the many names that are not ours, none is remembered
+            return self._make(None, head)
+        host, line = head.host, _line_of(head)
+        known = self.routes_of(host).get(line) or self._plans.get(host, _NO_PLANS).get(line)
+        return known if known is not None else self._make(distribution, head)
+
+    def remember(self, head: RequestHead) -> None:
+        """Keep the plan for a request that is worth it: one that was answered from what is stored, and so may well come again."""
+        line, host = _line_of(head), head.host
+        if host not in self._by_host or len(line) > LONGEST_REMEMBERED_TARGET_BYTES:
+            return
+        if line not in self.routes_of(host) and line not in self._plans.get(host, _NO_PLANS):
+            plan = self._make(self._by_host[host], head)
+            self._remember(host, line, plan, is_route=self._is_route(head, plan))
+
+    def routes_of(self, host: bytes) -> dict[bytes, Plan]:
+        """The plans of this host for GET requests by request line: those that a fresh entry answers whatever else the request says (`short_way.py`)."""
+        return self._routes.setdefault(host, {}) if host in self._by_host else {}
+
+    def _remember(self, host: bytes, line: bytes, plan: Plan | Refuse, *, is_route: bool) -> None:
+        if self._remembered >= MAXIMUM_REMEMBERED_PLANS:
+            self._remembered = 0
+            self._plans.clear()
+            for routes in self._routes.values():  # sections hold on to them
+                routes.clear()
+        self._remembered += 1
+        if is_route and isinstance(plan, Plan):
+            self._routes[host][line] = plan
+        else:
+            self._plans.setdefault(host, {})[line] = plan
+
+    @staticmethod
+    def _is_route(head: RequestHead, plan: Plan | Refuse) -> bool:
+        if isinstance(plan, Refuse) or not plan.has_fixed_key or plan.is_strict or head.method != b"GET":
+            return False
+        return decide_before_lookup(head, plan.behavior) is None
 
     def plan_for_distribution(self, distribution_id: str, head: RequestHead) -> Plan | Refuse:
         """The plan for an edge's request, which names its distribution."""
@@ -119,15 +197,23 @@ class Planner:
         behavior = self._select_behavior(distribution, path)
         policy = behavior.cache_policy
         keyed_query = select_query(query, policy.query_strings)
-        target = path + b"?" + keyed_query if keyed_query else path
         method_class = b"OPTIONS" if head.method == b"OPTIONS" else b""
         has_fixed_key = policy.headers.is_empty and policy.cookies.is_empty
-        return Plan(distribution, behavior, path, keyed_query, method_class, target.decode("latin-1"), has_fixed_key)
+        return Plan(
+            distribution,
+            behavior,
+            path,
+            keyed_query,
+            method_class,
+            head.target,
+            has_fixed_key,
+        )
 
     def _select_behavior(self, distribution: Distribution, path: bytes) -> Behavior:
         """List order, first match wins, default last."""
-        normalised = normalise_path(path.decode("latin-1"))
-        for pattern, behavior in self._patterns[distribution.id]:
+        patterns = self._patterns[distribution.id]
+        normalised = normalise_path(path.decode("latin-1")) if patterns else ""
+        for pattern, behavior in patterns:
             if pattern.fullmatch(normalised):
                 return behavior
         return distribution.default_behavior

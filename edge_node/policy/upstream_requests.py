@@ -1,14 +1,15 @@
 """The requests that a node sends upstream: to whom, with which line and fields."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from edge_node.model import Header, Peer, RequestHead
-from edge_node.policy.forwarding import Hop, host_for_origin, origin_fields, with_custom_headers
+from edge_node.model import Behavior, Header, Origin, Peer, RequestHead
+from edge_node.policy.forwarding import Hop, forwarded_for, host_for_origin, origin_fields, with_custom_headers
 from edge_node.policy.routing import Plan
 
-RequestParts = tuple[bytes, tuple[Header, ...]]
-"""Request line and fields."""
+RequestBytes = bytes
+"""Request line and field lines, without the empty line, so that a range may be added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,19 @@ class LogPosition:
         return f"{self.log_id}:{self.index}".encode()
 
 
+MOST_REMEMBERED_OF_A_SECTION = 8
+
+
 @dataclass(frozen=True, slots=True)
-class Question:
+class _Settled:
+    """Field lines, and what they follow from beside the header section."""
+
+    behavior: Behavior
+    method: bytes
+    lines: bytes
+
+
+class Question(NamedTuple):
     """One request of a viewer, as it is to be put upstream."""
 
     head: RequestHead
@@ -37,26 +49,36 @@ class Question:
     has_body: bool = False
 
 
-def to_origin(question: Question) -> RequestParts:
-    """The request as the origin gets it."""
-    origin = question.plan.behavior.origin
-    fields = with_custom_headers(_fields(question), origin)
-    host = host_for_origin(question.head, question.plan, origin)
-    framed = (*_framing(question), (b"via", _via(question)), (b"connection", b"keep-alive"))
-    return _line(question, origin.path_prefix), ((b"host", host), *fields, *framed)
+def to_origin(question: Question, origin: Origin) -> RequestBytes:
+    """The request as an origin gets it."""
+    own_names = {name for name, _ in origin.custom_headers}
+    lines = [
+        _line(question, origin.path_prefix),
+        _settled_lines(question, origin),
+        _changing_lines(question, own_names),
+    ]
+    if question.has_body:
+        lines.append(_write(_framing(question)))
+    return b"".join(lines)
 
 
-def to_regional(question: Question, position: LogPosition) -> RequestParts:
+def to_regional(question: Question, position: LogPosition) -> RequestBytes:
     """The request as a regional cache gets it: what the viewer asked, plus what only an edge may say (docs/contracts.md)."""
-    head = question.head
     edge_fields = (
         (b"x-edge-log-index", position.encode()),
         (b"x-edge-distribution", question.plan.distribution.id.encode()),
         (b"x-edge-request-id", question.hop.request_id),
-        (b"via", _via(question)),
-        (b"connection", b"keep-alive"),
     )
-    return _line(question, b""), ((b"host", head.fields.get(b"host", head.host)), *_fields(question), *edge_fields)
+    lines = [_line(question, b""), _settled_lines(question, None), _changing_lines(question, set())]
+    lines.append(_write(_framing(question) + edge_fields))
+    return b"".join(lines)
+
+
+def parse_request(data: RequestBytes) -> tuple[bytes, tuple[Header, ...]]:
+    """Request line and fields of a request of our own writing."""
+    line, *fields = data.removesuffix(b"\r\n").split(b"\r\n")
+    pairs = (field.partition(b": ") for field in fields)
+    return line, tuple((name, value) for name, _, value in pairs)
 
 
 def hash_input(plan: Plan) -> bytes:
@@ -69,9 +91,43 @@ def describe_peers(peers: Sequence[Peer]) -> str:
     return ", ".join(peer.id for peer in peers) or "none"
 
 
-def _fields(question: Question) -> list[Header]:
-    fields = origin_fields(question.head, question.plan, question.hop, with_conditions=question.has_viewer_conditions)
-    return fields + list(question.conditions)
+def _settled_lines(question: Question, origin: Origin | None) -> bytes:
+    """The field lines that follow from header section, behavior and peer (None: a regional cache) alone; worked out once where requests share the section."""
+    head, plan = question.head, question.plan
+    kind = (
+        None if origin is None else origin.id,
+        question.has_viewer_conditions,
+        plan.distribution.id,
+        plan.behavior.path_pattern,
+    )
+    known = head.memo.get(kind) if head.memo is not None else None
+    if isinstance(known, _Settled) and known.behavior is plan.behavior and known.method == head.method:
+        return known.lines
+    fields = origin_fields(head, plan, with_conditions=question.has_viewer_conditions)
+    if origin is None:
+        host = head.fields.get(b"host", head.host)
+    else:
+        host, fields = host_for_origin(head, plan, origin), with_custom_headers(fields, origin)
+    last = ((b"via", _via(question)), (b"connection", b"keep-alive"))
+    lines = _write(((b"host", host), *fields, *last))
+    if head.memo is not None and len(head.memo) < MOST_REMEMBERED_OF_A_SECTION:
+        head.memo[kind] = _Settled(plan.behavior, head.method, lines)
+    return lines
+
+
+def _changing_lines(question: Question, own_names: Set[bytes]) -> bytes:
+    """The field lines that differ from one request to the next."""
+    hop = question.hop
+    lines = [b"x-amz-cf-id: %b\r\n" % hop.request_id]
+    if b"x-forwarded-for" not in own_names:
+        lines.append(b"x-forwarded-for: %b\r\n" % forwarded_for(question.head.fields, hop))
+    if question.conditions:
+        lines.append(_write(question.conditions))
+    return b"".join(lines)
+
+
+def _write(fields: Iterable[Header]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % pair for pair in fields])
 
 
 def _line(question: Question, prefix: bytes) -> bytes:

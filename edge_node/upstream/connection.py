@@ -6,6 +6,7 @@ the response is decided elsewhere.
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterable
 from typing import Protocol, cast
 
@@ -18,13 +19,18 @@ logger = logging.getLogger(__name__)
 
 MAXIMUM_HEAD_BYTES = 32_768
 """As for requests (reference 2.5, status 494); a larger response head is OriginHeaderTooBigError: 502."""
+MAXIMUM_INTERIM_RESPONSES = 16
+"""Before one final response; more is an upstream that plays with us."""
 
 
 class ResponseSink(Protocol):
     """Who takes a response as it arrives."""
 
+    def interim_arrived(self, head: ResponseHead) -> None:
+        """The status and header section of an interim response (RFC 9110 section 15.2)."""
+
     def head_arrived(self, head: ResponseHead) -> None:
-        """The final status and header section; interim responses are not shown."""
+        """The final status and header section."""
 
     def body_arrived(self, data: bytes) -> None:
         """The next bytes of the body, transfer coding removed."""
@@ -43,6 +49,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason = b""
         self._head_bytes = 0
         self._is_head_request = False
+        self._interim_responses = 0
         self._has_head = False
         self._ends_at_close = False
         self._is_response_started = False
@@ -52,9 +59,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._read_timeout = 0.0
         self._last_progress = 0.0
         self._watch: asyncio.TimerHandle | None = None
+        self._watch_rings_at = 0.0
         self.requests_sent = 0
         self.idle_since = 0.0
         self.received_bytes = 0
+        self._received_before = 0
         self.sent_bytes = 0
 
     # -- what the owner calls
@@ -70,12 +79,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         self._is_head_request = is_head
         self._has_head = self._ends_at_close = self._is_response_started = False
+        self._interim_responses = 0
+        self._received_before = self.received_bytes
         self._read_timeout = read_timeout
         self._last_progress = self._loop.time()
         self._end = self._loop.create_future()
         self.requests_sent += 1
         self.write(request)
-        self._watch = self._loop.call_later(read_timeout, self._check_progress)
+        self._watch_progress(self._last_progress)
         return self._end
 
     def write(self, data: bytes) -> None:
@@ -102,6 +113,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._is_paused = False
             self._last_progress = self._loop.time()
             self._transport.resume_reading()
+
+    def give_up(self, kind: UpstreamErrorKind, detail: str) -> None:
+        """End the exchange with an error: whoever takes the response does not want it, or has waited too long for its end."""
+        if self._end is not None:
+            self._fail(kind, detail)
 
     def close(self) -> None:
         """End the connection at once."""
@@ -146,6 +162,9 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of a length-less body, or of hope."""
         self._transport = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         if self._end is None:
@@ -182,18 +201,30 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field line."""
-        self._fields.append((name.lower(), value))
+        """One field line. The parser leaves white space behind the value (RFC 9112 section 5.1), and knows no coding with a tab behind it: that one is refused."""
+        name = name.lower()
+        self._fields.append((name, value.strip(b" " if name == b"transfer-encoding" else b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is complete; an interim one is dropped (RFC 9110 section 15.2)."""
+        """The head is complete; an interim one is no part of the final one (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
-        if status < 200 or self._sink is None:
+        if self._sink is None:
+            return
+        reason = self._reason if _is_visible(self._reason) else b""
+        if status < 200:
+            self._interim_responses += 1
+            if status < 100:  # RFC 9110 section 15: there is no such class
+                self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"status {status}")
+            elif self._interim_responses > MAXIMUM_INTERIM_RESPONSES:
+                self._fail(UpstreamErrorKind.INVALID_RESPONSE, "too many interim responses")
+            else:
+                self._sink.interim_arrived(make_response_head(status, reason, self._fields))
             return
         self._has_head = True
         self._head_bytes = 0
-        head = make_response_head(status, self._reason, self._fields)
-        mistake = _mistake_in(head, self._parser.get_http_version())
+        head = make_response_head(status, reason, self._fields)
+        is_large = self.received_bytes - self._received_before > MAXIMUM_HEAD_BYTES
+        mistake = _mistake_in(head, self._parser.get_http_version(), is_large=is_large)
         if mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
             return
@@ -206,8 +237,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if self._sink is not None and not self._is_head_request:
+        if self._sink is None:  # that of an answer to HEAD, too, which has ended with its head
+            return
+        if self._has_head:
             self._sink.body_arrived(data)
+        else:  # it would be taken for the beginning of the final one
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, "an interim response with a body")
 
     def on_message_complete(self) -> None:
         """The response is whole."""
@@ -216,8 +251,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- ends
 
+    def _watch_progress(self, now: float) -> None:
+        """Look after the read timeout at the latest. The timer of the exchange before is left running, since most exchanges end long before theirs would ring."""
+        watch = self._watch
+        if watch is not None:
+            if self._watch_rings_at <= now + self._read_timeout:
+                return
+            watch.cancel()
+        self._watch_rings_at = now + self._read_timeout
+        self._watch = self._loop.call_later(self._read_timeout, self._check_progress)
+
     def _check_progress(self) -> None:
         """The read timeout: for the first byte and between two reads (reference 1.4); time under backpressure does not count."""
+        self._watch = None
         if self._end is None or self._transport is None:
             return
         unsent_bytes = self._transport.get_write_buffer_size()
@@ -228,7 +274,9 @@ class UpstreamConnection(asyncio.Protocol):
         if waited >= self._read_timeout:
             self._fail(UpstreamErrorKind.READ_TIMEOUT, f"no data for {self._read_timeout:g} s")
             return
-        self._watch = self._loop.call_later(max(0.001, self._read_timeout - waited), self._check_progress)
+        remaining = max(0.001, self._read_timeout - waited)
+        self._watch_rings_at = self._loop.time() + remaining
+        self._watch = self._loop.call_later(remaining, self._check_progress)
 
     def _finish(self) -> None:
         """Hand the connection back, or close it when it cannot be used again."""
@@ -250,14 +298,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _clear(self) -> asyncio.Future[None] | None:
         end, self._end, self._sink = self._end, None, None
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
         self.resume()  # whoever held it up has no part in the next exchange
         return end
 
 
-def _mistake_in(head: ResponseHead, version: str) -> str | None:
+_is_visible = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
+"""A reason phrase (RFC 9112 section 4)."""
+
+
+def _mistake_in(head: ResponseHead, version: str, *, is_large: bool) -> str | None:
     """What the parser lets pass and this node does not."""
     if version not in ("1.1", "1.0"):
         return f"HTTP/{version}"
@@ -265,7 +314,7 @@ def _mistake_in(head: ResponseHead, version: str) -> str | None:
         return f"status {head.status}"
     if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         return "a transfer coding other than chunked"
-    if sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
+    if is_large and sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
         return f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
     return None
 

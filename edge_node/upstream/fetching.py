@@ -20,6 +20,8 @@ DOWN_SECONDS = 2.0
 MAXIMUM_REUSE_RETRIES = 2
 """Idle connections that turn out to be closed cost a try each; after two a fresh connection is made without looking for another idle one."""
 
+SHORTEST_COMPLETION_SECONDS = 0.001
+"""What an attempt has left that begins as the time ends; 0 would be no bound."""
 
 _REPEATABLE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Reference 2.6: the others are never sent twice."""
@@ -66,15 +68,28 @@ class Fetcher:
         """Bring the response to the sink, whole, or raise the last UpstreamError."""
         last_error = UpstreamError(UpstreamErrorKind.REFUSED, "there is no upstream to ask", is_request_untouched=True)
         for target in targets:
+            deadline = self._clock() + target.completion_timeout
             for _ in range(target.connection_attempts):
                 try:
-                    return await self._attempt(target, method, body, sink)
+                    return await self._attempt(self._with_time_left(target, deadline), method, body, sink)
                 except UpstreamError as error:
                     last_error = error
                     self._note_failure(target, error)
+                    if error.kind is UpstreamErrorKind.FAILOVER:
+                        break
                     if not _may_try_again(error, method, body, sink):
                         raise
+                    if target.completion_timeout and self._clock() >= deadline:
+                        break
+            if not _may_fail_over(target, last_error):
+                raise last_error
         raise last_error
+
+    def _with_time_left(self, target: Target, deadline: float) -> Target:
+        """The response completion timeout bounds all attempts together (reference 1.4)."""
+        if not target.completion_timeout:
+            return target
+        return target._replace(completion_timeout=max(deadline - self._clock(), SHORTEST_COMPLETION_SECONDS))
 
     async def _attempt(self, target: Target, method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
         """One attempt, on an idle connection if there is one; an idle one that was already closed does not count."""
@@ -107,6 +122,7 @@ class Fetcher:
         received, sent = connection.received_bytes, connection.sent_bytes
         sink.connected(connection, target)
         end = connection.begin(target.render(extra), sink, is_head=method == b"HEAD", read_timeout=target.read_timeout)
+        completion = _bound_completion(connection, target)
         try:
             if body is not None:
                 await _send_body(connection, body, end)
@@ -117,6 +133,8 @@ class Fetcher:
             connection.close()
             raise
         finally:
+            if completion is not None:
+                completion.cancel()
             sink.connected(None, target)
             self._counters.transferred[tier, "received"] += connection.received_bytes - received
             self._counters.transferred[tier, "sent"] += connection.sent_bytes - sent
@@ -127,6 +145,31 @@ class Fetcher:
             self._down_until[target.peer_id] = self._clock() + DOWN_SECONDS
 
 
+def _bound_completion(connection: UpstreamConnection, target: Target) -> asyncio.TimerHandle | None:
+    """The response completion timeout (reference 1.4)."""
+    seconds = target.completion_timeout
+    if not seconds:
+        return None
+    detail = f"the response was not complete in {seconds:g} s"
+    return asyncio.get_running_loop().call_later(seconds, connection.give_up, UpstreamErrorKind.READ_TIMEOUT, detail)
+
+
+_STATUS_THAT_COUNTS = {
+    UpstreamErrorKind.REFUSED: 503,
+    UpstreamErrorKind.CONNECT_TIMEOUT: 503,
+    UpstreamErrorKind.NAME: 503,
+    UpstreamErrorKind.READ_TIMEOUT: 504,
+}
+"""Reference 1.5: without a connection the criterion is 503, without a response in time 504; for what else goes wrong on the way it is 502."""
+
+
+def _may_fail_over(target: Target, error: UpstreamError) -> bool:
+    """Whether the next target may be asked after the last attempt at this one."""
+    if target.failover_statuses is None or error.kind is UpstreamErrorKind.FAILOVER:
+        return True
+    return _STATUS_THAT_COUNTS.get(error.kind, 502) in target.failover_statuses
+
+
 def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None, sink: FetchSink) -> bool:
     if sink.has_started:
         return sink.resume_point() is not None
@@ -134,11 +177,18 @@ def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None
 
 
 async def _send_body(connection: UpstreamConnection, body: RequestBody, end: asyncio.Future[None]) -> None:
-    """Pass the request's body on until it ends or the upstream has answered already."""
+    """Pass the request's body on until it ends, or the upstream has answered already, or failed."""
     is_chunked = body.length is None
     while not end.done():
         await connection.drain()
-        chunk = await body.next_chunk()
+        more = asyncio.ensure_future(body.next_chunk())
+        try:
+            await asyncio.wait((more, end), return_when=asyncio.FIRST_COMPLETED)
+            if not more.done():
+                return
+            chunk = more.result()
+        finally:
+            more.cancel()
         if chunk is None:
             if is_chunked:
                 connection.write(b"0\r\n\r\n")

@@ -1,8 +1,8 @@
 """Whom to ask for a response, with what words and how much patience."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from edge_node.model import Header, Origin, Peer
 
@@ -21,8 +21,7 @@ REGIONAL_MARGIN_SECONDS = 5.0
 """On top of what the regional cache itself may wait for the origin."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One upstream to try."""
 
     tier: Tier
@@ -33,19 +32,19 @@ class Target:
     connect_timeout: float
     read_timeout: float
     keepalive: float
-    request_line: bytes
-    fields: tuple[Header, ...]
+    request: bytes
+    """Request line and field lines."""
+    completion_timeout: float = 0.0
+    """Bound on the whole response, seconds; 0: none."""
+    failover_statuses: frozenset[int] | None = None
+    """Of the primary of an origin group: what sends a request to the next target (reference 1.5); None: it is in no group."""
 
     def render(self, extra: Iterable[Header] = ()) -> bytes:
         """The bytes of the request head."""
-        lines = [self.request_line]
-        lines += [b"%b: %b\r\n" % pair for pair in self.fields]
-        lines += [b"%b: %b\r\n" % pair for pair in extra]
-        lines.append(b"\r\n")
-        return b"".join(lines)
+        return b"".join((self.request, *[b"%b: %b\r\n" % pair for pair in extra], b"\r\n"))
 
 
-def origin_target(origin: Origin, request_line: bytes, fields: tuple[Header, ...]) -> Target:
+def origin_target(origin: Origin, request: bytes, failover_statuses: frozenset[int] | None = None) -> Target:
     """The origin, with the patience that the distribution configures (reference 1.4)."""
     return Target(
         tier=Tier.ORIGIN,
@@ -55,14 +54,17 @@ def origin_target(origin: Origin, request_line: bytes, fields: tuple[Header, ...
         connect_timeout=origin.connection_timeout,
         read_timeout=origin.read_timeout,
         keepalive=origin.keepalive_timeout,
-        request_line=request_line,
-        fields=fields,
+        request=request,
+        completion_timeout=origin.completion_timeout,
+        failover_statuses=failover_statuses,
     )
 
 
-def regional_target(peer: Peer, origin: Origin, request_line: bytes, fields: tuple[Header, ...]) -> Target:
-    """A regional cache: quick to give up connecting, but as patient as the regional cache may be with the origin."""
-    origin_patience = origin.connection_attempts * (origin.connection_timeout + origin.read_timeout)
+def regional_target(peer: Peer, origins: Sequence[Origin], request: bytes) -> Target:
+    """A regional cache: quick to give up connecting, but as patient as the regional cache may be with the origins that it asks in turn."""
+    origin_patience = sum(
+        origin.connection_attempts * (origin.connection_timeout + origin.read_timeout) for origin in origins
+    )
     return Target(
         tier=Tier.REGIONAL,
         peer_id=peer.id,
@@ -71,6 +73,5 @@ def regional_target(peer: Peer, origin: Origin, request_line: bytes, fields: tup
         connect_timeout=REGIONAL_CONNECT_TIMEOUT_SECONDS,
         read_timeout=origin_patience + REGIONAL_MARGIN_SECONDS,
         keepalive=REGIONAL_KEEPALIVE_SECONDS,
-        request_line=request_line,
-        fields=fields,
+        request=request,
     )

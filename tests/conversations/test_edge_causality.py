@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from edge_node.model import Role
+from edge_node.policy.upstream_requests import parse_request
 from tests.builders import behavior_message, listed, policy_message
 from tests.conversations.dialogue import Node
 
@@ -235,5 +236,5 @@ async def test_a_viewer_cannot_speak_for_an_edge() -> None:
     fetch = await node.fetch()
     assert (fetch.request["x-edge-log-index"], fetch.request["x-edge-distribution"]) == ("log-1:1", "E1")
     assert fetch.request["x-edge-request-id"] != "mine"
-    names = [name for name, _ in fetch.targets[0].fields]
+    names = [name for name, _ in parse_request(fetch.targets[0].request)[1]]
     assert len(names) == len(set(names))

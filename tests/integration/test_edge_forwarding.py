@@ -373,6 +373,19 @@ async def test_an_answer_before_the_body_is_whole_reaches_the_viewer(lab: EdgeLa
         assert await viewer.read_rest() == b""
 
 
+async def test_an_origin_that_fails_while_the_viewer_pauses_in_its_body_is_noticed(lab: EdgeLab) -> None:
+    site = await posting_site(lab)
+
+    async def script(exchange: OriginExchange) -> None:
+        exchange.abort()
+
+    site.script("/a", script)
+    async with Viewer(lab.edge.http) as viewer:
+        await viewer.send(b"POST /a HTTP/1.1\r\nHost: %b\r\nContent-Length: 10\r\n\r\nhe" % site.host.encode())
+        answer = await viewer.read()  # and the other eight bytes never come
+        assert (answer.status, answer["connection"]) == (502, "close")
+
+
 async def test_a_refused_upload_gets_its_answer(lab: EdgeLab) -> None:
     site = await lab.site()
     async with Viewer(lab.edge.http) as viewer:

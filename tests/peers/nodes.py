@@ -59,6 +59,7 @@ class Node:
     region: str = "eu"
     pop: str = "FRA56-P1"
     cache_bytes: int = 64 * 1024 * 1024
+    disk_bytes: int = 0
     http: str = ""
     admin: str = ""
     process: asyncio.subprocess.Process | None = None
@@ -86,7 +87,7 @@ class Node:
                 ),
                 *("--listen", self.http, "--admin", self.admin, "--control-plane", self.control_plane),
                 *("--state-dir", str(self.directory / "state"), "--cache-bytes", str(self.cache_bytes)),
-                *("--access-log", str(self.directory / "access.log")),
+                *("--access-log", str(self.directory / "access.log"), "--disk-bytes", str(self.disk_bytes)),
                 cwd=ROOT,
                 stderr=log,
             )

@@ -22,11 +22,11 @@ class InstantUpstream(ScriptedFetcher):
     """Answers every fetch at once with what was asked: cacheable, except below /no."""
 
     async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
-        sink.connected(FakeConnection(), targets[0])  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
+        sink.connected(FakeConnection(lambda kind, detail: None), targets[0])  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
         received = b""
         while body is not None and (chunk := await body.next_chunk()) is not None:
             received += chunk
-        target = targets[0].request_line.split(b" ")[1]
+        target = targets[0].request.split(b" ")[1]
         content = method + b" " + target + b" " + received
         lifetime = b"no-store" if target.startswith(b"/no") else b"max-age=60"
         fields = [(b"cache-control", lifetime), (b"etag", b'"1"'), (b"content-length", b"%d" % len(content))]
@@ -190,6 +190,9 @@ class StrictSink:
     def __init__(self) -> None:
         self.heads = 0
         self.body = b""
+
+    def interim_arrived(self, head: object) -> None:
+        assert not self.heads
 
     def head_arrived(self, head: object) -> None:
         assert not self.heads

@@ -7,8 +7,18 @@ import pytest
 from edge_node import access_log
 from edge_node.access_log import FIELDS, AccessLog, LogRecord
 from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.ranges import BodyPart, ByteRange
+from edge_node.caching.terms import LifetimeRule, Terms
+from edge_node.configuration import read_distribution
 from edge_node.counters import Counters
 from edge_node.listeners.heads import make_request_head
+from edge_node.model import Role
+from edge_node.policy.answers import NodeFacts
+from edge_node.policy.contents import Content
+from edge_node.policy.routing import Plan, Planner, Snapshot
+from edge_node.policy.sections import HeaderSection
+from edge_node.policy.traits import TraitsTable
+from tests.builders import distribution_message, origin_message
 
 
 def record(target: bytes = b"/a.txt", **changes: object) -> LogRecord:
@@ -33,7 +43,7 @@ def written(path: Path) -> list[dict[str, str]]:
 
 def test_a_line_has_the_33_fields_and_nothing_breaks_it(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "access.log", "FRA56-P1", Counters())
-    log.append(record(b"/a%20b.txt?x=1&y=<>"))
+    log.write([record(b"/a%20b.txt?x=1&y=<>")])
     log.close()
     (line,) = written(tmp_path / "access.log")
     assert len(line) == 33
@@ -43,14 +53,23 @@ def test_a_line_has_the_33_fields_and_nothing_breaks_it(tmp_path: Path) -> None:
     assert (line["time-taken"], line["time-to-first-byte"], line["x-edge-result-type"]) == ("0.013", "0.002", "Hit")
 
 
-def test_a_record_with_a_remembered_template_gives_the_same_line_as_one_without(tmp_path: Path) -> None:
+def test_a_hit_of_the_short_way_gives_the_same_line_as_one_of_the_long_way(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "access.log", "FRA56-P1", Counters())
-    first = record()
-    log.append(first)
-    log.append(record(head=first.head, template=access_log.make_template(first)))
+    long = record(b"/a.txt?x=1")
+    section = HeaderSection(b"", long.head)
+    read = read_distribution(distribution_message(origin_message("h", 80)))
+    plan = Planner(Snapshot("log-1", 1, {read.id: read})).plan(long.head)
+    assert isinstance(plan, Plan)
+    facts = NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a")
+    traits = TraitsTable(facts).of((200, b"OK"), b"text/plain", Terms(60.0, LifetimeRule.MAX_AGE), is_strict=False)
+    part = Content(206, b"", 10, (BodyPart(b"", ByteRange(5, 14)),))
+    for content in (None, part):
+        short = (long.ended_at, long.peer, section, plan, traits, 1500, 90, b"id==", 0.0125, 1024, content)
+        log.write([record(b"/a.txt?x=1", first_byte_seconds=0.0125), short])
     log.close()
-    one, other = written(tmp_path / "access.log")
-    assert one == other
+    long_line, whole, again, in_part = written(tmp_path / "access.log")
+    assert long_line == whole == again
+    assert (in_part["sc-status"], in_part["sc-range-start"], in_part["sc-range-end"]) == ("206", "5", "14")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +87,7 @@ def test_the_result_types_are_the_reference_s(
     tmp_path: Path, status: int, result: Result, reason: Reason, result_type: str, detailed: str
 ) -> None:
     log = AccessLog(tmp_path / "access.log", "FRA56-P1", Counters())
-    log.append(record(status=status, result=result, reason=reason))
+    log.write([record(status=status, result=result, reason=reason)])
     log.close()
     (line,) = written(tmp_path / "access.log")
     assert (line["x-edge-result-type"], line["x-edge-detailed-result-type"]) == (result_type, detailed)
@@ -79,8 +98,7 @@ def test_a_full_file_makes_room_for_a_new_one(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "access.log"
     log = AccessLog(path, "FRA56-P1", Counters())
     for number in range(100):
-        log.append(record(b"/%d" % number))
-        log.flush()
+        log.write([record(b"/%d" % number)])
     log.close()
     assert {file.name for file in tmp_path.iterdir()} == {"access.log", "access.log.1"}
     assert all(file.stat().st_size < 2_500 for file in tmp_path.iterdir())
@@ -89,11 +107,10 @@ def test_a_full_file_makes_room_for_a_new_one(tmp_path: Path, monkeypatch: pytes
 
 def test_what_a_full_disk_does_not_take_waits_and_then_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_log, "MAXIMUM_UNWRITTEN_BYTES", 10_000)
-    monkeypatch.setattr(access_log, "BATCH_RECORDS", 4)
     counters = Counters()
     log = AccessLog(Path("/dev/full"), "FRA56-P1", counters)
-    for _ in range(200):
-        log.append(record())
+    for _ in range(50):
+        log.write([record()] * 4)
     log.close()
     assert 0 < counters.log_records_dropped < 200
     assert len(log._unwritten) < 12_000

@@ -10,7 +10,15 @@ from edge_node.errors import RejectedResourceError
 from edge_node.listeners.heads import make_request_head
 from edge_node.model import Peer, RequestHead, Role
 from edge_node.policy import routing
-from edge_node.policy.answers import NodeFacts, error_page, finish_head, make_head, spell_field_name, x_cache
+from edge_node.policy.answers import (
+    NodeFacts,
+    error_page,
+    middle_of_head,
+    spell_field_name,
+    start_of_head,
+    write_fields,
+    x_cache,
+)
 from edge_node.policy.patterns import compile_pattern, normalise_path
 from edge_node.policy.regional_choice import MAXIMUM_CANDIDATES, rank_regionals
 from edge_node.policy.routing import Plan, Planner, Snapshot
@@ -95,12 +103,17 @@ def test_hosts_select_distributions() -> None:
 def test_plans_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "MAXIMUM_REMEMBERED_PLANS", 10)
     plans = planner()
+    assert plans.plan(head("/a")) is not plans.plan(head("/a"))  # nothing is kept for what may never come again
+    plans.remember(head("/a"))
     assert plans.plan(head("/a")) is plans.plan(head("/a"))
     for number in range(100):
-        plans.plan(head(f"/{number}"))
-    assert len(plans._plans) <= 10
-    plans.plan(head("/" + "x" * 8_000))
-    assert all(len(target) < 1_000 for _, _, target in plans._plans)  # a viewer chooses them: memory has a bound
+        plans.remember(head(f"/{number}"))
+        plans.remember(head(f"/{number}", method="HEAD"))
+        plans.remember(head(f"/{number}", host=f"{number}.example"))
+    plans.remember(head("/" + "x" * 8_000))
+    kept = [line for of in (plans._plans, plans._routes) for lines in of.values() for line in lines]
+    assert len(kept) <= 10 and len(plans._plans) + len(plans._routes) <= 4
+    assert all(len(line) < 1_000 for line in kept)  # a viewer chooses them: memory has a bound
 
 
 def test_the_target_of_invalidations_has_the_keyed_query_only() -> None:
@@ -131,7 +144,7 @@ def test_what_of_a_response_reaches_the_viewer(
     behavior = read_distribution(
         distribution_message(origin_message("h", 80), behavior_message(policy=policy_message(**policy)))
     ).default_behavior
-    assert dict(viewer_fields(response, behavior.cache_policy)) == kept
+    assert dict(viewer_fields(response, behavior)) == kept
 
 
 @pytest.mark.parametrize(
@@ -151,22 +164,15 @@ def test_the_word_of_x_cache(result: Result, status: int, word: bytes) -> None:
 
 def test_a_response_head_is_spelled_as_people_expect() -> None:
     node = NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 x")
-    start = make_head(
-        node,
-        (404, b""),
-        ((b"content-type", b"a"), (b"etag", b"b")),
-        b"Content-Length: 0\r\n",
-        (Result.ERROR, Reason.UPSTREAM_STATUS, b"w"),
-    )
-    whole = finish_head(start, b"id==", 5, True).decode()
+    start = start_of_head(node, (404, b""), (Result.ERROR, Reason.UPSTREAM_STATUS, b"w"))
+    lines = write_fields(((b"content-type", b"a"), (b"etag", b"b")))
+    whole = b"".join((start, b"id==", middle_of_head(5, True), lines, b"\r\n")).decode()
     assert whole == (
-        "HTTP/1.1 404 Not Found\r\nContent-Type: a\r\nETag: b\r\nContent-Length: 0\r\nX-Cache: w\r\nVia: 1.1 x\r\n"
-        "X-Amz-Cf-Pop: FRA56-P1\r\nX-Amz-Cf-Id: id==\r\nAge: 5\r\nConnection: keep-alive\r\n\r\n"
+        "HTTP/1.1 404 Not Found\r\nX-Cache: w\r\nVia: 1.1 x\r\nX-Amz-Cf-Pop: FRA56-P1\r\nX-Amz-Cf-Id: id==\r\n"
+        "Age: 5\r\nConnection: keep-alive\r\nContent-Type: a\r\nETag: b\r\n\r\n"
     )
-    assert finish_head(start, b"id==", None, False).endswith(b"id==\r\nConnection: close\r\n\r\n")
-    regional = make_head(
-        NodeFacts(Role.REGIONAL, b"p", b"v"), (200, b"Fine"), (), b"", (Result.HIT, Reason.FRESH, b"w")
-    )
+    assert middle_of_head(None, False) == b"\r\nConnection: close\r\n"
+    regional = start_of_head(NodeFacts(Role.REGIONAL, b"p", b"v"), (200, b"Fine"), (Result.HIT, Reason.FRESH, b"w"))
     assert regional.startswith(b"HTTP/1.1 200 Fine\r\n") and b"X-Edge-Result: hit;fresh\r\n" in regional
     assert spell_field_name(b"x-amz-meta-a") == b"X-Amz-Meta-A"
     assert b"502 ERROR" in error_page(502, "because", b"id==") and b"Request ID: id==" in error_page(

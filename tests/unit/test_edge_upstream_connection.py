@@ -58,7 +58,12 @@ class Sink:
     def __init__(self) -> None:
         self.heads: list[ResponseHead] = []
         self.body = b""
+        self.interim: list[ResponseHead] = []
         self.when_body: Callable[[], None] = lambda: None
+
+    def interim_arrived(self, head: ResponseHead) -> None:
+        assert not self.heads, "an interim response comes before the final one"
+        self.interim.append(head)
 
     def head_arrived(self, head: ResponseHead) -> None:
         assert not self.heads, "one final head per response"

@@ -1,0 +1,35 @@
+"""The Cache-Status member (RFC 9211) of this node's answers, for behaviors that follow the RFCs."""
+
+from edge_node.caching.cache_status import CacheStatus, Forwarding
+from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.entry import Entry
+from edge_node.policy.answers import NodeFacts
+
+_FORWARDING = {
+    Reason.NOT_STORED: Forwarding.URI_MISS,
+    Reason.INVALIDATED: Forwarding.URI_MISS,
+    Reason.EXPIRED: Forwarding.STALE,
+    Reason.REVALIDATED: Forwarding.STALE,
+    Reason.REQUEST_DIRECTIVE: Forwarding.REQUEST,
+    Reason.INCOMPLETE: Forwarding.PARTIAL,
+    Reason.METHOD: Forwarding.METHOD,
+    Reason.CACHING_DISABLED: Forwarding.BYPASS,
+    Reason.REGIONAL_BEHIND: Forwarding.BYPASS,
+}
+
+
+def status_of_entry(node: NodeFacts, entry: Entry, result: Result, reason: Reason, now: float) -> bytes:
+    """Of an answer from a stored response, or from one that has just been confirmed."""
+    remaining = entry.fresh_until - now
+    if result is Result.REFRESH_HIT:
+        return CacheStatus(node.pop, Forwarding.STALE, 304, remaining, is_stored=entry.terms.is_storable).serialise()
+    return CacheStatus(
+        node.pop, ttl_seconds=remaining, detail=None if reason is Reason.FRESH else reason.encode()
+    ).serialise()
+
+
+def status_of_fetch(node: NodeFacts, reason: Reason, *, is_stored: bool) -> bytes:
+    """Of an answer that upstream gave."""
+    forwarding = _FORWARDING.get(reason, Forwarding.MISS)
+    is_collapsed = True if reason is Reason.COLLAPSED else None
+    return CacheStatus(node.pop, forwarding, is_stored=is_stored, is_collapsed=is_collapsed).serialise()

@@ -1,0 +1,82 @@
+"""What of a stored response a request gets: all of it, nothing but 304, one range, several, or 416 (RFC 9110 sections 13, 14 and 15.3.7, reference 2.8)."""
+
+from dataclasses import dataclass
+
+from edge_node.caching.conditional import is_not_modified, may_send_range
+from edge_node.caching.entry import Entry
+from edge_node.caching.ranges import (
+    BodyPart,
+    ByteRange,
+    Multipart,
+    Selected,
+    Unsatisfiable,
+    format_content_range,
+    make_multipart,
+    select_ranges,
+)
+from edge_node.model import Headers, RequestHead, Semantics
+from edge_node.policy.answers import content_length, not_modified_fields, write_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An answer from an entry but for its start: status, field lines with framing, and which bytes follow."""
+
+    status: int
+    field_lines: bytes
+    body_length: int
+    """Of what is sent, bytes."""
+    parts: tuple[BodyPart, ...]
+    """What to send in order; nothing for HEAD, 304 and 416."""
+    closing: bytes = b""
+
+    @property
+    def range(self) -> ByteRange | None:
+        """The one range that is sent, of a 206."""
+        return self.parts[0].part if self.status == 206 and len(self.parts) == 1 else None
+
+
+def choose_content(head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes) -> Content:
+    """For a GET, HEAD or cached OPTIONS request; `boundary` is used if several ranges are sent."""
+    fields = head.fields
+    if head.is_plain:
+        return _whole(head, entry)
+    headers = dict(entry.headers)
+    date = headers.get(b"date")
+    if head.method != b"OPTIONS" and is_not_modified(fields, entry.status, entry.etag, entry.last_modified, date):
+        return Content(304, write_fields(not_modified_fields(entry.headers)), 0, ())
+    range_field = fields.get(b"range")
+    if range_field is None or head.method != b"GET" or entry.status != 200:
+        return _whole(head, entry)
+    if not may_send_range(fields, entry.etag, entry.last_modified, date):
+        return _whole(head, entry)
+    match select_ranges(range_field, entry.length, semantics):
+        case None:
+            return _whole(head, entry)
+        case Unsatisfiable():
+            unsatisfied = b"Content-Range: %b\r\n" % format_content_range(None, entry.length)
+            return Content(416, unsatisfied + content_length(0), 0, ())
+        case Selected(ranges=(part,)):
+            return _one_range(entry, part)
+        case Selected(ranges=ranges):
+            parts = make_multipart(ranges, entry.length, headers.get(b"content-type"), boundary)
+            return _several_ranges(entry.headers, parts)
+
+
+def _whole(head: RequestHead, entry: Entry) -> Content:
+    length = entry.length
+    is_sent = head.method != b"HEAD" and length > 0
+    parts = (BodyPart(b"", ByteRange(0, length - 1)),) if is_sent else ()
+    return Content(entry.status, entry.field_lines, length if is_sent else 0, parts)
+
+
+def _one_range(entry: Entry, part: ByteRange) -> Content:
+    content_range = b"Content-Range: %b\r\n" % format_content_range(part, entry.length)
+    lines = entry.bare_field_lines + content_range + content_length(part.length)
+    return Content(206, lines, part.length, (BodyPart(b"", part),))
+
+
+def _several_ranges(headers: Headers, several: Multipart) -> Content:
+    kept = tuple(pair for pair in headers if pair[0] != b"content-type")
+    lines = write_fields((*kept, (b"content-type", several.content_type))) + content_length(several.content_length)
+    return Content(206, lines, several.content_length, several.parts, several.closing)

@@ -1,0 +1,120 @@
+"""Requests that consist of parts seen before: their lines and header sections, each parsed and checked once.
+
+What a request means is a function of its request line and its header section, and apart from their sizes neither has a say in how the other is read. (Where one has,
+it is not remembered: a body, another version than 1.1, an absolute target, an upgrade.) So a request whose line and whose section were both part of requests that were
+read the long way is put together from what they gave, without reading it again; the bytes themselves are compared, so that nothing else can be mistaken for it.
+Browsers repeat their sections exactly, and thousands of viewers ask for the same lines.
+"""
+
+import re
+
+from edge_node.model import RequestHead
+from edge_node.policy.contents import Content
+from edge_node.policy.routing import Plan, Planner
+
+LONGEST_REMEMBERED_LINE_BYTES = 512
+LONGEST_REMEMBERED_SECTION_BYTES = 2_048
+MOST_REMEMBERED_LINES = 16_384
+MOST_REMEMBERED_CONTENTS = 4
+MOST_REMEMBERED_SECTIONS = 4_096
+"""Together at most 8 MiB of lines and 8 MiB of sections, were every one of the longest kind."""
+
+_USUAL_LINE = re.compile(rb"(GET|HEAD) (/[!$&-;=?-Z_a-z~%]*) HTTP/1\.1")
+"""Lines about which no reader of requests can have two opinions: method and version as most requests have them, and a path of characters that a URI is made of
+(RFC 3986 section 2). tests/property/test_edge_usual_lines.py compares it with the parser."""
+
+_CANNOT_BE_RECOMBINED = (b"upgrade", b"expect", b"transfer-encoding", b"content-length")
+
+
+def _read_usual_line(line: bytes) -> tuple[bytes, bytes] | None:
+    match = _USUAL_LINE.fullmatch(line) if len(line) <= LONGEST_REMEMBERED_LINE_BYTES else None
+    return None if match is None else (match[1], match[2])
+
+
+class HeaderSection:
+    """One header section, and what has been found out about it."""
+
+    __slots__ = (
+        "accept_encoding", "contents", "data", "get_head", "head", "is_plain", "length", "log_texts", "planner", "routes",
+    )  # fmt: skip
+
+    def __init__(self, data: bytes, head: RequestHead) -> None:
+        self.data = data
+        """From the end of the request line to the end of the request."""
+        self.length = len(data)
+        self.head = head
+        """The request that it was read with first."""
+        self.get_head = head._replace(method=b"GET")
+        """The same of a GET, for what does not depend on the target."""
+        self.is_plain = head.is_plain
+        self.contents: dict[bytes, tuple[float, Content]] = {}
+        """What conditions and ranges gave for a line, and the entry that it was worked out for: by its `age_base`, an object of its own while it is held here."""
+        self.accept_encoding = head.fields.get(b"accept-encoding")
+        self.planner: Planner | None = None
+        self.routes: dict[bytes, Plan] = {}
+        """Plans by request line for its host, as `planner` has them."""
+        self.log_texts: tuple[str, str, str] | None = None
+        """What the access log makes of it."""
+
+    def plan_of(self, line: bytes, planner: Planner) -> Plan | None:
+        """The plan for a GET of this line, if it was made before and nothing but the key matters."""
+        if self.planner is not planner:
+            self.planner = planner
+            self.routes = planner.routes_of(self.head.host)
+        return self.routes.get(line)
+
+    def remember_content(self, line: bytes, age_base: float, content: Content) -> None:
+        """What was worked out for an entry."""
+        if len(self.contents) >= MOST_REMEMBERED_CONTENTS:
+            self.contents.clear()
+        self.contents[line] = (age_base, content)
+
+
+class Recollection:
+    """The lines and sections that one node remembers."""
+
+    def __init__(self) -> None:
+        self._sections: dict[bytes, HeaderSection] = {}
+        self._lines: dict[bytes, tuple[bytes, bytes]] = {}
+        self.section_of = self._sections.get
+
+    def learn(self, data: bytes, head: RequestHead, *, with_line: bool = True) -> None:
+        """Remember the parts of a request that was read from exactly these bytes."""
+        line, separator, _ = data.partition(b"\r\n")
+        section = data[len(line) :]
+        is_usual = head.minor_version == 1 and not head.has_body and head.is_keep_alive and head.method != b"CONNECT"
+        is_short = len(line) <= LONGEST_REMEMBERED_LINE_BYTES and len(section) <= LONGEST_REMEMBERED_SECTION_BYTES
+        if not (separator and is_usual and is_short and line == b"%b %b HTTP/1.1" % (head.method, head.target)):
+            return
+        if any(name in head.fields for name in _CANNOT_BE_RECOMBINED):
+            return
+        if with_line and not _USUAL_LINE.fullmatch(line):
+            if len(self._lines) >= MOST_REMEMBERED_LINES:
+                self._lines.clear()
+            self._lines[line] = (head.method, head.target)
+        if section not in self._sections:
+            if len(self._sections) >= MOST_REMEMBERED_SECTIONS:
+                self._sections.clear()
+            self._sections[section] = HeaderSection(section, head._replace(memo={}))
+
+    def head_of(self, line: bytes, section: HeaderSection) -> RequestHead | None:
+        """The request that a known section makes with this line; None when the line has not been read before."""
+        first = section.head
+        known = self._lines.get(line) or _read_usual_line(line)
+        if known is None:
+            return None
+        if known == (first.method, first.target):
+            return first
+        method, target = known
+        return RequestHead(
+            method,
+            target,
+            first.host,
+            first.headers,
+            first.fields,
+            first.minor_version,
+            first.is_keep_alive,
+            first.has_body,
+            first.is_plain,
+            first.memo,
+        )

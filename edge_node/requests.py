@@ -1,0 +1,61 @@
+"""One request on its way through the pipeline, and the connection that it came on."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_node.exchange import BodyFromViewer, Exchange, Wire
+from edge_node.hits import ViewerWire
+from edge_node.model import RequestHead, Semantics
+from edge_node.sending import BodySender
+
+
+class ViewerConnection(Wire, ViewerWire, Protocol):
+    """A viewer's connection, as the pipeline needs it."""
+
+    def begin_exchange(self, exchange: Exchange | BodySender) -> None:
+        """From now on the connection tells the exchange when it can send and when the viewer leaves."""
+
+    @property
+    def is_open(self) -> bool:
+        """The viewer is still there."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request on its way."""
+
+    wire: ViewerConnection
+    head: RequestHead
+    body: BodyFromViewer | None
+    request_id: bytes
+    started_at: float
+    """On the monotonic clock."""
+    tries: int = 1
+    domain_name: bytes = b"-"
+    """Of the distribution, once it is known."""
+    semantics: Semantics = Semantics.CLOUDFRONT
+    page_status: int = 0
+    """What the viewer is told instead of 200, when this is the request for the page for an error; else 0."""
+    asked_head: RequestHead | None = None
+    """What the viewer asked, when `head` is the request for a page."""
+
+
+MALFORMED = RequestHead(b"-", b"-", b"", (), {}, 1, False, False, True)
+"""What a malformed request is logged as."""
+
+
+def request_of(exchange: Exchange) -> Request:
+    """The request that an exchange works for, to be taken up again."""
+    plan = exchange.plan
+    return Request(
+        exchange.wire,  # type: ignore[arg-type]  # every exchange was made with a ViewerConnection
+        exchange.head,
+        exchange.body,
+        exchange.request_id,
+        exchange.started_at,
+        exchange.tries,
+        plan.distribution.domain_name,
+        plan.behavior.semantics,
+        exchange.page_status,
+        exchange.asked_head,
+    )

@@ -1,0 +1,152 @@
+"""Where responses are kept and found: the store, with the conditions under which an entry may be put there and still holds.
+
+DESIGN section 4: an entry that an invalidation after its stamp matches is gone (rules 2 and 8), and so is one of another log (rule 9). Which of a target's variants a
+request selects is decided here for behaviors that follow the RFCs (RFC 9111 section 4.1).
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from edge_node.caching.decisions import Reason
+from edge_node.caching.entry import Entry
+from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.key import CacheKey, variant_key
+from edge_node.caching.vary import recency_of, variant_of
+from edge_node.compressing import Compressors
+from edge_node.model import RequestHead
+from edge_node.policy.answers import NodeFacts
+from edge_node.policy.routing import Plan
+from edge_node.policy.traits import TraitsTable
+from edge_node.storage.protocol import Store
+from edge_node.variants import VariantIndex, target_of_key
+
+MOST_REMEMBERED_RETRIES = 4_096
+
+
+class Shelf:
+    """What a node has stored, and what it needs to know to use it."""
+
+    def __init__(
+        self,
+        node: NodeFacts,
+        store: Store,
+        invalidations: InvalidationLog,
+        clock: Callable[[], float],
+        traits: TraitsTable | None = None,
+    ) -> None:
+        self.node = node
+        self.traits = traits or TraitsTable(node)
+        self.store = store
+        self.invalidations = invalidations
+        self.clock = clock
+        """Seconds since the epoch."""
+        self.variants = VariantIndex()
+        self.compressors = Compressors()
+        self._retries: OrderedDict[CacheKey, float] = OrderedDict()
+        """Of entries that do not stay in memory between two requests."""
+
+    # -- finding
+
+    def find(self, plan: Plan, key: CacheKey, head: RequestHead) -> tuple[Entry | None, Reason]:
+        """The entry for a request, if there is one that still holds; else why not."""
+        if not plan.is_strict:
+            return self._find_valid(key)
+        found: list[Entry] = []
+        absence = Reason.NOT_STORED
+        for candidate in self.variants.candidates(key, head.fields):
+            entry, reason = self._find_valid(candidate)
+            if entry is not None:
+                found.append(entry)
+            else:
+                self.variants.forget(candidate)
+                absence = reason if absence is Reason.NOT_STORED else absence
+        if len(found) > 1:
+            return max(found, key=lambda entry: recency_of(dict(entry.headers), entry.age_base)), Reason.FRESH
+        return (found[0], Reason.FRESH) if found else (None, absence)
+
+    def key_to_share(self, key: CacheKey, head: RequestHead) -> CacheKey:
+        """Under which key requests for a target wait for each other: those for one variant, as far as it is known what tells them apart."""
+        names = self.variants.newest_names(key)
+        return variant_key(key, tuple(zip(names, variant_of(names, head.fields), strict=True))) if names else key
+
+    def peek(self, plan: Plan, key: CacheKey, head: RequestHead) -> Entry | None:
+        """What is stored for a request, whether it still holds or not, without counting as a use."""
+        keys = self.variants.candidates(key, head.fields) if plan.is_strict else [key]
+        return next((entry for entry in map(self.store.peek, keys) if entry is not None), None)
+
+    def _find_valid(self, key: CacheKey) -> tuple[Entry | None, Reason]:
+        """The entry, if no invalidation after its stamp matches it; then its stamp moves forward (DESIGN section 4, rule 2)."""
+        entry = self.store.lookup(key)
+        if entry is None:
+            return None, Reason.NOT_STORED
+        applied_index = self.invalidations.applied_index
+        if entry.stamp != applied_index:
+            if self.is_void(entry):
+                self.store.remove(key)
+                return None, Reason.INVALIDATED
+            entry.stamp = applied_index
+        if entry.body is not None:  # perhaps read from disk anew
+            entry.retry_at = self._retries.get(key, 0.0)
+        return entry, Reason.FRESH
+
+    def leave_alone(self, stale: Entry, until: float) -> None:
+        """Upstream failed to refresh an entry: until then it is used as it is, and upstream is not asked (reference 2.5)."""
+        stale.retry_at = until
+        if stale.body is not None:
+            self._retries[stale.key] = until
+            if len(self._retries) > MOST_REMEMBERED_RETRIES:
+                self._retries.popitem(last=False)
+
+    def is_void(self, entry: Entry) -> bool:
+        """Whether an invalidation after its stamp matches it."""
+        return self.invalidations.is_invalidated(entry.distribution_id, entry.target, entry.stamp)
+
+    # -- putting
+
+    def put(self, entry: Entry, epoch: int, commit: Callable[[Entry], None]) -> bool:
+        """Commit an entry, unless it was invalidated while it came, or something newer is there (DESIGN section 4, rules 1 and 3); says whether it did."""
+        newer = self.store.peek(entry.key)
+        if epoch != self.invalidations.epoch or self.is_void(entry):
+            return False
+        if newer is not None and newer.stamp > entry.stamp:
+            return False
+        commit(entry)
+        return True
+
+    def index_variant(self, key: CacheKey) -> None:
+        """Make a stored variant findable; one that is no longer in the index must not be found, since a write could not void it (RFC 9111 section 4.4)."""
+        for pushed_out in self.variants.add(key):
+            self.store.remove(pushed_out)
+
+    def replace(self, entry: Entry, replaced: Entry) -> None:
+        """Store a confirmed entry, if what it confirms is still there and still holds (DESIGN section 4, rule 8)."""
+        if not self._is_there(replaced) or self.is_void(entry):
+            return
+        writer = self.store.open_writer(entry.key, 0)
+        if writer is not None:
+            writer.commit(entry)
+        if entry.key != replaced.key:  # another Vary came with the confirmation
+            self.remove(replaced)
+            self.index_variant(entry.key)
+
+    def remove(self, entry: Entry) -> None:
+        """The entry is known to be outdated; what has taken its place meanwhile stays."""
+        if self._is_there(entry):
+            self.store.remove(entry.key)
+            self.variants.forget(entry.key)
+
+    def _is_there(self, entry: Entry) -> bool:
+        """Whether this very response is stored; one on disk is another object each time that it is read."""
+        there = self.store.lookup(entry.key)
+        return there is entry or (there is not None and (there.age_base, there.block) == (entry.age_base, entry.block))
+
+    def invalidate_targets(self, keys: Sequence[CacheKey]) -> None:
+        """RFC 9111 section 4.4: everything stored for these targets, whatever the variant."""
+        for key in keys:
+            for stored in self.variants.forget_target(target_of_key(key)):
+                self.store.remove(stored)
+
+    def clear(self) -> None:
+        """Everything belongs to another log (DESIGN section 4, rule 9)."""
+        self.store.clear()
+        self.variants.clear()

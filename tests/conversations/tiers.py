@@ -1,0 +1,167 @@
+"""Two tiers that a test speaks with: an edge and a regional cache on one clock, the bytes between them as on the wire, the test in the place of viewers and origin.
+
+tiers = Tiers(strict())
+viewer = tiers.viewer().asks("/a")
+(await tiers.origin_fetch()).answers(200, b"hello", ("cache-control", "max-age=60"))
+assert (await viewer.answer()).body == b"hello"
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.exchange import BodyFromViewer
+from edge_node.fills import Fill
+from edge_node.listeners.heads import make_request_head
+from edge_node.model import Header, Role
+from edge_node.policy.upstream_requests import parse_request
+from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.targets import Target, Tier
+from proto.cdn.v1 import configuration_pb2
+from tests.builders import behavior_message, policy_message
+from tests.conversations.dialogue import Fetch, Node, ScriptedFetcher, Viewer, settle
+
+ALL_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE", "M-SEARCH")
+
+
+def strict(policy: configuration_pb2.CachePolicy | None = None, **changes: Any) -> configuration_pb2.Behavior:
+    """A behavior that follows the RFCs, for all methods and one that nobody knows."""
+    values: dict[str, Any] = {
+        "semantics": configuration_pb2.SEMANTICS_RFC9111,
+        "allowed_methods": ALL_METHODS,
+    } | changes
+    return behavior_message(policy=policy or policy_message(), **values)
+
+
+def strict_node(**changes: Any) -> Node:
+    """An edge that has nothing between it and the origin."""
+    return Node(strict(**changes))
+
+
+@dataclass(eq=False)
+class Asker(Viewer):
+    """An edge, as a regional cache sees it: what it is sent goes on to the fetch that asked."""
+
+    pieces: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+
+    def send(self, data: bytes | memoryview) -> None:
+        self.pieces.put_nowait(bytes(data))
+
+    def end_exchange(self, *, keep_alive: bool) -> None:
+        super().end_exchange(keep_alive=keep_alive)
+        self.pieces.put_nowait(None)
+
+    def abort(self) -> None:
+        super().abort()
+        self.pieces.put_nowait(None)
+
+
+class Relay(ScriptedFetcher):
+    """The edge's way upstream: what goes to the regional tier is asked there, everything else is the test's to answer."""
+
+    def __init__(self, regional: Node) -> None:
+        super().__init__()
+        self._regional = regional
+
+    async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+        if targets[0].tier is not Tier.REGIONAL:
+            await super().fetch(targets, method, body, sink)
+            return
+        fetch = Fetch(targets, method, body, sink)
+        self.fetches.append(fetch)
+        asker = Asker(self._regional)
+        try:
+            await self._ask(asker, fetch)
+        finally:
+            if not asker.is_done and asker.is_open:
+                asker.leaves()
+
+    async def _ask(self, asker: Asker, fetch: Fetch) -> None:
+        line, text = parse_request(fetch.targets[0].request)
+        method, target, _ = line.split(b" ")
+        fields: list[Header] = [(name.lower(), value) for name, value in text]
+        asker.head = make_request_head(method, target, fields, 1, True)
+        self._regional.pipeline.handle(asker, asker.head, None)
+        received = bytearray()
+        has_head, is_chunked = False, False
+        while (piece := await asker.pieces.get()) is not None:
+            received += piece
+            while not has_head and b"\r\n\r\n" in received:
+                status, is_chunked = _take_head(received, fetch.sink)
+                has_head = status >= 200
+            if has_head and not is_chunked and received and not fetch.connection.is_closed:
+                fetch.sink.body_arrived(bytes(received))
+                received.clear()
+        if not asker.is_done:
+            kind = UpstreamErrorKind.TRUNCATED if has_head else UpstreamErrorKind.RESET
+            raise UpstreamError(kind, "the regional cache cut the connection")
+        if is_chunked:
+            fetch.sink.body_arrived(unchunk(bytes(received)))
+
+
+def _take_head(received: bytearray, sink: Fill) -> tuple[int, bool]:
+    """Hand one head over, interim or final; its status, and whether the body is chunked."""
+    data, _, rest = bytes(received).partition(b"\r\n\r\n")
+    received[:] = rest
+    status_line, *lines = data.split(b"\r\n")
+    fields = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
+    _, status, reason = status_line.split(b" ", 2)
+    head = make_response_head(int(status), reason, fields)
+    if head.status < 200:
+        sink.interim_arrived(head)
+    else:
+        sink.head_arrived(head)
+    return head.status, (b"transfer-encoding", b"chunked") in fields
+
+
+def unchunk(data: bytes) -> bytes:
+    body = bytearray()
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        body += rest[: int(size, 16)]
+        data = rest[int(size, 16) + 2 :]
+    return bytes(body)
+
+
+class Tiers:
+    """Edges and a regional cache."""
+
+    def __init__(self, *behaviors: configuration_pb2.Behavior, edges: int = 1) -> None:
+        self.regional = Node(*behaviors, role=Role.REGIONAL)
+        self.edges = [Node(*behaviors, fetcher=Relay(self.regional)) for _ in range(edges)]
+        self.edge = self.edges[0]
+        for edge in self.edges:
+            edge.knows_regionals("regional-1")
+
+    @property
+    def origin_fetches(self) -> list[Fetch]:
+        return self.regional.fetcher.fetches
+
+    def viewer(self) -> Viewer:
+        return self.edge.viewer()
+
+    async def origin_fetch(self, number: int = 1) -> Fetch:
+        """The n-th fetch from the origin since the start."""
+        await settle(lambda: len(self.origin_fetches) >= number)
+        return self.origin_fetches[number - 1]
+
+    def passes(self, seconds: float) -> None:
+        """Time, at both tiers."""
+        for node in (*self.edges, self.regional):
+            node.now += seconds
+
+    async def asks_origin_nothing_more(self, count: int) -> None:
+        for _ in range(60):
+            await asyncio.sleep(0)
+        assert len(self.origin_fetches) == count
+
+    async def stores(
+        self, target: str, body: bytes, *headers: tuple[str, str], ask: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """One request, answered by the origin with this."""
+        number = len(self.origin_fetches) + 1
+        viewer = self.viewer().asks(target, *ask)
+        (await self.origin_fetch(number)).answers(200, body, *headers)
+        assert (await viewer.answer()).body == body

@@ -1,0 +1,248 @@
+"""The short way and the long way say the same: over any history, what a connection that goes the short way wherever it is open sends, logs and counts is byte for byte
+what connections send, log and count for which every request is parsed and decided anew."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from edge_node.access_log import AccessLog
+from edge_node.configuration import read_distribution
+from edge_node.exchange import BodyFromViewer
+from edge_node.fills import Fill
+from edge_node.policy.sections import HeaderSection
+from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.targets import Target
+from proto.cdn.v1 import configuration_pb2
+from tests.builders import ALL, behavior_message, caching_disabled, listed, policy_message
+from tests.conversations.dialogue import FakeConnection, Node, ScriptedFetcher
+from tests.edge_wires import FakeListener, turn
+
+# -- the world
+
+
+class InstantUpstream(ScriptedFetcher):
+    """Answers every fetch at once; what with, says the first letter of the path, and the version that the origin is at."""
+
+    version = 1
+
+    async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+        sink.connected(FakeConnection(lambda kind, detail: None), targets[0])  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
+        path = targets[0].request.split(b" ")[1]
+        status, lifetime, size = ORIGIN.get(path[1:2], ORIGIN[b"a"])
+        etag = b'"%d"' % self.version
+        fields = [
+            (b"cache-control", lifetime),
+            (b"content-type", b"text/plain"),
+            (b"date", b"Fri, 15 Jan 2027 07:00:00 GMT"),
+            (b"last-modified", b"Fri, 15 Jan 2027 06:00:00 GMT"),
+            (b"etag", etag),
+        ]
+        if etag in targets[0].request and b"if-none-match" in targets[0].request:
+            sink.head_arrived(make_response_head(304, b"Not Modified", fields))
+            return
+        content = (b"%d" % self.version + path) * (size // (len(path) + 1) + 1)
+        fields.append((b"content-length", b"%d" % size))
+        sink.head_arrived(make_response_head(status, b"As It Is", fields))
+        if method != b"HEAD" and size:
+            sink.body_arrived(content[:size])
+
+
+ORIGIN = {
+    b"a": (200, b"max-age=60", 5),
+    b"b": (200, b"max-age=1, stale-while-revalidate=5", 1_000),
+    b"c": (200, b"max-age=60", 40_000),
+    b"d": (200, b"max-age=60", 200_000),
+    b"e": (404, b"max-age=60", 10),
+    b"f": (301, b"max-age=60", 0),
+    b"g": (200, b"no-cache", 7),
+    b"h": (200, b"no-store", 7),
+}
+
+BEHAVIORS: list[configuration_pb2.Behavior] = [
+    behavior_message(),
+    behavior_message(policy=policy_message(accept_encoding_gzip=True, accept_encoding_brotli=True)),
+    behavior_message(policy=policy_message(query_strings=ALL)),
+    behavior_message(policy=policy_message(headers=listed("x-a"))),
+    behavior_message(policy=policy_message(cookies=listed("c"))),
+    behavior_message(policy=caching_disabled()),
+    behavior_message(semantics=configuration_pb2.SEMANTICS_RFC9111),
+]
+
+
+class Side:
+    """One of the two nodes, with its log."""
+
+    def __init__(self, log: Path, behavior: int, *, is_short: bool) -> None:
+        self.upstream = InstantUpstream()
+        self.node = Node(BEHAVIORS[behavior], fetcher=self.upstream)
+        self.node.records._access_log = AccessLog(log, "FRA56-P1", self.node.counters)
+        self.log = log
+        self.short_answers = 0
+        self._is_short = is_short
+        pipeline, ask_short_way = self.node.pipeline, self.node.pipeline.answer_known
+
+        def count(wire: object, section: HeaderSection, line: bytes, length: int) -> bool:
+            is_answered = ask_short_way(wire, section, line, length)  # type: ignore[arg-type]
+            self.short_answers += is_answered
+            return is_answered
+
+        pipeline.answer_known = count  # type: ignore[assignment]
+        if not is_short:
+            pipeline.section_of = lambda data: None  # type: ignore[assignment]
+        self.connection, self.transport = FakeListener(pipeline).connect()
+
+    async def asks(self, *reads: bytes) -> bytes:
+        """What a viewer gets, that sends this in so many pieces."""
+        if not self._is_short or self.transport.is_closing() or self.transport.has_written_eof:
+            self.connection, self.transport = FakeListener(self.node.pipeline).connect()
+        before = len(self.transport.written)
+        for data in reads:
+            if not self.transport.is_closing():
+                self.connection.data_received(data)
+            await turn(30)
+        return bytes(self.transport.written[before:])
+
+    def changes(self, step: tuple[object, ...]) -> None:
+        """What is no request."""
+        node = self.node
+        match step:
+            case ("clock", float() as seconds):
+                node.now += seconds
+            case ("invalidate", str() as path):
+                node.invalidates(path)
+            case ("origin",):
+                self.upstream.version += 1
+            case ("configure", int() as number):
+                node.message.default_behavior.CopyFrom(BEHAVIORS[number])
+                self._put()
+            case ("enable", bool() as is_enabled):
+                node.message.enabled = is_enabled
+                self._put()
+
+    def _put(self) -> None:
+        state = self.node.state
+        state.put_distribution(state.applied_index + 1, read_distribution(self.node.message))
+
+
+# -- histories
+
+FIELDS = [
+    b"Accept: */*",
+    b"Accept-Encoding: gzip",
+    b"Accept-Encoding: br, gzip",
+    b"User-Agent: one",
+    b"User-Agent: two",
+    b"Referer: http://a/",
+    b"Cookie: c=1",
+    b"Cookie: c=2; d=3",
+    b"X-A: 1",
+    b"X-A: 2",
+    b"Cache-Control: no-cache",
+    b"Cache-Control: max-age=0",
+    b'If-None-Match: "1"',
+    b'If-None-Match: "2", W/"1"',
+    b"If-Modified-Since: Fri, 15 Jan 2027 06:30:00 GMT",
+    b"If-Match: *",
+    b"Range: bytes=0-1",
+    b"Range: bytes=1-2,4-4",
+    b"Range: bytes=99999999-",
+    b'If-Range: "1"',
+    b"Connection: close",
+]
+TARGETS = [b"/%c" % letter for letter in b"aaaabbccdefgh"] + [b"/a?x=1", b"/a?x=2", b"/b/../a", b"/%61"]
+METHODS = [b"GET"] * 12 + [b"HEAD", b"OPTIONS", b"POST"]
+BEHAVIORS_AT_FIRST = [0, 0, 0, 1, 1, 1, 2, 3, 4, 6]
+
+
+def make_request(rng: random.Random) -> bytes:
+    """A head with some fields, each at most once."""
+    fields = {line.split(b":")[0]: line for line in rng.sample(FIELDS, rng.choice([0, 0, 1, 1, 2, 3]))}
+    version = rng.choice([b"HTTP/1.1"] * 15 + [b"HTTP/1.0"])
+    lines = b"".join(line + b"\r\n" for line in fields.values())
+    return b"%b %b %b\r\nHost: d1.cdn.localhost\r\n%b\r\n" % (rng.choice(METHODS), rng.choice(TARGETS), version, lines)
+
+
+def make_change(rng: random.Random) -> tuple[object, ...]:
+    """Time passes, mostly; or something is changed."""
+    match rng.randrange(8):
+        case 0:
+            return ("invalidate", rng.choice(["/a", "/*", "/nothing"]))
+        case 1:
+            return ("origin",)
+        case 2:
+            return ("configure", rng.randrange(len(BEHAVIORS)))
+        case 3:
+            return ("enable", rng.random() < 0.8)
+        case _:
+            return ("clock", rng.choice([0.25, 0.5, 1.0, 3.0, 30.0, 61.0]))
+
+
+def make_history(rng: random.Random) -> list[tuple[object, ...]]:
+    """Requests that are often repeated, and now and then a change."""
+    pool = [make_request(rng) for _ in range(rng.randint(2, 6))]
+    return [
+        make_change(rng) if rng.random() < 0.15 else ("ask", make_reads(rng, pool), rng.randint(1, 6))
+        for _ in range(rng.randint(10, 40))
+    ]
+
+
+def make_reads(rng: random.Random, pool: list[bytes]) -> tuple[bytes, ...]:
+    """A request as it arrives: in one piece, mostly; or in two, or together with the one that follows it, or as what is not a request where it stands."""
+    request = rng.choice(pool)
+    match rng.randrange(24):
+        case 0:
+            cut = rng.randrange(1, len(request))
+            return request[:cut], request[cut:]
+        case 1:
+            return (request + rng.choice(pool),)
+        case 2:
+            return rng.choice(pool)[:-2] + b"X-B: ", request
+        case 3:
+            return rng.choice(pool)[:-2] + b"Content-Length: %d\r\n\r\n" % len(request), request
+        case _:
+            return (request,)
+
+
+async def live_through(history: list[tuple[object, ...]], behavior: int, folder: Path) -> tuple[int, int]:
+    """How many requests there were, and how many of them went the short way."""
+    short = Side(folder / "short.log", behavior, is_short=True)
+    long = Side(folder / "long.log", behavior, is_short=False)
+    asked = 0
+    for step in history:
+        if step[0] != "ask":
+            for side in (short, long):
+                side.changes(step)
+            continue
+        _, reads, times = step
+        assert isinstance(reads, tuple) and isinstance(times, int)
+        for _ in range(times):
+            asked += 1
+            assert await short.asks(*reads) == await long.asks(*reads), reads
+    assert long.short_answers == 0
+    tallies = [
+        {
+            key: (tally.count, tally.sent_bytes, tally.received_bytes)
+            for key, tally in side.node.counters.finished.items()
+        }
+        for side in (short, long)
+    ]
+    assert tallies[0] == tallies[1]
+    for side in (short, long):
+        side.node.records.settle()
+        side.node.records._access_log.close()
+    assert short.log.read_bytes() == long.log.read_bytes()
+    return asked, short.short_answers
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_the_short_way_and_the_long_way_send_log_and_count_the_same(batch: int, tmp_path: Path) -> None:
+    asked = answered_short = 0
+    for number in range(100):
+        rng = random.Random(1_000 * batch + number)
+        folder = tmp_path / str(number)
+        more, short = asyncio.run(live_through(make_history(rng), rng.choice(BEHAVIORS_AT_FIRST), folder))
+        asked, answered_short = asked + more, answered_short + short
+    assert asked > 6_000 and answered_short > asked / 8, f"{answered_short} of {asked} went the short way"
