@@ -1,0 +1,210 @@
+"""What the node understands of a viewer's bytes, beside what RFC 9112 makes of them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edge_node.errors import ViewerError
+from edge_node.exchange import BodyFromViewer, ViewerLeftError
+from edge_node.listeners.http1 import ViewerConnection
+from edge_node.model import RequestHead
+from edge_node.policy.sections import HeaderSection, Recollection
+from tests.edge_wires import FakeListener
+from tests.fuzz.strict_http import End, Request, read_requests, read_responses
+
+REFUSALS = {400, 408, 414, 494, 501, 505}
+
+
+@dataclass
+class Understood:
+    """One request as the node handed it on."""
+
+    head: RequestHead
+    body: bytearray = field(default_factory=bytearray)
+    is_whole: bool = False
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        head = self.head
+        return head.method, head.target, head.host, head.minor_version, head.headers
+
+
+class RecordingService:
+    """Reads each request to its end and answers it with 204, a plain GET of known parts in the short way, as the pipeline does."""
+
+    def __init__(self, recollection: Recollection) -> None:
+        self.section_of = recollection.section_of
+        self.head_of = recollection.head_of
+        self._recollection = recollection
+        self.short_answers = 0
+        self.requests: list[Understood] = []
+        self.violations: list[ViewerError] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, wire: ViewerConnection, head: RequestHead, body: BodyFromViewer | None) -> None:
+        request = Understood(head)
+        self.requests.append(request)
+        if body is None:
+            request.is_whole = True
+            self._answer(wire)
+            return
+        task = asyncio.get_running_loop().create_task(self._read(wire, request, body))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def answer_known(self, wire: ViewerConnection, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+        del request_bytes
+        head = self.head_of(line, section)
+        if head is None or head.method != b"GET" or not head.is_plain:
+            return False
+        self.requests.append(Understood(head, is_whole=True))
+        self.short_answers += 1
+        wire.send(b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n")
+        return True
+
+    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
+        self._recollection.learn(data, head, with_line=is_answered)
+
+    def learn_target(self, head: RequestHead) -> None:
+        """Nothing is stored here, and so no request made of known parts is answered at once from what is stored."""
+
+    async def _read(self, wire: ViewerConnection, request: Understood, body: BodyFromViewer) -> None:
+        try:
+            while (chunk := await body.next_chunk()) is not None:
+                request.body += chunk
+        except ViewerLeftError:
+            wire.abort()  # as an exchange does: there is nobody to answer any more
+            return
+        request.is_whole = True
+        self._answer(wire)
+
+    def _answer(self, wire: ViewerConnection) -> None:
+        keep_alive = wire.may_keep_alive
+        wire.send(b"HTTP/1.1 204 No Content\r\nConnection: %b\r\n\r\n" % (b"keep-alive" if keep_alive else b"close"))
+        wire.end_exchange(keep_alive=keep_alive)
+
+    def refuse_malformed(self, wire: ViewerConnection, error: ViewerError) -> None:
+        self.violations.append(error)
+        wire.send(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % error.status)
+        wire.end_exchange(keep_alive=False)
+
+
+@dataclass
+class Outcome:
+    """What became of one connection."""
+
+    requests: list[Understood]
+    refusal: int | None
+    is_ended: bool
+    """The node takes nothing more on this connection."""
+    written: bytes
+    short_answers: int
+
+
+async def outcome_of(pieces: Sequence[bytes], recollection: Recollection) -> Outcome:
+    """Feed a fresh connection as a socket would: not while it is paused, not after it has ended."""
+    service = RecordingService(recollection)
+    listener = FakeListener(service)
+    connection, transport = listener.connect()
+    for piece in pieces:
+        for _ in range(50):
+            if not transport.is_paused:
+                break
+            await asyncio.sleep(0)
+        if transport.is_closing():
+            break
+        connection.data_received(piece)
+        if service.tasks:
+            await asyncio.sleep(0)
+    await _settle(service)
+    is_ended = transport.is_closing() or transport.has_written_eof
+    refusal = service.violations[0].status if service.violations else None
+    outcome = Outcome(service.requests, refusal, is_ended, bytes(transport.written), service.short_answers)
+    if not transport.is_lost:
+        transport.abort()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not service.tasks, "somebody still waits for a body that will not come"
+    assert not listener.open, "the connection was not given back"
+    assert len(service.violations) <= 1
+    return outcome
+
+
+async def _settle(service: RecordingService) -> None:
+    """Until whoever still reads a body waits for more of it than will come."""
+    before, quiet_turns = -1, 0
+    while service.tasks and quiet_turns < 4:
+        progress = sum(len(request.body) + request.is_whole for request in service.requests)
+        quiet_turns = quiet_turns + 1 if progress == before else 0
+        before = progress
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def judge(outcome: Outcome, strict: list[Request], end: End) -> None:
+    """The node's requests are the first of the strict reader's, word for word; where the node stops early it says so and takes nothing more."""
+    assert len(outcome.requests) <= len(strict), f"a request that nobody sent: {outcome.requests[len(strict)].head!r}"
+    for mine, theirs in zip(outcome.requests, strict, strict=False):
+        assert mine.meaning == (theirs.method, theirs.target, theirs.host, theirs.minor_version, theirs.fields)
+        assert theirs.body.startswith(bytes(mine.body)), f"{bytes(mine.body)!r} is not the body {theirs.body!r}"
+        if mine.is_whole:
+            assert theirs.is_whole and bytes(mine.body) == theirs.body
+    if not outcome.is_ended:
+        whole = [request for request in outcome.requests if request.is_whole]
+        assert len(whole) == sum(request.is_whole for request in strict), "a request went unheard"
+    if outcome.refusal is not None:
+        assert outcome.is_ended and outcome.refusal in REFUSALS
+    if end is End.INVALID and strict and not strict[-1].is_whole:
+        assert not outcome.requests[len(strict) - 1 :] or not outcome.requests[-1].is_whole
+    judge_answers(outcome)
+
+
+def judge_answers(outcome: Outcome) -> None:
+    """One answer for each whole request, in order, and one for the refusal."""
+    finals = [request.head.method for request in outcome.requests if request.is_whole]
+    methods = [*finals, b"GET"] if outcome.refusal is not None else finals
+    answers, end = read_responses(outcome.written, methods, is_closed=False)
+    statuses = [answer.status for answer in answers if answer.status >= 200]
+    expected = [204] * len(finals) + ([outcome.refusal] if outcome.refusal is not None else [])
+    rest = [answer.status for answer in answers if answer.status < 200]
+    if end is End.INVALID:  # a 100 to a request that never became whole
+        assert outcome.written.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert statuses == expected
+    assert set(rest) <= {100}
+
+
+def same(first: Outcome, second: Outcome) -> bool:
+    """How a stream is cut must not change what is understood; but what waits behind another request is dropped when something invalid comes in the same read."""
+    mine, theirs = ([(r.meaning, bytes(r.body)) for r in o.requests if r.is_whole] for o in (first, second))
+    shorter = min(len(mine), len(theirs))
+    if mine[:shorter] != theirs[:shorter]:
+        return False
+    return first.is_ended == second.is_ended and (first.is_ended or len(mine) == len(theirs))
+
+
+def read_strictly(data: bytes) -> tuple[list[Request], End]:
+    """The strict reader's requests up to the last one that this connection may carry (RFC 9112 section 9.3): a close, HTTP/1.0, a wish to switch protocols."""
+    requests, end = read_requests(data)
+    for number, request in enumerate(requests):
+        if is_last(request):
+            return requests[: number + 1], End.CLEAN if request.is_whole else end
+    return requests, end
+
+
+def is_last(request: Request) -> bool:
+    options = {option.strip(b" \t").lower() for value in request.values(b"connection") for option in value.split(b",")}
+    if b"close" in options or (request.minor_version == 0 and b"keep-alive" not in options):
+        return True
+    return b"upgrade" in options and bool(request.values(b"upgrade"))
+
+
+def one_by_one(stream: bytes, strict: Sequence[Request]) -> list[bytes]:
+    """A read for each request, as a viewer sends them that waits for its answers: only such reads are remembered."""
+    pieces = []
+    for request in strict:
+        before, found, rest = stream.partition(request.raw)
+        if not found:
+            break
+        pieces += [before, found]
+        stream = rest
+    return [piece for piece in (*pieces, stream) if piece]
