@@ -47,6 +47,12 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 test: setup ## all tests but those that need a Docker engine
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not docker"
 
+# Each target runs for so long; a failing input is cut down and printed. Other cases: CDNLAB_FUZZ_SEED=7
+.PHONY: fuzz
+fuzz: export CDNLAB_FUZZ_SECONDS ?= 600
+fuzz: setup ## what viewers and origins may send, for ten minutes per target (CDNLAB_FUZZ_SECONDS), beside strict readers
+	$(BIN)/python -m pytest tests/fuzz
+
 .PHONY: check
 check: setup ## linter, formatter, types, stale stubs, import rules
 	$(BIN)/ruff check .
@@ -55,9 +61,13 @@ check: setup ## linter, formatter, types, stale stubs, import rules
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
+.PHONY: bench-setup
+bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic Server, wrk (Debian, needs root or sudo)
+	python3 benchmarks/install_peers.py
+
 .PHONY: bench
-bench: setup ## figures of this machine
-	$(BIN)/python -m benchmarks.hit_throughput
+bench: setup ## figures of this machine, beside nginx, Varnish and Traffic Server; results in runs/bench
+	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.invalidation_receipts
 	$(BIN)/python -m benchmarks.control_plane_nodes
 	$(BIN)/python -m benchmarks.lab_start

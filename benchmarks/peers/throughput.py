@@ -1,0 +1,163 @@
+"""The rows that wrk can measure: what is asked for, what is compared, and what it has to reach (issue: the cache engine, section Speed)."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.peers.origin import SMALL_ETAG
+from benchmarks.peers.processes import BenchmarkError
+from benchmarks.peers.requests import BROWSER_HEADERS, ZIPF_KEYS
+from benchmarks.peers.results import BEST, Figure, Goal, Spread, compared
+from benchmarks.peers.servers import Server
+from benchmarks.peers.session import Session, turns
+from benchmarks.peers.viewers import fill
+from benchmarks.peers.wrk import (
+    Load,
+    Sample,
+    browser_headers,
+    each_once_script,
+    run_wrk,
+    zipf_script,
+)
+
+DISK_OBJECTS = 48
+RANGE = {"Range": "bytes=256-511"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    title: str
+    load: Callable[[], Load]
+    """Made anew for each measurement."""
+    goals: tuple[Goal, ...]
+    checked: tuple[str, dict[str, str], int]
+    """A target that has to be a hit before the measurement, the headers to ask with, and the status expected."""
+    is_bytes: bool = False
+    is_disk: bool = False
+    filled: tuple[str, int] | None = None
+    """The path of the objects that have to be in the cache before, without their numbers, and how many they are."""
+
+
+def _same(target: str, **headers: str) -> Callable[[], Load]:
+    load = Load(target, tuple(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()))
+    return lambda: load
+
+
+_ZIPF = Load("/small/k1", browser_headers(), zipf_script(ZIPF_KEYS))
+_DISK = Load("/10m/d1", script=each_once_script("d", "10m", 0, DISK_OBJECTS))
+
+ROWS = (
+    Row(
+        "hit 1 KiB",
+        "one object, keep-alive, 32 connections",
+        _same("/small/one"),
+        (Goal(1.4, "nginx"), Goal(1.3, BEST)),
+        ("/small/one", {}, 200),
+    ),
+    Row(
+        "hit 64 KiB",
+        "one object from memory",
+        _same("/64k/one"),
+        (Goal(1.0, BEST),),
+        ("/64k/one", {}, 200),
+        is_bytes=True,
+    ),
+    Row(
+        "hit 1 MiB", "one object from memory", _same("/1m/one"), (Goal(1.0, BEST),), ("/1m/one", {}, 200), is_bytes=True
+    ),
+    Row(
+        "hit 10 MiB disk",
+        f"{DISK_OBJECTS} objects, more than the caches may keep in memory; the kernel's page cache is warm",
+        lambda: _DISK,
+        (Goal(0.9, BEST),),
+        ("/10m/d1", {}, 200),
+        is_bytes=True,
+        is_disk=True,
+        filled=("/10m/d", DISK_OBJECTS),
+    ),
+    Row(
+        "hit Zipf 10,000",
+        f"{ZIPF_KEYS:,} keys, Zipf, {len(BROWSER_HEADERS) + 1} request headers of a browser",
+        lambda: _ZIPF,
+        (Goal(1.2, "nginx"),),
+        ("/small/k1", BROWSER_HEADERS, 200),
+        filled=("/small/k", ZIPF_KEYS),
+    ),
+    Row(
+        "miss 1 KiB",
+        "each object once, stored; origin over keep-alive",
+        lambda: Load("/small/m", script=each_once_script(f"m{secrets.token_hex(6)}-")),
+        (Goal(0.9, "nginx"),),
+        ("/small/one", {}, 200),
+    ),
+    Row(
+        "hit 304",
+        "If-None-Match of one 1 KiB object",
+        _same("/small/one", If_None_Match=SMALL_ETAG),
+        (Goal(1.0, "nginx"),),
+        ("/small/one", {"If-None-Match": SMALL_ETAG}, 304),
+    ),
+    Row(
+        "hit 206",
+        "256 bytes of one 1 KiB object",
+        _same("/small/one", **RANGE),
+        (Goal(1.0, "nginx"),),
+        ("/small/one", RANGE, 206),
+    ),
+)
+
+
+async def measure(session: Session, row: Row) -> list[Figure]:
+    """On the servers that all rows share, or on some of its own."""
+    if not row.is_disk:
+        return [await _measure_on(session, row, session.running)]
+    own = await session.start_all(is_disk=True)
+    try:
+        return [await _measure_on(session, row, own)]
+    finally:
+        await asyncio.to_thread(session.stop, own)
+
+
+async def _measure_on(session: Session, row: Row, here: dict[str, Server]) -> Figure:
+    """Fill, verify, then all servers in turn in each round, the first of them another one each time; verify again."""
+    for server in here.values():
+        if row.filled is not None:
+            path, count = row.filled
+            await fill(server.place.address, (f"{path}{number}" for number in range(1, count + 1)))
+        await asyncio.to_thread(_run, session, row.load(), server, 1)
+        await asyncio.to_thread(session.verify, server, *row.checked)
+    samples: dict[str, list[Sample]] = {name: [] for name in here}
+    costs: dict[str, list[float]] = {name: [] for name in here}
+    for name in turns(list(here), session.rounds):
+        used = session.cpu_seconds(here[name])
+        sample = await asyncio.to_thread(_run, session, row.load(), here[name], session.seconds)
+        samples[name].append(sample)
+        answers = max(1.0, sample.requests_per_second * session.seconds)
+        costs[name].append((session.cpu_seconds(here[name]) - used) / answers * 1e6)
+    for server in here.values():
+        await asyncio.to_thread(session.verify, server, *row.checked)
+    values = {name: [_figure(row, sample) for sample in taken] for name, taken in samples.items()}
+    busy = ", ".join(
+        f"{name} {min(each.server_core_busy for each in taken):.0%}/{max(each.load_core_busy for each in taken):.0%}"
+        for name, taken in samples.items()
+    )
+    cost = ", ".join(f"{name} {Spread.of(each).median:.1f}" for name, each in costs.items())
+    note = f"the measured core was busy at least, the other at most: {busy}; CPU time for each answer, us: {cost}"
+    return compared((row.name, row.title, "MB/s" if row.is_bytes else "requests/s"), values, row.goals, note)
+
+
+def _figure(row: Row, sample: Sample) -> float:
+    return sample.bytes_per_second / 1e6 if row.is_bytes else sample.requests_per_second
+
+
+def _run(session: Session, load: Load, server: Server, seconds: float) -> Sample:
+    try:
+        return run_wrk(server.place.address, load, seconds, session.folder)
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{server.name}: {error}") from error
+    finally:
+        session.forget_logs()
