@@ -161,7 +161,8 @@ async def test_a_range_is_answered_by_the_failure_too_and_a_post_never() -> None
     await ask(node, "/a", TIMEOUT)
     assert (await node.viewer().asks("/a", ("range", "bytes=0-1")).answer()).status == 504
     assert (await ask(node, "/a", (200, b"done"), method="POST")).status == 200
-    await ask(node, "/p", TIMEOUT, method="POST")
+    for method in ("POST", "HEAD"):  # what was not asked by GET says nothing of the object
+        await ask(node, "/p", TIMEOUT, method=method)
     assert (await ask(node, "/p", (200, b"well", FRESH))).status == 200
 
 
@@ -386,6 +387,16 @@ async def test_a_stored_page_is_sent_whole_whatever_range_was_asked_for() -> Non
     (await node.fetch(2)).answers(404, b"raw")
     answer = await viewer.answer()
     assert (answer.status, answer.body) == (404, b"the page")
+
+
+async def test_those_who_asked_for_ranges_wait_for_one_page() -> None:
+    node = node_with(page(404, 404))
+    viewers = [node.viewer().asks("/a", ("range", f"bytes={number}-")) for number in range(3)]
+    for number in range(1, 4):
+        (await node.fetch(number)).answers(404, b"raw")
+    (await node.fetch(4)).answers(200, b"the page", FRESH)
+    assert {((await viewer.answer()).status, viewer.so_far().body) for viewer in viewers} == {(404, b"the page")}
+    await node.asks_nothing_more(4)
 
 
 async def test_the_page_has_the_viewers_fields_that_its_behavior_forwards() -> None:

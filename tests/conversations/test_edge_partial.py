@@ -574,6 +574,17 @@ async def test_parts_are_never_used_instead_of_an_error() -> None:
     assert (await viewer.answer()).status == 502
 
 
+async def test_an_expired_part_is_not_confirmed_for_who_wants_the_whole() -> None:
+    node = Node()
+    await stores_part(node, 0, 9)
+    node.now += 60
+    viewer = node.viewer().asks("/a")
+    fetch = await node.fetch(2)
+    assert not {"if-none-match", "range", "if-range"} & fetch.request.keys()
+    fetch.answers(200, BODY, FRESH, ETAG)
+    assert (await viewer.answer()).body == BODY
+
+
 async def test_an_expired_whole_stands_in_for_an_error_on_a_range() -> None:
     node = Node()
     await node.stores("/a", BODY, FRESH)

@@ -381,6 +381,16 @@ async def test_a_copy_that_is_invalidated_while_it_is_refreshed_does_not_stand_i
     assert (await viewer.answer()).status == 502
 
 
+async def test_a_copy_of_another_log_does_not_stand_in() -> None:
+    node = await stored(FRESH, ETAG)
+    node.now += 60
+    viewer = node.viewer().asks("/a")
+    fetch = await node.fetch(2)
+    node.learns("log-2", 1)
+    fetch.fails()
+    assert (await viewer.answer()).status == 502
+
+
 async def test_a_head_is_answered_stale_too() -> None:
     node = await stored(FRESH, ETAG)
     node.now += 60
