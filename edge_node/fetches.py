@@ -195,6 +195,7 @@ class Fetches:
                 exchange.wire.abort()
         finally:
             fill.close()
+            transfer.abandon = None  # it holds the transfer, which would then wait for the garbage collector
             self._forget(transfer)
             self._under_way.discard(transfer)
 

@@ -83,6 +83,11 @@ class Fill:
         """The head has been passed on, or another answer was given: nothing is to be asked from the beginning again."""
         return self.transfer.head is not None or self.transfer.is_ended
 
+    @property
+    def is_ended(self) -> bool:
+        """An answer was given: whatever becomes of this response, it is no failure of upstream."""
+        return self.transfer.is_ended
+
     def connected(self, connection: UpstreamConnection | None, target: Target) -> None:
         """Flow control goes to this connection now."""
         self._connection = connection
@@ -129,7 +134,7 @@ class Fill:
             self._confirmed(confirms, head)
         elif confirms is not None and head.status == 304:  # about something else: RFC 9111 section 4.3.4
             self._let_go()
-        elif head.status >= 500 and self._serve_stale():
+        elif head.status >= 500 and self._serve_stale(head.status):
             self._stop()
         elif completes is not None and head.status in (206, 416):
             if not self._complete(completes, head):
@@ -174,7 +179,7 @@ class Fill:
     def fail(self, error: UpstreamError) -> None:
         """Upstream is lost; before the head something stale may stand in."""
         self.close()
-        if self.transfer.is_ended or (not self.has_started and self._serve_stale()):
+        if self.transfer.is_ended or (not self.has_started and self._serve_stale(error.status)):
             return
         self.transfer.fail(error)
 
@@ -195,7 +200,7 @@ class Fill:
 
     def _start(self, head: ResponseHead) -> None:
         """Store it while it passes, if it may be stored."""
-        transfer, request = self.transfer, self.question.head
+        transfer, request, stale = self.transfer, self.question.head, self._stored.stand_in
         if self.invalidate is not None:
             self.invalidate(request, transfer.distribution_id, invalidated_targets(request, head, b"http"))
         transfer.upstream_result = self._said_by_regional(head)
@@ -213,13 +218,8 @@ class Fill:
             if keeping.part is not None and writer is not None and not writer.keeps_chunks:
                 writer.abort()  # parts are put together in memory; one that has no room there is passed on
                 writer = None
-        elif (
-            keeping is not None
-            and head.status == 200
-            and self._stored.stand_in is not None
-            and not self._plan.is_strict
-        ):
-            self._shelf.remove(self._stored.stand_in)  # replaced (reference 2.4), by what nobody else may have
+        elif keeping is not None and stale is not None and head.status == 200 and not self._plan.is_strict:
+            self._shelf.remove(stale)  # replaced (reference 2.4), by what nobody else may have
         self._keeping = keeping
         age = self._arrival(head).initial_age
         if writer is None or keeping is None or not keeping.terms.may_be_shared(age) or keeping.part is not None:
@@ -229,10 +229,6 @@ class Fill:
             transfer.varying = keeping.varying
         transfer.own_lines = write_fields(fields_for_one(head, self._plan.behavior))
         transfer.start(head, fields, writer)
-
-    @property
-    def _is_from_regional(self) -> bool:
-        return self._target is not None and self._target.tier is Tier.REGIONAL
 
     @property
     def _has_viewer_conditions(self) -> bool:
@@ -253,7 +249,8 @@ class Fill:
 
     def _said_by_regional(self, head: ResponseHead) -> Result | None:
         """The regional cache's own result; an origin that sends this field is not believed. An error status of the origin's own is a miss like any other."""
-        said = head.fields.get(b"x-edge-result") if self._is_from_regional else None
+        is_from_regional = self._target is not None and self._target.tier is Tier.REGIONAL
+        said = head.fields.get(b"x-edge-result") if is_from_regional else None
         word, _, reason = said.decode("latin-1").partition(";") if said else ("", "", "")
         return Result.MISS if reason == Reason.UPSTREAM_STATUS else _RESULTS.get(word)
 
@@ -362,8 +359,11 @@ class Fill:
             self.transfer.body_arrived(bytes(piece))
         return True
 
-    def _serve_stale(self) -> bool:
-        """Answer an error with what is stored, if that is allowed (reference 2.3); then leave upstream alone for the error caching minimum TTL."""
+    def _serve_stale(self, status: int) -> bool:
+        """Answer an error with what is stored, if that is allowed (reference 2.3); then leave upstream alone for the error caching minimum TTL.
+
+        In the background nobody is answered: the copy stays for as long as its own window says.
+        """
         stale = self._stored.stand_in
         shelf = self._shelf
         if stale is None or stale.status >= 400 or stale.is_partial:
@@ -372,9 +372,9 @@ class Fill:
             return False
         now = shelf.clock()
         demands = demands_of(self.question.head.fields, self._plan.behavior.semantics)
-        if not may_stand_in(stale.terms, demands, now - stale.age_base):
+        if self.transfer.readers and not may_stand_in(stale.terms, demands, now - stale.age_base):
             return False
-        shelf.leave_alone(stale, now + error_minimum_ttl(self._plan, 504))
+        shelf.leave_alone(stale, now + error_minimum_ttl(self._plan, status))
         self.transfer.serve_entry(stale, Result.HIT, Reason.STALE_ON_ERROR)
         return True
 

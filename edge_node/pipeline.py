@@ -233,6 +233,8 @@ class Pipeline:
     def _complete(self, request: Request, plan: Plan, key: CacheKey, partial: Entry) -> None:
         """Fetch what is missing, or everything if nothing can tell whether the missing part belongs to what is stored."""
         conditions = conditions_to_complete(partial)
+        if self._answer_by_failure(request, plan, key):
+            return
         if conditions is None:
             self._miss(request, plan, key, Reason.INCOMPLETE, None)
             return

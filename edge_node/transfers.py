@@ -149,8 +149,9 @@ class Transfer:
         self.field_lines = write_fields(fields)
         self.writer = writer
         self.state = TransferState.STREAMING
-        if self.on_start is not None:
-            self.on_start()
+        on_start, self.on_start = self.on_start, None
+        if on_start is not None:
+            on_start()
         for reader in tuple(self.readers):
             reader.transfer_started(self)
 

@@ -8,9 +8,15 @@ STATUSES_THAT_CLOSE = frozenset({400, 405, 414, 416, 500, 501})
 """With a page, the connection closes after these and stays open after the others (reference 2.5)."""
 
 _NEVER_REPLACED = frozenset(
-    {Reason.BAD_REQUEST, Reason.NOT_CONFIGURED, Reason.UNKNOWN_HOST, Reason.DISTRIBUTION_DISABLED}
+    {
+        Reason.BAD_REQUEST,
+        Reason.NOT_CONFIGURED,
+        Reason.UNKNOWN_HOST,
+        Reason.DISTRIBUTION_DISABLED,
+        Reason.ONLY_IF_CACHED,
+    }
 )
-"""A suspicious request, and what is said of capacity, get no page (reference 2.5)."""
+"""A suspicious request, and what is said of capacity, get no page (reference 2.5); for who wants no origin to be asked none is fetched."""
 _NOT_OF_THE_PAGE = frozenset({
     b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range",
     b"cache-control", b"content-length", b"content-type", b"expect", b"pragma", b"transfer-encoding",

@@ -50,6 +50,10 @@ class FetchSink(ResponseSink, Protocol):
     def has_started(self) -> bool:
         """The head has been passed on."""
 
+    @property
+    def is_ended(self) -> bool:
+        """The sink wants no more: an answer has been found elsewhere."""
+
 
 class Fetcher:
     """Gets responses, and remembers which regional caches failed."""
@@ -71,8 +75,11 @@ class Fetcher:
             deadline = self._clock() + target.completion_timeout
             for _ in range(target.connection_attempts):
                 try:
-                    return await self._attempt(self._with_time_left(target, deadline), method, body, sink)
+                    await self._attempt(self._with_time_left(target, deadline), method, body, sink)
+                    return
                 except UpstreamError as error:
+                    if sink.is_ended:  # it closed the connection itself
+                        return
                     last_error = error
                     self._note_failure(target, error)
                     if error.kind is UpstreamErrorKind.FAILOVER:

@@ -95,7 +95,8 @@ class Origins:
         self.attempts: list[str] = []
         """The hosts to which connections were tried, in order."""
         self.unreachable: dict[str, UpstreamErrorKind] = {}
-        self.fetcher = Fetcher(self, Counters(), lambda: self.now)  # type: ignore[arg-type]  # same methods, no sockets
+        self.counters = Counters()
+        self.fetcher = Fetcher(self, self.counters, lambda: self.now)  # type: ignore[arg-type]  # same methods, no sockets
 
     def to(self, host: str) -> Sequence[Link]:
         return [link for link in self.links if link.host == host]

@@ -11,6 +11,7 @@ from edge_node.model import Role
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, caching_disabled, listed, origin_message, policy_message
 from tests.conversations.dialogue import Answer, Node, Viewer
+from tests.conversations.tiers import strict
 
 FRESH = ("cache-control", "max-age=60")
 ALL_METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
@@ -430,6 +431,13 @@ async def test_a_malformed_request_gets_no_page() -> None:
     assert answer.status == 400 and b"two lengths" in answer.body
     unknown = await node.viewer().asks("/a", ("host", "unknown.example")).answer()
     assert unknown.status == 403
+    await node.asks_nothing_more(0)
+
+
+async def test_who_wants_no_origin_to_be_asked_gets_no_page_from_it() -> None:
+    node = node_with(page(504, 200), behaviors=[strict()])
+    answer = await node.viewer().asks("/a", ("cache-control", "only-if-cached")).answer()
+    assert answer.status == 504
     await node.asks_nothing_more(0)
 
 

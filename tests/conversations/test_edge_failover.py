@@ -361,3 +361,25 @@ async def test_without_its_regional_cache_an_edge_goes_the_whole_way() -> None:
     (await origins.asked(SECONDARY)).answers(200, b"second", FRESH)
     assert (await viewer.answer()).body == b"second"
     assert origins.attempts == [REGIONAL, PRIMARY, SECONDARY]
+
+
+async def test_a_response_that_was_not_wanted_is_no_failure_of_who_sent_it() -> None:
+    """The stale copy answers for a 503, and the connection that brought it is closed: the regional cache is not down for that."""
+    origins = Origins()
+    node = group(origins)
+    node.knows_regionals("r1")
+    viewer = node.viewer().asks("/a")
+    (await origins.asked(REGIONAL)).answers(200, b"old", FRESH, ("etag", '"1"'), ("x-edge-result", "miss;not_stored"))
+    await viewer.answer()
+    node.now += 60
+    viewer = node.viewer().asks("/a")
+    link = await origins.asked(REGIONAL, 2)
+    link.begins(503, ("content-length", "1000000"), ("x-edge-result", "error;upstream_failed"))
+    assert (await viewer.answer()).body == b"old"
+    assert link.is_closed
+    link.fails(Kind.TRUNCATED)
+    viewer = node.viewer().asks("/b")
+    (await origins.asked(REGIONAL, 3)).answers(200, b"well", FRESH)
+    assert (await viewer.answer()).body == b"well"
+    assert origins.attempts == [REGIONAL] * 3
+    assert not origins.counters.upstream_errors

@@ -554,6 +554,21 @@ async def test_a_strong_date_completes_as_a_tag_does() -> None:
     assert (await viewer.answer()).body == BODY
 
 
+async def test_an_origin_that_fails_to_complete_it_is_left_alone_and_the_parts_are_served() -> None:
+    node = Node()
+    viewer, fetch = await completing(node, (0, 9))
+    fetch.fails()
+    assert (await viewer.answer()).status == 502
+    node.now += 9.9
+    assert (await node.viewer().asks("/a").answer()).status == 502
+    await hits(node, "bytes=0-9", BODY[:10])
+    await node.asks_nothing_more(2)
+    node.now += 0.1
+    viewer = node.viewer().asks("/a")
+    gives(await node.fetch(3), 10, 99, FRESH, ETAG)
+    assert (await viewer.answer()).body == BODY
+
+
 async def test_an_error_instead_of_the_missing_part_is_the_answer() -> None:
     node = Node()
     viewer, fetch = await completing(node, (0, 9))

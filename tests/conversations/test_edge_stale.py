@@ -172,6 +172,25 @@ async def test_an_origin_that_fails_in_the_background_is_left_alone_for_the_mini
     assert node.counters.internal_errors == 0
 
 
+@pytest.mark.parametrize("failure", [503, UpstreamErrorKind.REFUSED])
+async def test_the_window_holds_where_the_other_one_is_turned_off(failure: Any) -> None:
+    """stale-if-error=0 is about viewers who wait; in the background nobody does."""
+    node = await stored(("cache-control", "max-age=60, stale-while-revalidate=30, stale-if-error=0"), ETAG)
+    node.now += 60
+    await word(node)
+    fetch = await node.fetch(2)
+    if isinstance(failure, int):
+        fetch.answers(failure, b"broken")
+    else:
+        fetch.fails(failure)
+    await node.asks_nothing_more(2)
+    node.now += 9.9
+    assert await word(node) == (b"old", "Hit")
+    await node.asks_nothing_more(2)
+    node.now += 20.1
+    assert (await fails(node, failure))[0] in (502, 503)
+
+
 async def test_a_client_error_in_the_background_replaces_the_copy() -> None:
     """Reference 2.4: it is the origin's word, whether somebody waits for it or not."""
     node = await stored(SWR, ETAG)
@@ -326,17 +345,23 @@ async def test_while_the_origin_is_left_alone_the_window_may_end() -> None:
 
 
 @pytest.mark.parametrize("minimum", [1, 30])
-async def test_the_origin_is_asked_again_once_per_minimum_ttl_of_the_distribution(minimum: int) -> None:
+@pytest.mark.parametrize(
+    ("failure", "status"), [(TIMEOUT, 504), (UpstreamErrorKind.REFUSED, 502), (500, 500), (503, 503)]
+)
+async def test_the_origin_is_asked_again_once_per_minimum_ttl_of_the_status(
+    failure: Any, status: int, minimum: int
+) -> None:
     node = Node()
-    node.message.error_responses.add(error_status=504, minimum_ttl_seconds=minimum)
+    for other in (500, 502, 503, 504):
+        node.message.error_responses.add(error_status=other, minimum_ttl_seconds=minimum if other == status else 5)
     node.learns("log-1", 2)
     await node.stores("/a", b"old", FRESH, ETAG)
     node.now += 60
-    assert await fails(node, TIMEOUT) == (200, b"old")
+    assert await fails(node, failure) == (200, b"old")
     node.now += minimum - 0.1
     assert await word(node) == (b"old", "Hit")
     node.now += 0.1
-    assert await fails(node, TIMEOUT) == (200, b"old")
+    assert await fails(node, failure) == (200, b"old")
 
 
 async def test_without_a_validator_and_with_cookies_forwarded_a_copy_stands_in_too() -> None:
