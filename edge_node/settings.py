@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_node.model import Role
-from edge_node.storage.eviction.choice import POLICIES
+from edge_node.storage.eviction.choice import DEFAULT_POLICY, POLICIES
 
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 SMALLEST_CACHE_BYTES = 1024 * 1024
 SMALLEST_DISK_BYTES = 8 * 1024 * 1024
-DEFAULT_EVICTION_POLICY = "s3fifo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_storage_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-bytes", type=_cache_bytes, default=DEFAULT_CACHE_BYTES, metavar="N")
     parser.add_argument(
-        "--eviction-policy", choices=sorted(POLICIES), default=DEFAULT_EVICTION_POLICY, help="what leaves memory first"
+        "--eviction-policy", choices=sorted(POLICIES), default=DEFAULT_POLICY, help="what leaves memory first"
     )
     parser.add_argument(
         "--disk-bytes",

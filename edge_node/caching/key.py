@@ -79,11 +79,6 @@ def target_of(key: CacheKey) -> str:
     return line[line.index(b"/") :].decode("latin-1")
 
 
-def method_class_of(key: CacheKey) -> bytes:
-    """`OPTIONS`, or nothing for GET and HEAD."""
-    return key.split(b"\n", 2)[1].partition(b"/")[0]
-
-
 def _keyed_field(kind: bytes, field: KeyedField) -> bytes:
     name, value = field
     return b"%b %b" % (kind, name) if value is None else b"%b %b: %b" % (kind, name, value)
