@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from edge_node.caching.accept_encoding import normalise_accept_encoding
 from edge_node.caching.decisions import Hit, Miss, Pass, Reason, Refresh, Refuse, decide
 from edge_node.caching.entries import Arrival, make_entry
 from edge_node.caching.entry import Entry
@@ -45,25 +44,6 @@ NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 )
 def test_cookies_are_read(field: bytes, pairs: tuple[tuple[bytes, bytes], ...]) -> None:
     assert parse_cookies(field) == pairs
-
-
-@pytest.mark.parametrize(
-    ("field", "gzip", "brotli", "expected"),
-    [
-        (b"gzip, br", True, True, b"br,gzip"),
-        (b"BR", True, True, b"br"),
-        (b"gzip;q=0.5, br;q=0.0", True, True, b"gzip"),
-        (b"gzip;q=0", True, True, None),
-        (b"gzip; Q=0.000", True, False, None),
-        (b"gzip; q = 0.001", True, False, b"gzip"),
-        (b"x-gzip", True, True, None),
-        (b"*", True, True, None),
-        (b"gzip, br", False, False, None),
-        (None, True, True, None),
-    ],
-)
-def test_accept_encoding_is_normalised(field: bytes | None, gzip: bool, brotli: bool, expected: bytes | None) -> None:
-    assert normalise_accept_encoding(field, gzip, brotli) == expected
 
 
 @pytest.mark.parametrize(
