@@ -154,6 +154,12 @@ class Fill:
         if data:
             self.transfer.body_arrived(data)
 
+    def whole_arrived(self, head: ResponseHead, body: bytes) -> None:
+        """All of it at once."""
+        self.head_arrived(head)
+        if body:
+            self.body_arrived(body)
+
     # -- ends
 
     def finish(self) -> None:

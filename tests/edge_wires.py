@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
-from edge_node.errors import ViewerError
+from edge_node.errors import UpstreamError, ViewerError
 from edge_node.exchange import BodyFromViewer, ViewerLeftError
 from edge_node.listeners.http1 import Service, ViewerConnection
 from edge_node.model import RequestHead
 from edge_node.policy.sections import HeaderSection, Recollection
+from edge_node.upstream.connection import ResponseSink, UpstreamConnection
 
 
 class FakeTransport(asyncio.Transport):
@@ -200,3 +201,21 @@ def statuses(written: bytes | bytearray) -> list[int]:
             assert len(lengths) == 1 and len(data) >= lengths[0]
             data = data[lengths[0] :]
     return found
+
+
+def end_of_exchange(
+    connection: UpstreamConnection, sink: ResponseSink, *, is_head: bool = False, read_timeout: float = 60.0
+) -> "asyncio.Future[None]":
+    """Ask something; the future ends as the exchange does."""
+    end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(error: UpstreamError | None) -> None:
+        assert not end.done(), "an exchange ends once"
+        if error is None:
+            end.set_result(None)
+        else:
+            end.set_exception(error)
+
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    connection.begin(request, sink, ended, is_head=is_head, read_timeout=read_timeout)
+    return end

@@ -7,13 +7,14 @@ the response is decided elsewhere.
 import asyncio
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 import httptools
 
 from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.model import Header, ResponseHead
+from edge_node.upstream.usual_responses import UsualHead, join_repeated, read_usual_head
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,13 @@ class ResponseSink(Protocol):
     def body_arrived(self, data: bytes) -> None:
         """The next bytes of the body, transfer coding removed."""
 
+    def whole_arrived(self, head: ResponseHead, body: bytes) -> None:
+        """The final head and all of the body at once; a response comes like this or in the pieces above."""
+
+
+Ended = Callable[[UpstreamError | None], None]
+"""Told once when an exchange ends: with nothing when the response is whole, else with what went wrong."""
+
 
 class UpstreamConnection(asyncio.Protocol):
     """A connection that carries one exchange at a time."""
@@ -44,13 +52,20 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._sink: ResponseSink | None = None
-        self._end: asyncio.Future[None] | None = None
+        self._ended: Ended | None = None
+        """Of the exchange that is under way."""
         self._fields: list[Header] = []
         self._reason = b""
         self._head_bytes = 0
         self._is_head_request = False
         self._interim_responses = 0
         self._has_head = False
+        self._is_whole = False
+        """The parser has seen the end of the response,"""
+        self._is_last = False
+        """and that no other one can follow it here."""
+        self._missing_bytes = 0
+        """Of a body that the parser is not asked about."""
         self._ends_at_close = False
         self._is_response_started = False
         self._is_paused = False
@@ -73,21 +88,23 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether another request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def begin(self, request: bytes, sink: ResponseSink, *, is_head: bool, read_timeout: float) -> asyncio.Future[None]:
-        """Send a request; the future ends when the response is whole, or with UpstreamError."""
-        assert self._end is None, "one exchange at a time"
+    def begin(self, request: bytes, sink: ResponseSink, ended: Ended, *, is_head: bool, read_timeout: float) -> None:
+        """Send a request. `ended` is told when the response is whole, and then the connection may carry another one, or when it failed."""
+        assert self._ended is None, "one exchange at a time"
         self._sink = sink
+        self._ended = ended
         self._is_head_request = is_head
-        self._has_head = self._ends_at_close = self._is_response_started = False
-        self._interim_responses = 0
+        self._has_head = self._is_whole = self._is_last = self._ends_at_close = self._is_response_started = False
+        self._interim_responses = self._missing_bytes = 0
         self._received_before = self.received_bytes
         self._read_timeout = read_timeout
-        self._last_progress = self._loop.time()
-        self._end = self._loop.create_future()
         self.requests_sent += 1
         self.write(request)
         self._watch_progress(self._last_progress)
-        return self._end
+
+    def feed(self, sink: ResponseSink) -> None:
+        """Who takes the rest of the response."""
+        self._sink = sink
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request."""
@@ -116,7 +133,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def give_up(self, kind: UpstreamErrorKind, detail: str) -> None:
         """End the exchange with an error: whoever takes the response does not want it, or has waited too long for its end."""
-        if self._end is not None:
+        if self._ended is not None:
             self._fail(kind, detail)
 
     def close(self) -> None:
@@ -131,29 +148,69 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse; anything out of turn ends the connection."""
+        """Take what has come; anything out of turn ends the connection."""
         if self._sink is None:  # bytes that nobody asked for
             self.close()
             return
-        self._is_response_started = True
         self.received_bytes += len(data)
         self._last_progress = self._loop.time()
+        usual = None
+        if not self._is_response_started:
+            self._is_response_started = True
+            usual = None if self._is_head_request else read_usual_head(data)
+        try:
+            if usual is not None:
+                self._take_usual(self._sink, usual, data)
+            elif self._missing_bytes:
+                self._take_body(self._sink, data)
+            else:
+                self._parse(data)
+        except Exception:
+            logger.exception("internal error while taking a response")
+            self.give_up(UpstreamErrorKind.INVALID_RESPONSE, "the response could not be taken")
+
+    def _take_usual(self, sink: ResponseSink, usual: UsualHead, data: bytes) -> None:
+        """A response whose length is known from its head."""
+        self._has_head = True
+        end = usual.body_start + usual.body_length
+        if len(data) >= end:
+            sink.whole_arrived(usual.head, data[usual.body_start : end])
+            self._finish(is_last=len(data) > end)
+            return
+        self._missing_bytes = end - len(data)
+        sink.head_arrived(usual.head)
+        if len(data) > usual.body_start and self._sink is not None:
+            self._sink.body_arrived(data[usual.body_start :])
+
+    def _take_body(self, sink: ResponseSink, data: bytes) -> None:
+        """More of its body. What comes behind the end is nobody's: it must not become the answer to the next request."""
+        missing_bytes = self._missing_bytes
+        is_too_much = len(data) > missing_bytes
+        piece = data[:missing_bytes] if is_too_much else data
+        self._missing_bytes = missing_bytes - len(piece)
+        sink.body_arrived(piece)
+        if self._missing_bytes == 0:
+            self._finish(is_last=is_too_much)
+
+    def _parse(self, data: bytes) -> None:
+        """A response of any other kind."""
+        mistake = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail(UpstreamErrorKind.INVALID_RESPONSE, "switched protocols without having been asked to")
+            mistake = "switched protocols without having been asked to"
         except httptools.HttpParserCallbackError:
-            logger.exception("internal error while taking a response")
-            self._fail(UpstreamErrorKind.INVALID_RESPONSE, "the response could not be taken")
+            raise
         except httptools.HttpParserError as error:
-            self._fail(UpstreamErrorKind.INVALID_RESPONSE, str(error))
-        else:
-            if not self._has_head:
-                self._head_bytes += len(data)
-                if self._head_bytes > MAXIMUM_HEAD_BYTES:
-                    self._fail(
-                        UpstreamErrorKind.INVALID_RESPONSE, f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
-                    )
+            mistake = str(error)
+        if self._is_whole:
+            self._finish(is_last=self._is_last or mistake is not None)
+        elif mistake is not None:
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
+        elif not self._has_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAXIMUM_HEAD_BYTES:
+                self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"response head larger than {MAXIMUM_HEAD_BYTES} bytes")
 
     def eof_received(self) -> bool:
         """A half-closed upstream has said all: close."""
@@ -167,10 +224,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._watch = None
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
-        if self._end is None:
+        if self._ended is None:
             return
         if self._ends_at_close and exc is None:
-            self._finish()
+            self._finish(is_last=True)
         elif self._has_head:
             self._fail(UpstreamErrorKind.TRUNCATED, "connection closed before the body was complete")
         else:
@@ -191,7 +248,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A status line begins. One that nobody asked for must not wait here for the next request, whose answer it would become."""
-        if self._sink is None:
+        if self._is_whole:
+            self._is_last = True
+        elif self._sink is None:
             self.close()
         self._fields = []
         self._reason = b""
@@ -208,7 +267,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is complete; an interim one is no part of the final one (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
-        if self._sink is None:
+        if self._sink is None or self._is_whole:
             return
         reason = self._reason if _is_visible(self._reason) else b""
         if status < 200:
@@ -233,21 +292,28 @@ class UpstreamConnection(asyncio.Protocol):
         self._ends_at_close = has_body and not is_chunked and head.content_length is None
         self._sink.head_arrived(head)
         if self._is_head_request:
-            self._finish()
+            self._end_message()
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if self._sink is None:  # that of an answer to HEAD, too, which has ended with its head
+        if self._is_whole:  # of an answer to HEAD, which has none
+            self._is_last = True
+        elif self._sink is None:
             return
-        if self._has_head:
+        elif self._has_head:
             self._sink.body_arrived(data)
         else:  # it would be taken for the beginning of the final one
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, "an interim response with a body")
 
     def on_message_complete(self) -> None:
         """The response is whole."""
-        if self._has_head and self._sink is not None:
-            self._finish()
+        if self._has_head and self._sink is not None and not self._is_whole:
+            self._end_message()
+
+    def _end_message(self) -> None:
+        """Only the parser knows now whether another response may follow; who waits is told when it has let go of these bytes."""
+        self._is_whole = True
+        self._is_last = self._ends_at_close or not self._parser.should_keep_alive()
 
     # -- ends
 
@@ -264,7 +330,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _check_progress(self) -> None:
         """The read timeout: for the first byte and between two reads (reference 1.4); time under backpressure does not count."""
         self._watch = None
-        if self._end is None or self._transport is None:
+        if self._ended is None or self._transport is None:
             return
         unsent_bytes = self._transport.get_write_buffer_size()
         if self._is_paused or unsent_bytes < self._unsent_bytes:  # held up by us, or taking our request slowly
@@ -278,28 +344,29 @@ class UpstreamConnection(asyncio.Protocol):
         self._watch_rings_at = self._loop.time() + remaining
         self._watch = self._loop.call_later(remaining, self._check_progress)
 
-    def _finish(self) -> None:
-        """Hand the connection back, or close it when it cannot be used again."""
-        end = self._clear()
-        if self._ends_at_close or not self._parser.should_keep_alive():
+    def _finish(self, *, is_last: bool) -> None:
+        """Tell who waits; the last thing that is done with a response, since the connection may carry the next one from then on."""
+        ended = self._clear()
+        if is_last:
             self.close()
         if self._is_head_request:  # the parser waits for a body that a HEAD response does not have
             self._parser = httptools.HttpResponseParser(self)
-        if end is not None and not end.done():
-            end.set_result(None)
+        if ended is not None:
+            ended(None)
 
     def _fail(self, kind: UpstreamErrorKind, detail: str) -> None:
         """Close, and tell who waits."""
         is_fresh = not self._is_response_started
-        end = self._clear()
+        ended = self._clear()
         self.close()
-        if end is not None and not end.done():
-            end.set_exception(UpstreamError(kind, detail, is_on_reused_connection=is_fresh and self.requests_sent > 1))
+        if ended is not None:
+            ended(UpstreamError(kind, detail, is_on_reused_connection=is_fresh and self.requests_sent > 1))
 
-    def _clear(self) -> asyncio.Future[None] | None:
-        end, self._end, self._sink = self._end, None, None
-        self.resume()  # whoever held it up has no part in the next exchange
-        return end
+    def _clear(self) -> Ended | None:
+        ended, self._ended, self._sink = self._ended, None, None
+        if self._is_paused:
+            self.resume()  # whoever held it up has no part in the next exchange
+        return ended
 
 
 _is_visible = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
@@ -320,11 +387,9 @@ def _mistake_in(head: ResponseHead, version: str, *, is_large: bool) -> str | No
 
 
 def make_response_head(status: int, reason: bytes, fields: Iterable[Header]) -> ResponseHead:
-    """Fields by name, repeated ones joined by a comma (RFC 9110 section 5.3); Set-Cookie is only ever read from the list."""
+    """A head with its fields by name."""
     headers = tuple(fields)
-    by_name: dict[bytes, bytes] = {}
-    for name, value in headers:
-        by_name[name] = by_name[name] + b", " + value if name in by_name else value
+    by_name = join_repeated(headers)
     length_text = by_name.get(b"content-length")
     is_framed_by_length = length_text is not None and length_text.isdigit() and b"transfer-encoding" not in by_name
     return ResponseHead(

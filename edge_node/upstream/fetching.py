@@ -11,7 +11,7 @@ from typing import Protocol
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.model import Header
-from edge_node.upstream.connection import ResponseSink, UpstreamConnection
+from edge_node.upstream.connection import Ended, ResponseSink, UpstreamConnection
 from edge_node.upstream.pool import ConnectionPool
 from edge_node.upstream.targets import Target, Tier
 
@@ -124,27 +124,54 @@ class Fetcher:
     ) -> None:
         """Send the request, let the response flow, keep or close the connection."""
         extra, body = extra_and_body
-        tier = target.tier.value
-        self._counters.upstream_fetches[tier] += 1
-        received, sent = connection.received_bytes, connection.sent_bytes
-        sink.connected(connection, target)
-        end = connection.begin(target.render(extra), sink, is_head=method == b"HEAD", read_timeout=target.read_timeout)
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        is_head = method == b"HEAD"
+        self._begin(connection, target, (target.render(extra), is_head), sink, lambda error: _settle(end, error))
         completion = _bound_completion(connection, target)
         try:
             if body is not None:
                 await _send_body(connection, body, end)
             await end
-            self._pool.give_back(target.address, connection, target.keepalive)
         except BaseException:
             end.cancel()  # whatever it was to say, nobody listens any more
-            connection.close()
+            connection.give_up(UpstreamErrorKind.RESET, "nobody waits for the response")
             raise
         finally:
             if completion is not None:
                 completion.cancel()
+
+    def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
+        """One attempt to GET on an idle connection, without waiting for anything; False when there is none. `ended` is told how it went."""
+        connection = self._pool.take_idle(target.address)
+        if connection is not None:
+            self._begin(connection, target, (target.render(), False), sink, ended)
+        return connection is not None
+
+    def _begin(
+        self,
+        connection: UpstreamConnection,
+        target: Target,
+        request_and_is_head: tuple[bytes, bool],
+        sink: FetchSink,
+        ended: Ended,
+    ) -> None:
+        """Send the request, let the response flow, keep the connection if it ends well."""
+        tier = target.tier.value
+        counters, pool = self._counters, self._pool
+        counters.upstream_fetches[tier] += 1
+        received, sent = connection.received_bytes, connection.sent_bytes
+
+        def attempt_ended(error: UpstreamError | None) -> None:
+            counters.transferred[tier, "received"] += connection.received_bytes - received
+            counters.transferred[tier, "sent"] += connection.sent_bytes - sent
+            if error is None:
+                pool.give_back(target.address, connection, target.keepalive)
             sink.connected(None, target)
-            self._counters.transferred[tier, "received"] += connection.received_bytes - received
-            self._counters.transferred[tier, "sent"] += connection.sent_bytes - sent
+            ended(error)
+
+        request, is_head = request_and_is_head
+        sink.connected(connection, target)
+        connection.begin(request, sink, attempt_ended, is_head=is_head, read_timeout=target.read_timeout)
 
     def _note_failure(self, target: Target, error: UpstreamError) -> None:
         self._counters.upstream_errors[target.tier.value, error.kind.value] += 1
@@ -181,6 +208,15 @@ def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None
     if sink.has_started:
         return sink.resume_point() is not None
     return error.is_request_untouched or (body is None and method in _REPEATABLE_METHODS)
+
+
+def _settle(end: asyncio.Future[None], error: UpstreamError | None) -> None:
+    if end.done():
+        return
+    if error is None:
+        end.set_result(None)
+    else:
+        end.set_exception(error)
 
 
 async def _send_body(connection: UpstreamConnection, body: RequestBody, end: asyncio.Future[None]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.policy.upstream_requests import parse_request
-from edge_node.upstream.connection import ResponseSink, make_response_head
+from edge_node.upstream.connection import Ended, ResponseSink, make_response_head
 from edge_node.upstream.fetching import Fetcher
 from tests.conversations.dialogue import TextHeader, settle
 
@@ -28,7 +28,7 @@ class Link:
         self.is_closed = False
         self.body = bytearray()
         self._sink: ResponseSink | None = None
-        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended: Ended = lambda error: None
 
     # -- what the test says
 
@@ -44,9 +44,7 @@ class Link:
         return self
 
     def ends(self) -> None:
-        self._sink = None
-        if not self._end.done():
-            self._end.set_result(None)
+        self._end(None)
 
     def answers(self, status: int, body: bytes, *headers: TextHeader) -> None:
         self.begins(status, *headers, ("content-length", str(len(body)))).sends(body).ends()
@@ -56,19 +54,20 @@ class Link:
 
     # -- what the fetcher says
 
-    def begin(
-        self, request: bytes, sink: ResponseSink, *, is_head: bool, read_timeout: float
-    ) -> "asyncio.Future[None]":
+    def begin(self, request: bytes, sink: ResponseSink, ended: Ended, *, is_head: bool, read_timeout: float) -> None:
         del is_head, read_timeout
         self.line, fields = parse_request(request.removesuffix(b"\r\n"))
         self.request = {name.decode().lower(): value.decode() for name, value in fields}
-        self._sink = sink
-        return self._end
+        self._sink, self._ended = sink, ended
 
     def give_up(self, kind: UpstreamErrorKind, detail: str) -> None:
-        self._sink = None
-        if not self._end.done():
-            self._end.set_exception(UpstreamError(kind, detail))
+        self.close()
+        self._end(UpstreamError(kind, detail))
+
+    def _end(self, error: UpstreamError | None) -> None:
+        if self._sink is not None:
+            self._sink = None
+            self._ended(error)
 
     def write(self, data: bytes) -> None:
         self.body += data

@@ -16,7 +16,7 @@ from edge_node.policy.upstream_requests import LogPosition, Question, to_origin,
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.targets import origin_target
 from tests.builders import behavior_message, distribution_message, listed, origin_message, policy_message
-from tests.edge_wires import FakeTransport, turn
+from tests.edge_wires import FakeTransport, end_of_exchange, turn
 from tests.fuzz.origin_side import World
 from tests.fuzz.strict_http import End, read_requests, read_responses
 from tests.fuzz.test_forwarding import FORWARDED
@@ -396,6 +396,11 @@ class Heads:
     def body_arrived(self, data: bytes) -> None:
         assert self.finals == 1
 
+    def whole_arrived(self, head: object, body: bytes) -> None:
+        self.head_arrived(head)
+        if body:
+            self.body_arrived(body)
+
 
 @given(st.lists(st.sampled_from([b"100", b"103", b"200", b"204"]), min_size=1, max_size=6), SIZES)
 def test_one_request_has_one_final_response(statuses: list[bytes], size: int) -> None:
@@ -407,7 +412,7 @@ def test_one_request_has_one_final_response(statuses: list[bytes], size: int) ->
         connection = UpstreamConnection(asyncio.get_running_loop())
         transport = FakeTransport(connection)
         sink = Heads()
-        end = connection.begin(b"x", sink, is_head=False, read_timeout=60.0)
+        end = end_of_exchange(connection, sink)
         for at in range(0, len(stream), size):
             if connection.is_open:
                 connection.data_received(stream[at : at + size])

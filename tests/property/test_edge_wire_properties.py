@@ -13,7 +13,7 @@ from edge_node.upstream.connection import UpstreamConnection, make_response_head
 from edge_node.upstream.targets import Target
 from tests.builders import behavior_message
 from tests.conversations.dialogue import FakeConnection, Node, ScriptedFetcher
-from tests.edge_wires import EchoService, FakeListener, FakeTransport, statuses, turn
+from tests.edge_wires import EchoService, FakeListener, FakeTransport, end_of_exchange, statuses, turn
 
 # -- the viewer's connection, with the whole node behind it
 
@@ -202,6 +202,10 @@ class StrictSink:
         assert self.heads
         self.body += data
 
+    def whole_arrived(self, head: object, body: bytes) -> None:
+        self.head_arrived(head)
+        self.body_arrived(body)
+
 
 SPOILED_RESPONSES = st.builds(
     _spoil,
@@ -232,7 +236,7 @@ def test_whatever_an_upstream_sends_a_request_ends_in_one_answer_or_one_error(
         rest, number = stream, 0
         while connection.is_open and number < 5:
             sink = StrictSink()
-            end = connection.begin(b"x", sink, is_head=is_head, read_timeout=60.0)
+            end = end_of_exchange(connection, sink, is_head=is_head)
             while rest and connection.is_open and not end.done():
                 size = sizes[number % len(sizes)]
                 connection.data_received(rest[:size])
@@ -264,7 +268,7 @@ def test_the_pieces_in_which_a_response_comes_do_not_change_it(responses: list[b
         found = []
         for response in responses:
             sink = StrictSink()
-            end = connection.begin(b"x", sink, is_head=False, read_timeout=60.0)
+            end = end_of_exchange(connection, sink)
             for start in range(0, len(response), piece):
                 connection.data_received(response[start : start + piece])
             await end

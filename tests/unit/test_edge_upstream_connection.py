@@ -9,7 +9,7 @@ import pytest
 from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.model import ResponseHead
 from edge_node.upstream.connection import UpstreamConnection
-from tests.edge_wires import FakeTransport, turn
+from tests.edge_wires import FakeTransport, end_of_exchange, turn
 
 READ_TIMEOUT = 5.0
 
@@ -74,6 +74,11 @@ class Sink:
         self.body += data
         self.when_body()
 
+    def whole_arrived(self, head: ResponseHead, body: bytes) -> None:
+        self.head_arrived(head)
+        if body:
+            self.body_arrived(body)
+
 
 class Conversation:
     def __init__(self, *, takes_everything: bool = True) -> None:
@@ -83,7 +88,7 @@ class Conversation:
 
     def asks(self, *, is_head: bool = False) -> tuple[Sink, "asyncio.Future[None]"]:
         sink = Sink()
-        return sink, self.connection.begin(b"GET / HTTP/1.1\r\n\r\n", sink, is_head=is_head, read_timeout=READ_TIMEOUT)
+        return sink, end_of_exchange(self.connection, sink, is_head=is_head, read_timeout=READ_TIMEOUT)
 
     def hears(self, *pieces: bytes) -> None:
         for piece in pieces:

@@ -1,0 +1,96 @@
+"""The heads that nearly all responses have, read in one piece.
+
+A final response in HTTP/1.1 whose framing leaves no two opinions: its head is there whole, every line of it is a name, a colon and visible characters, the body is
+framed by one Content-Length (or the status has none), and nothing is said of transfer codings, upgrades or closing. All others are left to the parser, which reads
+these in the same way: tests/property/test_edge_usual_responses.py.
+Lines repeat from one response to the next, so what a line says is remembered.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from edge_node.model import Header, ResponseHead
+
+LARGEST_USUAL_HEAD_BYTES = 16_384
+LONGEST_REMEMBERED_LINE_BYTES = 256
+MOST_REMEMBERED_LINES = 4_096
+"""Together at most 1 MiB of lines."""
+_LONGEST_LENGTH_DIGITS = 18
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)").fullmatch
+_FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)").fullmatch
+"""RFC 9112 sections 4 and 5."""
+_CHANGES_FRAMING = frozenset({b"transfer-encoding", b"upgrade", b"connection", b"proxy-connection"})
+_STATUSES_WITHOUT_BODY = frozenset({204, 304})
+
+
+class UsualHead(NamedTuple):
+    """A head that was read in one piece, of a response after which the connection stays open."""
+
+    head: ResponseHead
+    body_start: int
+    """Where the body begins in what was read."""
+    body_length: int
+
+
+def read_usual_head(data: bytes) -> UsualHead | None:
+    """The head at the beginning of these bytes; None when it is not of the usual kind. For responses to other methods than HEAD."""
+    end = data.find(b"\r\n\r\n", 0, LARGEST_USUAL_HEAD_BYTES)
+    if end < 0:
+        return None
+    lines = data[:end].split(b"\r\n")
+    status_and_reason = _read_status_line(lines[0])
+    if status_and_reason is None:
+        return None
+    headers: list[Header] = []
+    for line in lines[1:]:
+        pair = _read_line(line) if len(line) <= LONGEST_REMEMBERED_LINE_BYTES else _read_line.__wrapped__(line)
+        if pair is None:
+            return None
+        headers.append(pair)
+    fields = dict(headers)
+    if not _CHANGES_FRAMING.isdisjoint(fields) and not _keeps_open(fields):
+        return None
+    length_text = fields.get(b"content-length")
+    if len(fields) < len(headers):
+        fields = join_repeated(headers)
+        if fields.get(b"content-length") != length_text:
+            return None
+    status, reason = status_and_reason
+    if length_text is None:
+        if status not in _STATUSES_WITHOUT_BODY:
+            return None
+        length = None
+    elif length_text.isdigit() and len(length_text) <= _LONGEST_LENGTH_DIGITS:
+        length = int(length_text)
+    else:
+        return None
+    head = ResponseHead(status, reason, tuple(headers), length, fields)
+    return UsualHead(head, end + 4, 0 if status in _STATUSES_WITHOUT_BODY else length or 0)
+
+
+def join_repeated(headers: list[Header] | tuple[Header, ...]) -> dict[bytes, bytes]:
+    """Fields by name, repeated ones joined by a comma (RFC 9110 section 5.3); Set-Cookie is only ever read from the list."""
+    by_name: dict[bytes, bytes] = {}
+    for name, value in headers:
+        by_name[name] = by_name[name] + b", " + value if name in by_name else value
+    return by_name
+
+
+@lru_cache(maxsize=256)
+def _read_status_line(line: bytes) -> tuple[int, bytes] | None:
+    match = _STATUS_LINE(line) if len(line) <= LONGEST_REMEMBERED_LINE_BYTES else None
+    return None if match is None else (int(match[1]), match[2])
+
+
+@lru_cache(maxsize=MOST_REMEMBERED_LINES)
+def _read_line(line: bytes) -> Header | None:
+    match = _FIELD_LINE(line)
+    return None if match is None else (match[1].lower(), match[2].strip(b" \t"))
+
+
+def _keeps_open(fields: dict[bytes, bytes]) -> bool:
+    """Connection is all that is said of it, and says that it stays open."""
+    is_alone = not any(name in fields for name in _CHANGES_FRAMING if name != b"connection")
+    return is_alone and fields[b"connection"].lower() == b"keep-alive"
