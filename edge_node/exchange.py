@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from edge_node.caching.age import age_value
 from edge_node.caching.bodies import Piece
 from edge_node.caching.conditional import is_not_modified
 from edge_node.caching.decisions import Reason, Result
@@ -16,9 +15,11 @@ from edge_node.errors import UpstreamError
 from edge_node.model import RequestHead, ResponseHead
 from edge_node.policy.answers import (
     NodeFacts,
+    age_to_show,
     content_length,
     middle_of_head,
     not_modified_fields,
+    result_to_show,
     start_of_head,
     write_fields,
     x_cache,
@@ -63,6 +64,20 @@ class Wire(Protocol):
     @property
     def may_keep_alive(self) -> bool:
         """Whether another request may follow."""
+
+
+class UnderWay(Protocol):
+    """What a viewer's connection works on."""
+
+    @property
+    def body(self) -> "BodyFromViewer | None":
+        """What it still takes of the request."""
+
+    def resume(self) -> None:
+        """The viewer takes more."""
+
+    def viewer_left(self) -> None:
+        """The connection is gone."""
 
 
 class Recorder(Protocol):
@@ -274,8 +289,7 @@ class Exchange:
             self.result = Result.ERROR
             if status_and_reason[0] == 200:
                 status_and_reason = (self.page_status, b"")
-        shown = said if self.result is Result.MISS and said in (Result.HIT, Result.REFRESH_HIT) else self.result
-        word = x_cache(shown, status_and_reason[0])
+        word = x_cache(result_to_show(self.result, said), status_and_reason[0])
         self.status = status_and_reason[0]
         self.note_first_byte()
         start = start_of_head(self.node, status_and_reason, (self.result, self.reason, word))
@@ -287,7 +301,8 @@ class Exchange:
         if self.plan.is_strict:
             own = status_of_fetch(self.node, self.reason, is_stored=transfer.writer is not None)
             lines += b"Cache-Status: %b\r\n" % own
-        middle = middle_of_head(_age_of(transfer, said, is_strict=self.plan.is_strict), self._keeps_alive)
+        assert transfer.head is not None
+        middle = middle_of_head(age_to_show(transfer.head, said, is_strict=self.plan.is_strict), self._keeps_alive)
         self._send(b"".join((start, self.request_id, middle, lines, framing, b"\r\n")))
         self.has_sent_head = True
 
@@ -326,10 +341,3 @@ class Exchange:
         self.recorder.record(self, self.status, transfer.received_bytes)
         transfer.detach(self)
         self.wire.abort()
-
-
-def _age_of(transfer: Transfer, said: Result | None, *, is_strict: bool) -> int | None:
-    """The Age of an answer that a regional cache gave from its store, or that an origin says of its own; none on a plain miss; by the RFCs it is never lost."""
-    assert transfer.head is not None
-    fields = transfer.head.fields
-    return age_value(fields) if b"age" in fields and (is_strict or said is not Result.MISS) else None

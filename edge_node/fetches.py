@@ -15,11 +15,13 @@ from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.exchange import BodyFromViewer, Exchange, ViewerLeftError
 from edge_node.fills import Fill
+from edge_node.model import Origin
 from edge_node.policy.regional_choice import rank_regionals
 from edge_node.policy.routing import Plan
 from edge_node.policy.upstream_requests import LogPosition, Question, hash_input, to_origin, to_regional
 from edge_node.serving_state import ServingState
 from edge_node.transfers import Transfer, TransferState
+from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.fetching import Fetcher
 from edge_node.upstream.targets import Target, origin_target, regional_target
 
@@ -72,6 +74,8 @@ class Fetches:
         self._is_regional = is_regional
         self._transfers: dict[CacheKey, Transfer] = {}
         """Those that others may join, by key."""
+        self._plain: dict[CacheKey, Callable[[], None]] = {}
+        """Plain fetches, by key, and what makes each one of those that others may join."""
         self._under_way: set[Transfer] = set()
         """Those that a write may make invalid (RFC 9111 section 4.4), whether others may join them or not."""
         self._loners: OrderedDict[CacheKey, float] = OrderedDict()
@@ -79,6 +83,9 @@ class Fetches:
 
     def has_joinable(self, key: CacheKey) -> bool:
         """Whether somebody fetches this already, and no invalidation came after they started (DESIGN section 4, rule 3)."""
+        become_joinable = self._plain.get(key)
+        if become_joinable is not None:
+            become_joinable()
         transfer = self._transfers.get(key)
         if transfer is None or not transfer.may_join:
             return False
@@ -117,9 +124,18 @@ class Fetches:
         transfer.attach(exchange)
         return True
 
-    def begin(self, key: CacheKey, plan: Plan, about: Entry | None = None) -> Transfer:
-        """A transfer that others may join from now on; if it is about a stored variant, those for whom that is."""
-        transfer = self._transfers[key] = Transfer(key, plan.distribution.id, plan.target, self._state.applied_index)
+    def begin(
+        self, key: CacheKey, plan: Plan, about: Entry | None = None, since: tuple[int, int] | None = None
+    ) -> Transfer:
+        """A transfer that others may join from now on; if it is about a stored variant, those for whom that is.
+
+        `since`: epoch and index of the log, unless it begins now.
+        """
+        invalidations = self._state.invalidations
+        epoch, stamp = since or (invalidations.epoch, invalidations.applied_index)
+        transfer = Transfer(key, plan.distribution.id, plan.target, stamp)
+        if epoch == invalidations.epoch:
+            self._transfers[key] = transfer
         transfer.on_start = lambda: self._note_whether_shared(key, is_shared=transfer.is_shared)
         if about is not None and plan.is_strict:
             transfer.varying = varying_fields(about.key)
@@ -137,13 +153,65 @@ class Fetches:
 
     def is_under_way(self, key: CacheKey) -> bool:
         """Whether this key is being fetched."""
-        return key in self._transfers
+        return key in self._transfers or key in self._plain
+
+    # -- plain fetches (`plain_fetches.py`)
+
+    def first_target(self, question: Question, stamp: int) -> Target:
+        """Whom to ask first for something cacheable."""
+        behavior = question.plan.behavior
+        regionals = () if self._is_regional else self._regional_targets(question, stamp, (behavior.origin,))
+        return regionals[0] if regionals else self._origin_target(question, behavior.origin)
+
+    def add_plain(self, key: CacheKey, become_joinable: Callable[[], None]) -> None:
+        """A plain fetch is under way."""
+        self._plain[key] = become_joinable
+
+    def remove_plain(self, key: CacheKey, become_joinable: Callable[[], None], *, is_shared: bool = False) -> None:
+        """It is not any more: it has brought something for all, or has become another."""
+        if self._plain.get(key) == become_joinable:
+            del self._plain[key]
+        if is_shared:
+            self._note_whether_shared(key, is_shared=True)
+
+    def adopt(self, exchange: Exchange, fill: Fill, connection: UpstreamConnection | None) -> None:
+        """A plain fetch becomes another, and its first attempt goes on."""
+        transfer = fill.transfer
+        exchange.transfer = transfer
+
+        def abandon() -> None:
+            transfer.state = TransferState.FAILED
+            transfer.drop_writer()
+            self._forget(transfer)
+            if connection is not None:
+                connection.give_up(UpstreamErrorKind.RESET, "nobody waits for the response")
+
+        transfer.abandon = abandon
+        transfer.attach(exchange)
+
+    def go_on(self, fill: Fill, exchange: Exchange, first: tuple[Target, UpstreamError | None]) -> None:
+        """The first attempt of an adopted fetch is over: well, or not, and then there may be others."""
+        transfer, error = fill.transfer, first[1]
+        transfer.abandon = None
+        if error is not None and not transfer.is_ended:
+            self._start(fill, None, exchange, (first[0], error))
+            return
+        self._forget(transfer)
+        try:
+            if error is None:
+                fill.finish()
+        except Exception:
+            logger.exception("internal error while fetching %s", transfer.target)
+            self._note_internal_error(transfer, exchange)
+        finally:
+            fill.close()
 
     def void_everything(self) -> None:
         """What is under way belongs to another log: nobody joins it, nothing of it is stored."""
         for transfer in self._transfers.values():
             transfer.drop_writer()
         self._transfers.clear()
+        self._plain.clear()  # what they bring is of another epoch
 
     def void_target(self, distribution_id: str, target: str) -> None:
         """Responses that are on their way were made before something changed the target: nobody joins them, nothing of them is stored."""
@@ -155,13 +223,24 @@ class Fetches:
 
     # -- inside
 
-    def _start(self, fill: Fill, body: BodyFromViewer | None, exchange: Exchange | None) -> None:
+    def _start(
+        self,
+        fill: Fill,
+        body: BodyFromViewer | None,
+        exchange: Exchange | None,
+        already: tuple[Target, UpstreamError] | None = None,
+    ) -> None:
+        """`already`: what came of a first attempt, and with whom."""
         transfer = fill.transfer
         is_cacheable = exchange is None or exchange.result is not Result.PASS
         targets = self._targets(fill.question, transfer.stamp, is_cacheable=is_cacheable)
         if fill.question.plan.is_strict:
             self._under_way.add(transfer)
-        task = self._spawn(self._fill(fill, targets, body, exchange))
+        error = None
+        if already is not None:
+            first, error = already
+            targets = [first, *(target for target in targets if target.peer_id != first.peer_id)]
+        task = self._spawn(self._fill(fill, targets, (body, error), exchange))
 
         def abandon() -> None:
             transfer.state = TransferState.FAILED
@@ -173,11 +252,16 @@ class Fetches:
         transfer.abandon = abandon
 
     async def _fill(
-        self, fill: Fill, targets: Sequence[Target], body: BodyFromViewer | None, exchange: Exchange | None
+        self,
+        fill: Fill,
+        targets: Sequence[Target],
+        body_and_error: tuple[BodyFromViewer | None, UpstreamError | None],
+        exchange: Exchange | None,
     ) -> None:
         transfer = fill.transfer
+        body, already = body_and_error
         try:
-            await self._fetcher.fetch(targets, fill.question.head.method, body, fill)
+            await self._fetcher.fetch(targets, fill.question.head.method, body, fill, already)
             self._forget(transfer)
             fill.finish()
         except UpstreamError as error:
@@ -187,17 +271,21 @@ class Fetches:
             transfer.drop_writer()
         except Exception:
             logger.exception("internal error while fetching %s", transfer.target)
-            self._counters.internal_errors += 1
-            self._forget(transfer)
-            if not transfer.is_ended:
-                transfer.fail(UpstreamError(UpstreamErrorKind.INVALID_RESPONSE, "an internal error occurred"))
-            if exchange is not None and not exchange.is_ended:
-                exchange.wire.abort()
+            self._note_internal_error(transfer, exchange)
         finally:
             fill.close()
             transfer.abandon = None  # it holds the transfer, which would then wait for the garbage collector
             self._forget(transfer)
             self._under_way.discard(transfer)
+
+    def _note_internal_error(self, transfer: Transfer, exchange: Exchange | None) -> None:
+        """A mistake of this program: nobody may wait for what will not come."""
+        self._counters.internal_errors += 1
+        self._forget(transfer)
+        if not transfer.is_ended:
+            transfer.fail(UpstreamError(UpstreamErrorKind.INVALID_RESPONSE, "an internal error occurred"))
+        if exchange is not None and not exchange.is_ended:
+            exchange.wire.abort()
 
     def _lose_patience(self, transfer: Transfer) -> None:
         """The head has not come: whoever joined asks alone; who began goes on waiting (reference 2.10: the wait limit is not documented)."""
@@ -220,14 +308,24 @@ class Fetches:
         plan = question.plan
         group = plan.behavior.origin_group if question.head.method in plan.behavior.cached_methods else None
         origins = [plan.behavior.origin] if group is None else [group.primary, group.secondary]
-        targets = []
         is_write = plan.is_strict and question.head.method not in SAFE_METHODS
-        if (is_cacheable or is_write) and not self._is_regional:
-            state = self._state
-            peers = rank_regionals(state.regionals, state.latency_milliseconds, hash_input(plan), self._fetcher.is_down)
-            request = to_regional(question, LogPosition(state.log_id, stamp)) if peers else b""
-            targets = [regional_target(peer, origins, request) for peer in peers]
-        for origin in origins:
-            statuses = group.failover_statuses if group is not None and origin is group.primary else None
-            targets.append(origin_target(origin, to_origin(question, origin), statuses))
-        return targets
+        asks_regionals = (is_cacheable or is_write) and not self._is_regional
+        regionals = self._regional_targets(question, stamp, origins) if asks_regionals else ()
+        return [*regionals, *(self._origin_target(question, origin) for origin in origins)]
+
+    def _regional_targets(self, question: Question, stamp: int, origins: Sequence[Origin]) -> Sequence[Target]:
+        state = self._state
+        regionals = state.regionals
+        if not regionals:
+            return ()
+        spread_by = hash_input(question.plan)
+        peers = rank_regionals(regionals, state.latency_milliseconds, spread_by, self._fetcher.is_down)
+        request = to_regional(question, LogPosition(state.log_id, stamp)) if peers else b""
+        return [regional_target(peer, origins, request) for peer in peers]
+
+    @staticmethod
+    def _origin_target(question: Question, origin: Origin) -> Target:
+        behavior = question.plan.behavior
+        group = behavior.origin_group if question.head.method in behavior.cached_methods else None
+        statuses = group.failover_statuses if group is not None and origin is group.primary else None
+        return origin_target(origin, to_origin(question, origin), statuses)

@@ -8,18 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from edge_node.caching.age import initial_age
 from edge_node.caching.bodies import PartsBody
 from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entries import Arrival, make_entry, make_entry_of_body, with_age
-from edge_node.caching.entry import Entry, Traits
+from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey, varying_fields
 from edge_node.caching.partial import combined_fields
 from edge_node.caching.request_directives import demands_of
 from edge_node.caching.reuse import may_stand_in
-from edge_node.caching.terms import Terms
 from edge_node.caching.unsafe_methods import invalidated_targets
-from edge_node.caching.updating import HeadEffect, effect_of_head, is_validated_by, with_date
+from edge_node.caching.updating import HeadEffect, effect_of_head, is_validated_by
 from edge_node.completion import Completion, is_rest_of, is_whole_of, with_stored_parts
 from edge_node.compressing import Compressor
 from edge_node.confirming import confirm
@@ -29,13 +27,12 @@ from edge_node.model import Header, RequestHead, ResponseHead
 from edge_node.policy.answers import content_length, write_fields
 from edge_node.policy.compression import coding_for, encoded_fields
 from edge_node.policy.upstream_requests import Question
-from edge_node.policy.viewer_fields import fields_for_one, viewer_fields
+from edge_node.policy.viewer_fields import viewer_fields
+from edge_node.reception import Asked, arrival_of, dated, receive, said_by_regional, traits_of
 from edge_node.shelf import Shelf
 from edge_node.transfers import Transfer
 from edge_node.upstream.connection import UpstreamConnection, make_response_head
-from edge_node.upstream.targets import Target, Tier
-
-_RESULTS = {result.value: result for result in Result}
+from edge_node.upstream.targets import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +55,23 @@ NOTHING_STORED = Stored()
 class Fill:
     """One fetch that feeds one transfer."""
 
-    def __init__(self, shelf: Shelf, question: Question, transfer: Transfer, stored: Stored = NOTHING_STORED) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        question: Question,
+        transfer: Transfer,
+        stored: Stored = NOTHING_STORED,
+        since: tuple[int, float] | None = None,
+    ) -> None:
+        """`since` is the epoch of the log and the moment at which upstream was asked, if it was not now."""
         self._shelf = shelf
         self.question = question
         self.transfer = transfer
         self._plan = question.plan
         self._stored = stored
-        self._epoch = shelf.invalidations.epoch
-        self._asked_at = shelf.clock()
-        self._answered_at = self._asked_at
+        self._epoch, asked_at = since or (shelf.invalidations.epoch, shelf.clock())
+        self._asked = Asked(question.head, question.plan, transfer.stamp, asked_at)
+        self._answered_at = asked_at
         self.invalidate: Callable[[RequestHead, str, tuple[bytes, ...]], None] | None = None
         """For a write, where the RFCs rule: makes targets invalid (RFC 9111 section 4.4)."""
         self._keeping: Keeping | None = None
@@ -209,32 +214,27 @@ class Fill:
         transfer, request, stale = self.transfer, self.question.head, self._stored.stand_in
         if self.invalidate is not None:
             self.invalidate(request, transfer.distribution_id, invalidated_targets(request, head, b"http"))
-        transfer.upstream_result = self._said_by_regional(head)
-        head = self._compress(_dated(head, self._answered_at))
-        fields = viewer_fields(head, self._plan.behavior)
-        keeping = None
+        transfer.upstream_result = said_by_regional(head, self._target)
         # The viewer's conditions went upstream: an error may be their fault, and is not for others.
         is_for_all = head.status in (200, 206) or not self._has_viewer_conditions
-        if transfer.key is not None and is_for_all and transfer.may_be_stored:
-            keeping = keep((request, self._plan, transfer.key), head, fields, self._answered_at)
-        is_storable = keeping is not None and keeping.terms.is_storable
-        writer = None
-        if keeping is not None and is_storable:
-            writer = self._shelf.store.open_writer(keeping.key, head.content_length)
+        key = transfer.key if is_for_all and transfer.may_be_stored else None
+        received = receive(self._asked, key, self._compress(dated(head, self._answered_at)), self._answered_at)
+        keeping, writer = received.keeping, None
+        if keeping is not None and received.is_storable:
+            writer = self._shelf.store.open_writer(keeping.key, received.head.content_length)
             if keeping.part is not None and writer is not None and not writer.keeps_chunks:
                 writer.abort()  # parts are put together in memory; one that has no room there is passed on
                 writer = None
         elif keeping is not None and stale is not None and head.status == 200 and not self._plan.is_strict:
             self._shelf.remove(stale)  # replaced (reference 2.4), by what nobody else may have
         self._keeping = keeping
-        age = self._arrival(head).initial_age
-        if writer is None or keeping is None or not keeping.terms.may_be_shared(age) or keeping.part is not None:
+        if writer is None or keeping is None or not received.is_for_all:
             transfer.be_for_one()
         elif keeping.varying:
             transfer.release([r for r in transfer.readers[1:] if not r.may_share(keeping.varying)], None)
             transfer.varying = keeping.varying
-        transfer.own_lines = write_fields(fields_for_one(head, self._plan.behavior))
-        transfer.start(head, fields, writer)
+        transfer.own_lines = write_fields(received.own_fields)
+        transfer.start(received.head, received.fields, writer)
 
     @property
     def _has_viewer_conditions(self) -> bool:
@@ -253,13 +253,6 @@ class Fill:
                 return head
         return make_response_head(head.status, head.reason, encoded_fields(head.headers, coding))
 
-    def _said_by_regional(self, head: ResponseHead) -> Result | None:
-        """The regional cache's own result; an origin that sends this field is not believed. An error status of the origin's own is a miss like any other."""
-        is_from_regional = self._target is not None and self._target.tier is Tier.REGIONAL
-        said = head.fields.get(b"x-edge-result") if is_from_regional else None
-        word, _, reason = said.decode("latin-1").partition(";") if said else ("", "", "")
-        return Result.MISS if reason == Reason.UPSTREAM_STATUS else _RESULTS.get(word)
-
     def _commit(self, keeping: Keeping) -> None:
         transfer, shelf = self.transfer, self._shelf
         writer = transfer.writer
@@ -270,15 +263,15 @@ class Fill:
             transfer.drop_writer()
             return
         arrival = self._arrival(keeping.head)
-        traits = self._traits(keeping.head, keeping.terms)
+        traits = traits_of(shelf.traits, self._plan, keeping.head, keeping.terms)
         if keeping.part is not None:
             entry = self._partial_entry(keeping, there)
+        elif writer.keeps_chunks:
+            lines = transfer.field_lines + content_length(transfer.received_bytes)
+            entry = make_entry(keeping.key, lines, transfer.chunks, transfer.received_bytes, traits, arrival)
         else:
             lines = transfer.field_lines + content_length(transfer.received_bytes)
-            if writer.keeps_chunks:
-                entry = make_entry(keeping.key, lines, transfer.chunks, transfer.received_bytes, traits, arrival)
-            else:
-                entry = with_age(Entry(keeping.key, lines + b"\r\n", None, traits, arrival.stamp), arrival)
+            entry = with_age(Entry(keeping.key, lines + b"\r\n", None, traits, arrival.stamp), arrival)
         if not shelf.put(entry, self._epoch, writer.commit):
             transfer.drop_writer()
             return
@@ -299,20 +292,15 @@ class Fill:
         assert part is not None
         parts, fields = with_stored_parts(there, part, (keeping.fields, self.transfer.chunks), self._answered_at)
         lines = write_fields(fields) + content_length(part.complete_length)
-        traits, arrival = self._traits(keeping.head, keeping.terms), self._arrival(keeping.head)
+        traits = traits_of(self._shelf.traits, self._plan, keeping.head, keeping.terms)
+        arrival = self._arrival(keeping.head)
         if parts.is_complete:
             chunks = [bytes(chunk) for chunk in parts.segments[0].chunks] if parts.segments else []
             return make_entry(keeping.key, lines, chunks, part.complete_length, traits, arrival)
         return make_entry_of_body(keeping.key, lines, PartsBody(parts), traits, arrival)
 
-    def _traits(self, head: ResponseHead, terms: Terms) -> Traits:
-        content_type = head.fields.get(b"content-type", b"")
-        status_and_reason = (head.status, head.reason)
-        return self._shelf.traits.of(status_and_reason, content_type, terms, is_strict=self._plan.is_strict)
-
     def _arrival(self, head: ResponseHead) -> Arrival:
-        age = initial_age(head.fields, self._asked_at, self._answered_at, self._plan.behavior.semantics)
-        return Arrival(self.transfer.stamp, self._answered_at, age)
+        return arrival_of(self._asked, head, self._answered_at)
 
     # -- what is stored, and what upstream says of it
 
@@ -396,10 +384,3 @@ class Fill:
     def _stop(self) -> None:
         if self._connection is not None:
             self._connection.close()
-
-
-def _dated(head: ResponseHead, received_at: float) -> ResponseHead:
-    """With the time of receipt as its Date, where the origin gave none (RFC 9110 section 6.6.1)."""
-    if b"date" in head.fields:
-        return head
-    return make_response_head(head.status, head.reason, with_date(head.headers, received_at))

@@ -6,6 +6,7 @@ Text that goes to or comes from the wire is bytes, field names in lower case. Al
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
@@ -79,6 +80,10 @@ class CachePolicy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_caching_disabled", self.maximum_ttl == self.default_ttl == self.minimum_ttl == 0)
+
+    def __hash__(self) -> int:
+        """What is worked out once for a policy is found by it, on the way of each request."""
+        return hash(self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +195,11 @@ class RequestHead(NamedTuple):
     """What has been worked out of the header section, where other requests have the very same one (`policy/sections.py`); at most one item per behavior and tier."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
-    """A status and header section from upstream, hop-by-hop fields included."""
+class ResponseHead(NamedTuple):
+    """A status and header section from upstream, hop-by-hop fields included. A tuple, because one is made for each response."""
 
     status: int
     reason: bytes
     headers: Headers
     content_length: int | None
-    fields: Mapping[bytes, bytes] = field(default_factory=dict)
+    fields: Mapping[bytes, bytes] = MappingProxyType({})

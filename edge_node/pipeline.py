@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from edge_node.asking import Asking, transfer_alone
 from edge_node.caching.conditional import is_for_origin
 from edge_node.caching.decisions import (
     Complete,
@@ -39,20 +40,18 @@ from edge_node.fetches import CallLater, Fetches, Scheduling, call_later
 from edge_node.fills import NOTHING_STORED, Fill, Stored
 from edge_node.hits import HitAnswerer
 from edge_node.keeping import error_minimum_ttl
-from edge_node.model import Header, RequestHead
+from edge_node.model import RequestHead
+from edge_node.plain_fetches import PlainFetches, Tools
 from edge_node.policy.contents import choose_content
 from edge_node.policy.error_pages import page_for, page_request
-from edge_node.policy.forwarding import Hop
 from edge_node.policy.routing import Plan
 from edge_node.policy.sections import Recollection
-from edge_node.policy.upstream_requests import Question
 from edge_node.recording import RequestRecorder
 from edge_node.request_ids import RequestIds
 from edge_node.requests import MALFORMED, Request, ViewerConnection, request_of
 from edge_node.serving_state import ServingState
 from edge_node.shelf import Shelf
 from edge_node.short_way import ShortWay
-from edge_node.transfers import Transfer
 from edge_node.upstream.fetching import Fetcher
 
 MAXIMUM_TRIES = 2
@@ -95,6 +94,9 @@ class Pipeline:
         self._is_regional = parts.shelf.node.is_regional
         scheduling = Scheduling(parts.spawn, parts.call_later, parts.monotonic)
         self._fetches = Fetches(parts.fetcher, parts.state, parts.counters, scheduling, is_regional=self._is_regional)
+        self._asking = Asking(self._node)
+        tools = Tools(parts.shelf, parts.fetcher, self._fetches, parts.recorder, self._make_exchange, parts.monotonic)
+        self._plain_fetches = PlainFetches(tools)
         self._failures = Failures()
         self._recollection = Recollection()
         clocks = (parts.shelf.clock, parts.monotonic)
@@ -217,8 +219,12 @@ class Pipeline:
         is_shared = reason is Reason.EXPIRED and (expired.terms.lifetime_seconds or 0.0) > 0.0
         if is_shared and self._fetches.join(exchange, key):
             return
-        transfer = self._fetches.begin(key, plan, expired) if is_shared else self._transfer_alone(key, plan)
-        question = self._question(request, plan, conditions_to_confirm(expired))
+        transfer = (
+            self._fetches.begin(key, plan, expired)
+            if is_shared
+            else transfer_alone(key, plan, self._state.applied_index)
+        )
+        question = self._asking.under_conditions(request, plan, conditions_to_confirm(expired))
         self._fetches.run(exchange, Fill(self._shelf, question, transfer, Stored(expired, confirms=expired)))
 
     def _refresh_in_background(self, request: Request, plan: Plan, key: CacheKey, stale: Entry) -> None:
@@ -226,7 +232,7 @@ class Pipeline:
         if self._fetches.is_under_way(key):
             return
         conditions = () if not plan.may_validate else conditions_to_confirm(stale)
-        question = self._question(request, plan, conditions, head=request.head._replace(method=b"GET"))
+        question = self._asking.under_conditions(request, plan, conditions, head=request.head._replace(method=b"GET"))
         stored = Stored(stand_in=stale, confirms=stale if conditions else None)
         self._fetches.run_in_background(Fill(self._shelf, question, self._fetches.begin(key, plan, stale), stored))
 
@@ -243,7 +249,7 @@ class Pipeline:
             return
         fill = Fill(
             self._shelf,
-            self._question(request, plan, conditions),
+            self._asking.under_conditions(request, plan, conditions),
             self._fetches.begin(key, plan, partial),
             Stored(completes=partial),
         )
@@ -265,13 +271,19 @@ class Pipeline:
         is_shared = plan.may_collapse and demands_of(head.fields, plan.behavior.semantics) is NO_DEMANDS
         is_shared = is_shared and not (plan.is_strict and is_for_origin(head.fields))
         is_shared = is_shared and not self._fetches.is_loner(key)
-        exchange = self._make_exchange(request, plan, outcome)
-        if is_shared and self._fetches.join(exchange, key):
-            return
+        has_joinable = is_shared and self._fetches.has_joinable(key)
         # Viewer conditionals go upstream with a miss (reference 2.4), so a 304 may come that helps nobody else.
-        may_begin = is_shared and head.is_plain and not self._fetches.has_joinable(key)
-        transfer = self._fetches.begin(key, plan, stale) if may_begin else self._transfer_alone(key, plan)
-        self._fetches.run(exchange, Fill(self._shelf, self._viewers_question(request, plan), transfer, stored))
+        may_begin = is_shared and head.is_plain and not has_joinable
+        question = self._asking.as_viewer(request, plan)
+        if may_begin and stale is None and self._plain_fetches.begin(request, question, key, reason):
+            return
+        exchange = self._make_exchange(request, plan, outcome)
+        if has_joinable and self._fetches.join(exchange, key):
+            return
+        transfer = (
+            self._fetches.begin(key, plan, stale) if may_begin else transfer_alone(key, plan, self._state.applied_index)
+        )
+        self._fetches.run(exchange, Fill(self._shelf, question, transfer, stored))
 
     def _fetch_alone(
         self,
@@ -283,7 +295,12 @@ class Pipeline:
     ) -> None:
         """A fetch that nobody joins; with a key, what it brings may still be stored."""
         exchange = self._make_exchange(request, plan, outcome)
-        fill = Fill(self._shelf, self._viewers_question(request, plan), self._transfer_alone(key, plan), stored)
+        fill = Fill(
+            self._shelf,
+            self._asking.as_viewer(request, plan),
+            transfer_alone(key, plan, self._state.applied_index),
+            stored,
+        )
         if plan.is_strict and request.head.method not in SAFE_METHODS:
             fill.invalidate = self._invalidate
         self._fetches.run(exchange, fill)
@@ -296,21 +313,6 @@ class Pipeline:
                 self._shelf.invalidate_targets([plan.bare_key])
                 self._fetches.void_target(distribution_id, plan.target)
 
-    def _transfer_alone(self, key: CacheKey | None, plan: Plan) -> Transfer:
-        return Transfer(key, plan.distribution.id, plan.target, self._state.applied_index)
-
-    def _viewers_question(self, request: Request, plan: Plan) -> Question:
-        """The viewer's own words."""
-        body = request.body
-        length = body.length if body is not None else None
-        return Question(request.head, plan, self._hop(request), body_length=length, has_body=body is not None)
-
-    def _question(
-        self, request: Request, plan: Plan, conditions: tuple[Header, ...], head: RequestHead | None = None
-    ) -> Question:
-        """The viewer's request with conditions of our own."""
-        return Question(head or request.head, plan, self._hop(request), conditions, has_viewer_conditions=False)
-
     def _make_exchange(self, request: Request, plan: Plan, outcome: Outcome) -> Exchange:
         exchange = Exchange(request.wire, request.head, plan, request.request_id, request.started_at)
         exchange.body = request.body
@@ -320,10 +322,6 @@ class Pipeline:
         exchange.node, exchange.recorder, exchange.helper, exchange.monotonic = self._node, self, self, self._monotonic
         request.wire.begin_exchange(exchange)
         return exchange
-
-    def _hop(self, request: Request) -> Hop:
-        viewer = b"" if self._is_regional else request.wire.peer[0].encode()
-        return Hop(request.request_id, self._node.via, viewer)
 
     # -- errors
 

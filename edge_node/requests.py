@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge_node.exchange import BodyFromViewer, Exchange, Wire
+from edge_node.exchange import BodyFromViewer, Exchange, UnderWay, Wire
 from edge_node.hits import ViewerWire
 from edge_node.model import RequestHead, Semantics
-from edge_node.sending import BodySender
 
 
 class ViewerConnection(Wire, ViewerWire, Protocol):
     """A viewer's connection, as the pipeline needs it."""
 
-    def begin_exchange(self, exchange: Exchange | BodySender) -> None:
+    def begin_exchange(self, exchange: UnderWay) -> None:
         """From now on the connection tells the exchange when it can send and when the viewer leaves."""
 
     @property

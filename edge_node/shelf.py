@@ -105,8 +105,8 @@ class Shelf:
 
     def put(self, entry: Entry, epoch: int, commit: Callable[[Entry], None]) -> bool:
         """Commit an entry, unless it was invalidated while it came, or something newer is there (DESIGN section 4, rules 1 and 3); says whether it did."""
-        newer = self.store.peek(entry.key)
-        if epoch != self.invalidations.epoch or self.is_void(entry):
+        newer, invalidations = self.store.peek(entry.key), self.invalidations
+        if epoch != invalidations.epoch or (entry.stamp != invalidations.applied_index and self.is_void(entry)):
             return False
         if newer is not None and newer.stamp > entry.stamp:
             return False

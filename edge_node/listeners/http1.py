@@ -10,12 +10,11 @@ from typing import Protocol, cast
 
 from edge_node.caching.bodies import Piece
 from edge_node.errors import ViewerError
-from edge_node.exchange import BodyFromViewer, Exchange
+from edge_node.exchange import BodyFromViewer, UnderWay
 from edge_node.listeners.request_reader import RequestReader
 from edge_node.listeners.writing import write_at_once
 from edge_node.model import RequestHead
 from edge_node.policy.sections import HeaderSection
-from edge_node.sending import BodySender
 
 HEAD_TIMEOUT_SECONDS = 10.0
 """From the first byte of a head to its last; slower is a slow-loris."""
@@ -102,7 +101,7 @@ class ViewerConnection(asyncio.Protocol):
         """Send bytes: for the short way alone, see `write_at_once`."""
         self.is_held_up = False
         self.request_bytes = 0
-        self._exchange: Exchange | BodySender | None = None
+        self._exchange: UnderWay | None = None
         self._is_busy = False
         self._is_closing = False
         self._waiting: deque[tuple[RequestHead, BodyFromViewer | None]] = deque()
@@ -289,7 +288,7 @@ class ViewerConnection(asyncio.Protocol):
         is_last = self._has_heard_all and not self._waiting
         return not self._is_closing and not self._listener.is_draining and not is_last
 
-    def begin_exchange(self, exchange: Exchange | BodySender) -> None:
+    def begin_exchange(self, exchange: UnderWay) -> None:
         """Who is told when the viewer takes more, or leaves."""
         self._exchange = exchange
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 
+from edge_node.caching.age import age_value
 from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.ranges import ByteRange
-from edge_node.model import Headers, Role
+from edge_node.model import Headers, ResponseHead, Role
 
 _SPELLINGS = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate", b"te": b"TE", b"dnt": b"DNT"}
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus} | {494: b"Request Header Too Large"}
@@ -57,6 +58,17 @@ def x_cache(result: Result, status: int) -> bytes:
     if result is Result.HIT:
         return b"Hit from cloudfront"
     return b"RefreshHit from cloudfront" if result is Result.REFRESH_HIT else b"Miss from cloudfront"
+
+
+def result_to_show(result: Result, said: Result | None) -> Result:
+    """What X-Cache speaks of, when a regional cache has said how it came to its answer: a hit there is a hit for the viewer."""
+    return said if said in (Result.HIT, Result.REFRESH_HIT) and result is Result.MISS else result
+
+
+def age_to_show(head: ResponseHead, said: Result | None, *, is_strict: bool) -> int | None:
+    """The Age of an answer that a regional cache gave from its store, or that an origin says of its own; none on a plain miss; by the RFCs it is never lost."""
+    fields = head.fields
+    return age_value(fields) if b"age" in fields and (is_strict or said is not Result.MISS) else None
 
 
 @lru_cache(maxsize=256)

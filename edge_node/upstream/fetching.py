@@ -68,13 +68,24 @@ class Fetcher:
         """Whether a regional cache failed a moment ago."""
         return self._down_until.get(peer_id, 0.0) > self._clock()
 
-    async def fetch(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
-        """Bring the response to the sink, whole, or raise the last UpstreamError."""
+    async def fetch(
+        self,
+        targets: Sequence[Target],
+        method: bytes,
+        body: RequestBody | None,
+        sink: FetchSink,
+        already: UpstreamError | None = None,
+    ) -> None:
+        """Bring the response to the sink, whole, or raise the last UpstreamError. `already` is how a first attempt on an idle connection has failed."""
+        first_error = None if already is None or _was_of_idle_connection(already) else already
         last_error = UpstreamError(UpstreamErrorKind.REFUSED, "there is no upstream to ask", is_request_untouched=True)
         for target in targets:
             deadline = self._clock() + target.completion_timeout
             for _ in range(target.connection_attempts):
                 try:
+                    if first_error is not None:
+                        failed, first_error = first_error, None
+                        raise failed
                     await self._attempt(self._with_time_left(target, deadline), method, body, sink)
                     return
                 except UpstreamError as error:
@@ -109,7 +120,7 @@ class Fetcher:
                 try:
                     return await self._exchange(connection, target, method, (extra, None), sink)
                 except UpstreamError as error:
-                    if not error.is_on_reused_connection or error.kind is UpstreamErrorKind.READ_TIMEOUT:
+                    if not _was_of_idle_connection(error):
                         raise
         connection = await self._pool.connect(target.address, target.connect_timeout)
         return await self._exchange(connection, target, method, (extra, body), sink)
@@ -208,6 +219,11 @@ def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None
     if sink.has_started:
         return sink.resume_point() is not None
     return error.is_request_untouched or (body is None and method in _REPEATABLE_METHODS)
+
+
+def _was_of_idle_connection(error: UpstreamError) -> bool:
+    """The upstream had closed it, most likely, before the request came: that says nothing of a fresh one."""
+    return error.is_on_reused_connection and error.kind is not UpstreamErrorKind.READ_TIMEOUT
 
 
 def _settle(end: asyncio.Future[None], error: UpstreamError | None) -> None:

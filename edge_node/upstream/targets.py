@@ -47,16 +47,16 @@ class Target(NamedTuple):
 def origin_target(origin: Origin, request: bytes, failover_statuses: frozenset[int] | None = None) -> Target:
     """The origin, with the patience that the distribution configures (reference 1.4)."""
     return Target(
-        tier=Tier.ORIGIN,
-        peer_id=origin.id,
-        address=(origin.host, origin.port),
-        connection_attempts=origin.connection_attempts,
-        connect_timeout=origin.connection_timeout,
-        read_timeout=origin.read_timeout,
-        keepalive=origin.keepalive_timeout,
-        request=request,
-        completion_timeout=origin.completion_timeout,
-        failover_statuses=failover_statuses,
+        Tier.ORIGIN,
+        origin.id,
+        (origin.host, origin.port),
+        origin.connection_attempts,
+        origin.connection_timeout,
+        origin.read_timeout,
+        origin.keepalive_timeout,
+        request,
+        origin.completion_timeout,
+        failover_statuses,
     )
 
 

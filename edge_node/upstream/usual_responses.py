@@ -10,18 +10,19 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from edge_node.model import Header, ResponseHead
+from edge_node.model import Header, Headers, ResponseHead
 
 LARGEST_USUAL_HEAD_BYTES = 16_384
-LONGEST_REMEMBERED_LINE_BYTES = 256
+LONGEST_USUAL_LINE_BYTES = 512
 MOST_REMEMBERED_LINES = 4_096
-"""Together at most 1 MiB of lines."""
+"""Together at most 2 MiB of lines, and as much of what they say."""
 _LONGEST_LENGTH_DIGITS = 18
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)").fullmatch
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)").fullmatch
 """RFC 9112 sections 4 and 5."""
-_CHANGES_FRAMING = frozenset({b"transfer-encoding", b"upgrade", b"connection", b"proxy-connection"})
+_MALFORMED: Header = (b"", b"")
+"""In the place of a line that is no field."""
 _STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -43,14 +44,16 @@ def read_usual_head(data: bytes) -> UsualHead | None:
     status_and_reason = _read_status_line(lines[0])
     if status_and_reason is None:
         return None
-    headers: list[Header] = []
-    for line in lines[1:]:
-        pair = _read_line(line) if len(line) <= LONGEST_REMEMBERED_LINE_BYTES else _read_line.__wrapped__(line)
-        if pair is None:
-            return None
-        headers.append(pair)
+    if len(max(lines, key=len)) > LONGEST_USUAL_LINE_BYTES:
+        return None
+    headers = tuple(map(_read_line, lines[1:]))
+    if _MALFORMED in headers:
+        return None
     fields = dict(headers)
-    if not _CHANGES_FRAMING.isdisjoint(fields) and not _keeps_open(fields):
+    connection = fields.get(b"connection")
+    if connection is not None and connection.lower() != b"keep-alive":
+        return None
+    if b"transfer-encoding" in fields or b"upgrade" in fields or b"proxy-connection" in fields:
         return None
     length_text = fields.get(b"content-length")
     if len(fields) < len(headers):
@@ -66,11 +69,11 @@ def read_usual_head(data: bytes) -> UsualHead | None:
         length = int(length_text)
     else:
         return None
-    head = ResponseHead(status, reason, tuple(headers), length, fields)
+    head = ResponseHead(status, reason, headers, length, fields)
     return UsualHead(head, end + 4, 0 if status in _STATUSES_WITHOUT_BODY else length or 0)
 
 
-def join_repeated(headers: list[Header] | tuple[Header, ...]) -> dict[bytes, bytes]:
+def join_repeated(headers: Headers) -> dict[bytes, bytes]:
     """Fields by name, repeated ones joined by a comma (RFC 9110 section 5.3); Set-Cookie is only ever read from the list."""
     by_name: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -80,17 +83,11 @@ def join_repeated(headers: list[Header] | tuple[Header, ...]) -> dict[bytes, byt
 
 @lru_cache(maxsize=256)
 def _read_status_line(line: bytes) -> tuple[int, bytes] | None:
-    match = _STATUS_LINE(line) if len(line) <= LONGEST_REMEMBERED_LINE_BYTES else None
+    match = _STATUS_LINE(line) if len(line) <= LONGEST_USUAL_LINE_BYTES else None
     return None if match is None else (int(match[1]), match[2])
 
 
 @lru_cache(maxsize=MOST_REMEMBERED_LINES)
-def _read_line(line: bytes) -> Header | None:
+def _read_line(line: bytes) -> Header:
     match = _FIELD_LINE(line)
-    return None if match is None else (match[1].lower(), match[2].strip(b" \t"))
-
-
-def _keeps_open(fields: dict[bytes, bytes]) -> bool:
-    """Connection is all that is said of it, and says that it stays open."""
-    is_alone = not any(name in fields for name in _CHANGES_FRAMING if name != b"connection")
-    return is_alone and fields[b"connection"].lower() == b"keep-alive"
+    return _MALFORMED if match is None else (match[1].lower(), match[2].strip(b" \t"))

@@ -19,7 +19,7 @@ from edge_node.caching.bodies import Piece
 from edge_node.configuration import read_distribution
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.exchange import BodyFromViewer, Exchange
+from edge_node.exchange import BodyFromViewer, UnderWay
 from edge_node.fills import Fill
 from edge_node.hits import HitAnswerer
 from edge_node.listeners.heads import make_request_head
@@ -30,12 +30,12 @@ from edge_node.policy.routing import Snapshot
 from edge_node.policy.upstream_requests import parse_request
 from edge_node.recording import RequestRecorder
 from edge_node.request_ids import RequestIds
-from edge_node.sending import BodySender
 from edge_node.serving_state import ServingState
 from edge_node.shelf import Shelf
 from edge_node.storage.eviction.choice import POLICIES
 from edge_node.storage.memory import MemoryStore
-from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.connection import Ended, make_response_head
+from edge_node.upstream.fetching import FetchSink
 from edge_node.upstream.targets import Target, Tier
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
@@ -67,7 +67,7 @@ class Viewer:
     request_bytes: int = 100
     may_keep_alive: bool = True
     keeps_alive: bool | None = None
-    exchange: Exchange | BodySender | None = None
+    exchange: UnderWay | None = None
     is_body_paused: bool = False
     head: RequestHead | None = None
     data: bytes = b""
@@ -139,7 +139,7 @@ class Viewer:
 
     # -- the node's side: edge_node.pipeline.ViewerConnection
 
-    def begin_exchange(self, exchange: Exchange | BodySender) -> None:
+    def begin_exchange(self, exchange: UnderWay) -> None:
         self.exchange = exchange
 
     def end_exchange(self, *, keep_alive: bool) -> None:
@@ -253,7 +253,19 @@ class ScriptedFetcher:
     def is_down(self, peer_id: str) -> bool:
         return peer_id in self.down
 
-    async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+    def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
+        """There are no connections."""
+        return False
+
+    async def fetch(
+        self,
+        targets: Sequence[Target],
+        method: bytes,
+        body: BodyFromViewer | None,
+        sink: Fill,
+        already: UpstreamError | None = None,
+    ) -> None:
+        del already
         fetch = Fetch(targets, method, body, sink)
         self.fetches.append(fetch)
         try:

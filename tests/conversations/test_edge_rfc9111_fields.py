@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_node.model import RequestHead
+from edge_node.exchange import Exchange
 from edge_node.upstream.connection import make_response_head
 from tests.builders import policy_message
 from tests.conversations.dialogue import Fetch, Node
@@ -147,8 +147,8 @@ async def test_a_viewer_of_http_1_0_is_told_nothing_in_between() -> None:
     node = strict_node()
     viewer = node.viewer()
     viewer.asks("/a", ("x-a", "1"))
-    assert viewer.exchange is not None and isinstance(viewer.exchange.head, RequestHead)  # type: ignore[union-attr]
-    viewer.exchange.head = viewer.exchange.head._replace(minor_version=0)  # type: ignore[union-attr]
+    assert isinstance(viewer.exchange, Exchange)
+    viewer.exchange.head = viewer.exchange.head._replace(minor_version=0)
     fetch = await node.fetch()
     informs(fetch, 103, ("link", "</a>"))
     fetch.answers(200, b"hello", FRESH)

@@ -65,7 +65,14 @@ class Relay(ScriptedFetcher):
         super().__init__()
         self._regional = regional
 
-    async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+    async def fetch(
+        self,
+        targets: Sequence[Target],
+        method: bytes,
+        body: BodyFromViewer | None,
+        sink: Fill,
+        already: UpstreamError | None = None,
+    ) -> None:
         if targets[0].tier is not Tier.REGIONAL:
             await super().fetch(targets, method, body, sink)
             return

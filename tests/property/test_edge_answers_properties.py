@@ -10,6 +10,7 @@ import pytest
 
 from edge_node.access_log import AccessLog
 from edge_node.configuration import read_distribution
+from edge_node.errors import UpstreamError
 from edge_node.exchange import BodyFromViewer
 from edge_node.fills import Fill
 from edge_node.policy.sections import HeaderSection
@@ -28,7 +29,14 @@ class InstantUpstream(ScriptedFetcher):
 
     version = 1
 
-    async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+    async def fetch(
+        self,
+        targets: Sequence[Target],
+        method: bytes,
+        body: BodyFromViewer | None,
+        sink: Fill,
+        already: UpstreamError | None = None,
+    ) -> None:
         sink.connected(FakeConnection(lambda kind, detail: None), targets[0])  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
         path = targets[0].request.split(b" ")[1]
         status, lifetime, size = ORIGIN.get(path[1:2], ORIGIN[b"a"])

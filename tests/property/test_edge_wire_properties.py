@@ -21,7 +21,14 @@ from tests.edge_wires import EchoService, FakeListener, FakeTransport, end_of_ex
 class InstantUpstream(ScriptedFetcher):
     """Answers every fetch at once with what was asked: cacheable, except below /no."""
 
-    async def fetch(self, targets: Sequence[Target], method: bytes, body: BodyFromViewer | None, sink: Fill) -> None:
+    async def fetch(
+        self,
+        targets: Sequence[Target],
+        method: bytes,
+        body: BodyFromViewer | None,
+        sink: Fill,
+        already: UpstreamError | None = None,
+    ) -> None:
         sink.connected(FakeConnection(lambda kind, detail: None), targets[0])  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
         received = b""
         while body is not None and (chunk := await body.next_chunk()) is not None:
