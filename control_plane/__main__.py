@@ -6,7 +6,7 @@ import time
 
 import uvloop
 
-from control_plane import server, settings, store
+from control_plane import server, settings, state
 
 
 def main() -> int:
@@ -19,12 +19,19 @@ def main() -> int:
         return 2
     try:
         uvloop.run(server.serve(parsed))
-    except* (server.StartError, store.StoreError) as errors:
-        print(errors.exceptions[0], file=sys.stderr)
+    except* (server.StartError, state.StoreError) as errors:
+        print(_first(errors), file=sys.stderr)
         return_status = 1
     else:
         return_status = 0
     return return_status
+
+
+def _first(error: BaseException) -> BaseException:
+    """Tasks within tasks wrap what ended them once each."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _log_to_standard_error() -> None:

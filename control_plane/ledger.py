@@ -57,7 +57,7 @@ class SqlLedger:
         """See coordination.Ledger."""
         if not (nodes or removed_node_ids or receipts):
             return
-        with self._store.engine.begin() as connection:
+        with self._store.writing() as connection:
             if nodes:
                 statement = sqlite_insert(tables.nodes)
                 replaced = {column.name: column for column in statement.excluded if not column.primary_key}

@@ -74,11 +74,15 @@ class Transaction(Protocol):
         """Add a change to the log; its index. Nodes are told after the transaction has committed."""
 
 
+class StoreError(Exception):
+    """The database cannot be used, so nothing has changed; the message says why."""
+
+
 class Store(Protocol):
     """Everything that survives kill -9."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Commits when the block ends, rolls back when it raises."""
+        """Commits when the block ends, rolls back when it raises. StoreError when the disk does not take it."""
 
 
 class Deployment(Protocol):

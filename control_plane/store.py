@@ -12,11 +12,19 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from control_plane import tables
 from control_plane.change_log import Subscriber, issued_invalidation, to_entry
-from control_plane.state import Change, Document, Invalidate, PutDistribution, PutRoutingTable, RemoveDistribution
+from control_plane.state import (
+    Change,
+    Document,
+    Invalidate,
+    PutDistribution,
+    PutRoutingTable,
+    RemoveDistribution,
+    StoreError,
+)
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
 RETAINED_ENTRIES = 10_000
@@ -26,10 +34,6 @@ DATABASE_NAME = "control-plane.sqlite3"
 
 _DISTRIBUTION = "distribution"
 _ROUTING_TABLE = "routing_table"
-
-
-class StoreError(Exception):
-    """The database cannot be used; the message says why."""
 
 
 class SqlTransaction:
@@ -119,14 +123,16 @@ class SqlStore:
     oldest_index: int
 
     def __init__(self, folder: Path, clock: Callable[[], float], *, retained_entries: int = RETAINED_ENTRIES) -> None:
-        path = folder / DATABASE_NAME
+        self._path = path = folder / DATABASE_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.engine = tables.open_engine(path)
             self.reader = tables.open_reader(path)
             self._open_log()
-        except (OSError, DatabaseError) as error:
-            raise StoreError(f"cannot use the database {path}: {error}") from error
+        except OSError as error:
+            raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
+        except DatabaseError as error:
+            raise StoreError(f"cannot use the database {path}: {error.orig}") from error
         self._clock = clock
         self._retained_entries = retained_entries
         self._subscribers: list[Subscriber] = []
@@ -144,7 +150,7 @@ class SqlStore:
             raise RuntimeError("a transaction is open already: close it before anything else is awaited or called")
         self._is_in_transaction = True
         try:
-            with self.engine.begin() as connection:
+            with self.writing() as connection:
                 transaction = SqlTransaction(connection, self.log_id, self._clock)
                 yield transaction
                 head_index = self.head_index + len(transaction.appended)
@@ -155,6 +161,15 @@ class SqlStore:
         for entry, now in transaction.appended:
             for subscriber in self._subscribers:
                 subscriber(entry, now)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Rows that are on the disk, all together, when the block ends. StoreError when the disk does not take them."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StoreError(f"cannot write to the database {self._path}: {error.orig}") from error
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have `subscriber` called for each entry after its commit."""
@@ -194,7 +209,7 @@ class SqlStore:
     def renew_identity(self) -> None:
         """See coordination.Ledger."""
         log_id = uuid.uuid4().hex
-        with self.engine.begin() as connection:
+        with self.writing() as connection:
             connection.execute(update(tables.meta).where(tables.meta.c.key == "log_id").values(value=log_id))
         self.log_id = log_id
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Column,
     Connection,
     Engine,
@@ -84,7 +85,7 @@ receipts = Table(
 def open_engine(path: Path) -> Engine:
     """One connection to the database file, created if need be. Commits reach the disk before they return."""
     engine = create_engine(
-        f"sqlite+pysqlite:///{path}",
+        _url(path),
         poolclass=StaticPool,
         connect_args={"check_same_thread": False, "timeout": 5.0},
     )
@@ -97,12 +98,17 @@ def open_engine(path: Path) -> Engine:
 def open_reader(path: Path) -> Engine:
     """A second connection that sees what is committed, also while a transaction is open on the first."""
     engine = create_engine(
-        f"sqlite+pysqlite:///{path}",
+        _url(path),
         poolclass=StaticPool,
         connect_args={"check_same_thread": False, "timeout": 5.0},
     )
     event.listen(engine, "connect", _configure_connection)
     return engine
+
+
+def _url(path: Path) -> URL:
+    """Not written as text: a path may have characters that mean something in a URL."""
+    return URL.create("sqlite+pysqlite", database=str(path))
 
 
 def _configure_connection(connection: Any, _record: object) -> None:

@@ -37,12 +37,16 @@ class Problem:
     message: str
 
 
+COMMAND_LINE = 0
+"""The line of what is not in the file at all, but was said with `--loopback`."""
+
+
 class TopologyError(UsageError):
     """Everything that is wrong with a topology, in the order of its lines."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
-        super().__init__("\n".join(f"{source}:{problem.line}: {problem.message}" for problem in self.problems))
+        super().__init__("\n".join(f"{_place(source, problem.line)}: {problem.message}" for problem in self.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +242,7 @@ class Topology:
 
     def _loopback_problems(self) -> Iterator[Problem]:
         line = self.line_of("loopback")
-        found = list(cidr_problems("loopback", self.loopback, line))
+        found = list(cidr_problems("loopback", self.loopback, line, "127.1.0.0/16"))
         yield from found
         if found:
             return
@@ -305,11 +309,15 @@ class Topology:
                 yield Problem(self.line_of(kind), f"{count} {kind}: {MAXIMUM_NODES_OF_A_KIND} at most")
 
 
-def cidr_problems(name: str, text: str, line: int) -> Iterator[Problem]:
+def _place(source: str, line: int) -> str:
+    return "command line" if line == COMMAND_LINE else f"{source}:{line}"
+
+
+def cidr_problems(name: str, text: str, line: int, example: str = "10.1.0.0/16") -> Iterator[Problem]:
     """Nothing, or why `text` is not a network."""
     network = _network(text, strict=False)
     if network is None:
-        yield Problem(line, f"{name} {text!r}: not a network such as 10.1.0.0/16")
+        yield Problem(line, f"{name} {text!r}: not a network such as {example}")
     elif _network(text, strict=True) is None:
         yield Problem(line, f"{name} {text!r}: bits are set behind the prefix; did you mean {network}?")
 

@@ -13,6 +13,7 @@ import yaml
 from lab.errors import UsageError
 from lab.geography import Coordinates, find_airports
 from lab.topology import (
+    COMMAND_LINE,
     EVICTION_POLICIES,
     MAXIMUM_NODES_OF_A_KIND,
     SMALLEST_DISK_MIB,
@@ -85,7 +86,13 @@ def _compose(text: str, source: str) -> yaml.Node:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise TopologyError(source, [Problem(line, f"not YAML: {error.problem}")]) from error
+        is_tab = (
+            error.problem is not None
+            and "cannot start any token" in error.problem
+            and "\t" in text.splitlines()[line - 1]
+        )
+        hint = "; YAML is indented with spaces, not with tabs" if is_tab else ""
+        raise TopologyError(source, [Problem(line, f"not YAML: {error.problem}{hint}")]) from error
     except yaml.YAMLError as error:
         raise TopologyError(source, [Problem(1, f"not YAML: {error}")]) from error
     if node is None:
@@ -119,7 +126,8 @@ def _topology(root: Section, source: str, loopback: str | None) -> Topology:
     )
     root.known += ["loopback", "origins"]
     root.finish()
-    return topology(source=source, lines=dict(root.lines))
+    lines = root.lines if loopback is None else {**root.lines, "loopback": COMMAND_LINE}
+    return topology(source=source, lines=dict(lines))
 
 
 def _regions(root: Section) -> tuple[Region, ...]:

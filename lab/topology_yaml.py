@@ -71,7 +71,8 @@ class Section:
         if node is None:
             return default
         if node.tag != f"{_TAG}int" or not _INTEGER.fullmatch(node.value):
-            self.report(f"{key} must be a whole number, not {_kind(node)}", node)
+            said = node.value if node.tag == f"{_TAG}float" else f"{_kind(node)}{_unquoting(node)}"
+            self.report(f"{key} must be a whole number, not {said}", node)
         elif not lowest <= int(node.value) <= highest:
             self.report(f"{key} must be from {lowest} to {highest}, not {node.value}", node)
         else:
@@ -85,7 +86,8 @@ class Section:
             return default
         if node.tag == f"{_TAG}str" and node.value in words:
             return str(node.value)
-        self.report(f"{key} must be one of {', '.join(words)}, not {_kind(node)}", node)
+        near = _nearest(str(node.value).lower(), words) if isinstance(node, yaml.ScalarNode) else ""
+        self.report(f"{key} must be one of {', '.join(words)}, not {_kind(node)}{near}", node)
         return default
 
     def port(self, key: str, default: int) -> int:
@@ -165,6 +167,16 @@ def _kind(node: yaml.Node) -> str:
     return kind if kind == "nothing" else f"{kind} ({node.value})"
 
 
+def _unquoting(node: yaml.Node) -> str:
+    """What to do about a number that is text only because it is quoted."""
+    is_quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"') and _INTEGER.fullmatch(node.value)
+    return "; write it without quotes" if is_quoted else ""
+
+
 def _suggestion(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    return _nearest(key, known) or f"; there are {', '.join(known)}"
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -35,7 +35,7 @@ from control_plane.aws_api.routing import Router, parse_query, unique_query
 from control_plane.aws_api.signature import SignedRequest, verify
 from control_plane.aws_api.validation import validate
 from control_plane.metrics import OPERATION_KEY
-from control_plane.state import Deployment, Store
+from control_plane.state import Deployment, Store, StoreError
 
 MAXIMUM_BODY_BYTES = 1024 * 1024
 """The largest configuration and the largest batch of paths that quotas allow are below it in practice; the service's own bound is not documented."""
@@ -95,6 +95,10 @@ class ManagementApi:
             wire = self._run(request, await _read_body(request))
         except ApiError as error:
             wire = self._refused(error, request_id)
+        except StoreError as error:
+            _logger.error("request %s: %s", request_id, error)
+            unavailable = ApiError("ServiceUnavailable", f"The control plane {error}. Nothing has changed.")
+            wire = self._refused(unavailable, request_id)
         except Exception:
             # The last resort of a server: the client gets its answer, the log gets the reason.
             _logger.exception("request %s failed", request_id)

@@ -16,6 +16,7 @@ COMMON_STATUSES: Mapping[str, int] = {
     "MissingAuthenticationToken": 403,
     "RequestEntityTooLarge": 413,
     "RequestTimeout": 408,
+    "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
     "UnknownOperationException": 404,
     # Named in the documentation of CreateInvalidation, missing from the model (reference 4).
@@ -24,7 +25,7 @@ COMMON_STATUSES: Mapping[str, int] = {
 
 
 class ApiError(Exception):
-    """The request is refused and nothing has changed; sending it again as it is does not help."""
+    """The request is refused and nothing has changed; sending it again as it is does not help, unless the code is ServiceUnavailable."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

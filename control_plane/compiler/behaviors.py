@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from control_plane.compiler.cache_policies import compile_cache_policy, unavailable_headers
+from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES, MANAGED_PREFIX
 from control_plane.compiler.names import is_path_pattern
 from control_plane.compiler.origin_groups import primaries_of
 from control_plane.compiler.problems import Config, Problem, invalid, items
@@ -120,10 +121,18 @@ def _policy_problems(behavior: Config, policies: Policies, path: str) -> Iterato
         example = "658327ea-f89d-4fab-a63d-7e88639e58f6 (CachingOptimized)"
         yield invalid(path, f"is required, for example {example}")
     elif policy_id not in policies:
-        yield Problem("NoSuchCachePolicy", f"{path} names {policy_id[:64]!r}, which does not exist")
+        yield Problem("NoSuchCachePolicy", f"{path} names {policy_id[:64]!r}, {_why_not_there(policy_id)}")
     elif headers := unavailable_headers(policies[policy_id]):
         yield invalid(
             path,
             f"is not supported yet with {policies[policy_id]['Name']}: "
             f"its cache key has {', '.join(headers)}, which edges do not add in this version",
         )
+
+
+def _why_not_there(policy_id: str) -> str:
+    """Guides speak of managed policies by name, with or without the prefix; the API takes ids."""
+    for identifier, policy in MANAGED_CACHE_POLICIES.items():
+        if policy_id in (policy["Name"], policy["Name"].removeprefix(MANAGED_PREFIX)):
+            return f"which is a name; its id is {identifier}"
+    return "which does not exist; ListCachePolicies has those that do"

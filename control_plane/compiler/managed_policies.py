@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from control_plane.compiler.defaults import fill_cache_policy
 from control_plane.compiler.problems import Config
 
+MANAGED_PREFIX = "Managed-"
+"""The service's API puts it before the names that its guide has."""
+
 _DAY, _YEAR = 86_400, 31_536_000
 _ORIGIN_CONTROL_HEADERS = ("host", "origin", "x-http-method-override", "x-http-method", "x-method-override")
 
@@ -13,8 +16,7 @@ def _policy(name: str, comment: str, ttls: tuple[int, int, int], key: Config) ->
     minimum, default, maximum = ttls
     return fill_cache_policy(
         {
-            # The service's API puts "Managed-" before the names that its guide has.
-            "Name": f"Managed-{name}",
+            "Name": f"{MANAGED_PREFIX}{name}",
             "Comment": comment,
             "MinTTL": minimum,
             "DefaultTTL": default,

@@ -14,12 +14,14 @@ Tags = Mapping[str, str]
 
 RESERVED_PREFIX = "cdnlab:"
 SEMANTICS_KEY = f"{RESERVED_PREFIX}semantics"
-_PATTERN_PREFIX = f"{SEMANTICS_KEY}:"
+PATTERN_PREFIX = f"{SEMANTICS_KEY}:"
 
 _SEMANTICS = {
     "cloudfront": configuration_pb2.SEMANTICS_CLOUDFRONT,
     "rfc9111": configuration_pb2.SEMANTICS_RFC9111,
 }
+
+_UNTAG_FIRST = " (to remove a behavior that has a tag, untag it first)"
 
 _ENCODED = re.compile("=([0-9A-Fa-f]{2})")
 _MALFORMED = re.compile("=(?![0-9A-Fa-f]{2})")
@@ -37,8 +39,8 @@ def semantics_problems(tags: Tags, config: Config) -> Iterator[Problem]:
     patterns = {_comparable(pattern): pattern for pattern in _patterns(config)}
     named: dict[str, str] = {}
     for key, value in reserved_tags(tags).items():
-        if key != SEMANTICS_KEY and not key.startswith(_PATTERN_PREFIX):
-            known = f"{SEMANTICS_KEY} and {_PATTERN_PREFIX}PATH-PATTERN"
+        if key != SEMANTICS_KEY and not key.startswith(PATTERN_PREFIX):
+            known = f"{SEMANTICS_KEY} and {PATTERN_PREFIX}PATH-PATTERN"
             yield _problem(key, f"is not known; of the tags that begin with {RESERVED_PREFIX} there are {known}")
         elif value not in _SEMANTICS:
             yield _problem(key, f"must be {' or '.join(_SEMANTICS)}, not {value[:40]!r}")
@@ -50,14 +52,14 @@ def compile_semantics(tags: Tags, pattern: str) -> "configuration_pb2.Semantics.
     """Those of the behavior with this path pattern; `tags` are without problems."""
     chosen = tags.get(SEMANTICS_KEY, "cloudfront")
     for key, value in reserved_tags(tags).items():
-        if key.startswith(_PATTERN_PREFIX) and _comparable(_decoded(key)) == _comparable(pattern):
+        if key.startswith(PATTERN_PREFIX) and _comparable(_decoded(key)) == _comparable(pattern):
             chosen = value
     return _SEMANTICS[chosen]
 
 
 def semantics_key(pattern: str) -> str:
     """The tag that chooses the semantics of one behavior."""
-    return _PATTERN_PREFIX + _ENCODED_ALWAYS.sub(lambda found: f"={ord(found[0]):02X}", pattern)
+    return PATTERN_PREFIX + _ENCODED_ALWAYS.sub(lambda found: f"={ord(found[0]):02X}", pattern)
 
 
 def _pattern_problems(key: str, patterns: Mapping[str, str], named: dict[str, str]) -> Iterator[Problem]:
@@ -66,7 +68,10 @@ def _pattern_problems(key: str, patterns: Mapping[str, str], named: dict[str, st
         yield _problem(key, "holds a = that begins no encoded character, such as =2A for *")
     elif not pattern or _comparable(pattern) not in patterns:
         there_are = ", ".join(semantics_key(each) for each in patterns.values())
-        yield _problem(key, f"names {pattern[:64]!r}, which is the path pattern of no behavior; there are {there_are}")
+        yield _problem(
+            key,
+            f"names {pattern[:64]!r}, which is the path pattern of no behavior; there are {there_are}{_UNTAG_FIRST}",
+        )
     elif (other := named.setdefault(_comparable(pattern), key)) != key:
         yield _problem(key, f"names the same behavior as {other}")
 
@@ -77,7 +82,7 @@ def _patterns(config: Config) -> list[str]:
 
 
 def _decoded(key: str) -> str:
-    return _ENCODED.sub(lambda found: chr(int(found[1], 16)), key.removeprefix(_PATTERN_PREFIX))
+    return _ENCODED.sub(lambda found: chr(int(found[1], 16)), key.removeprefix(PATTERN_PREFIX))
 
 
 def _comparable(pattern: str) -> str:

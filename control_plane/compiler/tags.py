@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from control_plane.compiler.problems import Problem
-from control_plane.compiler.semantics import Tags
+from control_plane.compiler.semantics import PATTERN_PREFIX, Tags
 
 MAXIMUM_TAGS = 50
 MAXIMUM_KEY_CHARACTERS = 128
@@ -35,7 +35,9 @@ def tag_problems(pairs: Sequence[tuple[str, str]], present: Tags) -> Iterator[Pr
 
 def _key_problems(key: str) -> Iterator[Problem]:
     if not 0 < len(key) <= MAXIMUM_KEY_CHARACTERS or not _has_allowed_characters(key):
-        yield _problem(f"The key of the tag {key[:64]!r} must have {_allowed(1, MAXIMUM_KEY_CHARACTERS)}")
+        yield _problem(
+            f"The key of the tag {key[:64]!r} must have {_allowed(1, MAXIMUM_KEY_CHARACTERS)}{_encoding(key)}"
+        )
     if key.lower().startswith(_SERVICE_PREFIX):
         yield _problem(f"The key of the tag {key[:64]!r} must not begin with {_SERVICE_PREFIX}")
 
@@ -46,6 +48,11 @@ def _has_allowed_characters(text: str) -> bool:
 
 def _allowed(least: int, most: int) -> str:
     return f"{least} to {most} letters, digits, spaces and _.:/=+-@"
+
+
+def _encoding(key: str) -> str:
+    """What to do about a path pattern that stands in the key as it is."""
+    return "; in a path pattern * is written =2A, ? is =3F, ~ is =7E" if key.lower().startswith(PATTERN_PREFIX) else ""
 
 
 def _problem(message: str) -> Problem:

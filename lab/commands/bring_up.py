@@ -6,6 +6,7 @@ from pathlib import Path
 from lab.http_client import split_address
 from lab.layout import Role
 from lab.management_api import CACHING_OPTIMIZED, Distribution, ManagementApi, OriginAddress, SiteConfig
+from lab.runners.disk_room import disk_room_warning
 from lab.runners.processes import ProcessLab, Say
 from lab.runners.verification import VerifiedHit, verify_hit_through_both_tiers
 from lab.topology import Topology
@@ -23,6 +24,8 @@ class Demo:
 
 def bring_up(topology: Topology, state_dir: Path, say: Say, *, with_demo: bool) -> tuple[ProcessLab, Demo | None]:
     """LabError, and nothing left running, when any of it fails."""
+    if warning := disk_room_warning(topology, state_dir.resolve()):
+        say(warning)
     lab = ProcessLab.up(topology, state_dir, say)
     try:
         return lab, make_demo(lab) if with_demo and topology.demo_distribution else None

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab.errors import LabError, UsageError
+from lab.errors import LabError
 from lab.http_client import UnreachableError, get_json
 from lab.layout import Role
 from lab.management_api import ManagementApi
@@ -24,11 +24,9 @@ def run(*, distribution_id: str, paths: list[str], state_dir: Path) -> int:
         status = lab.status()
     finally:
         lab.close()
-    known = [each.id for each in status.distributions]
-    if distribution_id not in known:
-        raise UsageError(f"no distribution {distribution_id!r}: there are {', '.join(known) or 'none'}")
+    distribution = status.find_distribution(distribution_id)
     with ManagementApi(status.api) as api:
-        invalidation_id = api.invalidate(distribution_id, paths)
+        invalidation_id = api.invalidate(distribution.id, paths)
     receipt = wait_for_receipt(status, invalidation_id)
     print_receipt(Console(highlight=False), receipt)
     return 0 if receipt["status"] == "Completed" else 1

@@ -19,7 +19,9 @@ def run(
     record = ProcessLab.attach(state_dir).record
     viewers = users or sum(each.users for each in record.populations)
     if not viewers:
-        raise UsageError(f"topology {record.topology} has no populations: nobody to send")
+        raise UsageError(
+            f"topology {record.topology} has no populations: nobody to send; see `populations` in docs/topology.md"
+        )
     directory = run_directory or new_run_directory(profile)
     with interruptible():
         exit_status = run_load(state_dir, profile, duration_seconds, viewers, directory)

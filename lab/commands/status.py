@@ -32,7 +32,7 @@ def print_status(console: Console, status: LabStatus) -> None:
     for row, style in zip(align([HEADINGS, *rows]), ["bold", *map(_style, status.nodes)], strict=True):
         console.print(row, style=style, markup=False)
     console.print(f"\nmanagement API  {status.endpoint}   zone {status.zone}", markup=False)
-    for line in _distribution_lines(status):
+    for line in distribution_lines(status):
         console.print(line, markup=False)
 
 
@@ -54,9 +54,10 @@ def _style(each: NodeStatus) -> str:
     return _STYLES.get(each.state, "red")
 
 
-def _distribution_lines(status: LabStatus) -> list[str]:
+def distribution_lines(status: LabStatus) -> list[str]:
     """With the port that viewers use, so that the URL can be opened as it stands."""
     addresses = (each.node.http for each in status.of_role(Role.EDGE))
     port = next((f":{address.rpartition(':')[2]}" for address in addresses if address), "")
     lines = [f"{each.id}  {each.status:10}  http://{each.domain_name}{port}/" for each in status.distributions]
-    return lines or ["no distributions"]
+    without = "distributions are not known: the control plane does not answer"
+    return lines or [without if status.is_silent_about_distributions else "no distributions"]

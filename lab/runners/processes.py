@@ -136,9 +136,7 @@ class ProcessLab:
         node = self.node(node_id)
         if node.is_running:
             raise LabError(f"{node_id} is running already")
-        log_path = self.state.log_of(node_id)
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with log_path.open("ab") as log:
+        with self.state.open_log(node_id) as log:
             child = subprocess.Popen(
                 node.command,
                 stdin=subprocess.DEVNULL,
@@ -239,7 +237,7 @@ def claim(state: StateDir, record: LabRecord, check: Callable[[], None]) -> None
     except FileExistsError as error:
         raise LabError(f"another command is starting a lab in {state.path} right now") from error
     except OSError as error:
-        raise LabError(f"{state.path} cannot be used: {error.strerror}") from error
+        raise LabError(f"{state.path} cannot be used: {error.strerror}; give another folder with --state") from error
 
 
 def _describe_end(child: subprocess.Popen[bytes] | None) -> str:

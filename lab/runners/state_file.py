@@ -6,10 +6,11 @@ Written anew as each process is started; replaced in one step, so that a reader 
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lab.errors import LabError
 from lab.layout import Layout, NodeSpec, Role
@@ -115,13 +116,21 @@ class StateDir:
     def log_of(self, node_id: str) -> Path:
         return self.path / "nodes" / node_id / "log"
 
+    def open_log(self, node_id: str) -> BinaryIO:
+        """For a node to write to, after what it wrote before."""
+        path = self.log_of(node_id)
+        with self._usable():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("ab")
+
     def check_is_ours(self) -> None:
         """LabError when the folder holds something that no lab has put there."""
-        if not self.path.exists():
-            return
-        if not self.path.is_dir():
-            raise LabError(f"{self.path} is not a folder; give another one with --state")
-        strangers = sorted(entry.name for entry in self.path.iterdir() if entry.name not in OWN_NAMES)
+        with self._usable():
+            if not self.path.exists():
+                return
+            if not self.path.is_dir():
+                raise LabError(f"{self.path} is not a folder; give another one with --state")
+            strangers = sorted(entry.name for entry in self.path.iterdir() if entry.name not in OWN_NAMES)
         if strangers:
             raise LabError(
                 f"{self.path} holds {strangers[0]!r}, which is not a lab's; give another folder with --state"
@@ -135,17 +144,29 @@ class StateDir:
 
     def write(self, record: LabRecord) -> None:
         fresh = self.path / f"{FILE_NAME}.new"
-        fresh.write_text(to_json(record), encoding="utf-8")
-        os.replace(fresh, self.file)
+        with self._usable():
+            fresh.write_text(to_json(record), encoding="utf-8")
+            os.replace(fresh, self.file)
 
     def read(self) -> LabRecord | None:
         """None when no lab was started here, or its state is of another version."""
         try:
-            return from_json(self.file.read_text(encoding="utf-8"))
+            with self._usable():
+                return from_json(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise LabError(f"{self.file} cannot be read ({error}); remove {self.path} if no lab runs there") from error
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """LabError when the system refuses. That a file is not there is for the caller to judge, as is one that is there already."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except OSError as error:
+            raise LabError(f"{self.path} cannot be used: {error.strerror}; give another folder with --state") from error
 
     def remove(self) -> None:
         """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
@@ -180,4 +201,7 @@ def _node_from_json(document: dict[str, Any]) -> NodeRecord:
 
 def write_routing_table(path: Path, table: dict[str, Any]) -> None:
     """The file that the control plane is started with."""
-    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    try:
+        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}; give another folder with --state") from error

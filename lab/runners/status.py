@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lab.errors import LabError, UsageError
 from lab.http_client import UnreachableError, get_json, is_healthy
 from lab.layout import ACCESS_KEY_ID, API_REGION, SECRET_ACCESS_KEY, Role
 
@@ -99,6 +100,23 @@ class LabStatus:
 
     def of_role(self, role: Role) -> tuple[NodeStatus, ...]:
         return tuple(status for status in self.nodes if status.node.role is role)
+
+    @property
+    def is_silent_about_distributions(self) -> bool:
+        """Only a control plane knows of distributions; that it does not answer is not that there are none."""
+        return any(status.state != "live" for status in self.of_role(Role.CONTROL_PLANE))
+
+    def find_distribution(self, distribution_id: str) -> DistributionStatus:
+        """LabError when nobody can tell, UsageError for an unknown id."""
+        if self.is_silent_about_distributions:
+            raise LabError(
+                "the control plane does not answer, so no distribution is known: see `cdnlab logs control-plane`"
+            )
+        for each in self.distributions:
+            if each.id == distribution_id:
+                return each
+        known = ", ".join(each.id for each in self.distributions)
+        raise UsageError(f"no distribution {distribution_id!r}: there are {known or 'none'}")
 
     def find(self, node_id: str) -> NodeStatus | None:
         return next((status for status in self.nodes if status.node.id == node_id), None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -43,6 +44,17 @@ class ControlPlaneProcess:
         while not self._is_ready():
             assert process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.01)
+
+    def fill_disk(self) -> None:
+        """Nothing that it writes may be larger than its write-ahead log is now: the next commit fails as on a full disk."""
+        size_bytes = (self._folder / "control-plane.sqlite3-wal").stat().st_size
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
+
+    def wait(self) -> int:
+        """Until it has ended by itself; the exit status."""
+        assert self._process is not None
+        return self._process.wait(10)
 
     def kill(self) -> None:
         """kill -9."""

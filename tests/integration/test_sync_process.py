@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -235,6 +235,22 @@ async def test_sigterm_ends_it_within_a_second_and_nodes_keep_what_they_have(tmp
             await until(lambda: not any(node.session.is_connected for node in nodes), "they notice")
             assert all(node.session.log_id for node in nodes)
             assert "Traceback" not in plane.log(), plane.log()
+
+
+async def test_a_disk_that_takes_no_lease_ends_it_with_one_clear_message(tmp_path: Path) -> None:
+    """It must not promise what it cannot remember."""
+    with control_plane_process(tmp_path) as plane:
+        plane.fill_disk()
+        with pytest.raises(ClientError, match=r"\(ServiceUnavailable\).*cannot write to the database"):
+            await asyncio.to_thread(plane.create_distribution)
+        node = Node("edge-1", plane.grpc_port)
+        async with running(node):
+            assert await asyncio.to_thread(plane.wait) == 1
+            assert node.session.lease_state() != "held"
+        assert (
+            plane.log().splitlines()[-1].startswith(f"cannot write to the database {tmp_path}/control-plane.sqlite3: ")
+        )
+        assert "Traceback" not in plane.log()
 
 
 @pytest.mark.parametrize("port", ["api_port", "grpc_port", "admin_port"])

@@ -19,14 +19,22 @@ from control_plane.aws_api.application import MAXIMUM_BODY_BYTES, create_applica
 from control_plane.aws_api.errors import COMMON_STATUSES, statuses_by_code
 from control_plane.aws_api.model import load_model
 from control_plane.metrics import OPERATION_KEY
+from control_plane.state import StoreError
 from tests.fakes_control import FakeDeployment, FakeStore
 
 HOST = "127.0.0.1:4566"
 DISTRIBUTIONS = "/2020-05-31/distribution"
 
 
+class FullStore(FakeStore):
+    """Its disk is full, and it says so."""
+
+    def transaction(self) -> Any:
+        raise StoreError("cannot write to the database x: disk is full")
+
+
 class BrokenStore(FakeStore):
-    """Its disk is full."""
+    """It raises what nobody expects."""
 
     def transaction(self) -> Any:
         raise OSError("no space left on device")
@@ -188,6 +196,15 @@ async def test_an_error_of_ours_is_answered_and_logged(caplog: pytest.LogCapture
         answer = await Conversation(BrokenStore()).send("GET", DISTRIBUTIONS)
     assert (answer.status, answer.code) == (500, "InternalFailure")
     assert b"no space left" not in answer.body and "no space left" in caplog.text
+    assert answer.headers["x-amzn-requestid"] in caplog.text
+
+
+async def test_a_disk_that_does_not_take_a_change_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        answer = await Conversation(FullStore()).send("GET", DISTRIBUTIONS)
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable")
+    assert b"The control plane cannot write to the database x: disk is full. Nothing has changed." in answer.body
+    assert "disk is full" in caplog.text and "Traceback" not in caplog.text
     assert answer.headers["x-amzn-requestid"] in caplog.text
 
 

@@ -147,6 +147,7 @@ def test_an_update_keeps_the_behaviors_that_tags_name(api: WireApi) -> None:
     error = refused(api, "UpdateDistribution", **without)
     assert error.code == "InvalidTagging"
     assert "cdnlab:semantics:/api/=2A names '/api/*', which is the path pattern of no behavior" in error.message
+    assert error.message.endswith("(to remove a behavior that has a tag, untag it first).")
     assert api.do("GetDistribution", Id=identifier)["ETag"] == created["ETag"]
     api.do("UntagResource", Resource=arn, TagKeys={"Items": ["cdnlab:semantics:/api/=2A"]})
     api.do("UpdateDistribution", **without)
@@ -220,7 +221,12 @@ def test_at_most_fifty_tags(api: WireApi) -> None:
         ("a", "1 < 2", "The value of the tag 'a' must have 0 to 256 letters"),
         ("cdnlab:semantics", "rfc911", "The tag cdnlab:semantics must be cloudfront or rfc9111, not 'rfc911'."),
         ("cdnlab:region", "x", "The tag cdnlab:region is not known"),
-        ("cdnlab:semantics:/api/=2A", "rfc9111", "there are cdnlab:semantics:=2A."),
+        ("cdnlab:semantics:/api/=2A", "rfc9111", "there are cdnlab:semantics:=2A (to remove"),
+        (
+            "cdnlab:semantics:/api/*",
+            "rfc9111",
+            "spaces and _.:/=+-@; in a path pattern * is written =2A, ? is =3F, ~ is =7E.",
+        ),
     ],
 )
 def test_tags_that_are_refused(api: WireApi, key: str, value: str, message: str) -> None:

@@ -235,7 +235,18 @@ def header(name: str, value: str = "v") -> dict[str, Any]:
             "names 'nowhere', which no origin and no origin group has",
         ),
         (f"{DEFAULT}.CachePolicyId", "", "InvalidArgument", "CachePolicyId is required, for example 658327ea"),
-        (f"{DEFAULT}.CachePolicyId", "unknown", "NoSuchCachePolicy", "names 'unknown', which does not exist"),
+        (
+            f"{DEFAULT}.CachePolicyId",
+            "unknown",
+            "NoSuchCachePolicy",
+            "names 'unknown', which does not exist; ListCachePolicies has",
+        ),
+        (
+            f"{DEFAULT}.CachePolicyId",
+            "CachingDisabled",
+            "NoSuchCachePolicy",
+            "names 'CachingDisabled', which is a name; its id is 4135ea2d-6df8-44a3-9df3-4b5a84be39ad",
+        ),
         (f"{DEFAULT}.AllowedMethods", quantified("GET"), "InvalidArgument", "AllowedMethods must be GET, HEAD; or"),
         (f"{DEFAULT}.AllowedMethods", quantified("GET", "HEAD", "HEAD"), "InvalidArgument", "must be GET, HEAD; or"),
         (

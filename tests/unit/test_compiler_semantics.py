@@ -75,7 +75,8 @@ def test_a_pattern_that_no_behavior_has_is_refused_with_those_there_are() -> Non
     (message,) = refusals({"cdnlab:semantics:/app/=2A": "rfc9111"}, "/api/*", "/b~")
     assert message == (
         "The tag cdnlab:semantics:/app/=2A names '/app/*', which is the path pattern of no behavior; there are "
-        "cdnlab:semantics:/api/=2A, cdnlab:semantics:/b=7E, cdnlab:semantics:=2A"
+        "cdnlab:semantics:/api/=2A, cdnlab:semantics:/b=7E, cdnlab:semantics:=2A "
+        "(to remove a behavior that has a tag, untag it first)"
     )
 
 

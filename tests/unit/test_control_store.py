@@ -1,5 +1,6 @@
 """Documents and the change log, over a real database file."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from control_plane.state import (
     PutDistribution,
     PutRoutingTable,
     RemoveDistribution,
+    StoreError,
 )
-from control_plane.store import SqlStore, StoreError
+from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
 
@@ -37,6 +39,12 @@ def put(identifier: str) -> PutDistribution:
 def append(store: SqlStore, *changes: Change) -> list[int]:
     with store.transaction() as transaction:
         return [transaction.append(change) for change in changes]
+
+
+def put_both(store: SqlStore, document: Document, change: Change) -> None:
+    with store.transaction() as transaction:
+        transaction.put(document)
+        transaction.append(change)
 
 
 def put_and_fail(store: SqlStore) -> None:
@@ -134,11 +142,38 @@ def test_a_renewed_identity_stays(store: SqlStore, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot use the database"):
+    with pytest.raises(StoreError, match=r"^cannot use the folder .*/file: File exists$"):
         SqlStore(tmp_path / "file", lambda: 0.0)
+
+
+def test_the_database_is_in_its_folder_whatever_that_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "a b%20c?mode=ro#d"
+    with contextlib.closing(SqlStore(folder, lambda: 0.0)) as store:
+        append(store, put("E1"))
+    assert (folder / "control-plane.sqlite3").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "control-plane.sqlite3").write_bytes(b"not a database" * 100)
-    with pytest.raises(StoreError, match="not a database"):
+    with pytest.raises(
+        StoreError, match=r"^cannot use the database .*/control-plane\.sqlite3: file is not a database$"
+    ):
         SqlStore(tmp_path, lambda: 0.0)
+
+
+def test_a_full_disk_refuses_the_change_and_says_so(store: SqlStore, tmp_path: Path) -> None:
+    append(store, put("before"))
+    with store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to be full
+    large = Document("note", "large", {"text": "x" * 1_000_000})
+    reason = rf"^cannot write to the database {tmp_path}/control-plane\.sqlite3: database or disk is full$"
+    with pytest.raises(StoreError, match=reason):
+        put_both(store, large, put("after"))
+    assert store.head_index == 1 and store.documents("note") == []
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    with store.transaction() as transaction:
+        transaction.put(large)
+    assert store.documents("note") == [large]

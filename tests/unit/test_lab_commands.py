@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,23 @@ def test_a_path_alone_belongs_to_the_only_distribution() -> None:
         explain.whole_url("/x", lab_of(domains=("a", "b")))
     with pytest.raises(UsageError, match="there is none"):
         explain.whole_url("/x", lab_of(domains=()))
+
+
+def test_a_distribution_is_found_by_its_id() -> None:
+    found = lab_of(domains=("a", "b")).find_distribution("E1")
+    assert found.domain_name == "b"
+    with pytest.raises(UsageError, match=r"no distribution 'E7': there are E0, E1$"):
+        lab_of(domains=("a", "b")).find_distribution("E7")
+
+
+def test_a_control_plane_that_is_down_is_not_taken_for_one_without_distributions() -> None:
+    control_plane = RunningNode("control-plane", Role.CONTROL_PLANE, "r", "", "h:1", "h:2", "", False)
+    empty = lab_of(domains=())
+    down = replace(empty, nodes=(NodeStatus(control_plane, "down", None),))
+    with pytest.raises(LabError, match=r"the control plane does not answer, .* see `cdnlab logs control-plane`$"):
+        down.find_distribution("E0")
+    assert status.distribution_lines(down) == ["distributions are not known: the control plane does not answer"]
+    assert status.distribution_lines(empty) == ["no distributions"]
 
 
 @pytest.mark.parametrize("url", ["d1.cdn.localhost/x", "https://d1.cdn.localhost/", "http:///x", ""])

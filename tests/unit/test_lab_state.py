@@ -1,5 +1,6 @@
 """What a lab remembers of itself, which process is meant by it, and what it says of its nodes."""
 
+import errno
 import os
 import signal
 import socket
@@ -48,6 +49,28 @@ def test_a_record_of_another_version_is_refused_with_a_way_out(tmp_path: Path) -
     (tmp_path / "lab.json").write_text('{"version": 0}')
     with pytest.raises(LabError, match=r"written by another version\); remove .* if no lab runs there"):
         StateDir(tmp_path).read()
+
+
+def test_a_folder_that_cannot_be_used_is_refused_with_a_way_out(tmp_path: Path, record: LabRecord) -> None:
+    (tmp_path / "file").write_text("")
+    state = StateDir(tmp_path / "file" / "lab")
+    refusal = r"file/lab cannot be used: Not a directory; give another folder with --state$"
+    for use in (state.read, lambda: claim(state, record, lambda: None), lambda: state.open_log("origin-1")):
+        with pytest.raises(LabError, match=refusal):
+            use()
+
+
+def test_a_folder_of_which_nothing_may_be_known_is_refused(
+    tmp_path: Path, record: LabRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, who runs tests in containers, may look into every folder, the system's answer is put into its mouth."""
+
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(LabError, match=r"cannot be used: Permission denied; give another folder with --state$"):
+        claim(StateDir(tmp_path), record, lambda: None)
 
 
 def test_nothing_of_others_is_removed_with_the_state(tmp_path: Path, record: LabRecord) -> None:

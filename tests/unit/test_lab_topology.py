@@ -88,6 +88,8 @@ def test_the_lab_knows_what_nodes_take() -> None:
 def test_a_loopback_range_given_on_the_command_line_replaces_the_file_s() -> None:
     topology = parse_topology(SMALLEST + "loopback: 127.9.0.0/16\n", "lab.yaml", loopback="127.15.0.0/16")
     assert topology.loopback == "127.15.0.0/16"
+    with pytest.raises(TopologyError, match=r"^command line: loopback 10\.0\.0\.0/16: not a part of 127\.0\.0\.0/8$"):
+        parse_topology(SMALLEST + "loopback: 127.9.0.0/16\n", "lab.yaml", loopback="10.0.0.0/16")
 
 
 def test_all_mistakes_are_told_at_once_with_file_and_line() -> None:
@@ -138,14 +140,20 @@ def test_all_mistakes_are_told_at_once_with_file_and_line() -> None:
         ("disk_mib: 4", "disk_mib must be 0 for none, or at least 8, not 4"),
         ("disk_mib: -1", "disk_mib must be from 0 to 1048576, not -1"),
         ("disk_mib: 1GiB", "disk_mib must be a whole number, not text (1GiB)"),
+        ("disk_mib: 1.5", "disk_mib must be a whole number, not 1.5"),
+        ('disk_mib: "64"', "disk_mib must be a whole number, not text (64); write it without quotes"),
         (
             "eviction_policy: arc",
             "eviction_policy must be one of fifo, lru, s3fifo, sieve, wtinylfu, not text (arc)",
         ),
+        (
+            "eviction_policy: S3-FIFO",
+            "eviction_policy must be one of fifo, lru, s3fifo, sieve, wtinylfu, not text (S3-FIFO); did you mean 's3fifo'?",
+        ),
         ("eviction_policy: 2", "eviction_policy must be one of fifo, lru, s3fifo, sieve, wtinylfu, not a number (2)"),
         ("eviction_policy:", "eviction_policy must be one of fifo, lru, s3fifo, sieve, wtinylfu, not nothing"),
         ("evicton_policy: lru", "unknown key 'evicton_policy' in the topology; did you mean 'eviction_policy'?"),
-        ("loopback: localhost", "loopback 'localhost': not a network such as 10.1.0.0/16"),
+        ("loopback: localhost", "loopback 'localhost': not a network such as 127.1.0.0/16"),
         (
             "loopback: 127.0.0.0/24",
             "loopback 127.0.0.0/24: too small, every POP takes a /24 of it: give at least a /16",
@@ -171,6 +179,10 @@ def test_one_mistake_on_one_line(line: str, expected: str) -> None:
         ("", (1, "the file is empty")),
         ("- a\n- b\n", (1, "the topology must be `key: value` pairs, not a list")),
         ("regions: [\n", (2, "not YAML: did not find expected node content")),
+        (
+            "pops:\n\t- {}\n",
+            (2, "not YAML: found character that cannot start any token; YAML is indented with spaces, not with tabs"),
+        ),
         ("name: a\nname: b\n", (2, "key 'name' is there twice: first on line 1")),
     ],
 )
