@@ -195,7 +195,8 @@ class Exchange:
             return
         self.response = head
         if not self.head.is_plain and self._is_not_modified(transfer, head):
-            lines = write_fields(not_modified_fields(transfer.fields))
+            fields = transfer.fields if self.node.is_regional else not_modified_fields(transfer.fields)
+            lines = write_fields(fields)
             self._send_head(transfer, (304, b""), lines, b"")
             self._end(transfer)
             return

@@ -98,7 +98,7 @@ class HitAnswerer:
         wire = asked.wire
         now = self._clock()
         boundary = asked.request_id.rstrip(b"=")
-        content = choose_content(asked.head, entry, asked.semantics, boundary)
+        content = choose_content(asked.head, entry, asked.semantics, boundary, is_for_cache=self._node.is_regional)
         status = asked.page_status if asked.page_status and content.status == 200 else content.status
         if asked.page_status:
             result = Result.ERROR

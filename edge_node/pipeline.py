@@ -362,6 +362,8 @@ class Pipeline:
 
     def serve_entry(self, exchange: Exchange, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from an entry that was confirmed or stands in for an error; those who only joined stay hits."""
+        if reason is Reason.REVALIDATED and exchange.reason is Reason.REQUEST_DIRECTIVE:
+            reason = Reason.REVALIDATED_ON_REQUEST
         if exchange.reason is not Reason.COLLAPSED:
             exchange.result, exchange.reason = result, reason
         exchange.is_ended = True

@@ -62,7 +62,10 @@ class Shelf:
                 absence = reason if absence is Reason.NOT_STORED else absence
         if len(found) > 1:
             return max(found, key=lambda entry: recency_of(dict(entry.headers), entry.age_base)), Reason.FRESH
-        return (found[0], Reason.FRESH) if found else (None, absence)
+        if found:
+            return found[0], Reason.FRESH
+        is_for_others = absence is Reason.NOT_STORED and self.variants.has_any(key)
+        return None, Reason.VARIANT_NOT_STORED if is_for_others else absence
 
     def key_to_share(self, key: CacheKey, head: RequestHead) -> CacheKey:
         """Under which key requests for a target wait for each other: those for one variant, as far as it is known what tells them apart."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import floor
 
-from edge_node.caching.reuse import ValidationReason
-
 _TOKEN = re.compile(rb"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
 _PRINTABLE = re.compile(rb"[ -~]*")
 _LARGEST_INTEGER = 999_999_999_999_999
@@ -67,21 +65,6 @@ class CacheStatus:
         if self.is_collapsed is not None:
             parameters.append(b"collapsed" if self.is_collapsed else b"collapsed=?0")
         return parameters
-
-
-def append_cache_status(existing: bytes | None, status: CacheStatus) -> bytes:
-    """The field with our member after those of the caches nearer to the origin (section 2)."""
-    own = status.serialise()
-    return existing + b", " + own if existing else own
-
-
-def forwarding_for(reason: ValidationReason) -> Forwarding:
-    """A stored response was there and was not used (section 2.2): for the request's sake, or because it needed validation."""
-    match reason:
-        case ValidationReason.REQUEST_NO_CACHE | ValidationReason.REQUEST_MAX_AGE | ValidationReason.REQUEST_MIN_FRESH:
-            return Forwarding.REQUEST
-        case ValidationReason.EXPIRED | ValidationReason.ALWAYS_VALIDATED:
-            return Forwarding.STALE
 
 
 def _integer(seconds: float) -> int:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from edge_node.caching.dates import parse_http_date
-from edge_node.model import Header, Semantics
+from edge_node.model import Header
 
 _ENTITY_TAGS = re.compile(rb'(?:W/)?"[^"]*"(?![^\s,])|[^\s,]+')
 """The members of a list of entity tags. A tag has no escapes (RFC 9110 section 8.8.3): a backslash in it is a character like others, unlike in quoted strings.
@@ -37,19 +37,13 @@ class Verdict(Enum):
     """What its Range field selects."""
     NOT_MODIFIED = auto()
     """304."""
-    FORWARD = auto()
-    """Not for a cache to answer: to the origin, conditions included."""
 
 
-def judge_request(
-    method: bytes, fields: Mapping[bytes, bytes], status: int, stored: StoredValidators, semantics: Semantics
-) -> Verdict:
+def judge_request(method: bytes, fields: Mapping[bytes, bytes], status: int, stored: StoredValidators) -> Verdict:
     """Evaluate the conditions of a request against a stored response with this status, in the order of RFC 9110 section 13.2.2."""
     if method not in (b"GET", b"HEAD"):
         # OPTIONS does not select a representation: its conditions are ignored (RFC 9110 section 13.2.1).
         return Verdict.WHOLE
-    if semantics is Semantics.RFC9111 and is_for_origin(fields):
-        return Verdict.FORWARD
     if is_not_modified(fields, status, stored.etag, stored.last_modified, stored.date):
         return Verdict.NOT_MODIFIED
     # Range is defined for GET only (RFC 9110 section 14.2), and If-Range means nothing without it (13.1.5).

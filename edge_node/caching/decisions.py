@@ -44,10 +44,12 @@ class Reason(StrEnum):
     FRESH = "fresh"
     COLLAPSED = "collapsed"
     REVALIDATED = "revalidated"
+    REVALIDATED_ON_REQUEST = "revalidated_on_request"
     STALE_ON_ERROR = "stale_on_error"
     STALE_WHILE_REVALIDATE = "stale_while_revalidate"
     STALE_ON_REQUEST = "stale_on_request"
     NOT_STORED = "not_stored"
+    VARIANT_NOT_STORED = "variant_not_stored"
     EXPIRED = "expired"
     INVALIDATED = "invalidated"
     METHOD = "method"
@@ -141,12 +143,24 @@ _GET_WITH_BODY = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTION
 
 def decide(head: RequestHead, behavior: Behavior, entry: Entry | None, absence: Reason, now: float) -> Decision:
     """One request against what is stored for its key; `absence` says why there is no entry."""
-    refusal_or_pass = decide_before_lookup(head, behavior)
-    if refusal_or_pass is not None:
-        return refusal_or_pass
     demands = demands_of(head.fields, behavior.semantics)
+    decision = decide_before_lookup(head, behavior) or _decide_by_entry(head, behavior, (entry, absence), demands, now)
+    if demands.is_only_if_cached and head.method in behavior.cached_methods and _asks_upstream(decision):
+        return _ONLY_IF_CACHED  # RFC 9111 section 5.2.1.7; a write is not for a cache to answer, whatever it says
+    return decision
+
+
+def _asks_upstream(decision: Decision) -> bool:
+    """Whether the viewer would wait for somebody else."""
+    return isinstance(decision, (Miss, Pass, Refresh, Complete))
+
+
+def _decide_by_entry(
+    head: RequestHead, behavior: Behavior, found: tuple[Entry | None, Reason], demands: Demands, now: float
+) -> Decision:
+    entry, absence = found
     if entry is None:
-        return _ONLY_IF_CACHED if demands.is_only_if_cached else Miss(absence, None)
+        return Miss(absence, None)
     if behavior.semantics is Semantics.RFC9111 and is_for_origin(head.fields):
         return Miss(Reason.REQUEST_DIRECTIVE, None)
     verdict = judge(entry.terms, demands, now - entry.age_base)

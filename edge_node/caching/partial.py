@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_node.caching.conditional import strong_validator
-from edge_node.caching.ranges import ByteRange, RangeSpec, hull_of, parse_content_range
+from edge_node.caching.ranges import ByteRange, RangeSpec, parse_content_range
 from edge_node.caching.updating import update_fields
 from edge_node.model import Header, Headers, ResponseHead
 
@@ -172,11 +172,6 @@ class PartialBody:
             if segment.first <= last <= segment.last:
                 last = segment.first - 1
         return ByteRange(first, last) if first <= last else None
-
-    def missing_of(self, ranges: Sequence[ByteRange]) -> ByteRange | None:
-        """The one range to fetch before each of these can be answered; None: nothing. What lies between them is not needed."""
-        missing = [hull for wanted in ranges if (hull := self.missing_hull(wanted)) is not None]
-        return hull_of(missing) if missing else None
 
     def with_part(self, first: int, chunks: Iterable[Chunk]) -> "PartialBody":
         """The same with bytes that have arrived, from position `first` on, in place of those already there; the smallest segments beyond the bound are forgotten."""

@@ -110,24 +110,6 @@ def _parse(field: bytes) -> tuple[RangeSpec, ...] | None:
     return tuple(specs)
 
 
-def hull_to_request(field: bytes, semantics: Semantics) -> RangeSpec | None:
-    """The one range to ask upstream for when nothing is stored: all that is asked for and what lies between (reference 2.8: possibly enlarged).
-
-    None: ask for the whole representation, because the field is to be ignored, or because ranges counted from both ends
-    have no common hull as long as the length is unknown.
-    """
-    specs = parse_range_field(field)
-    if specs is None or (semantics is Semantics.CLOUDFRONT and not _is_ascending(specs, LARGEST_POSITION)):
-        return None
-    firsts = [spec.first for spec in specs if spec.first is not None]
-    lasts = [spec.last for spec in specs if spec.last is not None]
-    if not firsts:
-        return RangeSpec(None, max(lasts))
-    if len(firsts) < len(specs):
-        return None
-    return RangeSpec(min(firsts), max(lasts) if len(lasts) == len(specs) else None)
-
-
 def coalesce(ranges: Sequence[ByteRange]) -> tuple[ByteRange, ...]:
     """Join ranges that overlap or that a further part would cost more than the gap between them; a joined range takes the place of its
     first member in the order asked for (RFC 9110 section 15.3.7.2)."""
@@ -141,19 +123,6 @@ def coalesce(ranges: Sequence[ByteRange]) -> tuple[ByteRange, ...]:
         else:
             joined.append((place, part))
     return tuple(part for _, part in sorted(joined))
-
-
-def hull_of(ranges: Sequence[ByteRange]) -> ByteRange:
-    """From the first to the last byte of all of them."""
-    return ByteRange(min(part.first for part in ranges), max(part.last for part in ranges))
-
-
-def parse_range(field: bytes, length: int) -> ByteRange | Unsatisfiable | None:
-    """`select_ranges` for who can send one part only: several are answered with the whole representation."""
-    selection = select_ranges(field, length, Semantics.CLOUDFRONT)
-    if not isinstance(selection, Selected):
-        return selection
-    return selection.ranges[0] if len(selection.ranges) == 1 else None
 
 
 def _parse_spec(text: bytes) -> RangeSpec | None:

@@ -39,11 +39,6 @@ class UsableStale:
 
     reason: StaleReason
 
-    @property
-    def is_to_be_refreshed(self) -> bool:
-        """Ask upstream in the background, RFC 5861 section 3; max-stale alone asks for no refresh."""
-        return self.reason is StaleReason.WHILE_REVALIDATE
-
 
 @dataclass(frozen=True, slots=True)
 class MustValidate:

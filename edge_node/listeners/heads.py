@@ -18,6 +18,10 @@ _NOT_PLAIN = frozenset(
     {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
 )
 
+_NOTHING_NAMED = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+_NEVER_ENDED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
+"""What frames and routes a message is not the viewer's to take out of it; whatever Connection says of these is ignored."""
+
 
 def make_request_head(
     method: bytes, target: bytes, headers: list[Header], minor_version: int, is_keep_alive: bool
@@ -28,18 +32,27 @@ def make_request_head(
     if len(target) > MAXIMUM_TARGET_BYTES:
         raise ViewerError(414, "The URL is longer than 8,192 bytes.")
     fields: dict[bytes, bytes] = {}
+    repeated: dict[bytes, list[bytes]] = {}
     is_plain = True
     head_bytes = len(target) + len(method) + 12
     for name, value in headers:
         head_bytes += len(name) + len(value) + 4
         if name in fields:
-            fields[name] = _join(name, fields[name], value)
+            repeated.setdefault(name, [fields[name]]).append(value)
         else:
             fields[name] = value
         if name in _NOT_PLAIN:
             is_plain = False
     if head_bytes > MAXIMUM_HEAD_BYTES:
         raise ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
+    for name, values in repeated.items():
+        fields[name] = _join(name, values)
+    ended = _named_by_connection(fields)
+    if ended:
+        headers = [pair for pair in headers if pair[0] not in ended]
+        is_plain = is_plain or not any(name in _NOT_PLAIN for name, _ in headers)
+        for name in ended:
+            del fields[name]
     target, host = _resolve_target(target, fields, minor_version)
     coding = fields.get(b"transfer-encoding")
     if coding is not None and coding.lower() != b"chunked":  # RFC 9112 section 6.1
@@ -50,11 +63,20 @@ def make_request_head(
     return RequestHead(method, target, host, tuple(headers), fields, minor_version, is_keep_alive, has_body, is_plain)
 
 
-def _join(name: bytes, first: bytes, second: bytes) -> bytes:
-    """Repeated fields (RFC 9110 section 5.3); two Hosts are an attack (RFC 9112 section 3.2)."""
+def _named_by_connection(fields: dict[bytes, bytes]) -> set[bytes]:
+    """Fields that end at this hop (RFC 9110 section 7.6.1): as if they had not been sent, or the cache would select by what the origin never sees."""
+    value = fields.get(b"connection")
+    if value is None or value in _NOTHING_NAMED:
+        return set()
+    named = {name.strip(b" \t").lower() for name in value.split(b",")} - _NEVER_ENDED
+    return named.intersection(fields)
+
+
+def _join(name: bytes, values: list[bytes]) -> bytes:
+    """Repeated fields, joined once, whatever their number (RFC 9110 section 5.3); two Hosts are an attack (RFC 9112 section 3.2)."""
     if name == b"host":
         raise ViewerError(400, "The request has more than one Host field.")
-    return first + (b"; " if name == b"cookie" else b", ") + second
+    return (b"; " if name == b"cookie" else b", ").join(values)
 
 
 def _resolve_target(target: bytes, fields: dict[bytes, bytes], minor_version: int) -> tuple[bytes, bytes]:

@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 _END = b"\r\n\r\n"
 _END_BYTES = 4
+MAXIMUM_EMPTY_LINES = 4
+"""Before a request line. RFC 9112 section 2.2 asks to ignore at least one; each costs a look, so that more of them are refused."""
+MAXIMUM_SILENT_BYTES = MAXIMUM_HEAD_BYTES
+"""Of a chunked body, in reads without one byte of content: chunk extensions and the trailer section, which the parser keeps field by field."""
 
 
 class Taker(Wire, Protocol):
@@ -31,8 +35,8 @@ class RequestReader:
     """Reads the requests of one connection."""
 
     __slots__ = (
-        "_begun", "_body_remaining", "_completed", "_feed", "_head", "_headers", "_is_deaf", "_line", "_parser", "_tail", "_taker", "_target",
-        "_unfinished_bytes", "body", "is_in_message", "is_upgrade", "violation",
+        "_begun", "_body_remaining", "_completed", "_empty_lines", "_feed", "_has_had_content", "_head", "_headers", "_is_deaf", "_line",
+        "_parser", "_tail", "_taker", "_target", "_unfinished_bytes", "body", "is_in_message", "is_upgrade", "violation",
     )  # fmt: skip
 
     def __init__(self, taker: Taker) -> None:
@@ -42,7 +46,12 @@ class RequestReader:
         self._is_deaf = False
         self._begun = self._completed = 0
         self._unfinished_bytes = 0
+        """Read since a request was whole, or since its body had content."""
+        self._has_had_content = False
+        """The bytes read last had some of a body in them."""
         self._body_remaining = 0
+        self._empty_lines = 0
+        """Before the request line that is being read."""
         self._line: bytes | None = b""
         """What has come of a request line; None: it is complete."""
         self._tail = b""
@@ -62,6 +71,7 @@ class RequestReader:
     def read(self, data: bytes) -> RequestHead | None:
         """Take bytes. The request, if these bytes were exactly one without a body, from its first to its last."""
         self._begun = self._completed = 0
+        self._has_had_content = False
         was_in_message = self.is_in_message
         at = 0
         while at < len(data) and self.violation is None and not (self.is_upgrade or self._is_deaf):
@@ -71,14 +81,20 @@ class RequestReader:
             if self._line is None or self._look_at_line(piece):
                 self._feed_parser(piece)
         self._tail = (self._tail + data[-_END_BYTES:])[1 - _END_BYTES :] if self.is_in_message else b""
-        self._unfinished_bytes = 0 if self._completed else self._unfinished_bytes + len(data)
-        if self.is_in_message and self._head is None and self._unfinished_bytes > MAXIMUM_HEAD_BYTES:
-            self.violation = self.violation or ViewerError(
-                494, "The request line and headers are larger than 32,768 bytes."
-            )
+        self._unfinished_bytes = 0 if self._completed or self._has_had_content else self._unfinished_bytes + len(data)
+        if self.is_in_message and self.violation is None and not self._is_deaf:
+            self.violation = self._excess()
         head = self._head
         is_one = self._begun == self._completed == 1 and not was_in_message
         return head if is_one and head is not None and not head.has_body and self.violation is None else None
+
+    def _excess(self) -> ViewerError | None:
+        """What is wrong with a request that goes on and on."""
+        if self._head is None and self._unfinished_bytes > MAXIMUM_HEAD_BYTES:
+            return ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
+        if self._unfinished_bytes > MAXIMUM_SILENT_BYTES:
+            return ViewerError(400, "The request's body has more than 32,768 bytes without content.")
+        return None
 
     def _end_of_piece(self, data: bytes, start: int) -> int:
         """Never behind the end of a request, so that what stands before and in the next request line can be looked at: a head and a chunked body end in the same way."""
@@ -95,11 +111,13 @@ class RequestReader:
         """Look at a request line before the parser does, which skips any line end before it and any spaces in it (RFC 9112 sections 2.2 and 3)."""
         assert self._line is not None
         line = self._line + piece
-        while line.startswith(b"\r\n"):  # section 2.2: an empty line before it is ignored
+        while line.startswith(b"\r\n") and self._empty_lines <= MAXIMUM_EMPTY_LINES:
+            self._empty_lines += 1
             line = line[2:]
         end = line.find(b"\r\n")
         is_bare = line[:1] in (b"\r", b"\n") and line != b"\r"
-        if is_bare or (end >= 0 and line.count(b" ", 0, end) > 2) or line.find(b"\n") < end:
+        has_too_many = self._empty_lines > MAXIMUM_EMPTY_LINES
+        if has_too_many or is_bare or (end >= 0 and line.count(b" ", 0, end) > 2) or line.find(b"\n") < end:
             self.violation = ViewerError(400, "The request is malformed.")
             return False
         self._line = line[:MAXIMUM_HEAD_BYTES] if end < 0 else None
@@ -165,6 +183,7 @@ class RequestReader:
         except ViewerError as error:
             self.violation = error
             return
+        self._has_had_content = True  # the bytes of the head are not those of a body
         if self._head.has_body:
             length = self._head.fields.get(b"content-length")
             self.body = BodyFromViewer(self._taker, int(length) if length is not None else None)
@@ -173,6 +192,7 @@ class RequestReader:
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
+        self._has_had_content = True
         if self.body is not None and not self._is_deaf:
             self._body_remaining -= len(data)
             self.body.feed(data)
@@ -182,6 +202,7 @@ class RequestReader:
         self._completed += 1
         self.is_in_message = False
         self._line = b""
+        self._empty_lines = 0
         if self.violation is not None or self._is_deaf:
             return
         if self.body is not None:

@@ -8,8 +8,10 @@ from edge_node.policy.answers import NodeFacts
 _FORWARDING = {
     Reason.NOT_STORED: Forwarding.URI_MISS,
     Reason.INVALIDATED: Forwarding.URI_MISS,
+    Reason.VARIANT_NOT_STORED: Forwarding.VARY_MISS,
     Reason.EXPIRED: Forwarding.STALE,
     Reason.REVALIDATED: Forwarding.STALE,
+    Reason.REVALIDATED_ON_REQUEST: Forwarding.REQUEST,
     Reason.REQUEST_DIRECTIVE: Forwarding.REQUEST,
     Reason.INCOMPLETE: Forwarding.PARTIAL,
     Reason.METHOD: Forwarding.METHOD,
@@ -22,7 +24,8 @@ def status_of_entry(node: NodeFacts, entry: Entry, result: Result, reason: Reaso
     """Of an answer from a stored response, or from one that has just been confirmed."""
     remaining = entry.fresh_until - now
     if result is Result.REFRESH_HIT:
-        return CacheStatus(node.pop, Forwarding.STALE, 304, remaining, is_stored=entry.terms.is_storable).serialise()
+        why = _FORWARDING.get(reason, Forwarding.STALE)
+        return CacheStatus(node.pop, why, 304, remaining, is_stored=entry.terms.is_storable).serialise()
     return CacheStatus(
         node.pop, ttl_seconds=remaining, detail=None if reason is Reason.FRESH else reason.encode()
     ).serialise()

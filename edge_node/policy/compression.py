@@ -5,7 +5,8 @@ Decisions only; bytes are compressed by `edge_node/compressing.py`. Only edges c
 
 from edge_node.caching.accept_encoding import accepted_codings, preferred_coding
 from edge_node.caching.cache_control import parse_cache_control, split_list
-from edge_node.model import Behavior, Headers, RequestHead, ResponseHead
+from edge_node.caching.targeted import directives_of
+from edge_node.model import Behavior, Headers, RequestHead, ResponseHead, Semantics
 
 SMALLEST_BYTES = 1_000
 LARGEST_BYTES = 10_000_000
@@ -42,6 +43,8 @@ def coding_for(request: RequestHead, response: ResponseHead, behavior: Behavior)
     ):
         return None
     if not is_compressible(response):
+        return None
+    if behavior.semantics is Semantics.RFC9111 and directives_of(response.fields).control.no_transform:
         return None
     return preferred_coding(accepted_codings(request, behavior.cache_policy, behavior.semantics))
 

@@ -1,8 +1,9 @@
 """What of a stored response a request gets: all of it, nothing but 304, one range, several, or 416 (RFC 9110 sections 13, 14 and 15.3.7, reference 2.8)."""
 
 from dataclasses import dataclass
+from typing import assert_never
 
-from edge_node.caching.conditional import is_not_modified, may_send_range
+from edge_node.caching.conditional import StoredValidators, Verdict, judge_request
 from edge_node.caching.entry import Entry
 from edge_node.caching.ranges import (
     BodyPart,
@@ -36,21 +37,29 @@ class Content:
         return self.parts[0].part if self.status == 206 and len(self.parts) == 1 else None
 
 
-def choose_content(head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes) -> Content:
-    """For a GET, HEAD or cached OPTIONS request; `boundary` is used if several ranges are sent."""
+def choose_content(
+    head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes, *, is_for_cache: bool = False
+) -> Content:
+    """For a GET, HEAD or cached OPTIONS request; `boundary` is used if several ranges are sent. Another cache updates its copy by a 304, so it gets all fields."""
     fields = head.fields
     if head.is_plain:
         return _whole(head, entry)
-    headers = dict(entry.headers)
-    date = headers.get(b"date")
-    if head.method != b"OPTIONS" and is_not_modified(fields, entry.status, entry.etag, entry.last_modified, date):
-        return Content(304, write_fields(not_modified_fields(entry.headers)), 0, ())
-    range_field = fields.get(b"range")
-    if range_field is None or head.method != b"GET" or entry.status != 200:
-        return _whole(head, entry)
-    if not may_send_range(fields, entry.etag, entry.last_modified, date):
-        return _whole(head, entry)
-    match select_ranges(range_field, entry.length, semantics):
+    headers = entry.headers
+    stored = StoredValidators(entry.etag, entry.last_modified, dict(headers).get(b"date"))
+    match judge_request(head.method, fields, entry.status, stored):
+        case Verdict.WHOLE:
+            return _whole(head, entry)
+        case Verdict.NOT_MODIFIED:
+            return Content(304, write_fields(headers if is_for_cache else not_modified_fields(headers)), 0, ())
+        case Verdict.PART:
+            return _part(head, entry, semantics, boundary)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _part(head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes) -> Content:
+    """What the Range field selects."""
+    match select_ranges(head.fields[b"range"], entry.length, semantics):
         case None:
             return _whole(head, entry)
         case Unsatisfiable():
@@ -59,8 +68,9 @@ def choose_content(head: RequestHead, entry: Entry, semantics: Semantics, bounda
         case Selected(ranges=(part,)):
             return _one_range(entry, part)
         case Selected(ranges=ranges):
-            parts = make_multipart(ranges, entry.length, headers.get(b"content-type"), boundary)
-            return _several_ranges(entry.headers, parts)
+            headers = entry.headers
+            parts = make_multipart(ranges, entry.length, dict(headers).get(b"content-type"), boundary)
+            return _several_ranges(headers, parts)
 
 
 def _whole(head: RequestHead, entry: Entry) -> Content:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from edge_node.caching.cache_status import CacheStatus, Forwarding, append_cache_status, forwarding_for
-from edge_node.caching.reuse import ValidationReason
+from edge_node.caching.cache_status import CacheStatus, Forwarding
 from edge_node.caching.structured_fields import parse_dictionary
 
 
@@ -33,21 +32,7 @@ def test_what_the_member_says(status: CacheStatus, text: str) -> None:
     assert status.serialise().decode() == text
 
 
-def test_each_cache_adds_itself_after_those_nearer_to_the_origin() -> None:
-    assert append_cache_status(None, CacheStatus(b"c")) == b"c; hit"
-    assert append_cache_status(b"", CacheStatus(b"c")) == b"c; hit"
-    assert (
-        append_cache_status(b"OriginCache; hit; ttl=1100", CacheStatus(b"c")) == b"OriginCache; hit; ttl=1100, c; hit"
-    )
-
-
 def test_every_member_is_a_structured_item() -> None:
     for forwarding in Forwarding:
         member = CacheStatus(b"edge.1", forwarding, 200, 5.0, True, True, b'k"', b"d/1").serialise()
         assert parse_dictionary(b"x=" + member) is not None
-
-
-@pytest.mark.parametrize("reason", list(ValidationReason))
-def test_why_a_stored_response_was_not_used(reason: ValidationReason) -> None:
-    expected = Forwarding.REQUEST if reason.value.startswith("request") else Forwarding.STALE
-    assert forwarding_for(reason) is expected

@@ -195,13 +195,6 @@ def test_what_is_missing(
     assert body_with(*parts).missing_hull(wanted) == hull
 
 
-def test_what_is_missing_of_several_ranges_is_not_what_lies_between_them() -> None:
-    body = body_with((0, b"abc"), (10, b"klm"), (20, b"uvw"))
-    assert body.missing_of([ByteRange(0, 2), ByteRange(20, 22)]) is None
-    assert body.missing_of([ByteRange(0, 3), ByteRange(20, 22)]) == ByteRange(3, 3)
-    assert body.missing_of([ByteRange(11, 14), ByteRange(0, 5)]) == ByteRange(3, 14)
-
-
 def test_completeness() -> None:
     body = body_with((1, ALPHABET[1:]))
     assert not body.is_complete

@@ -13,11 +13,8 @@ from edge_node.caching.ranges import (
     Selected,
     Unsatisfiable,
     format_content_range,
-    hull_of,
-    hull_to_request,
     make_multipart,
     parse_content_range,
-    parse_range,
     select_ranges,
 )
 from edge_node.model import Semantics
@@ -150,42 +147,8 @@ def test_too_many_ranges_are_ignored(semantics: Semantics) -> None:
     assert select_ranges(field(MOST_RANGES + 1), 10**6, semantics) is None
 
 
-def test_one_part_only() -> None:
-    assert parse_range(b"bytes=1-2", 10) == ByteRange(1, 2)
-    assert parse_range(b"bytes=1-2,4-5", 10) is None
-    assert parse_range(b"bytes=1-2,40-50", 10) == ByteRange(1, 2)
-    assert parse_range(b"bytes=10-", 10) == NOTHING
-
-
-# -- the length is not known yet
-
-
-@pytest.mark.parametrize(
-    ("field", "cloudfront", "strict"),
-    [
-        (b"bytes=10-19", b"bytes=10-19", b"bytes=10-19"),
-        (b"bytes=10-", b"bytes=10-", b"bytes=10-"),
-        (b"bytes=-10", b"bytes=-10", b"bytes=-10"),
-        (b"bytes=10-19,500-509", b"bytes=10-509", b"bytes=10-509"),
-        (b"bytes=10-19,500-", b"bytes=10-", b"bytes=10-"),
-        (b"bytes=500-509,10-19", None, b"bytes=10-509"),
-        (b"bytes=500-,10-19", None, b"bytes=10-"),
-        (b"bytes=-10,-20", None, b"bytes=-20"),
-        (b"bytes=7-99999999999999999999", b"bytes=7-1000000000000000000", b"bytes=7-1000000000000000000"),
-        (b"bytes=0-0,-1", None, None),
-        (b"bytes=9-0", None, None),
-        (b"seconds=1-2", None, None),
-    ],
-)
-def test_the_one_range_to_ask_for(field: bytes, cloudfront: bytes | None, strict: bytes | None) -> None:
-    for semantics, expected in zip(BOTH, (cloudfront, strict), strict=True):
-        hull = hull_to_request(field, semantics)
-        assert (hull.field_value if hull else None) == expected
-
-
-def test_hulls() -> None:
+def test_a_suffix_is_written_as_one() -> None:
     assert RangeSpec(None, 5).field_value == b"bytes=-5"
-    assert hull_of([ByteRange(50, 60), ByteRange(0, 1), ByteRange(5, 99)]) == ByteRange(0, 99)
 
 
 # -- Content-Range

@@ -112,10 +112,6 @@ def test_what_may_stand_in_for_an_error(terms: Terms, demands: str, age: float, 
     assert may_stand_in(terms, parse_demands(demands.encode()), age) is may
 
 
-def test_what_is_stale_is_refreshed_only_where_the_origin_allowed_it() -> None:
-    assert REVALIDATING.is_to_be_refreshed and not ACCEPTED.is_to_be_refreshed
-
-
 def test_a_request_without_demands_takes_the_short_way_to_the_same_verdict() -> None:
     for terms in (PLAIN, STALE_WINDOW, MUST_REVALIDATE, NO_CACHE, IMMUTABLE):
         for age in (0.0, 59.0, 60.0, 89.0, 90.0):

@@ -1,0 +1,70 @@
+"""What a viewer can make the request reader do: each input without end is refused after a bounded number of bytes."""
+
+import pytest
+
+from edge_node.caching.bodies import Piece
+from edge_node.exchange import BodyFromViewer
+from edge_node.listeners.request_reader import MAXIMUM_EMPTY_LINES, MAXIMUM_SILENT_BYTES, RequestReader
+from edge_node.model import RequestHead
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+class Nobody:
+    """Takes requests, and does nothing about them."""
+
+    peer = ("192.0.2.7", 40_000)
+    request_bytes = 0
+    is_held_up = False
+    may_keep_alive = True
+
+    def take(self, head: RequestHead, body: BodyFromViewer | None) -> None: ...
+
+    def send(self, data: Piece) -> None: ...
+
+    def end_exchange(self, *, keep_alive: bool) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 65_536])
+@pytest.mark.parametrize(
+    ("lines", "is_refused"), [(1, False), (MAXIMUM_EMPTY_LINES, False), (MAXIMUM_EMPTY_LINES + 1, True), (32_768, True)]
+)
+def test_few_empty_lines_may_stand_before_a_request(lines: int, is_refused: bool, step: int) -> None:
+    reader = RequestReader(Nobody())
+    data = b"\r\n" * lines + GET
+    for at in range(0, len(data), step):
+        reader.read(data[at : at + step])
+    assert (reader.violation is not None) == is_refused
+
+
+@pytest.mark.parametrize("start", [b"0\r\nx: ", b"5;"], ids=["trailer", "chunk extension"])
+def test_a_chunked_body_without_content_ends(start: bytes) -> None:
+    reader = RequestReader(Nobody())
+    reader.read(CHUNKED + start)
+    read = 0
+    while reader.violation is None and read < 10 * MAXIMUM_SILENT_BYTES:
+        reader.read(b"y" * 1024)
+        read += 1024
+    assert reader.violation is not None
+    assert read <= MAXIMUM_SILENT_BYTES + 1024
+
+
+def test_a_long_head_does_not_count_as_a_body_without_content() -> None:
+    reader = RequestReader(Nobody())
+    reader.read(
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nX: %b\r\n\r\n"
+        % (b"x" * (MAXIMUM_SILENT_BYTES - 200))
+    )
+    for piece in (b"5;a=" + b"b" * 200, b"\r\n", b"hello\r\n0\r\n\r\n"):
+        reader.read(piece)
+        assert reader.violation is None
+    assert not reader.is_in_message
