@@ -1,6 +1,6 @@
-"""Where the time of a hit goes: an edge at saturation under wrk, looked at from the kernel (perf) and from within Python (a timer signal).
+"""Where the time of a hit, or of a miss, goes: an edge at saturation under wrk, looked at from the kernel (perf) and from within Python (a timer signal).
 
-    .venv/bin/python -m benchmarks.profile_hits [--work one|zipf] [--seconds 10]
+    .venv/bin/python -m benchmarks.profile_hits [--work one|zipf|miss] [--seconds 10]
 
 Two runs, since each look disturbs the other. perf tells how the time divides into the kernel, the event loop, the interpreter and the rest, and names the hottest C
 functions; the interpreter of Debian 12 cannot tell perf which Python function it is in, so a timer that counts CPU time notes it as often as the kernel lets it. C code
@@ -27,6 +27,7 @@ from benchmarks.peers.requests import ZIPF_KEYS
 from benchmarks.peers.rows import WORKS
 from benchmarks.peers.servers import Server
 from benchmarks.peers.session import Session, session
+from benchmarks.peers.throughput import each_once
 from benchmarks.peers.viewers import fill
 from benchmarks.peers.wrk import run_wrk
 
@@ -87,7 +88,8 @@ def read_perf(report: str) -> tuple[dict[str, float], list[tuple[float, str, str
 
 async def load(here: Session, server: Server, work: str, seconds: float) -> float:
     """Requests a second that were served meanwhile."""
-    sample = await asyncio.to_thread(run_wrk, server.place.address, WORKS[work], seconds, here.folder)
+    wanted = WORKS.get(work) or each_once()
+    sample = await asyncio.to_thread(run_wrk, server.place.address, wanted, seconds, here.folder)
     here.forget_logs()
     return sample.requests_per_second
 
@@ -171,7 +173,7 @@ def main() -> int:
         sampled(Path(sys.argv[2]), sys.argv[4:])
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", choices=tuple(WORKS), default="zipf")
+    parser.add_argument("--work", choices=(*WORKS, "miss"), default="zipf")
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
     missing = [*missing_packages(), *(["linux-perf"] if find("perf") is None else [])]

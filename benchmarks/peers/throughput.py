@@ -47,6 +47,11 @@ def _same(target: str, **headers: str) -> Callable[[], Load]:
     return lambda: load
 
 
+def each_once() -> Load:
+    """Objects that nobody has asked for before."""
+    return Load("/small/m", script=each_once_script(f"m{secrets.token_hex(6)}-"))
+
+
 _ZIPF = Load("/small/k1", browser_headers(), zipf_script(ZIPF_KEYS))
 _DISK = Load("/10m/d1", script=each_once_script("d", "10m", 0, DISK_OBJECTS))
 
@@ -90,7 +95,7 @@ ROWS = (
     Row(
         "miss 1 KiB",
         "each object once, stored; origin over keep-alive",
-        lambda: Load("/small/m", script=each_once_script(f"m{secrets.token_hex(6)}-")),
+        each_once,
         (Goal(0.9, "nginx"),),
         ("/small/one", {}, 200),
     ),
