@@ -283,7 +283,7 @@ class Exchange:
     def _send_head(
         self, transfer: Transfer, status_and_reason: tuple[int, bytes], lines: bytes, framing: bytes
     ) -> None:
-        said = transfer.upstream_result
+        said, why = transfer.upstream_result, self.reason
         if self.result is Result.MISS and transfer.head is not None and transfer.head.status >= 400:
             self.result, self.reason = Result.ERROR, Reason.UPSTREAM_STATUS
         if self.page_status:
@@ -300,7 +300,7 @@ class Exchange:
         if self.page_status in STATUSES_THAT_CLOSE:
             self._keeps_alive = False
         if self.plan.is_strict:
-            own = status_of_fetch(self.node, self.reason, is_stored=transfer.writer is not None)
+            own = status_of_fetch(self.node, why, is_stored=transfer.writer is not None)
             lines += b"Cache-Status: %b\r\n" % own
         assert transfer.head is not None
         middle = middle_of_head(age_to_show(transfer.head, said, is_strict=self.plan.is_strict), self._keeps_alive)

@@ -90,12 +90,7 @@ class Explainer:
                 "hint": "Send a valid request.",
             }
         planner = self._state.planner
-        distribution_id = head.fields.get(b"x-edge-distribution")
-        plan = (
-            planner.plan_for_distribution(distribution_id.decode("latin-1"), head)
-            if node.is_regional and distribution_id
-            else planner.plan(head)
-        )
+        plan = planner.plan_for_edge(head) if node.is_regional else planner.plan(head)
         if isinstance(plan, Refuse):
             return answer | _refusal(plan, [f"Host {head.host.decode('latin-1')!r} was looked up."])
         return answer | self._explain_plan(head, plan)
@@ -232,7 +227,9 @@ def _describe(decision: Hit | HitAndRefresh | Refresh | Complete | Miss | Pass) 
         case Complete():
             return "miss", Reason.INCOMPLETE, "Only a part of it is stored; the rest is fetched, then it is a hit."
         case Refresh(reason=Reason.REQUEST_DIRECTIVE):
-            return "refresh", Reason.REQUEST_DIRECTIVE, "The request's or the response's directives want it validated."
+            return "refresh", Reason.REQUEST_DIRECTIVE, "The request's directives want it validated."
+        case Refresh(entry=entry) if entry.terms.is_always_validated:
+            return "refresh", Reason.EXPIRED, "The response wants each use validated: it says no-cache, or Vary: *."
         case Refresh():
             return (
                 "refresh",

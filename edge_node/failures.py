@@ -6,7 +6,8 @@ Errors that an origin sends are responses, and kept as such. Not for behaviors t
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from edge_node.caching.key import CacheKey
+from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.key import CacheKey, distribution_of, target_of
 from edge_node.errors import UpstreamError
 
 MOST_REMEMBERED_FAILURES = 4_096
@@ -28,10 +29,12 @@ class Failures:
     def __init__(self) -> None:
         self._failures: OrderedDict[CacheKey, Failure] = OrderedDict()
 
-    def find(self, key: CacheKey, now: float) -> Failure | None:
-        """The failure that still answers for a key."""
+    def find(self, key: CacheKey, now: float, invalidations: InvalidationLog) -> Failure | None:
+        """The failure that still answers for a key; an invalidation after it asks for another attempt."""
         failure = self._failures.get(key)
-        if failure is not None and now >= failure.until:
+        if failure is None:
+            return None
+        if now >= failure.until or invalidations.is_invalidated(distribution_of(key), target_of(key), failure.stamp):
             del self._failures[key]
             return None
         return failure
@@ -42,10 +45,6 @@ class Failures:
         self._failures.move_to_end(key)
         if len(self._failures) > MOST_REMEMBERED_FAILURES:
             self._failures.popitem(last=False)
-
-    def forget(self, key: CacheKey) -> None:
-        """It is void."""
-        self._failures.pop(key, None)
 
     def clear(self) -> None:
         """Nothing of another log counts."""

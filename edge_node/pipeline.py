@@ -185,11 +185,7 @@ class Pipeline:
 
     def _plan(self, head: RequestHead) -> Plan | Refuse:
         planner = self._state.planner
-        if self._is_regional:
-            distribution_id = head.fields.get(b"x-edge-distribution")
-            if distribution_id is not None:
-                return planner.plan_for_distribution(distribution_id.decode("latin-1"), head)
-        return planner.plan(head)
+        return planner.plan_for_edge(head) if self._is_regional else planner.plan(head)
 
     # -- doing
 
@@ -216,7 +212,8 @@ class Pipeline:
         if self._answer_by_failure(request, plan, key):
             return
         exchange = self._make_exchange(request, plan, (Result.MISS, reason))
-        is_shared = reason is Reason.EXPIRED and (expired.terms.lifetime_seconds or 0.0) > 0.0
+        terms = expired.terms
+        is_shared = reason is Reason.EXPIRED and (terms.lifetime_seconds or 0.0) > 0.0 and not terms.is_always_validated
         if is_shared and self._fetches.join(exchange, key):
             return
         transfer = (
@@ -340,11 +337,8 @@ class Pipeline:
 
     def _answer_by_failure(self, request: Request, plan: Plan, key: CacheKey) -> bool:
         """An upstream that failed a moment ago is left alone for the error caching minimum TTL; an invalidation asks for another attempt."""
-        failure = self._failures.find(key, self._clock()) if request.tries == 1 else None
+        failure = self._failures.find(key, self._clock(), self._state.invalidations) if request.tries == 1 else None
         if failure is None:
-            return False
-        if self._state.invalidations.is_invalidated(plan.distribution.id, plan.target, failure.stamp):
-            self._failures.forget(key)
             return False
         text = f"The request could not be satisfied: {failure.error.detail}."
         self._refuse(request, plan, Refuse(failure.error.status, Reason.FAILED_RECENTLY, text))

@@ -64,8 +64,18 @@ class Shelf:
             return max(found, key=lambda entry: recency_of(dict(entry.headers), entry.age_base)), Reason.FRESH
         if found:
             return found[0], Reason.FRESH
-        is_for_others = absence is Reason.NOT_STORED and self.variants.has_any(key)
+        is_for_others = absence is Reason.NOT_STORED and self._has_for_others(key)
         return None, Reason.VARIANT_NOT_STORED if is_for_others else absence
+
+    def _has_for_others(self, key: CacheKey) -> bool:
+        """Whether a variant that still holds is stored for other requests; those that do not are forgotten, so that each is asked for once."""
+        for other in self.variants.of_target(key):
+            entry = self.store.peek(other) or self.store.lookup(other)  # only what is not in memory counts as used
+            if entry is not None and not self.is_void(entry):
+                return True
+            self.store.remove(other)
+            self.variants.forget(other)
+        return False
 
     def key_to_share(self, key: CacheKey, head: RequestHead) -> CacheKey:
         """Under which key requests for a target wait for each other: those for one variant, as far as it is known what tells them apart."""

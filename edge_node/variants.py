@@ -55,9 +55,10 @@ class VariantIndex:
         keys = self._keys.get(target_of_key(key))
         return next(reversed(keys.values()), ()) if keys else ()
 
-    def has_any(self, key: CacheKey) -> bool:
-        """Whether any variant of the target of a key is known, whomever it is for."""
-        return target_of_key(key) in self._keys
+    def of_target(self, key: CacheKey) -> tuple[CacheKey, ...]:
+        """All keys of the target of a key, whomever they are for, the one stored last first."""
+        keys = self._keys.get(target_of_key(key))
+        return () if keys is None else tuple(reversed(keys))
 
     def forget(self, key: CacheKey) -> None:
         """The entry of this key is gone."""

@@ -138,6 +138,8 @@ _METHOD_NOT_ALLOWED = Refuse(
 _ONLY_IF_CACHED = Refuse(
     504, Reason.ONLY_IF_CACHED, "Nothing usable is stored, and the request does not want the origin to be asked."
 )
+_OF_THE_RESPONSE = frozenset({ValidationReason.EXPIRED, ValidationReason.ALWAYS_VALIDATED})
+"""Why a stored response has to be confirmed whatever the request says: it is stale, or as good as stale."""
 _GET_WITH_BODY = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTIONS request must not have a body.")
 
 
@@ -212,7 +214,7 @@ def _validate(
     if now < entry.retry_at and may_be_stale and not entry.is_partial:
         # A refresh failed a moment ago: stale once per error caching minimum TTL, reference 2.4 and 2.5.
         return Hit(entry, Reason.STALE_ON_ERROR)
-    why = Reason.EXPIRED if reason is ValidationReason.EXPIRED else Reason.REQUEST_DIRECTIVE
+    why = Reason.EXPIRED if reason in _OF_THE_RESPONSE else Reason.REQUEST_DIRECTIVE
     # With cookies forwarded CloudFront makes no conditional fetches, reference 2.4.
     is_allowed = behavior.semantics is Semantics.RFC9111 or behavior.cache_policy.cookies.is_empty
     if entry.is_partial:

@@ -25,7 +25,6 @@ class Demands:
     is_no_cache: bool = False
     is_no_store: bool = False
     is_only_if_cached: bool = False
-    is_no_transform: bool = False
     max_age: float | None = None
     max_stale: float | None = None
     """How stale the viewer takes a response; without a value in the request: however stale."""
@@ -74,7 +73,6 @@ def _parse(value: bytes) -> Demands:
         is_no_cache=b"no-cache" in flags,
         is_no_store=b"no-store" in flags,
         is_only_if_cached=b"only-if-cached" in flags,
-        is_no_transform=b"no-transform" in flags,
         max_age=min(seconds.get(b"max-age", ()), default=None),
         max_stale=min(seconds.get(b"max-stale", ()), default=None),
         min_fresh=max(seconds.get(b"min-fresh", ()), default=0.0),

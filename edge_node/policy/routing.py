@@ -182,9 +182,12 @@ class Planner:
             return False
         return decide_before_lookup(head, plan.behavior) is None
 
-    def plan_for_distribution(self, distribution_id: str, head: RequestHead) -> Plan | Refuse:
+    def plan_for_edge(self, head: RequestHead) -> Plan | Refuse:
         """The plan for an edge's request, which names its distribution."""
-        return self._make(self.snapshot.distributions.get(distribution_id), head)
+        distribution_id = head.fields.get(b"x-edge-distribution")
+        if distribution_id is None:
+            return self.plan(head)
+        return self._make(self.snapshot.distributions.get(distribution_id.decode("latin-1")), head)
 
     def _make(self, distribution: Distribution | None, head: RequestHead) -> Plan | Refuse:
         if distribution is None:

@@ -285,3 +285,64 @@ async def test_cloudfront_says_nothing_of_the_kind() -> None:
     (await node.fetch()).answers(200, b"hello", FRESH)
     assert "cache-status" not in (await viewer.answer()).fields
     assert "cache-status" not in (await node.viewer().asks("/a").answer()).fields
+
+
+async def stores_german(node: Node) -> None:
+    viewer = node.viewer().asks("/a", ("accept-language", "de"))
+    (await node.fetch()).answers(200, b"hallo", FRESH, ("vary", "Accept-Language"))
+    await viewer.answer()
+
+
+async def asks_in_french(node: Node) -> list[str]:
+    viewer = node.viewer().asks("/a", ("accept-language", "fr"))
+    (await node.fetch(2)).answers(200, b"bonjour", FRESH, ("vary", "Accept-Language"))
+    await viewer.answer()
+    return statuses(viewer)
+
+
+async def test_what_is_stored_for_others_is_told_from_nothing() -> None:
+    node = strict_node()
+    await stores_german(node)
+    assert await asks_in_french(node) == ["FRA56-P1; fwd=vary-miss; stored"]
+
+
+async def test_a_variant_that_was_evicted_is_stored_for_nobody() -> None:
+    node = strict_node()
+    await stores_german(node)
+    node.store.clear()
+    assert await asks_in_french(node) == ["FRA56-P1; fwd=uri-miss; stored"]
+
+
+async def test_a_variant_that_was_invalidated_is_stored_for_nobody() -> None:
+    node = strict_node()
+    await stores_german(node)
+    invalidations = node.state.invalidations
+    invalidations.append(invalidations.applied_index + 1, "E1", ["/*"])
+    assert await asks_in_french(node) == ["FRA56-P1; fwd=uri-miss; stored"]
+
+
+async def test_what_must_always_be_confirmed_went_on_for_its_own_sake() -> None:
+    node = strict_node()
+    unsure = ("cache-control", "no-cache")
+    await node.stores("/a", b"hello", unsure, ("etag", '"1"'))
+    viewer = node.viewer().asks("/a")
+    (await node.fetch(2)).confirms(unsure)
+    await viewer.answer()
+    assert statuses(viewer) == ["FRA56-P1; fwd=stale; fwd-status=304; stored; ttl=0"]
+    viewer = node.viewer().asks("/a")
+    (await node.fetch(3)).answers(200, b"new", unsure, ("etag", '"2"'))
+    await viewer.answer()
+    assert statuses(viewer) == ["FRA56-P1; fwd=stale; stored"]
+
+
+async def test_an_error_status_does_not_hide_why_a_request_went_on() -> None:
+    node = strict_node()
+    viewer = node.viewer().asks("/a")
+    (await node.fetch(1)).answers(404, b"", FRESH)
+    await viewer.answer()
+    assert statuses(viewer) == ["FRA56-P1; fwd=uri-miss; stored"]
+    await node.stores("/b", b"hello", FRESH, ("etag", '"1"'))
+    viewer = node.viewer().asks("/b", ("if-match", '"2"'))
+    (await node.fetch(3)).answers(412, b"")
+    await viewer.answer()
+    assert statuses(viewer) == ["FRA56-P1; fwd=request"]
