@@ -139,19 +139,29 @@ class AccessLog:
     def _lines(self, records: Sequence[Record]) -> list[str]:
         lines: list[str] = []
         append = lines.append
+        known: PlainHit | None = None
+        before = host = route = after = ""
+        second, start = 0.0, ""
         for record in records:
             if isinstance(record, LogRecord):
-                start = self._start(record.ended_at)
-                append(f"{start}{record.sent_bytes}\t{record.peer[0]}{_rest_of_line(record)}")
+                append(f"{self._start(record.ended_at)}{record.sent_bytes}\t{record.peer[0]}{_rest_of_line(record)}")
                 continue
             now, (address, port), section, plan, traits, sent, received, request_id, seconds, length, part = record
-            viewer, host, route = section.log_texts or _describe_section(section)
-            stem, query = plan.log_texts or _describe_plan(plan)
+            if not second <= now < second + 1.0:
+                second, start = now // 1.0, self._start(now)
+            if (
+                known is None  # much of what is asked for is asked for again and again
+                or plan is not known[3]
+                or section is not known[2]
+                or traits is not known[4]
+                or length != known[9]
+                or part is not known[10]
+            ):
+                known = record
+                before, host, route, after = _describe(section, plan, traits, length, part)
             time_taken = "0.000" if seconds < 0.0005 else f"{seconds:.3f}"
-            status, ranges = (traits.status, "-\t-") if part is None else (part.status, _range_texts(part))
             append(
-                f"{self._start(now)}{sent}\t{address}{stem}{status}{viewer}{query}{request_id.decode('latin-1')}{host}{received}\t{time_taken}{route}"
-                f"{port}\t{time_taken}\tHit\t{_text(traits.content_type)}\t{length}\t{ranges}\n"
+                f"{start}{sent}\t{address}{before}{request_id.decode('latin-1')}{host}{received}\t{time_taken}{route}{port}\t{time_taken}{after}"
             )
         return lines
 
@@ -162,6 +172,17 @@ class AccessLog:
             self._second = second
             self._line_start = time.strftime("%Y-%m-%d\t%H:%M:%S\t", time.gmtime(second)) + self._pop + "\t"
         return self._line_start
+
+
+def _describe(
+    section: HeaderSection, plan: Plan, traits: Traits, length: int, part: Content | None
+) -> tuple[str, str, str, str]:
+    """What stands between the fields of a plain hit's line that are never the same."""
+    viewer, host, route = section.log_texts or _describe_section(section)
+    stem, query = plan.log_texts or _describe_plan(plan)
+    status, ranges = (traits.status, "-\t-") if part is None else (part.status, _range_texts(part))
+    after = f"\tHit\t{_text(traits.content_type)}\t{length}\t{ranges}\n"
+    return f"{stem}{status}{viewer}{query}", host, route, after
 
 
 def _range_texts(part: Content) -> str:

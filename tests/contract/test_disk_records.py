@@ -482,9 +482,35 @@ def test_a_damaged_head_costs_its_record(open_store: Open, tmp_path: Path, place
     assert (store.statistics.corrupt_records, store.statistics.records) == (1, 2)
 
 
+@pytest.mark.parametrize("length", [1, 4_000, BLOCK_BYTES, BLOCK_BYTES + 1, LARGE])
+@pytest.mark.parametrize("blocks", [1, 3, 8])
+def test_a_body_that_is_read_into_a_buffer_is_the_same(store: DiskStore, length: int, blocks: int) -> None:
+    body = content("a", length)
+    put(store, "a", body)
+    store.flush()
+    record = store.lookup(b"a")
+    assert record is not None
+    buffer = memoryview(bytearray(blocks * BLOCK_BYTES + 100))
+    for first, last in [(0, length - 1), (length // 3, length // 2), (length - 1, length - 1)]:
+        pieces = [bytes(piece) for piece in record.body.chunks(first, last, buffer)]
+        assert b"".join(pieces) == body[first : last + 1]
+        assert all(0 < len(piece) <= blocks * BLOCK_BYTES for piece in pieces)
+
+
+def test_a_large_body_takes_no_memory_of_its_own_when_there_is_a_buffer(store: DiskStore) -> None:
+    put(store, "a", content("a", LARGE))
+    record = store.lookup(b"a")
+    assert record is not None
+    buffer = memoryview(bytearray(2 * BLOCK_BYTES))
+    assert {piece.obj is buffer.obj for piece in record.body.chunks(buffer=buffer)} == {True}
+
+
+@pytest.mark.parametrize("has_buffer", [False, True])
 @pytest.mark.parametrize("is_reopened", [False, True])
 @pytest.mark.parametrize("length", [3_000, 30_000, LARGE])
-def test_a_damaged_body_is_never_handed_out(open_store: Open, tmp_path: Path, length: int, is_reopened: bool) -> None:
+def test_a_damaged_body_is_never_handed_out(
+    open_store: Open, tmp_path: Path, length: int, is_reopened: bool, has_buffer: bool
+) -> None:
     store, body = open_store(), content("b", length)
     for name in "abc":
         put(store, name, content(name, length))
@@ -495,7 +521,8 @@ def test_a_damaged_body_is_never_handed_out(open_store: Open, tmp_path: Path, le
         store = open_store()
     record = store.lookup(b"b")
     assert record is not None
-    pieces, handed_out = record.body.chunks(), bytearray()
+    buffer = memoryview(bytearray(2 * BLOCK_BYTES)) if has_buffer else None
+    pieces, handed_out = record.body.chunks(buffer=buffer), bytearray()
     with pytest.raises(DiskCorruptionError):
         handed_out.extend(byte for piece in pieces for byte in piece)
     assert body.startswith(handed_out) and len(handed_out) < length

@@ -37,6 +37,10 @@ class DiskFiles:
         """At most `length` bytes."""
         return os.pread(descriptor, length, offset)
 
+    def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        """How many bytes were read: at most as many as the buffer has room for."""
+        return os.preadv(descriptor, (buffer,), offset)
+
     def write(self, descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> int:
         """How many bytes were written: fewer than given on a disk that fills up."""
         return os.pwrite(descriptor, data, offset)
@@ -89,6 +93,10 @@ class OpenFile:
     def read(self, length: int, offset: int) -> bytes:
         """At most `length` bytes; less past the end."""
         return self._files.read(self._descriptor, length, offset)
+
+    def read_into(self, buffer: memoryview, offset: int) -> memoryview:
+        """As much of the buffer as could be filled; less past the end."""
+        return buffer[: self._files.read_into(self._descriptor, buffer, offset)]
 
     def write_all(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         """All of it, or OSError."""

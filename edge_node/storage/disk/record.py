@@ -1,6 +1,6 @@
 """A record as the owner of the store sees it, and its body on the way from the disk.
 
-Rule: no byte of a block is handed out before the block's checksum was found right.
+Rule: no byte of a block is handed out before the block's checksum was found right. What is handed out is what was checked: a copy, out of reach of whoever writes to the file.
 """
 
 from __future__ import annotations
@@ -49,39 +49,45 @@ class DiskBody:
         """In bytes."""
         return self._head.body_length
 
-    def chunks(self, first: int = 0, last: int | None = None) -> Iterator[memoryview]:
-        """The bytes from `first` to `last` (both included; None: to the end) in checked pieces of at most 256 KiB; DiskCorruptionError at the first damaged one."""
+    def chunks(self, first: int = 0, last: int | None = None, buffer: memoryview | None = None) -> Iterator[memoryview]:
+        """The bytes from `first` to `last` (both included; None: to the end) in checked pieces of at most 256 KiB; DiskCorruptionError at the first damaged one.
+
+        With a buffer (of one block at least) pieces are as large as the whole blocks that it has room for, and each lasts only until the buffer is used again.
+        """
+        most_blocks = BLOCKS_IN_A_READ if buffer is None else len(buffer) // BLOCK_BYTES
         end = self.length if last is None else min(last + 1, self.length)
         at = first
         while at < end:
             block = at // BLOCK_BYTES
-            piece_end = min((block + BLOCKS_IN_A_READ) * BLOCK_BYTES, -(-end // BLOCK_BYTES) * BLOCK_BYTES, self.length)
-            piece = self._checked(block, piece_end)
             start = block * BLOCK_BYTES
+            piece_end = min(start + most_blocks * BLOCK_BYTES, -(-end // BLOCK_BYTES) * BLOCK_BYTES, self.length)
+            piece = self._checked(block, self._read(start, piece_end - start, buffer), piece_end - start)
             yield piece[at - start : end - start]
             at = piece_end
 
-    def _checked(self, block: int, end: int) -> memoryview:
-        """The blocks from number `block` to byte `end` of the body."""
-        start = block * BLOCK_BYTES
-        data = self._read(start, end - start)
+    def _checked(self, block: int, data: memoryview, length: int) -> memoryview:
+        """What was read, if it is `length` bytes long and right from block number `block` on."""
         checksums, salt = self._head.checksums, self._head.salt
-        is_right = len(data) == end - start
+        is_right = len(data) == length
         for at in range(0, len(data), BLOCK_BYTES):
             number = block + at // BLOCK_BYTES
             expected = int.from_bytes(checksums[4 * number : 4 * number + 4], "little")
             is_right = is_right and block_checksum(data[at : at + BLOCK_BYTES], salt, number) == expected
         if not is_right:
             self._report_damage()
-            raise DiskCorruptionError(f"bytes {start} to {end} of a body are damaged")
+            start = block * BLOCK_BYTES
+            raise DiskCorruptionError(f"bytes {start} to {start + length} of a body are damaged")
         return data
 
-    def _read(self, start: int, length: int) -> memoryview:
+    def _read(self, start: int, length: int, buffer: memoryview | None) -> memoryview:
         ahead = self._place.read_ahead
         if start + length <= len(ahead):
             return memoryview(ahead)[start : start + length]
+        offset = self._place.offset + start
         try:
-            return memoryview(self._place.file.read(length, self._place.offset + start))
+            if buffer is not None:
+                return self._place.file.read_into(buffer[:length], offset)
+            return memoryview(self._place.file.read(length, offset))
         except OSError:
             return memoryview(b"")
 
