@@ -49,12 +49,12 @@ class ControlClient:
         self._state = state
         self._region = region
         self._directory = state_directory
+        _check_that_files_can_be_kept(state_directory)
         self._snapshot = sync_pb2.Snapshot()
         self._journal_file = DiskJournalFile(state_directory / JOURNAL_FILE)
         self._journal = InvalidationJournal(self._journal_file, state.invalidations, read_boot_id())
         self.load = load
         """Requests so far and open connections, for heartbeats."""
-        state_directory.mkdir(parents=True, exist_ok=True)
 
     def restore(self) -> Restored:
         """Serve from what is on disk until the control plane is heard.
@@ -208,6 +208,14 @@ class ControlClient:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def _check_that_files_can_be_kept(folder: Path) -> None:
+    """Raises OSError for a folder that cannot be made, or where no file can be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = folder / "trial.new"
+    trial.touch()
+    trial.unlink()
 
 
 def _usable(snapshot: sync_pb2.Snapshot) -> Snapshot | None:

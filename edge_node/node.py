@@ -84,7 +84,7 @@ class EdgeNode:
         self._pool = ConnectionPool(self._loop)
         self.service = self._make_pipeline()
         self._state.void_everything = self.service.void_everything
-        self._client = ControlClient(self._state, settings.region, settings.state_dir, self._load)
+        self._client = self._open_state()
         restored = self._client.restore()
         for key in self._stores.strict_keys():
             self._shelf.index_variant(key)
@@ -157,6 +157,14 @@ class EdgeNode:
         logger.info("%s has ended", self._settings.node_id)
 
     # -- inside
+
+    def _open_state(self) -> ControlClient:
+        folder = self._settings.state_dir
+        try:
+            return ControlClient(self._state, self._settings.region, folder, self._load)
+        except OSError as error:
+            text = f"the state folder {folder} cannot be used: {os.strerror(error.errno or 0).lower()}; give another one with --state-dir"
+            raise StartError(text) from error
 
     def _make_pipeline(self) -> Pipeline:
         recorder = self._recorder

@@ -120,6 +120,8 @@ class NodeSession:
         self._streams_total = 0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._is_connected = False
+        self._could_not_keep = False
+        """What was sent on the last stream could not be written here: the control plane is not to blame, and will send it again."""
         self._is_leaving = False
         self._stopped = asyncio.Event()
         self._abandoned = asyncio.Event()
@@ -194,8 +196,9 @@ class NodeSession:
 
     async def _wait_to_retry(self, reason: str) -> None:
         """Back off, unless the node has left: twice as long after each failure in a row."""
-        if self._is_connected:
+        if self._is_connected and not self._could_not_keep:
             self._retry_seconds = FIRST_RETRY_SECONDS
+        self._could_not_keep = False
         self._is_connected = False
         if self._is_leaving:
             return
@@ -261,6 +264,13 @@ class NodeSession:
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         """Carry effects out in order, and those that follow from an application after it."""
+        try:
+            self._carry_out_in_order(effects)
+        except OSError as error:
+            self._could_not_keep = True
+            raise _StreamEndedError(f"this node cannot keep what it was sent: {error}") from error
+
+    def _carry_out_in_order(self, effects: Iterable[Effect]) -> None:
         waiting = deque(effects)
         while waiting:
             match waiting.popleft():

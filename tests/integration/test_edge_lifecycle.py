@@ -111,6 +111,18 @@ async def test_an_address_that_is_taken_is_said_in_one_line(tmp_path: Path) -> N
         assert node.log().splitlines()[-1] == f"cannot listen on {node.http}: address already in use"
 
 
+async def test_a_state_folder_that_cannot_be_used_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file, no folder")
+    node = Node("edge-1", "edge", tmp_path, "127.0.0.1:1")
+    with pytest.raises(AssertionError):
+        await node.start()
+    assert await node.ended() == 1
+    last = node.log().splitlines()[-1]
+    assert (
+        last == f"the state folder {tmp_path / 'state'} cannot be used: file exists; give another one with --state-dir"
+    )
+
+
 async def test_a_node_says_what_it_is_and_when_it_is_ready(tmp_path: Path) -> None:
     node = Node("edge-1", "edge", tmp_path, "127.17.0.1:1")
     try:

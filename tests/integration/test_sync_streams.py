@@ -38,6 +38,25 @@ async def test_a_new_node_gets_a_snapshot_then_a_lease_then_entries(tmp_path: Pa
             await until(lambda: node.applier.directory == ("edge-1",), "the directory")
 
 
+async def test_a_node_that_cannot_keep_what_it_is_sent_asks_less_and_less_often(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane:
+        plane.append(put_distribution("D1"))
+        node = Node("edge-1", port)
+        node.applier.is_wedged = True
+        async with running(node):
+            await until(lambda: node.session.reconnects_total == 3, "the fourth stream")
+            assert node.session.lease_state() == "none"
+            pauses = [float(m.rpartition("retry in ")[2].split()[0]) for m in caplog.messages if "retry in" in m]
+            assert pauses[2] > pauses[0]
+            assert "this node cannot keep what it was sent: no space left on device" in caplog.text
+            node.applier.is_wedged = False
+            await until(lambda: node.session.lease_state() == "held", "a lease")
+
+
 async def test_a_receipt_waits_for_every_live_node_and_names_those_left_out(tmp_path: Path) -> None:
     port = free_port()
     async with control_plane(tmp_path, port, lease_seconds=1.0) as plane:
