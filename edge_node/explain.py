@@ -168,7 +168,7 @@ class Explainer:
                 return self._next_regional(question, peers[0])
         origin = plan.behavior.origin
         line, _ = parse_request(to_origin(question, origin))
-        steps.append(f"It would ask the origin at {origin.host}:{origin.port}.")
+        steps.append(f"It would ask the origin at {origin.host}:{origin.port}.{_describe_failover(head, plan)}")
         path = line.split(b" ")[1].decode("latin-1")
         return {"kind": "origin", "origin_id": origin.id, "host": origin.host, "port": origin.port, "path": path}
 
@@ -186,6 +186,17 @@ class Explainer:
             "admin": peer.admin,
             "request": request,
         }
+
+
+def _describe_failover(head: RequestHead, plan: Plan) -> str:
+    """The other origin of a group, and what sends a request to it (reference 1.5)."""
+    behavior = plan.behavior
+    group = behavior.origin_group
+    if group is None or head.method not in behavior.cached_methods:
+        return ""
+    statuses = ", ".join(str(status) for status in sorted(group.failover_statuses))
+    second = group.secondary
+    return f" If that answers {statuses}, or fails in a way that counts as one of them, {second.host}:{second.port} is asked."
 
 
 def _describe_key(plan: Plan, parts: KeyParts) -> JsonObject:
