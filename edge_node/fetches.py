@@ -159,9 +159,9 @@ class Fetches:
 
     def first_target(self, question: Question, stamp: int) -> Target:
         """Whom to ask first for something cacheable."""
-        behavior = question.plan.behavior
-        regionals = () if self._is_regional else self._regional_targets(question, stamp, (behavior.origin,))
-        return regionals[0] if regionals else self._origin_target(question, behavior.origin)
+        origins = _origins_of(question)
+        regionals = () if self._is_regional else self._regional_targets(question, stamp, origins)
+        return regionals[0] if regionals else self._origin_target(question, origins[0])
 
     def add_plain(self, key: CacheKey, become_joinable: Callable[[], None]) -> None:
         """A plain fetch is under way."""
@@ -305,9 +305,7 @@ class Fetches:
 
         Where the RFCs rule, a write passes the regional cache too, because it makes invalid what is stored there (RFC 9111 section 4.4).
         """
-        plan = question.plan
-        group = plan.behavior.origin_group if question.head.method in plan.behavior.cached_methods else None
-        origins = [plan.behavior.origin] if group is None else [group.primary, group.secondary]
+        plan, origins = question.plan, _origins_of(question)
         is_write = plan.is_strict and question.head.method not in SAFE_METHODS
         asks_regionals = (is_cacheable or is_write) and not self._is_regional
         regionals = self._regional_targets(question, stamp, origins) if asks_regionals else ()
@@ -329,3 +327,12 @@ class Fetches:
         group = behavior.origin_group if question.head.method in behavior.cached_methods else None
         statuses = group.failover_statuses if group is not None and origin is group.primary else None
         return origin_target(origin, to_origin(question, origin), statuses)
+
+
+def _origins_of(question: Question) -> Sequence[Origin]:
+    """Whom a request may be sent to at last, the first one first: only requests that may be answered from a cache fail over (reference 1.5)."""
+    behavior = question.plan.behavior
+    group = behavior.origin_group
+    if group is None or question.head.method not in behavior.cached_methods:
+        return (behavior.origin,)
+    return (group.primary, group.secondary)

@@ -22,7 +22,7 @@ from edge_node.upstream.fetching import Fetcher, FetchSink
 from edge_node.upstream.pool import ConnectionPool
 from edge_node.upstream.targets import Target
 from proto.cdn.v1 import configuration_pb2
-from tests.builders import ALL, behavior_message, caching_disabled, listed, policy_message
+from tests.builders import ALL, behavior_message, caching_disabled, listed, origin_message, policy_message
 from tests.conversations.dialogue import Node
 from tests.edge_wires import FakeListener, FakeTransport, turn
 
@@ -34,8 +34,13 @@ BEHAVIORS: list[configuration_pb2.Behavior] = [
     behavior_message(policy=policy_message(cookies=listed("c"))),
     behavior_message(policy=caching_disabled()),
     behavior_message(semantics=configuration_pb2.SEMANTICS_RFC9111),
+    behavior_message(origin_group_id="group"),
 ]
-BEHAVIORS_MOSTLY = [0, 0, 0, 1, 1, 2, 3, 4, 5, 6]
+ORIGINS = [origin_message("192.0.2.1", 8000), origin_message("192.0.2.2", 8000, id="second")]
+GROUP = configuration_pb2.OriginGroup(
+    id="group", primary_origin_id="origin", secondary_origin_id="second", failover_statuses=[503, 502]
+)
+BEHAVIORS_MOSTLY = [0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 7]
 REGIONAL = Peer("r-1", Role.REGIONAL, "eu", "FRA", "192.0.2.50", 8000, "")
 
 STARTS = [b"HTTP/1.1 200 OK\r\n"] * 12 + [
@@ -160,7 +165,14 @@ class Side:
         self.origin = ManualOrigin()
         role = Role.REGIONAL if is_regional else Role.EDGE
         self.fetcher = CountingFetcher(self.origin, is_plain=is_plain)
-        self.node = Node(BEHAVIORS[behavior], role=role, policy="s3fifo", fetcher=self.fetcher)  # type: ignore[arg-type]  # more than the scripted one can do
+        self.node = Node(
+            BEHAVIORS[behavior],
+            role=role,
+            policy="s3fifo",
+            origins=ORIGINS,
+            origin_groups=[GROUP],
+            fetcher=self.fetcher,  # type: ignore[arg-type]  # more than the scripted one can do
+        )
         self.fetcher._counters = self.node.counters
         if has_regional:
             self.node.state.put_directory([REGIONAL])
