@@ -22,7 +22,7 @@ from edge_node.policy.cache_statuses import status_of_entry
 from edge_node.policy.contents import Content, choose_content
 from edge_node.policy.error_pages import STATUSES_THAT_CLOSE
 from edge_node.recording import RequestRecorder
-from edge_node.sending import BodySender, PacedWire, pieces_of
+from edge_node.sending import BodySender, PacedWire, new_buffer, pieces_of
 
 
 class ViewerWire(PacedWire, Protocol):
@@ -30,6 +30,9 @@ class ViewerWire(PacedWire, Protocol):
 
     peer: tuple[str, int]
     request_bytes: int
+
+    def send(self, data: Piece) -> None:
+        """Send bytes, later than everything before."""
 
     def send_many(self, chunks: list[Piece]) -> None:
         """Send pieces in order."""
@@ -92,6 +95,7 @@ class HitAnswerer:
         self._recorder = recorder
         self._clock = clock
         self._monotonic = monotonic
+        self._buffer = new_buffer()
 
     def answer(self, asked: Asked, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from an entry."""
@@ -124,8 +128,7 @@ class HitAnswerer:
             if is_whole:
                 wire.end_exchange(keep_alive=keep_alive)
 
-        wire.send(head)
-        BodySender(wire, pieces_of(entry, content), ended).start()
+        BodySender(wire, head, pieces_of(entry, content, self._buffer), ended).start()
 
     def refuse(self, asked: Asked, refusal: Refuse, *, keep_alive: bool) -> None:
         """Answer with a page made here."""

@@ -222,7 +222,7 @@ class PlainFetch:
         tools.fetches.remove_plain(self._key, self.become_joinable, is_shared=True)
         if not shelf.put(entry, self._epoch, writer.commit):
             writer.abort()
-        wire.send(data)
+        wire.write(data)
         seconds = tools.monotonic() - request.started_at
         tools.recorder.take(
             LogRecord(

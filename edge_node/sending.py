@@ -1,5 +1,12 @@
-"""Sending a stored body at the viewer's own pace, piece by piece, so that no more of it is in memory than what is on its way."""
+"""Sending a stored body at the viewer's own pace, piece by piece, so that no more of it is in memory than what is on its way.
 
+All answers of a node are read into one buffer. A piece is in it only from the moment it is read until `write` has returned, within one call: the connection gives it
+to the socket and copies the rest. Nothing that waits for a viewer lies in the buffer, however many viewers there are, and what is read and sent stays in the
+processor's cache.
+"""
+
+import asyncio
+import mmap
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -8,6 +15,10 @@ from edge_node.caching.entry import Entry
 from edge_node.policy.contents import Content
 
 LARGEST_COPIED_PIECE_BYTES = 16_384
+BUFFER_BYTES = 786_432
+"""Of a body on disk that are read and sent at once, and at most copied for a viewer that does not follow. Less, and more, costs processor time (docs/disk-format.md)."""
+LARGEST_TURN_BYTES = 1_048_576
+"""Once so much has been sent to one viewer, the others have their turn: half a millisecond."""
 
 
 class PacedWire(Protocol):
@@ -15,19 +26,23 @@ class PacedWire(Protocol):
 
     is_held_up: bool
     """The viewer does not take what was sent; the connection calls `resume` when it does."""
+    write: Callable[[Piece], None]
+    """Send bytes, later than everything before. They are the caller's again when this returns."""
 
-    def send(self, data: Piece) -> None:
-        """Send bytes, later than everything before."""
-
-    def begin_exchange(self, exchange: "BodySender") -> None:
-        """From now on the connection tells the sender when it can send and when the viewer leaves."""
+    def begin_paced(self, exchange: "BodySender") -> None:
+        """From now on the connection tells the sender when it can send and when the viewer leaves; it is held up while anything waits."""
 
     def abort(self) -> None:
         """Cut the connection: the only honest end of a response that broke off."""
 
 
-def pieces_of(entry: Entry, content: Content) -> Iterator[Piece]:
-    """The body of an answer; raises BodyLostError where stored bytes cannot be read."""
+def new_buffer() -> memoryview:
+    """Of a node. It takes no memory before a body is read into it."""
+    return memoryview(mmap.mmap(-1, BUFFER_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def pieces_of(entry: Entry, content: Content, buffer: memoryview | None = None) -> Iterator[Piece]:
+    """The body of an answer; raises BodyLostError where stored bytes cannot be read. For the buffer see `Body.pieces`."""
     body, start = entry.body, entry.body_start
     for head, part in content.parts:
         if head:
@@ -35,7 +50,7 @@ def pieces_of(entry: Entry, content: Content) -> Iterator[Piece]:
         if body is None:
             yield _cut_block(entry.block, start + part.first, start + part.last + 1)
         else:
-            yield from body.pieces(part.first, part.last)
+            yield from body.pieces(part.first, part.last, buffer)
     if content.closing:
         yield content.closing
 
@@ -51,8 +66,11 @@ class BodySender:
     body = None
     """Of the request: there is none."""
 
-    def __init__(self, wire: PacedWire, pieces: Iterator[Piece], ended: Callable[[int, bool], None]) -> None:
+    def __init__(
+        self, wire: PacedWire, head: bytes, pieces: Iterator[Piece], ended: Callable[[int, bool], None]
+    ) -> None:
         self._wire = wire
+        self._head = head
         self._pieces = pieces
         self._ended = ended
         """Told once how many bytes were sent, and whether that was all."""
@@ -61,12 +79,17 @@ class BodySender:
 
     def start(self) -> None:
         """Begin to send."""
-        self._wire.begin_exchange(self)
+        self._wire.begin_paced(self)
+        self._wire.write(self._head)
         self.resume()
 
     def resume(self) -> None:
-        """Send as long as the viewer takes it."""
+        """Send as long as the viewer takes it, and others do not wait for too long."""
+        turn_end = self._sent_bytes + LARGEST_TURN_BYTES
         while not self._wire.is_held_up and not self._is_ended:
+            if self._sent_bytes >= turn_end:
+                asyncio.get_running_loop().call_soon(self.resume)
+                return
             try:
                 piece = next(self._pieces, None)
             except BodyLostError:
@@ -77,7 +100,7 @@ class BodySender:
                 self._end(is_whole=True)
                 return
             self._sent_bytes += len(piece)
-            self._wire.send(piece)
+            self._wire.write(piece)
 
     def viewer_left(self) -> None:
         """The connection is gone."""

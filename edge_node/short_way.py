@@ -37,7 +37,7 @@ class OpenWire(Protocol):
     """The viewer's connection, which stays open."""
 
     peer: tuple[str, int]
-    write: Callable[[bytes], None]
+    write: Callable[[Piece], None]
     """Send bytes, later than everything before."""
 
     def send_many(self, chunks: list[Piece]) -> None:

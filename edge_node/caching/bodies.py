@@ -24,8 +24,11 @@ class Body(Protocol):
     def memory_bytes(self) -> int:
         """What it takes in memory."""
 
-    def pieces(self, first: int, last: int) -> Iterator[Piece]:
-        """The bytes from position `first` to `last`, both included, in order. Raises BodyLostError when they cannot be read any more."""
+    def pieces(self, first: int, last: int, buffer: memoryview | None = None) -> Iterator[Piece]:
+        """The bytes from position `first` to `last`, both included, in order. Raises BodyLostError when they cannot be read any more.
+
+        What has to be read is read into the buffer, if there is one: such a piece lasts only until the buffer is used again.
+        """
 
     def holds(self, first: int, last: int) -> bool:
         """Whether all of these bytes are there."""
@@ -53,8 +56,9 @@ class MemoryBody:
         """It is whole."""
         return 0 <= first <= last < self.length
 
-    def pieces(self, first: int, last: int) -> Iterator[Piece]:
+    def pieces(self, first: int, last: int, buffer: memoryview | None = None) -> Iterator[Piece]:
         """Without copying whole chunks."""
+        del buffer  # nothing has to be read
         return iter(cut(self._chunks, ByteRange(first, last)))
 
 
@@ -80,6 +84,7 @@ class PartsBody:
         """Whether this range has come without a gap."""
         return self.parts.covers(ByteRange(first, last))
 
-    def pieces(self, first: int, last: int) -> Iterator[Piece]:
+    def pieces(self, first: int, last: int, buffer: memoryview | None = None) -> Iterator[Piece]:
         """Of a range that has come."""
+        del buffer  # nothing has to be read
         return iter(self.parts.cut(ByteRange(first, last)))

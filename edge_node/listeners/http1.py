@@ -32,7 +32,7 @@ MAXIMUM_WAITING_REQUESTS = 64
 """Pipelined requests kept while one is being answered; reading stops well before, so more than one read's worth cannot come."""
 
 
-def _write_nowhere(data: bytes) -> None:
+def _write_nowhere(data: Piece) -> None:
     """The viewer has gone."""
     del data
 
@@ -97,11 +97,12 @@ class ViewerConnection(asyncio.Protocol):
         self._has_answered = False
         """In the short way, since deadlines were looked at last."""
         self.peer: tuple[str, int] = ("-", 0)
-        self.write: Callable[[bytes], None] = _write_nowhere
-        """Send bytes: for the short way alone, see `write_at_once`."""
+        self.write: Callable[[Piece], None] = _write_nowhere
+        """Send bytes that are the caller's again when this returns: see `write_at_once`."""
         self.is_held_up = False
         self.request_bytes = 0
         self._exchange: UnderWay | None = None
+        self._is_paced = False
         self._is_busy = False
         self._is_closing = False
         self._waiting: deque[tuple[RequestHead, BodyFromViewer | None]] = deque()
@@ -292,10 +293,21 @@ class ViewerConnection(asyncio.Protocol):
         """Who is told when the viewer takes more, or leaves."""
         self._exchange = exchange
 
+    def begin_paced(self, exchange: UnderWay) -> None:
+        """As above; until the end of the exchange the viewer counts as held up while anything waits."""
+        self._exchange = exchange
+        self._is_paced = True
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
+
     def end_exchange(self, *, keep_alive: bool) -> None:
         """The answer is handed over: close, or go on."""
         self._exchange = None
         self._is_busy = False
+        if self._is_paced:
+            self._is_paced = False
+            if self._transport is not None:
+                self._transport.set_write_buffer_limits(high=HELD_UP_BYTES)
         if not keep_alive:
             self._is_closing = True
             self._waiting.clear()

@@ -54,10 +54,10 @@ class StoredBody:
         """It is whole."""
         return 0 <= first <= last < self.length
 
-    def pieces(self, first: int, last: int) -> Iterator[Piece]:
+    def pieces(self, first: int, last: int, buffer: memoryview | None = None) -> Iterator[Piece]:
         """Read and checked as they are taken."""
         try:
-            yield from self._body.chunks(first, last)
+            yield from self._body.chunks(first, last, buffer)
         except DiskCorruptionError as error:
             raise BodyLostError from error
 

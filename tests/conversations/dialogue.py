@@ -75,7 +75,7 @@ class Viewer:
     """How many requests were answered in the short way."""
 
     def __post_init__(self) -> None:
-        self.write: Callable[[bytes], None] = self.send
+        self.write: Callable[[Piece], None] = self.send
 
     def asks(
         self, target: str, *headers: TextHeader, method: str = "GET", body: BodyFromViewer | None = None
@@ -140,6 +140,9 @@ class Viewer:
     # -- the node's side: edge_node.pipeline.ViewerConnection
 
     def begin_exchange(self, exchange: UnderWay) -> None:
+        self.exchange = exchange
+
+    def begin_paced(self, exchange: UnderWay) -> None:
         self.exchange = exchange
 
     def end_exchange(self, *, keep_alive: bool) -> None:

@@ -1,6 +1,7 @@
 """A record as the owner of the store sees it, and its body on the way from the disk.
 
-Rule: no byte of a block is handed out before the block's checksum was found right. What is handed out is what was checked: a copy, out of reach of whoever writes to the file.
+Rule: no byte of a block is handed out before the block's checksum was found right. What is handed out is the copy that was
+checked, out of reach of whoever writes to the file.
 """
 
 from __future__ import annotations
