@@ -21,6 +21,8 @@ class Sample:
     """Share of the time in which the measured core worked: far below 1, the figure says little about the server."""
     load_core_busy: float
     """The same of the other core: at 1 it may be the load generator that is measured."""
+    output: str = ""
+    """All that it printed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def parse(output: str) -> tuple[float, float]:
 
 def run_wrk(address: str, load: Load, seconds: float, folder: Path) -> Sample:
     """One run, on the core of the load."""
-    options = ["-t1", f"-c{load.connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+    options = ["-t1", f"-c{load.connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "--latency"]
     for header in (f"Host: {HOST_NAME}", *load.headers):
         options += ["-H", header]
     if load.script:
@@ -61,7 +63,7 @@ def run_wrk(address: str, load: Load, seconds: float, folder: Path) -> Sample:
     if done.returncode != 0:
         raise BenchmarkError(f"wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
     shares = [(b[0] - a[0]) / max(b[1] - a[1], 1e-9) for a, b in zip(before, after, strict=True)]
-    return Sample(*parse(done.stdout), *shares)
+    return Sample(*parse(done.stdout), shares[0], shares[1], done.stdout)
 
 
 # -- scripts

@@ -1,6 +1,5 @@
 """What benchmarks do with what they measured: wrk's words, ratios, verdicts, the table; and the requests they send."""
 
-import itertools
 import json
 import os
 import random
@@ -9,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers.open_loop import due_times, percentile
 from benchmarks.peers.processes import BenchmarkError, cpu_seconds
 from benchmarks.peers.requests import BROWSER_HEADERS, request_to, zipf_keys
 from benchmarks.peers.results import BEST, Goal, Spread, alone, compared, judge, lines_of, ratios, table, write_results
 from benchmarks.peers.session import turns
+from benchmarks.peers.thinking import percentile, read_latencies, thinking
 from benchmarks.peers.viewers import head_and_body_bytes
-from benchmarks.peers.wrk import parse
+from benchmarks.peers.wrk import Load, parse
 from benchmarks.profile_hits import read_perf
 
 WRK = """Running 3s test @ http://127.60.1.3:8080/small/one
@@ -139,12 +138,20 @@ def test_the_second_most_popular_object_is_asked_for_half_as_often_as_the_first(
     assert drawn[10] / drawn[1] == pytest.approx(0.1, rel=0.1)
 
 
-def test_due_times_have_the_rate_and_are_not_evenly_spaced() -> None:
-    due = due_times(1_000.0, 10.0, random.Random(1))
-    assert len(due) == pytest.approx(10_000, rel=0.05)
-    gaps = sorted(later - earlier for earlier, later in itertools.pairwise(due))
-    assert gaps[0] >= 0
-    assert percentile(gaps, 0.99) == pytest.approx(0.0046, rel=0.15)  # of an exponential distribution: ln(100) / rate
+def test_thinking_viewers_ask_for_the_same_and_pause() -> None:
+    load = thinking(Load("/a", ("X: 1",), "request = nil"), 50_000.0)
+    assert (load.target, load.headers, load.connections) == ("/a", ("X: 1",), 1_000)
+    assert load.script.startswith("request = nil") and "local mean = 20.000000" in load.script
+
+
+def test_the_percentiles_that_wrk_prints() -> None:
+    latencies = (
+        "  Latency Distribution\n     50%  213.00us\n     75%    1.00ms\n     90%    1.20ms\n     99%    1.25s \n"
+    )
+    p50, p99 = read_latencies(WRK + latencies)
+    assert p50 == pytest.approx(213e-6) and p99 == pytest.approx(1.25)
+    with pytest.raises(BenchmarkError, match="no percentiles"):
+        read_latencies(WRK)
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
