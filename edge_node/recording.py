@@ -9,7 +9,7 @@ from edge_node.access_log import AccessLog, LogRecord, Record
 from edge_node.caching.decisions import Reason, Result
 from edge_node.counters import Counters, Tally
 
-BATCH_RECORDS = 512
+BATCH_RECORDS = 128
 SETTLE_SECONDS = 1.0
 
 
