@@ -148,7 +148,8 @@ def test_free_and_taken_addresses() -> None:
 
 
 def test_every_taken_address_is_named_with_its_node(tmp_path: Path) -> None:
-    nodes = Layout(read_topology(shipped_topology("default"), "127.15.0.0/16"), tmp_path).nodes()
+    # A network of its own: the labs of the integration tests take the addresses of 127.15.0.0/16 meanwhile.
+    nodes = Layout(read_topology(shipped_topology("default"), "127.20.0.0/16"), tmp_path).nodes()
     by_id = {node.id: node for node in nodes}
     taken = [by_id["origin-1"].http, by_id["edge-fra56-p1-2"].admin]
     servers = [socket.create_server((address.split(":")[0], int(address.split(":")[1]))) for address in taken]
@@ -159,8 +160,8 @@ def test_every_taken_address_is_named_with_its_node(tmp_path: Path) -> None:
         for server in servers:
             server.close()
     assert str(caught.value).splitlines()[:-1] == [
-        "edge-fra56-p1-2 cannot listen on 127.15.12.2:9100: the port is taken",
-        "origin-1 cannot listen on 127.15.200.1:8080: the port is taken",
+        "edge-fra56-p1-2 cannot listen on 127.20.12.2:9100: the port is taken",
+        "origin-1 cannot listen on 127.20.200.1:8080: the port is taken",
     ]
 
 
