@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 # Set this to use an interpreter that `make setup` would not choose: make setup PYTHON=/opt/python3.13/bin/python3
 PYTHON ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+EDGE_TESTS := tests/unit tests/property tests/contract tests/conversations tests/fuzz $(wildcard tests/integration/test_edge*.py tests/integration/test_system*.py)
 PACKAGES := $(wildcard benchmarks control_plane deploy dns_router edge_node lab loadtests origin proto tests)
 
 .PHONY: help
@@ -47,6 +48,16 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 test: setup ## all tests but those that need a Docker engine
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not docker"
 
+# Less than a minute on two cores, again after each change of the sources; docs/decisions/0013-compiled-ahead-of-time.md.
+.PHONY: compiled
+compiled: setup ## edges compiled ahead of time: a third more hits and twice the misses a second (needs gcc and Python's headers)
+	$(BIN)/python -m deploy.compile_edge
+
+.PHONY: test-compiled
+test-compiled: export CDNLAB_EDGE_CODE := compiled
+test-compiled: compiled ## the tests of edges once more, with their compiled modules
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not docker" $(EDGE_TESTS)
+
 # Each target runs for so long; a failing input is cut down and printed. Other cases: CDNLAB_FUZZ_SEED=7
 .PHONY: fuzz
 fuzz: export CDNLAB_FUZZ_SECONDS ?= 600
@@ -67,6 +78,7 @@ bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic
 
 .PHONY: bench
 bench: setup ## figures of this machine, beside nginx, Varnish and Traffic Server; results in runs/bench
+	$(BIN)/python -m deploy.compile_edge || true
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.invalidation_receipts
 	$(BIN)/python -m benchmarks.control_plane_nodes

@@ -3,7 +3,6 @@
 Foreign exceptions (sockets, parsers) become these where the socket is owned; nothing above the `upstream` and `listeners` packages sees an OSError.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -41,16 +40,23 @@ _STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses a
 }
 
 
-@dataclass(eq=False)
 class UpstreamError(Exception):
     """An upstream did not give a whole, valid response."""
 
-    kind: UpstreamErrorKind
-    detail: str
-    is_request_untouched: bool = False
-    """The upstream cannot have acted on the request: nothing of it was sent, so that even a POST may be sent again."""
-    is_on_reused_connection: bool = False
-    """An idle connection may have been closed by the upstream just as the request went out; a fresh one deserves a try."""
+    def __init__(
+        self,
+        kind: UpstreamErrorKind,
+        detail: str,
+        is_request_untouched: bool = False,
+        is_on_reused_connection: bool = False,
+    ) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+        self.is_request_untouched = is_request_untouched
+        """The upstream cannot have acted on the request: nothing of it was sent, so that even a POST may be sent again."""
+        self.is_on_reused_connection = is_on_reused_connection
+        """An idle connection may have been closed by the upstream just as the request went out; a fresh one deserves a try."""
 
     @property
     def fault(self) -> Fault:
@@ -66,12 +72,13 @@ class UpstreamError(Exception):
         return f"{self.kind}: {self.detail}"
 
 
-@dataclass(eq=False)
 class ViewerError(Exception):
     """A request that is refused before it is understood; the connection closes after the answer."""
 
-    status: int
-    detail: str
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
 
     @property
     def fault(self) -> Fault:

@@ -21,8 +21,7 @@ from edge_node.policy.routing import Plan
 from edge_node.policy.upstream_requests import LogPosition, Question, hash_input, to_origin, to_regional
 from edge_node.serving_state import ServingState
 from edge_node.transfers import Transfer, TransferState
-from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.fetching import ResponseFlow, UpstreamFetcher
 from edge_node.upstream.targets import Target, origin_target, regional_target
 
 logger = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class Fetches:
 
     def __init__(
         self,
-        fetcher: Fetcher,
+        fetcher: UpstreamFetcher,
         state: ServingState,
         counters: Counters,
         scheduling: Scheduling,
@@ -174,7 +173,7 @@ class Fetches:
         if is_shared:
             self._note_whether_shared(key, is_shared=True)
 
-    def adopt(self, exchange: Exchange, fill: Fill, connection: UpstreamConnection | None) -> None:
+    def adopt(self, exchange: Exchange, fill: Fill, connection: ResponseFlow | None) -> None:
         """A plain fetch becomes another, and its first attempt goes on."""
         transfer = fill.transfer
         exchange.transfer = transfer

@@ -31,7 +31,8 @@ from edge_node.policy.viewer_fields import viewer_fields
 from edge_node.reception import Asked, arrival_of, dated, receive, said_by_regional, traits_of
 from edge_node.shelf import Shelf
 from edge_node.transfers import Transfer
-from edge_node.upstream.connection import UpstreamConnection, make_response_head
+from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.fetching import ResponseFlow
 from edge_node.upstream.targets import Target
 
 
@@ -79,7 +80,7 @@ class Fill:
         self._compressor: Compressor | None = None
         self._target: Target | None = None
         self._continues_seen = 0
-        self._connection: UpstreamConnection | None = None
+        self._connection: ResponseFlow | None = None
 
     # -- sink
 
@@ -93,7 +94,7 @@ class Fill:
         """An answer was given: whatever becomes of this response, it is no failure of upstream."""
         return self.transfer.is_ended
 
-    def connected(self, connection: UpstreamConnection | None, target: Target) -> None:
+    def connected(self, connection: ResponseFlow | None, target: Target) -> None:
         """Flow control goes to this connection now."""
         self._connection = connection
         self._target = target

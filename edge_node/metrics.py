@@ -48,6 +48,7 @@ class Sources:
     session: Session
     applied_index: Callable[[], int]
     open_connections: Callable[[], int]
+    is_compiled: bool
 
 
 Totals = dict[tuple[str, ...], int]
@@ -81,6 +82,8 @@ class NodeCollector:
         info = GaugeMetricFamily("cdn_node_info", "Which node this is.", labels=tuple(self._sources.facts))
         info.add_metric(tuple(self._sources.facts.values()), 1)
         yield info
+        text = "Whether the modules that answer requests were compiled ahead of time."
+        yield _gauge("cdn_edge_compiled", text, int(self._sources.is_compiled))
         yield from self._traffic()
         yield from self._upstream()
         yield from self._store()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from edge_node import IS_COMPILED
 from edge_node.access_log import AccessLog
 from edge_node.admin import AdminSources, start_admin_server
 from edge_node.caching.invalidations import InvalidationLog
@@ -128,8 +129,9 @@ class EdgeNode:
             )
         ]
         logger.info(
-            "%s %s listening on %s, admin on %s", settings.role.value, settings.node_id, settings.listen, settings.admin
-        )
+            "%s %s listening on %s, admin on %s, %s",
+            settings.role.value, settings.node_id, settings.listen, settings.admin, "compiled" if IS_COMPILED else "run from source",
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """Leave the routing, take no more connections, finish what is under way, then end."""
@@ -248,6 +250,7 @@ class EdgeNode:
             self._session,
             lambda: self._state.applied_index,
             lambda: len(self.connections),
+            IS_COMPILED,
         )
         explainer = Explainer(settings.node_id, self._shelf, self._state)
         return AdminSources(make_exposition(sources), self._status, self._why_not_ready, explainer)

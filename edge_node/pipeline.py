@@ -52,7 +52,7 @@ from edge_node.requests import MALFORMED, Request, ViewerConnection, request_of
 from edge_node.serving_state import ServingState
 from edge_node.shelf import Shelf
 from edge_node.short_way import ShortWay
-from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.fetching import UpstreamFetcher
 
 MAXIMUM_TRIES = 2
 """A viewer whose joined fetch failed tries once more, perhaps joining again; after that it gets the error."""
@@ -68,7 +68,7 @@ class Parts:
 
     shelf: Shelf
     state: ServingState
-    fetcher: Fetcher
+    fetcher: UpstreamFetcher
     recorder: RequestRecorder
     hits: HitAnswerer
     counters: Counters

@@ -37,8 +37,7 @@ from edge_node.requests import Request
 from edge_node.shelf import Shelf
 from edge_node.storage.protocol import Writer
 from edge_node.transfers import Transfer
-from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.fetching import ResponseFlow, UpstreamFetcher
 from edge_node.upstream.targets import Target
 
 
@@ -46,7 +45,7 @@ class Tools(NamedTuple):
     """What all plain fetches of a node work with."""
 
     shelf: Shelf
-    fetcher: Fetcher
+    fetcher: UpstreamFetcher
     fetches: Fetches
     recorder: RequestRecorder
     make_exchange: Callable[[Request, Plan, tuple[Result, Reason]], Exchange]
@@ -116,7 +115,7 @@ class PlainFetch:
         self._key, self._reason, self._asked = about
         self._epoch = owner.tools.shelf.invalidations.epoch
         self._target: Target | None = None
-        self._connection: UpstreamConnection | None = None
+        self._connection: ResponseFlow | None = None
         self._fill: Fill | None = None
         """It has become one of the others,"""
         self._exchange: Exchange | None = None
@@ -159,7 +158,7 @@ class PlainFetch:
         """Nothing has begun."""
         return None
 
-    def connected(self, connection: UpstreamConnection | None, target: Target) -> None:
+    def connected(self, connection: ResponseFlow | None, target: Target) -> None:
         """Flow control, when it is needed, goes to this connection."""
         self._connection, self._target = connection, target
         if self._fill is not None:

@@ -4,8 +4,10 @@ The request path only appends a record; counting and writing are done for many a
 """
 
 import asyncio
+from collections.abc import Sequence
+from typing import Protocol
 
-from edge_node.access_log import AccessLog, LogRecord, Record
+from edge_node.access_log import LogRecord, Record
 from edge_node.caching.decisions import Reason, Result
 from edge_node.counters import Counters, Tally
 
@@ -13,10 +15,21 @@ BATCH_RECORDS = 128
 SETTLE_SECONDS = 1.0
 
 
+class RecordsLog(Protocol):
+    """Where the records go: `access_log.py`."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether they go anywhere."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write a batch."""
+
+
 class RequestRecorder:
     """Counts and logs."""
 
-    def __init__(self, counters: Counters, access_log: AccessLog) -> None:
+    def __init__(self, counters: Counters, access_log: RecordsLog) -> None:
         self._counters = counters
         self._access_log = access_log
         self.records: list[Record] = []

@@ -138,13 +138,13 @@ class ShortWay:
         section, line, plan = asked
         now, started_at, request_bytes = times_and_size
         known = section.contents.get(line)
-        if known is not None and known[0] is entry.age_base:
-            content = known[1]
+        if known is not None and known.traits is entry.traits and entry.block.startswith(known.fields):
+            content = known.content
         else:
             content = choose_content(section.get_head, entry, Semantics.CLOUDFRONT, NO_BOUNDARY)
             if content.status >= 400 or content.closing:
                 return False
-            section.remember_content(line, entry.age_base, content)
+            section.remember_content(line, entry, content)
         request_id = self._next_request_id()
         age = int(now - entry.age_base)
         start = self._starts.get(content.status) or self._start(content.status, entry)

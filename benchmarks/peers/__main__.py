@@ -90,6 +90,9 @@ async def run(given: argparse.Namespace, folders: tuple[Path, Path], facts: dict
     async with session(folders, given.peers, given.seconds, given.rounds) as here:
         here.running = await here.start_all()
         facts["servers"] = {name: f"{server.version}; {server.note}" for name, server in here.running.items()}
+        is_compiled = await asyncio.to_thread(here.metric, here.running["edge"], "cdn_edge_compiled")
+        facts["edge_code"] = "compiled ahead of time" if is_compiled else "run from source (make compiled)"
+        facts["servers"]["edge"] += f"; {facts['edge_code']}"
         print("\n".join(f"{name}: {words}" for name, words in facts["servers"].items()), flush=True)
         for name, measure in measurements(given.entries).items():
             if not is_wanted(name, given.only):

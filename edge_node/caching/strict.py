@@ -135,7 +135,7 @@ def _terms(
     """
     maximum = policy.maximum_ttl
     if lifetime > maximum:
-        lifetime, rule = maximum, LifetimeRule.MAXIMUM_TTL
+        lifetime, rule = float(maximum), LifetimeRule.MAXIMUM_TTL
     if control.forbids_stale or control.s_maxage is not None:
         return Terms(lifetime, rule, is_immutable=control.immutable, without_fields=control.without_fields)
     said = control.stale_if_error

@@ -7,7 +7,9 @@ Browsers repeat their sections exactly, and thousands of viewers ask for the sam
 """
 
 import re
+from typing import NamedTuple
 
+from edge_node.caching.entry import Entry, Traits
 from edge_node.model import RequestHead
 from edge_node.policy.contents import Content
 from edge_node.policy.routing import Plan, Planner
@@ -31,6 +33,15 @@ def _read_usual_line(line: bytes) -> tuple[bytes, bytes] | None:
     return None if match is None else (match[1], match[2])
 
 
+class KnownContent(NamedTuple):
+    """What conditions and ranges gave, and all of the entry that they were asked of: its kind, and its fields, of which Content-Length is one."""
+
+    traits: Traits
+    fields: bytes
+    """With the empty line."""
+    content: Content
+
+
 class HeaderSection:
     """One header section, and what has been found out about it."""
 
@@ -47,8 +58,8 @@ class HeaderSection:
         self.get_head = head._replace(method=b"GET")
         """The same of a GET, for what does not depend on the target."""
         self.is_plain = head.is_plain
-        self.contents: dict[bytes, tuple[float, Content]] = {}
-        """What conditions and ranges gave for a line, and the entry that it was worked out for: by its `age_base`, an object of its own while it is held here."""
+        self.contents: dict[bytes, KnownContent] = {}
+        """What conditions and ranges gave for a line."""
         self.accept_encoding = head.fields.get(b"accept-encoding")
         self.planner: Planner | None = None
         self.routes: dict[bytes, Plan] = {}
@@ -63,11 +74,11 @@ class HeaderSection:
             self.routes = planner.routes_of(self.head.host)
         return self.routes.get(line)
 
-    def remember_content(self, line: bytes, age_base: float, content: Content) -> None:
-        """What was worked out for an entry."""
+    def remember_content(self, line: bytes, entry: Entry, content: Content) -> None:
+        """What was worked out for an entry that has its body in its block."""
         if len(self.contents) >= MOST_REMEMBERED_CONTENTS:
             self.contents.clear()
-        self.contents[line] = (age_base, content)
+        self.contents[line] = KnownContent(entry.traits, entry.block[: entry.body_start], content)
 
 
 class Recollection:

@@ -12,7 +12,6 @@ from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.model import Header
 from edge_node.upstream.connection import Ended, ResponseSink, UpstreamConnection
-from edge_node.upstream.pool import ConnectionPool
 from edge_node.upstream.targets import Target, Tier
 
 DOWN_SECONDS = 2.0
@@ -37,10 +36,29 @@ class RequestBody(Protocol):
         """More of it; None at the end."""
 
 
+class ResponseFlow(Protocol):
+    """A connection, as the sink that it feeds sees it."""
+
+    def pause(self) -> None:
+        """Read no more for now."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def feed(self, sink: ResponseSink) -> None:
+        """The rest of the response goes to another sink."""
+
+    def give_up(self, kind: UpstreamErrorKind, detail: str) -> None:
+        """Close it; the fetch fails with this."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class FetchSink(ResponseSink, Protocol):
     """Who takes the response and can say where it stands."""
 
-    def connected(self, connection: UpstreamConnection | None, target: Target) -> None:
+    def connected(self, connection: ResponseFlow | None, target: Target) -> None:
         """The connection that feeds the sink from now on, and to whom it goes; None when it has ended."""
 
     def resume_point(self) -> Sequence[Header] | None:
@@ -55,10 +73,43 @@ class FetchSink(ResponseSink, Protocol):
         """The sink wants no more: an answer has been found elsewhere."""
 
 
+class UpstreamFetcher(Protocol):
+    """How responses are got; there is one way, and tests have theirs."""
+
+    def is_down(self, peer_id: str) -> bool:
+        """Whether a regional cache failed a moment ago."""
+
+    async def fetch(
+        self,
+        targets: Sequence[Target],
+        method: bytes,
+        body: RequestBody | None,
+        sink: FetchSink,
+        already: UpstreamError | None = None,
+    ) -> None:
+        """Bring the response to the sink, whole, or raise the last UpstreamError. `already` is how a first attempt on an idle connection has failed."""
+
+    def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
+        """One attempt to GET on an idle connection, without waiting for anything; False when there is none. `ended` is told how it went."""
+
+
+class Connections(Protocol):
+    """Where connections to upstreams come from: `pool.py`."""
+
+    def take_idle(self, address: tuple[str, int]) -> UpstreamConnection | None:
+        """One that was given back, if there is one that can still be used."""
+
+    async def connect(self, address: tuple[str, int], timeout_seconds: float) -> UpstreamConnection:
+        """A fresh one; UpstreamError when it cannot be had."""
+
+    def give_back(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
+        """A connection that may be used again, for so many seconds."""
+
+
 class Fetcher:
     """Gets responses, and remembers which regional caches failed."""
 
-    def __init__(self, pool: ConnectionPool, counters: Counters, clock: Callable[[], float]) -> None:
+    def __init__(self, pool: Connections, counters: Counters, clock: Callable[[], float]) -> None:
         self._pool = pool
         self._counters = counters
         self._clock = clock
@@ -76,7 +127,7 @@ class Fetcher:
         sink: FetchSink,
         already: UpstreamError | None = None,
     ) -> None:
-        """Bring the response to the sink, whole, or raise the last UpstreamError. `already` is how a first attempt on an idle connection has failed."""
+        """See `UpstreamFetcher`."""
         first_error = None if already is None or _was_of_idle_connection(already) else already
         last_error = UpstreamError(UpstreamErrorKind.REFUSED, "there is no upstream to ask", is_request_untouched=True)
         for target in targets:
@@ -152,7 +203,7 @@ class Fetcher:
                 completion.cancel()
 
     def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
-        """One attempt to GET on an idle connection, without waiting for anything; False when there is none. `ended` is told how it went."""
+        """See `UpstreamFetcher`."""
         connection = self._pool.take_idle(target.address)
         if connection is not None:
             self._begin(connection, target, (target.render(), False), sink, ended)

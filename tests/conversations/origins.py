@@ -11,78 +11,65 @@ from collections.abc import Sequence
 
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.model import Header
 from edge_node.policy.upstream_requests import parse_request
-from edge_node.upstream.connection import Ended, ResponseSink, make_response_head
+from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.fetching import Fetcher
 from tests.conversations.dialogue import TextHeader, settle
+from tests.edge_wires import FakeTransport
 
 
 class Link:
-    """In the place of `UpstreamConnection`: one exchange with an origin."""
+    """One exchange with an origin, on a real connection without a socket."""
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.line = b""
-        self.request: dict[str, str] = {}
-        self.received_bytes = self.sent_bytes = 0
-        self.is_closed = False
-        self.body = bytearray()
-        self._sink: ResponseSink | None = None
-        self._ended: Ended = lambda error: None
+        self.connection = UpstreamConnection(asyncio.get_running_loop())
+        self._transport = FakeTransport(self.connection)
 
-    # -- what the test says
+    @property
+    def line(self) -> bytes:
+        """The request's; empty until it has come."""
+        return self._head[0]
+
+    @property
+    def request(self) -> dict[str, str]:
+        return {name.decode().lower(): value.decode() for name, value in self._head[1]}
+
+    @property
+    def body(self) -> bytes:
+        return bytes(self._transport.written).partition(b"\r\n\r\n")[2]
+
+    @property
+    def is_closed(self) -> bool:
+        return self._transport.is_closing()
+
+    @property
+    def _head(self) -> tuple[bytes, Sequence[Header]]:
+        head, end, _ = bytes(self._transport.written).partition(b"\r\n\r\n")
+        return parse_request(head + b"\r\n") if end else (b"", ())
 
     def begins(self, status: int, *headers: TextHeader) -> "Link":
-        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
-        if self._sink is not None:
-            self._sink.head_arrived(make_response_head(status, b"X", fields))
-        return self
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return self.sends(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode())
 
     def sends(self, data: bytes) -> "Link":
-        if self._sink is not None:
-            self._sink.body_arrived(data)
+        if not self.is_closed:
+            self.connection.data_received(data)
         return self
 
     def ends(self) -> None:
-        self._end(None)
+        """By the end of the connection; one whose length is known has ended by itself."""
+        if not self.is_closed:
+            self._transport.close()
 
     def answers(self, status: int, body: bytes, *headers: TextHeader) -> None:
-        self.begins(status, *headers, ("content-length", str(len(body)))).sends(body).ends()
+        self.begins(status, *headers, ("content-length", str(len(body))))
+        if body and not self.line.startswith(b"HEAD "):
+            self.sends(body)
 
     def fails(self, kind: UpstreamErrorKind) -> None:
-        self.give_up(kind, "the test said so")
-
-    # -- what the fetcher says
-
-    def begin(self, request: bytes, sink: ResponseSink, ended: Ended, *, is_head: bool, read_timeout: float) -> None:
-        del is_head, read_timeout
-        self.line, fields = parse_request(request.removesuffix(b"\r\n"))
-        self.request = {name.decode().lower(): value.decode() for name, value in fields}
-        self._sink, self._ended = sink, ended
-
-    def give_up(self, kind: UpstreamErrorKind, detail: str) -> None:
-        self.close()
-        self._end(UpstreamError(kind, detail))
-
-    def _end(self, error: UpstreamError | None) -> None:
-        if self._sink is not None:
-            self._sink = None
-            self._ended(error)
-
-    def write(self, data: bytes) -> None:
-        self.body += data
-
-    async def drain(self) -> None:
-        pass
-
-    def pause(self) -> None:
-        pass
-
-    def resume(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.is_closed = True
+        self.connection.give_up(kind, "the test said so")
 
 
 class Origins:
@@ -95,7 +82,7 @@ class Origins:
         """The hosts to which connections were tried, in order."""
         self.unreachable: dict[str, UpstreamErrorKind] = {}
         self.counters = Counters()
-        self.fetcher = Fetcher(self, self.counters, lambda: self.now)  # type: ignore[arg-type]  # same methods, no sockets
+        self.fetcher = Fetcher(self, self.counters, lambda: self.now)
 
     def to(self, host: str) -> Sequence[Link]:
         return [link for link in self.links if link.host == host]
@@ -110,8 +97,8 @@ class Origins:
     def take_idle(self, address: tuple[str, int]) -> None:
         del address
 
-    async def connect(self, address: tuple[str, int], timeout: float) -> Link:
-        del timeout
+    async def connect(self, address: tuple[str, int], timeout_seconds: float) -> UpstreamConnection:
+        del timeout_seconds
         host = address[0]
         self.attempts.append(host)
         await asyncio.sleep(0)
@@ -119,8 +106,8 @@ class Origins:
             raise UpstreamError(self.unreachable[host], "the test said so", is_request_untouched=True)
         link = Link(host)
         self.links.append(link)
-        return link
+        return link.connection
 
-    def give_back(self, address: tuple[str, int], connection: Link, keepalive_seconds: float) -> None:
+    def give_back(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
         del address, keepalive_seconds
         connection.close()

@@ -25,7 +25,7 @@ def group(
     behavior = behavior_message(origin_group_id="group", **changes)
     return Node(
         behavior,
-        fetcher=origins.fetcher,  # type: ignore[arg-type]  # the real one
+        upstream=origins.fetcher,
         origins=[
             origin_message(
                 PRIMARY,

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.exchange import BodyFromViewer
 from edge_node.fills import Fill
 from edge_node.listeners.heads import make_request_head
 from edge_node.model import Header, Role
 from edge_node.policy.upstream_requests import parse_request
 from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.fetching import FetchSink, RequestBody
 from edge_node.upstream.targets import Target, Tier
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
@@ -69,8 +69,8 @@ class Relay(ScriptedFetcher):
         self,
         targets: Sequence[Target],
         method: bytes,
-        body: BodyFromViewer | None,
-        sink: Fill,
+        body: RequestBody | None,
+        sink: FetchSink,
         already: UpstreamError | None = None,
     ) -> None:
         if targets[0].tier is not Tier.REGIONAL:

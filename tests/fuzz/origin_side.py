@@ -30,11 +30,13 @@ class HeardTransport(FakeTransport):
             self._heard(self, bytes(data))
 
 
-class KeptOrigin(ConnectionPool):
+class KeptOrigin:
     """An origin that keeps its connections open, behind the real pool: it says the same for a target, whenever and on whichever connection it is asked."""
 
     def __init__(self, answers: dict[bytes, Pieces]) -> None:
-        super().__init__(asyncio.get_running_loop())
+        pool = ConnectionPool(asyncio.get_running_loop())
+        self.take_idle = pool.take_idle
+        self.give_back = pool.give_back
         self.answers = answers
         self.transports: list[HeardTransport] = []
         self.tasks: set[asyncio.Task[None]] = set()
@@ -136,13 +138,6 @@ class Origin:
         assert not self.tasks
 
 
-class FetcherOverWires(Fetcher):
-    """The real fetcher over these connections."""
-
-    def __init__(self, origin: Origin | KeptOrigin) -> None:
-        super().__init__(origin, Counters(), lambda: 0.0)  # type: ignore[arg-type]  # the three methods that a fetcher uses
-
-
 class World:
     """One node, one viewer's connection, one origin."""
 
@@ -153,7 +148,7 @@ class World:
         **distribution: Any,
     ) -> None:
         self.origin = scripts if isinstance(scripts, KeptOrigin) else Origin(scripts)
-        self.node = Node(*behaviors, fetcher=FetcherOverWires(self.origin), **distribution)  # type: ignore[arg-type]  # more than the scripted one can do
+        self.node = Node(*behaviors, upstream=Fetcher(self.origin, Counters(), lambda: 0.0), **distribution)
         self.listener = FakeListener(self.node.pipeline)
         self.connection, self.transport = self.listener.connect()
 

@@ -11,10 +11,9 @@ import pytest
 from edge_node.access_log import AccessLog
 from edge_node.configuration import read_distribution
 from edge_node.errors import UpstreamError
-from edge_node.exchange import BodyFromViewer
-from edge_node.fills import Fill
 from edge_node.policy.sections import HeaderSection
 from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.fetching import FetchSink, RequestBody
 from edge_node.upstream.targets import Target
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import ALL, behavior_message, caching_disabled, listed, policy_message
@@ -33,11 +32,11 @@ class InstantUpstream(ScriptedFetcher):
         self,
         targets: Sequence[Target],
         method: bytes,
-        body: BodyFromViewer | None,
-        sink: Fill,
+        body: RequestBody | None,
+        sink: FetchSink,
         already: UpstreamError | None = None,
     ) -> None:
-        sink.connected(FakeConnection(lambda kind, detail: None), targets[0])  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
+        sink.connected(FakeConnection(lambda kind, detail: None), targets[0])
         path = targets[0].request.split(b" ")[1]
         status, lifetime, size = ORIGIN.get(path[1:2], ORIGIN[b"a"])
         etag = b'"%d"' % self.version
@@ -86,7 +85,7 @@ class Side:
     def __init__(self, log: Path, behavior: int, *, is_short: bool) -> None:
         self.upstream = InstantUpstream()
         self.node = Node(BEHAVIORS[behavior], fetcher=self.upstream)
-        self.node.records._access_log = AccessLog(log, "FRA56-P1", self.node.counters)
+        self.node.records.log = AccessLog(log, "FRA56-P1", self.node.counters)
         self.log = log
         self.short_answers = 0
         self._is_short = is_short
@@ -240,7 +239,8 @@ async def live_through(history: list[tuple[object, ...]], behavior: int, folder:
     assert tallies[0] == tallies[1]
     for side in (short, long):
         side.node.records.settle()
-        side.node.records._access_log.close()
+        assert side.node.records.log is not None
+        side.node.records.log.close()
     assert short.log.read_bytes() == long.log.read_bytes()
     return asked, short.short_answers
 

@@ -105,11 +105,13 @@ TARGETS = [b"/a", b"/a", b"/b", b"/c", b"/d?x=1", b"/d?x=2"]
 VIEWERS = 3
 
 
-class ManualOrigin(ConnectionPool):
+class ManualOrigin:
     """The real pool, before connections whose other ends wait to be told what to say."""
 
     def __init__(self) -> None:
-        super().__init__(asyncio.get_running_loop())
+        pool = ConnectionPool(asyncio.get_running_loop())
+        self.take_idle = pool.take_idle
+        self.give_back = pool.give_back
         self.transports: list[FakeTransport] = []
         self.heard: list[tuple[tuple[str, int], bytes]] = []
         """All requests."""
@@ -144,16 +146,17 @@ class ManualOrigin(ConnectionPool):
             transport.close()
 
 
-class CountingFetcher(Fetcher):
+class CountingFetcher:
     """The real one; may be told never to begin without a task."""
 
-    def __init__(self, origin: ManualOrigin, *, is_plain: bool) -> None:
-        super().__init__(origin, Counters(), lambda: 0.0)
+    def __init__(self, origin: ManualOrigin, counters: Counters, *, is_plain: bool) -> None:
+        self._fetcher = Fetcher(origin, counters, lambda: 0.0)
+        self.fetch, self.is_down = self._fetcher.fetch, self._fetcher.is_down
         self.begun_plain = 0
         self._is_plain = is_plain
 
     def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
-        has_begun = self._is_plain and super().begin_on_idle(target, sink, ended)
+        has_begun = self._is_plain and self._fetcher.begin_on_idle(target, sink, ended)
         self.begun_plain += has_begun
         return has_begun
 
@@ -163,21 +166,22 @@ class Side:
 
     def __init__(self, log: Path, behavior: int, *, is_plain: bool, has_regional: bool, is_regional: bool) -> None:
         self.origin = ManualOrigin()
+        counters = Counters()
         role = Role.REGIONAL if is_regional else Role.EDGE
-        self.fetcher = CountingFetcher(self.origin, is_plain=is_plain)
+        self.fetcher = CountingFetcher(self.origin, counters, is_plain=is_plain)
         self.node = Node(
             BEHAVIORS[behavior],
             role=role,
             policy="s3fifo",
             origins=ORIGINS,
             origin_groups=[GROUP],
-            fetcher=self.fetcher,  # type: ignore[arg-type]  # more than the scripted one can do
+            upstream=self.fetcher,
+            counters=counters,
         )
-        self.fetcher._counters = self.node.counters
         if has_regional:
             self.node.state.put_directory([REGIONAL])
         self.log = log
-        self.node.records._access_log = AccessLog(log, "FRA56-P1", self.node.counters)
+        self.node.records.log = AccessLog(log, "FRA56-P1", self.node.counters)
         self.viewers = [FakeListener(self.node.pipeline).connect() for _ in range(VIEWERS)]
         self.written = [b""] * VIEWERS
 
@@ -248,7 +252,8 @@ class Side:
         await turn(20)
         assert not self.node.tasks
         self.node.records.settle()
-        self.node.records._access_log.close()
+        assert self.node.records.log is not None
+        self.node.records.log.close()
 
 
 def make_response(rng: random.Random) -> tuple[bytes, ...]:

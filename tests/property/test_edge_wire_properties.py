@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_node.errors import UpstreamError
-from edge_node.exchange import BodyFromViewer
-from edge_node.fills import Fill
 from edge_node.upstream.connection import UpstreamConnection, make_response_head
+from edge_node.upstream.fetching import FetchSink, RequestBody
 from edge_node.upstream.targets import Target
 from tests.builders import behavior_message
 from tests.conversations.dialogue import FakeConnection, Node, ScriptedFetcher
@@ -25,11 +24,11 @@ class InstantUpstream(ScriptedFetcher):
         self,
         targets: Sequence[Target],
         method: bytes,
-        body: BodyFromViewer | None,
-        sink: Fill,
+        body: RequestBody | None,
+        sink: FetchSink,
         already: UpstreamError | None = None,
     ) -> None:
-        sink.connected(FakeConnection(lambda kind, detail: None), targets[0])  # type: ignore[arg-type]  # a fake with the part of the protocol that fills use
+        sink.connected(FakeConnection(lambda kind, detail: None), targets[0])
         received = b""
         while body is not None and (chunk := await body.next_chunk()) is not None:
             received += chunk

@@ -48,7 +48,11 @@ class RecordIndex:
 
     def put_new(self, key_hash: int, place: int) -> bool:
         """Insert; False when there is one already, which stays."""
-        return self._shards[key_hash % SHARDS].setdefault(key_hash, place) is place
+        shard = self._shards[key_hash % SHARDS]
+        if key_hash in shard:
+            return False
+        shard[key_hash] = place
+        return True
 
     def pop(self, key_hash: int) -> int | None:
         """Take out."""
