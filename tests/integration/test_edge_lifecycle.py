@@ -16,7 +16,6 @@ from tests.peers.nodes import EdgeLab, Node, free_address, own_address, until
 from tests.peers.origin import OriginExchange, cacheable, gated, reply
 from tests.peers.viewer import Viewer, get
 
-
 MACHINE_CODE_MIB = 5
 """What the compiled modules take more: 4.4 MiB of a file that all edges of a machine share, and are counted for each."""
 
