@@ -6,10 +6,10 @@ Lines are made and written in batches (`recording.py`). What the disk does not t
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
+from typing import Final
 
 from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Traits
@@ -51,26 +51,49 @@ _DETAILED_ERRORS = {  # reference 8.1, detailed result type
 }
 
 
-@dataclass(slots=True)
 class LogRecord:
     """One finished request."""
 
-    ended_at: float
-    head: RequestHead
-    peer: tuple[str, int]
-    domain_name: bytes
-    status: int
-    sent_bytes: int
-    received_bytes: int
-    result: Result
-    reason: Reason
-    request_id: bytes
-    seconds: float
-    first_byte_seconds: float
-    content_type: bytes
-    content_length: int
-    range_first: int
-    range_last: int
+    __slots__ = (
+        "content_length", "content_type", "domain_name", "ended_at", "first_byte_seconds", "head", "peer", "range_first", "range_last", "reason",
+        "received_bytes", "request_id", "result", "seconds", "sent_bytes", "status",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one for each part of the value
+        self,
+        ended_at: float,
+        head: RequestHead,
+        peer: tuple[str, int],
+        domain_name: bytes,
+        status: int,
+        sent_bytes: int,
+        received_bytes: int,
+        result: Result,
+        reason: Reason,
+        request_id: bytes,
+        seconds: float,
+        first_byte_seconds: float,
+        content_type: bytes,
+        content_length: int,
+        range_first: int,
+        range_last: int,
+    ) -> None:
+        self.ended_at: Final = ended_at
+        self.head: Final = head
+        self.peer: Final = peer
+        self.domain_name: Final = domain_name
+        self.status: Final = status
+        self.sent_bytes: Final = sent_bytes
+        self.received_bytes: Final = received_bytes
+        self.result: Final = result
+        self.reason: Final = reason
+        self.request_id: Final = request_id
+        self.seconds: Final = seconds
+        self.first_byte_seconds: Final = first_byte_seconds
+        self.content_type: Final = content_type
+        self.content_length: Final = content_length
+        self.range_first: Final = range_first
+        self.range_last: Final = range_last
 
 
 PlainHit = tuple[float, tuple[str, int], HeaderSection, Plan, Traits, int, int, bytes, float, int, Content | None]

@@ -41,7 +41,7 @@ def confirm(
     update = _of_coded(stored.headers, viewer_fields(answer, plan.behavior))
     fields = update_fields(stored.headers, update, arrival.response_time)
     merged = make_response_head(stored.status, stored.traits.reason, fields)
-    get = request._replace(method=b"GET") if request.method == b"HEAD" else request
+    get = request.as_get() if request.method == b"HEAD" else request
     minimum = error_minimum_ttl(plan, stored.status)
     terms = terms_of(get, merged, plan.behavior, minimum, arrival.response_time)
     key = stored.key

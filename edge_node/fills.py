@@ -5,8 +5,7 @@ may be stored and shared, whether a 304 confirms what is stored, and whether som
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from edge_node.caching.bodies import PartsBody
 from edge_node.caching.decisions import Reason, Result
@@ -36,18 +35,26 @@ from edge_node.upstream.fetching import ResponseFlow
 from edge_node.upstream.targets import Target
 
 
-@dataclass(frozen=True, slots=True)
 class Stored:
     """What is stored already for the request of a fill, and what it is good for."""
 
-    stand_in: Entry | None = None
-    """May answer instead of an error, if its terms allow."""
-    confirms: Entry | None = None
-    """The conditions of the request name it: a 304 is about it."""
-    completes: Entry | None = None
-    """The request asks for what is missing of it."""
-    updates: Entry | None = None
-    """The answer to a HEAD may say something about it (RFC 9111 section 4.3.5)."""
+    __slots__ = ("completes", "confirms", "stand_in", "updates")
+
+    def __init__(
+        self,
+        stand_in: Entry | None = None,
+        confirms: Entry | None = None,
+        completes: Entry | None = None,
+        updates: Entry | None = None,
+    ) -> None:
+        self.stand_in: Final = stand_in
+        """May answer instead of an error, if its terms allow."""
+        self.confirms: Final = confirms
+        """The conditions of the request name it: a 304 is about it."""
+        self.completes: Final = completes
+        """The request asks for what is missing of it."""
+        self.updates: Final = updates
+        """The answer to a HEAD may say something about it (RFC 9111 section 4.3.5)."""
 
 
 NOTHING_STORED = Stored()

@@ -4,7 +4,7 @@ The rules are in `caching`; here they are asked in turn. A response is kept whol
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final
 
 from edge_node.caching.freshness import ERROR_CACHING_MINIMUM_TTL_SECONDS, terms_by_table
 from edge_node.caching.key import CacheKey, KeyedField, primary_key, variant_key
@@ -19,18 +19,29 @@ from edge_node.upstream.connection import make_response_head
 LONGEST_REMEMBERED_VALUES_BYTES = 512
 
 
-class Keeping(NamedTuple):
+class Keeping:
     """What becomes of one response."""
 
-    key: CacheKey
-    varying: tuple[KeyedField, ...]
-    """What its Vary makes of the request, in behaviors that follow the RFCs."""
-    terms: Terms
-    head: ResponseHead
-    """As it is stored: status 200 for a part of a representation."""
-    fields: Headers
-    """End-to-end fields of `head`."""
-    part: StorablePart | None = None
+    __slots__ = ("fields", "head", "key", "part", "terms", "varying")
+
+    def __init__(
+        self,
+        key: CacheKey,
+        varying: tuple[KeyedField, ...],
+        terms: Terms,
+        head: ResponseHead,
+        fields: Headers,
+        part: StorablePart | None = None,
+    ) -> None:
+        self.key: Final = key
+        self.varying: Final = varying
+        """What its Vary makes of the request, in behaviors that follow the RFCs."""
+        self.terms: Final = terms
+        self.head: Final = head
+        """As it is stored: status 200 for a part of a representation."""
+        self.fields: Final = fields
+        """End-to-end fields of `head`."""
+        self.part: Final = part
 
 
 def error_minimum_ttl(plan: Plan, status: int) -> float:

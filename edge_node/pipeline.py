@@ -229,7 +229,7 @@ class Pipeline:
         if self._fetches.is_under_way(key):
             return
         conditions = () if not plan.may_validate else conditions_to_confirm(stale)
-        question = self._asking.under_conditions(request, plan, conditions, head=request.head._replace(method=b"GET"))
+        question = self._asking.under_conditions(request, plan, conditions, head=request.head.as_get())
         stored = Stored(stand_in=stale, confirms=stale if conditions else None)
         self._fetches.run_in_background(Fill(self._shelf, question, self._fetches.begin(key, plan, stale), stored))
 
@@ -305,7 +305,7 @@ class Pipeline:
     def _invalidate(self, head: RequestHead, distribution_id: str, targets: tuple[bytes, ...]) -> None:
         """RFC 9111 section 4.4: what a write has changed is gone here, stored or on its way."""
         for target in targets:
-            plan = self._plan(head._replace(method=b"GET", target=target))
+            plan = self._plan(head.of(b"GET", target, head.memo))
             if isinstance(plan, Plan) and plan.distribution.id == distribution_id:
                 self._shelf.invalidate_targets([plan.bare_key])
                 self._fetches.void_target(distribution_id, plan.target)

@@ -3,7 +3,7 @@
 Worked out from its head alone, for a fill that goes on with what comes behind it, and for a plain fetch that has it all (`fills.py`, `plain_fetches.py`).
 """
 
-from typing import NamedTuple
+from typing import Final
 
 from edge_node.caching.age import initial_age
 from edge_node.caching.decisions import Reason, Result
@@ -23,28 +23,47 @@ from edge_node.upstream.targets import Target, Tier
 _RESULTS = {result.value: result for result in Result}
 
 
-class Asked(NamedTuple):
+class Asked:
     """What a response answers, and when that was asked."""
 
-    head: RequestHead
-    plan: Plan
-    stamp: int
-    """The log index that was applied then (DESIGN section 4, rule 1)."""
-    asked_at: float
-    """Seconds since the epoch."""
+    __slots__ = ("asked_at", "head", "plan", "stamp")
+
+    def __init__(
+        self,
+        head: RequestHead,
+        plan: Plan,
+        stamp: int,
+        asked_at: float,
+    ) -> None:
+        self.head: Final = head
+        self.plan: Final = plan
+        self.stamp: Final = stamp
+        """The log index that was applied then (DESIGN section 4, rule 1)."""
+        self.asked_at: Final = asked_at
+        """Seconds since the epoch."""
 
 
-class Reception(NamedTuple):
+class Reception:
     """What becomes of one response."""
 
-    head: ResponseHead
-    fields: Headers
-    """Those for everybody, as they are stored."""
-    own_fields: Headers
-    """Those for the viewer alone who began it."""
-    keeping: Keeping | None
-    """None: it is not looked at."""
-    arrival: Arrival
+    __slots__ = ("arrival", "fields", "head", "keeping", "own_fields")
+
+    def __init__(
+        self,
+        head: ResponseHead,
+        fields: Headers,
+        own_fields: Headers,
+        keeping: Keeping | None,
+        arrival: Arrival,
+    ) -> None:
+        self.head: Final = head
+        self.fields: Final = fields
+        """Those for everybody, as they are stored."""
+        self.own_fields: Final = own_fields
+        """Those for the viewer alone who began it."""
+        self.keeping: Final = keeping
+        """None: it is not looked at."""
+        self.arrival: Final = arrival
 
     @property
     def is_storable(self) -> bool:

@@ -1,6 +1,5 @@
 """One request on its way through the pipeline, and the connection that it came on."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from edge_node.exchange import BodyFromViewer, Exchange, UnderWay, Wire
@@ -19,24 +18,40 @@ class ViewerConnection(Wire, ViewerWire, Protocol):
         """The viewer is still there."""
 
 
-@dataclass(slots=True)
 class Request:
     """One request on its way."""
 
-    wire: ViewerConnection
-    head: RequestHead
-    body: BodyFromViewer | None
-    request_id: bytes
-    started_at: float
-    """On the monotonic clock."""
-    tries: int = 1
-    domain_name: bytes = b"-"
-    """Of the distribution, once it is known."""
-    semantics: Semantics = Semantics.CLOUDFRONT
-    page_status: int = 0
-    """What the viewer is told instead of 200, when this is the request for the page for an error; else 0."""
-    asked_head: RequestHead | None = None
-    """What the viewer asked, when `head` is the request for a page."""
+    __slots__ = (
+        "asked_head", "body", "domain_name", "head", "page_status", "request_id", "semantics", "started_at", "tries", "wire",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one for each part of the value
+        self,
+        wire: ViewerConnection,
+        head: RequestHead,
+        body: BodyFromViewer | None,
+        request_id: bytes,
+        started_at: float,
+        tries: int = 1,
+        domain_name: bytes = b"-",
+        semantics: Semantics = Semantics.CLOUDFRONT,
+        page_status: int = 0,
+        asked_head: RequestHead | None = None,
+    ) -> None:
+        self.wire = wire
+        self.head = head
+        self.body = body
+        self.request_id = request_id
+        self.started_at = started_at
+        """On the monotonic clock."""
+        self.tries = tries
+        self.domain_name = domain_name
+        """Of the distribution, once it is known."""
+        self.semantics = semantics
+        self.page_status = page_status
+        """What the viewer is told instead of 200, when this is the request for the page for an error; else 0."""
+        self.asked_head = asked_head
+        """What the viewer asked, when `head` is the request for a page."""
 
 
 MALFORMED = RequestHead(b"-", b"-", b"", (), {}, 1, False, False, True)

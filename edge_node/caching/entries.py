@@ -1,7 +1,7 @@
 """Making entries: from a response that has arrived whole, and from an entry that a 304 has confirmed (RFC 9111 section 4.3.4)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final
 
 from edge_node.caching.bodies import Body, MemoryBody
 from edge_node.caching.entry import Entry, Traits
@@ -11,12 +11,20 @@ LARGEST_BLOCK_BODY_BYTES = 1_048_576
 """Up to this size a body is put into one piece with its header section when it is stored; larger ones are kept in the chunks in which they came."""
 
 
-class Arrival(NamedTuple):
+class Arrival:
     """When a response was asked for and came, and how old it was then; seconds."""
 
-    stamp: int
-    response_time: float
-    initial_age: float
+    __slots__ = ("initial_age", "response_time", "stamp")
+
+    def __init__(
+        self,
+        stamp: int,
+        response_time: float,
+        initial_age: float,
+    ) -> None:
+        self.stamp: Final = stamp
+        self.response_time: Final = response_time
+        self.initial_age: Final = initial_age
 
 
 def make_entry(

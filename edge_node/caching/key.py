@@ -15,7 +15,7 @@ hold (RFC 9110 section 5.5), and all but the first two begin with what they are:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final
 
 from edge_node.caching.accept_encoding import accepted_codings
 from edge_node.model import CachePolicy, Header, RequestHead, Selection, SelectionMode, Semantics
@@ -28,13 +28,20 @@ KeyedField = tuple[bytes, bytes | None]
 """A name and the value that the request has for it, None for none."""
 
 
-@dataclass(frozen=True, slots=True)
 class KeyParts:
     """What the policy selected from one request, beyond the path and the query string."""
 
-    accept_encoding: bytes | None
-    headers: tuple[KeyedField, ...]
-    cookies: tuple[Header, ...]
+    __slots__ = ("accept_encoding", "cookies", "headers")
+
+    def __init__(
+        self,
+        accept_encoding: bytes | None,
+        headers: tuple[KeyedField, ...],
+        cookies: tuple[Header, ...],
+    ) -> None:
+        self.accept_encoding: Final = accept_encoding
+        self.headers: Final = headers
+        self.cookies: Final = cookies
 
 
 def make_key(distribution_id: str, method_class: bytes, target: bytes, parts: KeyParts) -> CacheKey:

@@ -59,6 +59,11 @@ class Terms:
     without_fields: tuple[bytes, ...] = ()
     """Fields, in lower case, that no-cache="..." or private="..." keep from being stored (RFC 9111 sections 5.2.2.4 and 5.2.2.7, reference 2.2)."""
 
+    def __hash__(self) -> int:
+        return hash(
+            (self.lifetime_seconds, self.rule, self.stale_while_revalidate_seconds, self.stale_if_error_seconds)
+        )
+
     @property
     def is_storable(self) -> bool:
         """May be stored, if only to be validated."""

@@ -36,6 +36,6 @@ def page_request(head: RequestHead, page: ErrorResponse) -> RequestHead:
     headers = tuple(pair for pair in head.headers if pair[0] not in _NOT_OF_THE_PAGE)
     fields = {name: value for name, value in head.fields.items() if name not in _NOT_OF_THE_PAGE}
     method = b"HEAD" if head.method == b"HEAD" else b"GET"
-    return head._replace(
-        method=method, target=page.page_path, headers=headers, fields=fields, has_body=False, is_plain=True, memo=None
+    return RequestHead(
+        method, page.page_path, head.host, headers, fields, head.minor_version, head.is_keep_alive, False, True
     )

@@ -5,7 +5,7 @@ and applying the table twice changes nothing, so a regional cache forwards by th
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final
 
 from edge_node.caching.key import select_parts
 from edge_node.model import Header, Origin, RequestHead
@@ -37,13 +37,21 @@ _WRITTEN_HERE = frozenset(
 USER_AGENT = b"Amazon CloudFront"
 
 
-class Hop(NamedTuple):
+class Hop:
     """What this node adds to a request."""
 
-    request_id: bytes
-    via: bytes
-    viewer_address: bytes
-    """Appended to X-Forwarded-For by edges; empty at a regional cache, whose peer is no viewer."""
+    __slots__ = ("request_id", "via", "viewer_address")
+
+    def __init__(
+        self,
+        request_id: bytes,
+        via: bytes,
+        viewer_address: bytes,
+    ) -> None:
+        self.request_id: Final = request_id
+        self.via: Final = via
+        self.viewer_address: Final = viewer_address
+        """Appended to X-Forwarded-For by edges; empty at a regional cache, whose peer is no viewer."""
 
 
 def origin_fields(head: RequestHead, plan: Plan, *, with_conditions: bool = True) -> list[Header]:

@@ -5,7 +5,7 @@ The answer for one (host, method class, target) never changes within a snapshot,
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge_node.caching.decisions import Reason, Refuse, decide_before_lookup
 from edge_node.caching.key import (
@@ -37,28 +37,45 @@ class Snapshot:
     distributions: Mapping[str, Distribution]
 
 
-@dataclass(slots=True)
 class Plan:
     """Everything about a request that its host, method and target settle."""
 
-    distribution: Distribution
-    behavior: Behavior
-    path: bytes
-    """Raw, with the default root object in place of "/"."""
-    query: bytes
-    """The query string as keyed and forwarded."""
-    method_class: bytes
-    asked_target: bytes
-    """As the viewer sent it."""
-    has_fixed_key: bool
-    """Nothing of the header section but Accept-Encoding is in the key."""
-    coding: bytes | None = None
-    key: CacheKey | None = None
-    """The key of requests with this Accept-Encoding, the first that came; None: none came yet, or the key is not fixed."""
-    more_keys: Mapping[bytes | None, CacheKey] = field(default_factory=lambda: _NO_KEYS)
-    """Those of others."""
-    log_texts: tuple[str, str] | None = None
-    """What the access log makes of it."""
+    __slots__ = (
+        "asked_target", "behavior", "coding", "distribution", "has_fixed_key", "key", "log_texts", "method_class", "more_keys", "path", "query",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one for each part of the value
+        self,
+        distribution: Distribution,
+        behavior: Behavior,
+        path: bytes,
+        query: bytes,
+        method_class: bytes,
+        asked_target: bytes,
+        has_fixed_key: bool,
+        coding: bytes | None = None,
+        key: CacheKey | None = None,
+        more_keys: Mapping[bytes | None, CacheKey] = _NO_KEYS,
+        log_texts: tuple[str, str] | None = None,
+    ) -> None:
+        self.distribution = distribution
+        self.behavior = behavior
+        self.path = path
+        """Raw, with the default root object in place of "/"."""
+        self.query = query
+        """The query string as keyed and forwarded."""
+        self.method_class = method_class
+        self.asked_target = asked_target
+        """As the viewer sent it."""
+        self.has_fixed_key = has_fixed_key
+        """Nothing of the header section but Accept-Encoding is in the key."""
+        self.coding = coding
+        self.key = key
+        """The key of requests with this Accept-Encoding, the first that came; None: none came yet, or the key is not fixed."""
+        self.more_keys = more_keys
+        """Those of others."""
+        self.log_texts = log_texts
+        """What the access log makes of it."""
 
     @property
     def keyed_target(self) -> bytes:

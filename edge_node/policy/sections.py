@@ -55,7 +55,7 @@ class HeaderSection:
         self.length = len(data)
         self.head = head
         """The request that it was read with first."""
-        self.get_head = head._replace(method=b"GET")
+        self.get_head = head.as_get()
         """The same of a GET, for what does not depend on the target."""
         self.is_plain = head.is_plain
         self.contents: dict[bytes, KnownContent] = {}
@@ -106,7 +106,7 @@ class Recollection:
         if section not in self._sections:
             if len(self._sections) >= MOST_REMEMBERED_SECTIONS:
                 self._sections.clear()
-            self._sections[section] = HeaderSection(section, head._replace(memo={}))
+            self._sections[section] = HeaderSection(section, head.of(head.method, head.target, {}))
 
     def head_of(self, line: bytes, section: HeaderSection) -> RequestHead | None:
         """The request that a known section makes with this line; None when the line has not been read before."""
@@ -116,16 +116,4 @@ class Recollection:
             return None
         if known == (first.method, first.target):
             return first
-        method, target = known
-        return RequestHead(
-            method,
-            target,
-            first.host,
-            first.headers,
-            first.fields,
-            first.minor_version,
-            first.is_keep_alive,
-            first.has_body,
-            first.is_plain,
-            first.memo,
-        )
+        return first.of(*known, first.memo)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final
 
 from edge_node.model import Behavior, Header, Origin, Peer, RequestHead
 from edge_node.policy.forwarding import Hop, forwarded_for, host_for_origin, origin_fields, with_custom_headers
@@ -36,17 +36,29 @@ class _Settled:
     lines: bytes
 
 
-class Question(NamedTuple):
+class Question:
     """One request of a viewer, as it is to be put upstream."""
 
-    head: RequestHead
-    plan: Plan
-    hop: Hop
-    conditions: tuple[Header, ...] = ()
-    """Conditions of our own, that validate a stored response; the viewer's are left out then."""
-    has_viewer_conditions: bool = True
-    body_length: int | None = None
-    has_body: bool = False
+    __slots__ = ("body_length", "conditions", "has_body", "has_viewer_conditions", "head", "hop", "plan")
+
+    def __init__(  # noqa: PLR0913 - one for each part of the value
+        self,
+        head: RequestHead,
+        plan: Plan,
+        hop: Hop,
+        conditions: tuple[Header, ...] = (),
+        has_viewer_conditions: bool = True,
+        body_length: int | None = None,
+        has_body: bool = False,
+    ) -> None:
+        self.head: Final = head
+        self.plan: Final = plan
+        self.hop: Final = hop
+        self.conditions: Final = conditions
+        """Conditions of our own, that validate a stored response; the viewer's are left out then."""
+        self.has_viewer_conditions: Final = has_viewer_conditions
+        self.body_length: Final = body_length
+        self.has_body: Final = has_body
 
 
 def to_origin(question: Question, origin: Origin) -> RequestBytes:

@@ -158,7 +158,7 @@ class Fetcher:
         """The response completion timeout bounds all attempts together (reference 1.4)."""
         if not target.completion_timeout:
             return target
-        return target._replace(completion_timeout=max(deadline - self._clock(), SHORTEST_COMPLETION_SECONDS))
+        return target.within(max(deadline - self._clock(), SHORTEST_COMPLETION_SECONDS))
 
     async def _attempt(self, target: Target, method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
         """One attempt, on an idle connection if there is one; an idle one that was already closed does not count."""

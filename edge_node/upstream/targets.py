@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final
 
 from edge_node.model import Header, Origin, Peer
 
@@ -21,27 +21,52 @@ REGIONAL_MARGIN_SECONDS = 5.0
 """On top of what the regional cache itself may wait for the origin."""
 
 
-class Target(NamedTuple):
+class Target:
     """One upstream to try."""
 
-    tier: Tier
-    peer_id: str
-    """Of a regional cache; the origin's id for an origin."""
-    address: tuple[str, int]
-    connection_attempts: int
-    connect_timeout: float
-    read_timeout: float
-    keepalive: float
-    request: bytes
-    """Request line and field lines."""
-    completion_timeout: float = 0.0
-    """Bound on the whole response, seconds; 0: none."""
-    failover_statuses: frozenset[int] | None = None
-    """Of the primary of an origin group: what sends a request to the next target (reference 1.5); None: it is in no group."""
+    __slots__ = (
+        "address", "completion_timeout", "connect_timeout", "connection_attempts", "failover_statuses", "keepalive", "peer_id", "read_timeout", "request",
+        "tier",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one for each part of the value
+        self,
+        tier: Tier,
+        peer_id: str,
+        address: tuple[str, int],
+        connection_attempts: int,
+        connect_timeout: float,
+        read_timeout: float,
+        keepalive: float,
+        request: bytes,
+        completion_timeout: float = 0.0,
+        failover_statuses: frozenset[int] | None = None,
+    ) -> None:
+        self.tier: Final = tier
+        self.peer_id: Final = peer_id
+        """Of a regional cache; the origin's id for an origin."""
+        self.address: Final = address
+        self.connection_attempts: Final = connection_attempts
+        self.connect_timeout: Final = connect_timeout
+        self.read_timeout: Final = read_timeout
+        self.keepalive: Final = keepalive
+        self.request: Final = request
+        """Request line and field lines."""
+        self.completion_timeout: Final = completion_timeout
+        """Bound on the whole response, seconds; 0: none."""
+        self.failover_statuses: Final = failover_statuses
+        """Of the primary of an origin group: what sends a request to the next target (reference 1.5); None: it is in no group."""
 
     def render(self, extra: Iterable[Header] = ()) -> bytes:
         """The bytes of the request head."""
         return b"".join((self.request, *[b"%b: %b\r\n" % pair for pair in extra], b"\r\n"))
+
+    def within(self, completion_timeout: float) -> "Target":
+        """The same with another bound on the whole response."""
+        return Target(
+            self.tier, self.peer_id, self.address, self.connection_attempts, self.connect_timeout, self.read_timeout,
+            self.keepalive, self.request, completion_timeout, self.failover_statuses,
+        )  # fmt: skip
 
 
 def origin_target(origin: Origin, request: bytes, failover_statuses: frozenset[int] | None = None) -> Target:

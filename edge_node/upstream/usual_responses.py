@@ -8,7 +8,7 @@ Lines repeat from one response to the next, so what a line says is remembered.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final
 
 from edge_node.model import Header, Headers, ResponseHead
 
@@ -26,13 +26,21 @@ _MALFORMED: Header = (b"", b"")
 _STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
-class UsualHead(NamedTuple):
+class UsualHead:
     """A head that was read in one piece, of a response after which the connection stays open."""
 
-    head: ResponseHead
-    body_start: int
-    """Where the body begins in what was read."""
-    body_length: int
+    __slots__ = ("body_length", "body_start", "head")
+
+    def __init__(
+        self,
+        head: ResponseHead,
+        body_start: int,
+        body_length: int,
+    ) -> None:
+        self.head: Final = head
+        self.body_start: Final = body_start
+        """Where the body begins in what was read."""
+        self.body_length: Final = body_length
 
 
 def read_usual_head(data: bytes) -> UsualHead | None:

@@ -3,6 +3,7 @@
 import pytest
 
 from edge_node.exchange import Exchange
+from edge_node.listeners.heads import make_request_head
 from edge_node.upstream.connection import make_response_head
 from tests.builders import policy_message
 from tests.conversations.dialogue import Fetch, Node
@@ -148,7 +149,8 @@ async def test_a_viewer_of_http_1_0_is_told_nothing_in_between() -> None:
     viewer = node.viewer()
     viewer.asks("/a", ("x-a", "1"))
     assert isinstance(viewer.exchange, Exchange)
-    viewer.exchange.head = viewer.exchange.head._replace(minor_version=0)
+    asked = viewer.exchange.head
+    viewer.exchange.head = make_request_head(asked.method, asked.target, list(asked.headers), 0, True)
     fetch = await node.fetch()
     informs(fetch, 103, ("link", "</a>"))
     fetch.answers(200, b"hello", FRESH)

@@ -40,6 +40,15 @@ class FirstRequest:
         pass
 
 
+def parts_of(head: RequestHead | None) -> tuple[object, ...] | None:
+    """All but what is only remembered with it."""
+    if head is None:
+        return None
+    return (
+        head.method, head.target, head.host, head.headers, head.fields, head.minor_version, head.is_keep_alive, head.has_body, head.is_plain,
+    )  # fmt: skip
+
+
 def parsed(data: bytes) -> RequestHead | None:
     """What the parser makes of these bytes, if they are exactly one request."""
     taker = FirstRequest()
@@ -92,7 +101,7 @@ def test_a_line_that_is_taken_without_the_parser_is_what_the_parser_reads(
         assert remembered is not None
         assembled = known.head_of(line, remembered)
         assert assembled is not None or edits
-        assert assembled is None or assembled._replace(memo=None) == parsed(line + section)
+        assert assembled is None or parts_of(assembled) == parts_of(parsed(line + section))
 
 
 @pytest.mark.parametrize("code", range(256))
@@ -114,7 +123,7 @@ def test_every_byte_of_a_usual_path_is_one_that_the_parser_takes_as_it_is(method
             assert not is_of_uris, "a usual character is parsed each time"
         else:
             assert is_of_uris
-            assert assembled._replace(memo=None) == parsed(line + section)
+            assert parts_of(assembled) == parts_of(parsed(line + section))
 
 
 @given(st.binary(max_size=600).map(lambda path: bytes(b"abc/?&=%"[byte % 8] for byte in path)))
@@ -130,7 +139,7 @@ def test_a_line_as_long_as_any_is_read_the_same(path: bytes) -> None:
     line = b"GET /%b HTTP/1.1" % path
     assembled = known.head_of(line, remembered)
     assert (assembled is None) == (len(line) > LONGEST_REMEMBERED_LINE_BYTES)
-    assert assembled is None or assembled._replace(memo=None) == parsed(line + section)
+    assert assembled is None or parts_of(assembled) == parts_of(parsed(line + section))
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class Taken:
         self.said.append((head.status, head.headers))
 
     def head_arrived(self, head: ResponseHead) -> None:
-        self.said += [head, b""]
+        self.said += [(head.status, head.reason, head.headers, head.content_length, head.fields), b""]
 
     def body_arrived(self, data: bytes) -> None:
         self.said[-1] += data
