@@ -50,7 +50,7 @@ test: setup ## all tests but those that need a Docker engine
 
 # Less than a minute on two cores, again after each change of the sources; docs/decisions/0013-compiled-ahead-of-time.md.
 .PHONY: compiled
-compiled: setup ## edges compiled ahead of time: a third more hits and twice the misses a second (needs gcc and Python's headers)
+compiled: setup ## edges compiled ahead of time: a quarter more hits and twice the misses a second (needs gcc and Python's headers)
 	$(BIN)/python -m deploy.compile_edge
 
 .PHONY: test-compiled

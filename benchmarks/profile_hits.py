@@ -4,13 +4,14 @@
 
 Two runs, since each look disturbs the other. perf tells how the time divides into the kernel, the event loop, the interpreter and the rest, and names the hottest C
 functions; the interpreter of Debian 12 cannot tell perf which Python function it is in, so a timer that counts CPU time notes it as often as the kernel lets it. C code
-that a Python function calls counts for that function there.
+that a Python function calls counts for that function there. Modules that are compiled ahead of time are so for the first look only: the second one is of their source.
 """
 
 import argparse
 import asyncio
 import atexit
 import json
+import os
 import re
 import runpy
 import signal
@@ -36,6 +37,7 @@ SHOWN = 30
 _PART_OF = (
     (re.compile(r"\[(kernel|guest)"), "kernel"),
     (re.compile(r"uvloop|^loop\.c"), "event loop (uvloop)"),
+    (re.compile(r"^edge_node__mypyc"), "compiled modules"),
     (re.compile(r"python3"), "interpreter"),
     (re.compile(r"libc\.|vdso|ld-linux"), "C library"),
 )
@@ -64,6 +66,7 @@ def sampled(output: Path, arguments: list[str]) -> None:
     signal.signal(signal.SIGUSR2, begin)  # once the cache is filled: that is not what is looked at
     atexit.register(lambda: output.write_text(json.dumps({"own": own, "within": within})))
     sys.argv = ["edge_node", *arguments]
+    os.environ["CDNLAB_EDGE_CODE"] = "source"  # compiled modules have no frames
     runpy.run_module("edge_node", run_name="__main__")
 
 
@@ -154,7 +157,7 @@ async def look_from_within(here: Session, work: str, seconds: float) -> None:
     counted = json.loads(output.read_text())
     total = sum(counted["own"].values())
     print(
-        f"\n{work}, from within, {rate:,.0f} requests/s; share of the samples in the function itself, and with what it calls:"
+        f"\n{work}, from within (source), {rate:,.0f} requests/s; share of the samples in the function itself, and with what it calls:"
     )
     for name, count in Counter(counted["own"]).most_common(SHOWN):
         print(f"  {count / total:6.1%} {counted['within'][name] / total:6.1%}  {name}")

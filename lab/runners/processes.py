@@ -31,7 +31,7 @@ STOP_SECONDS = 1.5
 START_SECONDS = 30.0
 RETURN_SECONDS = 20.0
 LAST_LINES = 12
-_PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "SYSTEMROOT")
+_PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "SYSTEMROOT", "CDNLAB_EDGE_CODE")
 # gRPC's own library writes lines about ordinary ends of streams among the node's log lines.
 _SET = {"GRPC_VERBOSITY": "ERROR"}
 
