@@ -19,8 +19,8 @@ DOWN_SECONDS = 2.0
 MAXIMUM_REUSE_RETRIES = 2
 """Idle connections that turn out to be closed cost a try each; after two a fresh connection is made without looking for another idle one."""
 
-SHORTEST_COMPLETION_SECONDS = 0.001
-"""What an attempt has left that begins as the time ends; 0 would be no bound."""
+SHORTEST_COMPLETION_SECONDS = 0.01
+"""With less than this left no further attempt is made: timers may ring a little before the clock says so. The first one has so much at least; 0 would be no bound."""
 
 _REPEATABLE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Reference 2.6: the others are never sent twice."""
@@ -148,7 +148,7 @@ class Fetcher:
                         break
                     if not _may_try_again(error, method, body, sink):
                         raise
-                    if target.completion_timeout and self._clock() >= deadline:
+                    if target.completion_timeout and deadline - self._clock() < SHORTEST_COMPLETION_SECONDS:
                         break
             if not _may_fail_over(target, last_error):
                 raise last_error

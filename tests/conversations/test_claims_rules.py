@@ -551,6 +551,19 @@ async def test_what_was_asked_for_earlier_does_not_take_the_place_of_what_was_as
     assert (await node.viewer().asks("/a").answer()).body == b"new"
 
 
+@pytest.mark.parametrize(("left", "attempts"), [(0.002, 1), (0.02, 2)])
+async def test_a_timer_that_rings_early_begins_no_further_attempt(left: float, attempts: int) -> None:
+    """Reference 1.4: the completion timeout bounds all attempts; that of the event loop may be a little before the clock."""
+    origins = Origins()
+    viewer = group(origins, [504], attempts=3, completion=60_000).viewer().asks("/a")
+    link = await origins.asked(PRIMARY)
+    origins.now += 60.0 - left
+    link.fails(UpstreamErrorKind.READ_TIMEOUT)
+    await origins.asked(SECONDARY if attempts == 1 else PRIMARY, attempts)
+    assert origins.attempts == ([PRIMARY, SECONDARY] if attempts == 1 else [PRIMARY, PRIMARY])
+    viewer.leaves()
+
+
 async def test_a_further_attempt_has_what_is_left_of_the_completion_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reference 1.4: it bounds all attempts at an origin together."""
     origins = Origins()
