@@ -1,0 +1,1 @@
+"""What runs cdnlab in containers, and what compiles its edges."""
