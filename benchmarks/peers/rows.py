@@ -25,13 +25,13 @@ WORKS = {"one": Load("/small/one"), "zipf": Load("/small/k1", browser_headers(),
 # -- latency
 
 HELD = 0.9
-"""Of the rate: viewers also wait, and wrk looks after its thousand clocks only now and then, so that all are asked a little less often than the rate says."""
+"""Of the rate: viewers also wait, and wrk looks after their clocks only now and then, so that all are asked a little less often than the rate says."""
 HOLDING = ("edge", "nginx")
 """Half of what saturates ours is within the means of these two: if one of them does not keep up, something else took the core."""
 MOST_DISCARDED = 3
 SATURATING_RUNS = 3
 SHORTEST_SECONDS = 3.0
-"""A thousand connections have to be made first."""
+"""All connections have to be made first."""
 MOST_BUSY = 0.9
 """Of the generator's core; beyond it the generator is what is compared."""
 

@@ -1,4 +1,4 @@
-"""Latency at a fixed rate: a thousand viewers who each ask, get their answer, and think for a random time before they ask again.
+"""Latency at a fixed rate: five hundred viewers who each ask, get their answer, and think for a random time before they ask again.
 
 wrk's own loop asks again at once, and so asks less just when a server is slow. Viewers who think for much longer than an answer takes do not: how many ask in a second is
 settled by their thinking (exponential times, so that together they come nearly at random), whatever the server does. wrk measures from the sending of a request, in
@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.peers.processes import BenchmarkError
 from benchmarks.peers.wrk import Load, run_wrk
 
-VIEWERS = 1_000
+VIEWERS = 500
+"""They think for 6 ms at the highest rates, a dozen times as long as an answer takes. wrk looks through all their clocks at each turn: twice as many left it no core to spare."""
 
 _THINKING = """
 local mean = %(mean_milliseconds).6f
