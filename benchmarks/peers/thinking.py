@@ -14,7 +14,7 @@ from benchmarks.peers.processes import BenchmarkError
 from benchmarks.peers.wrk import Load, run_wrk
 
 VIEWERS = 500
-"""They think for 6 ms at the highest rates, a dozen times as long as an answer takes. wrk looks through all their clocks at each turn: twice as many left it no core to spare."""
+"""They think for 6 ms at the highest rates, a dozen times as long as an answer takes. wrk looks through all their clocks at each turn: twice as many are too many."""
 
 _THINKING = """
 local mean = %(mean_milliseconds).6f

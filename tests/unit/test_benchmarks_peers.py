@@ -140,8 +140,8 @@ def test_the_second_most_popular_object_is_asked_for_half_as_often_as_the_first(
 
 def test_thinking_viewers_ask_for_the_same_and_pause() -> None:
     load = thinking(Load("/a", ("X: 1",), "request = nil"), 50_000.0)
-    assert (load.target, load.headers, load.connections) == ("/a", ("X: 1",), 1_000)
-    assert load.script.startswith("request = nil") and "local mean = 20.000000" in load.script
+    assert (load.target, load.headers, load.connections) == ("/a", ("X: 1",), 500)
+    assert load.script.startswith("request = nil") and "local mean = 10.000000" in load.script
 
 
 def test_the_percentiles_that_wrk_prints() -> None:
