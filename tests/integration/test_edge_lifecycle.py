@@ -164,6 +164,7 @@ async def test_the_admin_port_answers_operators_and_survives_nonsense(tmp_path: 
         await site.get("/a")
         await site.get("/a")
         assert (await edge.ask_admin("/readyz")).status == 200
+        assert b"\ncdn_edge_compiled %.1f\n" % IS_COMPILED in (await edge.ask_admin("/metrics")).body
         async with asyncio.timeout(10):
             while (await edge.status())["lease"] != "held":
                 await asyncio.sleep(0.05)
