@@ -60,6 +60,7 @@ class Terms:
     """Fields, in lower case, that no-cache="..." or private="..." keep from being stored (RFC 9111 sections 5.2.2.4 and 5.2.2.7, reference 2.2)."""
 
     def __hash__(self) -> int:
+        """Of the parts that usually differ: written out, because the one that Python generates stays interpreted (decision 13)."""
         return hash(
             (self.lifetime_seconds, self.rule, self.stale_while_revalidate_seconds, self.stale_if_error_seconds)
         )
