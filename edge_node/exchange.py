@@ -162,6 +162,8 @@ class Exchange:
         self.transfer: Transfer | None = None
         self.result = Result.MISS
         self.reason = Reason.NOT_STORED
+        self.is_follower = False
+        """It joined a transfer that another one began: what is for that one alone is not for this."""
         self.tries = 1
         self.sent_bytes = 0
         self.is_ended = False
@@ -202,7 +204,7 @@ class Exchange:
             return
         self._has_body = self.head.method != b"HEAD" and head.status not in (204, 304)
         lines = transfer.field_lines
-        if self.reason is not Reason.COLLAPSED:
+        if not self.is_follower:
             lines += transfer.own_lines
         self._send_head(transfer, (head.status, head.reason), lines, self._framing(head))
         if not self._has_body:

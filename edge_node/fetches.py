@@ -117,6 +117,7 @@ class Fetches:
             return False
         self._counters.collapsed_requests += 1
         exchange.result, exchange.reason = Result.HIT, Reason.COLLAPSED  # first Miss, others Hit: reference 2.10
+        exchange.is_follower = True
         exchange.transfer = transfer
         if transfer.patience is None and transfer.state is TransferState.WAITING:
             transfer.patience = self._call_later(PATIENCE_SECONDS, lambda: self._lose_patience(transfer))
@@ -143,7 +144,7 @@ class Fetches:
     def run(self, exchange: Exchange, fill: Fill) -> None:
         """Start fetching for the exchange that began it."""
         exchange.transfer = fill.transfer
-        fill.transfer.attach(exchange)
+        fill.transfer.lead(exchange)
         self._start(fill, exchange.body, exchange)
 
     def run_in_background(self, fill: Fill) -> None:
@@ -186,7 +187,7 @@ class Fetches:
                 connection.give_up(UpstreamErrorKind.RESET, "nobody waits for the response")
 
         transfer.abandon = abandon
-        transfer.attach(exchange)
+        transfer.lead(exchange)
 
     def go_on(self, fill: Fill, exchange: Exchange, first: tuple[Target, UpstreamError | None]) -> None:
         """The first attempt of an adopted fetch is over: well, or not, and then there may be others."""
@@ -246,6 +247,7 @@ class Fetches:
             transfer.drop_writer()
             self._forget(transfer)
             self._under_way.discard(transfer)
+            fill.stop()  # now: whole in this turn of the loop, it would go back to the pool, and be cut under the next request
             task.cancel()
 
         transfer.abandon = abandon
@@ -290,7 +292,7 @@ class Fetches:
         """The head has not come: whoever joined asks alone; who began goes on waiting (reference 2.10: the wait limit is not documented)."""
         if transfer.state is TransferState.WAITING and transfer.readers:
             self._forget(transfer)
-            transfer.release(transfer.readers[1:], None, Reason.COLLAPSE_TIMEOUT)
+            transfer.release(transfer.followers, None, Reason.COLLAPSE_TIMEOUT)
 
     def _forget(self, transfer: Transfer) -> None:
         if transfer.patience is not None:

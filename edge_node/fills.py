@@ -29,7 +29,7 @@ from edge_node.policy.upstream_requests import Question
 from edge_node.policy.viewer_fields import viewer_fields
 from edge_node.reception import Asked, arrival_of, dated, receive, said_by_regional, traits_of
 from edge_node.shelf import Shelf
-from edge_node.transfers import Transfer
+from edge_node.transfers import Transfer, TransferState
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.fetching import ResponseFlow
 from edge_node.upstream.targets import Target
@@ -135,7 +135,7 @@ class Fill:
             if not self.transfer.is_ended and not (started and is_rest_of(started, received_bytes, head)):
                 self._break_off("the rest is not of the same object")
             if self.transfer.is_ended:
-                self._stop()
+                self.stop()
             return
         if self._fails_over(head):
             return
@@ -148,7 +148,7 @@ class Fill:
         elif confirms is not None and head.status == 304:  # about something else: RFC 9111 section 4.3.4
             self._let_go()
         elif head.status >= 500 and self._serve_stale(head.status):
-            self._stop()
+            self.stop()
         elif completes is not None and head.status in (206, 416):
             if not self._complete(completes, head):
                 self._let_go()  # an answer to this node's range, which no viewer has asked for
@@ -156,8 +156,8 @@ class Fill:
             self._start(head)
 
     def body_arrived(self, data: bytes) -> None:
-        """Pass it on, unless the answer has been given already."""
-        if self.transfer.is_ended:
+        """Pass it on, unless it belongs to no head that was passed on: the answer has been given already, or this response sends the request elsewhere."""
+        if self.transfer.state is not TransferState.STREAMING:
             return
         if self._completion is not None and not self._completion.takes(len(data)):
             self._break_off("more than the missing part came")
@@ -239,8 +239,8 @@ class Fill:
         if writer is None or keeping is None or not received.is_for_all:
             transfer.be_for_one()
         elif keeping.varying:
-            transfer.release([r for r in transfer.readers[1:] if not r.may_share(keeping.varying)], None)
             transfer.varying = keeping.varying
+            transfer.release([r for r in transfer.followers if not r.may_share(keeping.varying)], None)
         transfer.own_lines = write_fields(received.own_fields)
         transfer.start(received.head, received.fields, writer)
 
@@ -318,7 +318,7 @@ class Fill:
         entry = self._apply(stored, answer)
         varying = varying_fields(entry.key)
         is_shared = entry.terms.may_be_shared(self._arrival(answer).initial_age)
-        transfer.release([r for r in transfer.readers[1:] if not (is_shared and r.may_share(varying))], None)
+        transfer.release([r for r in transfer.followers if not (is_shared and r.may_share(varying))], None)
         transfer.serve_entry(entry, Result.REFRESH_HIT, Reason.REVALIDATED)
 
     def _updated(self, stored: Entry, answer: ResponseHead) -> None:
@@ -382,13 +382,14 @@ class Fill:
 
     def _break_off(self, detail: str) -> None:
         """What comes does not belong behind what was passed on."""
-        self._stop()
+        self.stop()
         self.transfer.fail(UpstreamError(UpstreamErrorKind.TRUNCATED, detail))
 
     def _let_go(self) -> None:
-        self._stop()
+        self.stop()
         self.transfer.let_go()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Nothing more is wanted of the connection."""
         if self._connection is not None:
             self._connection.close()

@@ -358,7 +358,7 @@ class Pipeline:
         """Answer from an entry that was confirmed or stands in for an error; those who only joined stay hits."""
         if reason is Reason.REVALIDATED and exchange.reason is Reason.REQUEST_DIRECTIVE:
             reason = Reason.REVALIDATED_ON_REQUEST
-        if exchange.reason is not Reason.COLLAPSED:
+        if not exchange.is_follower:
             exchange.result, exchange.reason = result, reason
         exchange.is_ended = True
         self._hit(request_of(exchange), exchange.plan, entry, (exchange.result, exchange.reason))
@@ -373,7 +373,7 @@ class Pipeline:
             stale, _ = self._shelf.find(exchange.plan, key, exchange.head)
             stored = Stored(stand_in=stale)
             self._fetch_alone(request, exchange.plan, key, (Result.MISS, exchange.reason), stored)
-        elif exchange.reason is Reason.COLLAPSED and exchange.tries < MAXIMUM_TRIES:
+        elif exchange.is_follower and exchange.tries < MAXIMUM_TRIES:
             self._serve(request)
         else:
             self._note_failure(exchange, error)
@@ -385,8 +385,10 @@ class Pipeline:
         request = request_of(exchange)
         if self._is_regional or page_for(exchange.plan, status, Reason.UPSTREAM_STATUS) is None:
             return False
-        exchange.transfer = None
+        transfer, exchange.transfer = exchange.transfer, None
         exchange.is_ended = self._answer_by_page(request, exchange.plan, status, Reason.UPSTREAM_STATUS)
+        if not exchange.is_ended:  # it goes on with what upstream says
+            exchange.transfer = transfer
         return exchange.is_ended
 
     def record(self, exchange: Exchange, status: int, body_length: int) -> None:

@@ -79,7 +79,7 @@ class Transfer:
         self.field_lines = b""
         """The same as they are sent."""
         self.own_lines = b""
-        """Fields that only the viewer who began it gets."""
+        """Fields that only the leader gets."""
         self.error: UpstreamError | None = None
         self.writer: Writer | None = None
         self.flow: Flow | None = None
@@ -95,6 +95,8 @@ class Transfer:
         """Until something makes its target invalid while it comes (RFC 9111 section 4.4)."""
         self.varying: tuple[KeyedField, ...] = ()
         """What the response's Vary makes of the request, once its head is there; before it, that of the stored response which it is about."""
+        self.leader: Reader | None = None
+        """Who began it, as long as they wait for it: what upstream says may be for them alone. Nobody else takes their place, and in the background there is none."""
         self.readers: list[Reader] = []
         self.patience: asyncio.TimerHandle | None = None
         """Ends the waiting of those who joined."""
@@ -125,6 +127,16 @@ class Transfer:
         """The response is for all who ask, as far as is known, and a new reader still finds the body from its beginning."""
         return self.is_shared and not self.is_ended and self.first_chunk == 0
 
+    @property
+    def followers(self) -> list[Reader]:
+        """Those who joined."""
+        return [reader for reader in self.readers if reader is not self.leader]
+
+    def lead(self, reader: Reader) -> None:
+        """Add the one who begins it."""
+        self.leader = reader
+        self.attach(reader)
+
     def attach(self, reader: Reader) -> None:
         """Add a reader; it is told at once what is already there."""
         reader.position = 0
@@ -135,6 +147,8 @@ class Transfer:
 
     def detach(self, reader: Reader, *, may_abandon: bool = True) -> None:
         """Forget a reader; without any, the transfer is given up (reference 2.9), unless this one was satisfied without the body."""
+        if reader is self.leader:
+            self.leader = None
         if reader in self.readers:
             self.readers.remove(reader)
             if not self.readers and may_abandon and not self.is_ended and self.abandon is not None:
@@ -164,9 +178,9 @@ class Transfer:
             reader.entry_ready(entry, result, reason)
 
     def be_for_one(self) -> None:
-        """This response is for who began it alone; the others go together (reference 2.10)."""
+        """This response is for who began it alone, if they are still there; the others go together (reference 2.10)."""
         self.is_shared = False
-        self.release(self.readers[1:], None)
+        self.release(self.followers, None)
 
     def release_readers(self, keep: Reader | None, error: UpstreamError | None) -> None:
         """Send everybody but `keep` away to help themselves."""
