@@ -10,6 +10,8 @@ from edge_node.caching.conditional import is_not_modified
 from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import KeyedField
+from edge_node.caching.request_directives import demands_of
+from edge_node.caching.reuse import may_stand_in
 from edge_node.caching.vary import variant_of
 from edge_node.errors import UpstreamError
 from edge_node.model import RequestHead, ResponseHead
@@ -241,6 +243,10 @@ class Exchange:
         """Whether this request selects the same variant."""
         names = tuple(name for name, _ in varying)
         return variant_of(names, self.head.fields) == tuple(value for _, value in varying)
+
+    def may_have_stale(self, stale: Entry, age_seconds: float) -> bool:
+        """Whether a stale entry may stand in for an error here (RFC 5861 section 4): what one viewer allows, another one may not."""
+        return may_stand_in(stale.terms, demands_of(self.head.fields, self.plan.behavior.semantics), age_seconds)
 
     def entry_ready(self, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from an entry."""

@@ -13,8 +13,6 @@ from edge_node.caching.entries import Arrival, make_entry, make_entry_of_body, w
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey, varying_fields
 from edge_node.caching.partial import combined_fields
-from edge_node.caching.request_directives import demands_of
-from edge_node.caching.reuse import may_stand_in
 from edge_node.caching.unsafe_methods import invalidated_targets
 from edge_node.caching.updating import HeadEffect, effect_of_head, is_validated_by
 from edge_node.completion import Completion, is_rest_of, is_whole_of, with_stored_parts
@@ -29,6 +27,7 @@ from edge_node.policy.upstream_requests import Question
 from edge_node.policy.viewer_fields import viewer_fields
 from edge_node.reception import Asked, arrival_of, dated, receive, said_by_regional, traits_of
 from edge_node.shelf import Shelf
+from edge_node.storage.protocol import Writer
 from edge_node.transfers import Transfer, TransferState
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.fetching import ResponseFlow
@@ -252,7 +251,8 @@ class Fill:
         """Code the body on its way, where the behavior and the viewer want that (reference 2.7); edges do it, for viewers."""
         coding = None
         if not self._shelf.node.is_regional:
-            coding = coding_for(self.question.head, head, self._plan.behavior)
+            is_whole_asked = not self.question.has_viewer_conditions
+            coding = coding_for(self.question.head, head, self._plan.behavior, is_whole_asked=is_whole_asked)
         if coding is None or head.content_length is None:
             return head
         if self.question.head.method == b"GET":
@@ -270,17 +270,17 @@ class Fill:
         if has_outgrown_memory or is_whole_of(there, keeping.part, self._answered_at):
             transfer.drop_writer()
             return
-        arrival = self._arrival(keeping.head)
+        arrival, is_of_both = self._arrival(keeping.head), False
         traits = traits_of(shelf.traits, self._plan, keeping.head, keeping.terms)
         if keeping.part is not None:
-            entry = self._partial_entry(keeping, there)
-        elif writer.keeps_chunks:
-            lines = transfer.field_lines + content_length(transfer.received_bytes)
-            entry = make_entry(keeping.key, lines, transfer.chunks, transfer.received_bytes, traits, arrival)
+            entry, is_of_both = self._partial_entry(keeping, there, writer)
         else:
-            lines = transfer.field_lines + content_length(transfer.received_bytes)
-            entry = with_age(Entry(keeping.key, lines + b"\r\n", None, traits, arrival.stamp), arrival)
-        if not shelf.put(entry, self._epoch, writer.commit):
+            length, lines = transfer.received_bytes, transfer.field_lines + content_length(transfer.received_bytes)
+            if writer.keeps_chunks:
+                entry = make_entry(keeping.key, lines, transfer.chunks, length, traits, arrival)
+            else:
+                entry = with_age(Entry(keeping.key, lines + b"\r\n", None, traits, arrival.stamp), arrival)
+        if not shelf.put(entry, self._epoch, None if is_of_both else self._asked.asked_at, writer.commit):
             transfer.drop_writer()
             return
         transfer.writer = None
@@ -294,18 +294,21 @@ class Fill:
         there = self._shelf.store.lookup(key)
         return None if there is None or self._shelf.is_void(there) else there
 
-    def _partial_entry(self, keeping: Keeping, there: Entry | None) -> Entry:
-        """The part that came, put together with those that are there already and belong to the same bytes (RFC 9111 section 3.4)."""
-        part = keeping.part
+    def _partial_entry(self, keeping: Keeping, there: Entry | None, writer: Writer) -> tuple[Entry, bool]:
+        """The part that came, with those that are there and belong to the same bytes (RFC 9111 section 3.4), if together they have room; True: with those."""
+        part, said = keeping.part, (keeping.fields, self.transfer.chunks)
         assert part is not None
-        parts, fields = with_stored_parts(there, part, (keeping.fields, self.transfer.chunks), self._answered_at)
+        parts, fields = with_stored_parts(there, part, said, self._answered_at)
+        if not writer.admits(parts.stored_bytes):
+            parts, fields = with_stored_parts(None, part, said, self._answered_at)
+        is_of_both = parts.stored_bytes > self.transfer.received_bytes
         lines = write_fields(fields) + content_length(part.complete_length)
         traits = traits_of(self._shelf.traits, self._plan, keeping.head, keeping.terms)
         arrival = self._arrival(keeping.head)
         if parts.is_complete:
             chunks = [bytes(chunk) for chunk in parts.segments[0].chunks] if parts.segments else []
-            return make_entry(keeping.key, lines, chunks, part.complete_length, traits, arrival)
-        return make_entry_of_body(keeping.key, lines, PartsBody(parts), traits, arrival)
+            return make_entry(keeping.key, lines, chunks, part.complete_length, traits, arrival), is_of_both
+        return make_entry_of_body(keeping.key, lines, PartsBody(parts), traits, arrival), is_of_both
 
     def _arrival(self, head: ResponseHead) -> Arrival:
         return arrival_of(self._asked, head, self._answered_at)
@@ -337,7 +340,7 @@ class Fill:
         """The entry with the fields of an answer; those who ask later find it so, if they may."""
         confirmed = confirm(self.question, stored, answer, self._arrival(answer), self._shelf.traits)
         if confirmed.replaces:
-            self._shelf.replace(confirmed.entry, stored)
+            self._shelf.replace(confirmed.entry, stored, self._asked.asked_at)
         elif confirmed.is_outdated:
             self._shelf.remove(stored)
         return confirmed.entry
@@ -372,12 +375,13 @@ class Fill:
             return False
         if self._epoch != shelf.invalidations.epoch or shelf.is_void(stale):
             return False
-        now = shelf.clock()
-        demands = demands_of(self.question.head.fields, self._plan.behavior.semantics)
-        if self.transfer.readers and not may_stand_in(stale.terms, demands, now - stale.age_base):
+        now, transfer = shelf.clock(), self.transfer
+        refusing = [reader for reader in transfer.readers if not reader.may_have_stale(stale, now - stale.age_base)]
+        if transfer.readers and (transfer.leader in refusing or len(refusing) == len(transfer.readers)):
             return False
         shelf.leave_alone(stale, now + error_minimum_ttl(self._plan, status))
-        self.transfer.serve_entry(stale, Result.HIT, Reason.STALE_ON_ERROR)
+        transfer.release(refusing, None, Reason.EXPIRED)
+        transfer.serve_entry(stale, Result.HIT, Reason.STALE_ON_ERROR)
         return True
 
     def _break_off(self, detail: str) -> None:

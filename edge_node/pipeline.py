@@ -340,8 +340,8 @@ class Pipeline:
         failure = self._failures.find(key, self._clock(), self._state.invalidations) if request.tries == 1 else None
         if failure is None:
             return False
-        text = f"The request could not be satisfied: {failure.error.detail}."
-        self._refuse(request, plan, Refuse(failure.error.status, Reason.FAILED_RECENTLY, text))
+        text = f"The request could not be satisfied: {failure.detail}."
+        self._refuse(request, plan, Refuse(failure.status, Reason.FAILED_RECENTLY, text))
         return True
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
@@ -349,7 +349,7 @@ class Pipeline:
         seconds = error_minimum_ttl(plan, error.status)
         is_kept = exchange.result is Result.MISS and exchange.head.method == b"GET" and not plan.is_strict
         if is_kept and seconds > 0 and not self._is_regional:
-            failure = Failure(error, self._clock() + seconds, self._state.applied_index)
+            failure = Failure(error.status, error.detail, self._clock() + seconds, self._state.applied_index)
             self._failures.note(plan.key_for(exchange.head), failure)
 
     # -- what exchanges ask for

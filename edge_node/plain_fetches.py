@@ -219,7 +219,7 @@ class PlainFetch:
         entry = make_entry(keeping.key, lines, (body,), len(body), traits, received.arrival)
         self._is_answered = True
         tools.fetches.remove_plain(self._key, self.become_joinable, is_shared=True)
-        if not shelf.put(entry, self._epoch, writer.commit):
+        if not shelf.put(entry, self._epoch, self._asked.asked_at, writer.commit):
             writer.abort()
         wire.write(data)
         seconds = tools.monotonic() - request.started_at

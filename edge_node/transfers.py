@@ -48,6 +48,9 @@ class Reader(Protocol):
     def may_share(self, varying: tuple[KeyedField, ...]) -> bool:
         """Whether the reader's request says the same in the fields that select the response."""
 
+    def may_have_stale(self, stale: Entry, age_seconds: float) -> bool:
+        """Whether the reader's request allows this entry instead of an error."""
+
     def entry_ready(self, entry: Entry, result: Result, reason: Reason) -> None:
         """Answer from this entry instead: it was confirmed, or stands in for an error. The transfer has ended."""
 

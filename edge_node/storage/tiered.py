@@ -87,6 +87,10 @@ class TieredWriter:
         self._has_body = True
         return self._on_disk is not None and self._on_disk.write(chunk)
 
+    def admits(self, length: int) -> bool:
+        """What is put together is put together in memory."""
+        return self._in_memory is None or self._in_memory.admits(length)
+
     def commit(self, entry: Entry) -> None:
         """Find it from now on."""
         if self._in_memory is not None:

@@ -4,6 +4,7 @@ import pytest
 
 from edge_node.configuration import read_distribution
 from edge_node.errors import UpstreamErrorKind
+from edge_node.fetches import PATIENCE_SECONDS
 from edge_node.model import Role
 from edge_node.upstream.targets import Tier
 from tests.builders import behavior_message, caching_disabled, listed, policy_message
@@ -721,3 +722,42 @@ async def test_a_regional_cache_says_how_it_came_to_its_answer() -> None:
     answer = await first.answer()
     assert (answer.fields["x-edge-result"], answer.fields["x-amz-cf-id"]) == ("miss;not_stored", "id==")
     assert (await node.viewer().asks("/a", *edge).answer()).fields["x-edge-result"] == "hit;fresh"
+
+
+async def test_a_slow_older_response_does_not_take_the_place_of_a_newer_one() -> None:
+    """Two fetches of one object: what was asked for later is the newer one, whichever comes first."""
+    node = Node()
+    slow_viewer = node.viewer().asks("/a")
+    slow = await node.fetch(1)
+    node.passes(PATIENCE_SECONDS - 1)
+    fast_viewer = node.viewer().asks("/a", ("range", "bytes=0-"))
+    (await node.fetch(2)).answers(200, b"newer", ("cache-control", "max-age=60"))
+    slow.answers(200, b"older", ("cache-control", "max-age=60"))
+    assert [(await viewer.answer()).body for viewer in (slow_viewer, fast_viewer)] == [b"older", b"newer"]
+    assert (await node.viewer().asks("/a").answer()).body == b"newer"
+
+
+async def test_a_clock_that_was_set_back_keeps_no_response_out() -> None:
+    node = Node()
+    await node.stores("/a", b"before", ("cache-control", "max-age=1"))
+    node.now -= 3_600
+    viewer = node.viewer().asks("/a", ("range", "bytes=0-99"))
+    assert (await viewer.answer()).body == b"before"
+    node.invalidates("/a")
+    await node.stores("/a", b"after", ("cache-control", "max-age=60"))
+    assert (await node.viewer().asks("/a").answer()).body == b"after"
+
+
+async def test_a_refresh_is_stored_though_the_log_moved_on_about_something_else() -> None:
+    """The expired entry's stamp moves forward when others ask for it, past that of the refresh under way: that does not make it newer."""
+    node = Node()
+    await node.stores("/a", b"old", ("cache-control", "max-age=60"))
+    node.now += 60
+    viewer = node.viewer().asks("/a")
+    fetch = await node.fetch(2)
+    node.invalidates("/other")
+    also = node.viewer().asks("/a")
+    fetch.answers(200, b"new", ("cache-control", "max-age=60"))
+    assert {(await who.answer()).body for who in (viewer, also)} == {b"new"}
+    assert (await node.viewer().asks("/a").answer()).body == b"new"
+    await node.asks_nothing_more(2)

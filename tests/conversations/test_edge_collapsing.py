@@ -1,10 +1,13 @@
 """Viewers of one object wait for one fetch and never for each other: reference 2.10, and where it is silent: waiting must not take longer than not waiting would."""
 
+from typing import Any
+
 import pytest
 
 from edge_node.errors import UpstreamErrorKind
 from edge_node.fetches import ALONE_SECONDS, MOST_REMEMBERED_LONERS, PATIENCE_SECONDS
 from edge_node.upstream.targets import Tier
+from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
 from tests.conversations.dialogue import Fetch, Node, settle
 from tests.conversations.tiers import Tiers
@@ -281,3 +284,69 @@ async def test_those_who_are_released_still_go_through_the_regional_tier() -> No
         node.viewer().asks("/me")
     (await node.fetch()).answers(200, b"1", PRIVATE)
     assert (await node.fetch(2)).tiers == [Tier.REGIONAL, Tier.ORIGIN]
+
+
+# -- nobody takes the place of who began
+
+
+STRICT: dict[str, Any] = {"semantics": configuration_pb2.SEMANTICS_RFC9111}
+SWR = ("cache-control", "max-age=60, stale-while-revalidate=30")
+
+
+@pytest.mark.parametrize("kind", [{}, STRICT])
+@pytest.mark.parametrize("control", NOT_FOR_ALL)
+async def test_what_came_for_a_refresh_in_the_background_is_for_nobody_who_joined_it(kind: Any, control: str) -> None:
+    """It was asked for with the fields of the viewer who got the stale copy."""
+    node = Node(behavior_message(**kind))
+    await node.stores("/a", b"old", SWR)
+    node.now += 60
+    assert (await node.viewer().asks("/a", ("from", "a")).answer()).body == b"old"
+    refresh = await node.fetch(2)
+    node.now += 30
+    viewers = [node.viewer().asks("/a", ("from", who)) for who in "bc"]
+    refresh.answers(200, b"for a", ("cache-control", control), ("set-cookie", "a=1"))
+    for fetch in await fetches(node, 3, 4):
+        fetch.answers(200, b"for " + fetch.request["from"].encode(), ("cache-control", control))
+    assert [(await viewer.answer()).body for viewer in viewers] == [b"for b", b"for c"]
+    assert all("set-cookie" not in viewer.so_far().fields for viewer in viewers)
+
+
+async def test_when_who_began_has_left_everybody_else_loses_patience() -> None:
+    node = Node()
+    first, *others = [node.viewer().asks("/a") for _ in range(3)]
+    fetch = await node.fetch()
+    first.leaves()
+    node.passes(PATIENCE_SECONDS)
+    for own in await fetches(node, 2, 3):
+        own.answers(200, b"own", FRESH)
+    assert {(await viewer.answer()).body for viewer in others} == {b"own"}
+    fetch.answers(200, b"late", FRESH)
+    assert (await node.viewer().asks("/a").answer()).body == b"own"  # what was asked for later is newer
+
+
+async def test_a_stale_copy_stands_in_for_those_alone_who_allow_it() -> None:
+    """RFC 5861 section 4: who began said stale-if-error, and who joined did not."""
+    node = Node(behavior_message(**STRICT))
+    await node.stores("/a", b"old", ("cache-control", "max-age=60, stale-if-error=0"), ("etag", '"1"'))
+    node.now += 60
+    began = node.viewer().asks("/a", ("cache-control", "stale-if-error=600"))
+    joined = node.viewer().asks("/a")
+    (await node.fetch(2)).answers(503, b"broken")
+    assert (await began.answer()).body == b"old"
+    (await node.fetch(3)).answers(503, b"broken")
+    answer = await joined.answer()
+    assert (answer.status, answer.body) == (503, b"broken")
+
+
+async def test_a_stale_copy_stands_in_for_who_joined_though_who_began_has_left() -> None:
+    node = Node(behavior_message(**STRICT))
+    await node.stores("/a", b"old", ("cache-control", "max-age=60, stale-if-error=0"), ("etag", '"1"'))
+    node.now += 60
+    began = node.viewer().asks("/a")
+    allows, forbids = node.viewer().asks("/a", ("cache-control", "stale-if-error=600")), node.viewer().asks("/a")
+    fetch = await node.fetch(2)
+    began.leaves()
+    fetch.answers(503, b"broken")
+    assert (await allows.answer()).body == b"old"
+    (await node.fetch(3)).answers(200, b"new", FRESH)
+    assert (await forbids.answer()).body == b"new"

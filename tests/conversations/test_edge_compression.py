@@ -418,3 +418,18 @@ async def test_the_edge_compresses_what_comes_through_the_regional_tier() -> Non
     again = await tiers.viewer().asks("/a", BOTH).answer()  # from the regional cache
     assert is_coded(again, "br") and again.fields["x-cache"] == "Hit from cloudfront"
     await tiers.asks_origin_nothing_more(1)
+
+
+@pytest.mark.parametrize("control", ["max-age=60", "max-age=60, stale-while-revalidate=30"])
+async def test_a_refresh_that_a_range_began_is_compressed_as_any_other(control: str) -> None:
+    """The node asks for the whole then; the copy is for all who share the key."""
+    node = edge()
+    await gets(node, BOTH, headers=(("cache-control", control), TEXT, ("etag", '"1"')))
+    node.now += 60
+    node.viewer().asks("/a", BOTH, ("range", "bytes=0-9"), ("if-range", '"1"'))
+    fetch = await node.fetch(2)
+    assert "range" not in fetch.request
+    new = BODY + BODY
+    fetch.answers(200, new, FRESH, TEXT)
+    await node.asks_nothing_more(2)
+    assert is_coded(await node.viewer().asks("/a", BOTH).answer(), "br", new)

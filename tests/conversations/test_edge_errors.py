@@ -1,5 +1,7 @@
 """Errors: how long they are kept, and what viewers get instead of them (reference 2.5)."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -535,3 +537,18 @@ async def test_a_regional_cache_leaves_pages_to_its_edges() -> None:
     answer = await viewer.answer()
     assert (answer.status, answer.body) == (404, b"raw")
     await node.asks_nothing_more(1)
+
+
+async def test_what_is_remembered_of_a_failure_holds_nothing_of_who_met_it() -> None:
+    """An exception holds the frames that it passed, and they the fill, its viewers and their bodies."""
+    node = Node()
+    viewer = node.viewer().asks("/a")
+    (await node.fetch()).fails()
+    assert (await viewer.answer()).status == 502
+    gone = weakref.ref(viewer)
+    del viewer
+    node.fetcher.fetches.clear()  # the test's own hold on it
+    gc.collect()
+    assert gone() is None
+    assert (await node.viewer().asks("/a").answer()).status == 502
+    await node.asks_nothing_more(0)
