@@ -83,7 +83,6 @@ class Transfer:
         """The same as they are sent."""
         self.own_lines = b""
         """Fields that only the leader gets."""
-        self.error: UpstreamError | None = None
         self.writer: Writer | None = None
         self.flow: Flow | None = None
         self.chunks: list[bytes] = []
@@ -254,7 +253,6 @@ class Transfer:
         """Upstream is lost: before the head the readers help themselves, after it they cannot be helped."""
         was_waiting = self.state is TransferState.WAITING
         self.state = TransferState.FAILED
-        self.error = error
         self.flow = None
         self.drop_writer()
         if was_waiting:

@@ -7,13 +7,14 @@ Rules that live here.
 - An entry that is found on disk comes back to memory if it is small.
 - An entry of which only parts are there is kept in memory alone, and so is one that a 304 has confirmed, unless it is small: after a restart the older header section is
   found, which is validated again. The stamp on disk is then older than that in memory, which can only void more (DESIGN section 4, rule 2).
+- What memory keeps of an entry whose body is on disk holds no file open: the body is looked up with each use, and what the disk has let go is gone from memory too.
 - Removing removes both. Each record carries the epoch of the node's log; one of another epoch is none (DESIGN section 4, rule 9).
 """
 
 import logging
 from collections.abc import Callable, Iterator
 
-from edge_node.caching.bodies import BodyLostError, PartsBody, Piece
+from edge_node.caching.bodies import Body, BodyLostError, PartsBody, Piece
 from edge_node.caching.entry import Entry, parse_field_lines
 from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry, is_strict_entry
 from edge_node.caching.key import CacheKey
@@ -62,6 +63,29 @@ class StoredBody:
             raise BodyLostError from error
 
 
+class BodyElsewhere:
+    """The body of an entry in memory whose bytes are in its record on disk."""
+
+    __slots__ = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    @property
+    def memory_bytes(self) -> int:
+        """None of it is in memory."""
+        return 0
+
+    def holds(self, first: int, last: int) -> bool:
+        """It is whole."""
+        return 0 <= first <= last < self.length
+
+    def pieces(self, first: int, last: int, buffer: memoryview | None = None) -> Iterator[Piece]:
+        """Only `TieredStore.lookup` can give them."""
+        del first, last, buffer
+        raise BodyLostError
+
+
 class TieredWriter:
     """Room for one body: in memory, as long as it fits there."""
 
@@ -94,7 +118,8 @@ class TieredWriter:
     def commit(self, entry: Entry) -> None:
         """Find it from now on."""
         if self._in_memory is not None:
-            self._in_memory.commit(entry)
+            is_on_disk = isinstance(entry.body, StoredBody)
+            self._in_memory.commit(_with_body(entry, BodyElsewhere(entry.length)) if is_on_disk else entry)
             if self._chunks or entry.length <= LARGEST_REWRITTEN_BODY_BYTES:
                 self._store.write_through(entry)
         elif self._on_disk is not None and self._has_body and not isinstance(entry.body, PartsBody):
@@ -144,10 +169,10 @@ class TieredStore:
     def lookup(self, key: CacheKey) -> Entry | None:
         """The entry for a key, from memory or else from disk; counts as a use."""
         entry = self._memory.lookup(key)
-        if entry is not None:
+        if entry is not None and not isinstance(entry.body, BodyElsewhere):
             return entry
         try:
-            return self._find_on_disk(key)
+            return self._find_on_disk(key) if entry is None else self._find_body(entry)
         except DiskRemovalError as error:
             self._give_up_disk(error)
             return None
@@ -225,6 +250,14 @@ class TieredStore:
             self._memory.put(entry)
         return entry
 
+    def _find_body(self, entry: Entry) -> Entry | None:
+        """An entry of memory with its body, if that is still on disk."""
+        record = self._disk.lookup(entry.key) if self._disk is not None else None
+        if record is None or record.epoch_id != self._epoch_id() or record.length != entry.length:
+            self._memory.remove(entry.key)
+            return None
+        return _with_body(entry, StoredBody(record.body))
+
     def _read(self, key: CacheKey, record: DiskRecord) -> Entry | None:
         """The entry of a record; None when it is not of this version of the program, or damaged."""
         try:
@@ -256,3 +289,10 @@ class TieredStore:
     def _give_up_disk(self, error: DiskRemovalError) -> None:
         logger.error("the disk tier is not used any more, since what has to go from it does not: %s", error)
         self._disk = None
+
+
+def _with_body(entry: Entry, body: Body) -> Entry:
+    """The same entry with its body from somewhere else."""
+    other = Entry(entry.key, entry.block, body, entry.traits, entry.stamp)
+    other.age_base, other.retry_at = entry.age_base, entry.retry_at
+    return other

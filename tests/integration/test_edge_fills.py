@@ -7,6 +7,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,6 +242,30 @@ async def test_a_304_for_who_has_left_confirms_nothing_for_the_others(lab: EdgeL
         gate.set()
         response = judged(await second.read_rest())
         assert (response.body, response.values(b"x-for")) == (b"for b", [])
+
+
+# -- a 304 for what is on disk
+
+
+async def test_a_confirmed_body_on_disk_is_sent_whole_and_in_part_as_often_as_it_is_asked_for(tmp_path: Path) -> None:
+    async with EdgeLab(tmp_path) as lab:
+        await lab.start("edge-1", cache_bytes=4 << 20, disk_bytes=64 << 20)
+        site = await lab.site()
+        body = bytes(range(256)) * 8_192  # 2 MiB: more than an eighth of memory
+        stored = cacheable(body, 60, ("Age", "60"), ("ETag", '"1"'))
+
+        async def confirms(exchange: OriginExchange) -> None:
+            await exchange.send_head(304, ("Cache-Control", "max-age=60"), ("ETag", '"1"'), ("X-New", "1"))
+
+        site.script("/a", in_turn(stored, confirms))
+        for result in ("Miss", "RefreshHit", "Hit", "Hit"):
+            response = await read_strictly(site, "/a")
+            is_same = response.body == body
+            assert is_same and response.values(b"x-cache") == [f"{result} from cloudfront".encode()]
+            assert response.values(b"x-new") == ([] if result == "Miss" else [b"1"])
+        part = await read_strictly(site, "/a", ("Range", "bytes=1048576-1048579"))
+        assert (part.status, part.body) == (206, bytes(range(4)))
+        assert len(site.asked("/a")) == 2
 
 
 # -- an early error, a page for it, and a request that is still on its way
