@@ -223,6 +223,10 @@ class Exchange:
         """Send what has come, as long as the viewer takes it."""
         if self.is_ended:
             return
+        if not self.has_sent_head:
+            if transfer.state is not TransferState.WAITING:
+                self._cut(transfer)  # a mistake of this program cost the head: without it there is no body
+            return
         self._send_waiting(transfer)
         if self.position < transfer.end or not transfer.is_ended:
             return

@@ -293,6 +293,8 @@ class Fetches:
         if transfer.state is TransferState.WAITING and transfer.readers:
             self._forget(transfer)
             transfer.release(transfer.followers, None, Reason.COLLAPSE_TIMEOUT)
+            if not transfer.readers and transfer.abandon is not None:
+                transfer.abandon()  # who began has left, and all others have gone to ask for themselves (reference 2.9)
 
     def _forget(self, transfer: Transfer) -> None:
         if transfer.patience is not None:
