@@ -9,7 +9,6 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -163,9 +162,10 @@ class Lab:
     def _node(self, role: Role, regional: Node | None) -> Node:
         upstreams = Upstreams(regional)
         counters = Counters()
+        changes: dict[str, Any] = {"origin_group_id": "group"} if self.has_group else {}
         behavior = behavior_message(
             semantics=STRICT if self.is_strict else configuration_pb2.SEMANTICS_CLOUDFRONT,
-            **({"origin_group_id": "group"} if self.has_group else {}),
+            **changes,
         )
         node = Node(
             behavior,
@@ -246,7 +246,10 @@ class Lab:
             if is_slow:
                 await turn(1)
                 if self.rng.random() < 0.1:
-                    self.rng.choice([self.asks, lambda: self.replaces(self.rng.randrange(VIEWERS))])()
+                    if self.rng.random() < 0.5:
+                        self.asks()
+                    else:
+                        self.replaces(self.rng.randrange(VIEWERS))
         if breaks_off and not asked.transport.is_lost:
             asked.transport.close()
 
@@ -256,8 +259,8 @@ class Lab:
         is_listed = self.has_group and asked.host == PRIMARY
         choice = rng.random()
         if "if-none-match" in asked.fields and choice < 0.4:
-            for_one = rng.random() < 0.3
-            return 304, None, ['ETag: "1"', "Cache-Control: private" if for_one else "Cache-Control: max-age=30", f"X-For: {who}"] if for_one else ['ETag: "1"', "Cache-Control: max-age=30"]  # fmt: skip
+            fields = ['ETag: "1"', "Cache-Control: max-age=30"]
+            return 304, None, ['ETag: "1"', "Cache-Control: private", f"X-For: {who}"] if rng.random() < 0.3 else fields
         if choice < 0.2:
             status = rng.choice(LISTED)
             return status, b"LISTED" if is_listed else b"ERROR", ["Cache-Control: max-age=5"]
@@ -342,7 +345,6 @@ async def live_through(seed: str) -> Counter[str]:
     rng = random.Random(seed)
     lab = Lab(rng)
     for _ in range(rng.randint(20, 80)):
-        happens: Callable[[], Any]
         match rng.randrange(20):
             case number if number < 9:
                 lab.asks()
@@ -368,11 +370,11 @@ async def live_through(seed: str) -> Counter[str]:
 @pytest.mark.parametrize("batch", range(4))
 def test_nobody_gets_what_was_for_another_one_or_what_is_no_response(batch: int) -> None:
     seen: Counter[str] = Counter()
-    for number in range(60):
+    for number in range(40):
         seed = f"{batch}:{number}"
         try:
             seen += asyncio.run(live_through(seed))
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
-    assert seen["200"] > 200 and seen["206"] > 3 and seen["304"] > 3, seen
+    assert seen["200"] > 130 and seen["206"] > 3 and seen["304"] > 3, seen
