@@ -26,6 +26,10 @@ class UpstreamErrorKind(StrEnum):
     TRUNCATED = "truncated"
     FAILOVER = "failover"
     """It answered, but with a status that sends the request to the other origin of its group."""
+    OVERLOADED = "overloaded"
+    """It was not asked: as many requests as it may have are under way, and as many as may wait."""
+    INTERNAL = "internal"
+    """It is not its fault: this node failed while it took the response."""
 
 
 _STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses and names are 502; timeouts are 504
@@ -37,6 +41,8 @@ _STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses a
     UpstreamErrorKind.NAME: 502,
     UpstreamErrorKind.TRUNCATED: 502,
     UpstreamErrorKind.FAILOVER: 502,
+    UpstreamErrorKind.OVERLOADED: 503,  # CapacityExceeded
+    UpstreamErrorKind.INTERNAL: 502,
 }
 
 
@@ -60,13 +66,19 @@ class UpstreamError(Exception):
 
     @property
     def fault(self) -> Fault:
-        """Always the upstream's."""
-        return Fault.UPSTREAM
+        """The upstream's, unless it was not asked, or was and this node failed."""
+        is_ours = self.kind in (UpstreamErrorKind.OVERLOADED, UpstreamErrorKind.INTERNAL)
+        return Fault.INTERNAL if is_ours else Fault.UPSTREAM
 
     @property
     def status(self) -> int:
         """The status that the viewer gets when nothing better is left."""
         return _STATUS_OF_KIND[self.kind]
+
+    def without_traceback(self) -> "UpstreamError":
+        """The same as a plain value, which keeps nobody's frames alive: for who passes it on or remembers it."""
+        self.__context__ = self.__cause__ = None
+        return self.with_traceback(None)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"

@@ -1,7 +1,6 @@
 """The fetches under way: who may join whom, whom to ask, and what becomes of a fetch that fails or that nobody waits for any more (reference 2.10, 3)."""
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from edge_node.caching.key import CacheKey, varying_fields
 from edge_node.caching.unsafe_methods import SAFE_METHODS
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.exception_barrier import ExceptionBarrier
 from edge_node.exchange import BodyFromViewer, Exchange, ViewerLeftError
 from edge_node.fills import Fill
 from edge_node.model import Origin
@@ -20,16 +20,18 @@ from edge_node.policy.regional_choice import rank_regionals
 from edge_node.policy.routing import Plan
 from edge_node.policy.upstream_requests import LogPosition, Question, hash_input, to_origin, to_regional
 from edge_node.serving_state import ServingState
-from edge_node.transfers import Transfer, TransferState
+from edge_node.transfers import Reader, Transfer, TransferState
 from edge_node.upstream.fetching import ResponseFlow, UpstreamFetcher
 from edge_node.upstream.targets import Target, origin_target, regional_target
-
-logger = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 PATIENCE_SECONDS = 5.0
 """How long those who joined wait for the head of somebody else's response before each asks alone: waiting must never take longer than not waiting would."""
+FIRST_RELEASED = 8
+"""So many ask alone when their patience ends, twice as many PACE_SECONDS later, and so on, as the window of a TCP connection opens (RFC 5681 section 3.1): an upstream
+that is slow gets no thousand requests at once. For the others the head may still come meanwhile; of a thousand the last is let go after 3 s."""
+PACE_SECONDS = 0.5
 ALONE_SECONDS = 10.0
 """After a response that could not be shared, requests for its key do not wait for each other for so long: they would only take turns."""
 MOST_REMEMBERED_LONERS = 4_096
@@ -67,6 +69,7 @@ class Fetches:
         self._fetcher = fetcher
         self._state = state
         self._counters = counters
+        self._barrier = ExceptionBarrier(counters)
         self._spawn = scheduling.spawn
         self._call_later = scheduling.call_later
         self._monotonic = scheduling.monotonic
@@ -192,18 +195,16 @@ class Fetches:
         """The first attempt of an adopted fetch is over: well, or not, and then there may be others."""
         transfer, error = fill.transfer, first[1]
         transfer.abandon = None
-        if error is not None and not transfer.is_ended:
-            self._start(fill, None, exchange, (first[0], error))
-            return
-        self._forget(transfer)
         try:
+            if error is not None and not transfer.is_ended:
+                self._start(fill, None, exchange, (first[0], error))
+                return
+            self._forget(transfer)
             if error is None:
                 fill.finish()
         except Exception:
-            logger.exception("internal error while fetching %s", transfer.target)
             self._note_internal_error(transfer, exchange)
-        finally:
-            fill.close()
+        fill.close()
 
     def void_everything(self) -> None:
         """What is under way belongs to another log: nobody joins it, nothing of it is stored."""
@@ -232,21 +233,25 @@ class Fetches:
         """`already`: what came of a first attempt, and with whom."""
         transfer = fill.transfer
         is_cacheable = exchange is None or exchange.result is not Result.PASS
-        targets = self._targets(fill.question, transfer.stamp, is_cacheable=is_cacheable)
+        error = None
+        try:
+            targets = self._targets(fill.question, transfer.stamp, is_cacheable=is_cacheable)
+            if already is not None:
+                first, error = already
+                targets = [first, *(target for target in targets if target.peer_id != first.peer_id)]
+            task = self._spawn(self._fill(fill, targets, (body, error), exchange))
+        except Exception:
+            self._forget(transfer)  # nobody may wait for it
+            raise
         if fill.question.plan.is_strict:
             self._under_way.add(transfer)
-        error = None
-        if already is not None:
-            first, error = already
-            targets = [first, *(target for target in targets if target.peer_id != first.peer_id)]
-        task = self._spawn(self._fill(fill, targets, (body, error), exchange))
 
         def abandon() -> None:
             transfer.state = TransferState.FAILED
-            transfer.drop_writer()
+            task.cancel()
             self._forget(transfer)
             self._under_way.discard(transfer)
-            task.cancel()
+            transfer.drop_writer()
 
         transfer.abandon = abandon
 
@@ -258,39 +263,63 @@ class Fetches:
         exchange: Exchange | None,
     ) -> None:
         transfer = fill.transfer
-        body, already = body_and_error
         try:
-            await self._fetcher.fetch(targets, fill.question.head.method, body, fill, already)
+            error = await self._fetch(fill, targets, body_and_error)
             self._forget(transfer)
-            fill.finish()
-        except UpstreamError as error:
-            self._forget(transfer)
-            fill.fail(error)
+            if error is None:
+                fill.finish()
+            else:
+                fill.fail(error)
         except ViewerLeftError:
             transfer.drop_writer()
         except Exception:
-            logger.exception("internal error while fetching %s", transfer.target)
             self._note_internal_error(transfer, exchange)
         finally:
-            fill.close()
             transfer.abandon = None  # it holds the transfer, which would then wait for the garbage collector
             self._forget(transfer)
             self._under_way.discard(transfer)
+            fill.close()
+
+    async def _fetch(
+        self, fill: Fill, targets: Sequence[Target], body_and_error: tuple[BodyFromViewer | None, UpstreamError | None]
+    ) -> UpstreamError | None:
+        """What became of it, as a value: an error is kept for a while, and its frames with it would be."""
+        body, already = body_and_error
+        try:
+            await self._fetcher.fetch(targets, fill.question.head.method, body, fill, already)
+        except UpstreamError as error:
+            return error.without_traceback()
+        return None
 
     def _note_internal_error(self, transfer: Transfer, exchange: Exchange | None) -> None:
         """A mistake of this program: nobody may wait for what will not come."""
-        self._counters.internal_errors += 1
-        self._forget(transfer)
-        if not transfer.is_ended:
-            transfer.fail(UpstreamError(UpstreamErrorKind.INVALID_RESPONSE, "an internal error occurred"))
+        wire = exchange.wire if exchange is not None else None
+        self._barrier.note(f"while fetching {transfer.target}")
+        try:
+            self._forget(transfer)
+            if not transfer.is_ended:
+                transfer.fail(UpstreamError(UpstreamErrorKind.INTERNAL, "an internal error occurred"))
+        except Exception:
+            self._barrier.note("while telling those who waited", wire)
         if exchange is not None and not exchange.is_ended:
             exchange.wire.abort()
 
-    def _lose_patience(self, transfer: Transfer) -> None:
-        """The head has not come: whoever joined asks alone; who began goes on waiting (reference 2.10: the wait limit is not documented)."""
-        if transfer.state is TransferState.WAITING and transfer.readers:
-            self._forget(transfer)
-            transfer.release(transfer.readers[1:], None, Reason.COLLAPSE_TIMEOUT)
+    def _lose_patience(self, transfer: Transfer, count: int = FIRST_RELEASED) -> None:
+        """The head has not come: whoever joined asks alone, a few at a time; who began goes on waiting (reference 2.10: the wait limit is not documented)."""
+        if transfer.state is not TransferState.WAITING or not transfer.readers:
+            return
+        self._forget(transfer)
+        followers = transfer.readers[1:]
+        if len(followers) > count:
+            transfer.patience = self._call_later(PACE_SECONDS, lambda: self._lose_patience(transfer, 2 * count))
+        for follower in followers[:count]:
+            self._release(transfer, follower)
+
+    def _release(self, transfer: Transfer, follower: Reader) -> None:
+        try:
+            transfer.release([follower], None, Reason.COLLAPSE_TIMEOUT)
+        except Exception:  # the others are let go all the same
+            self._barrier.note("while letting a follower go", follower.wire if isinstance(follower, Exchange) else None)
 
     def _forget(self, transfer: Transfer) -> None:
         if transfer.patience is not None:

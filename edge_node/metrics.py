@@ -139,6 +139,10 @@ class NodeCollector:
         fetches: Totals = {(tier,): count for tier, count in counters.upstream_fetches.items()}
         yield _counter("cdn_upstream_fetches", "Requests sent upstream.", ("tier",), fetches)
         yield _counter("cdn_upstream_errors", "Upstream failures.", ("tier", "kind"), counters.upstream_errors)
+        waits: Totals = {(tier,): count for tier, count in counters.upstream_waits.items()}
+        yield _counter("cdn_upstream_waits", "Requests that waited for a connection to be free.", ("tier",), waits)
+        text = "Times that a regional cache was left out for a while."
+        yield _total("cdn_upstream_ejections", text, counters.upstream_ejections)
 
     def _store(self) -> Iterator[Metric]:
         store = self._sources.store

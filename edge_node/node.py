@@ -13,6 +13,7 @@ from edge_node.admin import AdminSources, start_admin_server
 from edge_node.caching.invalidations import InvalidationLog
 from edge_node.control_client import ControlClient
 from edge_node.counters import Counters
+from edge_node.exception_barrier import ExceptionBarrier
 from edge_node.explain import Explainer
 from edge_node.hits import HitAnswerer
 from edge_node.listeners.http1 import ViewerConnection
@@ -29,6 +30,7 @@ from edge_node.shelf import Shelf
 from edge_node.storage.disk.errors import DiskStoreError
 from edge_node.stores import Stores, open_stores
 from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import sync_pb2
 from proto.node_session import NodeIdentity, NodeSession
@@ -74,6 +76,8 @@ class EdgeNode:
         self.is_draining = False
         self._all_closed = asyncio.Event()
         self._counters = Counters()
+        self._barrier = ExceptionBarrier(self._counters)
+        self._loop.set_exception_handler(self._barrier.loop_failed)
         via = b"1.1 %b.cloudfront.net (CloudFront)" % os.urandom(16).hex().encode()
         facts = NodeFacts(settings.role, settings.pop.encode(), via)
         self._state = ServingState(settings.region)
@@ -170,11 +174,13 @@ class EdgeNode:
 
     def _make_pipeline(self) -> Pipeline:
         recorder = self._recorder
+        limits = UpstreamLimits(self._settings.origin_connections)
+        fetcher = Fetcher(self._pool, self._counters, self.clock, limits, lambda: len(self._state.regionals))
         return Pipeline(
             Parts(
                 shelf=self._shelf,
                 state=self._state,
-                fetcher=Fetcher(self._pool, self._counters, self.clock),
+                fetcher=fetcher,
                 recorder=recorder,
                 hits=HitAnswerer(self._shelf.node, recorder, self._shelf.clock, time.perf_counter),
                 counters=self._counters,
@@ -185,7 +191,7 @@ class EdgeNode:
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._tasks.create_task(work)
+        task = self._tasks.create_task(self._barrier.guard(work))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task
@@ -224,14 +230,23 @@ class EdgeNode:
             await asyncio.sleep(1.0)
             now = self.clock()
             for connection in tuple(self.connections):
-                connection.check_deadline(now)
-            self._pool.close_expired()
+                try:
+                    connection.check_deadline(now)
+                except Exception:
+                    self._barrier.note("while looking at a connection's deadline", connection)
+            try:
+                self._pool.close_expired()
+            except Exception:
+                self._barrier.note("while closing idle connections")
 
     async def _flush_stores(self) -> None:
         """What waits to be written to disk goes there soon."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            self._stores.flush()
+            try:
+                self._stores.flush()
+            except Exception:
+                self._barrier.note("while writing to disk")
 
     def _admin_sources(self) -> AdminSources:
         settings = self._settings

@@ -32,7 +32,8 @@ from edge_node.caching.request_directives import NO_DEMANDS, demands_of
 from edge_node.caching.unsafe_methods import SAFE_METHODS
 from edge_node.completion import conditions_to_complete, conditions_to_confirm
 from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, ViewerError
+from edge_node.errors import Fault, UpstreamError, ViewerError
+from edge_node.exception_barrier import ExceptionBarrier
 from edge_node.exchange import BodyFromViewer, Exchange
 from edge_node.exchange_records import record_of
 from edge_node.failures import Failure, Failures
@@ -90,6 +91,7 @@ class Pipeline:
         self._hits = parts.hits
         self._next_request_id = parts.request_ids.next
         self._spawn = parts.spawn
+        self._barrier = ExceptionBarrier(parts.counters)
         self._monotonic = parts.monotonic
         self._is_regional = parts.shelf.node.is_regional
         scheduling = Scheduling(parts.spawn, parts.call_later, parts.monotonic)
@@ -123,10 +125,13 @@ class Pipeline:
             request_id = None  # not one of ours: it goes into logs and response heads, so it is not believed
         request = Request(wire, head, body, request_id or self._next_request_id(), self._monotonic())
         position = head.fields.get(b"x-edge-log-index") if self._is_regional else None
-        if position is not None and self._state.is_behind(position):
-            self._spawn(self._serve_when_caught_up(request, position))
-        else:
-            self._serve(request)
+        try:
+            if position is not None and self._state.is_behind(position):
+                self._spawn(self._barrier.guard(self._serve_when_caught_up(request, position), wire))
+            else:
+                self._serve(request)
+        except Exception:
+            self._barrier.note("while taking a request", wire)
 
     def refuse_malformed(self, wire: ViewerConnection, error: ViewerError) -> None:
         """Answer something that is no request."""
@@ -348,7 +353,7 @@ class Pipeline:
         plan = exchange.plan
         seconds = error_minimum_ttl(plan, error.status)
         is_kept = exchange.result is Result.MISS and exchange.head.method == b"GET" and not plan.is_strict
-        if is_kept and seconds > 0 and not self._is_regional:
+        if is_kept and seconds > 0 and not self._is_regional and error.fault is Fault.UPSTREAM:
             failure = Failure(error, self._clock() + seconds, self._state.applied_index)
             self._failures.note(plan.key_for(exchange.head), failure)
 

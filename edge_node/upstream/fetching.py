@@ -5,6 +5,7 @@ What may be tried again: anything of which nothing was sent; a request without a
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -12,10 +13,12 @@ from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.model import Header
 from edge_node.upstream.connection import Ended, ResponseSink, UpstreamConnection
+from edge_node.upstream.health import PeerHealth
+from edge_node.upstream.limits import WAIT_SECONDS, UpstreamLimits, UpstreamSlots
 from edge_node.upstream.targets import Target, Tier
 
-DOWN_SECONDS = 2.0
-"""For how long a regional cache that failed is left out: about as long as the control plane needs to notice."""
+logger = logging.getLogger(__name__)
+
 MAXIMUM_REUSE_RETRIES = 2
 """Idle connections that turn out to be closed cost a try each; after two a fresh connection is made without looking for another idle one."""
 
@@ -77,7 +80,7 @@ class UpstreamFetcher(Protocol):
     """How responses are got; there is one way, and tests have theirs."""
 
     def is_down(self, peer_id: str) -> bool:
-        """Whether a regional cache failed a moment ago."""
+        """Whether a regional cache has failed of late and is left out for a while."""
 
     async def fetch(
         self,
@@ -106,18 +109,40 @@ class Connections(Protocol):
         """A connection that may be used again, for so many seconds."""
 
 
-class Fetcher:
-    """Gets responses, and remembers which regional caches failed."""
+class Attempt:
+    """What goes out on a connection."""
 
-    def __init__(self, pool: Connections, counters: Counters, clock: Callable[[], float]) -> None:
+    __slots__ = ("has_body", "is_head", "request")
+
+    def __init__(self, request: bytes, *, is_head: bool = False, has_body: bool = False) -> None:
+        self.request = request
+        """Its head."""
+        self.is_head = is_head
+        self.has_body = has_body
+
+
+class Fetcher:
+    """Gets responses, within the limits of each upstream, and remembers which regional caches failed."""
+
+    def __init__(
+        self,
+        pool: Connections,
+        counters: Counters,
+        clock: Callable[[], float],
+        limits: UpstreamLimits | None = None,
+        count_regionals: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """`count_regionals`: how many there are to ask."""
         self._pool = pool
         self._counters = counters
         self._clock = clock
-        self._down_until: dict[str, float] = {}
+        self._limits = limits or UpstreamLimits()
+        self._count_regionals = count_regionals
+        self._health = PeerHealth()
 
     def is_down(self, peer_id: str) -> bool:
-        """Whether a regional cache failed a moment ago."""
-        return self._down_until.get(peer_id, 0.0) > self._clock()
+        """See `UpstreamFetcher`."""
+        return not self._health.is_clean and self._health.is_ejected(peer_id, self._clock())
 
     async def fetch(
         self,
@@ -144,7 +169,7 @@ class Fetcher:
                         return
                     last_error = error
                     self._note_failure(target, error)
-                    if error.kind is UpstreamErrorKind.FAILOVER:
+                    if error.kind in (UpstreamErrorKind.FAILOVER, UpstreamErrorKind.OVERLOADED):
                         break
                     if not _may_try_again(error, method, body, sink):
                         raise
@@ -161,7 +186,20 @@ class Fetcher:
         return target.within(max(deadline - self._clock(), SHORTEST_COMPLETION_SECONDS))
 
     async def _attempt(self, target: Target, method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
-        """One attempt, on an idle connection if there is one; an idle one that was already closed does not count."""
+        """One attempt, when there is a place for it."""
+        slots = self._limits.slots_of(target.address, target.tier)
+        if slots.is_full:
+            self._counters.upstream_waits[target.tier.value] += 1
+            await slots.wait(target.address, min(WAIT_SECONDS, target.completion_timeout or WAIT_SECONDS))
+        else:
+            slots.take()
+        try:
+            await self._attempt_at_once(target, method, body, sink)
+        finally:
+            slots.release()
+
+    async def _attempt_at_once(self, target: Target, method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+        """On an idle connection if there is one; an idle one that was already closed does not count."""
         extra: Sequence[Header] = (sink.resume_point() or ()) if sink.has_started else ()
         if body is None and method in _REPEATABLE_METHODS:  # an idle connection may turn out to be closed
             for _ in range(MAXIMUM_REUSE_RETRIES):
@@ -187,16 +225,18 @@ class Fetcher:
         """Send the request, let the response flow, keep or close the connection."""
         extra, body = extra_and_body
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        is_head = method == b"HEAD"
-        self._begin(connection, target, (target.render(extra), is_head), sink, lambda error: _settle(end, error))
-        completion = _bound_completion(connection, target)
+        attempt = Attempt(target.render(extra), is_head=method == b"HEAD", has_body=body is not None)
+        completion = None
         try:
+            self._begin(connection, target, attempt, sink, lambda error: _settle(end, error))
+            completion = _bound_completion(connection, target)
             if body is not None:
                 await _send_body(connection, body, end)
             await end
         except BaseException:
             end.cancel()  # whatever it was to say, nobody listens any more
             connection.give_up(UpstreamErrorKind.RESET, "nobody waits for the response")
+            connection.close()
             raise
         finally:
             if completion is not None:
@@ -204,41 +244,79 @@ class Fetcher:
 
     def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
         """See `UpstreamFetcher`."""
-        connection = self._pool.take_idle(target.address)
-        if connection is not None:
-            self._begin(connection, target, (target.render(), False), sink, ended)
-        return connection is not None
+        slots = self._limits.slots_of(target.address, target.tier)
+        connection = None if slots.is_full else self._pool.take_idle(target.address)
+        if connection is None:
+            return False
+        try:
+            self._begin(connection, target, Attempt(target.render()), sink, ended, slots)
+        except Exception:
+            connection.close()
+            raise
+        return True
 
     def _begin(
         self,
         connection: UpstreamConnection,
         target: Target,
-        request_and_is_head: tuple[bytes, bool],
+        attempt: Attempt,
         sink: FetchSink,
         ended: Ended,
+        slots: UpstreamSlots | None = None,
     ) -> None:
-        """Send the request, let the response flow, keep the connection if it ends well."""
+        """Send the request, let the response flow, keep the connection if it ends well. `slots`: where a place is taken for as long."""
         tier = target.tier.value
-        counters, pool = self._counters, self._pool
-        counters.upstream_fetches[tier] += 1
+        self._counters.upstream_fetches[tier] += 1
         received, sent = connection.received_bytes, connection.sent_bytes
 
         def attempt_ended(error: UpstreamError | None) -> None:
-            counters.transferred[tier, "received"] += connection.received_bytes - received
-            counters.transferred[tier, "sent"] += connection.sent_bytes - sent
-            if error is None:
-                pool.give_back(target.address, connection, target.keepalive)
-            sink.connected(None, target)
-            ended(error)
+            transferred = self._counters.transferred
+            transferred[tier, "received"] += connection.received_bytes - received
+            transferred[tier, "sent"] += connection.sent_bytes - sent
+            if slots is not None:
+                slots.release()
+            if error is not None and error.kind is UpstreamErrorKind.INTERNAL:
+                self._counters.internal_errors += 1
+            try:
+                if error is None:
+                    self._attempt_succeeded(connection, target)
+                sink.connected(None, target)
+            except Exception:
+                error = self._note_internal_error()
+            try:
+                ended(error)
+            except Exception:
+                self._note_internal_error()
 
-        request, is_head = request_and_is_head
         sink.connected(connection, target)
-        connection.begin(request, sink, attempt_ended, is_head=is_head, read_timeout=target.read_timeout)
+        if slots is not None:
+            slots.take()
+        connection.begin(
+            attempt.request,
+            sink,
+            attempt_ended,
+            is_head=attempt.is_head,
+            read_timeout=target.read_timeout,
+            has_body=attempt.has_body,
+        )
+
+    def _attempt_succeeded(self, connection: UpstreamConnection, target: Target) -> None:
+        self._pool.give_back(target.address, connection, target.keepalive)
+        if target.tier is Tier.REGIONAL and not self._health.is_clean:
+            self._health.answered(target.peer_id, self._clock())
+
+    def _note_internal_error(self) -> UpstreamError:
+        """A mistake of this program, in a callback that nobody waits for."""
+        self._counters.internal_errors += 1
+        logger.error("internal error as an exchange ended", exc_info=True)  # noqa: LOG014 - in a handler, always
+        return UpstreamError(UpstreamErrorKind.INTERNAL, "an internal error occurred")
 
     def _note_failure(self, target: Target, error: UpstreamError) -> None:
         self._counters.upstream_errors[target.tier.value, error.kind.value] += 1
         if target.tier is Tier.REGIONAL:
-            self._down_until[target.peer_id] = self._clock() + DOWN_SECONDS
+            peers = self._count_regionals()
+            is_ejected = self._health.failed(target.peer_id, error.kind, self._clock(), peers)
+            self._counters.upstream_ejections += is_ejected
 
 
 def _bound_completion(connection: UpstreamConnection, target: Target) -> asyncio.TimerHandle | None:
@@ -254,6 +332,7 @@ _STATUS_THAT_COUNTS = {
     UpstreamErrorKind.REFUSED: 503,
     UpstreamErrorKind.CONNECT_TIMEOUT: 503,
     UpstreamErrorKind.NAME: 503,
+    UpstreamErrorKind.OVERLOADED: 503,
     UpstreamErrorKind.READ_TIMEOUT: 504,
 }
 """Reference 1.5: without a connection the criterion is 503, without a response in time 504; for what else goes wrong on the way it is 502."""
@@ -267,6 +346,8 @@ def _may_fail_over(target: Target, error: UpstreamError) -> bool:
 
 
 def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None, sink: FetchSink) -> bool:
+    if error.kind is UpstreamErrorKind.INTERNAL:
+        return False  # it would fail here again
     if sink.has_started:
         return sink.resume_point() is not None
     return error.is_request_untouched or (body is None and method in _REPEATABLE_METHODS)
@@ -287,20 +368,24 @@ def _settle(end: asyncio.Future[None], error: UpstreamError | None) -> None:
 
 
 async def _send_body(connection: UpstreamConnection, body: RequestBody, end: asyncio.Future[None]) -> None:
-    """Pass the request's body on until it ends, or the upstream has answered already, or failed."""
-    is_chunked = body.length is None
-    while not end.done():
+    """Pass the request's body on until it ends, or the upstream has answered or failed: an early answer is an answer, and ends the sending (RFC 9112 section 9.5)."""
+    missing_bytes = body.length
+    while missing_bytes is None or missing_bytes > 0:
         await connection.drain()
         more = asyncio.ensure_future(body.next_chunk())
         try:
             await asyncio.wait((more, end), return_when=asyncio.FIRST_COMPLETED)
-            if not more.done():
+            if end.done():  # whatever has come as well: the connection may be another exchange's
                 return
             chunk = more.result()
         finally:
-            more.cancel()
+            if not more.cancel() and not more.cancelled():
+                more.exception()  # it is known, or of no interest
         if chunk is None:
-            if is_chunked:
-                connection.write(b"0\r\n\r\n")
-            return
-        connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+            break
+        connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if missing_bytes is None else chunk)
+        if missing_bytes is not None:
+            missing_bytes -= len(chunk)
+    if body.length is None:
+        connection.write(b"0\r\n\r\n")
+    connection.end_request()

@@ -1,0 +1,52 @@
+"""Exceptions that nobody expected end here: each is logged and counted, and costs the request in which it happened, never the node.
+
+Whoever can tell which viewer waits cuts that connection, which is the only honest end of an answer in an unknown state. What nobody has caught arrives at
+`guard`, which is around every task of the node, or at `loop_failed`, the exception handler of the event loop, which gets those of callbacks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from edge_node.counters import Counters
+
+logger = logging.getLogger(__name__)
+
+
+class Cuttable(Protocol):
+    """A viewer's connection."""
+
+    def abort(self) -> None:
+        """Cut it."""
+
+
+class ExceptionBarrier:
+    """Counts and logs what should not have happened."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def note(self, what: str, wire: Cuttable | None = None) -> None:
+        """Of the exception that is being handled; the viewer who waits for what it has stopped is cut."""
+        self._counters.internal_errors += 1
+        logger.error("internal error %s", what, exc_info=True)  # noqa: LOG014 - in a handler, always
+        if wire is not None:
+            try:
+                wire.abort()
+            except Exception:
+                logger.exception("internal error while cutting a connection")
+
+    async def guard(self, work: Coroutine[Any, Any, None], wire: Cuttable | None = None) -> None:
+        """Do the work of a task; it does not fail, but it may be cancelled."""
+        try:
+            await work
+        except Exception:
+            self.note("in a task", wire)
+
+    def loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """See `loop.set_exception_handler`. Sockets that fail come here too, and are nobody's mistake."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and not isinstance(error, OSError):
+            self._counters.internal_errors += 1
+        loop.default_exception_handler(context)
