@@ -14,7 +14,7 @@ from edge_node.errors import UpstreamError, UpstreamErrorKind
 from edge_node.model import Header
 from edge_node.upstream.connection import Ended, ResponseSink, UpstreamConnection
 from edge_node.upstream.health import PeerHealth
-from edge_node.upstream.limits import WAIT_SECONDS, UpstreamLimits, UpstreamSlots
+from edge_node.upstream.limits import UpstreamLimits, UpstreamSlots
 from edge_node.upstream.targets import Target, Tier
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,8 @@ class Fetcher:
         slots = self._limits.slots_of(target.address, target.tier)
         if slots.is_full:
             self._counters.upstream_waits[target.tier.value] += 1
-            await slots.wait(target.address, min(WAIT_SECONDS, target.completion_timeout or WAIT_SECONDS))
+            seconds = self._limits.wait_seconds
+            await slots.wait(target.address, min(seconds, target.completion_timeout or seconds))
         else:
             slots.take()
         try:

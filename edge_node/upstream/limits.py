@@ -29,7 +29,7 @@ class UpstreamSlots:
 
     __slots__ = ("_capacity", "_in_use", "_most_waiting", "_waiting")
 
-    def __init__(self, capacity: int, most_waiting: int = MAXIMUM_WAITING) -> None:
+    def __init__(self, capacity: int, most_waiting: int) -> None:
         self._capacity = capacity
         self._most_waiting = most_waiting
         self._in_use = 0
@@ -81,8 +81,15 @@ class UpstreamSlots:
 class UpstreamLimits:
     """The places at all upstreams of a node."""
 
-    def __init__(self, origin_connections: int = DEFAULT_ORIGIN_CONNECTIONS) -> None:
+    def __init__(
+        self,
+        origin_connections: int = DEFAULT_ORIGIN_CONNECTIONS,
+        most_waiting: int = MAXIMUM_WAITING,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self._origin_connections = origin_connections
+        self._most_waiting = most_waiting
+        self.wait_seconds = wait_seconds
         self._slots: dict[Address, UpstreamSlots] = {}
 
     def slots_of(self, address: Address, tier: Tier) -> UpstreamSlots:
@@ -92,7 +99,7 @@ class UpstreamLimits:
             if len(self._slots) >= MOST_IDLE_UPSTREAMS:
                 self._slots = {place: slots for place, slots in self._slots.items() if not slots.is_unused}
             capacity = self._origin_connections if tier is Tier.ORIGIN else REGIONAL_CONNECTIONS
-            slots = self._slots[address] = UpstreamSlots(capacity)
+            slots = self._slots[address] = UpstreamSlots(capacity, self._most_waiting)
         return slots
 
 
