@@ -94,8 +94,8 @@ class ViewerError(Exception):
 
     @property
     def fault(self) -> Fault:
-        """Always the viewer's."""
-        return Fault.VIEWER
+        """The viewer's, unless this node failed while it read the request."""
+        return Fault.INTERNAL if self.status == 500 else Fault.VIEWER
 
     def __str__(self) -> str:
         return f"{self.status}: {self.detail}"

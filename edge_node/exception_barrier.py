@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from edge_node.counters import Counters
+from edge_node.errors import Fault, ViewerError
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,10 @@ class ExceptionBarrier:
                 wire.abort()
             except Exception:
                 logger.exception("internal error while cutting a connection")
+
+    def note_refusal(self, error: ViewerError) -> None:
+        """A request is refused before it is understood; that is a mistake of this program if it failed while it read it, and has logged that."""
+        self._counters.internal_errors += error.fault is Fault.INTERNAL
 
     async def guard(self, work: Coroutine[Any, Any, None], wire: Cuttable | None = None) -> None:
         """Do the work of a task; it does not fail, but it may be cancelled."""

@@ -76,6 +76,8 @@ class Fetches:
         self._is_regional = is_regional
         self._transfers: dict[CacheKey, Transfer] = {}
         """Those that others may join, by key."""
+        self._begun: Transfer | None = None
+        """The one that will be, as soon as it is fetched for."""
         self._plain: dict[CacheKey, Callable[[], None]] = {}
         """Plain fetches, by key, and what makes each one of those that others may join."""
         self._under_way: set[Transfer] = set()
@@ -136,8 +138,7 @@ class Fetches:
         invalidations = self._state.invalidations
         epoch, stamp = since or (invalidations.epoch, invalidations.applied_index)
         transfer = Transfer(key, plan.distribution.id, plan.target, stamp)
-        if epoch == invalidations.epoch:
-            self._transfers[key] = transfer
+        self._begun = transfer if epoch == invalidations.epoch else None
         transfer.on_start = lambda: self._note_whether_shared(key, is_shared=transfer.is_shared)
         if about is not None and plan.is_strict:
             transfer.varying = varying_fields(about.key)
@@ -190,6 +191,7 @@ class Fetches:
 
         transfer.abandon = abandon
         transfer.attach(exchange)
+        self._let_join(transfer)
 
     def go_on(self, fill: Fill, exchange: Exchange, first: tuple[Target, UpstreamError | None]) -> None:
         """The first attempt of an adopted fetch is over: well, or not, and then there may be others."""
@@ -243,6 +245,7 @@ class Fetches:
         except Exception:
             self._forget(transfer)  # nobody may wait for it
             raise
+        self._let_join(transfer)
         if fill.question.plan.is_strict:
             self._under_way.add(transfer)
 
@@ -254,6 +257,12 @@ class Fetches:
             transfer.drop_writer()
 
         transfer.abandon = abandon
+
+    def _let_join(self, transfer: Transfer) -> None:
+        """Somebody works for it now: before, who joined might have waited for ever."""
+        if transfer is self._begun and transfer.key is not None:
+            self._begun = None
+            self._transfers[transfer.key] = transfer
 
     async def _fill(
         self,

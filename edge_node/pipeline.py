@@ -135,6 +135,7 @@ class Pipeline:
 
     def refuse_malformed(self, wire: ViewerConnection, error: ViewerError) -> None:
         """Answer something that is no request."""
+        self._barrier.note_refusal(error)
         request = Request(wire, MALFORMED, None, self._next_request_id(), self._monotonic())
         self._refuse(request, None, Refuse(error.status, Reason.BAD_REQUEST, error.detail))
 

@@ -237,13 +237,14 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of a length-less body, or of hope."""
         self._transport = None
+        if self._ended is not None:
+            self._break_off(is_orderly=exc is None)
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        self.resume_writing()
-        if self._ended is None:
-            return
-        if self._ends_at_close and exc is None:
+
+    def _break_off(self, *, is_orderly: bool) -> None:
+        if self._ends_at_close and is_orderly:
             self._finish(is_last=True)
         elif self._has_head:
             self._fail(UpstreamErrorKind.TRUNCATED, "connection closed before the body was complete")
@@ -349,7 +350,10 @@ class UpstreamConnection(asyncio.Protocol):
         Not that in which this node reads nothing, nor that in which upstream has taken all of a request whose viewer has yet to send the rest.
         """
         self._watch = None
-        if self._ended is None or self._transport is None:
+        if self._ended is None:
+            return
+        if self._transport is None or self._transport.is_closing():
+            self._fail(UpstreamErrorKind.RESET, "connection closed before the response")
             return
         taken_bytes = self.sent_bytes - self._transport.get_write_buffer_size()
         is_viewers_turn = not self._is_request_whole and taken_bytes == self.sent_bytes
@@ -365,14 +369,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._watch = self._loop.call_later(remaining, self._check_progress)
 
     def _finish(self, *, is_last: bool) -> None:
-        """Tell who waits; the last thing that is done with a response, since the connection may carry the next one from then on."""
-        ended = self._clear()
-        if is_last or self._owes_request:
-            self.close()
-        if self._is_head_request:  # the parser waits for a body that a HEAD response does not have
-            self._parser = httptools.HttpResponseParser(self)
-        if ended is not None:
-            ended(None)
+        """The last thing that is done with a whole response, since the connection may carry the next one from then on."""
+        self._end(None, is_last=is_last or self._owes_request)
 
     @property
     def _owes_request(self) -> bool:
@@ -381,16 +379,22 @@ class UpstreamConnection(asyncio.Protocol):
         return self._has_request_body and (is_unsent or not self._is_request_whole)
 
     def _fail(self, kind: UpstreamErrorKind, detail: str) -> None:
-        """Close, and tell who waits."""
-        is_fresh = not self._is_response_started
-        ended = self._clear()
-        self.close()
-        if ended is not None:
-            ended(UpstreamError(kind, detail, is_on_reused_connection=is_fresh and self.requests_sent > 1))
+        is_on_reused = not self._is_response_started and self.requests_sent > 1
+        self._end(UpstreamError(kind, detail, is_on_reused_connection=is_on_reused), is_last=True)
 
-    def _clear(self) -> Ended | None:
+    def _end(self, error: UpstreamError | None, *, is_last: bool) -> None:
+        """Tell who waits, whatever happens on the way."""
         ended, self._ended, self._sink = self._ended, None, None
-        self.resume_writing()
-        if self._is_paused:
-            self.resume()  # whoever held it up has no part in the next exchange
-        return ended
+        try:
+            self.resume_writing()
+            if self._is_paused:
+                self.resume()  # whoever held it up has no part in the next exchange
+            if is_last:
+                self.close()
+            if self._is_head_request:  # the parser waits for a body that a HEAD response does not have
+                self._parser = httptools.HttpResponseParser(self)
+        except Exception:
+            logger.exception("internal error at the end of an exchange")
+            error = UpstreamError(UpstreamErrorKind.INTERNAL, "an internal error occurred")
+        if ended is not None:
+            ended(error)
