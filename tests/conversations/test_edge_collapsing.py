@@ -3,7 +3,13 @@
 import pytest
 
 from edge_node.errors import UpstreamErrorKind
-from edge_node.fetches import ALONE_SECONDS, MOST_REMEMBERED_LONERS, PATIENCE_SECONDS
+from edge_node.fetches import (
+    ALONE_SECONDS,
+    FIRST_RELEASED,
+    MOST_REMEMBERED_LONERS,
+    PACE_SECONDS,
+    PATIENCE_SECONDS,
+)
 from edge_node.upstream.targets import Tier
 from tests.builders import behavior_message, policy_message
 from tests.conversations.dialogue import Fetch, Node, settle
@@ -159,6 +165,42 @@ async def test_a_very_slow_first_fetch_lets_those_go_who_joined() -> None:
     assert not slow.is_cancelled
     slow.answers(200, b"1", FRESH)
     assert (await first.answer()).body == b"1"
+
+
+async def test_followers_of_a_slow_fetch_are_let_go_a_few_at_a_time() -> None:
+    """An origin that is slow gets no thousand requests at once; nobody waits for more than a few seconds longer."""
+    node = Node()
+    viewers = [node.viewer().asks("/a") for _ in range(1_001)]
+    await node.fetch()
+    node.passes(PATIENCE_SECONDS)
+    released, waited, batch = FIRST_RELEASED, 0.0, FIRST_RELEASED
+    while released < 1_000:
+        await node.asks_nothing_more(1 + released)
+        node.passes(PACE_SECONDS - 0.1)
+        await node.asks_nothing_more(1 + released)
+        node.passes(0.1)
+        waited, batch = waited + PACE_SECONDS, 2 * batch
+        released += batch
+    await node.asks_nothing_more(1_001)
+    assert waited <= 3.0
+    for fetch in node.fetcher.fetches:
+        fetch.answers(200, b"x", FRESH)
+    assert {(await viewer.answer()).body for viewer in viewers} == {b"x"}
+
+
+async def test_the_head_ends_the_waiting_of_those_who_were_not_let_go_yet() -> None:
+    node = Node()
+    viewers = [node.viewer().asks("/a") for _ in range(101)]
+    slow = await node.fetch()
+    node.passes(PATIENCE_SECONDS)
+    await node.asks_nothing_more(1 + FIRST_RELEASED)
+    slow.answers(200, b"slow", FRESH)
+    node.passes(10 * PACE_SECONDS)
+    await node.asks_nothing_more(1 + FIRST_RELEASED)
+    for fetch in node.fetcher.fetches[1:]:
+        fetch.answers(200, b"alone", FRESH)
+    bodies = [(await viewer.answer()).body for viewer in viewers]
+    assert (bodies.count(b"alone"), bodies.count(b"slow")) == (FIRST_RELEASED, 101 - FIRST_RELEASED)
 
 
 async def test_the_time_begins_when_somebody_waits() -> None:
