@@ -109,14 +109,20 @@ class BodyFromViewer:
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._is_broken = False
+        self._is_unwanted = False
         self._changed = asyncio.Event()
         self.is_complete = False
+        self.is_full = False
+        """Upstream is behind: no more is to be read of it for now."""
 
     def feed(self, data: bytes) -> None:
         """More has come from the viewer."""
+        if self._is_unwanted:
+            return
         self._chunks.append(data)
         self._waiting_bytes += len(data)
         if self._waiting_bytes > REQUEST_BODY_WINDOW_BYTES:
+            self.is_full = True
             self._wire.pause_body()
         self._changed.set()
 
@@ -130,18 +136,27 @@ class BodyFromViewer:
         self._is_broken = not self.is_complete
         self._changed.set()
 
+    def discard(self) -> None:
+        """The request is answered: what still comes of its body is read, so that another request can follow, and is for nobody."""
+        self._is_unwanted = True
+        self._chunks.clear()
+        self._waiting_bytes = 0
+        self.is_full = False
+        self._changed.set()
+
     async def next_chunk(self) -> bytes | None:
         """The next piece for upstream; None at the end; ViewerLeftError when there will be no end."""
         while not self._chunks:
+            if self._is_broken or self._is_unwanted:
+                raise ViewerLeftError
             if self.is_complete:
                 return None
-            if self._is_broken:
-                raise ViewerLeftError
             self._changed.clear()
             await self._changed.wait()
         chunk = self._chunks.popleft()
         self._waiting_bytes -= len(chunk)
         if self._waiting_bytes < REQUEST_BODY_WINDOW_BYTES // 2:
+            self.is_full = False
             self._wire.resume_body()
         return chunk
 

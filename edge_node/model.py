@@ -180,6 +180,7 @@ class RequestHead:
 
     __slots__ = (
         "fields", "has_body", "headers", "host", "is_keep_alive", "is_plain", "memo", "method", "minor_version", "target",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
@@ -194,6 +195,7 @@ class RequestHead:
         has_body: bool,
         is_plain: bool,
         memo: dict[object, object] | None = None,
+        upgrade: bytes = b"",
     ) -> None:
         self.method: Final = method
         self.target: Final = target
@@ -210,6 +212,8 @@ class RequestHead:
         """No conditional or range field: a stored response can be sent as it is."""
         self.memo: Final = memo
         """What has been worked out of the header section, where other requests have the very same one (`policy/sections.py`); at most one item per behavior and tier."""
+        self.upgrade: Final = upgrade
+        """The protocols that the viewer would rather speak on this connection, as it named them (RFC 9110 section 7.8); empty: none."""
 
     def as_get(self) -> "RequestHead":
         """A GET of the same."""
@@ -219,7 +223,7 @@ class RequestHead:
         """A request with this header section and another line."""
         return RequestHead(
             method, target, self.host, self.headers, self.fields, self.minor_version, self.is_keep_alive, self.has_body,
-            self.is_plain, memo,
+            self.is_plain, memo, self.upgrade,
         )  # fmt: skip
 
 

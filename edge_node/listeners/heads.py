@@ -48,6 +48,7 @@ def make_request_head(
     for name, values in repeated.items():
         fields[name] = _join(name, values)
     ended = _named_by_connection(fields)
+    upgrade = fields[b"upgrade"] if b"upgrade" in ended and minor_version >= 1 else b""
     if ended:
         headers = [pair for pair in headers if pair[0] not in ended]
         is_plain = is_plain or not any(name in _NOT_PLAIN for name, _ in headers)
@@ -60,7 +61,16 @@ def make_request_head(
     if coding is not None and minor_version == 0:
         raise ViewerError(400, "An HTTP/1.0 request has no transfer coding.")
     has_body = coding is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
-    return RequestHead(method, target, host, tuple(headers), fields, minor_version, is_keep_alive, has_body, is_plain)
+    if upgrade and not has_body and is_websocket(upgrade):  # what follows would be frames, and no request
+        is_keep_alive = False
+    return RequestHead(
+        method, target, host, tuple(headers), fields, minor_version, is_keep_alive, has_body, is_plain, None, upgrade
+    )
+
+
+def is_websocket(upgrade: bytes) -> bool:
+    """Whether these protocols are, or have among them, WebSocket (RFC 6455 section 4.1). HTTP/1.0 cannot upgrade (RFC 9110 section 7.8)."""
+    return b"websocket" in [protocol.strip(b" \t").lower() for protocol in upgrade.split(b",")]
 
 
 def _named_by_connection(fields: dict[bytes, bytes]) -> set[bytes]:

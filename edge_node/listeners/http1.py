@@ -1,35 +1,25 @@
 """One HTTP/1.1 connection of a viewer: bytes to requests, answers to bytes, one exchange at a time, in order.
 
-Bytes are parsed by `request_reader.py`, unless line and header section are those of requests that were parsed before (`policy/sections.py`). Time limits are here.
+Bytes are parsed by `request_reader.py`, unless line and header section are those of requests that were parsed before (`policy/sections.py`). Time limits are in
+`deadlines.py`. What a viewer sends while it is being answered waits unparsed, and nothing more is read meanwhile: so whatever it is, it changes nothing about the
+answers before it, and no more than one read of it is ever held.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from edge_node.caching.bodies import Piece
 from edge_node.errors import ViewerError
 from edge_node.exchange import BodyFromViewer, UnderWay
+from edge_node.listeners.deadlines import Deadline
 from edge_node.listeners.request_reader import RequestReader
 from edge_node.listeners.writing import write_at_once
 from edge_node.model import RequestHead
 from edge_node.policy.sections import HeaderSection
 
-HEAD_TIMEOUT_SECONDS = 10.0
-"""From the first byte of a head to its last; slower is a slow-loris."""
-IDLE_TIMEOUT_SECONDS = 65.0
-"""Between two requests on a connection."""
-BODY_TIMEOUT_SECONDS = 30.0
-"""Between two pieces of a request's body."""
-STALL_TIMEOUT_SECONDS = 60.0
-"""A viewer that takes nothing of its response for so long is gone."""
 HELD_UP_BYTES = 262_144
 """A viewer that has so much before it, and more than a quarter of it, gets no more. With less, a large body needs a turn of the loop for each piece."""
-LINGER_SECONDS = 2.0
-"""After an answer that came before the request was read whole: closing at once would reset the connection, and the answer with it (RFC 9112 section 9.6)."""
-MAXIMUM_WAITING_REQUESTS = 64
-"""Pipelined requests kept while one is being answered; reading stops well before, so more than one read's worth cannot come."""
 
 
 def _write_nowhere(data: Piece) -> None:
@@ -104,13 +94,19 @@ class ViewerConnection(asyncio.Protocol):
         self._exchange: UnderWay | None = None
         self._is_paced = False
         self._is_busy = False
+        self._has_begun_answer = False
+        """Of the exchange that is under way, something has been sent."""
         self._is_closing = False
-        self._waiting: deque[tuple[RequestHead, BodyFromViewer | None]] = deque()
+        self._unread = b""
+        """What came behind a request that is not answered yet; from `_unread_at` on it waits."""
+        self._unread_at = 0
+        self._has_more = False
+        """Bytes came behind the last request."""
         self._is_reading_paused = False
         self._is_ended = False
         self._has_heard_all = False
-        self._unsent_bytes = 0
-        self._deadline = listener.clock() + HEAD_TIMEOUT_SECONDS
+        self._clock = listener.clock
+        self._deadline = Deadline(listener.clock())
 
     # -- asyncio.Protocol
 
@@ -133,10 +129,7 @@ class ViewerConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.viewer_left()
-        for _, body in self._waiting:
-            if body is not None:
-                body.break_off()
-        self._waiting.clear()
+        self._unread = b""
         self._section = None
         if self._reader.body is not None:
             self._reader.body.break_off()
@@ -145,7 +138,7 @@ class ViewerConnection(asyncio.Protocol):
         """A viewer that has said all may still wait for its answers; one that stopped in the middle of a request gets none."""
         self._has_heard_all = True
         self._is_quiet = False
-        return self._reader.body is None and not self._is_ended and (self._is_busy or bool(self._waiting))
+        return self._reader.body is None and not self._is_ended and (self._is_busy or self._unread != b"")
 
     def data_received(self, data: bytes) -> None:
         """Take a request whose parts are known; parse what is not."""
@@ -155,14 +148,17 @@ class ViewerConnection(asyncio.Protocol):
             if self._answer_known(self, section, data[: length - section.length], length):
                 self._has_answered = True
                 return
-        if not self._is_ended and not self._take_known(data):
-            self._read(data)
+        if self._unread:  # reading was paused, and this was on its way
+            self._unread = self._unread[self._unread_at :] + data
+            self._unread_at = 0
+        elif not self._is_ended and not self._take_known(data):
+            self._read(data, 0)
         self._look_whether_quiet()
 
     def _take_known(self, data: bytes) -> bool:
         """A request made of known parts; False when they are not."""
         end = data.find(b"\r\n")
-        if end <= 0 or self._reader.is_in_message or self._is_closing:
+        if end <= 0 or self._reader.is_in_message or not self.may_begin:
             return False
         section = self._service.section_of(data[end:])
         if section is None:
@@ -190,7 +186,7 @@ class ViewerConnection(asyncio.Protocol):
             or self._has_heard_all
             or self.is_held_up
             or self._is_reading_paused
-            or self._waiting
+            or self._unread
             or self._reader.is_in_message
             or self._listener.is_draining
         )
@@ -207,46 +203,61 @@ class ViewerConnection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.resume()
         elif not self._is_busy:
-            self._next()
+            self._read_on()
         self._look_whether_quiet()
 
-    def _read(self, data: bytes) -> None:
-        """The long way: parse. After the last request nothing is read but the rest of its body."""
+    def _read(self, data: bytes, start: int) -> None:
+        """The long way: parse, as far as there is somebody to take it. After the last request nothing is read but the rest of its body."""
         reader = self._reader
         if self._is_closing and (reader.body is None or reader.violation is not None):
+            self._has_more = True
             return
-        was_in_message = reader.is_in_message
-        self.request_bytes = self.request_bytes + len(data) if was_in_message else len(data)
-        alone = reader.read(data)
+        was_in_message, was_in_body = reader.is_in_message, reader.body is not None
+        at = reader.read(data, start)
         if self._is_ended:
             return
         if reader.violation is not None:
             self._refuse(reader.violation)
             return
-        if (
-            reader.is_upgrade
-        ):  # no protocol to switch to: the request is answered as any other, then the connection ends
-            self._is_closing = True
-        elif alone is not None:
-            self._service.learn(data, alone, is_answered=not self._is_busy)
-        if reader.body is not None:
-            self._deadline = self._listener.clock() + BODY_TIMEOUT_SECONDS
-        elif reader.is_in_message and (reader.has_completed or not was_in_message):
-            self._deadline = self._listener.clock() + HEAD_TIMEOUT_SECONDS
+        if at < len(data):
+            self._let_wait(data, at)
+        elif reader.was_one_request is not None:
+            self._service.learn(data, reader.was_one_request, is_answered=not self._is_busy)
+        if reader.body is None:
+            if reader.is_in_message and (reader.has_completed or not was_in_message):
+                self._deadline.expect_head(self._clock())
+        elif was_in_body and not reader.has_completed:
+            self._deadline.body_bytes += at - start
+        else:
+            self._deadline.expect_body(self._clock())
+
+    def _let_wait(self, data: bytes, start: int) -> None:
+        """Until what is before it is answered, if anything may follow that."""
+        if self._is_closing:
+            self._has_more = True
+            return
+        self._unread, self._unread_at = data, start
+        self._pause_or_resume()
+
+    def _read_on(self) -> None:
+        """What waited, as far as there is somebody to take it now; if that is all of it, new bytes again."""
+        data, self._unread = self._unread, b""
+        if data:
+            self._read(data, self._unread_at)
+        self._pause_or_resume()
+        is_at_end = self._has_heard_all and not self._unread and (not self._is_busy or self._reader.body is not None)
+        if is_at_end and not self._is_ended and self._transport is not None:
+            self._transport.close()
 
     # -- requests, in order
 
-    def take(self, head: RequestHead, body: BodyFromViewer | None) -> None:
-        """Answer now, or when those before it are answered."""
-        if self._is_busy or self.is_held_up or self._waiting:
-            self._waiting.append((head, body))
-            self.pause_body()
-            if len(self._waiting) > MAXIMUM_WAITING_REQUESTS and self._transport is not None:
-                self._transport.abort()
-            return
-        self._start(head, body)
+    @property
+    def may_begin(self) -> bool:
+        """Whether another request can be taken."""
+        return not (self._is_busy or self._is_closing or self.is_held_up or self._is_ended)
 
-    def _start(self, head: RequestHead, body: BodyFromViewer | None) -> None:
+    def take(self, head: RequestHead, body: BodyFromViewer | None) -> None:
+        """Answer, now or in a while; no other one is taken meanwhile."""
         self._is_busy = True
         self._is_quiet = False
         if not head.is_keep_alive:
@@ -254,26 +265,27 @@ class ViewerConnection(asyncio.Protocol):
         may_wait = body is not None and not body.is_complete and head.minor_version >= 1
         if may_wait and head.fields.get(b"expect", b"").lower() == b"100-continue":
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._has_begun_answer = False
         self._service.handle(self, head, body)
 
-    def _next(self) -> None:
-        """The next pipelined request, or the end of the pause."""
-        while self._waiting and not self._is_busy and not self.is_held_up:
-            self._start(*self._waiting.popleft())
-        if not self._waiting and not self._is_busy:
-            self.resume_body()
-            self._deadline = self._listener.clock() + IDLE_TIMEOUT_SECONDS
-
     def _refuse(self, violation: ViewerError) -> None:
-        """Answer what is no request, unless an answer is under way: then only the end can be told."""
+        """Answer what is no request, or no body of one. If an answer to that one is under way, only the end can be told."""
         self._is_closing = True
-        if self._reader.body is not None:
-            self._reader.body.break_off()
-        if self._is_busy:
-            if self._exchange is not None and self._exchange.body is not None:
+        exchange, body = self._exchange, self._reader.body
+        if body is None:
+            self._is_busy = True
+        elif not self._is_busy:  # it has been answered, and this was to be passed over
+            self._close()
+            return
+        elif exchange is None or exchange.body is None or self._has_begun_answer:
+            body.break_off()
+            if exchange is None or exchange.body is not None:
                 self.abort()
             return
-        self._is_busy = True
+        else:
+            self._exchange = None
+            exchange.viewer_left()
+            body.break_off()
         self._service.refuse_malformed(self, violation)
 
     # -- what exchanges call
@@ -286,7 +298,7 @@ class ViewerConnection(asyncio.Protocol):
     @property
     def may_keep_alive(self) -> bool:
         """Whether another request may follow."""
-        is_last = self._has_heard_all and not self._waiting
+        is_last = self._has_heard_all and not self._unread
         return not self._is_closing and not self._listener.is_draining and not is_last
 
     def begin_exchange(self, exchange: UnderWay) -> None:
@@ -310,42 +322,49 @@ class ViewerConnection(asyncio.Protocol):
                 self._transport.set_write_buffer_limits(high=HELD_UP_BYTES)
         if not keep_alive:
             self._is_closing = True
-            self._waiting.clear()
             self._close()
-        elif self._waiting or self._is_reading_paused:
-            self._next()
         else:
-            self._deadline = self._listener.clock() + IDLE_TIMEOUT_SECONDS
+            if self._reader.body is not None:
+                self._reader.body.discard()
+            else:
+                self._deadline.expect_request(self._clock())
+            if self._unread or self._is_reading_paused:
+                self._read_on()
         self._look_whether_quiet()
 
     def _close(self) -> None:
         """Close after what was sent; if the viewer may still be sending, tell it first and read on for a moment."""
+        reader = self._reader
         self._is_ended = True
-        self._reader.stop()
+        reader.stop()
         if self._transport is None:
             return
         self._watch_sending()
-        if self._has_heard_all or (self._reader.violation is None and not self._reader.is_in_message):
+        has_more = self._has_more or self._unread or reader.violation is not None or reader.is_in_message
+        if self._has_heard_all or not has_more:
             self._transport.close()
             return
-        self._deadline = self._listener.clock() + LINGER_SECONDS
-        if self._reader.body is not None:
-            self._reader.body.break_off()
-        self.resume_body()
+        self._unread = b""
+        self._deadline.linger(self._clock())
+        if reader.body is not None:
+            reader.body.break_off()
+        self._pause_or_resume()
         self._transport.write_eof()
 
     def _watch_sending(self) -> None:
         """From now on the viewer has to take something now and then."""
-        self._deadline = self._listener.clock() + STALL_TIMEOUT_SECONDS
-        self._unsent_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if self._transport is not None:
+            self._deadline.expect_taking(self._clock(), self._transport.get_write_buffer_size())
 
     def send(self, data: Piece) -> None:
         """Send bytes."""
+        self._has_begun_answer = True
         if self._transport is not None:
             self._transport.write(data)
 
     def send_many(self, chunks: list[Piece]) -> None:
         """Send pieces."""
+        self._has_begun_answer = True
         if self._transport is not None:
             self._transport.writelines(chunks)
 
@@ -357,42 +376,58 @@ class ViewerConnection(asyncio.Protocol):
             self._transport.abort()
 
     def pause_body(self) -> None:
-        """Stop reading."""
-        if not self._is_reading_paused and self._transport is not None:
-            self._is_reading_paused = True
-            self._transport.pause_reading()
+        """Upstream does not follow."""
+        self._pause_or_resume()
 
     def resume_body(self) -> None:
-        """Read on."""
-        if self._is_reading_paused and self._transport is not None:
-            self._is_reading_paused = False
-            if self._reader.body is not None and not self._is_ended:
-                self._deadline = self._listener.clock() + BODY_TIMEOUT_SECONDS
-            self._transport.resume_reading()
+        """It does again."""
+        self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        """Read if there is somebody for what comes."""
+        transport, body = self._transport, self._reader.body
+        if transport is None:
+            return
+        has_to_pause = not self._is_ended and (self._unread != b"" or (body is not None and body.is_full))
+        if has_to_pause == self._is_reading_paused:
+            return
+        self._is_reading_paused = has_to_pause
+        if has_to_pause:
+            transport.pause_reading()
+            return
+        if body is not None and not self._is_ended:
+            self._deadline.expect_body(self._clock())
+        transport.resume_reading()
 
     # -- time limits
 
     def check_deadline(self, now: float) -> None:
         """Called about once a second: end what takes too long."""
+        deadline, transport = self._deadline, self._transport
         if self._has_answered:
             self._has_answered = False
             if not self._is_busy and not self._reader.is_in_message:
-                self._deadline = now + IDLE_TIMEOUT_SECONDS
-        if self._transport is None or now < self._deadline:
+                deadline.expect_request(now)
+        if transport is None or now < deadline.at:
             return
-        is_ending = self._is_ended or self._transport.is_closing()
-        if (self.is_held_up or is_ending) and 0 < self._transport.get_write_buffer_size() < self._unsent_bytes:
-            self._watch_sending()  # it is slow, but it follows
-        elif self.is_held_up or is_ending or (self._reader.body is not None and not self._is_reading_paused):
-            self._transport.abort()
+        if self.is_held_up or self._is_ended or transport.is_closing():
+            if deadline.was_taken_fast_enough(transport.get_write_buffer_size()):
+                self._watch_sending()
+            else:
+                transport.abort()
+        elif self._reader.body is not None and not self._is_reading_paused:
+            if deadline.has_come_fast_enough():
+                deadline.expect_body(now)
+            else:
+                transport.abort()
         elif not self._is_busy:
             if self._reader.is_in_message:
                 self._refuse(ViewerError(408, "The request did not arrive in time."))
             else:
-                self._transport.close()
+                transport.close()
 
     def drain(self) -> None:
         """Close now if idle; else after the answer that is under way."""
         self._is_quiet = False
-        if not self._is_busy and not self._waiting and self._transport is not None:
+        if not self._is_busy and not self._unread and self._transport is not None:
             self._transport.close()
