@@ -61,6 +61,7 @@ class Counters:
         self.upstream_fetches: defaultdict[str, int] = defaultdict(int)
         self.upstream_errors: defaultdict[tuple[str, ...], int] = defaultdict(int)
         self.refused_connections = 0
+        self.shed_connections = 0
         self.internal_errors = 0
         self.log_records_dropped = 0
 

@@ -112,6 +112,7 @@ class NodeCollector:
             "cdn_log_records_dropped", "Access log records lost to a full queue.", counters.log_records_dropped
         )
         yield _total("cdn_refused_connections", "Connections beyond the limit.", counters.refused_connections)
+        yield _total("cdn_shed_connections", "Idle connections closed for new ones.", counters.shed_connections)
         yield _gauge(
             "cdn_open_connections",
             "Connections of viewers, or of edges at a regional cache.",

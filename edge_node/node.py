@@ -15,7 +15,9 @@ from edge_node.control_client import ControlClient
 from edge_node.counters import Counters
 from edge_node.explain import Explainer
 from edge_node.hits import HitAnswerer
+from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, raise_descriptor_limit
 from edge_node.listeners.http1 import ViewerConnection
+from edge_node.listeners.serving import OpenConnection
 from edge_node.metrics import Sources, make_exposition
 from edge_node.model import Role
 from edge_node.pipeline import Parts, Pipeline
@@ -35,7 +37,6 @@ from proto.node_session import NodeIdentity, NodeSession
 
 logger = logging.getLogger("edge")
 
-MAXIMUM_CONNECTIONS = 10_000
 LISTEN_BACKLOG = 1_024
 DRAIN_SECONDS = 30.0
 """How long requests that are under way may take after SIGTERM."""
@@ -70,7 +71,9 @@ class EdgeNode:
         """Fetches and requests that wait."""
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time
-        self.connections: set[ViewerConnection] = set()
+        self.connections: set[OpenConnection] = set()
+        self._limit = raise_descriptor_limit()
+        self._shedder = Shedder()
         self.is_draining = False
         self._all_closed = asyncio.Event()
         self._counters = Counters()
@@ -94,14 +97,25 @@ class EdgeNode:
         self._session = NodeSession(self._identity(), self._client, str(settings.control_plane))
         self._servers: list[asyncio.Server] = []
 
-    def opened(self, connection: ViewerConnection) -> bool:
-        """A viewer has connected; False when there are too many."""
+    def opened(self, connection: OpenConnection) -> bool:
+        """A viewer has connected; False when there are too many, and all of them are being answered."""
+        if len(self.connections) >= self._limit.connections:
+            shed = self._shed()
+            text = f"{self._limit.connections} viewers are connected: {f'{shed} idle ones were closed' if shed else 'one more was refused'}"
+            self._shedder.tell(text, self.clock())
+            self._counters.refused_connections += not shed
+            if not shed:
+                self.connections.add(connection)  # until it is closed
+                return False
         self.connections.add(connection)
-        is_one_too_many = len(self.connections) > MAXIMUM_CONNECTIONS
-        self._counters.refused_connections += is_one_too_many
-        return not is_one_too_many
+        return True
 
-    def closed(self, connection: ViewerConnection) -> None:
+    def _shed(self) -> int:
+        shed = self._shedder.shed(self.connections, self.clock())
+        self._counters.shed_connections = self._shedder.shed_connections
+        return shed
+
+    def closed(self, connection: OpenConnection) -> None:
         """A viewer's connection has ended."""
         self.connections.discard(connection)
         if not self.connections:
@@ -128,6 +142,7 @@ class EdgeNode:
                 self._recorder.settle_regularly(),
             )
         ]
+        logger.info("%s", self._limit)
         logger.info(
             "%s %s listening on %s, admin on %s, %s",
             settings.role.value, settings.node_id, settings.listen, settings.admin, "compiled" if IS_COMPILED else "run from source",
@@ -225,6 +240,9 @@ class EdgeNode:
             now = self.clock()
             for connection in tuple(self.connections):
                 connection.check_deadline(now)
+            if not has_descriptors_left():
+                text = f"no file descriptor is left of {self._limit.descriptors}, with {len(self.connections)} viewers: {self._shed()} idle ones were closed"
+                self._shedder.tell(text, now)
             self._pool.close_expired()
 
     async def _flush_stores(self) -> None:

@@ -7,13 +7,14 @@ answers before it, and no more than one read of it is ever held.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 from edge_node.caching.bodies import Piece
 from edge_node.errors import ViewerError
 from edge_node.exchange import BodyFromViewer, UnderWay
 from edge_node.listeners.deadlines import Deadline
 from edge_node.listeners.request_reader import RequestReader
+from edge_node.listeners.serving import Listener
 from edge_node.listeners.writing import write_at_once
 from edge_node.model import RequestHead
 from edge_node.policy.sections import HeaderSection
@@ -25,50 +26,6 @@ HELD_UP_BYTES = 262_144
 def _write_nowhere(data: Piece) -> None:
     """The viewer has gone."""
     del data
-
-
-class Service(Protocol):
-    """What is done with requests."""
-
-    def handle(self, wire: "ViewerConnection", head: RequestHead, body: BodyFromViewer | None) -> None:
-        """Take one; the connection's `end_exchange` ends it."""
-
-    def refuse_malformed(self, wire: "ViewerConnection", error: ViewerError) -> None:
-        """Answer something that is no request; the connection closes after it."""
-
-    def section_of(self, data: bytes) -> HeaderSection | None:
-        """The header section of these bytes, if it is known."""
-
-    def head_of(self, line: bytes, section: HeaderSection) -> RequestHead | None:
-        """The request that a known section makes with this line, if it is known too."""
-
-    def answer_known(self, wire: "ViewerConnection", section: HeaderSection, line: bytes, request_bytes: int) -> bool:
-        """Answer a request of known parts at once and keep the connection open; False: it has to be taken as any other."""
-
-    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
-        """These bytes are this request, and nothing else; whether it was answered at once, from what is stored."""
-
-    def learn_target(self, head: RequestHead) -> None:
-        """This request was answered at once, from what is stored."""
-
-
-class Listener(Protocol):
-    """What the connections of one server share."""
-
-    is_draining: bool
-
-    @property
-    def service(self) -> Service:
-        """Who takes the requests."""
-
-    def opened(self, connection: "ViewerConnection") -> bool:
-        """One more connection; False when it is one too many."""
-
-    def closed(self, connection: "ViewerConnection") -> None:
-        """One less."""
-
-    def clock(self) -> float:
-        """Monotonic seconds."""
 
 
 class ViewerConnection(asyncio.Protocol):
@@ -425,6 +382,19 @@ class ViewerConnection(asyncio.Protocol):
                 self._refuse(ViewerError(408, "The request did not arrive in time."))
             else:
                 transport.close()
+
+    def shed_rank(self, now: float) -> tuple[bool, float] | None:
+        """Whose time is over next goes first, a head that has begun last; None: it is being answered."""
+        if self._unread or not self.may_begin:
+            return None
+        return self._reader.is_in_message, now if self._has_answered else self._deadline.at
+
+    def shed(self) -> None:
+        """Close: an idle connection may be closed at any time (RFC 9112 section 9.5), and viewers send what was not answered on another one."""
+        self._is_quiet = False
+        self._is_closing = True
+        if self._transport is not None:
+            self._transport.close()
 
     def drain(self) -> None:
         """Close now if idle; else after the answer that is under way."""

@@ -153,13 +153,12 @@ class World:
         self.connection, self.transport = self.listener.connect()
 
     async def hears(self, data: bytes) -> None:
-        """The viewer's bytes; read as far as the node reads."""
+        """The viewer's bytes; read as far as the node reads, and the rest when it does again."""
+        self.transport.feed(data)
         for _ in range(100):
-            if not self.transport.is_paused:
+            if not self.transport.unread_bytes:
                 break
             await asyncio.sleep(0)
-        if not self.transport.is_closing():
-            self.connection.data_received(data)
 
     async def settles(self) -> None:
         """Until nobody does anything any more."""

@@ -16,6 +16,7 @@ class FirstRequest:
 
     request_bytes = 0
     is_held_up = may_keep_alive = False
+    may_begin = True
     peer = ("192.0.2.7", 40_000)
 
     def __init__(self) -> None:
@@ -52,7 +53,9 @@ def parts_of(head: RequestHead | None) -> tuple[object, ...] | None:
 def parsed(data: bytes) -> RequestHead | None:
     """What the parser makes of these bytes, if they are exactly one request."""
     taker = FirstRequest()
-    alone = RequestReader(taker).read(data)
+    reader = RequestReader(taker)
+    reader.read(data)
+    alone = reader.was_one_request
     assert alone is None or taker.taken == [alone]
     return alone
 

@@ -16,7 +16,7 @@ class Nobody:
     peer = ("192.0.2.7", 40_000)
     request_bytes = 0
     is_held_up = False
-    may_keep_alive = True
+    may_keep_alive = may_begin = True
 
     def take(self, head: RequestHead, body: BodyFromViewer | None) -> None: ...
 
