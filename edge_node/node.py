@@ -18,6 +18,7 @@ from edge_node.hits import HitAnswerer
 from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, raise_descriptor_limit
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.serving import OpenConnection
+from edge_node.listeners.writing import bound_unsent_bytes
 from edge_node.metrics import Sources, make_exposition
 from edge_node.model import Role
 from edge_node.pipeline import Parts, Pipeline
@@ -101,8 +102,8 @@ class EdgeNode:
         """A viewer has connected; False when there are too many, and all of them are being answered."""
         if len(self.connections) >= self._limit.connections:
             shed = self._shed()
-            text = f"{self._limit.connections} viewers are connected: {f'{shed} idle ones were closed' if shed else 'one more was refused'}"
-            self._shedder.tell(text, self.clock())
+            done = f"{shed} idle ones were closed" if shed else "one more was refused"
+            self._shedder.tell(f"{self._limit.connections} viewers are connected", done, self.clock())
             self._counters.refused_connections += not shed
             if not shed:
                 self.connections.add(connection)  # until it is closed
@@ -231,6 +232,8 @@ class EdgeNode:
             )
         except OSError as error:
             raise _cannot_listen(address, error) from error
+        for listening in server.sockets:
+            bound_unsent_bytes(listening)
         self._servers.append(server)
 
     async def _sweep(self) -> None:
@@ -241,8 +244,9 @@ class EdgeNode:
             for connection in tuple(self.connections):
                 connection.check_deadline(now)
             if not has_descriptors_left():
-                text = f"no file descriptor is left of {self._limit.descriptors}, with {len(self.connections)} viewers: {self._shed()} idle ones were closed"
-                self._shedder.tell(text, now)
+                trouble = f"no file descriptor is left of {self._limit.descriptors}"
+                viewers = len(self.connections)
+                self._shedder.tell(trouble, f"{self._shed()} idle ones of {viewers} viewers were closed", now)
             self._pool.close_expired()
 
     async def _flush_stores(self) -> None:

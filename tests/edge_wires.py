@@ -240,9 +240,7 @@ class EchoService:
         self.bodies.append(bytes(received))
         self.answer(wire, head, bytes(received), body)
 
-    def answer(
-        self, wire: ViewerWire, head: RequestHead, body: bytes, given: BodyFromViewer | None = None
-    ) -> None:
+    def answer(self, wire: ViewerWire, head: RequestHead, body: bytes, given: BodyFromViewer | None = None) -> None:
         text = b"%b %b %b %b" % (head.method, head.target, head.host, body)
         keep_alive = wire.may_keep_alive and (given is None or given.is_complete or not self.minds_bodies)
         connection = b"keep-alive" if keep_alive else b"close"

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 MOST_CONNECTIONS = 10_000
 """Of viewers: what one process answers in good time. The look at all of them, once a second, takes a few milliseconds."""
 OWN_DESCRIPTORS = 256
-"""128 idle files of the cache on disk (`storage/disk/files.py`), as many again that are being read, journals, logs, listeners, the admin port and its viewers, the session."""
+"""128 idle files of the cache on disk (`storage/disk/files.py`), and as many for those that are being read, journals, logs, listeners, the admin port and the session."""
 LEAST_CONNECTIONS = 16
 """With so low a limit that fewer would remain, the reserve is given up: some answers are better than none."""
 DESCRIPTORS_A_CONNECTION = 2
@@ -45,7 +45,10 @@ class ConnectionLimit:
     descriptors: int
 
     def __str__(self) -> str:
-        return f"at most {self.connections:,} viewers: {self.descriptors:,} file descriptors, of which {OWN_DESCRIPTORS} are for files, logs and ports and one for each viewer's fetch"
+        return (
+            f"at most {self.connections:,} viewers: {self.descriptors:,} file descriptors, of which {OWN_DESCRIPTORS} are for files, logs "
+            "and ports and one for each viewer's fetch"
+        )
 
 
 def wanted_descriptors(most_connections: int = MOST_CONNECTIONS) -> int:
@@ -79,7 +82,10 @@ def raise_descriptor_limit() -> ConnectionLimit:
 
 
 def has_descriptors_left() -> bool:
-    """Whether another file or socket could be opened. The loop does not say when an accept fails for want of one: uvloop takes the connection with one that it keeps for that, and closes it."""
+    """Whether another file or socket could be opened.
+
+    The loop does not say when an accept fails for want of one: uvloop takes the connection with a descriptor that it keeps for that, and closes it.
+    """
     try:
         os.close(os.dup(0))
     except OSError:
@@ -92,7 +98,7 @@ class Shedder:
 
     def __init__(self) -> None:
         self.shed_connections = 0
-        self._log_again_at = 0.0
+        self._log_again_at: dict[str, float] = {}
 
     def shed(self, connections: set[OpenConnection], now: float) -> int:
         """Close some of those that wait for nothing, those whose time would be over next first, and take them out: how many."""
@@ -104,8 +110,8 @@ class Shedder:
         self.shed_connections += len(chosen)
         return len(chosen)
 
-    def tell(self, what: str, now: float) -> None:
-        """Log a line, unless one was logged a moment ago."""
-        if now >= self._log_again_at:
-            self._log_again_at = now + LOG_SECONDS
-            logger.warning("%s", what)
+    def tell(self, trouble: str, what_was_done: str, now: float) -> None:
+        """Log a line, unless one about the same trouble was logged a moment ago."""
+        if now >= self._log_again_at.get(trouble, 0.0):
+            self._log_again_at[trouble] = now + LOG_SECONDS
+            logger.warning("%s: %s", trouble, what_was_done)

@@ -61,10 +61,19 @@ def make_request_head(
     if coding is not None and minor_version == 0:
         raise ViewerError(400, "An HTTP/1.0 request has no transfer coding.")
     has_body = coding is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
-    if upgrade and not has_body and is_websocket(upgrade):  # what follows would be frames, and no request
-        is_keep_alive = False
+    may_follow = upgrade == b"" or has_body or not is_websocket(upgrade)  # behind a WebSocket's head stand frames
     return RequestHead(
-        method, target, host, tuple(headers), fields, minor_version, is_keep_alive, has_body, is_plain, None, upgrade
+        method,
+        target,
+        host,
+        tuple(headers),
+        fields,
+        minor_version,
+        is_keep_alive and may_follow,
+        has_body,
+        is_plain,
+        None,
+        upgrade,
     )
 
 

@@ -15,17 +15,12 @@ from edge_node.exchange import BodyFromViewer, UnderWay
 from edge_node.listeners.deadlines import Deadline
 from edge_node.listeners.request_reader import RequestReader
 from edge_node.listeners.serving import Listener
-from edge_node.listeners.writing import write_at_once
+from edge_node.listeners.writing import write_at_once, write_nowhere
 from edge_node.model import RequestHead
 from edge_node.policy.sections import HeaderSection
 
 HELD_UP_BYTES = 262_144
 """A viewer that has so much before it, and more than a quarter of it, gets no more. With less, a large body needs a turn of the loop for each piece."""
-
-
-def _write_nowhere(data: Piece) -> None:
-    """The viewer has gone."""
-    del data
 
 
 class ViewerConnection(asyncio.Protocol):
@@ -44,7 +39,7 @@ class ViewerConnection(asyncio.Protocol):
         self._has_answered = False
         """In the short way, since deadlines were looked at last."""
         self.peer: tuple[str, int] = ("-", 0)
-        self.write: Callable[[Piece], None] = _write_nowhere
+        self.write: Callable[[Piece], None] = write_nowhere
         """Send bytes that are the caller's again when this returns: see `write_at_once`."""
         self.is_held_up = False
         self.request_bytes = 0
@@ -81,7 +76,7 @@ class ViewerConnection(asyncio.Protocol):
         del exc  # a reset and a close mean the same here
         self._transport = None
         self._is_quiet = False
-        self.write = _write_nowhere
+        self.write = write_nowhere
         self._listener.closed(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:

@@ -215,7 +215,11 @@ class RequestReader:
             if version not in ("1.1", "1.0"):
                 raise ViewerError(505, "This node speaks HTTP/1.1 here.")
             self._head = make_request_head(
-                parser.get_method(), self._target, self._headers, 0 if version == "1.0" else 1, parser.should_keep_alive()
+                parser.get_method(),
+                self._target,
+                self._headers,
+                0 if version == "1.0" else 1,
+                parser.should_keep_alive(),
             )
         except ViewerError as error:
             self.violation = error

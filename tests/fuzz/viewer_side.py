@@ -187,7 +187,9 @@ def is_last(request: Request) -> bool:
     if b"close" in options or (request.minor_version == 0 and b"keep-alive" not in options):
         return True
     protocols = [one.strip(b" \t").lower() for value in request.values(b"upgrade") for one in value.split(b",")]
-    has_body = bool(request.values(b"transfer-encoding")) or any(v.strip(b"0") for v in request.values(b"content-length"))
+    has_body = bool(request.values(b"transfer-encoding")) or any(
+        v.strip(b"0") for v in request.values(b"content-length")
+    )
     return b"upgrade" in options and b"websocket" in protocols and not has_body
 
 

@@ -169,7 +169,10 @@ UPGRADES = [
 @pytest.mark.parametrize("pieces", ["one", "head and body", "bytes"])
 @pytest.mark.parametrize(
     ("framing", "body"),
-    [(("Content-Length", "5"), b"hello"), (("Transfer-Encoding", "chunked"), b"2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nA: b\r\n\r\n")],
+    [
+        (("Content-Length", "5"), b"hello"),
+        (("Transfer-Encoding", "chunked"), b"2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nA: b\r\n\r\n"),
+    ],
     ids=["length", "chunked"],
 )
 async def test_a_body_beside_a_wish_to_upgrade_arrives(

@@ -66,7 +66,7 @@ REFUSED = [
 @pytest.mark.parametrize("piece", [1_000_000, 7], ids=["at once", "in pieces"])
 @pytest.mark.parametrize(("request_bytes", "status"), REFUSED, ids=[f"{r[:50]!r}" for r, _ in REFUSED])
 async def test_what_is_no_request_gets_one_answer_and_a_close(request_bytes: bytes, status: int, piece: int) -> None:
-    connection, transport, service, _ = open_connection()
+    _, transport, service, _ = open_connection()
     transport.feed(GET)
     transport.written.clear()
     for start in range(0, len(request_bytes), piece):
@@ -101,7 +101,7 @@ TAKEN = [
 async def test_a_request_is_understood_the_same_however_it_arrives(
     request_bytes: bytes, understood: bytes, piece: int
 ) -> None:
-    connection, transport, _, _ = open_connection()
+    _, transport, _, _ = open_connection()
     for _ in range(2):  # the second time on the same connection
         for start in range(0, len(request_bytes), piece):
             transport.feed(request_bytes[start : start + piece])
@@ -112,7 +112,7 @@ async def test_a_request_is_understood_the_same_however_it_arrives(
 
 
 async def test_answers_come_in_the_order_of_the_requests() -> None:
-    connection, transport, service, _ = open_connection()
+    _, transport, service, _ = open_connection()
     transport.feed(GET + WAIT + GET.replace(b"/a", b"/b") + WAIT + GET.replace(b"/a", b"/c"))
     assert transport.is_paused  # nothing more is read while requests wait
     assert [head.target for head in service.heads] == [b"/a", b"/wait"]
@@ -130,7 +130,7 @@ async def test_answers_come_in_the_order_of_the_requests() -> None:
 )
 async def test_reads_that_are_repeated_are_answered_as_the_first_time(reads: list[bytes]) -> None:
     """A read of exactly one request is remembered; nothing else may be taken for it."""
-    connection, transport, _, _ = open_connection()
+    _, transport, _, _ = open_connection()
     for _ in range(3):
         for read in reads:
             transport.feed(read)
@@ -138,7 +138,7 @@ async def test_reads_that_are_repeated_are_answered_as_the_first_time(reads: lis
 
 
 async def test_many_pipelined_requests_in_one_read_are_no_large_head() -> None:
-    connection, transport, _, _ = open_connection()
+    _, transport, _, _ = open_connection()
     transport.feed(GET * 3_000 + GET[:10])
     transport.feed(GET[10:])
     assert statuses(transport) == [200] * 3_001
@@ -220,7 +220,7 @@ async def test_the_rest_of_a_body_whose_request_is_answered_is_for_nobody() -> N
 
 
 async def test_a_head_that_never_ends_is_refused_while_it_grows() -> None:
-    connection, transport, _, _ = open_connection()
+    _, transport, _, _ = open_connection()
     transport.feed(b"GET / HTTP/1.1\r\nHost: h\r\n")
     for _ in range(40):
         transport.feed(b"A: " + b"a" * 1_000 + b"\r\n")
@@ -237,7 +237,7 @@ async def test_a_trailer_section_that_never_ends_costs_no_memory() -> None:
 
 @pytest.mark.parametrize("first", [GET, WAIT])
 async def test_a_request_to_upgrade_is_answered_as_any_other_and_is_the_last(first: bytes) -> None:
-    connection, transport, service, _ = open_connection()
+    _, transport, service, _ = open_connection()
     transport.feed(
         first.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n") + b"\x81\x05hello"
     )
@@ -269,7 +269,7 @@ async def test_a_wish_to_upgrade_is_let_be(framing: bytes, upgrade: bytes) -> No
 
 
 async def test_http_1_0_closes_unless_it_asks_to_stay() -> None:
-    connection, transport, _, _ = open_connection()
+    _, transport, _, _ = open_connection()
     transport.feed(b"GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n")
     assert not transport.is_closing()
     transport.feed(b"GET / HTTP/1.0\r\nHost: h\r\n\r\n")
@@ -278,7 +278,7 @@ async def test_http_1_0_closes_unless_it_asks_to_stay() -> None:
 
 @pytest.mark.parametrize("rest", [GET, b"garbage", GET[:10]])
 async def test_nothing_after_the_last_request_is_answered(rest: bytes) -> None:
-    connection, transport, service, _ = open_connection()
+    _, transport, service, _ = open_connection()
     transport.feed(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + rest)
     await turn()
     assert statuses(transport) == [200]
@@ -286,7 +286,7 @@ async def test_nothing_after_the_last_request_is_answered(rest: bytes) -> None:
 
 
 async def test_a_draining_node_answers_one_more_request_and_closes() -> None:
-    connection, transport, _, listener = open_connection()
+    _, transport, _, listener = open_connection()
     transport.feed(GET)
     listener.is_draining = True
     transport.feed(GET + GET)
@@ -301,7 +301,7 @@ EXPECT = b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length:
 
 
 async def test_who_waits_for_100_gets_it() -> None:
-    connection, transport, _, _ = open_connection()
+    _, transport, _, _ = open_connection()
     transport.feed(EXPECT)
     assert statuses(transport) == [100]
     transport.feed(b"hello")
@@ -310,7 +310,7 @@ async def test_who_waits_for_100_gets_it() -> None:
 
 
 async def test_who_waits_for_100_behind_another_request_gets_it_in_its_turn() -> None:
-    connection, transport, service, _ = open_connection()
+    _, transport, service, _ = open_connection()
     transport.feed(WAIT + EXPECT)
     assert not transport.written
     service.answer(*service.waiting[0], b"")
@@ -321,7 +321,7 @@ async def test_who_waits_for_100_behind_another_request_gets_it_in_its_turn() ->
 
 
 async def test_http_1_0_is_never_told_to_continue() -> None:
-    connection, transport, _, _ = open_connection()
+    _, transport, _, _ = open_connection()
     transport.feed(EXPECT.replace(b"HTTP/1.1", b"HTTP/1.0") + b"hello")
     await turn()
     assert statuses(transport) == [200]
@@ -331,7 +331,7 @@ async def test_http_1_0_is_never_told_to_continue() -> None:
 
 
 async def test_a_viewer_that_has_said_all_gets_all_its_answers() -> None:
-    connection, transport, service, _ = open_connection()
+    _, transport, service, _ = open_connection()
     transport.feed(WAIT + GET + WAIT)
     transport.feed_eof()
     service.answer(*service.waiting[0], b"")
@@ -354,7 +354,7 @@ async def test_an_end_that_is_heard_after_the_last_answer_closes() -> None:
 
 
 async def test_a_viewer_that_ends_in_the_middle_of_its_body_gets_a_close() -> None:
-    connection, transport, service, _ = open_connection()
+    _, transport, service, _ = open_connection()
     transport.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel")
     transport.feed_eof()
     assert transport.is_closing()
@@ -386,8 +386,8 @@ async def test_an_answer_before_the_end_of_the_request_is_not_lost_in_a_reset() 
 
 
 async def test_a_drained_listener_closes_idle_connections_and_lets_the_others_end() -> None:
-    connection, transport, service, listener = open_connection()
-    idle, idle_transport = listener.connect()
+    _, transport, service, listener = open_connection()
+    _, idle_transport = listener.connect()
     idle_transport.feed(GET)
     transport.feed(WAIT + GET)
     listener.is_draining = True
@@ -498,7 +498,9 @@ async def test_time_in_which_the_node_did_not_read_is_not_the_viewers_fault() ->
     assert transport.is_aborted
 
 
-@pytest.mark.parametrize(("bytes_a_second", "is_cut"), [(0, True), (1, True), (400, True), (600, False), (3_000, False)])
+@pytest.mark.parametrize(
+    ("bytes_a_second", "is_cut"), [(0, True), (1, True), (400, True), (600, False), (3_000, False)]
+)
 async def test_an_answer_has_a_least_rate(bytes_a_second: int, is_cut: bool) -> None:
     connection, transport, service, listener = open_connection(takes_everything=False)
     transport.feed(WAIT)
