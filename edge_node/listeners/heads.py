@@ -55,12 +55,7 @@ def make_request_head(
         for name in ended:
             del fields[name]
     target, host = _resolve_target(target, fields, minor_version)
-    coding = fields.get(b"transfer-encoding")
-    if coding is not None and coding.lower() != b"chunked":  # RFC 9112 section 6.1
-        raise ViewerError(501, "Transfer codings other than chunked are not supported.")
-    if coding is not None and minor_version == 0:
-        raise ViewerError(400, "An HTTP/1.0 request has no transfer coding.")
-    has_body = coding is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
+    has_body = _has_body(fields, minor_version)
     may_follow = upgrade == b"" or has_body or not is_websocket(upgrade)  # behind a WebSocket's head stand frames
     return RequestHead(
         method,
@@ -75,6 +70,15 @@ def make_request_head(
         None,
         upgrade,
     )
+
+
+def _has_body(fields: dict[bytes, bytes], minor_version: int) -> bool:
+    coding = fields.get(b"transfer-encoding")
+    if coding is not None and coding.lower() != b"chunked":  # RFC 9112 section 6.1
+        raise ViewerError(501, "Transfer codings other than chunked are not supported.")
+    if coding is not None and minor_version == 0:
+        raise ViewerError(400, "An HTTP/1.0 request has no transfer coding.")
+    return coding is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
 
 
 def is_websocket(upgrade: bytes) -> bool:
