@@ -5,6 +5,7 @@ viewers stays below it: each may need a connection of its own to upstream, and f
 Beyond that number those that wait for nothing are closed, as a server may do at any time (RFC 9112 section 9.5), and only when there are none is a new one refused.
 """
 
+import errno
 import heapq
 import logging
 import os
@@ -25,6 +26,8 @@ DESCRIPTORS_A_CONNECTION = 2
 """The viewer's and, on a miss, one to upstream."""
 SHED_SHARE = 64
 """One of so many connections are closed at once, since looking for them takes a look at all."""
+LOOK_AGAIN_SECONDS = 0.1
+"""After a look that found nobody: a flood of connections to a node whose viewers are all being answered must not cost a look at all of these for each."""
 LOG_SECONDS = 10.0
 """At most one line about it in this time."""
 
@@ -87,9 +90,9 @@ def has_descriptors_left() -> bool:
     The loop does not say when an accept fails for want of one: uvloop takes the connection with a descriptor that it keeps for that, and closes it.
     """
     try:
-        os.close(os.dup(0))
-    except OSError:
-        return False
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
     return True
 
 
@@ -98,12 +101,17 @@ class Shedder:
 
     def __init__(self) -> None:
         self.shed_connections = 0
+        self._look_again_at = 0.0
         self._log_again_at: dict[str, float] = {}
 
     def shed(self, connections: set[OpenConnection], now: float) -> int:
         """Close some of those that wait for nothing, those whose time would be over next first, and take them out: how many."""
+        if now < self._look_again_at:
+            return 0
         ranked = [(rank, number, each) for number, each in enumerate(connections) if (rank := each.shed_rank(now)) is not None]  # fmt: skip
         chosen = heapq.nsmallest(max(1, len(connections) // SHED_SHARE), ranked)
+        if not chosen:
+            self._look_again_at = now + LOOK_AGAIN_SECONDS
         for _, _, connection in chosen:
             connections.discard(connection)
             connection.shed()

@@ -81,6 +81,16 @@ def test_who_has_been_idle_for_longest_goes_first_then_heads_that_have_begun_and
     assert shedder.shed_connections == 3
 
 
+def test_after_a_look_in_vain_a_flood_costs_no_further_one_for_a_moment() -> None:
+    gone: list[str] = []
+    viewer = Viewer("viewer", None, gone)
+    shedder = Shedder()
+    assert shedder.shed({viewer}, 50.0) == 0
+    viewer.rank = (False, 1.0)
+    assert shedder.shed({viewer}, 50.05) == 0
+    assert shedder.shed({viewer}, 50.2) == 1 and gone == ["viewer"]
+
+
 def test_one_of_sixty_four_goes_at_once() -> None:
     gone: list[str] = []
     connections: set[OpenConnection] = {Viewer(str(number), (False, float(number)), gone) for number in range(640)}
