@@ -45,6 +45,7 @@ _DETAILED_ERRORS = {  # reference 8.1, detailed result type
     Reason.METHOD_NOT_ALLOWED: "InvalidRequestMethod",
     Reason.GET_WITH_BODY: "InvalidRequest",
     Reason.BAD_REQUEST: "InvalidRequest",
+    Reason.GEO_BLOCKED: "ClientGeoBlocked",
     Reason.VIEWER_LEFT: "ClientCommError",
     Reason.UPSTREAM_FAILED: "OriginCommError",
     Reason.UPSTREAM_STATUS: "OriginError",
@@ -247,6 +248,8 @@ def _rest_of_line(record: LogRecord) -> str:
     )
     is_error = record.status >= 400 or record.reason is Reason.VIEWER_LEFT or record.result is Result.ERROR
     result_type = "Error" if is_error else _RESULT_TYPES[record.result]
+    if record.reason is Reason.REDIRECT_TO_HTTPS:
+        result_type = "Redirect"
     detailed = _DETAILED_ERRORS.get(record.reason, result_type)
     length, first = record.content_length, record.range_first
     ranges = "-\t-" if first < 0 else f"{first}\t{record.range_last}"

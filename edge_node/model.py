@@ -131,6 +131,24 @@ class ErrorResponse:
     """Of the answer with the page; meaningless without one."""
 
 
+class ViewerProtocolPolicy(Enum):
+    """What becomes of a request that came over plain HTTP (reference 6.1)."""
+
+    ALLOW_ALL = "allow-all"
+    HTTPS_ONLY = "https-only"
+    REDIRECT_TO_HTTPS = "redirect-to-https"
+
+
+@dataclass(frozen=True, slots=True)
+class GeoRestriction:
+    """Which countries a distribution is for (reference 6.5)."""
+
+    is_allow_list: bool
+    """Only the countries are served; otherwise all but these."""
+    countries: frozenset[bytes]
+    """ISO 3166-1 alpha-2, upper case."""
+
+
 @dataclass(frozen=True, slots=True)
 class Behavior:
     """The rule for one path pattern (reference 1.6)."""
@@ -145,6 +163,7 @@ class Behavior:
     compresses: bool = False
     """Edges compress what the origin left uncompressed (reference 2.7)."""
     semantics: Semantics = Semantics.CLOUDFRONT
+    viewer_protocol_policy: ViewerProtocolPolicy = ViewerProtocolPolicy.ALLOW_ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,8 @@ class Distribution:
     default_behavior: Behavior
     error_responses: Mapping[int, ErrorResponse] = field(default_factory=dict)
     """By the status that they are for."""
+    geo_restriction: GeoRestriction | None = None
+    """None: for viewers of every country."""
 
 
 @dataclass(frozen=True, slots=True)
