@@ -93,8 +93,8 @@ def _add(networks: dict[str, str], row: list[str]) -> str:
         cidr = str(ipaddress.ip_network(network))
     except ValueError as error:
         return str(error)[:_LONGEST_PROBLEM_CHARACTERS]
-    if "%" in cidr:
-        return f"{cidr} has a zone, which is no part of a network"
+    if "%" in network:
+        return f"{network[:64]!r} has a zone, which is no part of a network"
     if not _COUNTRY.fullmatch(country):
         return f"{country[:16]!r} is not two upper-case letters"
     if cidr in networks:

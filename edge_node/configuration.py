@@ -276,6 +276,8 @@ def _read_geo_network(message: configuration_pb2.GeoNetwork) -> GeoNetwork:
         network = ipaddress.ip_network(message.cidr)
     except ValueError as error:
         raise RejectedResourceError(f"table of countries: {error}") from error
+    if "%" in message.cidr:
+        raise RejectedResourceError(f"table of countries: {message.cidr!r} has a zone, which is no part of a network")
     country = _read_country(message.country)
     return GeoNetwork(int(network.network_address), network.prefixlen, country, is_ipv6=network.version == 6)
 
