@@ -5,6 +5,7 @@ import pytest
 from edge_node.caching.decisions import Reason
 from edge_node.policy.loop_detection import (
     CDN_ID,
+    LONGEST_PARSED_BYTES,
     LOOP_DETECTED,
     cdn_loop_for_upstream,
     count_passes,
@@ -73,6 +74,9 @@ def test_what_is_none(value: bytes) -> None:
         (b"cdnlab, cdnlab;", 2),
         (b'x; a=", cdnlab, cdnlab', 2),
         (b"cdnlab cdnlab, cdnlab\xff,\tcdnlab /", 2),
+        # Too long to be read strictly: the same.
+        (b"cdnlab;x=y, " + b"a, " * LONGEST_PARSED_BYTES + b"CDNlab", 2),
+        (b'a;x="' + b"a" * LONGEST_PARSED_BYTES + b', cdnlab"; y=z, cdnlab', 1),
     ],
 )
 def test_passes_are_counted(value: bytes | None, passes: int) -> None:
