@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-
 from edge_node.counters import LATENCY_BOUNDS_SECONDS, Counters, Tally
+from edge_node.exposition import Metric, render
 from edge_node.storage.disk.space import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
 
@@ -54,21 +51,21 @@ class Sources:
 Totals = dict[tuple[str, ...], int]
 
 
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], totals: Mapping[tuple[str, ...], int]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
+def _counter(name: str, text: str, labels: tuple[str, ...], totals: Mapping[tuple[str, ...], int]) -> Metric:
+    family = Metric(name, text, "counter", labels)
     for label_values, total in totals.items():
-        family.add_metric(label_values, total)
+        family.add(label_values, total)
     return family
 
 
-def _total(name: str, text: str, total: int) -> CounterMetricFamily:
-    return CounterMetricFamily(name, text, value=total)
+def _total(name: str, text: str, total: int) -> Metric:
+    return _counter(name, text, (), {(): total})
 
 
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value=value)
+def _gauge(name: str, text: str, value: float) -> Metric:
+    family = Metric(name, text, "gauge")
+    family.add((), value)
+    return family
 
 
 class NodeCollector:
@@ -79,8 +76,8 @@ class NodeCollector:
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
-        info = GaugeMetricFamily("cdn_node_info", "Which node this is.", labels=tuple(self._sources.facts))
-        info.add_metric(tuple(self._sources.facts.values()), 1)
+        info = Metric("cdn_node_info", "Which node this is.", "gauge", tuple(self._sources.facts))
+        info.add(tuple(self._sources.facts.values()), 1)
         yield info
         text = "Whether the modules that answer requests were compiled ahead of time."
         yield _gauge("cdn_edge_compiled", text, int(self._sources.is_compiled))
@@ -119,15 +116,14 @@ class NodeCollector:
         )
 
     @staticmethod
-    def _durations(finished: Mapping[tuple[str, str, int], Tally]) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(
-            "cdn_request_duration_seconds", "From the request's head to the end of its answer.", labels=("result",)
-        )
+    def _durations(finished: Mapping[tuple[str, str, int], Tally]) -> Metric:
+        text = "From the request's head to the end of its answer."
+        family = Metric("cdn_request_duration_seconds", text, "histogram", ("result",))
         bounds = [str(bound) for bound in LATENCY_BOUNDS_SECONDS] + ["+Inf"]
         for result in sorted({result for result, _, _ in finished}):
             tallies = [tally for (of_result, _, _), tally in finished.items() if of_result == result]
             buckets = [sum(counts) for counts in zip(*(tally.buckets for tally in tallies), strict=True)]
-            family.add_metric(
+            family.add_histogram(
                 (result,),
                 list(zip(bounds, accumulate(buckets), strict=True)),
                 sum(tally.sum_seconds for tally in tallies),
@@ -178,6 +174,5 @@ class NodeCollector:
 
 def make_exposition(sources: Sources) -> Callable[[], bytes]:
     """A function that renders all metrics as Prometheus text."""
-    registry = CollectorRegistry()
-    registry.register(NodeCollector(sources))
-    return lambda: generate_latest(registry)
+    collector = NodeCollector(sources)
+    return lambda: render(collector.collect())

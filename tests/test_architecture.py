@@ -12,7 +12,7 @@ BLACK_BOX_USERS = ("lab", "loadtests", "console")
 OURS = (*PROGRAMS, *BLACK_BOX_USERS, "proto")
 
 EDGE_LAYERS = (
-    {"errors", "compiled"},
+    {"errors", "compiled", "exposition", "resident_memory"},
     {"model"},
     {"caching"},
     {"policy"},
