@@ -17,7 +17,7 @@ from math import comb
 from pathlib import Path
 
 from benchmarks.peers.processes import BenchmarkError
-from benchmarks.peers.results import Figure, compared, ratios
+from benchmarks.peers.results import Figure, compared
 from benchmarks.peers.servers import Server
 from benchmarks.peers.session import Session
 from benchmarks.peers.throughput import Row, Taken, figure_of, take, values_of, words_of
@@ -93,23 +93,28 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return ordered[left_out], ordered[count - 1 - left_out], 1.0 - outside
 
 
-def verdict(values: Sequence[float]) -> str:
-    """Of the ratios: shown, missed, or neither."""
+def verdict(values: Sequence[float], is_cost: bool = False) -> str:
+    """Of ratios of rates, or of costs: shown, missed, or neither."""
     low, high, probability = median_interval(values)
     words = f"median between {low:.3f} and {high:.3f} ({probability:.0%})"
     if probability < CONFIDENCE:
         return f"{words}: TOO FEW ROUNDS for a verdict"
-    if low >= LOWEST_RATIO:
-        return f"{words}: costs at most {1 - LOWEST_RATIO:.0%}: shown"
-    if high < LOWEST_RATIO:
-        return f"{words}: costs at most {1 - LOWEST_RATIO:.0%}: MISSED"
-    return f"{words}: costs at most {1 - LOWEST_RATIO:.0%}: not decided, more rounds"
+    worst, best = (1 / high, 1 / low) if is_cost else (low, high)
+    words += f": costs at most {1 - LOWEST_RATIO:.0%}: "
+    if worst >= LOWEST_RATIO:
+        return words + "shown"
+    return words + ("MISSED" if best < LOWEST_RATIO else "not decided, more rounds")
 
 
 def parts(rounds: int, starts: int = STARTS) -> list[range]:
     """Which rounds each pair of processes has; none is empty."""
     bounds = [rounds * number // starts for number in range(starts + 1)]
     return [range(first, last) for first, last in pairwise(bounds) if first < last]
+
+
+def by_round(values: dict[str, list[float]]) -> list[float]:
+    """Ours by the other's."""
+    return [ours / others for ours, others in zip(values["edge"], values[OTHER], strict=True)]
 
 
 @dataclass(frozen=True)
@@ -136,11 +141,13 @@ class Comparison:
                 await take(session, row, here, taken, rounds)
             finally:
                 await asyncio.to_thread(session.stop, here)
-        figure = figure_of(replace(row, goals=()), taken)
-        values = values_of(row, taken)
-        by_round = [mine / theirs for mine, theirs in zip(values["edge"], values[OTHER], strict=True)]
-        assert ratios(values).keys() == {OTHER}
-        return [compared(words_of(row), values, (), f"{verdict(by_round)}; {figure.note}")]
+        rate = compared(words_of(row), values_of(row, taken), (), figure_of(replace(row, goals=()), taken).note)
+        cost = compared((f"{row.name}: CPU", "CPU time of an answer", "us"), taken.microseconds, ())
+        verdicts = verdict(by_round(values_of(row, taken))), verdict(by_round(taken.microseconds), is_cost=True)
+        return [
+            replace(rate, note=f"{verdicts[0]}; {rate.note}"),
+            replace(cost, note=f"{verdicts[1]}; other programs are in it only as far as they take caches away"),
+        ]
 
     def _start(self, session: Session, is_disk: bool) -> dict[str, Server]:
         here: dict[str, Server] = {}

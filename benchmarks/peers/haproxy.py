@@ -18,6 +18,7 @@ CONNECTIONS = 8_192
 """Two descriptors each: machines often allow 20,000."""
 CANNOT = {
     "hit 10 MiB disk": "it has no cache on disk",
+    "hit 304": "its 304 has a Content-Length (RFC 9110 15.4.5 allows that), after which wrk waits for a body",
     "hit 206": "it answers a request for a range with the whole object",
     "collapse": "it does not collapse requests: each viewer's would go to the origin",
 }
