@@ -7,7 +7,7 @@ import asyncio
 
 from benchmarks.peers.echo import TARGET, echo_origin, echo_viewers, round_trips
 from benchmarks.peers.processes import UnsupportedError
-from benchmarks.peers.results import Figure, Goal, compared
+from benchmarks.peers.results import Figure, compared
 from benchmarks.peers.servers import Server
 from benchmarks.peers.session import Session, turns
 
@@ -29,8 +29,8 @@ async def echoes(session: Session) -> list[Figure]:
             costs[name].append(cost)
     title = f"echoes of a WebSocket, {VIEWERS} connections"
     return [
-        compared(("websocket echo", title, "round trips/s"), rates, (Goal(1.0, "nginx"),), "viewers and endpoint share a core and are the limit"),
-        compared(("websocket echo: CPU", "CPU time of a round trip, the access log included", "us"), costs, (Goal(1.0, "nginx", True),)),
+        compared(("websocket echo", title, "round trips/s"), rates, (), "viewers and endpoint share a core and are the limit"),
+        compared(("websocket echo: CPU", "CPU time of a round trip, the access log included", "us"), costs, ()),
     ]  # fmt: skip
 
 
