@@ -6,6 +6,7 @@ at each request, here the geographic restriction, costs something, which is show
 
 import asyncio
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from google.protobuf import json_format
@@ -16,7 +17,7 @@ from benchmarks.peers.processes import UnsupportedError
 from benchmarks.peers.requests import HOST_NAME
 from benchmarks.peers.results import Figure, Goal, Spread, alone
 from benchmarks.peers.servers import Server
-from benchmarks.peers.session import Session, turns
+from benchmarks.peers.session import Session, ask, turns
 from benchmarks.peers.wrk import Load, run_wrk
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
@@ -34,6 +35,8 @@ COMPILED_AWAY: dict[str, Any] = {
 """What is decided without a look at the request. A field that this build's contract does not have yet is left out."""
 GEO_RESTRICTION: dict[str, Any] = {"geo_restriction": {"type": "TYPE_DENY_LIST", "countries": ["AQ"]}}
 """Each viewer's country is looked up, and is another one."""
+REFUSING: dict[str, Any] = {"geo_restriction": {"type": "TYPE_DENY_LIST", "countries": ["DE"]}}
+"""The same with the viewer's own country: an edge that serves it all the same does not look, and there is nothing to measure."""
 GEO_TABLE: dict[str, Any] = {
     "put_geo_table": {
         "networks": [
@@ -43,8 +46,6 @@ GEO_TABLE: dict[str, Any] = {
     }
 }
 """Of the benchmark's viewers, and a few hundred others, so that there is something to look through; reserved addresses (RFC 1122, RFC 2544)."""
-OTHER_NAME = "d2.cdn.localhost"
-"""As long as the plain one's: names are in keys and log lines."""
 MOST_COST = Goal(0.97)
 """Nothing that is switched off or decided beforehand may cost more than 3 %."""
 
@@ -57,6 +58,8 @@ class Variant:
     title: str
     changes: dict[str, Any]
     goal: Goal | None
+    refusing: dict[str, Any] | None = None
+    """Changes with which the same request has to be refused, to prove that the stage works."""
 
 
 VARIANTS = (
@@ -64,7 +67,7 @@ VARIANTS = (
         "hit_stages_compiled_away", "all stages on that need no look at the request, to a plain hit", COMPILED_AWAY, MOST_COST
     ),
     Variant(
-        "hit_one_stage_per_request", "a geographic restriction, looked at for each request, to a plain hit", GEO_RESTRICTION, None
+        "hit_one_stage_per_request", "a geographic restriction, looked at for each request, to a plain hit", GEO_RESTRICTION, None, REFUSING
     ),
 )  # fmt: skip
 
@@ -80,14 +83,14 @@ def known(changes: dict[str, Any], descriptor: Any) -> dict[str, Any]:
     return found
 
 
-def with_changes(variant: Variant) -> configuration_pb2.Distribution:
-    """A distribution of its own name; UnsupportedError when nothing of the variant can be said in this build."""
-    changes = known(variant.changes, configuration_pb2.Distribution.DESCRIPTOR)
+def with_changes(wanted: dict[str, Any], number: int = 2) -> configuration_pb2.Distribution:
+    """A distribution of its own name; UnsupportedError when nothing of the changes can be said in this build."""
+    changes = known(wanted, configuration_pb2.Distribution.DESCRIPTOR)
     if not changes:
-        raise UnsupportedError(f"the contract has no {', '.join(variant.changes)}")
+        raise UnsupportedError(f"the contract has no {', '.join(wanted)}")
     host, _, port = origin.ADDRESS.partition(":")
     distribution = distribution_message(
-        origin_message(host, int(port)), behavior_message(), id="E2", domain_name=OTHER_NAME
+        origin_message(host, int(port)), behavior_message(), id=f"E{number}", domain_name=f"d{number}.cdn.localhost"
     )
     if "default_behavior" in changes:
         distribution.default_behavior.ClearField("allowed_methods")  # parsing adds to what is there
@@ -96,9 +99,11 @@ def with_changes(variant: Variant) -> configuration_pb2.Distribution:
 
 async def measure(session: Session, variant: Variant) -> list[Figure]:
     """The plain distribution and the other one in turn, on an edge of their own."""
-    distribution = with_changes(variant)
+    distribution = with_changes(variant.changes)
     async with own_edge(session) as (control, server):
         await _tell(control, distribution)
+        if variant.refusing is not None:
+            await _prove(control, server, with_changes(variant.refusing, 3))
         plain = Load("/small/one")
         loads = {HOST_NAME: plain, distribution.domain_name: replace(plain, host=distribution.domain_name)}
         rates: dict[str, list[float]] = {host: [] for host in loads}
@@ -142,6 +147,13 @@ async def _tell(control: ScriptedControlPlane, distribution: configuration_pb2.D
         control.append(json_format.ParseDict(table, sync_pb2.Entry()))
     control.append(sync_pb2.Entry(put_distribution=distribution))
     await control.wait_acknowledged(control.index, *control.streams)
+
+
+async def _prove(control: ScriptedControlPlane, server: Server, refusing: configuration_pb2.Distribution) -> None:
+    await _tell(control, refusing)
+    answer = await asyncio.to_thread(ask, server.place.address, "/small/one", {"Host": refusing.domain_name})
+    if answer.status != HTTPStatus.FORBIDDEN:
+        raise UnsupportedError(f"a viewer who has to be refused is answered {answer.status}: the stage is not there")
 
 
 async def _hit(session: Session, server: Server, host: str, load: Load) -> None:

@@ -30,7 +30,7 @@ def test_a_field_that_the_contract_does_not_have_is_left_out_also_inside() -> No
 
 def test_a_variant_of_which_nothing_can_be_said_is_not_supported() -> None:
     with pytest.raises(UnsupportedError, match="no_such"):
-        stages.with_changes(stages.Variant("row", "title", {"no_such": 1}, None))
+        stages.with_changes({"no_such": 1})
 
 
 @pytest.mark.parametrize("variant", stages.VARIANTS, ids=lambda variant: variant.row)
@@ -38,7 +38,7 @@ def test_a_distribution_says_what_its_row_switches_on_and_no_method_twice(varian
     wanted = stages.known(variant.changes, configuration_pb2.Distribution.DESCRIPTOR)
     if not wanted:
         pytest.skip("not in this build's contract")
-    distribution = stages.with_changes(variant)
+    distribution = stages.with_changes(variant.changes)
     methods = distribution.default_behavior.allowed_methods
     assert len(methods) == len(set(methods)) > 0
     said = json_format.MessageToDict(distribution, preserving_proto_field_name=True)
