@@ -16,31 +16,39 @@ START_SETTLES_SECONDS = 2.0
 _MAPS = Path("/proc/self/smaps")
 _MADV_DONTNEED = 4
 """madvise(2), Linux: unmap the pages; for an unchanged private mapping of a file they come from the file again."""
-_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ ([0-9]+)")
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) ([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A range of addresses."""
+    """A range of addresses with the contents of a file, by its device and number."""
 
     start: int
     end: int
+    file: tuple[str, int]
 
 
 def unchanged_mappings(maps: str) -> list[Mapping]:
-    """Private mappings of files that cannot be written, in which the process has no page of its own; from proc(5), smaps."""
+    """Of programs and libraries, what cannot be written and in which the process has no page of its own; from proc(5), smaps.
+
+    Read-only files without code are left out: another thread may unmap one (the loader's cache, for example), and its place be somebody's memory a moment later.
+    Libraries of extension modules stay until the end.
+    """
     found: list[Mapping] = []
+    with_code: set[tuple[str, int]] = set()
     candidate: Mapping | None = None
     for line in maps.splitlines():
         if (head := _MAPPING.match(line)) is not None:
-            start, end, permissions, inode = head.groups()
-            is_candidate = permissions in ("r-xp", "r--p") and inode != "0"
-            candidate = Mapping(int(start, 16), int(end, 16)) if is_candidate else None
+            start, end, permissions, device, inode = head.groups()
+            mapping = Mapping(int(start, 16), int(end, 16), (device, int(inode)))
+            candidate = mapping if permissions in ("r-xp", "r--p") and inode != "0" else None
+            if permissions == "r-xp":
+                with_code.add(mapping.file)
         elif line.startswith("Anonymous:"):  # pages of its own, for example relocated addresses: those would be lost
             if candidate is not None and int(line.split()[1]) == 0:
                 found.append(candidate)
             candidate = None
-    return found
+    return [mapping for mapping in found if mapping.file in with_code]
 
 
 def release_program_pages() -> int:

@@ -25,15 +25,22 @@ Anonymous:           132 kB
 Anonymous:             0 kB
 7f1200200000-7f1200300000 r--p 00000000 fe:00 1312 /usr/lib/library.so (deleted)
 Anonymous:             0 kB
+7f1200300000-7f1200400000 r-xp 00100000 fe:00 1312 /usr/lib/library.so (deleted)
+Anonymous:             0 kB
+7f1200500000-7f1200600000 r--p 00000000 fe:00 1313 /etc/ld.so.cache
+Anonymous:             0 kB
+7f1200700000-7f1200800000 r--p 00000000 fe:01 1312 /usr/share/other-device
+Anonymous:             0 kB
 7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0                          [vdso]
 Anonymous:             0 kB
 """
 
 
-def test_only_private_unchanged_read_only_mappings_of_files_are_given_back() -> None:
+def test_only_private_unchanged_read_only_mappings_of_programs_are_given_back() -> None:
     assert unchanged_mappings(SMAPS) == [
-        Mapping(0x55D0C0000000, 0x55D0C0001000),
-        Mapping(0x7F1200200000, 0x7F1200300000),
+        Mapping(0x55D0C0000000, 0x55D0C0001000, ("fe:00", 1311)),
+        Mapping(0x7F1200200000, 0x7F1200300000, ("fe:00", 1312)),
+        Mapping(0x7F1200300000, 0x7F1200400000, ("fe:00", 1312)),
     ]
 
 
