@@ -22,7 +22,7 @@ from edge_node.policy.cache_statuses import status_of_entry
 from edge_node.policy.contents import Content, choose_content
 from edge_node.policy.error_pages import STATUSES_THAT_CLOSE
 from edge_node.recording import RequestRecorder
-from edge_node.sending import BodySender, PacedWire, new_buffer, pieces_of
+from edge_node.sending import BodySender, PacedWire, new_buffer, pieces_of, pieces_to_send
 
 
 class ViewerWire(PacedWire, Protocol):
@@ -128,7 +128,7 @@ class HitAnswerer:
             if is_whole:
                 wire.end_exchange(keep_alive=keep_alive)
 
-        BodySender(wire, head, pieces_of(entry, content, self._buffer), ended).start()
+        BodySender(wire, head, pieces_to_send(entry, content, self._buffer, wire), ended).start()
 
     def refuse(self, asked: Asked, refusal: Refuse, *, keep_alive: bool) -> None:
         """Answer with a page made here."""

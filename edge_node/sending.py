@@ -1,6 +1,9 @@
 """Sending a stored body at the viewer's own pace, piece by piece, so that no more of it is in memory than what is on its way.
 
-All answers of a node are read into one buffer. A piece is in it only from the moment it is read until `write` has returned, within one call: the connection gives it
+Pieces that are lent (`LentPiece`: of a file, proven before) go from the page cache to the socket. What the socket does not take stays in the file, but for a few KiB
+that wait in the transport, which tells when to go on.
+
+All others are read into one buffer of the node. A piece is in it only from the moment it is read until `write` has returned, within one call: the connection gives it
 to the socket and copies the rest. Nothing that waits for a viewer lies in the buffer, however many viewers there are, and what is read and sent stays in the
 processor's cache.
 """
@@ -10,7 +13,7 @@ import mmap
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from edge_node.caching.bodies import BodyLostError, Piece
+from edge_node.caching.bodies import BodyLostError, LentPiece, Piece
 from edge_node.caching.entry import Entry
 from edge_node.policy.contents import Content
 
@@ -28,6 +31,9 @@ class PacedWire(Protocol):
     """The viewer does not take what was sent; the connection calls `resume` when it does."""
     write: Callable[[Piece], None]
     """Send bytes, later than everything before. They are the caller's again when this returns."""
+
+    write_lent: Callable[[LentPiece, int], int] | None
+    """Send a lent piece from a position on, and say to which position it was taken; raises BodyLostError. None: the connection is not a plain socket."""
 
     def begin_paced(self, exchange: "BodySender") -> None:
         """From now on the connection tells the sender when it can send and when the viewer leaves; it is held up while anything waits."""
@@ -55,6 +61,20 @@ def pieces_of(entry: Entry, content: Content, buffer: memoryview | None = None) 
         yield content.closing
 
 
+def pieces_to_send(entry: Entry, content: Content, buffer: memoryview, wire: PacedWire) -> Iterator[Piece | LentPiece]:
+    """The same for a paced answer: with pieces that are lent, if the connection can send those."""
+    body = entry.body
+    if body is None or wire.write_lent is None:
+        yield from pieces_of(entry, content, buffer)
+        return
+    for head, part in content.parts:
+        if head:
+            yield head
+        yield from body.sendable_pieces(part.first, part.last, buffer)
+    if content.closing:
+        yield content.closing
+
+
 def _cut_block(block: bytes, first: int, end: int) -> Piece:
     """Small pieces are copied, so that a slow viewer of a few bytes does not keep the whole block."""
     return block[first:end] if end - first <= LARGEST_COPIED_PIECE_BYTES else memoryview(block)[first:end]
@@ -67,11 +87,14 @@ class BodySender:
     """Of the request: there is none."""
 
     def __init__(
-        self, wire: PacedWire, head: bytes, pieces: Iterator[Piece], ended: Callable[[int, bool], None]
+        self, wire: PacedWire, head: bytes, pieces: Iterator[Piece | LentPiece], ended: Callable[[int, bool], None]
     ) -> None:
         self._wire = wire
         self._head = head
         self._pieces = pieces
+        self._lent: LentPiece | None = None
+        """The piece that the viewer has taken to a part."""
+        self._lent_until = 0
         self._ended = ended
         """Told once how many bytes were sent, and whether that was all."""
         self._sent_bytes = 0
@@ -91,16 +114,33 @@ class BodySender:
                 asyncio.get_running_loop().call_soon(self.resume)
                 return
             try:
-                piece = next(self._pieces, None)
+                is_more = self._send_some()
             except BodyLostError:
                 self._end(is_whole=False)
                 self._wire.abort()
                 return
-            if piece is None:
+            if not is_more:
                 self._end(is_whole=True)
-                return
-            self._sent_bytes += len(piece)
-            self._wire.write(piece)
+
+    def _send_some(self) -> bool:
+        """The next piece, or what the viewer takes of it; False: that was all."""
+        if self._lent is None:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return False
+            if isinstance(piece, (bytes, memoryview)):
+                self._sent_bytes += len(piece)
+                self._wire.write(piece)
+                return True
+            self._lent, self._lent_until = piece, 0
+        lent, write_lent = self._lent, self._wire.write_lent
+        assert write_lent is not None, "a piece was lent to a connection that cannot send it"
+        until = write_lent(lent, self._lent_until)
+        self._sent_bytes += until - self._lent_until
+        self._lent_until = until
+        if until >= lent.length:
+            self._lent = None
+        return True
 
     def viewer_left(self) -> None:
         """The connection is gone."""
@@ -109,4 +149,5 @@ class BodySender:
     def _end(self, *, is_whole: bool) -> None:
         if not self._is_ended:
             self._is_ended = True
+            self._lent = None
             self._ended(self._sent_bytes, is_whole)

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from edge_node.caching.bodies import Piece
+from edge_node.caching.bodies import LentPiece, Piece
 from edge_node.errors import ViewerError
 from edge_node.exchange import BodyFromViewer, UnderWay
 from edge_node.listeners.request_reader import RequestReader
-from edge_node.listeners.writing import write_at_once
+from edge_node.listeners.writing import lend_at_once, lend_nowhere, write_at_once, write_nowhere
 from edge_node.model import RequestHead
 from edge_node.policy.sections import HeaderSection
 
@@ -30,11 +30,6 @@ LINGER_SECONDS = 2.0
 """After an answer that came before the request was read whole: closing at once would reset the connection, and the answer with it (RFC 9112 section 9.6)."""
 MAXIMUM_WAITING_REQUESTS = 64
 """Pipelined requests kept while one is being answered; reading stops well before, so more than one read's worth cannot come."""
-
-
-def _write_nowhere(data: Piece) -> None:
-    """The viewer has gone."""
-    del data
 
 
 class Service(Protocol):
@@ -97,8 +92,9 @@ class ViewerConnection(asyncio.Protocol):
         self._has_answered = False
         """In the short way, since deadlines were looked at last."""
         self.peer: tuple[str, int] = ("-", 0)
-        self.write: Callable[[Piece], None] = _write_nowhere
+        self.write: Callable[[Piece], None] = write_nowhere
         """Send bytes that are the caller's again when this returns: see `write_at_once`."""
+        self.write_lent: Callable[[LentPiece, int], int] | None = lend_nowhere
         self.is_held_up = False
         self.request_bytes = 0
         self._exchange: UnderWay | None = None
@@ -118,6 +114,7 @@ class ViewerConnection(asyncio.Protocol):
         """Keep the transport; refuse one connection too many."""
         self._transport = cast("asyncio.Transport", transport)
         self.write = write_at_once(self._transport)
+        self.write_lent = lend_at_once(self._transport)
         self._transport.set_write_buffer_limits(high=HELD_UP_BYTES)
         self.peer = (transport.get_extra_info("peername") or ("-", 0))[:2]
         if not self._listener.opened(self):
@@ -128,7 +125,7 @@ class ViewerConnection(asyncio.Protocol):
         del exc  # a reset and a close mean the same here
         self._transport = None
         self._is_quiet = False
-        self.write = _write_nowhere
+        self.write, self.write_lent = write_nowhere, lend_nowhere
         self._listener.closed(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:

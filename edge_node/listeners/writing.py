@@ -7,10 +7,25 @@ The bytes are the caller's again when the call returns: what has to wait is copi
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 
-from edge_node.caching.bodies import Piece
+from edge_node.caching.bodies import LentPiece, Piece
+
+TAIL_BYTES = 16_384
+"""Of a lent piece that a socket does not take now, so much waits in the transport: when that has left, there is room for more."""
+
+
+def write_nowhere(data: Piece) -> None:
+    """The viewer has gone."""
+    del data
+
+
+def lend_nowhere(piece: LentPiece, first: int) -> int:
+    """The same for lent pieces."""
+    del first
+    return piece.length
 
 
 def write_at_once(transport: asyncio.Transport) -> Callable[[Piece], None]:
@@ -33,3 +48,27 @@ def write_at_once(transport: asyncio.Transport) -> Callable[[Piece], None]:
             write_later(bytes(data[written:]))
 
     return write_now
+
+
+def lend_at_once(transport: asyncio.Transport) -> Callable[[LentPiece, int], int] | None:
+    """A function that writes lent pieces to an open transport, from a position on, and says to which position they are taken; None: it is not a plain socket.
+
+    It raises BodyLostError. It takes something in any case: at a full socket a copy waits in the transport, which tells its protocol when it has left.
+    """
+    socket = transport.get_extra_info("socket")
+    if socket is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    descriptor = socket.fileno()
+    write_later, waiting_bytes = transport.write, transport.get_write_buffer_size
+
+    def lend_now(piece: LentPiece, first: int) -> int:
+        if not waiting_bytes():
+            with contextlib.suppress(OSError):  # full, or gone: the transport finds out which
+                first += piece.write_to(descriptor, first)
+            if first >= piece.length:
+                return first
+        tail = piece.copy(first, min(TAIL_BYTES, piece.length - first))
+        write_later(tail)
+        return first + len(tail)
+
+    return lend_now

@@ -13,13 +13,13 @@ Rules that live here.
 import logging
 from collections.abc import Callable, Iterator
 
-from edge_node.caching.bodies import BodyLostError, PartsBody, Piece
+from edge_node.caching.bodies import BodyLostError, LentPiece, PartsBody, Piece
 from edge_node.caching.entry import Entry, parse_field_lines
 from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry, is_strict_entry
 from edge_node.caching.key import CacheKey
 from edge_node.policy.traits import TraitsTable
 from edge_node.storage.disk.errors import DiskCorruptionError, DiskRemovalError
-from edge_node.storage.disk.record import DiskBody, DiskRecord
+from edge_node.storage.disk.record import DiskBody, DiskRecord, MappedBytes
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.disk.writer import DiskWriter
 from edge_node.storage.memory import MemoryStore, MemoryWriter
@@ -58,6 +58,38 @@ class StoredBody:
         """Read and checked as they are taken."""
         try:
             yield from self._body.chunks(first, last, buffer)
+        except DiskCorruptionError as error:
+            raise BodyLostError from error
+
+    def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[Piece | LentPiece]:
+        """Checked as they are taken; those that were before are lent from the file."""
+        try:
+            for piece in self._body.sendable_pieces(first, last, buffer):
+                yield LentBytes(piece) if isinstance(piece, MappedBytes) else piece
+        except DiskCorruptionError as error:
+            raise BodyLostError from error
+
+
+class LentBytes:
+    """A stretch of a body on disk, as a sender has it."""
+
+    __slots__ = ("_mapped", "length")
+
+    def __init__(self, mapped: MappedBytes) -> None:
+        self._mapped = mapped
+        self.length = mapped.length
+
+    def write_to(self, descriptor: int, first: int) -> int:
+        """See LentPiece."""
+        try:
+            return self._mapped.write_to(descriptor, first)
+        except DiskCorruptionError as error:
+            raise BodyLostError from error
+
+    def copy(self, first: int, length: int) -> bytes:
+        """See LentPiece."""
+        try:
+            return self._mapped.copy(first, length)
         except DiskCorruptionError as error:
             raise BodyLostError from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from edge_node.storage.disk.errors import DiskRemovalError
 from edge_node.storage.disk.files import DiskFiles, OpenFile, OpenFiles
 from edge_node.storage.disk.format import DEAD, MARKER_BYTES, STATE_OFFSET, FileName, parse_file_name
+from edge_node.storage.disk.proof import Proof
 from edge_node.storage.disk.space import Space
 
 FILES_SWEPT_IN_A_STEP = 64
@@ -27,7 +28,7 @@ DISCARDED = "discarded-"
 class Segment:
     """A file with records: many (a segment) or one (a body)."""
 
-    __slots__ = ("drained_count", "head_offset", "key_hashes", "length", "name", "record_count", "was_used")
+    __slots__ = ("drained_count", "head_offset", "key_hashes", "length", "name", "proof", "record_count", "was_used")
 
     def __init__(self, name: FileName, length: int = 0) -> None:
         self.name = name
@@ -41,6 +42,8 @@ class Segment:
         """Those that are still here."""
         self.drained_count = 0
         """How many of `key_hashes` were looked at since it began to leave."""
+        self.proof: Proof | None = None
+        """Which blocks of a body were found right; None before its first answer."""
         self.was_used = False
         """A body, since it was written or last spared; for the others the index knows of each record."""
 
@@ -230,7 +233,7 @@ class Segments:
 
     def _create_file(self, path: Path) -> OpenFile:
         try:
-            return OpenFile(self._files, self._files.create(path))
+            return self._open_files.hold(self._files.create(path))
         except FileNotFoundError:  # somebody removed the folder
             self._files.make_folder(path.parent)
-            return OpenFile(self._files, self._files.create(path))
+            return self._open_files.hold(self._files.create(path))

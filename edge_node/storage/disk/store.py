@@ -33,6 +33,7 @@ from edge_node.storage.disk.format import (
     encode_locator,
 )
 from edge_node.storage.disk.index import hash_of
+from edge_node.storage.disk.proof import Proof
 from edge_node.storage.disk.record import BodyPlace, DiskBody, DiskRecord, RecordSummary, summary_of
 from edge_node.storage.disk.recovery import Recovery, found_in
 from edge_node.storage.disk.segments import Segment, Segments
@@ -77,7 +78,7 @@ class DiskStore:
             return None
         self._catalogue.mark_used(key_hash, place)
         offset = LOCATOR_BYTES if place.segment.name.is_body else place.offset + found.head.length
-        body_place = BodyPlace(file, offset, found.body_start)
+        body_place = BodyPlace(file, offset, found.body_start, _proof_of(place.segment, found.head))
         return DiskRecord(
             found.head, DiskBody(found.head, body_place, partial(self._catalogue.report_damage, key_hash, place))
         )
@@ -243,3 +244,10 @@ class DiskStore:
         except BaseException:
             self._lock.release()
             raise
+
+
+def _proof_of(segment: Segment, head: RecordHead) -> Proof | None:
+    """What is known of the blocks of a body that has a file of its own."""
+    if segment.name.is_body and segment.proof is None:
+        segment.proof = Proof(block_count(head.body_length))
+    return segment.proof
