@@ -20,8 +20,8 @@ from edge_node.policy.contents import Content
 LARGEST_COPIED_PIECE_BYTES = 16_384
 BUFFER_BYTES = 786_432
 """Of a body on disk that are read and sent at once, and at most copied for a viewer that does not follow. Less, and more, costs processor time (docs/disk-format.md)."""
-LARGEST_TURN_BYTES = 1_048_576
-"""Once so much has been sent to one viewer, the others have their turn: half a millisecond."""
+LARGEST_TURN_BYTES = 2_097_152
+"""Once so much has been sent to one viewer, the others have their turn: half a millisecond to one. With half of it a mapped body takes a tenth more processor time."""
 
 
 class PacedWire(Protocol):

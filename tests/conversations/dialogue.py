@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_node.access_log import AccessLog, LogRecord, Record
-from edge_node.caching.bodies import Piece
+from edge_node.caching.bodies import LentPiece, Piece
 from edge_node.configuration import read_distribution
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
@@ -76,6 +76,7 @@ class Viewer:
 
     def __post_init__(self) -> None:
         self.write: Callable[[Piece], None] = self.send
+        self.write_lent: Callable[[LentPiece, int], int] | None = None
 
     def asks(
         self, target: str, *headers: TextHeader, method: str = "GET", body: BodyFromViewer | None = None

@@ -170,13 +170,13 @@ class OpenFiles:
         self._idle: OrderedDict[int, OpenFile] = OrderedDict()
         self._all: WeakValueDictionary[int, OpenFile] = WeakValueDictionary()
 
-    def get(self, number: int, path: Path) -> OpenFile:
-        """The file, opened unless it is; OSError as by `open`."""
+    def get(self, number: int, folder: Path, name: object) -> OpenFile:
+        """The file of that name, opened unless it is; OSError as by `open`."""
         file = self._idle.get(number)
         if file is not None:
             self._idle.move_to_end(number)
             return file
-        file = self._all.get(number) or self.hold(self._open(path))
+        file = self._all.get(number) or self.hold(self._open(folder / str(name)))
         self.add(number, file)
         return file
 

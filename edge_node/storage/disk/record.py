@@ -20,7 +20,7 @@ from edge_node.storage.disk.proof import FileState, Proof
 BLOCKS_IN_A_READ = 4
 """256 KiB a piece: a tenth less processor time for a large body than 64 KiB (docs/disk-format.md)."""
 
-LARGEST_MAPPED_BYTES = 1024 * 1024
+LARGEST_MAPPED_BYTES = 2 * 1024 * 1024
 """A piece: what a sender gives one viewer before others have their turn (`edge_node/sending.py`)."""
 
 
@@ -97,11 +97,14 @@ class DiskBody:
         if at < end:
             yield from self.chunks(at, end - 1, buffer)
 
-    def write_mapped(self, descriptor: int, first: int, length: int) -> int:
-        """Give proven bytes to a descriptor; how many it took. DiskCorruptionError when the file is not in the state of the proof, or was not afterwards."""
+    def write_mapped(self, descriptor: int, first: int, length: int, *, is_fresh: bool) -> int:
+        """Give proven bytes to a descriptor; how many it took. DiskCorruptionError when the file is not in the state of the proof, or was not afterwards.
+
+        Fresh: they were taken just now, so that the state was looked at.
+        """
         file, proof = self._place.file, self._place.proof
         assert proof is not None
-        if self._state() != proof.state:
+        if not is_fresh and self._state() != proof.state:
             self._lose(first, length)
         try:
             written = file.write_mapped(descriptor, self._place.offset + first, length)
@@ -188,8 +191,8 @@ class MappedBytes:
         self.length = length
 
     def write_to(self, descriptor: int, first: int) -> int:
-        """How many of the bytes from position `first` on it took; OSError: none. DiskCorruptionError: the file was changed."""
-        return self._body.write_mapped(descriptor, self._first + first, self.length - first)
+        """How many of the bytes from position `first` on it took; OSError: none. DiskCorruptionError: the file was changed. From 0 on: right after it was taken."""
+        return self._body.write_mapped(descriptor, self._first + first, self.length - first, is_fresh=first == 0)
 
     def copy(self, first: int, length: int) -> bytes:
         """These bytes; DiskCorruptionError: the file was changed."""

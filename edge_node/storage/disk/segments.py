@@ -84,7 +84,7 @@ class Segments:
 
     def open(self, segment: Segment) -> OpenFile:
         """Its file; OSError when that is gone or cannot be opened."""
-        return self._open_files.get(segment.name.number, self._records / str(segment.name))
+        return self._open_files.get(segment.name.number, self._records, segment.name)
 
     def found(self) -> Iterator[Segment]:
         """What an earlier process left, oldest first; the caller adds what it finds good."""
