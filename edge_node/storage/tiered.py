@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from edge_node.caching.bodies import BodyLostError, LentPiece, PartsBody, Piece
 from edge_node.caching.entry import Entry, parse_field_lines
-from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry, is_strict_entry
+from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry
 from edge_node.caching.key import CacheKey
 from edge_node.policy.traits import TraitsTable
 from edge_node.storage.disk.errors import DiskCorruptionError, DiskRemovalError
@@ -235,9 +235,8 @@ class TieredStore:
 
     def strict_keys(self) -> Iterator[CacheKey]:
         """The keys on disk of entries that behaviors with the RFCs' rules have stored: what the index of variants has to know at the start."""
-        for summary in self._disk.records() if self._disk is not None else ():
-            if is_strict_entry(summary.metadata):
-                yield summary.key
+        for summary in self._disk.noted_records() if self._disk is not None else ():
+            yield summary.key
 
     # -- inside
 
