@@ -146,7 +146,9 @@ async def test_ranges_of_a_mapped_body_are_those_bytes(tmp_path: Path) -> None:
             answer = await site.get("/a", ("range", f"bytes={first}-{last}"))
             assert (answer.status, answer.body) == (206, body[first : last + 1])
         answer = await site.get("/a", ("range", "bytes=1-3000000,4000000-4000009,7000000-"))
-        kind, _, boundary = {name.lower(): value for name, value in answer.headers}["content-type"].partition("; boundary=")
+        kind, _, boundary = {name.lower(): value for name, value in answer.headers}["content-type"].partition(
+            "; boundary="
+        )
         assert (answer.status, kind) == (206, "multipart/byteranges")
         parts = answer.body.split(b"\r\n--" + boundary.strip('"').encode())
         contents = [part.partition(b"\r\n\r\n")[2] for part in parts if b"\r\n\r\n" in part]

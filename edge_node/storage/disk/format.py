@@ -189,7 +189,7 @@ ReadAt = Callable[[int, int], bytes]
 
 
 def walk_segment(read: ReadAt, size: int, marker: bytes) -> Iterator[Found]:
-    """All records in a segment of `size` bytes, up to its index. Where bodies are large only heads are read; past damage the search is for the next marker with a true head."""
+    """All records in a segment of `size` bytes, up to its index. Where bodies are large only heads are read; past damage the next true head is searched for."""
     offset, base, window, window_bytes = 0, 0, b"", _WINDOW_BYTES
     while offset < size:
         head = decode_head(window, offset - base, marker)
