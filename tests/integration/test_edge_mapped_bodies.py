@@ -15,7 +15,7 @@ import uvloop
 
 from edge_node.caching.bodies import BodyLostError
 from edge_node.listeners.writing import TAIL_BYTES, lend_at_once
-from tests.peers.nodes import EdgeLab, Node, Site
+from tests.peers.nodes import EdgeLab, Node, Site, until
 from tests.peers.origin import cacheable
 from tests.peers.viewer import Viewer
 
@@ -128,6 +128,9 @@ async def stored(site: Site, node: Node, path: str, seed: int) -> bytes:
     before = set(body_files(node))
     site.script(path, cacheable(body))
     assert (await site.get(path)).body == body
+    await until(
+        lambda: set(body_files(node)) > before, "the body is on the disk"
+    )  # it is stored after its last byte was passed on
     (file,) = set(body_files(node)) - before
     os.utime(file, ns=AN_HOUR_AGO)  # a file that was written just now is not mapped
     for _ in range(2):
