@@ -118,6 +118,19 @@ class OpenFile:
         """Which file it is, and when it was changed last."""
         return self._files.state(self._descriptor)
 
+    def is_in(self, state: FileState) -> bool:
+        """Whether it is that file, and was not changed. Asked for each piece that is sent, and right after much was copied, when all code is slow: it makes nothing."""
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (
+            found.st_mtime_ns == state.modified_ns
+            and found.st_size == state.length
+            and found.st_ino == state.inode
+            and found.st_dev == state.device
+        )
+
     def may_map(self, offset: int, file_bytes: int) -> bool:
         """Whether the window that has this byte can be had, of a file of that size."""
         try:

@@ -2,7 +2,7 @@
 
 Rules that live here. No byte of a block is handed out before the block's checksum was found right. What is handed out is the copy that was checked, out of reach of
 whoever writes to the file; or, to a socket, a stretch of blocks that were proven before in the same state of the file (`proof.py`): the state is looked at before the
-bytes leave and after, and the last block of each range is a checked copy in any case, so that no answer is whole before all its bytes are known to be right.
+bytes leave and after, and the end of each range is a copy in any case, so that no answer is whole before all its bytes are known to be right.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ BLOCKS_IN_A_READ = 4
 
 LARGEST_MAPPED_BYTES = 2 * 1024 * 1024
 """A piece: what a sender gives one viewer before others have their turn (`edge_node/sending.py`)."""
+
+
+HELD_BACK_BYTES = 4096
+"""The end of a range, which is copied after all before it were sent and the file was found unchanged."""
 
 
 class RecordSummary(NamedTuple):
@@ -82,11 +86,12 @@ class DiskBody:
     def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[memoryview | MappedBytes]:
         """The bytes from `first` to `last`: checked pieces as of `chunks`, and stretches of the mapped file where all blocks are proven."""
         end = min(last + 1, self.length)
-        last_block = max((end - 1) // BLOCK_BYTES * BLOCK_BYTES, first)
-        at = first
-        while at < last_block:
-            until = self._end_of_mapped(at, last_block)
+        at, is_mapped = first, False
+        while at < end - HELD_BACK_BYTES:
+            until = self._end_of_mapped(at, end)
             if until > at:
+                is_mapped = until == end
+                until = min(until, end - HELD_BACK_BYTES)
                 yield MappedBytes(self, at, until - at)
                 at = until
                 continue
@@ -94,7 +99,9 @@ class DiskBody:
             until = min(start + len(buffer) // BLOCK_BYTES * BLOCK_BYTES, end)
             yield from self.chunks(at, until - 1, buffer)
             at = until
-        if at < end:
+        if is_mapped:
+            yield memoryview(self.copy_proven(at, end - at))
+        elif at < end:
             yield from self.chunks(at, end - 1, buffer)
 
     def write_mapped(self, descriptor: int, first: int, length: int, *, is_fresh: bool) -> int:
@@ -104,15 +111,15 @@ class DiskBody:
         """
         file, proof = self._place.file, self._place.proof
         assert proof is not None
-        if not is_fresh and self._state() != proof.state:
+        if not is_fresh and not self._is_unchanged(proof):
             self._lose(first, length)
         try:
             written = file.write_mapped(descriptor, self._place.offset + first, length)
         except OSError as error:
-            if error.errno == errno.EFAULT or self._state() != proof.state:
+            if error.errno == errno.EFAULT or not self._is_unchanged(proof):
                 self._lose(first, length)
             raise
-        if self._state() != proof.state:
+        if not self._is_unchanged(proof):
             self._lose(first, length)
         return written
 
@@ -124,7 +131,7 @@ class DiskBody:
             data = self._place.file.read(length, self._place.offset + first)
         except OSError:
             data = b""
-        if len(data) < length or self._state() != proof.state:
+        if len(data) < length or not self._is_unchanged(proof):
             self._lose(first, length)
         return data
 
@@ -133,7 +140,7 @@ class DiskBody:
         file, offset, _, proof = self._place
         if proof is None or proof.state is None:
             return at
-        if self._state() != proof.state:
+        if not file.is_in(proof.state):
             proof.forget()
             return at
         until = min(
@@ -142,6 +149,9 @@ class DiskBody:
         proven = proof.end_of_proven(at // BLOCK_BYTES, -(-until // BLOCK_BYTES))
         until = min(until, proven * BLOCK_BYTES)
         return until if until > at and file.may_map(offset + at, proof.state.length) else at
+
+    def _is_unchanged(self, proof: Proof) -> bool:
+        return proof.state is not None and self._place.file.is_in(proof.state)
 
     def _state(self) -> FileState | None:
         try:
