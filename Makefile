@@ -73,11 +73,11 @@ check: setup ## linter, formatter, types, stale stubs, import rules
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 .PHONY: bench-setup
-bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic Server, wrk (Debian, needs root or sudo)
+bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic Server, HAProxy, wrk (Debian, needs root or sudo)
 	python3 benchmarks/install_peers.py
 
 .PHONY: bench
-bench: setup ## figures of this machine, beside nginx, Varnish and Traffic Server; results in runs/bench
+bench: setup ## figures of this machine, beside nginx, Varnish, Traffic Server and HAProxy; results in runs/bench
 	$(BIN)/python -m deploy.compile_edge || true
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.invalidation_receipts
@@ -86,6 +86,15 @@ bench: setup ## figures of this machine, beside nginx, Varnish and Traffic Serve
 	$(BIN)/python -m benchmarks.node_memory
 	$(BIN)/python -m benchmarks.entry_overhead
 	$(BIN)/python -m benchmarks.origin_throughput
+	$(BIN)/python -m benchmarks.disk_store --sizes 1024
+
+# For example: git worktree add ../before main && make bench-compare OTHER=../before. Both are compiled where both can be.
+.PHONY: bench-compare
+bench-compare: setup ## this checkout's edge beside the one of another checkout, OTHER=folder, in turn in one run; results in runs/bench
+	@test -n "$(OTHER)" || { echo "make bench-compare: needs OTHER=folder of the other checkout" >&2; exit 1; }
+	$(BIN)/python -m deploy.compile_edge || true
+	cd "$(OTHER)" && PYTHONPATH="$$PWD" $(abspath $(BIN))/python -m deploy.compile_edge || true
+	$(BIN)/python -m benchmarks.peers --compare "$(OTHER)"
 
 .PHONY: proto
 proto: setup ## generate the stubs beside the .proto files

@@ -1,4 +1,5 @@
-"""What the disk store costs: puts and gets per second, bytes per second, the time to open it per GiB, memory per record, and the longest single call.
+"""What the disk store costs: puts and gets per second, bytes per second, the time to open it per GiB after each kind of end, memory per record, and the longest
+single call.
 
 The page cache is warm and nothing is synchronised to the disk, as in a running node. Figures and what they mean: docs/disk-format.md.
 """
@@ -64,6 +65,37 @@ def get(store: DiskStore, number: int) -> None:
             pass
 
 
+def end_without_closing(folder: Path, capacity: int) -> None:
+    """A process that opens the store, puts something and ends as kill -9 would end it."""
+    child = os.fork()
+    if child == 0:
+        store = DiskStore(folder, capacity, BOOT)
+        put(store, 0, b"later")
+        store.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def forget_indexes(folder: Path) -> None:
+    """So that all records have to be walked: a byte more behind each index."""
+    for path in (folder / "records").glob("*.segment"):
+        with path.open("ab") as file:
+            file.write(b"x")
+
+
+def open_again(name: str, folder: Path, capacity: int) -> None:
+    """Open, and ask what is noted, as a node does when it starts."""
+    start, processor_start = time.perf_counter(), time.process_time()
+    with closing(DiskStore(folder, capacity, BOOT)) as store:
+        noted = sum(1 for _ in store.noted_records())
+        seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
+        gibibytes = store.statistics.used_bytes / 1024 / MIB
+        print(
+            f"  open {name:23} {seconds:>9.2f} s, {seconds / gibibytes:.2f} s a GiB, {processor_seconds / gibibytes:.2f} s of processor time a GiB"
+            f" ({store.statistics.records:,} records, {noted} noted)"
+        )
+
+
 def measure(folder: Path, body_bytes: int, total_bytes: int) -> None:
     """One size of body: fill, read, open again, and go on for as much again, when the oldest leave."""
     count = total_bytes // (body_bytes + 1024)
@@ -76,14 +108,15 @@ def measure(folder: Path, body_bytes: int, total_bytes: int) -> None:
         store.flush()
         held = (resident_bytes() - before) / count
         gets.run(lambda number: get(store, number * 7919 % count), count)
-        used = store.statistics.used_bytes
         print(f"{count:,} records of {body_bytes:,} bytes")
         print(puts.line("  put", count, body_bytes))
         print(gets.line("  get", count, body_bytes))
-    start = time.perf_counter()
+    open_again("after a clean end", folder, capacity)
+    end_without_closing(folder, capacity)
+    open_again("after kill -9", folder, capacity)
+    forget_indexes(folder)
+    open_again("without any index", folder, capacity)
     with closing(DiskStore(folder, capacity, BOOT)) as store:
-        seconds = time.perf_counter() - start
-        print(f"  open                         {seconds:.2f} s, {seconds / used * 1024 * MIB:.2f} s a GiB")
         for number in range(0, count, 2):
             store.lookup(KEY % number)
         churn.run(lambda number: put(store, count + number, body), count)

@@ -16,10 +16,11 @@ PACKAGES = {
     "nginx": "nginx-light",
     "varnishd": "varnish",
     "traffic_server": "trafficserver",
+    "haproxy": "haproxy",
     "wrk": "wrk",
 }
 """A program, and the package that has it."""
-SERVICES = ("nginx", "varnish", "varnishncsa", "trafficserver")
+SERVICES = ("nginx", "varnish", "varnishncsa", "trafficserver", "haproxy")
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBID_STARTS = "#!/bin/sh\n# for the duration of `make bench-setup`\nexit 101\n"
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from control_plane.receipts import IssuedInvalidation
-from control_plane.state import Change, Invalidate, PutDistribution, PutRoutingTable, RemoveDistribution
+from control_plane.state import Change, Invalidate, PutDistribution, PutGeoTable, PutRoutingTable, RemoveDistribution
 from proto.cdn.v1 import sync_pb2
 
 READ_ENTRIES = 128
@@ -46,6 +46,8 @@ def to_entry(change: Change, log_id: str, index: int, now: float) -> sync_pb2.En
             entry.invalidation.CopyFrom(invalidation)
         case PutRoutingTable(routing_table):
             entry.put_routing_table.CopyFrom(routing_table)
+        case PutGeoTable(geo_table):
+            entry.put_geo_table.CopyFrom(geo_table)
     return entry
 
 

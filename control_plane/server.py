@@ -21,11 +21,12 @@ from control_plane.aws_api.application import create_application
 from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
+from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics
 from control_plane.settings import Address, Settings
-from control_plane.state import PutRoutingTable
+from control_plane.state import PutGeoTable, PutRoutingTable
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from control_plane.turns import in_turn
@@ -68,6 +69,7 @@ async def serve(settings: Settings) -> None:
     clock = SteadyClock()
     with contextlib.closing(SqlStore(settings.state_dir, clock)) as store:
         _publish_routing_table(store, settings)
+        _publish_geo_table(store, settings)
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
         deployment = LogDeployment(coordinator, ledger)
@@ -176,6 +178,24 @@ def _publish_routing_table(store: SqlStore, settings: Settings) -> None:
     if table != store.routing_table():
         with store.transaction() as transaction:
             transaction.append(PutRoutingTable(table))
+
+
+def _publish_geo_table(store: SqlStore, settings: Settings) -> None:
+    """Append the table of countries to the log unless it is the one that is published."""
+    table = default_geo_table() if settings.geo_table is None else _read_geo_table(settings.geo_table)
+    if table != store.geo_table():
+        with store.transaction() as transaction:
+            transaction.append(PutGeoTable(table))
+
+
+def _read_geo_table(path: Path) -> configuration_pb2.GeoTable:
+    try:
+        with path.open("rb") as file:
+            return parse_geo_table(file.read(MAXIMUM_GEO_TABLE_BYTES + 1))
+    except OSError as error:
+        raise StartError(f"cannot read {path}: {_reason(error)}") from error
+    except GeoTableError as error:
+        raise StartError(f"{path} is not a table of countries: {error}") from error
 
 
 def _read_routing_table(path: Path) -> configuration_pb2.RoutingTable:

@@ -37,6 +37,8 @@ class Settings:
     state_dir: Path
     zone: str
     routing_table: Path | None
+    geo_table: Path | None
+    """None: the table for a lab on this machine."""
     access_key_id: str
     secret_access_key: str
     heartbeat_seconds: float
@@ -64,6 +66,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         state_dir=Path(flags.state_dir),
         zone=zone,
         routing_table=Path(flags.routing_table) if flags.routing_table else None,
+        geo_table=Path(flags.geo_table) if flags.geo_table else None,
         access_key_id=flags.access_key_id,
         secret_access_key=flags.secret_access_key,
         heartbeat_seconds=heartbeat_seconds,
@@ -85,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", required=True, metavar="DIR", help="what survives a restart")
     parser.add_argument("--zone", required=True, metavar="ZONE", help="domain names of distributions end with it")
     parser.add_argument("--routing-table", metavar="FILE.json", help="JSON form of cdn.v1.RoutingTable")
+    parser.add_argument("--geo-table", metavar="FILE.csv", help="lines NETWORK,COUNTRY: where viewers are")
     parser.add_argument("--access-key-id", default="cdnlab", metavar="ID")
     parser.add_argument("--secret-access-key", default="cdnlab-secret", metavar="SECRET")
     parser.add_argument("--heartbeat-seconds", default="1", metavar="N", help="how often nodes are expected to speak")

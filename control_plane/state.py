@@ -52,7 +52,14 @@ class PutRoutingTable:
     routing_table: configuration_pb2.RoutingTable
 
 
-Change = PutDistribution | RemoveDistribution | Invalidate | PutRoutingTable
+@dataclass(frozen=True, slots=True)
+class PutGeoTable:
+    """Publish which country the networks of viewers are in."""
+
+    geo_table: configuration_pb2.GeoTable
+
+
+Change = PutDistribution | RemoveDistribution | Invalidate | PutRoutingTable | PutGeoTable
 
 
 class Transaction(Protocol):

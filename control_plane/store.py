@@ -21,6 +21,7 @@ from control_plane.state import (
     Document,
     Invalidate,
     PutDistribution,
+    PutGeoTable,
     PutRoutingTable,
     RemoveDistribution,
     StoreError,
@@ -34,6 +35,7 @@ DATABASE_NAME = "control-plane.sqlite3"
 
 _DISTRIBUTION = "distribution"
 _ROUTING_TABLE = "routing_table"
+_GEO_TABLE = "geo_table"
 
 
 class SqlTransaction:
@@ -105,6 +107,8 @@ class SqlTransaction:
                 )
             case PutRoutingTable(routing_table):
                 self._put_resource(_ROUTING_TABLE, "", routing_table.SerializeToString())
+            case PutGeoTable(geo_table):
+                self._put_resource(_GEO_TABLE, "", geo_table.SerializeToString())
             case Invalidate():
                 pass  # leaves nothing configured
 
@@ -190,16 +194,27 @@ class SqlStore:
             for kind, data in connection.execute(select(tables.resources.c.kind, tables.resources.c.resource)):
                 if kind == _DISTRIBUTION:
                     snapshot.distributions.append(configuration_pb2.Distribution.FromString(data))
+                elif kind == _GEO_TABLE:
+                    snapshot.geo_table.ParseFromString(data)
                 else:
                     snapshot.routing_table.ParseFromString(data)
         return snapshot
 
     def routing_table(self) -> configuration_pb2.RoutingTable | None:
         """The one that was published last."""
-        query = select(tables.resources.c.resource).where(tables.resources.c.kind == _ROUTING_TABLE)
-        with self.reader.connect() as connection:
-            data = connection.execute(query).scalar_one_or_none()
+        data = self._only_resource(_ROUTING_TABLE)
         return None if data is None else configuration_pb2.RoutingTable.FromString(data)
+
+    def geo_table(self) -> configuration_pb2.GeoTable | None:
+        """The one that was published last."""
+        data = self._only_resource(_GEO_TABLE)
+        return None if data is None else configuration_pb2.GeoTable.FromString(data)
+
+    def _only_resource(self, kind: str) -> bytes | None:
+        """Of a kind that there is one of."""
+        query = select(tables.resources.c.resource).where(tables.resources.c.kind == kind)
+        with self.reader.connect() as connection:
+            return connection.execute(query).scalar_one_or_none()
 
     def documents(self, kind: str) -> Sequence[Document]:
         """What is committed of one kind, oldest first."""

@@ -28,6 +28,7 @@ LEFT_AS_SOURCE = (
     "__init__.py", "__main__.py", "compiled.py",  # they choose which code is run
     "admin.py", "configuration.py", "control_client.py", "explain.py", "metrics.py", "node.py",  # the rim
     "invalidation_journal.py", "settings.py", "stores.py",  # read once, or written once for each log entry
+    "resident_memory.py",  # once after the start
     "storage/disk/files.py",  # open files close when the last weak reference is left, which compiled objects cannot have
 )  # fmt: skip
 

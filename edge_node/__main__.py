@@ -10,6 +10,7 @@ import time
 import uvloop
 
 from edge_node.node import EdgeNode, StartError
+from edge_node.resident_memory import START_SETTLES_SECONDS, release_program_pages
 from edge_node.settings import Settings, parse_settings
 
 
@@ -34,6 +35,7 @@ async def _run(settings: Settings) -> None:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
         # What comes after it is stored responses mostly, which have no cycles and are many: Python's own thresholds spend a tenth of each miss on looking at them.
         gc.set_threshold(20_000, 20, 20)
+        loop.call_later(START_SETTLES_SECONDS, release_program_pages)
         await stopping.wait()
         await node.stop()
 

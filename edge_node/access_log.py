@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Final
 
 from edge_node.caching.decisions import Reason, Result
-from edge_node.caching.entry import Traits
+from edge_node.caching.ranges import ByteRange
+from edge_node.connection_facts import ConnectionFacts
 from edge_node.counters import Counters
-from edge_node.model import RequestHead
-from edge_node.policy.contents import Content
+from edge_node.delivery.request_record import HitRecord, LogRecord, Record
 from edge_node.policy.routing import Plan
 from edge_node.policy.sections import HeaderSection
 
@@ -39,68 +38,18 @@ _RESULT_TYPES = {
     Result.REFRESH_HIT: "RefreshHit",
     Result.MISS: "Miss",
     Result.PASS: "Miss",
+    Result.REDIRECT: "Redirect",
     Result.ERROR: "Error",
 }
 _DETAILED_ERRORS = {  # reference 8.1, detailed result type
     Reason.METHOD_NOT_ALLOWED: "InvalidRequestMethod",
     Reason.GET_WITH_BODY: "InvalidRequest",
     Reason.BAD_REQUEST: "InvalidRequest",
+    Reason.GEO_BLOCKED: "ClientGeoBlocked",
     Reason.VIEWER_LEFT: "ClientCommError",
     Reason.UPSTREAM_FAILED: "OriginCommError",
     Reason.UPSTREAM_STATUS: "OriginError",
 }
-
-
-class LogRecord:
-    """One finished request."""
-
-    __slots__ = (
-        "content_length", "content_type", "domain_name", "ended_at", "first_byte_seconds", "head", "peer", "range_first", "range_last", "reason",
-        "received_bytes", "request_id", "result", "seconds", "sent_bytes", "status",
-    )  # fmt: skip
-
-    def __init__(  # noqa: PLR0913 - one for each part of the value
-        self,
-        ended_at: float,
-        head: RequestHead,
-        peer: tuple[str, int],
-        domain_name: bytes,
-        status: int,
-        sent_bytes: int,
-        received_bytes: int,
-        result: Result,
-        reason: Reason,
-        request_id: bytes,
-        seconds: float,
-        first_byte_seconds: float,
-        content_type: bytes,
-        content_length: int,
-        range_first: int,
-        range_last: int,
-    ) -> None:
-        self.ended_at: Final = ended_at
-        self.head: Final = head
-        self.peer: Final = peer
-        self.domain_name: Final = domain_name
-        self.status: Final = status
-        self.sent_bytes: Final = sent_bytes
-        self.received_bytes: Final = received_bytes
-        self.result: Final = result
-        self.reason: Final = reason
-        self.request_id: Final = request_id
-        self.seconds: Final = seconds
-        self.first_byte_seconds: Final = first_byte_seconds
-        self.content_type: Final = content_type
-        self.content_length: Final = content_length
-        self.range_first: Final = range_first
-        self.range_last: Final = range_last
-
-
-PlainHit = tuple[float, tuple[str, int], HeaderSection, Plan, Traits, int, int, bytes, float, int, Content | None]
-"""One finished request of the most frequent kind, a GET answered from a fresh response: when it ended, the viewer's address, section, plan and traits, bytes sent and
-received, request id, seconds, the length of the body, and what was sent if not all. Made for each, so a bare tuple that points at what is known."""
-
-Record = LogRecord | PlainHit
 
 
 class AccessLog:
@@ -162,29 +111,31 @@ class AccessLog:
     def _lines(self, records: Sequence[Record]) -> list[str]:
         lines: list[str] = []
         append = lines.append
-        known: PlainHit | None = None
+        known: HitRecord | None = None
         before = host = route = after = ""
         second, start = 0.0, ""
         for record in records:
             if isinstance(record, LogRecord):
-                append(f"{self._start(record.ended_at)}{record.sent_bytes}\t{record.peer[0]}{_rest_of_line(record)}")
+                start_of_line = f"{self._start(record.ended_at)}{record.sent_bytes}\t{record.connection.address}"
+                append(f"{start_of_line}{_rest_of_line(record)}")
                 continue
-            now, (address, port), section, plan, traits, sent, received, request_id, seconds, length, part = record
+            now, seconds, connection = record.ended_at, record.seconds, record.connection
             if not second <= now < second + 1.0:
                 second, start = now // 1.0, self._start(now)
             if (
                 known is None  # much of what is asked for is asked for again and again
-                or plan is not known[3]
-                or section is not known[2]
-                or traits is not known[4]
-                or length != known[9]
-                or part is not known[10]
+                or record.plan is not known.plan
+                or record.section is not known.section
+                or record.traits is not known.traits
+                or record.content_length != known.content_length
+                or record.part is not known.part
+                or connection.scheme != known.connection.scheme
             ):
                 known = record
-                before, host, route, after = _describe(section, plan, traits, length, part)
+                before, host, route, after = _describe(record)
             time_taken = "0.000" if seconds < 0.0005 else f"{seconds:.3f}"
             append(
-                f"{start}{sent}\t{address}{before}{request_id.decode('latin-1')}{host}{received}\t{time_taken}{route}{port}\t{time_taken}{after}"
+                f"{start}{record.sent_bytes}\t{connection.address}{before}{record.request_id.decode('latin-1')}{host}{record.received_bytes}\t{time_taken}{route}{connection.port}\t{time_taken}{after}"
             )
         return lines
 
@@ -197,32 +148,34 @@ class AccessLog:
         return self._line_start
 
 
-def _describe(
-    section: HeaderSection, plan: Plan, traits: Traits, length: int, part: Content | None
-) -> tuple[str, str, str, str]:
-    """What stands between the fields of a plain hit's line that are never the same."""
+def _describe(record: HitRecord) -> tuple[str, str, str, str]:
+    """What stands between the fields of a hit's line that are never the same."""
+    section, plan, traits, part, connection = record.section, record.plan, record.traits, record.part, record.connection
     viewer, host, route = section.log_texts or _describe_section(section)
     stem, query = plan.log_texts or _describe_plan(plan)
-    status, ranges = (traits.status, "-\t-") if part is None else (part.status, _range_texts(part))
-    after = f"\tHit\t{_text(traits.content_type)}\t{length}\t{ranges}\n"
-    return f"{stem}{status}{viewer}{query}", host, route, after
+    ranges = "-\t-" if part is None else _range_texts(part.range)
+    after = f"\tHit\t{_text(traits.content_type)}\t{record.content_length}\t{ranges}\n"
+    return (
+        f"{stem}{record.status}\t{viewer}\t{query}",
+        f"\t{host}\t{connection.scheme.decode()}\t",
+        f"\t{route}\t{_tls_texts(connection)}\tHit\tHTTP/1.1\t-\t-\t",
+        after,
+    )
 
 
-def _range_texts(part: Content) -> str:
-    sent = part.range
+def _range_texts(sent: ByteRange | None) -> str:
     return "-\t-" if sent is None else f"{sent.first}\t{sent.last}"
 
 
+def _tls_texts(connection: ConnectionFacts) -> str:
+    return f"{_text(connection.tls_protocol)}\t{_text(connection.tls_cipher)}"
+
+
 def _describe_section(section: HeaderSection) -> tuple[str, str, str]:
-    """What stands between the fields of a plain hit's line that differ from one to the next, as far as the header section says it."""
+    """What stands between the fields of a hit's line that differ from one to the next, as far as the header section says it."""
     field = section.head.fields.get
-    viewer, host, route = _viewer_texts(
+    section.log_texts = _viewer_texts(
         field(b"referer"), field(b"user-agent"), field(b"host"), field(b"x-forwarded-for")
-    )
-    section.log_texts = (
-        f"\t{viewer}\t",
-        f"\t{host}\thttp\t",
-        f"\t{route}\t-\t-\tHit\tHTTP/1.1\t-\t-\t",
     )
     return section.log_texts
 
@@ -248,14 +201,14 @@ def _rest_of_line(record: LogRecord) -> str:
     is_error = record.status >= 400 or record.reason is Reason.VIEWER_LEFT or record.result is Result.ERROR
     result_type = "Error" if is_error else _RESULT_TYPES[record.result]
     detailed = _DETAILED_ERRORS.get(record.reason, result_type)
-    length, first = record.content_length, record.range_first
-    ranges = "-\t-" if first < 0 else f"{first}\t{record.range_last}"
+    length, connection = record.content_length, record.connection
+    ranges = _range_texts(record.byte_range)
     seconds = f"{record.seconds:.3f}"
     first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
     return (
         f"\t{_text(head.method)}\t{_text(record.domain_name)}\t{_text(stem)}\t{record.status:03d}\t{viewer}\t{_text(query)}\t-\t{result_type}\t"
-        f"{record.request_id.decode('latin-1')}\t{host}\thttp\t{record.received_bytes}\t{seconds}\t{route}\t-\t-\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
-        f"{record.peer[1]}\t{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
+        f"{record.request_id.decode('latin-1')}\t{host}\t{connection.scheme.decode()}\t{record.received_bytes}\t{seconds}\t{route}\t{_tls_texts(connection)}\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
+        f"{connection.port}\t{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
     )
 
 

@@ -3,6 +3,7 @@
 A resource that this node cannot honour raises RejectedResourceError with the reason; it is the second check, after the control plane's own.
 """
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from edge_node.model import (
     CachePolicy,
     Distribution,
     ErrorResponse,
+    GeoRestriction,
     Header,
     Origin,
     OriginGroup,
@@ -20,7 +22,9 @@ from edge_node.model import (
     Selection,
     SelectionMode,
     Semantics,
+    ViewerProtocolPolicy,
 )
+from edge_node.policy.geo import GeoNetwork, GeoTable
 from edge_node.policy.routing import Snapshot
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
@@ -34,6 +38,16 @@ _SEMANTICS = {
     configuration_pb2.SEMANTICS_UNSPECIFIED: Semantics.CLOUDFRONT,
     configuration_pb2.SEMANTICS_CLOUDFRONT: Semantics.CLOUDFRONT,
     configuration_pb2.SEMANTICS_RFC9111: Semantics.RFC9111,
+}
+_VIEWER_PROTOCOL_POLICIES = {
+    configuration_pb2.VIEWER_PROTOCOL_POLICY_UNSPECIFIED: ViewerProtocolPolicy.ALLOW_ALL,
+    configuration_pb2.VIEWER_PROTOCOL_POLICY_ALLOW_ALL: ViewerProtocolPolicy.ALLOW_ALL,
+    configuration_pb2.VIEWER_PROTOCOL_POLICY_HTTPS_ONLY: ViewerProtocolPolicy.HTTPS_ONLY,
+    configuration_pb2.VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS: ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+}
+_IS_ALLOW_LIST = {
+    configuration_pb2.GeoRestriction.TYPE_ALLOW_LIST: True,
+    configuration_pb2.GeoRestriction.TYPE_DENY_LIST: False,
 }
 _ROLES = {sync_pb2.ROLE_EDGE: Role.EDGE, sync_pb2.ROLE_REGIONAL: Role.REGIONAL}
 _FORBIDDEN_IN_FIELDS = frozenset("\r\n\0")
@@ -81,6 +95,7 @@ def _read_distribution(message: configuration_pb2.Distribution) -> Distribution:
         behaviors=tuple(_read_behavior(behavior, targets) for behavior in message.behaviors),
         default_behavior=_read_behavior(message.default_behavior, targets),
         error_responses=_read_error_responses(message.error_responses),
+        geo_restriction=_read_geo_restriction(message.geo_restriction) if message.HasField("geo_restriction") else None,
     )
 
 
@@ -121,6 +136,21 @@ def _read_error_response(message: configuration_pb2.ErrorResponse) -> ErrorRespo
         raise RejectedResourceError(f"{name}: no page can be sent with status {message.response_status}")
     path = _read_path(message.page_path)
     return ErrorResponse(message.error_status, message.minimum_ttl_seconds, path, message.response_status)
+
+
+def _read_geo_restriction(message: configuration_pb2.GeoRestriction) -> GeoRestriction:
+    is_allow_list = _IS_ALLOW_LIST.get(message.type)
+    if is_allow_list is None:
+        raise RejectedResourceError(f"geographic restriction: its type, number {message.type}, is newer than this node")
+    if not message.countries:
+        raise RejectedResourceError("geographic restriction: without countries")
+    return GeoRestriction(is_allow_list, frozenset(map(_read_country, message.countries)))
+
+
+def _read_country(text: str) -> bytes:
+    if not (len(text) == 2 and text.isascii() and text.isalpha() and text.isupper()):
+        raise RejectedResourceError(f"{text[:16]!r} is no country")
+    return text.encode()
 
 
 def _read_origin(message: configuration_pb2.Origin) -> Origin:
@@ -174,6 +204,10 @@ def _read_behavior(message: configuration_pb2.Behavior, targets: _Targets) -> Be
     if not message.allowed_methods:
         raise RejectedResourceError(f"{name}: no allowed methods")
     semantics = _SEMANTICS.get(message.semantics)
+    viewer_protocol_policy = _VIEWER_PROTOCOL_POLICIES.get(message.viewer_protocol_policy)
+    if viewer_protocol_policy is None:  # to serve all the same would be to tell over http what is for https
+        number = message.viewer_protocol_policy
+        raise RejectedResourceError(f"{name}: viewer protocol policy number {number} is newer than this node")
     if semantics is None:
         raise RejectedResourceError(f"{name}: semantics number {message.semantics} is newer than this node")
     return Behavior(
@@ -185,6 +219,7 @@ def _read_behavior(message: configuration_pb2.Behavior, targets: _Targets) -> Be
         origin_group=_find_group(message, targets),
         compresses=message.compress,
         semantics=semantics,
+        viewer_protocol_policy=viewer_protocol_policy,
     )
 
 
@@ -226,6 +261,25 @@ def _read_selection(message: configuration_pb2.Selection, *, is_header: bool = F
     if is_header and any(name.startswith(b"x-edge-") for name in names):
         raise RejectedResourceError("X-Edge-* headers belong to the tiers: a cache policy cannot forward them")
     return Selection(mode, tuple(sorted(names)))
+
+
+def read_geo_table(message: configuration_pb2.GeoTable) -> GeoTable:
+    """Where viewers are."""
+    networks = [_read_geo_network(network) for network in message.networks]
+    if len({(network.is_ipv6, network.first, network.last) for network in networks}) != len(networks):
+        raise RejectedResourceError("table of countries: a network is there twice")
+    return GeoTable(networks)
+
+
+def _read_geo_network(message: configuration_pb2.GeoNetwork) -> GeoNetwork:
+    try:
+        network = ipaddress.ip_network(message.cidr)
+    except ValueError as error:
+        raise RejectedResourceError(f"table of countries: {error}") from error
+    if "%" in message.cidr:
+        raise RejectedResourceError(f"table of countries: {message.cidr!r} has a zone, which is no part of a network")
+    country = _read_country(message.country)
+    return GeoNetwork(int(network.network_address), network.prefixlen, country, is_ipv6=network.version == 6)
 
 
 def read_peers(message: sync_pb2.Directory) -> tuple[Peer, ...]:

@@ -14,9 +14,10 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError
 
 from edge_node.caching.invalidation_records import JournalError
-from edge_node.configuration import latencies_from, read_distribution, read_peers, read_snapshot
+from edge_node.configuration import latencies_from, read_distribution, read_geo_table, read_peers, read_snapshot
 from edge_node.errors import RejectedResourceError
 from edge_node.invalidation_journal import DiskJournalFile, InvalidationJournal, read_boot_id
+from edge_node.policy.geo import GeoTable
 from edge_node.policy.routing import Snapshot
 from edge_node.serving_state import ServingState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
@@ -74,14 +75,15 @@ class ControlClient:
             return Restored(has_configuration=False, is_warm=False)
         self._snapshot = snapshot
         latencies = latencies_from(self._region, snapshot.routing_table)
+        geo_table = _usable_geo_table(snapshot)
         try:
             self._journal.resume(snapshot.log_id, snapshot.index)
         except JournalError as error:
             logger.warning("what was stored before is void; the invalidation journal: %s", error)
-            self._state.start_cold(values, latencies)
+            self._state.start_cold(values, latencies, geo_table)
             self._journal.discard()
             return Restored(has_configuration=True, is_warm=False)
-        self._state.resume(values, latencies)
+        self._state.resume(values, latencies, geo_table)
         return Restored(has_configuration=True, is_warm=True)
 
     def close(self) -> None:
@@ -98,7 +100,7 @@ class ControlClient:
         return ("", 0) if self._state.has_forgotten else (self._state.log_id, self._state.applied_index)
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
-        """Everything anew; a distribution that cannot be honoured is left out, and said."""
+        """Everything anew; a distribution that cannot be honoured is left out, and said; a table of countries that cannot be read leaves the one of before."""
         usable = sync_pb2.Snapshot()
         usable.CopyFrom(snapshot)
         del usable.distributions[:]
@@ -109,10 +111,11 @@ class ControlClient:
                 logger.warning("distribution %s is left out: %s", distribution.id, error)
             else:
                 usable.distributions.append(distribution)
+        geo_table = self._choose_geo_table(usable)
         values = read_snapshot(usable)
         self._write(SNAPSHOT_FILE, usable)
         self._snapshot = usable
-        self._state.replace(values, latencies_from(self._region, usable.routing_table))
+        self._state.replace(values, latencies_from(self._region, usable.routing_table), geo_table)
         self._journal.begin(usable.log_id, usable.index)  # last: until then the old one does not fit the snapshot
 
     def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
@@ -132,6 +135,8 @@ class ControlClient:
                 self._save(index)
                 self._state.put_latencies(index, latencies_from(self._region, entry.put_routing_table))
                 return None
+            case "put_geo_table":
+                return self._put_geo_table(index, entry.put_geo_table)
             case unknown:
                 self._advance(index)
                 return f"this node does not know entries of kind {unknown}"
@@ -170,6 +175,29 @@ class ControlClient:
         self._save(index)
         self._state.put_distribution(index, distribution)
         return None
+
+    def _put_geo_table(self, index: int, message: configuration_pb2.GeoTable) -> str | None:
+        try:
+            geo_table = read_geo_table(message)
+        except RejectedResourceError as error:
+            self._advance(index)
+            return str(error)
+        self._snapshot.geo_table.CopyFrom(message)
+        self._save(index)
+        self._state.put_geo_table(index, geo_table)
+        return None
+
+    def _choose_geo_table(self, snapshot: sync_pb2.Snapshot) -> GeoTable:
+        """The table of a snapshot, which gets the last good one of the same log if its own cannot be read (DESIGN section 3)."""
+        try:
+            return read_geo_table(snapshot.geo_table)
+        except RejectedResourceError as error:
+            logger.warning("the table of countries is left as it was: %s", error)
+        if snapshot.log_id != self._snapshot.log_id:
+            snapshot.ClearField("geo_table")
+            return GeoTable()
+        snapshot.geo_table.CopyFrom(self._snapshot.geo_table)
+        return self._state.geo_table
 
     def _keep_distributions(self, *, without: str, added: configuration_pb2.Distribution | None = None) -> None:
         kept = [d for d in self._snapshot.distributions if d.id != without]
@@ -224,3 +252,13 @@ def _usable(snapshot: sync_pb2.Snapshot) -> Snapshot | None:
     except RejectedResourceError as error:
         logger.warning("the snapshot on disk cannot be used: %s", error)
         return None
+
+
+def _usable_geo_table(snapshot: sync_pb2.Snapshot) -> GeoTable:
+    """Of a snapshot on disk, where a node that was stricter may find what it would not have written: without a table nobody's country is known."""
+    try:
+        return read_geo_table(snapshot.geo_table)
+    except RejectedResourceError as error:
+        logger.warning("viewers have no country: %s", error)
+        snapshot.ClearField("geo_table")
+        return GeoTable()

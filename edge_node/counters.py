@@ -60,7 +60,11 @@ class Counters:
         self.collapsed_requests = 0
         self.upstream_fetches: defaultdict[str, int] = defaultdict(int)
         self.upstream_errors: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        self.upstream_waits: defaultdict[str, int] = defaultdict(int)
+        """Attempts that had to wait for a place, by tier."""
+        self.upstream_ejections = 0
         self.refused_connections = 0
+        self.shed_connections = 0
         self.internal_errors = 0
         self.log_records_dropped = 0
 

@@ -4,6 +4,7 @@ Foreign exceptions (sockets, parsers) become these where the socket is owned; no
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class Fault(StrEnum):
@@ -26,6 +27,10 @@ class UpstreamErrorKind(StrEnum):
     TRUNCATED = "truncated"
     FAILOVER = "failover"
     """It answered, but with a status that sends the request to the other origin of its group."""
+    OVERLOADED = "overloaded"
+    """It was not asked: as many requests as it may have are under way, and as many as may wait."""
+    INTERNAL = "internal"
+    """It is not its fault: this node failed while it took the response."""
 
 
 _STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses and names are 502; timeouts are 504
@@ -37,11 +42,47 @@ _STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses a
     UpstreamErrorKind.NAME: 502,
     UpstreamErrorKind.TRUNCATED: 502,
     UpstreamErrorKind.FAILOVER: 502,
+    UpstreamErrorKind.OVERLOADED: 503,  # CapacityExceeded
+    UpstreamErrorKind.INTERNAL: 502,
 }
 
 
+class UpstreamFailure:
+    """How an upstream did not give a whole, valid response: what is passed on and remembered of it, a plain value."""
+
+    __slots__ = ("detail", "is_on_reused_connection", "is_request_untouched", "kind")
+
+    def __init__(
+        self,
+        kind: UpstreamErrorKind,
+        detail: str,
+        is_request_untouched: bool = False,
+        is_on_reused_connection: bool = False,
+    ) -> None:
+        self.kind: Final = kind
+        self.detail: Final = detail
+        self.is_request_untouched: Final = is_request_untouched
+        """The upstream cannot have acted on the request: nothing of it was sent, so that even a POST may be sent again."""
+        self.is_on_reused_connection: Final = is_on_reused_connection
+        """An idle connection may have been closed by the upstream just as the request went out; a fresh one deserves a try."""
+
+    @property
+    def fault(self) -> Fault:
+        """The upstream's, unless it was not asked, or was and this node failed."""
+        is_ours = self.kind in (UpstreamErrorKind.OVERLOADED, UpstreamErrorKind.INTERNAL)
+        return Fault.INTERNAL if is_ours else Fault.UPSTREAM
+
+    @property
+    def status(self) -> int:
+        """The status that the viewer gets when nothing better is left."""
+        return _STATUS_OF_KIND[self.kind]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
 class UpstreamError(Exception):
-    """An upstream did not give a whole, valid response."""
+    """Raised where an upstream fails while a coroutine waits for it, and caught beside the socket: only its failure goes on, since an exception keeps frames alive."""
 
     def __init__(
         self,
@@ -51,25 +92,14 @@ class UpstreamError(Exception):
         is_on_reused_connection: bool = False,
     ) -> None:
         super().__init__(kind, detail)
-        self.kind = kind
-        self.detail = detail
-        self.is_request_untouched = is_request_untouched
-        """The upstream cannot have acted on the request: nothing of it was sent, so that even a POST may be sent again."""
-        self.is_on_reused_connection = is_on_reused_connection
-        """An idle connection may have been closed by the upstream just as the request went out; a fresh one deserves a try."""
-
-    @property
-    def fault(self) -> Fault:
-        """Always the upstream's."""
-        return Fault.UPSTREAM
-
-    @property
-    def status(self) -> int:
-        """The status that the viewer gets when nothing better is left."""
-        return _STATUS_OF_KIND[self.kind]
+        self.failure = UpstreamFailure(kind, detail, is_request_untouched, is_on_reused_connection)
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.detail}"
+        return str(self.failure)
+
+
+class ViewerLeftError(Exception):
+    """The viewer closed before its request was whole, or has its answer and is no longer listened to."""
 
 
 class ViewerError(Exception):
@@ -82,8 +112,8 @@ class ViewerError(Exception):
 
     @property
     def fault(self) -> Fault:
-        """Always the viewer's."""
-        return Fault.VIEWER
+        """The viewer's, unless this node failed while it read the request."""
+        return Fault.INTERNAL if self.status == 500 else Fault.VIEWER
 
     def __str__(self) -> str:
         return f"{self.status}: {self.detail}"

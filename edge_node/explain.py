@@ -4,7 +4,7 @@ It runs the same functions as the pipeline, on the same state, and changes nothi
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from edge_node.caching.decisions import Complete, Hit, HitAndRefresh, Miss, Pass, Reason, Refresh, Refuse, decide
 from edge_node.caching.entry import Entry
@@ -14,6 +14,8 @@ from edge_node.errors import ViewerError
 from edge_node.listeners.heads import make_request_head
 from edge_node.model import Header, Peer, RequestHead, Role
 from edge_node.policy.forwarding import Hop
+from edge_node.policy.loop_detection import LOOP_DETECTED, is_loop
+from edge_node.policy.methods import METHOD_NOT_ALLOWED, is_method_allowed
 from edge_node.policy.regional_choice import rank_regionals
 from edge_node.policy.routing import Plan
 from edge_node.policy.upstream_requests import (
@@ -25,6 +27,7 @@ from edge_node.policy.upstream_requests import (
     to_origin,
     to_regional,
 )
+from edge_node.policy.viewer_protocol import Redirect, judge_viewer_protocol
 from edge_node.serving_state import ServingState
 from edge_node.shelf import Shelf
 
@@ -93,7 +96,8 @@ class Explainer:
         plan = planner.plan_for_edge(head) if node.is_regional else planner.plan(head)
         if isinstance(plan, Refuse):
             return answer | _refusal(plan, [f"Host {head.host.decode('latin-1')!r} was looked up."])
-        return answer | self._explain_plan(head, plan)
+        scheme = request.url.partition("://")[0].encode("latin-1", "replace").lower()
+        return answer | self._explain_plan(head, plan, scheme)
 
     @staticmethod
     def _head(request: ExplainRequest) -> RequestHead:
@@ -110,7 +114,7 @@ class Explainer:
             True,
         )
 
-    def _explain_plan(self, head: RequestHead, plan: Plan) -> JsonObject:
+    def _explain_plan(self, head: RequestHead, plan: Plan, scheme: bytes) -> JsonObject:
         key = plan.key_for(head)
         behavior, distribution = plan.behavior, plan.distribution
         now = self._shelf.clock()
@@ -121,7 +125,8 @@ class Explainer:
             f"and cache policy {behavior.cache_policy.id}.",
             *steps,
         ]
-        decision = decide(head, behavior, entry, absence, now)
+        stopped = self._pass_stages(head, plan, scheme, steps)
+        decision = stopped or decide(head, behavior, entry, absence, now)
         described: JsonObject = {
             "distribution": {"id": distribution.id, "domain_name": distribution.domain_name.decode()},
             "behavior": {
@@ -142,6 +147,29 @@ class Explainer:
             else {"next": self._next(head, plan, steps, is_cacheable=is_cacheable)}
         )
         return described | {"decision": name, "reason": reason.value, "hint": hint, "steps": steps} | upstream
+
+    def _pass_stages(self, head: RequestHead, plan: Plan, scheme: bytes, steps: list[str]) -> Refuse | None:
+        """The stages before the lookup, as far as they can be told without a viewer (`stages/table.py`)."""
+        if not is_method_allowed(head.method, plan.behavior):
+            return METHOD_NOT_ALLOWED
+        if self._shelf.node.is_regional:
+            return None
+        if is_loop(head.fields.get(b"cdn-loop")):
+            return LOOP_DETECTED
+        if plan.distribution.geo_restriction is not None:
+            steps.append(
+                "Viewers of some countries are refused; where a viewer is, its address says, which is not asked here."
+            )
+        match judge_viewer_protocol(plan.behavior.viewer_protocol_policy, scheme, head):
+            case None:
+                return None
+            case Refuse() as refusal:
+                return refusal
+            case Redirect() as redirect:
+                text = f"the viewer is sent to {redirect.location.decode('latin-1')}"
+                return Refuse(redirect.status, redirect.reason, text)
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _look_up(self, plan: Plan, key_entry: Entry | None) -> tuple[Entry | None, Reason, list[str]]:
         """The entry as the pipeline would see it."""

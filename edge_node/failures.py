@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from edge_node.caching.invalidations import InvalidationLog
 from edge_node.caching.key import CacheKey, distribution_of, target_of
-from edge_node.errors import UpstreamError
 
 MOST_REMEMBERED_FAILURES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong with one key, and until when that answers for it."""
+    """What went wrong with one key, and until when that answers for it: plain values, since an exception holds the frames that it passed, and with them the viewers."""
 
-    error: UpstreamError
+    status: int
+    detail: str
     until: float
     stamp: int
     """The log index that was applied then: an invalidation after it wants a new attempt."""

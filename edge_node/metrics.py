@@ -112,6 +112,7 @@ class NodeCollector:
             "cdn_log_records_dropped", "Access log records lost to a full queue.", counters.log_records_dropped
         )
         yield _total("cdn_refused_connections", "Connections beyond the limit.", counters.refused_connections)
+        yield _total("cdn_shed_connections", "Idle connections closed for new ones.", counters.shed_connections)
         yield _gauge(
             "cdn_open_connections",
             "Connections of viewers, or of edges at a regional cache.",
@@ -139,6 +140,10 @@ class NodeCollector:
         fetches: Totals = {(tier,): count for tier, count in counters.upstream_fetches.items()}
         yield _counter("cdn_upstream_fetches", "Requests sent upstream.", ("tier",), fetches)
         yield _counter("cdn_upstream_errors", "Upstream failures.", ("tier", "kind"), counters.upstream_errors)
+        waits: Totals = {(tier,): count for tier, count in counters.upstream_waits.items()}
+        yield _counter("cdn_upstream_waits", "Requests that waited for a connection to be free.", ("tier",), waits)
+        text = "Times that a regional cache was left out for a while."
+        yield _total("cdn_upstream_ejections", text, counters.upstream_ejections)
 
     def _store(self) -> Iterator[Metric]:
         store = self._sources.store

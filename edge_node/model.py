@@ -131,6 +131,24 @@ class ErrorResponse:
     """Of the answer with the page; meaningless without one."""
 
 
+class ViewerProtocolPolicy(Enum):
+    """What becomes of a request that came over plain HTTP (reference 6.1)."""
+
+    ALLOW_ALL = "allow-all"
+    HTTPS_ONLY = "https-only"
+    REDIRECT_TO_HTTPS = "redirect-to-https"
+
+
+@dataclass(frozen=True, slots=True)
+class GeoRestriction:
+    """Which countries a distribution is for (reference 6.5)."""
+
+    is_allow_list: bool
+    """Only the countries are served; otherwise all but these."""
+    countries: frozenset[bytes]
+    """ISO 3166-1 alpha-2, upper case."""
+
+
 @dataclass(frozen=True, slots=True)
 class Behavior:
     """The rule for one path pattern (reference 1.6)."""
@@ -145,6 +163,7 @@ class Behavior:
     compresses: bool = False
     """Edges compress what the origin left uncompressed (reference 2.7)."""
     semantics: Semantics = Semantics.CLOUDFRONT
+    viewer_protocol_policy: ViewerProtocolPolicy = ViewerProtocolPolicy.ALLOW_ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,8 @@ class Distribution:
     default_behavior: Behavior
     error_responses: Mapping[int, ErrorResponse] = field(default_factory=dict)
     """By the status that they are for."""
+    geo_restriction: GeoRestriction | None = None
+    """None: for viewers of every country."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +201,7 @@ class RequestHead:
 
     __slots__ = (
         "fields", "has_body", "headers", "host", "is_keep_alive", "is_plain", "memo", "method", "minor_version", "target",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
@@ -194,6 +216,7 @@ class RequestHead:
         has_body: bool,
         is_plain: bool,
         memo: dict[object, object] | None = None,
+        upgrade: bytes = b"",
     ) -> None:
         self.method: Final = method
         self.target: Final = target
@@ -210,6 +233,8 @@ class RequestHead:
         """No conditional or range field: a stored response can be sent as it is."""
         self.memo: Final = memo
         """What has been worked out of the header section, where other requests have the very same one (`policy/sections.py`); at most one item per behavior and tier."""
+        self.upgrade: Final = upgrade
+        """The protocols that the viewer would rather speak on this connection, as it named them (RFC 9110 section 7.8); empty: none."""
 
     def as_get(self) -> "RequestHead":
         """A GET of the same."""
@@ -219,8 +244,12 @@ class RequestHead:
         """A request with this header section and another line."""
         return RequestHead(
             method, target, self.host, self.headers, self.fields, self.minor_version, self.is_keep_alive, self.has_body,
-            self.is_plain, memo,
+            self.is_plain, memo, self.upgrade,
         )  # fmt: skip
+
+
+NO_HEAD: Final = RequestHead(b"-", b"-", b"", (), {}, 1, False, False, True)
+"""In the place of the head of what is no request, also in the log."""
 
 
 class ResponseHead:

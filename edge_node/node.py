@@ -13,29 +13,34 @@ from edge_node.admin import AdminSources, start_admin_server
 from edge_node.caching.invalidations import InvalidationLog
 from edge_node.control_client import ControlClient
 from edge_node.counters import Counters
+from edge_node.delivery.request_ids import RequestIds
+from edge_node.delivery.request_recorder import RequestRecorder
+from edge_node.exception_barrier import ExceptionBarrier
 from edge_node.explain import Explainer
-from edge_node.hits import HitAnswerer
+from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, raise_descriptor_limit
+from edge_node.listeners.fast_path import HitFastPath
 from edge_node.listeners.http1 import ViewerConnection
+from edge_node.listeners.serving import OpenConnection
+from edge_node.listeners.writing import bound_unsent_bytes
 from edge_node.metrics import Sources, make_exposition
 from edge_node.model import Role
-from edge_node.pipeline import Parts, Pipeline
+from edge_node.pipeline.pipeline import Parts, Pipeline
 from edge_node.policy.answers import NodeFacts
 from edge_node.policy.traits import TraitsTable
-from edge_node.recording import RequestRecorder
-from edge_node.request_ids import RequestIds
 from edge_node.serving_state import ServingState
 from edge_node.settings import Address, Settings
 from edge_node.shelf import Shelf
+from edge_node.stages.table import StageTable
 from edge_node.storage.disk.errors import DiskStoreError
 from edge_node.stores import Stores, open_stores
 from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import sync_pb2
 from proto.node_session import NodeIdentity, NodeSession
 
 logger = logging.getLogger("edge")
 
-MAXIMUM_CONNECTIONS = 10_000
 LISTEN_BACKLOG = 1_024
 DRAIN_SECONDS = 30.0
 """How long requests that are under way may take after SIGTERM."""
@@ -70,20 +75,30 @@ class EdgeNode:
         """Fetches and requests that wait."""
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time
-        self.connections: set[ViewerConnection] = set()
+        self.connections: set[OpenConnection] = set()
+        self._limit = raise_descriptor_limit()
+        self._shedder = Shedder()
         self.is_draining = False
         self._all_closed = asyncio.Event()
         self._counters = Counters()
+        self._barrier = ExceptionBarrier(self._counters)
+        self._loop.set_exception_handler(self._barrier.loop_failed)
         via = b"1.1 %b.cloudfront.net (CloudFront)" % os.urandom(16).hex().encode()
         facts = NodeFacts(settings.role, settings.pop.encode(), via)
-        self._state = ServingState(settings.region)
+        self.node = facts
+        self._stages = StageTable(settings.role)
+        self._state = ServingState(settings.region, self._stages.compile)
         traits = TraitsTable(facts)
         self._stores = _open_stores(settings, traits, self._state.invalidations)
         self._shelf = Shelf(facts, self._stores.store, self._state.invalidations, time.time, traits)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
-        self._recorder = RequestRecorder(self._counters, self._access_log)
+        self._recorder = RequestRecorder(self._counters, self._access_log, time.time, time.perf_counter)
         self._pool = ConnectionPool(self._loop)
-        self.service = self._make_pipeline()
+        request_ids = RequestIds(os.urandom(20))
+        self.service = self._make_pipeline(request_ids)
+        self.fast_path = HitFastPath(
+            facts, self._stores.store, self._state, self._recorder, request_ids, time.time, time.perf_counter
+        )
         self._state.void_everything = self.service.void_everything
         self._client = self._open_state()
         restored = self._client.restore()
@@ -94,14 +109,25 @@ class EdgeNode:
         self._session = NodeSession(self._identity(), self._client, str(settings.control_plane))
         self._servers: list[asyncio.Server] = []
 
-    def opened(self, connection: ViewerConnection) -> bool:
-        """A viewer has connected; False when there are too many."""
+    def opened(self, connection: OpenConnection) -> bool:
+        """A viewer has connected; False when there are too many, and all of them are being answered."""
+        if len(self.connections) >= self._limit.connections:
+            shed = self._shed()
+            done = f"{shed} idle ones were closed" if shed else "one more was refused"
+            self._shedder.tell(f"{self._limit.connections} viewers are connected", done, self.clock())
+            self._counters.refused_connections += not shed
+            if not shed:
+                self.connections.add(connection)  # until it is closed
+                return False
         self.connections.add(connection)
-        is_one_too_many = len(self.connections) > MAXIMUM_CONNECTIONS
-        self._counters.refused_connections += is_one_too_many
-        return not is_one_too_many
+        return True
 
-    def closed(self, connection: ViewerConnection) -> None:
+    def _shed(self) -> int:
+        shed = self._shedder.shed(self.connections, self.clock())
+        self._counters.shed_connections = self._shedder.shed_connections
+        return shed
+
+    def closed(self, connection: OpenConnection) -> None:
         """A viewer's connection has ended."""
         self.connections.discard(connection)
         if not self.connections:
@@ -128,6 +154,7 @@ class EdgeNode:
                 self._recorder.settle_regularly(),
             )
         ]
+        logger.info("%s", self._limit)
         logger.info(
             "%s %s listening on %s, admin on %s, %s",
             settings.role.value, settings.node_id, settings.listen, settings.admin, "compiled" if IS_COMPILED else "run from source",
@@ -168,24 +195,27 @@ class EdgeNode:
             text = f"the state folder {folder} cannot be used: {os.strerror(error.errno or 0).lower()}; give another one with --state-dir"
             raise StartError(text) from error
 
-    def _make_pipeline(self) -> Pipeline:
-        recorder = self._recorder
+    def _make_pipeline(self, request_ids: RequestIds) -> Pipeline:
+        limits = UpstreamLimits(self._settings.origin_connections)
+        fetcher = Fetcher(
+            self._pool, self._counters, self.clock, limits, lambda: len(self._state.regionals), self._spawn
+        )
         return Pipeline(
             Parts(
                 shelf=self._shelf,
                 state=self._state,
-                fetcher=Fetcher(self._pool, self._counters, self.clock),
-                recorder=recorder,
-                hits=HitAnswerer(self._shelf.node, recorder, self._shelf.clock, time.perf_counter),
+                fetcher=fetcher,
+                recorder=self._recorder,
                 counters=self._counters,
-                request_ids=RequestIds(os.urandom(20)),
+                request_ids=request_ids,
+                entry_stages=self._stages.entry,
                 spawn=self._spawn,
                 monotonic=time.perf_counter,
             )
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._tasks.create_task(work)
+        task = self._tasks.create_task(self._barrier.guard(work))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task
@@ -216,6 +246,8 @@ class EdgeNode:
             )
         except OSError as error:
             raise _cannot_listen(address, error) from error
+        for listening in server.sockets:
+            bound_unsent_bytes(listening)
         self._servers.append(server)
 
     async def _sweep(self) -> None:
@@ -224,14 +256,27 @@ class EdgeNode:
             await asyncio.sleep(1.0)
             now = self.clock()
             for connection in tuple(self.connections):
-                connection.check_deadline(now)
-            self._pool.close_expired()
+                try:
+                    connection.check_deadline(now)
+                except Exception:
+                    self._barrier.note("while looking at a connection's deadline", connection.abort)
+            if not has_descriptors_left():
+                trouble = f"no file descriptor is left of {self._limit.descriptors}"
+                viewers = len(self.connections)
+                self._shedder.tell(trouble, f"{self._shed()} idle ones of {viewers} viewers were closed", now)
+            try:
+                self._pool.close_expired()
+            except Exception:
+                self._barrier.note("while closing idle connections")
 
     async def _flush_stores(self) -> None:
         """What waits to be written to disk goes there soon."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            self._stores.flush()
+            try:
+                self._stores.flush()
+            except Exception:
+                self._barrier.note("while writing to disk")
 
     def _admin_sources(self) -> AdminSources:
         settings = self._settings

@@ -8,21 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edge_node.caching.invalidations import InvalidationLog
 from edge_node.model import Distribution, Peer, Role
-from edge_node.policy.routing import Planner, Snapshot
+from edge_node.policy.geo import GeoTable
+from edge_node.policy.routing import CompileStages, Planner, Snapshot, no_stages
 
 
 class ServingState:
     """The applied part of one log."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, compile_stages: CompileStages = no_stages) -> None:
         self._region = region
-        self.planner = Planner(Snapshot("", 0, {}))
+        self._compile_stages = compile_stages
+        self.planner = self._make_planner(Snapshot("", 0, {}))
         self.invalidations = InvalidationLog()
         self.has_forgotten = False
         """It cannot tell which invalidations it has acknowledged, and the control plane has not been heard since."""
         self._regionals: tuple[Peer, ...] = ()
         self.latency_milliseconds: Mapping[str, float] = {}
         """From this node's region to the others."""
+        self.geo_table = GeoTable()
+        """Where viewers are; nobody knows before the control plane has said it."""
         self.void_everything: Callable[[], None] = lambda: None
         """Called when cached responses belong to another log or it cannot be told which invalidations came after them; set by who keeps them.
 
@@ -51,17 +55,22 @@ class ServingState:
         """
         return () if self.has_forgotten else self._regionals
 
-    def start_cold(self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float]) -> None:
+    def start_cold(
+        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
+    ) -> None:
         """Serve from a snapshot of earlier with nothing stored, not knowing what came after it."""
-        self.replace(snapshot, latency_milliseconds)
+        self.replace(snapshot, latency_milliseconds, geo_table)
         self.has_forgotten = True
 
-    def replace(self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float]) -> None:
+    def replace(
+        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
+    ) -> None:
         """Another snapshot: invalidations that it skips over void what was stamped before it; another log voids everything (DESIGN section 4, rule 9)."""
         is_other_log = snapshot.log_id != self.log_id
         self.has_forgotten = False
-        self.planner = Planner(snapshot)
+        self.planner = self._make_planner(snapshot)
         self.latency_milliseconds = latency_milliseconds
+        self.geo_table = geo_table or GeoTable()
         if is_other_log:
             self.invalidations.start_over(snapshot.index)
             self.void_everything()
@@ -69,10 +78,13 @@ class ServingState:
             self.invalidations.void_before(snapshot.index)
         self._wake()
 
-    def resume(self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float]) -> None:
+    def resume(
+        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
+    ) -> None:
         """Go on where the process before this one stood; `invalidations` know already what it knew."""
-        self.planner = Planner(snapshot)
+        self.planner = self._make_planner(snapshot)
         self.latency_milliseconds = latency_milliseconds
+        self.geo_table = geo_table or GeoTable()
         self._wake()
 
     def put_distribution(self, index: int, distribution: Distribution) -> None:
@@ -88,6 +100,11 @@ class ServingState:
     def put_latencies(self, index: int, latency_milliseconds: Mapping[str, float]) -> None:
         """Another routing table at `index`."""
         self.latency_milliseconds = latency_milliseconds
+        self.advance(index)
+
+    def put_geo_table(self, index: int, geo_table: GeoTable) -> None:
+        """Another table of countries at `index`."""
+        self.geo_table = geo_table
         self.advance(index)
 
     def invalidate(self, index: int, distribution_id: str, paths: Sequence[str]) -> None:
@@ -128,8 +145,11 @@ class ServingState:
             return False
         return True
 
+    def _make_planner(self, snapshot: Snapshot) -> Planner:
+        return Planner(snapshot, self._compile_stages)
+
     def _replace_distributions(self, index: int, distributions: Mapping[str, Distribution]) -> None:
-        self.planner = Planner(Snapshot(self.log_id, index, distributions))
+        self.planner = self._make_planner(Snapshot(self.log_id, index, distributions))
         self.advance(index)
 
     def _wake(self) -> None:

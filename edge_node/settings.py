@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_node.model import Role
 from edge_node.storage.eviction.choice import DEFAULT_POLICY, POLICIES
+from edge_node.upstream.limits import DEFAULT_ORIGIN_CONNECTIONS
 
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 SMALLEST_CACHE_BYTES = 1024 * 1024
@@ -44,6 +45,8 @@ class Settings:
     disk_bytes: int
     """Of the disk tier; 0: there is none."""
     access_log: Path | None
+    origin_connections: int = DEFAULT_ORIGIN_CONNECTIONS
+    """To one origin, at work at once."""
 
 
 def parse_address(text: str) -> Address:
@@ -66,6 +69,12 @@ def _disk_bytes(text: str) -> int:
     raise argparse.ArgumentTypeError(
         f"{text!r} is not a number of bytes, {SMALLEST_DISK_BYTES} at least, or 0 for none"
     )
+
+
+def _connections(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of connections, 1 at least")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,6 +119,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--advertise-admin", type=parse_address, metavar="HOST:PORT", help="the same for --admin")
     _add_storage_flags(parser)
     parser.add_argument("--access-log", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--origin-connections",
+        type=_connections,
+        default=DEFAULT_ORIGIN_CONNECTIONS,
+        metavar="N",
+        help="to one origin at work at once; more requests wait for one of them, or get 503",
+    )
     return parser
 
 
@@ -146,4 +162,5 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         eviction_policy=given.eviction_policy,
         disk_bytes=given.disk_bytes,
         access_log=given.access_log,
+        origin_connections=given.origin_connections,
     )

@@ -21,6 +21,8 @@ from edge_node.storage.protocol import Store
 from edge_node.variants import VariantIndex, target_of_key
 
 MOST_REMEMBERED_RETRIES = 4_096
+MOST_REMEMBERED_REQUESTS = 4_096
+"""Of the latest puts: as many responses may overtake a slow one before it is believed to be the newest. Kept here, since a field of each entry would cost 48 bytes."""
 
 
 class Shelf:
@@ -44,6 +46,8 @@ class Shelf:
         self.compressors = Compressors()
         self._retries: OrderedDict[CacheKey, float] = OrderedDict()
         """Of entries that do not stay in memory between two requests."""
+        self._asked: OrderedDict[CacheKey, tuple[int, float]] = OrderedDict()
+        """When upstream was asked for what was put last under a key: index of the log, and moment."""
 
     # -- finding
 
@@ -116,28 +120,45 @@ class Shelf:
 
     # -- putting
 
-    def put(self, entry: Entry, epoch: int, commit: Callable[[Entry], None]) -> bool:
-        """Commit an entry, unless it was invalidated while it came, or something newer is there (DESIGN section 4, rules 1 and 3); says whether it did."""
-        newer, invalidations = self.store.peek(entry.key), self.invalidations
+    def put(self, entry: Entry, epoch: int, asked_at: float | None, commit: Callable[[Entry], None]) -> bool:
+        """Commit an entry, unless it was invalidated while it came (DESIGN section 4, rules 1, 3), or what is there was asked for later; says whether it did.
+
+        The stamp of a stored entry does not tell which is newer: it moves forward with each use. `asked_at`: None for what is made of both.
+        """
+        invalidations = self.invalidations
         if epoch != invalidations.epoch or (entry.stamp != invalidations.applied_index and self.is_void(entry)):
             return False
-        if newer is not None and newer.stamp > entry.stamp:
-            return False
+        if asked_at is not None:
+            later = self._asked.get(entry.key)
+            if later is not None and later > (entry.stamp, asked_at) and self._is_past(later):
+                return False
+            self._note_asked(entry, asked_at)
         commit(entry)
         return True
+
+    def _is_past(self, asked: tuple[int, float]) -> bool:
+        """A moment that is still to come is of a clock that was set back, and index and moment of another time are not compared."""
+        return asked[1] <= self.clock()
+
+    def _note_asked(self, entry: Entry, asked_at: float) -> None:
+        self._asked[entry.key] = (entry.stamp, asked_at)
+        self._asked.move_to_end(entry.key)
+        if len(self._asked) > MOST_REMEMBERED_REQUESTS:
+            self._asked.popitem(last=False)
 
     def index_variant(self, key: CacheKey) -> None:
         """Make a stored variant findable; one that is no longer in the index must not be found, since a write could not void it (RFC 9111 section 4.4)."""
         for pushed_out in self.variants.add(key):
             self.store.remove(pushed_out)
 
-    def replace(self, entry: Entry, replaced: Entry) -> None:
+    def replace(self, entry: Entry, replaced: Entry, asked_at: float) -> None:
         """Store a confirmed entry, if what it confirms is still there and still holds (DESIGN section 4, rule 8)."""
         if not self._is_there(replaced) or self.is_void(entry):
             return
         writer = self.store.open_writer(entry.key, 0)
         if writer is not None:
             writer.commit(entry)
+            self._note_asked(entry, asked_at)
         if entry.key != replaced.key:  # another Vary came with the confirmation
             self.remove(replaced)
             self.index_variant(entry.key)
@@ -162,4 +183,5 @@ class Shelf:
     def clear(self) -> None:
         """Everything belongs to another log (DESIGN section 4, rule 9)."""
         self.store.clear()
+        self._asked.clear()
         self.variants.clear()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from edge_node.caching.entry_codec import is_strict_entry
 from edge_node.caching.invalidations import InvalidationLog
 from edge_node.caching.key import CacheKey
 from edge_node.policy.traits import TraitsTable
@@ -38,6 +39,6 @@ def open_stores(settings: Settings, traits: TraitsTable, invalidations: Invalida
     memory = MemoryStore(settings.cache_bytes, POLICIES[settings.eviction_policy])
     if not settings.disk_bytes:
         return Stores(memory, None, lambda: None, lambda: None, lambda: iter(()))
-    disk = DiskStore(settings.state_dir / CACHE_FOLDER, settings.disk_bytes, read_boot_id())
+    disk = DiskStore(settings.state_dir / CACHE_FOLDER, settings.disk_bytes, read_boot_id(), is_noted=is_strict_entry)
     tiered = TieredStore(memory, disk, traits, lambda: invalidations.epoch.to_bytes(EPOCH_BYTES, "big"))
     return Stores(tiered, disk.statistics, tiered.flush, tiered.close, tiered.strict_keys)

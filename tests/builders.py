@@ -60,3 +60,9 @@ def distribution_message(
         "id": "E1", "domain_name": "d1.cdn.localhost", "enabled": True, "origins": [origin], "behaviors": ordered, "default_behavior": default,
     }  # fmt: skip
     return configuration_pb2.Distribution(**(values | changes))
+
+
+def geo_table_message(countries: dict[str, str]) -> configuration_pb2.GeoTable:
+    """A country for each network."""
+    rows = [configuration_pb2.GeoNetwork(cidr=cidr, country=country) for cidr, country in countries.items()]
+    return configuration_pb2.GeoTable(networks=rows)

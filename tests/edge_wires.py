@@ -1,18 +1,24 @@
 """The other ends of the edge node's two kinds of connection, without sockets: a transport, a listener with a clock, and a service that echoes."""
 
 import asyncio
+from collections import deque
 from typing import Any
 
-from edge_node.errors import UpstreamError, ViewerError
-from edge_node.exchange import BodyFromViewer, ViewerLeftError
-from edge_node.listeners.http1 import Service, ViewerConnection
-from edge_node.model import RequestHead
+from edge_node.caching.decisions import Reason, Result
+from edge_node.delivery.downstream import DownstreamHead, DownstreamStream
+from edge_node.delivery.request_body import RequestBodyStream
+from edge_node.errors import UpstreamError, UpstreamFailure, ViewerError, ViewerLeftError
+from edge_node.listeners.http1 import ViewerConnection
+from edge_node.listeners.serving import FastPath, OpenConnection, OpenWire, Service
+from edge_node.model import RequestHead, Role
+from edge_node.policy.answers import NodeFacts
 from edge_node.policy.sections import HeaderSection, Recollection
 from edge_node.upstream.connection import ResponseSink, UpstreamConnection
+from tests.fuzz.strict_http import End, read_requests, read_responses
 
 
 class FakeTransport(asyncio.Transport):
-    """Keeps what is written; takes of it only as much as the test says, as a socket would."""
+    """Keeps what is written; takes of it only as much as the test says, as a socket would. What is fed to it while reading is paused waits, as it would in a socket."""
 
     def __init__(self, protocol: asyncio.Protocol, *, takes_everything: bool = True) -> None:
         super().__init__()
@@ -20,39 +26,91 @@ class FakeTransport(asyncio.Transport):
         self.written = bytearray()
         self.unsent_bytes = 0
         self.is_paused = False
+        """Reading is."""
         self.is_lost = False
         self.is_aborted = False
         self.has_written_eof = False
         self._is_closing = False
         self._takes_everything = takes_everything
+        self.heard = bytearray()
+        """What the peer has said."""
+        self._fed: deque[bytes | None] = deque()
+        """What the peer has sent and the node has not read; None: the end."""
+        self._is_delivering = False
+        self._high, self._low = 65_536, 16_384  # asyncio's
+        self._is_writing_paused = False
         protocol.connection_made(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("192.0.2.7", 40_000) if name == "peername" else default
+
+    # -- what the peer does
+
+    def feed(self, data: bytes) -> None:
+        """The peer sends: heard at once if the node reads, else when it does again. After the end of the connection nobody hears it."""
+        if data:
+            self.heard += data
+            self._fed.append(data)
+            self._deliver()
+
+    def feed_eof(self) -> None:
+        """The peer has said all. The transport closes, unless the protocol wants to write on."""
+        self._fed.append(None)
+        self._deliver()
+
+    @property
+    def unread_bytes(self) -> int:
+        """What was fed and waits."""
+        return sum(len(data) for data in self._fed if data is not None)
+
+    def takes(self, count: int) -> None:
+        """The peer reads."""
+        self.unsent_bytes -= min(count, self.unsent_bytes)
+        if self._is_writing_paused and self.unsent_bytes <= self._low:
+            self._is_writing_paused = False
+            self.protocol.resume_writing()
+        if self._is_closing and not self.unsent_bytes:
+            self._lose()
+
+    def _deliver(self) -> None:
+        if self._is_delivering:  # in the middle of a read: the next one comes after it
+            return
+        self._is_delivering = True
+        try:
+            while self._fed and not self.is_paused and not self._is_closing:
+                data = self._fed.popleft()
+                if data is not None:
+                    self.protocol.data_received(data)
+                elif not self.protocol.eof_received():
+                    self.close()
+        finally:
+            self._is_delivering = False
+
+    # -- what the node does
 
     def write(self, data: Any) -> None:
         assert not self._is_closing and not self.has_written_eof, "nothing may be written after the end"
         self.written += data
         if not self._takes_everything:
             self.unsent_bytes += len(data)
-            if self.unsent_bytes > 65_536:
-                self.protocol.pause_writing()
+            self._pause_protocol_beyond_limit()
 
     def writelines(self, list_of_data: Any) -> None:
         for data in list_of_data:
             self.write(data)
 
-    def takes(self, count: int) -> None:
-        """The peer reads."""
-        was_over = self.unsent_bytes > 65_536
-        self.unsent_bytes -= count
-        if was_over and self.unsent_bytes <= 16_384:
-            self.protocol.resume_writing()
-        if self._is_closing and not self.unsent_bytes:
-            self._lose()
-
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """A held-up viewer is one that does not take 64 KiB, here."""
+        """As asyncio does it: a quarter, or four times, of what is given; who is over the new limit is told."""
+        if high is None:
+            high = 65_536 if low is None else 4 * low
+        self._high, self._low = high, high // 4 if low is None else low
+        assert self._high >= self._low >= 0
+        self._pause_protocol_beyond_limit()
+
+    def _pause_protocol_beyond_limit(self) -> None:
+        if self.unsent_bytes > self._high and not self._is_writing_paused:
+            self._is_writing_paused = True
+            self.protocol.pause_writing()
 
     def get_write_buffer_size(self) -> int:
         return self.unsent_bytes
@@ -85,25 +143,50 @@ class FakeTransport(asyncio.Transport):
         self.is_paused = True
 
     def resume_reading(self) -> None:
+        """What waits is heard in a later turn of the loop, as it is from a socket."""
         assert self.is_paused
         self.is_paused = False
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+
+NODE = NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
+
+
+def response_head(length: int | None, status: int = 200, *, must_close: bool = False) -> DownstreamHead:
+    """A plain one."""
+    word = b"Miss from cloudfront"
+    return DownstreamHead(status, b"", Result.MISS, Reason.NOT_STORED, word, b"id", None, b"", length, must_close)
+
+
+def reply(downstream: DownstreamStream, status: int, body: bytes = b"", *, must_close: bool = False) -> None:
+    """Answer at once."""
+    length = None if status == 204 else len(body)
+    head = DownstreamHead(
+        status, b"", Result.MISS, Reason.NOT_STORED, b"Miss from cloudfront", b"id", None, b"", length, must_close
+    )
+    downstream.send_whole(head, [body] if body else [])
+    downstream.end()
+    downstream.release()
 
 
 class FakeListener:
     """One server's connections, on a clock that the test moves."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, fast_path: FastPath | None = None) -> None:
+        """Without a fast path of its own the service is that, too."""
         self.service = service
+        self.fast_path: FastPath = fast_path or service  # type: ignore[assignment]
+        self.node = NODE
         self.is_draining = False
         self.now = 0.0
-        self.open: set[ViewerConnection] = set()
+        self.open: set[OpenConnection] = set()
         self.capacity = 10
 
-    def opened(self, connection: ViewerConnection) -> bool:
+    def opened(self, connection: OpenConnection) -> bool:
         self.open.add(connection)
         return len(self.open) <= self.capacity
 
-    def closed(self, connection: ViewerConnection) -> None:
+    def closed(self, connection: OpenConnection) -> None:
         self.open.discard(connection)
 
     def clock(self) -> float:
@@ -114,15 +197,29 @@ class FakeListener:
         return connection, FakeTransport(connection, takes_everything=takes_everything)
 
 
+class BodyReading:
+    """A request whose body is read, at its stream, as the node's own responses are."""
+
+    def __init__(self, body: RequestBodyStream) -> None:
+        self.body = body
+
+    def credit_returned(self) -> None:
+        """What is answered here is sent in one piece."""
+
+    def viewer_left(self) -> None:
+        self.body.break_off()
+
+
 class EchoService:
     """Answers each request with what was understood of it: method, target, host and body. A path that begins with /wait is answered when the test says so."""
 
     def __init__(self) -> None:
         self.heads: list[RequestHead] = []
         self.bodies: list[bytes] = []
-        self.waiting: list[tuple[ViewerConnection, RequestHead]] = []
+        self.waiting: list[tuple[DownstreamStream, RequestHead]] = []
         self.violations: list[ViewerError] = []
         self.tasks: set[asyncio.Task[None]] = set()
+        self.streams: list[DownstreamStream] = []
         self.reads_bodies = True
         self.recollection = Recollection()
 
@@ -134,7 +231,7 @@ class EchoService:
     def head_of(self, line: bytes, section: HeaderSection) -> RequestHead | None:
         return self.recollection.head_of(line, section)
 
-    def answer_known(self, wire: ViewerConnection, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+    def answer(self, wire: OpenWire, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
         return False
 
     def learn(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
@@ -143,18 +240,21 @@ class EchoService:
     def learn_target(self, head: RequestHead) -> None:
         pass
 
-    def handle(self, wire: ViewerConnection, head: RequestHead, body: BodyFromViewer | None) -> None:
+    def handle(self, downstream: DownstreamStream, head: RequestHead, body: RequestBodyStream | None) -> None:
         self.heads.append(head)
+        self.streams.append(downstream)
         if body is not None and self.reads_bodies:
-            task = asyncio.get_running_loop().create_task(self._answer_with_body(wire, head, body))
+            downstream.begin(BodyReading(body))
+            body.take_up()
+            task = asyncio.get_running_loop().create_task(self._answer_with_body(downstream, head, body))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         elif head.target.startswith(b"/wait"):
-            self.waiting.append((wire, head))
+            self.waiting.append((downstream, head))
         else:
-            self.answer(wire, head, b"", body)
+            self.echo(downstream, head, b"")
 
-    async def _answer_with_body(self, wire: ViewerConnection, head: RequestHead, body: BodyFromViewer) -> None:
+    async def _answer_with_body(self, downstream: DownstreamStream, head: RequestHead, body: RequestBodyStream) -> None:
         received = bytearray()
         try:
             while (chunk := await body.next_chunk()) is not None:
@@ -162,21 +262,17 @@ class EchoService:
         except ViewerLeftError:
             return
         self.bodies.append(bytes(received))
-        self.answer(wire, head, bytes(received), body)
+        self.echo(downstream, head, bytes(received))
 
-    def answer(
-        self, wire: ViewerConnection, head: RequestHead, body: bytes, given: BodyFromViewer | None = None
-    ) -> None:
+    def echo(self, downstream: DownstreamStream, head: RequestHead, body: bytes) -> None:
         text = b"%b %b %b %b" % (head.method, head.target, head.host, body)
-        keep_alive = wire.may_keep_alive and (given is None or given.is_complete)
-        connection = b"keep-alive" if keep_alive else b"close"
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: %b\r\n\r\n%b" % (len(text), connection, text))
-        wire.end_exchange(keep_alive=keep_alive)
+        if head.method == b"HEAD":
+            text = b""
+        reply(downstream, 200, text)
 
-    def refuse_malformed(self, wire: ViewerConnection, error: ViewerError) -> None:
+    def refuse_malformed(self, downstream: DownstreamStream, error: ViewerError) -> None:
         self.violations.append(error)
-        wire.send(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % error.status)
-        wire.end_exchange(keep_alive=False)
+        reply(downstream, error.status)
 
 
 async def turn(times: int = 20) -> None:
@@ -185,22 +281,12 @@ async def turn(times: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-def statuses(written: bytes | bytearray) -> list[int]:
-    """The statuses of the responses in a stream; fails when the stream is not made of whole responses."""
-    found = []
-    data = bytes(written)
-    while data:
-        head, separator, data = data.partition(b"\r\n\r\n")
-        assert separator and head.startswith(b"HTTP/1.1 "), f"not a response: {head[:100]!r}"
-        status = int(head[9:12])
-        found.append(status)
-        lengths = [
-            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-        ]
-        if status >= 200:
-            assert len(lengths) == 1 and len(data) >= lengths[0]
-            data = data[lengths[0] :]
-    return found
+def statuses(transport: FakeTransport) -> list[int]:
+    """The statuses of what a viewer got, read strictly: whole responses to what it sent, and nothing else."""
+    methods = [request.method for request in read_requests(bytes(transport.heard))[0]]
+    responses, end = read_responses(bytes(transport.written), [*methods, b"GET"], is_closed=False)
+    assert end is End.CLEAN, f"not responses, after {len(responses)} of them: {bytes(transport.written[-200:])!r}"
+    return [response.status for response in responses]
 
 
 def end_of_exchange(
@@ -209,12 +295,16 @@ def end_of_exchange(
     """Ask something; the future ends as the exchange does."""
     end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def ended(error: UpstreamError | None) -> None:
+    def ended(failure: UpstreamFailure | None) -> None:
         assert not end.done(), "an exchange ends once"
-        if error is None:
+        if failure is None:
             end.set_result(None)
         else:
-            end.set_exception(error)
+            end.set_exception(
+                UpstreamError(
+                    failure.kind, failure.detail, failure.is_request_untouched, failure.is_on_reused_connection
+                )
+            )
 
     request = b"GET / HTTP/1.1\r\n\r\n"
     connection.begin(request, sink, ended, is_head=is_head, read_timeout=read_timeout)

@@ -12,13 +12,14 @@ BLACK_BOX_USERS = ("lab", "loadtests", "console")
 OURS = (*PROGRAMS, *BLACK_BOX_USERS, "proto")
 
 EDGE_LAYERS = (
-    {"errors", "compiled"},
+    {"errors", "compiled", "resident_memory"},
     {"model"},
     {"caching"},
     {"policy"},
     {"counters", "storage", "compressing", "variants", "completion", "failures"},
-    {"upstream", "transfers", "access_log", "serving_state", "request_ids", "sending", "shelf", "settings"},
-    {"recording", "exchange", "keeping", "stores", "invalidation_journal"},
+    {"upstream"},
+    {"transfers", "access_log", "serving_state", "request_ids", "sending", "shelf", "settings"},
+    {"recording", "exception_barrier", "exchange", "keeping", "stores", "invalidation_journal"},
     {"exchange_records", "confirming", "hits", "short_way", "reception"},
     {"fills", "requests"},
     {"fetches", "asking"},
@@ -36,6 +37,7 @@ PURE = {
     "edge_node/caching": set(),
     "edge_node/policy": set(),
     "edge_node/model.py": set(),
+    "edge_node/upstream/health.py": set(),
     "edge_node/errors.py": set(),
     "dns_router/routing.py": set(),
     "loadtests/workload.py": {"random"},  # the type of the generator that it is given

@@ -1,4 +1,7 @@
-"""Our edge node beside nginx, Varnish and Apache Traffic Server on one core: `python -m benchmarks.peers [--only ROW ...]`; docs/benchmarks.md explains the method."""
+"""Our edge node beside nginx, Varnish, Apache Traffic Server and HAProxy on one core: `python -m benchmarks.peers [--only ROW ...]`.
+
+docs/benchmarks.md explains the method. With `--compare OTHER_CHECKOUT` beside another build of itself instead.
+"""
 
 import argparse
 import asyncio
@@ -16,8 +19,8 @@ from typing import Any
 import uvloop
 
 from benchmarks.install_peers import missing_packages
-from benchmarks.peers import invalidations, rows, throughput
-from benchmarks.peers.processes import BenchmarkError
+from benchmarks.peers import compare, invalidations, rows, stages, throughput, websockets
+from benchmarks.peers.processes import BenchmarkError, UnsupportedError
 from benchmarks.peers.results import Figure, lines_of, machine, table, write_results
 from benchmarks.peers.session import PEERS, Session, session
 from benchmarks.peers.throughput import ROWS
@@ -30,18 +33,23 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help=f"5, or {compare.ROUNDS} when builds are compared")
     parser.add_argument(
         "--only", action="append", metavar="WORDS", help="rows whose name contains these words; may be repeated"
     )
     parser.add_argument("--peers", type=_peers, default=list(PEERS), help=f"separated by commas: {','.join(PEERS)}")
+    parser.add_argument(
+        "--compare", type=Path, metavar="OTHER_CHECKOUT", help="our edge beside the one of another checkout, no peers"
+    )
     parser.add_argument("--entries", type=int, default=1_000_000, help="stored when everything is invalidated")
     parser.add_argument("--results", type=Path, default=Path("runs/bench") / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
     given = parser.parse_args()
+    given.rounds = (compare.ROUNDS if given.compare else 5) if given.rounds is None else given.rounds
     if given.rounds < 1 or given.seconds < 1:
         parser.error("at least one round of one second")
-    if given.only and not any(is_wanted(name, given.only) for name in measurements(given.entries)):
-        parser.error(f"--only names no row; there are: {', '.join(measurements(given.entries))}")
+    names = [row.name for row in ROWS] if given.compare else list(measurements(given.entries))
+    if given.only and not any(is_wanted(name, given.only) for name in names):
+        parser.error(f"--only names no row; there are: {', '.join(names)}")
     return given
 
 
@@ -62,12 +70,16 @@ def measurements(entries: int) -> dict[str, Callable[[Session], Awaitable[list[F
     found: dict[str, Callable[[Session], Awaitable[list[Figure]]]] = {}
     for row in ROWS:
         found[row.name] = partial(throughput.measure, row=row)
+    for variant in stages.VARIANTS:
+        found[variant.row] = partial(stages.measure, variant=variant)
     return found | {
         "1,000 idle": rows.idle,
         "p99 one": partial(rows.latency, work="one"),
         "p99 zipf": partial(rows.latency, work="zipf"),
         "collapse": rows.collapse,
+        "websocket echo": websockets.echoes,
         "memory": rows.memory,
+        "memory: idle edge": rows.idle_edge,
         "invalidations": invalidations.lookups,
         "/*": partial(invalidations.everything, largest=entries),
     }
@@ -80,13 +92,25 @@ class Measured:
     figures: list[Figure] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
+    async def row(self, name: str, measuring: Awaitable[list[Figure]]) -> None:
+        """One that cannot be measured does not take the others along."""
+        try:
+            figures = await measuring
+        except UnsupportedError as error:
+            print(f"{name}: not supported by this build: {error}", flush=True)
+            return
+        except (BenchmarkError, TimeoutError, OSError) as error:
+            print(f"{name}: NOT MEASURED: {error!r}", flush=True)
+            self.refused.append(name)
+            return
+        self.figures += figures
+        print("\n".join(line for figure in figures for line in lines_of(figure)), flush=True)
+
 
 async def run(given: argparse.Namespace, folders: tuple[Path, Path], facts: dict[str, Any]) -> Measured:
-    """All rows that are wanted; one that cannot be measured does not take the others along."""
+    """All rows that are wanted."""
     measured = Measured()
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # what was started has to end too
+    end_when_terminated()
     async with session(folders, given.peers, given.seconds, given.rounds) as here:
         here.running = await here.start_all()
         facts["servers"] = {name: f"{server.version}; {server.note}" for name, server in here.running.items()}
@@ -95,17 +119,30 @@ async def run(given: argparse.Namespace, folders: tuple[Path, Path], facts: dict
         facts["servers"]["edge"] += f"; {facts['edge_code']}"
         print("\n".join(f"{name}: {words}" for name, words in facts["servers"].items()), flush=True)
         for name, measure in measurements(given.entries).items():
-            if not is_wanted(name, given.only):
-                continue
-            try:
-                figures = await measure(here)
-            except (BenchmarkError, TimeoutError, OSError) as error:
-                print(f"{name}: NOT MEASURED: {error!r}", flush=True)
-                measured.refused.append(name)
-                continue
-            measured.figures += figures
-            print("\n".join(line for figure in figures for line in lines_of(figure)), flush=True)
+            if is_wanted(name, given.only):
+                await measured.row(name, measure(here))
     return measured
+
+
+async def run_compared(given: argparse.Namespace, folders: tuple[Path, Path], facts: dict[str, Any]) -> Measured:
+    """Two builds of ours, in all rows of throughput that are wanted."""
+    measured = Measured()
+    end_when_terminated()
+    builds = await asyncio.to_thread(compare.comparison, given.compare)
+    facts["builds"] = builds.facts()
+    print("\n".join(f"{name}: {words}" for name, words in facts["builds"].items()), flush=True)
+    async with session(folders, (), given.seconds, given.rounds) as here:
+        for row in ROWS:
+            if is_wanted(row.name, given.only):
+                await measured.row(row.name, builds.measure(here, row))
+    return measured
+
+
+def end_when_terminated() -> None:
+    """What was started has to end too."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def main() -> int:
@@ -121,10 +158,14 @@ def main() -> int:
     on_disk = ON_DISK if ON_DISK.is_dir() and os.access(ON_DISK, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=in_memory) as folder, tempfile.TemporaryDirectory(dir=on_disk) as disk:
         try:
-            measured = uvloop.run(run(given, (Path(folder), Path(disk)), facts))
+            work = run_compared if given.compare else run
+            measured = uvloop.run(work(given, (Path(folder), Path(disk)), facts))
         except asyncio.CancelledError:
             return 1
-    print(table(measured.figures, given.peers))
+        except BenchmarkError as error:
+            print(f"nothing was measured: {error}", file=sys.stderr)
+            return 1
+    print(table(measured.figures, [compare.OTHER] if given.compare else given.peers))
     write_results(given.results, facts, measured.figures)
     print(f"written: {given.results}")
     for name in measured.refused:

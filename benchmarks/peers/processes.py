@@ -22,6 +22,10 @@ class BenchmarkError(RuntimeError):
     """A figure cannot be had, or would be worthless."""
 
 
+class UnsupportedError(BenchmarkError):
+    """This build of the edge cannot do yet what is to be measured; no failure of the benchmark."""
+
+
 def program(name: str) -> str:
     """Where a program is, or why the benchmark cannot run."""
     path = find(name)

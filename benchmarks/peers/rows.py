@@ -121,6 +121,24 @@ async def _connection_kibibytes(session: Session) -> float:
     return cost
 
 
+IDLE_MEBIBYTES = 45.0
+"""The goal for an edge that waits for its first viewer."""
+SETTLED_SECONDS = 4.0
+"""Two seconds after its start an edge gives back what only the start needed."""
+
+
+async def idle_edge(session: Session) -> list[Figure]:
+    """What an edge keeps resident that has nothing to do; the whole lab is `benchmarks/node_memory.py`'s."""
+    found = []
+    for _ in range(min(3, session.rounds)):
+        server, process = await asyncio.to_thread(session.start_edge)
+        await asyncio.sleep(SETTLED_SECONDS)
+        found.append(resident_bytes(process.pid) / 1024**2)
+        await asyncio.to_thread(session.stop, {"edge": server})
+    row = ("memory: idle edge", "resident memory of an edge that nobody has asked much yet", "MiB")
+    return [alone(row, found, Goal(IDLE_MEBIBYTES, is_at_most=True))]
+
+
 # -- collapsing
 
 
@@ -128,8 +146,10 @@ async def collapse(session: Session) -> list[Figure]:
     """How long after the origin's last byte the viewers had everything; once for each server and round."""
     added: dict[str, list[float]] = {}
     notes = []
+    left_out = session.left_out("collapse")
+    here = {name: server for name, server in session.running.items() if name not in left_out}
     async with slow_origin() as origin:
-        for name, server in session.running.items():
+        for name, server in here.items():
             try:
                 for _ in range(session.rounds if name == "edge" else 1):
                     target = f"/slow/{secrets.token_hex(6)}"
@@ -147,7 +167,8 @@ async def collapse(session: Session) -> list[Figure]:
     goal = Goal(50.0, is_at_most=True)
     fetches = [int(note.rpartition(" ")[2]) for note in notes if note.startswith("edge ")]
     row = ("collapse", f"{VIEWERS:,} viewers of one cold 1 MiB object: p99 over what the origin took", "ms")
-    figure = alone(row, added.pop("edge"), goal, f"origin fetches: {', '.join(notes)}")
+    reasons = "".join(f"; {name} not measured: {reason}" for name, reason in left_out.items())
+    figure = alone(row, added.pop("edge"), goal, f"origin fetches: {', '.join(notes)}{reasons}")
     others = {name: Spread.of(values) for name, values in added.items()}
     return [
         Figure(*row, figure.values | others, {}, figure.verdicts, figure.note),

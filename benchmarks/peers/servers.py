@@ -20,6 +20,8 @@ SLOW_ORIGIN = "127.60.0.2:8001"
 MEMORY_BYTES = 2 * 1024**3
 DISK_MEMORY_BYTES = 64 * 1024**2
 DISK_BYTES = 4 * 1024**3
+ECHO_ORIGIN = "127.60.0.2:8002"
+"""`/echo/` is a WebSocket that this one answers."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,10 @@ class Server:
     """What of its configuration a reader should know."""
 
 
-def _version(name: str, flag: str) -> str:
+def version_of(name: str, flag: str) -> str:
+    """What an installed program says of itself."""
     output = subprocess.run([program(name), flag], capture_output=True, text=True, check=False, timeout=20)
-    found = re.search(r"(?:nginx/|varnish-|Traffic Server )([\d.]+)", output.stdout + output.stderr)
+    found = re.search(r"(?:nginx/|varnish-|Traffic Server |HAProxy version )([\d.]+)", output.stdout + output.stderr)
     return found[1] if found else "unknown"
 
 
@@ -106,11 +109,14 @@ http {{
   proxy_cache_path {storage}/nginx levels=1:2 keys_zone=zone:256m max_size={size} inactive=1d use_temp_path=off;
   upstream origin {{ server {origin}; keepalive 512; keepalive_requests 1000000000; }}
   upstream slow {{ server {slow}; keepalive 512; }}
+  upstream echo {{ server {echo}; }}
   proxy_cache zone; proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
   add_header X-Cache $upstream_cache_status always; add_header Via "1.1 nginx" always; add_header X-Request-Id $request_id always; add_header Age 0 always;
   server {{ listen {address} backlog=4096;
     location / {{ proxy_pass http://origin; }}
     location /slow/ {{ proxy_pass http://slow; }}
+    location /echo/ {{ proxy_pass http://echo; proxy_cache off; proxy_read_timeout 600s; proxy_set_header Host $host;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; }}
   }}
 }}
 """
@@ -121,13 +127,13 @@ def nginx(place: Place) -> Server:
     configuration = place.folder / "nginx.conf"
     configuration.write_text(
         _NGINX.format(
-            folder=place.folder, storage=place.storage, address=place.address, origin=origin.ADDRESS, slow=SLOW_ORIGIN,
+            folder=place.folder, storage=place.storage, address=place.address, origin=origin.ADDRESS, slow=SLOW_ORIGIN, echo=ECHO_ORIGIN,
             size=DISK_BYTES if place.is_disk else MEMORY_BYTES, user="user root;" if os.geteuid() == 0 else "",
         )
     )  # fmt: skip
     command = [program("nginx"), "-c", str(configuration)]
     return Server(
-        "nginx", place, _version("nginx", "-v"), (("nginx", command),), f"files in {place.storage.parent.parent}"
+        "nginx", place, version_of("nginx", "-v"), (("nginx", command),), f"files in {place.storage.parent.parent}"
     )
 
 
@@ -167,7 +173,7 @@ def varnish(place: Place) -> Server:
         program("varnishncsa"), "-n", str(working), "-t", "20", "-a", "-w", str(place.folder / "varnish.access.log"), "-F", _VARNISH_LOG,
     ]  # fmt: skip
     commands = (("varnishd", daemon), ("varnishncsa", log))
-    return Server("varnish", place, _version("varnishd", "-V"), commands, storage.partition(",")[0] + " storage")
+    return Server("varnish", place, version_of("varnishd", "-V"), commands, storage.partition(",")[0] + " storage")
 
 
 # -- Apache Traffic Server
@@ -256,5 +262,5 @@ def trafficserver(place: Place) -> Server:
     }  # fmt: skip
     (home / "runroot.yaml").write_text("".join(f"{name}: {path}\n" for name, path in system.items()))
     command = [program("traffic_server"), f"--run-root={home}/runroot.yaml"]
-    version = _version("traffic_server", "-V")
+    version = version_of("traffic_server", "-V")
     return Server("trafficserver", place, version, (("trafficserver", command),), "bodies up to 4 MiB in memory")

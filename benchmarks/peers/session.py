@@ -7,12 +7,12 @@ import os
 import re
 import subprocess
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.peers import origin, servers
+from benchmarks.peers import haproxy, origin, servers
 from benchmarks.peers.processes import (
     LOAD_CORE,
     SERVER_CORE,
@@ -24,8 +24,8 @@ from benchmarks.peers.processes import (
     wait_until,
 )
 from benchmarks.peers.requests import HOST_NAME
-from benchmarks.peers.servers import SLOW_ORIGIN, Place, Server
-from tests.builders import behavior_message, distribution_message, origin_message
+from benchmarks.peers.servers import ECHO_ORIGIN, SLOW_ORIGIN, Place, Server
+from tests.builders import behavior_message, distribution_message, listed, origin_message, policy_message
 from tests.peers.control_plane import ScriptedControlPlane
 
 CONTROL_HOST = "127.60.0.1"
@@ -34,9 +34,19 @@ PEERS: dict[str, Callable[[Place], Server]] = {
     "nginx": servers.nginx,
     "varnish": servers.varnish,
     "trafficserver": servers.trafficserver,
+    "haproxy": haproxy.haproxy,
 }
 """In the order of the table."""
+CANNOT: dict[str, Mapping[str, str]] = {"haproxy": haproxy.CANNOT}
+"""By peer and row, why it is not in it."""
 CHECK_SECONDS = 20.0
+WEBSOCKET_POLICY = policy_message(
+    id="websocket",
+    default_ttl_seconds=0,
+    maximum_ttl_seconds=0,
+    headers=listed("Sec-WebSocket-Key", "Sec-WebSocket-Version"),
+)
+"""Nothing is cached; a WebSocket needs these two fields of the viewer at its origin."""
 
 
 @dataclass
@@ -89,6 +99,15 @@ class Session:
         server = servers.edge(place, control_plane or self.control.address, memory_bytes or servers.MEMORY_BYTES)
         return server, self.start(server)
 
+    def start_other(self, name: str, before: Sequence[str], is_disk: bool) -> Server:
+        """An edge whose command begins with something else: in another folder, with another environment."""
+        place = self.place(name, is_disk)
+        server = servers.edge(place, self.control.address, servers.MEMORY_BYTES)
+        commands = tuple((each, [*before, *command]) for each, command in server.commands)
+        server = replace(server, name=name, commands=commands)
+        self.start(server)
+        return server
+
     def sampled_edge(self, place: Place, runner: list[str]) -> Server:
         """An edge that another module of Python runs."""
         server = servers.edge(place, self.control.address, servers.MEMORY_BYTES)
@@ -108,14 +127,20 @@ class Session:
             raise BenchmarkError(f"the edge has no metric {name}")
         return float(found[1])
 
-    async def start_all(self, is_disk: bool = False) -> dict[str, Server]:
-        """Ours and the peers."""
+    def left_out(self, row: str) -> dict[str, str]:
+        """The peers of this session that a row is not measured with, and why."""
+        return {name: CANNOT[name][row] for name in self.peers if row in CANNOT.get(name, {})}
+
+    async def start_all(self, is_disk: bool = False, row: str = "") -> dict[str, Server]:
+        """Ours and the peers, but those that cannot be in the row."""
         found = {}
         server, process = await asyncio.to_thread(self.start_edge, is_disk)
         if not is_disk:
             self.edge_process = process
         found["edge"] = server
         for name in self.peers:
+            if name in self.left_out(row):
+                continue
             found[name] = PEERS[name](self.place(name, is_disk))
             await asyncio.to_thread(self.start, found[name])
         return found
@@ -200,12 +225,16 @@ async def session(
     folder, disk_folder = folders
     command, contents = origin.write_origin(folder)
     host, _, port = origin.ADDRESS.partition(":")
-    slow_host, _, slow_port = SLOW_ORIGIN.partition(":")
     async with ScriptedControlPlane(CONTROL_HOST) as control:
         distribution = distribution_message(
-            origin_message(host, int(port)), behavior_message("/slow/*", origin_id="slow"), behavior_message()
+            origin_message(host, int(port)),
+            behavior_message("/slow/*", origin_id="slow"),
+            behavior_message("/echo/*", origin_id="echo", policy=WEBSOCKET_POLICY),
+            behavior_message(),
         )
-        distribution.origins.append(origin_message(slow_host, int(slow_port), id="slow"))
+        for origin_id, address in (("slow", SLOW_ORIGIN), ("echo", ECHO_ORIGIN)):
+            other_host, _, other_port = address.partition(":")
+            distribution.origins.append(origin_message(other_host, int(other_port), id=origin_id))
         control.distributions["E1"] = distribution
         with programs(folder) as started:
             started.start("origin", LOAD_CORE, command)

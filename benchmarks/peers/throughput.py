@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.peers.origin import SMALL_ETAG
@@ -116,18 +116,36 @@ ROWS = (
 )
 
 
+@dataclass
+class Taken:
+    """What was measured of each server, one value a round."""
+
+    samples: dict[str, list[Sample]]
+    microseconds: dict[str, list[float]]
+    """CPU time for each answer."""
+
+    @staticmethod
+    def of(names: Iterable[str]) -> "Taken":
+        """Nothing yet."""
+        known = tuple(names)
+        return Taken({name: [] for name in known}, {name: [] for name in known})
+
+
 async def measure(session: Session, row: Row) -> list[Figure]:
-    """On the servers that all rows share, or on some of its own."""
-    if not row.is_disk:
-        return [await _measure_on(session, row, session.running)]
-    own = await session.start_all(is_disk=True)
+    """On the servers that all rows share, or on some of its own; without those that cannot do it."""
+    here = await session.start_all(is_disk=True, row=row.name) if row.is_disk else session.running
+    left_out = session.left_out(row.name)
+    here = {name: server for name, server in here.items() if name not in left_out}
     try:
-        return [await _measure_on(session, row, own)]
+        taken = Taken.of(here)
+        await take(session, row, here, taken, range(session.rounds))
     finally:
-        await asyncio.to_thread(session.stop, own)
+        if row.is_disk:
+            await asyncio.to_thread(session.stop, here)
+    return [figure_of(row, taken, left_out)]
 
 
-async def _measure_on(session: Session, row: Row, here: dict[str, Server]) -> Figure:
+async def take(session: Session, row: Row, here: dict[str, Server], taken: Taken, rounds: range) -> None:
     """Fill, verify, then all servers in turn in each round, the first of them another one each time; verify again."""
     for server in here.values():
         if row.filled is not None:
@@ -135,24 +153,37 @@ async def _measure_on(session: Session, row: Row, here: dict[str, Server]) -> Fi
             await fill(server.place.address, (f"{path}{number}" for number in range(1, count + 1)))
         await asyncio.to_thread(_run, session, row.load(), server, 1)
         await asyncio.to_thread(session.verify, server, *row.checked)
-    samples: dict[str, list[Sample]] = {name: [] for name in here}
-    costs: dict[str, list[float]] = {name: [] for name in here}
-    for name in turns(list(here), session.rounds):
+    for name in turns(list(here), rounds.stop, rounds.start):
         used = session.cpu_seconds(here[name])
         sample = await asyncio.to_thread(_run, session, row.load(), here[name], session.seconds)
-        samples[name].append(sample)
+        taken.samples[name].append(sample)
         answers = max(1.0, sample.requests_per_second * session.seconds)
-        costs[name].append((session.cpu_seconds(here[name]) - used) / answers * 1e6)
+        taken.microseconds[name].append((session.cpu_seconds(here[name]) - used) / answers * 1e6)
     for server in here.values():
         await asyncio.to_thread(session.verify, server, *row.checked)
-    values = {name: [_figure(row, sample) for sample in taken] for name, taken in samples.items()}
+
+
+def figure_of(row: Row, taken: Taken, left_out: Mapping[str, str] | None = None) -> Figure:
+    """The line of the table, with how busy the cores were and who is not in it."""
+    values = values_of(row, taken)
     busy = ", ".join(
-        f"{name} {min(each.server_core_busy for each in taken):.0%}/{max(each.load_core_busy for each in taken):.0%}"
-        for name, taken in samples.items()
+        f"{name} {min(each.server_core_busy for each in samples):.0%}/{max(each.load_core_busy for each in samples):.0%}"
+        for name, samples in taken.samples.items()
     )
-    cost = ", ".join(f"{name} {Spread.of(each).median:.1f}" for name, each in costs.items())
+    cost = ", ".join(f"{name} {Spread.of(each).median:.1f}" for name, each in taken.microseconds.items())
     note = f"the measured core was busy at least, the other at most: {busy}; CPU time for each answer, us: {cost}"
-    return compared((row.name, row.title, "MB/s" if row.is_bytes else "requests/s"), values, row.goals, note)
+    note += "".join(f"; {name} not measured: {reason}" for name, reason in (left_out or {}).items())
+    return compared(words_of(row), values, row.goals, note)
+
+
+def words_of(row: Row) -> tuple[str, str, str]:
+    """Name, title and unit."""
+    return row.name, row.title, "MB/s" if row.is_bytes else "requests/s"
+
+
+def values_of(row: Row, taken: Taken) -> dict[str, list[float]]:
+    """What is compared."""
+    return {name: [_figure(row, sample) for sample in samples] for name, samples in taken.samples.items()}
 
 
 def _figure(row: Row, sample: Sample) -> float:

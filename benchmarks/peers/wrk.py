@@ -34,23 +34,27 @@ class Load:
     script: str = ""
     """Lua; may choose the requests, in which case target only names the address."""
     connections: int = 32
+    host: str = HOST_NAME
+    """Which distribution is asked."""
 
 
 def parse(output: str) -> tuple[float, float]:
-    """Requests a second and bytes a second; an error if any request failed."""
+    """Requests a second and bytes a second; an error if any request failed, or none was answered."""
     if "Non-2xx" in output or "Socket errors" in output:
         raise BenchmarkError(f"wrk saw errors:\n{output}")
     requests = re.search(r"^Requests/sec:\s+([\d.]+)", output, re.MULTILINE)
     transfer = re.search(r"^Transfer/sec:\s+([\d.]+)([KMGT]?)B", output, re.MULTILINE)
     if requests is None or transfer is None:
         raise BenchmarkError(f"wrk printed something unknown:\n{output}")
+    if float(requests[1]) == 0:
+        raise BenchmarkError(f"no request was answered: the machine is too busy, or the run too short\n{output}")
     return float(requests[1]), float(transfer[1]) * _UNITS[transfer[2]]
 
 
 def run_wrk(address: str, load: Load, seconds: float, folder: Path) -> Sample:
     """One run, on the core of the load."""
     options = ["-t1", f"-c{load.connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "--latency"]
-    for header in (f"Host: {HOST_NAME}", *load.headers):
+    for header in (f"Host: {load.host}", *load.headers):
         options += ["-H", header]
     if load.script:
         script = folder / "wrk.lua"

@@ -18,6 +18,12 @@ _READ = frozenset({"GET", "HEAD"})
 _READ_AND_OPTIONS = _READ | {"OPTIONS"}
 _ALL = _READ_AND_OPTIONS | {"POST", "PUT", "PATCH", "DELETE"}
 
+_VIEWER_PROTOCOL_POLICIES = {
+    "allow-all": configuration_pb2.VIEWER_PROTOCOL_POLICY_ALLOW_ALL,
+    "https-only": configuration_pb2.VIEWER_PROTOCOL_POLICY_HTTPS_ONLY,
+    "redirect-to-https": configuration_pb2.VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS,
+}
+
 Policies = Mapping[str, Config]
 """Cache policies by id, their defaults filled in."""
 
@@ -71,6 +77,7 @@ def compile_behavior(behavior: Config, context: Context) -> configuration_pb2.Be
         cache_policy=compile_cache_policy(policy_id, context.policies[policy_id]),
         compress=behavior["Compress"],
         semantics=compile_semantics(context.tags, pattern),
+        viewer_protocol_policy=_VIEWER_PROTOCOL_POLICIES[behavior["ViewerProtocolPolicy"]],
     )
 
 
@@ -95,6 +102,8 @@ def _one_behavior_problems(behavior: Config, context: Context, path: str) -> Ite
             "NoSuchOrigin",
             f"{path}.TargetOriginId names {target[:64]!r}, which no origin and no origin group has as its Id",
         )
+    if behavior["ViewerProtocolPolicy"] not in _VIEWER_PROTOCOL_POLICIES:
+        yield invalid(f"{path}.ViewerProtocolPolicy", f"must be {', '.join(_VIEWER_PROTOCOL_POLICIES)}")
     yield from _method_problems(behavior["AllowedMethods"], f"{path}.AllowedMethods")
     if target in context.primaries and not _READ_AND_OPTIONS.issuperset(items(behavior["AllowedMethods"])):
         # They would never fail over (reference 1.5). The service's guide allows them; its API refuses them (aws-cdk issue 32450).

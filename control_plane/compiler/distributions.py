@@ -11,6 +11,7 @@ from control_plane.compiler.names import is_host_name, is_path_pattern
 from control_plane.compiler.origin_groups import compile_origin_group, origin_group_problems
 from control_plane.compiler.origins import compile_origin, origin_problems
 from control_plane.compiler.problems import Config, Problem, invalid, items
+from control_plane.compiler.restrictions import compile_geo_restriction, restriction_problems
 from control_plane.compiler.semantics import Tags, semantics_problems
 from proto.cdn.v1 import configuration_pb2
 
@@ -51,6 +52,7 @@ def compile_distribution(
         default_behavior=compile_behavior(config["DefaultCacheBehavior"], context),
         origin_groups=[compile_origin_group(group) for group in items(config["OriginGroups"])],
         error_responses=[compile_error_response(response) for response in items(config["CustomErrorResponses"])],
+        geo_restriction=compile_geo_restriction(config),
     )
 
 
@@ -65,6 +67,7 @@ def distribution_problems(config: Config, policies: Policies, tags: Tags) -> lis
         *origin_group_problems(config, _ROOT),
         *behavior_problems(config, context_of(config, policies, tags), _ROOT),
         *error_response_problems(config, _ROOT),
+        *restriction_problems(config, _ROOT),
         *semantics_problems(tags, config),
     ]
 

@@ -60,7 +60,7 @@ _BEHAVIOR: Table = {
     "TrustedKeyGroups.Enabled": Only((False,), _NO_SIGNED_URLS),
     "TrustedKeyGroups.Quantity": Only(_QUANTITY_ONLY_ZERO, _NO_SIGNED_URLS),
     "TrustedKeyGroups.Items": Refused(_NO_SIGNED_URLS),
-    "ViewerProtocolPolicy": Only(("allow-all",), _NO_TLS),
+    "ViewerProtocolPolicy": _HONOURED,
     "AllowedMethods.Quantity": _HONOURED,
     "AllowedMethods.Items[]": _HONOURED,
     "AllowedMethods.CachedMethods.Quantity": _HONOURED,
@@ -146,13 +146,9 @@ _DISTRIBUTION: Table = {
     "ViewerCertificate.MinimumProtocolVersion": Only(("TLSv1",), _NO_TLS),
     "ViewerCertificate.Certificate": Refused(_NO_TLS),
     "ViewerCertificate.CertificateSource": Only(("cloudfront",), _NO_TLS),
-    "Restrictions.GeoRestriction.RestrictionType": Only(
-        ("none",), "geographic restrictions are not there in this version"
-    ),
-    "Restrictions.GeoRestriction.Quantity": Only(
-        _QUANTITY_ONLY_ZERO, "geographic restrictions are not there in this version"
-    ),
-    "Restrictions.GeoRestriction.Items": Refused("geographic restrictions are not there in this version"),
+    "Restrictions.GeoRestriction.RestrictionType": _HONOURED,
+    "Restrictions.GeoRestriction.Quantity": _HONOURED,
+    "Restrictions.GeoRestriction.Items[]": _HONOURED,
     "WebACLId": Refused("web ACLs are not there in this version"),
     # HTTP/2 is offered inside TLS only, so over plain HTTP both mean HTTP/1.1.
     "HttpVersion": Only(("http1.1", "http2"), "HTTP/3 is not there in this version"),

@@ -15,6 +15,8 @@ MAXIMUM_PATH_CHARACTERS = 255
 MAXIMUM_ID_CHARACTERS = 128
 
 _FORBIDDEN_HEADERS = frozenset({
+    # RFC 8586 section 2: what CDNs before wrote must not be taken away. Reference 1.4.2 has the others.
+    "cdn-loop",
     "cache-control", "connection", "content-length", "cookie", "host", "if-match", "if-modified-since", "if-none-match", "if-range",
     "if-unmodified-since", "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "proxy-connection", "range",
     "request-range", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-real-ip",

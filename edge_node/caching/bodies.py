@@ -13,6 +13,20 @@ from edge_node.caching.ranges import ByteRange
 Piece = bytes | memoryview
 
 
+class LentPiece(Protocol):
+    """Bytes of a file that only the system may touch: whoever reads them in this process could be ended by a signal, were the file cut meanwhile."""
+
+    @property
+    def length(self) -> int:
+        """In bytes."""
+
+    def write_to(self, descriptor: int, first: int) -> int:
+        """How many of the bytes from position `first` on a socket took; OSError when it takes none. Raises BodyLostError when they are not what was stored."""
+
+    def copy(self, first: int, length: int) -> bytes:
+        """These bytes, read. Raises BodyLostError when they cannot be read any more."""
+
+
 class Body(Protocol):
     """The body of a stored response, whole or in part."""
 
@@ -29,6 +43,9 @@ class Body(Protocol):
 
         What has to be read is read into the buffer, if there is one: such a piece lasts only until the buffer is used again.
         """
+
+    def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[Piece | LentPiece]:
+        """The same for a socket, which may be given some of them without anybody reading them."""
 
     def holds(self, first: int, last: int) -> bool:
         """Whether all of these bytes are there."""
@@ -61,6 +78,10 @@ class MemoryBody:
         del buffer  # nothing has to be read
         return iter(cut(self._chunks, ByteRange(first, last)))
 
+    def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[Piece | LentPiece]:
+        """The same: they are in memory."""
+        return self.pieces(first, last, buffer)
+
 
 class PartsBody:
     """A body of which only parts have come (RFC 9111 section 3.3)."""
@@ -88,3 +109,7 @@ class PartsBody:
         """Of a range that has come."""
         del buffer  # nothing has to be read
         return iter(self.parts.cut(ByteRange(first, last)))
+
+    def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[Piece | LentPiece]:
+        """The same: they are in memory."""
+        return self.pieces(first, last, buffer)

@@ -32,6 +32,7 @@ class Result(StrEnum):
     HIT = "hit"
     REFRESH_HIT = "refresh_hit"
     MISS = "miss"
+    REDIRECT = "redirect"
     PASS = "pass"  # noqa: S105 - the result of a request, no password
     ERROR = "error"
 
@@ -65,6 +66,10 @@ class Reason(StrEnum):
     GET_WITH_BODY = "get_with_body"
     UNKNOWN_HOST = "unknown_host"
     DISTRIBUTION_DISABLED = "distribution_disabled"
+    GEO_BLOCKED = "geo_blocked"
+    HTTPS_ONLY = "https_only"
+    REDIRECT_TO_HTTPS = "redirect_to_https"
+    LOOP_DETECTED = "loop_detected"
     NOT_CONFIGURED = "not_configured"
     BAD_REQUEST = "bad_request"
     UPSTREAM_FAILED = "upstream_failed"
@@ -129,12 +134,6 @@ class Refuse:
 
 Decision = Hit | HitAndRefresh | Refresh | Complete | Miss | Pass | Refuse
 
-_METHOD_NOT_ALLOWED = Refuse(
-    403,
-    Reason.METHOD_NOT_ALLOWED,
-    "This distribution is not configured to allow the HTTP request method that was used for this request. "
-    "The distribution supports only cachable requests, or fewer methods than that.",
-)
 _ONLY_IF_CACHED = Refuse(
     504, Reason.ONLY_IF_CACHED, "Nothing usable is stored, and the request does not want the origin to be asked."
 )
@@ -225,8 +224,6 @@ def _validate(
 
 def decide_before_lookup(head: RequestHead, behavior: Behavior) -> Refuse | Pass | None:
     """What the method and the policy settle before anything is looked up (reference 2.6); None: look up."""
-    if head.method not in behavior.allowed_methods:
-        return _METHOD_NOT_ALLOWED
     if head.method not in behavior.cached_methods:
         return Pass(Reason.METHOD)
     if head.has_body:

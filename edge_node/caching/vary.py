@@ -6,7 +6,7 @@ ends; for the Accept fields also case, order, weights and repetition.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -87,6 +87,13 @@ def _without_white_space(value: bytes) -> bytes:
         return b",".join(part.strip(b" \t") for part in value.split(b","))
     members, is_closed = split_list_checked(value)
     return b",".join(members) if is_closed else value
+
+
+def is_same_variant(fields: Mapping[bytes, bytes], varying: Sequence[tuple[bytes, bytes | None]]) -> bool:
+    """Whether a request says the same as another one did in the fields that select the response (RFC 9111 section 4.1)."""
+    if not varying:
+        return True
+    return variant_of(tuple(name for name, _ in varying), fields) == tuple(value for _, value in varying)
 
 
 # -- preferences: RFC 9110 section 12.5. The order of members carries no meaning, a missing weight is 1.

@@ -19,7 +19,7 @@ _NOT_PLAIN = frozenset(
 )
 
 _NOTHING_NAMED = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
-_NEVER_ENDED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
+_NEVER_ENDED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"cdn-loop"})
 """What frames and routes a message is not the viewer's to take out of it; whatever Connection says of these is ignored."""
 
 
@@ -48,19 +48,42 @@ def make_request_head(
     for name, values in repeated.items():
         fields[name] = _join(name, values)
     ended = _named_by_connection(fields)
+    upgrade = fields[b"upgrade"] if b"upgrade" in ended and minor_version >= 1 else b""
     if ended:
         headers = [pair for pair in headers if pair[0] not in ended]
         is_plain = is_plain or not any(name in _NOT_PLAIN for name, _ in headers)
         for name in ended:
             del fields[name]
     target, host = _resolve_target(target, fields, minor_version)
+    has_body = _has_body(fields, minor_version)
+    may_follow = upgrade == b"" or has_body or not is_websocket(upgrade)  # behind a WebSocket's head stand frames
+    return RequestHead(
+        method,
+        target,
+        host,
+        tuple(headers),
+        fields,
+        minor_version,
+        is_keep_alive and may_follow,
+        has_body,
+        is_plain,
+        None,
+        upgrade,
+    )
+
+
+def _has_body(fields: dict[bytes, bytes], minor_version: int) -> bool:
     coding = fields.get(b"transfer-encoding")
     if coding is not None and coding.lower() != b"chunked":  # RFC 9112 section 6.1
         raise ViewerError(501, "Transfer codings other than chunked are not supported.")
     if coding is not None and minor_version == 0:
         raise ViewerError(400, "An HTTP/1.0 request has no transfer coding.")
-    has_body = coding is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
-    return RequestHead(method, target, host, tuple(headers), fields, minor_version, is_keep_alive, has_body, is_plain)
+    return coding is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
+
+
+def is_websocket(upgrade: bytes) -> bool:
+    """Whether these protocols are, or have among them, WebSocket (RFC 6455 section 4.1). HTTP/1.0 cannot upgrade (RFC 9110 section 7.8)."""
+    return b"websocket" in [protocol.strip(b" \t").lower() for protocol in upgrade.split(b",")]
 
 
 def _named_by_connection(fields: dict[bytes, bytes]) -> set[bytes]:

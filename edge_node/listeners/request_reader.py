@@ -1,6 +1,10 @@
 """Bytes to requests: one HTTP/1.1 parser with the checks that it leaves to us.
 
 Framing is httptools' (llhttp, strict: conflicting or repeated lengths, Content-Length with Transfer-Encoding, folded lines and bare line ends are refused).
+
+Two things differ from how the parser is usually driven. It stops between two requests when the taker does not want another one yet, so that requests are taken in
+their order and never more than one at a time. And a wish to upgrade, behind which the parser looks for no more HTTP, is let be (RFC 9110 section 7.8: a server that
+does not switch ignores it): the body, if there is one, is read by another parser, and so is what follows.
 """
 
 import logging
@@ -9,8 +13,8 @@ from typing import Protocol
 
 import httptools
 
+from edge_node.delivery.request_body import BodyWire, RequestBodyStream
 from edge_node.errors import ViewerError
-from edge_node.exchange import BodyFromViewer, Wire
 from edge_node.listeners.heads import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, make_request_head
 from edge_node.model import Header, RequestHead
 
@@ -24,10 +28,17 @@ MAXIMUM_SILENT_BYTES = MAXIMUM_HEAD_BYTES
 """Of a chunked body, in reads without one byte of content: chunk extensions and the trailer section, which the parser keeps field by field."""
 
 
-class Taker(Wire, Protocol):
+class Taker(BodyWire, Protocol):
     """Who takes the requests."""
 
-    def take(self, head: RequestHead, body: BodyFromViewer | None) -> None:
+    request_bytes: int
+    """Of the request that is being read; counted here."""
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether another request is wanted now."""
+
+    def take(self, head: RequestHead, body: RequestBodyStream | None) -> None:
         """A request without a body is whole; one with a body begins."""
 
 
@@ -35,14 +46,18 @@ class RequestReader:
     """Reads the requests of one connection."""
 
     __slots__ = (
-        "_begun", "_body_remaining", "_completed", "_empty_lines", "_feed", "_has_had_content", "_head", "_headers", "_is_deaf", "_line",
-        "_parser", "_tail", "_taker", "_target", "_unfinished_bytes", "body", "is_in_message", "is_upgrade", "violation",
+        "_begun", "_body_remaining", "_completed", "_empty_lines", "_feed", "_has_body_apart", "_has_had_content", "_head", "_headers",
+        "_is_apart", "_is_deaf", "_line", "_parser", "_tail", "_taker", "_target", "_unfinished_bytes", "body", "is_in_message", "violation", "was_one_request",
     )  # fmt: skip
 
     def __init__(self, taker: Taker) -> None:
         self._taker = taker
-        self._parser = httptools.HttpRequestParser(self)
-        self._feed: Callable[[bytes], None] = self._parser.feed_data
+        self._feed: Callable[[bytes], None]
+        self._begin_to_parse()
+        self._has_body_apart = False
+        """The parser passes over the body of the request whose head it has read."""
+        self._is_apart = False
+        """The body is read by a parser of its own."""
         self._is_deaf = False
         self._begun = self._completed = 0
         self._unfinished_bytes = 0
@@ -61,32 +76,46 @@ class RequestReader:
         self._head: RequestHead | None = None
         self.is_in_message = False
         """A request has begun and is not whole."""
-        self.body: BodyFromViewer | None = None
+        self.body: RequestBodyStream | None = None
         """Of the request that is being read."""
         self.violation: ViewerError | None = None
         """What is wrong; nothing is read after it."""
-        self.is_upgrade = False
-        """The last request wants another protocol, and what follows it would be of that."""
+        self.was_one_request: RequestHead | None = None
+        """The request, if the bytes read last were exactly one without a body, from its first to its last."""
 
-    def read(self, data: bytes) -> RequestHead | None:
-        """Take bytes. The request, if these bytes were exactly one without a body, from its first to its last."""
+    def _begin_to_parse(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._feed = self._parser.feed_data
+
+    def read(self, data: bytes, start: int = 0) -> int:
+        """Take bytes, up to the end or to that of a request after which no other one is wanted yet: where that was."""
         self._begun = self._completed = 0
         self._has_had_content = False
         was_in_message = self.is_in_message
-        at = 0
-        while at < len(data) and self.violation is None and not (self.is_upgrade or self._is_deaf):
+        at, length, taker = start, len(data), self._taker
+        while at < length and self.violation is None and not self._is_deaf:
+            if not self.is_in_message:
+                if not taker.may_begin:
+                    break
+                taker.request_bytes = 0
             end = self._end_of_piece(data, at)
             piece = data[at:end]
             at = end
+            taker.request_bytes += len(piece)
             if self._line is None or self._look_at_line(piece):
                 self._feed_parser(piece)
-        self._tail = (self._tail + data[-_END_BYTES:])[1 - _END_BYTES :] if self.is_in_message else b""
-        self._unfinished_bytes = 0 if self._completed or self._has_had_content else self._unfinished_bytes + len(data)
+        if self.is_in_message:
+            self._tail = (self._tail + data[max(start, at - _END_BYTES) : at])[1 - _END_BYTES :]
+        else:
+            self._tail = b""
+        self._unfinished_bytes = 0 if self._completed or self._has_had_content else self._unfinished_bytes + at - start
         if self.is_in_message and self.violation is None and not self._is_deaf:
             self.violation = self._excess()
         head = self._head
-        is_one = self._begun == self._completed == 1 and not was_in_message
-        return head if is_one and head is not None and not head.has_body and self.violation is None else None
+        is_one = self._begun == self._completed == 1 and not was_in_message and start == 0 and at == length
+        is_whole = is_one and head is not None and not (head.has_body or head.upgrade) and self.violation is None
+        self.was_one_request = head if is_whole else None
+        return at
 
     def _excess(self) -> ViewerError | None:
         """What is wrong with a request that goes on and on."""
@@ -117,7 +146,7 @@ class RequestReader:
         end = line.find(b"\r\n")
         is_bare = line[:1] in (b"\r", b"\n") and line != b"\r"
         has_too_many = self._empty_lines > MAXIMUM_EMPTY_LINES
-        if has_too_many or is_bare or (end >= 0 and line.count(b" ", 0, end) > 2) or line.find(b"\n") < end:
+        if has_too_many or is_bare or line.find(b"\n") < end or (end >= 0 and not _is_request_line(line[:end])):
             self.violation = ViewerError(400, "The request is malformed.")
             return False
         self._line = line[:MAXIMUM_HEAD_BYTES] if end < 0 else None
@@ -127,11 +156,24 @@ class RequestReader:
         try:
             self._feed(piece)
         except httptools.HttpParserUpgrade:
-            self.is_upgrade = True
+            self._parse_on()
         except httptools.HttpParserCallbackError as error:
             self.violation = self.violation or _internal(error)
         except httptools.HttpParserError:
             self.violation = self.violation or ViewerError(400, "The request is malformed.")
+
+    def _parse_on(self) -> None:
+        """Behind a head with a wish to upgrade, which ends a piece, and after which the parser reads nothing any more."""
+        if not self._has_body_apart:
+            self._begin_to_parse()
+            return
+        self._has_body_apart = False
+        if self.body is not None:
+            length = self.body.length
+            framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+            parser = httptools.HttpRequestParser(_BodyOnly(self.on_body, self.on_message_complete))
+            parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+            self._parser, self._feed, self._is_apart = parser, parser.feed_data, True
 
     def stop(self) -> None:
         """Nothing that follows is of interest."""
@@ -172,13 +214,15 @@ class RequestReader:
             return
         parser = self._parser
         version = parser.get_http_version()
-        # There is no protocol to switch to: such a request is answered as any other, and is the last one.
-        is_keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         try:
             if version not in ("1.1", "1.0"):
                 raise ViewerError(505, "This node speaks HTTP/1.1 here.")
             self._head = make_request_head(
-                parser.get_method(), self._target, self._headers, 0 if version == "1.0" else 1, is_keep_alive
+                parser.get_method(),
+                self._target,
+                self._headers,
+                0 if version == "1.0" else 1,
+                parser.should_keep_alive(),
             )
         except ViewerError as error:
             self.violation = error
@@ -186,8 +230,9 @@ class RequestReader:
         self._has_had_content = True  # the bytes of the head are not those of a body
         if self._head.has_body:
             length = self._head.fields.get(b"content-length")
-            self.body = BodyFromViewer(self._taker, int(length) if length is not None else None)
+            self.body = RequestBodyStream(self._taker, int(length) if length is not None else None)
             self._body_remaining = self.body.length or 0
+            self._has_body_apart = parser.should_upgrade()
             self._taker.take(self._head, self.body)
 
     def on_body(self, data: bytes) -> None:
@@ -199,6 +244,8 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self._has_body_apart:  # so the parser believes
+            return
         self._completed += 1
         self.is_in_message = False
         self._line = b""
@@ -208,8 +255,25 @@ class RequestReader:
         if self.body is not None:
             self.body.end()
             self.body = None
+            if self._is_apart:
+                self._is_apart = False
+                self._begin_to_parse()
         elif self._head is not None:
             self._taker.take(self._head, None)
+
+
+class _BodyOnly:
+    """What another parser than that of the head tells of a body."""
+
+    def __init__(self, on_body: Callable[[bytes], None], on_message_complete: Callable[[], None]) -> None:
+        self.on_body = on_body
+        self.on_message_complete = on_message_complete
+
+
+def _is_request_line(line: bytes) -> bool:
+    """No more than two spaces, and HTTP: the parser knows other protocols, too, and takes their requests (RFC 9112 section 3). A line without a version is left to it."""
+    spaces = line.count(b" ")
+    return spaces < 2 or (spaces == 2 and line.startswith(b"HTTP/", line.rfind(b" ") + 1))
 
 
 def _internal(error: Exception) -> ViewerError:

@@ -57,6 +57,8 @@ def x_cache(result: Result, status: int) -> bytes:
         return b"Error from cloudfront"
     if result is Result.HIT:
         return b"Hit from cloudfront"
+    if result is Result.REDIRECT:
+        return b"Redirect from cloudfront"
     return b"RefreshHit from cloudfront" if result is Result.REFRESH_HIT else b"Miss from cloudfront"
 
 
@@ -72,25 +74,24 @@ def age_to_show(head: ResponseHead, said: Result | None, *, is_strict: bool) -> 
 
 
 @lru_cache(maxsize=256)
-def _status_line(status: int, reason: bytes) -> bytes:
+def status_line(status: int, reason: bytes) -> bytes:
+    """With the usual phrase, where none is given."""
     if not reason:
         reason = _PHRASES.get(status, b"Unknown")
     return b"HTTP/1.1 %d %b\r\n" % (status, reason)
+
+
+def own_fields(node: NodeFacts, result: Result, reason: Reason, word: bytes) -> Headers:
+    """What this node says of each response, but for the request id: `word` is that of X-Cache. A regional cache tells its edges how it came to its answer."""
+    told = ((b"x-edge-result", b"%b;%b" % (result.encode(), reason.encode())),) if node.is_regional else ()
+    return ((b"x-cache", word), (b"via", node.via), (b"x-amz-cf-pop", node.pop), *told)
 
 
 def start_of_head(
     node: NodeFacts, status_and_reason: tuple[int, bytes], outcome: tuple[Result, Reason, bytes]
 ) -> bytes:
     """Status line and this node's own fields, up to the request id; `outcome` ends with the word for X-Cache."""
-    result, reason, word = outcome
-    told = b"X-Edge-Result: %b;%b\r\n" % (result.encode(), reason.encode()) if node.is_regional else b""
-    return b"%bX-Cache: %b\r\nVia: %b\r\nX-Amz-Cf-Pop: %b\r\n%bX-Amz-Cf-Id: " % (
-        _status_line(*status_and_reason),
-        word,
-        node.via,
-        node.pop,
-        told,
-    )
+    return b"%b%bX-Amz-Cf-Id: " % (status_line(*status_and_reason), write_fields(own_fields(node, *outcome)))
 
 
 @lru_cache(maxsize=4096)

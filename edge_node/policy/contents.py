@@ -24,12 +24,22 @@ class Content:
     """An answer from an entry but for its start: status, field lines with framing, and which bytes follow."""
 
     status: int
-    field_lines: bytes
+    field_block: bytes
+    """Field lines, without Content-Length."""
+    content_length: int | None
+    """Of the representation, or of the part of it; None where it is not said."""
     body_length: int
     """Of what is sent, bytes."""
     parts: tuple[BodyPart, ...]
     """What to send in order; nothing for HEAD, 304 and 416."""
     closing: bytes = b""
+
+    @property
+    def field_lines(self) -> bytes:
+        """The field block with the framing of HTTP/1.1."""
+        return (
+            self.field_block if self.content_length is None else self.field_block + content_length(self.content_length)
+        )
 
     @property
     def range(self) -> ByteRange | None:
@@ -50,7 +60,7 @@ def choose_content(
         case Verdict.WHOLE:
             return _whole(head, entry)
         case Verdict.NOT_MODIFIED:
-            return Content(304, write_fields(headers if is_for_cache else not_modified_fields(headers)), 0, ())
+            return Content(304, write_fields(headers if is_for_cache else not_modified_fields(headers)), None, 0, ())
         case Verdict.PART:
             return _part(head, entry, semantics, boundary)
         case _ as unreachable:
@@ -64,7 +74,7 @@ def _part(head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes
             return _whole(head, entry)
         case Unsatisfiable():
             unsatisfied = b"Content-Range: %b\r\n" % format_content_range(None, entry.length)
-            return Content(416, unsatisfied + content_length(0), 0, ())
+            return Content(416, unsatisfied, 0, 0, ())
         case Selected(ranges=(part,)):
             return _one_range(entry, part)
         case Selected(ranges=ranges):
@@ -77,16 +87,15 @@ def _whole(head: RequestHead, entry: Entry) -> Content:
     length = entry.length
     is_sent = head.method != b"HEAD" and length > 0
     parts = (BodyPart(b"", ByteRange(0, length - 1)),) if is_sent else ()
-    return Content(entry.status, entry.field_lines, length if is_sent else 0, parts)
+    return Content(entry.status, entry.bare_field_lines, length, length if is_sent else 0, parts)
 
 
 def _one_range(entry: Entry, part: ByteRange) -> Content:
     content_range = b"Content-Range: %b\r\n" % format_content_range(part, entry.length)
-    lines = entry.bare_field_lines + content_range + content_length(part.length)
-    return Content(206, lines, part.length, (BodyPart(b"", part),))
+    return Content(206, entry.bare_field_lines + content_range, part.length, part.length, (BodyPart(b"", part),))
 
 
 def _several_ranges(headers: Headers, several: Multipart) -> Content:
     kept = tuple(pair for pair in headers if pair[0] != b"content-type")
-    lines = write_fields((*kept, (b"content-type", several.content_type))) + content_length(several.content_length)
-    return Content(206, lines, several.content_length, several.parts, several.closing)
+    lines = write_fields((*kept, (b"content-type", several.content_type)))
+    return Content(206, lines, several.content_length, several.content_length, several.parts, several.closing)

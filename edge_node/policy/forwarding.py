@@ -29,7 +29,7 @@ _CONDITIONS = frozenset(
 _AUTHORIZATION_FORWARDED = frozenset({b"DELETE", b"PATCH", b"POST", b"PUT"})
 _WRITTEN_HERE = frozenset(
     {b"host", b"accept-encoding", b"cookie", b"connection", b"te", b"upgrade", b"proxy-authorization"}
-    | {b"x-forwarded-for", b"x-amz-cf-id", b"via"}
+    | {b"x-forwarded-for", b"x-amz-cf-id", b"via", b"cdn-loop"}
     | {b"content-length", b"transfer-encoding", b"expect", b"trailer", b"keep-alive", b"proxy-connection"}
 )
 """Written by this module whatever the key holds, or never forwarded."""

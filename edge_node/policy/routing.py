@@ -4,8 +4,9 @@ The answer for one (host, method class, target) never changes within a snapshot,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edge_node.caching.decisions import Reason, Refuse, decide_before_lookup
 from edge_node.caching.key import (
@@ -37,11 +38,22 @@ class Snapshot:
     distributions: Mapping[str, Distribution]
 
 
+StageFunction = Callable[[Any, Any], Any]
+"""A stage as `stages/stage.py`, which is above this package, has it: given a request's context and the node's state it answers, lets wait or lets pass."""
+CompileStages = Callable[[Distribution, Behavior, bytes], tuple[StageFunction, ...]]
+
+
+def no_stages(distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[StageFunction, ...]:
+    """Of a table without rows."""
+    del distribution, behavior, method
+    return ()
+
+
 class Plan:
     """Everything about a request that its host, method and target settle."""
 
     __slots__ = (
-        "asked_target", "behavior", "coding", "distribution", "has_fixed_key", "key", "log_texts", "method_class", "more_keys", "path", "query",
+        "asked_target", "behavior", "coding", "distribution", "has_fixed_key", "key", "log_texts", "method_class", "more_keys", "path", "query", "stages",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
@@ -53,6 +65,7 @@ class Plan:
         method_class: bytes,
         asked_target: bytes,
         has_fixed_key: bool,
+        stages: tuple[StageFunction, ...] = (),
         coding: bytes | None = None,
         key: CacheKey | None = None,
         more_keys: Mapping[bytes | None, CacheKey] = _NO_KEYS,
@@ -69,6 +82,8 @@ class Plan:
         """As the viewer sent it."""
         self.has_fixed_key = has_fixed_key
         """Nothing of the header section but Accept-Encoding is in the key."""
+        self.stages = stages
+        """What each request has still to pass before it is looked up (`stages/table.py`). With any of them there is no fast path."""
         self.coding = coding
         self.key = key
         """The key of requests with this Accept-Encoding, the first that came; None: none came yet, or the key is not fixed."""
@@ -143,8 +158,9 @@ def _line_of(head: RequestHead) -> bytes:
 class Planner:
     """Plans for one snapshot."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, compile_stages: CompileStages = no_stages) -> None:
         self.snapshot = snapshot
+        self._compile_stages = compile_stages
         self._by_host: dict[bytes, Distribution] = {}
         self._patterns: dict[str, tuple[tuple[re.Pattern[str], Behavior], ...]] = {}
         for distribution in snapshot.distributions.values():
@@ -195,7 +211,7 @@ class Planner:
 
     @staticmethod
     def _is_route(head: RequestHead, plan: Plan | Refuse) -> bool:
-        if isinstance(plan, Refuse) or not plan.has_fixed_key or plan.is_strict or head.method != b"GET":
+        if isinstance(plan, Refuse) or not plan.has_fixed_key or plan.is_strict or head.method != b"GET" or plan.stages:
             return False
         return decide_before_lookup(head, plan.behavior) is None
 
@@ -227,6 +243,7 @@ class Planner:
             method_class,
             head.target,
             has_fixed_key,
+            self._compile_stages(distribution, behavior, head.method),
         )
 
     def _select_behavior(self, distribution: Distribution, path: bytes) -> Behavior:

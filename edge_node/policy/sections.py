@@ -25,7 +25,8 @@ _USUAL_LINE = re.compile(rb"(GET|HEAD) (/[!$&-;=?-Z_a-z~%]*) HTTP/1\.1")
 """Lines about which no reader of requests can have two opinions: method and version as most requests have them, and a path of characters that a URI is made of
 (RFC 3986 section 2). tests/property/test_edge_usual_lines.py compares it with the parser."""
 
-_CANNOT_BE_RECOMBINED = (b"upgrade", b"expect", b"transfer-encoding", b"content-length")
+_CANNOT_BE_RECOMBINED = (b"upgrade", b"expect", b"transfer-encoding", b"content-length", b"cdn-loop")
+"""The last one because a stage looks at it (`stages/table.py`: loop detection)."""
 
 
 def _read_usual_line(line: bytes) -> tuple[bytes, bytes] | None:
@@ -40,6 +41,8 @@ class KnownContent(NamedTuple):
     fields: bytes
     """With the empty line."""
     content: Content
+    lines: bytes
+    """Its field lines as HTTP/1.1 sends them, and the empty line."""
 
 
 class HeaderSection:
@@ -74,11 +77,13 @@ class HeaderSection:
             self.routes = planner.routes_of(self.head.host)
         return self.routes.get(line)
 
-    def remember_content(self, line: bytes, entry: Entry, content: Content) -> None:
-        """What was worked out for an entry that has its body in its block."""
+    def remember_content(self, line: bytes, entry: Entry, content: Content) -> bytes:
+        """What was worked out for an entry that has its body in its block; gives its field lines and the empty line."""
         if len(self.contents) >= MOST_REMEMBERED_CONTENTS:
             self.contents.clear()
-        self.contents[line] = KnownContent(entry.traits, entry.block[: entry.body_start], content)
+        lines = content.field_lines + b"\r\n"
+        self.contents[line] = KnownContent(entry.traits, entry.block[: entry.body_start], content, lines)
+        return lines
 
 
 class Recollection:

@@ -6,6 +6,7 @@ from typing import Final
 
 from edge_node.model import Behavior, Header, Origin, Peer, RequestHead
 from edge_node.policy.forwarding import Hop, forwarded_for, host_for_origin, origin_fields, with_custom_headers
+from edge_node.policy.loop_detection import cdn_loop_for_upstream
 from edge_node.policy.routing import Plan
 
 RequestBytes = bytes
@@ -121,7 +122,7 @@ def _settled_lines(question: Question, origin: Origin | None) -> bytes:
     else:
         host, fields = host_for_origin(head, plan, origin), with_custom_headers(fields, origin)
     last = ((b"via", _via(question)), (b"connection", b"keep-alive"))
-    lines = _write(((b"host", host), *fields, *last))
+    lines = _write(((b"host", host), *fields, *_cdn_loop(question), *last))
     if head.memo is not None and len(head.memo) < MOST_REMEMBERED_OF_A_SECTION:
         head.memo[kind] = _Settled(plan.behavior, head.method, lines)
     return lines
@@ -154,6 +155,14 @@ def _framing(question: Question) -> tuple[Header, ...]:
     if question.body_length is None:
         return ((b"transfer-encoding", b"chunked"),)
     return ((b"content-length", b"%d" % question.body_length),)
+
+
+def _cdn_loop(question: Question) -> tuple[Header, ...]:
+    """RFC 8586: an edge adds this pass, its regional cache says what the edge has said."""
+    said = question.head.fields.get(b"cdn-loop")
+    if question.hop.viewer_address:
+        return ((b"cdn-loop", cdn_loop_for_upstream(said)),)
+    return () if said is None else ((b"cdn-loop", said),)
 
 
 def _via(question: Question) -> bytes:

@@ -41,6 +41,10 @@ class MemoryWriter:
             return False
         return True
 
+    def admits(self, length: int) -> bool:
+        """By the same rule as one that comes at once."""
+        return length + ENTRY_OVERHEAD_BYTES <= self._store.largest_body_bytes
+
     def commit(self, entry: Entry) -> None:
         """Replace the reservation by the entry."""
         if self._is_open:

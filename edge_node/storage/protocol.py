@@ -27,6 +27,9 @@ class Writer(Protocol):
     def add(self, chunk: bytes) -> bool:
         """Take the next bytes; False: the body does not fit, and the writer is aborted."""
 
+    def admits(self, length: int) -> bool:
+        """Whether so many bytes of body may be committed together, when an entry has more than came through this writer."""
+
     def commit(self, entry: Entry) -> None:
         """The body is whole: from now on `lookup` finds the entry. Where the writer has the body, it gives it to the entry."""
 

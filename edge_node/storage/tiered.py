@@ -7,19 +7,20 @@ Rules that live here.
 - An entry that is found on disk comes back to memory if it is small.
 - An entry of which only parts are there is kept in memory alone, and so is one that a 304 has confirmed, unless it is small: after a restart the older header section is
   found, which is validated again. The stamp on disk is then older than that in memory, which can only void more (DESIGN section 4, rule 2).
+- What memory keeps of an entry whose body is on disk holds no file open: the body is looked up with each use, and what the disk has let go is gone from memory too.
 - Removing removes both. Each record carries the epoch of the node's log; one of another epoch is none (DESIGN section 4, rule 9).
 """
 
 import logging
 from collections.abc import Callable, Iterator
 
-from edge_node.caching.bodies import BodyLostError, PartsBody, Piece
+from edge_node.caching.bodies import Body, BodyLostError, LentPiece, PartsBody, Piece
 from edge_node.caching.entry import Entry, parse_field_lines
-from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry, is_strict_entry
+from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry
 from edge_node.caching.key import CacheKey
 from edge_node.policy.traits import TraitsTable
 from edge_node.storage.disk.errors import DiskCorruptionError, DiskRemovalError
-from edge_node.storage.disk.record import DiskBody, DiskRecord
+from edge_node.storage.disk.record import DiskBody, DiskRecord, MappedBytes
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.disk.writer import DiskWriter
 from edge_node.storage.memory import MemoryStore, MemoryWriter
@@ -61,6 +62,66 @@ class StoredBody:
         except DiskCorruptionError as error:
             raise BodyLostError from error
 
+    def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[Piece | LentPiece]:
+        """Checked as they are taken; those that were before are lent from the file."""
+        try:
+            for piece in self._body.sendable_pieces(first, last, buffer):
+                yield LentBytes(piece) if isinstance(piece, MappedBytes) else piece
+        except DiskCorruptionError as error:
+            raise BodyLostError from error
+
+
+class LentBytes:
+    """A stretch of a body on disk, as a sender has it."""
+
+    __slots__ = ("_mapped", "length")
+
+    def __init__(self, mapped: MappedBytes) -> None:
+        self._mapped = mapped
+        self.length = mapped.length
+
+    def write_to(self, descriptor: int, first: int) -> int:
+        """See LentPiece."""
+        try:
+            return self._mapped.write_to(descriptor, first)
+        except DiskCorruptionError as error:
+            raise BodyLostError from error
+
+    def copy(self, first: int, length: int) -> bytes:
+        """See LentPiece."""
+        try:
+            return self._mapped.copy(first, length)
+        except DiskCorruptionError as error:
+            raise BodyLostError from error
+
+
+class BodyElsewhere:
+    """The body of an entry in memory whose bytes are in its record on disk."""
+
+    __slots__ = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    @property
+    def memory_bytes(self) -> int:
+        """None of it is in memory."""
+        return 0
+
+    def holds(self, first: int, last: int) -> bool:
+        """It is whole."""
+        return 0 <= first <= last < self.length
+
+    def pieces(self, first: int, last: int, buffer: memoryview | None = None) -> Iterator[Piece]:
+        """Only `TieredStore.lookup` can give them."""
+        del first, last, buffer
+        raise BodyLostError
+
+    def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[Piece | LentPiece]:
+        """Nor these."""
+        del first, last, buffer
+        raise BodyLostError
+
 
 class TieredWriter:
     """Room for one body: in memory, as long as it fits there."""
@@ -87,10 +148,15 @@ class TieredWriter:
         self._has_body = True
         return self._on_disk is not None and self._on_disk.write(chunk)
 
+    def admits(self, length: int) -> bool:
+        """What is put together is put together in memory."""
+        return self._in_memory is None or self._in_memory.admits(length)
+
     def commit(self, entry: Entry) -> None:
         """Find it from now on."""
         if self._in_memory is not None:
-            self._in_memory.commit(entry)
+            is_on_disk = isinstance(entry.body, StoredBody)
+            self._in_memory.commit(_with_body(entry, BodyElsewhere(entry.length)) if is_on_disk else entry)
             if self._chunks or entry.length <= LARGEST_REWRITTEN_BODY_BYTES:
                 self._store.write_through(entry)
         elif self._on_disk is not None and self._has_body and not isinstance(entry.body, PartsBody):
@@ -140,10 +206,10 @@ class TieredStore:
     def lookup(self, key: CacheKey) -> Entry | None:
         """The entry for a key, from memory or else from disk; counts as a use."""
         entry = self._memory.lookup(key)
-        if entry is not None:
+        if entry is not None and not isinstance(entry.body, BodyElsewhere):
             return entry
         try:
-            return self._find_on_disk(key)
+            return self._find_on_disk(key) if entry is None else self._find_body(entry)
         except DiskRemovalError as error:
             self._give_up_disk(error)
             return None
@@ -203,9 +269,8 @@ class TieredStore:
 
     def strict_keys(self) -> Iterator[CacheKey]:
         """The keys on disk of entries that behaviors with the RFCs' rules have stored: what the index of variants has to know at the start."""
-        for summary in self._disk.records() if self._disk is not None else ():
-            if is_strict_entry(summary.metadata):
-                yield summary.key
+        for summary in self._disk.noted_records() if self._disk is not None else ():
+            yield summary.key
 
     # -- inside
 
@@ -220,6 +285,14 @@ class TieredStore:
         if record.length <= min(LARGEST_PROMOTED_BODY_BYTES, self._memory.largest_body_bytes):
             self._memory.put(entry)
         return entry
+
+    def _find_body(self, entry: Entry) -> Entry | None:
+        """An entry of memory with its body, if that is still on disk."""
+        record = self._disk.lookup(entry.key) if self._disk is not None else None
+        if record is None or record.epoch_id != self._epoch_id() or record.length != entry.length:
+            self._memory.remove(entry.key)
+            return None
+        return _with_body(entry, StoredBody(record.body))
 
     def _read(self, key: CacheKey, record: DiskRecord) -> Entry | None:
         """The entry of a record; None when it is not of this version of the program, or damaged."""
@@ -252,3 +325,10 @@ class TieredStore:
     def _give_up_disk(self, error: DiskRemovalError) -> None:
         logger.error("the disk tier is not used any more, since what has to go from it does not: %s", error)
         self._disk = None
+
+
+def _with_body(entry: Entry, body: Body) -> Entry:
+    """The same entry with its body from somewhere else."""
+    other = Entry(entry.key, entry.block, body, entry.traits, entry.stamp)
+    other.age_base, other.retry_at = entry.age_base, entry.retry_at
+    return other

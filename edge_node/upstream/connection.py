@@ -1,25 +1,24 @@
 """One HTTP/1.1 connection to an upstream: a request goes out, the response's parts go to a sink as they arrive.
 
-Sockets and the response parser are owned here, so their exceptions become UpstreamError here. Which upstream is asked, how often, and what is done with
+Sockets and the response parser are owned here, so their exceptions become an UpstreamFailure here. Which upstream is asked, how often, and what is done with
 the response is decided elsewhere.
 """
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
 
-from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.errors import UpstreamErrorKind, UpstreamFailure
 from edge_node.model import Header, ResponseHead
-from edge_node.upstream.usual_responses import UsualHead, join_repeated, read_usual_head
+from edge_node.upstream.response_heads import MAXIMUM_HEAD_BYTES, is_visible, mistake_in
+from edge_node.upstream.response_heads import make_response_head as make_response_head  # noqa: PLC0414 - for who knows connections
+from edge_node.upstream.usual_responses import UsualHead, read_usual_head
 
 logger = logging.getLogger(__name__)
 
-MAXIMUM_HEAD_BYTES = 32_768
-"""As for requests (reference 2.5, status 494); a larger response head is OriginHeaderTooBigError: 502."""
 MAXIMUM_INTERIM_RESPONSES = 16
 """Before one final response; more is an upstream that plays with us."""
 
@@ -40,7 +39,7 @@ class ResponseSink(Protocol):
         """The final head and all of the body at once; a response comes like this or in the pieces above."""
 
 
-Ended = Callable[[UpstreamError | None], None]
+Ended = Callable[[UpstreamFailure | None], None]
 """Told once when an exchange ends: with nothing when the response is whole, else with what went wrong."""
 
 
@@ -70,7 +69,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_response_started = False
         self._is_paused = False
         self._writable: asyncio.Future[None] | None = None
-        self._unsent_bytes = 0
+        self._has_request_body = False
+        self._is_request_whole = True
+        """Nothing more of the request will be written."""
+        self._taken_bytes = 0
+        """How much of what was written the upstream had taken when that was looked at last."""
         self._read_timeout = 0.0
         self._last_progress = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -88,8 +91,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether another request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def begin(self, request: bytes, sink: ResponseSink, ended: Ended, *, is_head: bool, read_timeout: float) -> None:
-        """Send a request. `ended` is told when the response is whole, and then the connection may carry another one, or when it failed."""
+    def begin(
+        self, request: bytes, sink: ResponseSink, ended: Ended, *, is_head: bool, read_timeout: float, has_body: bool = False
+    ) -> None:  # fmt: skip
+        """Send a request; its body is written next. `ended` is told when the response is whole, and then the connection may carry another one, or when it failed."""
         assert self._ended is None, "one exchange at a time"
         self._sink = sink
         self._ended = ended
@@ -98,23 +103,33 @@ class UpstreamConnection(asyncio.Protocol):
         self._interim_responses = self._missing_bytes = 0
         self._received_before = self.received_bytes
         self._read_timeout = read_timeout
+        self._has_request_body, self._is_request_whole = has_body, not has_body
         self.requests_sent += 1
-        self.write(request)
+        if self._transport is not None:
+            self.sent_bytes += len(request)
+            self._taken_bytes = self.sent_bytes
+            self._last_progress = self._loop.time()
+            self._transport.write(request)
         self._watch_progress(self._last_progress)
 
-    def feed(self, sink: ResponseSink) -> None:
-        """Who takes the rest of the response."""
-        self._sink = sink
-
     def write(self, data: bytes) -> None:
-        """Send bytes of the request."""
-        if self._transport is not None:
+        """Send bytes of the request's body; when the exchange has ended, they go nowhere."""
+        transport = self._transport
+        if transport is not None and self._ended is not None:
+            if not transport.get_write_buffer_size():  # it had taken all: its time begins now
+                self._last_progress = self._loop.time()
             self.sent_bytes += len(data)
+            transport.write(data)
+
+    def end_request(self) -> None:
+        """The request's body is written whole: from now on it is the upstream that is waited for."""
+        if self._ended is not None and self._transport is not None:
+            self._is_request_whole = True
             self._last_progress = self._loop.time()
-            self._transport.write(data)
+            self._taken_bytes = self.sent_bytes - self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
-        """Wait until the upstream takes more of the request."""
+        """Wait until the upstream takes more of the request, or the exchange has ended."""
         if self._writable is not None:
             await self._writable
 
@@ -126,7 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def resume(self) -> None:
         """Read on."""
-        if self._is_paused and self.is_open and self._transport is not None:
+        if self._is_paused and self._transport is not None and self.is_open:
             self._is_paused = False
             self._last_progress = self._loop.time()
             self._transport.resume_reading()
@@ -167,7 +182,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._parse(data)
         except Exception:
             logger.exception("internal error while taking a response")
-            self.give_up(UpstreamErrorKind.INVALID_RESPONSE, "the response could not be taken")
+            self.give_up(UpstreamErrorKind.INTERNAL, "an internal error occurred")
 
     def _take_usual(self, sink: ResponseSink, usual: UsualHead, data: bytes) -> None:
         """A response whose length is known from its head."""
@@ -184,10 +199,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _take_body(self, sink: ResponseSink, data: bytes) -> None:
         """More of its body. What comes behind the end is nobody's: it must not become the answer to the next request."""
-        missing_bytes = self._missing_bytes
-        is_too_much = len(data) > missing_bytes
-        piece = data[:missing_bytes] if is_too_much else data
-        self._missing_bytes = missing_bytes - len(piece)
+        is_too_much = len(data) > self._missing_bytes
+        piece = data[: self._missing_bytes] if is_too_much else data
+        self._missing_bytes -= len(piece)
         sink.body_arrived(piece)
         if self._missing_bytes == 0:
             self._finish(is_last=is_too_much)
@@ -219,14 +233,14 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of a length-less body, or of hope."""
         self._transport = None
+        if self._ended is not None:
+            self._break_off(is_orderly=exc is None)
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        if self._ended is None:
-            return
-        if self._ends_at_close and exc is None:
+
+    def _break_off(self, *, is_orderly: bool) -> None:
+        if self._ends_at_close and is_orderly:
             self._finish(is_last=True)
         elif self._has_head:
             self._fail(UpstreamErrorKind.TRUNCATED, "connection closed before the body was complete")
@@ -236,7 +250,6 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The upstream does not keep up with the request's body."""
         self._writable = self._loop.create_future()
-        self._unsent_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -269,7 +282,7 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._sink is None or self._is_whole:
             return
-        reason = self._reason if _is_visible(self._reason) else b""
+        reason = self._reason if is_visible(self._reason) else b""
         if status < 200:
             self._interim_responses += 1
             if status < 100:  # RFC 9110 section 15: there is no such class
@@ -283,7 +296,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         head = make_response_head(status, reason, self._fields)
         is_large = self.received_bytes - self._received_before > MAXIMUM_HEAD_BYTES
-        mistake = _mistake_in(head, self._parser.get_http_version(), is_large=is_large)
+        mistake = mistake_in(head, self._parser.get_http_version(), is_large=is_large)
         if mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
             return
@@ -328,14 +341,21 @@ class UpstreamConnection(asyncio.Protocol):
         self._watch = self._loop.call_later(self._read_timeout, self._check_progress)
 
     def _check_progress(self) -> None:
-        """The read timeout: for the first byte and between two reads (reference 1.4); time under backpressure does not count."""
+        """The read timeout: for the first byte and between two reads (reference 1.4). It counts the time in which upstream is waited for.
+
+        Not that in which this node reads nothing, nor that in which upstream has taken all of a request whose viewer has yet to send the rest.
+        """
         self._watch = None
-        if self._ended is None or self._transport is None:
+        if self._ended is None:
             return
-        unsent_bytes = self._transport.get_write_buffer_size()
-        if self._is_paused or unsent_bytes < self._unsent_bytes:  # held up by us, or taking our request slowly
+        if self._transport is None or self._transport.is_closing():
+            self._fail(UpstreamErrorKind.RESET, "connection closed before the response")
+            return
+        taken_bytes = self.sent_bytes - self._transport.get_write_buffer_size()
+        is_viewers_turn = not self._is_request_whole and taken_bytes == self.sent_bytes
+        if self._is_paused or is_viewers_turn or taken_bytes > self._taken_bytes:
             self._last_progress = self._loop.time()
-        self._unsent_bytes = unsent_bytes
+        self._taken_bytes = taken_bytes
         waited = self._loop.time() - self._last_progress
         if waited >= self._read_timeout:
             self._fail(UpstreamErrorKind.READ_TIMEOUT, f"no data for {self._read_timeout:g} s")
@@ -345,53 +365,32 @@ class UpstreamConnection(asyncio.Protocol):
         self._watch = self._loop.call_later(remaining, self._check_progress)
 
     def _finish(self, *, is_last: bool) -> None:
-        """Tell who waits; the last thing that is done with a response, since the connection may carry the next one from then on."""
-        ended = self._clear()
-        if is_last:
-            self.close()
-        if self._is_head_request:  # the parser waits for a body that a HEAD response does not have
-            self._parser = httptools.HttpResponseParser(self)
-        if ended is not None:
-            ended(None)
+        """The last thing that is done with a whole response, since the connection may carry the next one from then on."""
+        self._end(None, is_last=is_last or self._owes_request)
+
+    @property
+    def _owes_request(self) -> bool:
+        """The response came before the request had gone out whole: whatever is sent here next, the upstream takes for the rest of it (RFC 9112 section 9.3)."""
+        is_unsent = self._transport is not None and self._transport.get_write_buffer_size() > 0
+        return self._has_request_body and (is_unsent or not self._is_request_whole)
 
     def _fail(self, kind: UpstreamErrorKind, detail: str) -> None:
-        """Close, and tell who waits."""
-        is_fresh = not self._is_response_started
-        ended = self._clear()
-        self.close()
-        if ended is not None:
-            ended(UpstreamError(kind, detail, is_on_reused_connection=is_fresh and self.requests_sent > 1))
+        is_on_reused = not self._is_response_started and self.requests_sent > 1
+        self._end(UpstreamFailure(kind, detail, is_on_reused_connection=is_on_reused), is_last=True)
 
-    def _clear(self) -> Ended | None:
+    def _end(self, failure: UpstreamFailure | None, *, is_last: bool) -> None:
+        """Tell who waits, whatever happens on the way."""
         ended, self._ended, self._sink = self._ended, None, None
-        if self._is_paused:
-            self.resume()  # whoever held it up has no part in the next exchange
-        return ended
-
-
-_is_visible = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
-"""A reason phrase (RFC 9112 section 4)."""
-
-
-def _mistake_in(head: ResponseHead, version: str, *, is_large: bool) -> str | None:
-    """What the parser lets pass and this node does not."""
-    if version not in ("1.1", "1.0"):
-        return f"HTTP/{version}"
-    if head.status > 599:  # RFC 9110 section 15: there is no such class
-        return f"status {head.status}"
-    if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        return "a transfer coding other than chunked"
-    if is_large and sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
-        return f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
-    return None
-
-
-def make_response_head(status: int, reason: bytes, fields: Iterable[Header]) -> ResponseHead:
-    """A head with its fields by name."""
-    headers = tuple(fields)
-    by_name = join_repeated(headers)
-    length_text = by_name.get(b"content-length")
-    is_framed_by_length = length_text is not None and length_text.isdigit() and b"transfer-encoding" not in by_name
-    return ResponseHead(
-        status, reason, headers, int(length_text) if is_framed_by_length and length_text else None, by_name
-    )
+        try:
+            self.resume_writing()
+            if self._is_paused:
+                self.resume()  # whoever held it up has no part in the next exchange
+            if is_last:
+                self.close()
+            if self._is_head_request:  # the parser waits for a body that a HEAD response does not have
+                self._parser = httptools.HttpResponseParser(self)
+        except Exception:
+            logger.exception("internal error at the end of an exchange")
+            failure = UpstreamFailure(UpstreamErrorKind.INTERNAL, "an internal error occurred")
+        if ended is not None:
+            ended(failure)

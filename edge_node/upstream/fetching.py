@@ -5,17 +5,21 @@ What may be tried again: anything of which nothing was sent; a request without a
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure, ViewerLeftError
 from edge_node.model import Header
-from edge_node.upstream.connection import Ended, ResponseSink, UpstreamConnection
+from edge_node.upstream.connection import UpstreamConnection
+from edge_node.upstream.fetch_sink import FetchSink, RequestBody
+from edge_node.upstream.health import PeerHealth
+from edge_node.upstream.limits import UpstreamLimits, UpstreamSlots
 from edge_node.upstream.targets import Target, Tier
 
-DOWN_SECONDS = 2.0
-"""For how long a regional cache that failed is left out: about as long as the control plane needs to notice."""
+logger = logging.getLogger(__name__)
+
 MAXIMUM_REUSE_RETRIES = 2
 """Idle connections that turn out to be closed cost a try each; after two a fresh connection is made without looking for another idle one."""
 
@@ -24,73 +28,6 @@ SHORTEST_COMPLETION_SECONDS = 0.01
 
 _REPEATABLE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Reference 2.6: the others are never sent twice."""
-
-
-class RequestBody(Protocol):
-    """The body of a request that is passed on."""
-
-    length: int | None
-    """None: unknown until its end, so it goes upstream in chunked coding."""
-
-    async def next_chunk(self) -> bytes | None:
-        """More of it; None at the end."""
-
-
-class ResponseFlow(Protocol):
-    """A connection, as the sink that it feeds sees it."""
-
-    def pause(self) -> None:
-        """Read no more for now."""
-
-    def resume(self) -> None:
-        """Read on."""
-
-    def feed(self, sink: ResponseSink) -> None:
-        """The rest of the response goes to another sink."""
-
-    def give_up(self, kind: UpstreamErrorKind, detail: str) -> None:
-        """Close it; the fetch fails with this."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-class FetchSink(ResponseSink, Protocol):
-    """Who takes the response and can say where it stands."""
-
-    def connected(self, connection: ResponseFlow | None, target: Target) -> None:
-        """The connection that feeds the sink from now on, and to whom it goes; None when it has ended."""
-
-    def resume_point(self) -> Sequence[Header] | None:
-        """The fields that ask for the rest of a response that broke off; None when it cannot be continued."""
-
-    @property
-    def has_started(self) -> bool:
-        """The head has been passed on."""
-
-    @property
-    def is_ended(self) -> bool:
-        """The sink wants no more: an answer has been found elsewhere."""
-
-
-class UpstreamFetcher(Protocol):
-    """How responses are got; there is one way, and tests have theirs."""
-
-    def is_down(self, peer_id: str) -> bool:
-        """Whether a regional cache failed a moment ago."""
-
-    async def fetch(
-        self,
-        targets: Sequence[Target],
-        method: bytes,
-        body: RequestBody | None,
-        sink: FetchSink,
-        already: UpstreamError | None = None,
-    ) -> None:
-        """Bring the response to the sink, whole, or raise the last UpstreamError. `already` is how a first attempt on an idle connection has failed."""
-
-    def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
-        """One attempt to GET on an idle connection, without waiting for anything; False when there is none. `ended` is told how it went."""
 
 
 class Connections(Protocol):
@@ -106,146 +43,324 @@ class Connections(Protocol):
         """A connection that may be used again, for so many seconds."""
 
 
-class Fetcher:
-    """Gets responses, and remembers which regional caches failed."""
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
-    def __init__(self, pool: Connections, counters: Counters, clock: Callable[[], float]) -> None:
-        self._pool = pool
-        self._counters = counters
-        self._clock = clock
-        self._down_until: dict[str, float] = {}
+
+class Fetcher:
+    """Gets responses, within the limits of each upstream, and remembers which regional caches failed."""
+
+    def __init__(
+        self,
+        pool: Connections,
+        counters: Counters,
+        clock: Callable[[], float],
+        limits: UpstreamLimits | None = None,
+        count_regionals: Callable[[], int] = lambda: 1,
+        spawn: Spawn = asyncio.create_task,
+    ) -> None:
+        """`count_regionals`: how many there are to ask."""
+        self.pool = pool
+        self.counters = counters
+        self.clock = clock
+        self.limits = limits or UpstreamLimits()
+        self.spawn = spawn
+        self._count_regionals = count_regionals
+        self._health = PeerHealth()
 
     def is_down(self, peer_id: str) -> bool:
-        """Whether a regional cache failed a moment ago."""
-        return self._down_until.get(peer_id, 0.0) > self._clock()
-
-    async def fetch(
-        self,
-        targets: Sequence[Target],
-        method: bytes,
-        body: RequestBody | None,
-        sink: FetchSink,
-        already: UpstreamError | None = None,
-    ) -> None:
         """See `UpstreamFetcher`."""
-        first_error = None if already is None or _was_of_idle_connection(already) else already
-        last_error = UpstreamError(UpstreamErrorKind.REFUSED, "there is no upstream to ask", is_request_untouched=True)
-        for target in targets:
-            deadline = self._clock() + target.completion_timeout
-            for _ in range(target.connection_attempts):
-                try:
-                    if first_error is not None:
-                        failed, first_error = first_error, None
-                        raise failed
-                    await self._attempt(self._with_time_left(target, deadline), method, body, sink)
-                    return
-                except UpstreamError as error:
-                    if sink.is_ended:  # it closed the connection itself
-                        return
-                    last_error = error
-                    self._note_failure(target, error)
-                    if error.kind is UpstreamErrorKind.FAILOVER:
-                        break
-                    if not _may_try_again(error, method, body, sink):
-                        raise
-                    if target.completion_timeout and deadline - self._clock() < SHORTEST_COMPLETION_SECONDS:
-                        break
-            if not _may_fail_over(target, last_error):
-                raise last_error
-        raise last_error
+        return not self._health.is_clean and self._health.is_ejected(peer_id, self.clock())
 
-    def _with_time_left(self, target: Target, deadline: float) -> Target:
-        """The response completion timeout bounds all attempts together (reference 1.4)."""
-        if not target.completion_timeout:
-            return target
-        return target.within(max(deadline - self._clock(), SHORTEST_COMPLETION_SECONDS))
-
-    async def _attempt(self, target: Target, method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
-        """One attempt, on an idle connection if there is one; an idle one that was already closed does not count."""
-        extra: Sequence[Header] = (sink.resume_point() or ()) if sink.has_started else ()
-        if body is None and method in _REPEATABLE_METHODS:  # an idle connection may turn out to be closed
-            for _ in range(MAXIMUM_REUSE_RETRIES):
-                connection = self._pool.take_idle(target.address)
-                if connection is None:
-                    break
-                try:
-                    return await self._exchange(connection, target, method, (extra, None), sink)
-                except UpstreamError as error:
-                    if not _was_of_idle_connection(error):
-                        raise
-        connection = await self._pool.connect(target.address, target.connect_timeout)
-        return await self._exchange(connection, target, method, (extra, body), sink)
-
-    async def _exchange(
-        self,
-        connection: UpstreamConnection,
-        target: Target,
-        method: bytes,
-        extra_and_body: tuple[Sequence[Header], RequestBody | None],
-        sink: FetchSink,
-    ) -> None:
-        """Send the request, let the response flow, keep or close the connection."""
-        extra, body = extra_and_body
-        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        is_head = method == b"HEAD"
-        self._begin(connection, target, (target.render(extra), is_head), sink, lambda error: _settle(end, error))
-        completion = _bound_completion(connection, target)
-        try:
-            if body is not None:
-                await _send_body(connection, body, end)
-            await end
-        except BaseException:
-            end.cancel()  # whatever it was to say, nobody listens any more
-            connection.give_up(UpstreamErrorKind.RESET, "nobody waits for the response")
-            raise
-        finally:
-            if completion is not None:
-                completion.cancel()
-
-    def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
+    def fetch(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> "Fetch":
         """See `UpstreamFetcher`."""
-        connection = self._pool.take_idle(target.address)
-        if connection is not None:
-            self._begin(connection, target, (target.render(), False), sink, ended)
-        return connection is not None
+        fetch = Fetch(self, targets, method, body, sink)
+        fetch.start()
+        return fetch
 
-    def _begin(
-        self,
-        connection: UpstreamConnection,
-        target: Target,
-        request_and_is_head: tuple[bytes, bool],
-        sink: FetchSink,
-        ended: Ended,
-    ) -> None:
-        """Send the request, let the response flow, keep the connection if it ends well."""
-        tier = target.tier.value
-        counters, pool = self._counters, self._pool
-        counters.upstream_fetches[tier] += 1
-        received, sent = connection.received_bytes, connection.sent_bytes
+    # -- what fetches tell
 
-        def attempt_ended(error: UpstreamError | None) -> None:
-            counters.transferred[tier, "received"] += connection.received_bytes - received
-            counters.transferred[tier, "sent"] += connection.sent_bytes - sent
-            if error is None:
-                pool.give_back(target.address, connection, target.keepalive)
-            sink.connected(None, target)
-            ended(error)
+    def succeeded(self, connection: UpstreamConnection, target: Target) -> None:
+        """The connection may carry another exchange."""
+        self.pool.give_back(target.address, connection, target.keepalive)
+        if target.tier is Tier.REGIONAL and not self._health.is_clean:
+            self._health.answered(target.peer_id, self.clock())
 
-        request, is_head = request_and_is_head
-        sink.connected(connection, target)
-        connection.begin(request, sink, attempt_ended, is_head=is_head, read_timeout=target.read_timeout)
-
-    def _note_failure(self, target: Target, error: UpstreamError) -> None:
-        self._counters.upstream_errors[target.tier.value, error.kind.value] += 1
+    def failed(self, target: Target, failure: UpstreamFailure) -> None:
+        """An attempt."""
+        self.counters.upstream_errors[target.tier.value, failure.kind.value] += 1
         if target.tier is Tier.REGIONAL:
-            self._down_until[target.peer_id] = self._clock() + DOWN_SECONDS
+            is_ejected = self._health.failed(target.peer_id, failure.kind, self.clock(), self._count_regionals())
+            self.counters.upstream_ejections += is_ejected
+
+    def internal_error(self) -> UpstreamFailure:
+        """A mistake of this program, which is being handled."""
+        self.counters.internal_errors += 1
+        logger.error("internal error during a fetch", exc_info=True)  # noqa: LOG014 - in a handler, always
+        return UpstreamFailure(UpstreamErrorKind.INTERNAL, "an internal error occurred")
 
 
-def _bound_completion(connection: UpstreamConnection, target: Target) -> asyncio.TimerHandle | None:
+class Fetch:
+    """One response, got by as many attempts as it takes and as are allowed. Steps follow each other by calls; only one of them is under way at a time."""
+
+    __slots__ = (
+        "_attempts_left", "_body", "_completion", "_connection", "_deadline", "_fetcher", "_has_waited", "_is_over", "_method", "_received_before",
+        "_reuses_left", "_sending", "_sent_before", "_sink", "_slots", "_target", "_targets", "_task",
+    )  # fmt: skip
+
+    def __init__(
+        self, fetcher: Fetcher, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> None:
+        self._fetcher = fetcher
+        self._targets = iter(targets)
+        self._method = method
+        self._body = body
+        self._sink = sink
+        self._target: Target | None = None
+        self._attempts_left = 0
+        """At the target."""
+        self._reuses_left = 0
+        """Idle connections that may still be tried in this attempt."""
+        self._deadline = 0.0
+        """Of all attempts at the target together, where it has a completion timeout."""
+        self._connection: UpstreamConnection | None = None
+        self._slots: UpstreamSlots | None = None
+        """Where this fetch has a place."""
+        self._task: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._completion: asyncio.TimerHandle | None = None
+        self._received_before = self._sent_before = 0
+        self._is_over = False
+
+    def start(self) -> None:
+        """Ask the first target."""
+        nobody = UpstreamFailure(UpstreamErrorKind.REFUSED, "there is no upstream to ask", is_request_untouched=True)
+        try:
+            self._next_target(nobody)
+        except Exception:
+            self._break_down()
+
+    def cancel(self) -> None:
+        """Nobody wants it."""
+        if not self._is_over:
+            self._stop()
+
+    # -- one step after the other
+
+    def _next_target(self, failure: UpstreamFailure) -> None:
+        """The next one, if there is one; else the failure of the last one stands."""
+        target = next(self._targets, None)
+        if target is None:
+            self._end(failure)
+            return
+        self._target = target
+        self._attempts_left = target.connection_attempts
+        self._deadline = self._fetcher.clock() + target.completion_timeout
+        self._next_attempt(target)
+
+    def _next_attempt(self, target: Target) -> None:
+        """An idle connection first: one that turns out to be closed costs nothing but a try."""
+        self._attempts_left -= 1
+        is_repeatable = self._body is None and self._method in _REPEATABLE_METHODS
+        self._reuses_left = MAXIMUM_REUSE_RETRIES if is_repeatable else 0
+        self._connect(target)
+
+    def _connect(self, target: Target) -> None:
+        slots = self._fetcher.limits.slots_of(target.address, target.tier)
+        if not slots.is_full:
+            slots.take()
+            self._slots = slots
+            connection = self._take_idle(target)
+            if connection is not None:
+                self._exchange(connection, target)
+                return
+        self._task = self._fetcher.spawn(self._open(target, slots))
+
+    def _take_idle(self, target: Target) -> UpstreamConnection | None:
+        connection = self._fetcher.pool.take_idle(target.address) if self._reuses_left else None
+        if connection is not None:
+            self._reuses_left -= 1
+        return connection
+
+    async def _open(self, target: Target, slots: UpstreamSlots) -> None:
+        """A place, where there was none, and a connection."""
+        try:
+            connection = await self._wait_for_connection(target, slots)
+            self._task = None
+            if self._is_over:  # cancelled, just as it was done
+                connection.close()
+                self._leave_slot()
+            else:
+                self._exchange(connection, target)
+        except UpstreamError as error:
+            self._task = None
+            self._opening_failed(target, error.failure)
+        except Exception:
+            self._task = None
+            self._break_down()
+
+    async def _wait_for_connection(self, target: Target, slots: UpstreamSlots) -> UpstreamConnection:
+        fetcher = self._fetcher
+        if self._slots is None:
+            fetcher.counters.upstream_waits[target.tier.value] += 1
+            seconds = fetcher.limits.wait_seconds
+            await slots.wait(target.address, min(seconds, target.completion_timeout or seconds))
+            self._slots = slots
+        # One may have been given back since: the response before it is told of before its connection is free.
+        return self._take_idle(target) or await fetcher.pool.connect(target.address, target.connect_timeout)
+
+    def _opening_failed(self, target: Target, failure: UpstreamFailure) -> None:
+        """There is no connection."""
+        try:
+            self._leave_slot()
+            if not self._is_over:
+                self._attempt_failed(target, failure)
+        except Exception:
+            self._break_down()
+
+    def _exchange(self, connection: UpstreamConnection, target: Target) -> None:
+        """Send the request and let the response flow."""
+        fetcher, sink, body = self._fetcher, self._sink, self._body
+        self._connection = connection
+        self._received_before, self._sent_before = connection.received_bytes, connection.sent_bytes
+        extra: Sequence[Header] = (sink.resume_point() or ()) if sink.has_started else ()
+        fetcher.counters.upstream_fetches[target.tier.value] += 1
+        sink.connected(connection, target)
+        if target.completion_timeout:
+            self._completion = _bound_completion(connection, self._seconds_left())
+        connection.begin(
+            target.render(extra),
+            sink,
+            self._on_exchange_end,
+            is_head=self._method == b"HEAD",
+            read_timeout=target.read_timeout,
+            has_body=body is not None,
+        )
+        if body is not None:
+            self._sending = fetcher.spawn(self._send_body(connection, body))
+
+    def _on_exchange_end(self, failure: UpstreamFailure | None) -> None:
+        """Called by the connection, which must not suffer from what goes wrong here."""
+        try:
+            self._exchange_ended(failure)
+        except Exception:
+            self._break_down()
+
+    def _exchange_ended(self, failure: UpstreamFailure | None) -> None:
+        """The response is whole, or this connection will bring no more of it."""
+        connection, target, fetcher = self._connection, self._target, self._fetcher
+        if connection is None or target is None:
+            return
+        self._leave_connection()
+        if failure is None:
+            fetcher.succeeded(connection, target)
+        elif failure.kind is UpstreamErrorKind.INTERNAL:
+            fetcher.counters.internal_errors += 1
+        self._sink.connected(None, target)
+        if self._is_over:
+            return
+        if failure is None or self._sink.is_ended:  # it closed the connection itself
+            self._end(None)
+        elif _was_of_idle_connection(failure):
+            self._connect(target)
+        else:
+            self._attempt_failed(target, failure)
+
+    def _attempt_failed(self, target: Target, failure: UpstreamFailure) -> None:
+        """Once more here, or at the next target, or not at all."""
+        fetcher = self._fetcher
+        fetcher.failed(target, failure)
+        is_final_here = failure.kind in (UpstreamErrorKind.FAILOVER, UpstreamErrorKind.OVERLOADED)
+        if not is_final_here and not _may_try_again(failure, self._method, self._body, self._sink):
+            self._end(failure)
+            return
+        has_time = not target.completion_timeout or self._deadline - fetcher.clock() >= SHORTEST_COMPLETION_SECONDS
+        if self._attempts_left and not is_final_here and has_time:
+            self._next_attempt(target)
+        elif _may_fail_over(target, failure):
+            self._next_target(failure)
+        else:
+            self._end(failure)
+
+    def _end(self, failure: UpstreamFailure | None) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._sink.fetch_ended(failure)
+
+    def _break_down(self) -> None:
+        """A mistake of this program, which is being handled: it costs this fetch, and nothing that others need is kept."""
+        failure = self._fetcher.internal_error()
+        self._is_over = True
+        connection = self._connection
+        self._leave_connection()
+        if connection is not None:
+            connection.close()
+        self._sink.fetch_ended(failure)
+
+    # -- inside
+
+    def _seconds_left(self) -> float:
+        """The response completion timeout bounds all attempts together (reference 1.4)."""
+        return max(self._deadline - self._fetcher.clock(), SHORTEST_COMPLETION_SECONDS)
+
+    def _stop(self) -> None:
+        self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        connection = self._connection
+        if connection is not None:
+            connection.give_up(UpstreamErrorKind.RESET, "nobody waits for the response")
+            connection.close()
+        self._leave_connection()
+
+    def _leave_connection(self) -> None:
+        """What belongs to one exchange."""
+        connection, self._connection = self._connection, None
+        if self._completion is not None:
+            self._completion.cancel()
+            self._completion = None
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        self._leave_slot()
+        if connection is not None and self._target is not None:
+            transferred, tier = self._fetcher.counters.transferred, self._target.tier.value
+            transferred[tier, "received"] += connection.received_bytes - self._received_before
+            transferred[tier, "sent"] += connection.sent_bytes - self._sent_before
+
+    def _leave_slot(self) -> None:
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release()
+
+    async def _send_body(self, connection: UpstreamConnection, body: RequestBody) -> None:
+        """Pass the request's body on until it ends. It is cancelled when the upstream has answered or failed: an early answer is an answer (RFC 9112 section 9.5)."""
+        try:
+            missing_bytes = body.length
+            while missing_bytes is None or missing_bytes > 0:
+                await connection.drain()
+                chunk = await body.next_chunk()
+                if chunk is None:
+                    break
+                connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if missing_bytes is None else chunk)
+                if missing_bytes is not None:
+                    missing_bytes -= len(chunk)
+            if body.length is None:
+                connection.write(b"0\r\n\r\n")
+            connection.end_request()
+        except ViewerLeftError:
+            self._sending = None
+            if not self._is_over:
+                self._stop()
+                self._sink.fetch_abandoned()
+        except Exception:
+            self._sending = None
+            if not self._is_over:
+                self._break_down()
+
+
+def _bound_completion(connection: UpstreamConnection, seconds: float) -> asyncio.TimerHandle:
     """The response completion timeout (reference 1.4)."""
-    seconds = target.completion_timeout
-    if not seconds:
-        return None
     detail = f"the response was not complete in {seconds:g} s"
     return asyncio.get_running_loop().call_later(seconds, connection.give_up, UpstreamErrorKind.READ_TIMEOUT, detail)
 
@@ -254,53 +369,27 @@ _STATUS_THAT_COUNTS = {
     UpstreamErrorKind.REFUSED: 503,
     UpstreamErrorKind.CONNECT_TIMEOUT: 503,
     UpstreamErrorKind.NAME: 503,
+    UpstreamErrorKind.OVERLOADED: 503,
     UpstreamErrorKind.READ_TIMEOUT: 504,
 }
 """Reference 1.5: without a connection the criterion is 503, without a response in time 504; for what else goes wrong on the way it is 502."""
 
 
-def _may_fail_over(target: Target, error: UpstreamError) -> bool:
+def _may_fail_over(target: Target, failure: UpstreamFailure) -> bool:
     """Whether the next target may be asked after the last attempt at this one."""
-    if target.failover_statuses is None or error.kind is UpstreamErrorKind.FAILOVER:
+    if target.failover_statuses is None or failure.kind is UpstreamErrorKind.FAILOVER:
         return True
-    return _STATUS_THAT_COUNTS.get(error.kind, 502) in target.failover_statuses
+    return _STATUS_THAT_COUNTS.get(failure.kind, 502) in target.failover_statuses
 
 
-def _may_try_again(error: UpstreamError, method: bytes, body: RequestBody | None, sink: FetchSink) -> bool:
+def _may_try_again(failure: UpstreamFailure, method: bytes, body: RequestBody | None, sink: FetchSink) -> bool:
+    if failure.kind is UpstreamErrorKind.INTERNAL:
+        return False  # it would fail here again
     if sink.has_started:
         return sink.resume_point() is not None
-    return error.is_request_untouched or (body is None and method in _REPEATABLE_METHODS)
+    return failure.is_request_untouched or (body is None and method in _REPEATABLE_METHODS)
 
 
-def _was_of_idle_connection(error: UpstreamError) -> bool:
+def _was_of_idle_connection(failure: UpstreamFailure) -> bool:
     """The upstream had closed it, most likely, before the request came: that says nothing of a fresh one."""
-    return error.is_on_reused_connection and error.kind is not UpstreamErrorKind.READ_TIMEOUT
-
-
-def _settle(end: asyncio.Future[None], error: UpstreamError | None) -> None:
-    if end.done():
-        return
-    if error is None:
-        end.set_result(None)
-    else:
-        end.set_exception(error)
-
-
-async def _send_body(connection: UpstreamConnection, body: RequestBody, end: asyncio.Future[None]) -> None:
-    """Pass the request's body on until it ends, or the upstream has answered already, or failed."""
-    is_chunked = body.length is None
-    while not end.done():
-        await connection.drain()
-        more = asyncio.ensure_future(body.next_chunk())
-        try:
-            await asyncio.wait((more, end), return_when=asyncio.FIRST_COMPLETED)
-            if not more.done():
-                return
-            chunk = more.result()
-        finally:
-            more.cancel()
-        if chunk is None:
-            if is_chunked:
-                connection.write(b"0\r\n\r\n")
-            return
-        connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+    return failure.is_on_reused_connection and failure.kind is not UpstreamErrorKind.READ_TIMEOUT

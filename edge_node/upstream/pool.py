@@ -34,9 +34,10 @@ class ConnectionPool:
 
     async def connect(self, address: Address, timeout_seconds: float) -> UpstreamConnection:
         """A new connection; one attempt."""
+        connection = UpstreamConnection(self._loop)
         try:
             async with asyncio.timeout(timeout_seconds):
-                _, connection = await self._loop.create_connection(lambda: UpstreamConnection(self._loop), *address)
+                transport, _ = await self._loop.create_connection(lambda: connection, *address)
         except TimeoutError:
             raise _untouched(
                 UpstreamErrorKind.CONNECT_TIMEOUT, f"no connection to {_name(address)} in {timeout_seconds:g} s"
@@ -47,6 +48,9 @@ class ConnectionPool:
             raise _untouched(UpstreamErrorKind.NAME, f"{address[0]}: {error}") from None
         except OSError as error:
             raise _untouched(UpstreamErrorKind.REFUSED, f"{_name(address)}: {error}") from None
+        if not connection.is_open:
+            transport.abort()
+            raise _untouched(UpstreamErrorKind.RESET, f"{_name(address)} closed the connection at once")
         return connection
 
     def give_back(self, address: Address, connection: UpstreamConnection, keepalive_seconds: float) -> None:

@@ -2,19 +2,28 @@
 that is too small for anything, so that all answers come from disk."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_node.caching.bodies import BodyLostError, PartsBody
-from edge_node.caching.entries import LARGEST_BLOCK_BODY_BYTES, Arrival, make_entry, make_entry_of_body, with_age
+from edge_node.caching.entries import (
+    LARGEST_BLOCK_BODY_BYTES,
+    Arrival,
+    confirmed_entry,
+    make_entry,
+    make_entry_of_body,
+    with_age,
+)
 from edge_node.caching.entry import Entry, Traits
 from edge_node.caching.partial import PartialBody
 from edge_node.caching.terms import LifetimeRule, Terms
 from edge_node.model import Role
 from edge_node.policy.answers import NodeFacts, content_length, write_fields
 from edge_node.policy.traits import TraitsTable
+from edge_node.storage.disk import files
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.eviction.choice import POLICIES
 from edge_node.storage.memory import LARGEST_SHARE_OF_BUDGET, MemoryStore
@@ -258,3 +267,72 @@ def test_no_damaged_byte_is_ever_served(tmp_path: Path) -> None:
             damaged.close()
             for left, data in kept.items():
                 left.write_bytes(data)
+
+
+# -- large bodies on disk that a 304 has confirmed
+
+
+LARGE = bytes(number % 253 for number in range(LARGEST_BLOCK_BODY_BYTES + 100_000))
+
+
+def confirm(store: Store, name: str, stamp: int = 8) -> None:
+    """As `Shelf.replace` does it: a new header section for the stored body."""
+    stored = store.lookup(key_of(name))
+    assert stored is not None
+    lines = write_fields((*FIELDS, (b"x-confirmed", b"%d" % stamp))) + content_length(stored.length)
+    entry = confirmed_entry(stored, stored.key, lines, stored.traits, Arrival(stamp, 2_000.0, 0.0))
+    writer = store.open_writer(entry.key, 0)
+    assert writer is not None
+    writer.commit(entry)
+
+
+def descriptors(folder: Path) -> int:
+    """How many files in a folder this process has open, those that have left it included."""
+    links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(link.startswith(str(folder)) for link in links)
+
+
+def test_a_confirmed_large_body_has_its_new_fields_and_its_bytes(tmp_path: Path) -> None:
+    store = tiered(tmp_path)
+    put(store, "a", LARGE)
+    for stamp in (8, 9):
+        confirm(store, "a", stamp)
+        entry = store.lookup(key_of("a"))
+        assert entry is not None and dict(entry.headers)[b"x-confirmed"] == b"%d" % stamp
+        assert (entry.stamp, entry.age_base, entry.length, entry.is_partial) == (stamp, 2_000.0, len(LARGE), False)
+        assert body_of(entry) == LARGE
+    put(store, "a", LARGE[::-1])
+    entry = store.lookup(key_of("a"))
+    assert entry is not None and b"x-confirmed" not in dict(entry.headers) and body_of(entry) == LARGE[::-1]
+    confirm(store, "a")
+    store.remove(key_of("a"))
+    assert store.lookup(key_of("a")) is None
+    store.close()
+
+
+def test_confirmed_bodies_hold_no_more_files_open_than_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_IDLE_FILES", 4)
+    store = tiered(tmp_path)
+    for number in range(20):
+        put(store, str(number), LARGE)
+        confirm(store, str(number))
+    others = 3  # the lock, the segment that is written, one more that may be in use
+    assert descriptors(tmp_path) <= 4 + others
+    assert all(found(store, str(number)) == LARGE for number in range(20))
+    store.close()
+
+
+def test_a_confirmed_body_that_has_left_the_disk_gives_its_room_back_and_is_found_no_more(tmp_path: Path) -> None:
+    store = tiered(tmp_path)
+    for number in range(20):
+        put(store, f"old/{number}", LARGE)
+        confirm(store, f"old/{number}")
+    for number in range(40):
+        assert put(store, f"new/{number}", LARGE)
+        assert found(store, f"new/{number}") == LARGE
+    left = [found(store, f"old/{number}") for number in range(20)]
+    assert left.count(None) >= 10 and set(left) <= {None, LARGE}
+    on_disk = sum(file.stat().st_blocks * 512 for file in (tmp_path / "cache").rglob("*"))
+    assert on_disk <= DISK_CAPACITY
+    assert store.statistics.entries == 20 - left.count(None)  # nothing stays in memory of what has left
+    store.close()

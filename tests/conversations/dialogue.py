@@ -14,34 +14,41 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_node.access_log import AccessLog, LogRecord, Record
-from edge_node.caching.bodies import Piece
+from edge_node.access_log import AccessLog
+from edge_node.caching.bodies import LentPiece, Piece
 from edge_node.configuration import read_distribution
+from edge_node.connection_facts import ConnectionFacts
 from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.exchange import BodyFromViewer, UnderWay
-from edge_node.fills import Fill
-from edge_node.hits import HitAnswerer
+from edge_node.delivery.downstream import DownstreamStream, ResponseSource
+from edge_node.delivery.request_body import RequestBodyStream
+from edge_node.delivery.request_ids import RequestIds
+from edge_node.delivery.request_record import LogRecord, Record
+from edge_node.delivery.request_recorder import RequestRecorder
+from edge_node.errors import UpstreamErrorKind, UpstreamFailure, ViewerLeftError
+from edge_node.fill.cache_fill import CacheFill
+from edge_node.listeners.fast_path import HitFastPath
 from edge_node.listeners.heads import make_request_head
+from edge_node.listeners.http1_stream import Http1Stream
 from edge_node.model import Header, Peer, RequestHead, Role
-from edge_node.pipeline import Parts, Pipeline
+from edge_node.pipeline.pipeline import Parts, Pipeline
 from edge_node.policy.answers import NodeFacts
 from edge_node.policy.routing import Snapshot
 from edge_node.policy.upstream_requests import parse_request
-from edge_node.recording import RequestRecorder
-from edge_node.request_ids import RequestIds
 from edge_node.serving_state import ServingState
 from edge_node.shelf import Shelf
+from edge_node.stages.table import StageTable
 from edge_node.storage.eviction.choice import POLICIES
 from edge_node.storage.memory import MemoryStore
-from edge_node.upstream.connection import Ended, ResponseSink, make_response_head
-from edge_node.upstream.fetching import FetchSink, RequestBody, UpstreamFetcher
+from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpstreamFetcher
 from edge_node.upstream.targets import Target, Tier
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
+from tests.fuzz.strict_http import End, read_responses
 
 HOST = b"d1.cdn.localhost"
 TextHeader = tuple[str, str]
+VIEWER = ConnectionFacts("192.0.2.7", 40_000)
 
 
 @dataclass
@@ -55,56 +62,70 @@ class Answer:
 
 @dataclass(eq=False)
 class Viewer:
-    """A viewer's connection: keeps what it was sent."""
+    """A viewer's connection: keeps what it was sent. This one speaks HTTP/1.1; it is the wire beneath the node's own streams, and every byte is read strictly."""
 
     node: "Node"
     sent: bytearray = field(default_factory=bytearray)
-    is_held_up: bool = False
+    is_write_blocked: bool = False
     is_open: bool = True
     is_cut: bool = False
     is_done: bool = False
-    peer: tuple[str, int] = ("192.0.2.7", 40_000)
+    facts: ConnectionFacts = VIEWER
     request_bytes: int = 100
     may_keep_alive: bool = True
     keeps_alive: bool | None = None
-    exchange: UnderWay | None = None
-    is_body_paused: bool = False
+    source: ResponseSource | None = None
     head: RequestHead | None = None
     data: bytes = b""
-    short_answers: int = 0
-    """How many requests were answered in the short way."""
+    fast_answers: int = 0
+    """How many requests were answered by the fast path."""
 
     def __post_init__(self) -> None:
         self.write: Callable[[Piece], None] = self.send
+        self.write_lent: Callable[[LentPiece, int], int] | None = None
 
     def asks(
-        self, target: str, *headers: TextHeader, method: str = "GET", body: BodyFromViewer | None = None
+        self,
+        target: str,
+        *headers: TextHeader,
+        method: str = "GET",
+        body: RequestBodyStream | None = None,
+        minor_version: int = 1,
     ) -> "Viewer":
         """Send a request; another one may follow when it is answered."""
         fields: list[Header] = [(name.lower().encode(), value.encode()) for name, value in headers]
         if not any(name == b"host" for name, _ in fields):
             fields.insert(0, (b"host", HOST))
-        self.head = make_request_head(method.encode(), target.encode(), fields, 1, True)
+        self.head = make_request_head(method.encode(), target.encode(), fields, minor_version, True)
         lines = [b"%b: %b\r\n" % field for field in fields]
         self.data = b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode(), target.encode(), b"".join(lines))
-        self.node.pipeline.learn(self.data, self.head)
+        if minor_version == 1:
+            self.node.fast_path.learn(self.data, self.head)
         self._begins()
-        self.node.pipeline.handle(self, self.head, body)
+        self.node.pipeline.handle(self.opens(self.head, body), self.head, body)
         return self
 
     def asks_again(self) -> "Viewer":
-        """The same bytes once more, as `listeners/http1.py` takes them: in the short way, where that is open."""
-        pipeline = self.node.pipeline
+        """The same bytes once more, as `listeners/http1.py` takes them: by the fast path, where that is open."""
+        fast_path = self.node.fast_path
         assert self.head is not None
         self._begins()
         line, _, _ = self.data.partition(b"\r\n")
-        section = pipeline.section_of(self.data[len(line) :])
-        if section is None or not pipeline.answer_known(self, section, line, len(self.data)):
-            pipeline.handle(self, (section and pipeline.head_of(line, section)) or self.head, None)
+        section = fast_path.section_of(self.data[len(line) :])
+        if not self.has_fast_path or section is None or not fast_path.answer(self, section, line, len(self.data)):
+            head = (section and fast_path.head_of(line, section)) or self.head
+            self.node.pipeline.handle(self.opens(head, None), head, None)
         else:
-            self.short_answers += 1
-            self.is_done = self.keeps_alive = True  # the short way keeps the connection open and ends no exchange
+            self.fast_answers += 1
+            self.is_done = self.keeps_alive = True  # the fast path keeps the connection open and ends no response
         return self
+
+    has_fast_path = True
+
+    def opens(self, head: RequestHead, body: RequestBodyStream | None = None) -> DownstreamStream:
+        """A stream for the answer to this."""
+        self.head = head
+        return Http1Stream(self, self.node.facts, head, body)
 
     def _begins(self) -> None:
         self.sent.clear()
@@ -112,21 +133,29 @@ class Viewer:
 
     def leaves(self) -> None:
         self.is_open = False
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            exchange.viewer_left()
+        source, self.source = self.source, None
+        if source is not None:
+            source.viewer_left()
 
     def takes_more(self) -> None:
-        """Read again after having been held up."""
-        self.is_held_up = False
-        if self.exchange is not None:
-            self.exchange.resume()
+        """Read again after having been blocked."""
+        self.is_write_blocked = False
+        if self.source is not None:
+            self.source.credit_returned()
 
     async def answer(self) -> Answer:
         """The response, once it is whole."""
         await settle(lambda: self.is_done or self.is_cut)
         assert self.is_done, "the connection was cut"
+        self.judge()
         return self.so_far()
+
+    def judge(self) -> None:
+        """What was sent is one response and nothing else, as a strict reader reads it."""
+        assert self.head is not None
+        responses, end = read_responses(bytes(self.sent), [self.head.method], is_closed=not self.keeps_alive)
+        final = [response for response in responses if response.status >= 200]
+        assert end is End.CLEAN and len(final) == 1, (end, bytes(self.sent[:2000]))
 
     def so_far(self) -> Answer:
         head, separator, body = bytes(self.sent).partition(b"\r\n\r\n")
@@ -137,36 +166,30 @@ class Viewer:
             body = _unchunk(body)
         return Answer(int(status_line.split(" ")[1]), fields, body)
 
-    # -- the node's side: edge_node.pipeline.ViewerConnection
+    # -- the node's side: edge_node.listeners.http1_stream.Http1Wire
 
-    def begin_exchange(self, exchange: UnderWay) -> None:
-        self.exchange = exchange
+    def begin_response(self, source: ResponseSource, *, is_unbuffered: bool) -> None:
+        self.source = source
 
-    def begin_paced(self, exchange: UnderWay) -> None:
-        self.exchange = exchange
-
-    def end_exchange(self, *, keep_alive: bool) -> None:
+    def end_response(self, *, keep_alive: bool) -> None:
         assert not self.is_done, "one end per request"
-        self.exchange = None
+        self.source = None
         self.is_done, self.keeps_alive = True, keep_alive
 
     def send(self, data: Piece) -> None:
         assert not self.is_done, "nothing may follow the end of a response"
         self.sent += data
 
-    def send_many(self, chunks: list[Piece]) -> None:
-        for chunk in chunks:
-            self.send(chunk)
+    def send_many(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            self.send(piece)
 
     def abort(self) -> None:
         self.is_cut = True
         self.leaves()
 
-    def pause_body(self) -> None:
-        self.is_body_paused = True
-
-    def resume_body(self) -> None:
-        self.is_body_paused = False
+    def look_at_body(self) -> None:
+        pass
 
 
 class FakeConnection:
@@ -183,9 +206,6 @@ class FakeConnection:
     def resume(self) -> None:
         self.is_paused = False
 
-    def feed(self, sink: ResponseSink) -> None:
-        raise AssertionError("only a plain fetch does this")
-
     def close(self) -> None:
         self.is_closed = True
 
@@ -197,10 +217,10 @@ class Fetch:
         self.targets = targets
         self.method = method
         self.body = body
-        assert isinstance(sink, Fill)  # plain fetches begin on idle connections, and there are none
+        assert isinstance(sink, CacheFill)
         self.sink = sink
         self.connection = FakeConnection(self.gives_up)
-        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_over = False
         self.is_cancelled = False
         self.connects(targets[0])
 
@@ -210,8 +230,7 @@ class Fetch:
         return {name.decode(): value.decode() for name, value in parse_request(self.targets[0].request)[1]}
 
     def gives_up(self, kind: UpstreamErrorKind, detail: str) -> None:
-        if not self.end.done():
-            self.end.set_exception(UpstreamError(kind, detail))
+        self._end(UpstreamFailure(kind, detail))
 
     @property
     def tiers(self) -> list[Tier]:
@@ -232,8 +251,7 @@ class Fetch:
         return self
 
     def ends(self) -> None:
-        if not self.end.done():
-            self.end.set_result(None)
+        self._end(None)
 
     def answers(self, status: int, body: bytes, *headers: TextHeader) -> None:
         """A whole response."""
@@ -247,7 +265,17 @@ class Fetch:
         self.ends()
 
     def fails(self, kind: UpstreamErrorKind = UpstreamErrorKind.REFUSED) -> None:
-        self.end.set_exception(UpstreamError(kind, "the test said so"))
+        self._end(UpstreamFailure(kind, "the test said so"))
+
+    def cancel(self) -> None:
+        """By the node: nobody wants it."""
+        self.is_cancelled = self.is_over = True
+
+    def _end(self, failure: UpstreamFailure | None) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.sink.connected(None, self.targets[0])
+            self.sink.fetch_ended(failure)
 
 
 class ScriptedFetcher:
@@ -260,26 +288,53 @@ class ScriptedFetcher:
     def is_down(self, peer_id: str) -> bool:
         return peer_id in self.down
 
-    def begin_on_idle(self, target: Target, sink: FetchSink, ended: Ended) -> bool:
-        """There are no connections."""
-        return False
+    def fetch(
+        self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> RunningFetch:
+        fetch = Fetch(targets, method, body, sink)
+        self.fetches.append(fetch)
+        return fetch
 
-    async def fetch(
+
+class ServingFetcher(ScriptedFetcher):
+    """One whose fetches are answered by a coroutine."""
+
+    def fetch(
+        self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> RunningFetch:
+        return ServedFetch(self, targets, method, body, sink)
+
+    async def serve(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+        raise NotImplementedError
+
+
+class ServedFetch:
+    """A fetch of a ServingFetcher; it begins a turn of the loop later."""
+
+    def __init__(
         self,
+        fetcher: ServingFetcher,
         targets: Sequence[Target],
         method: bytes,
         body: RequestBody | None,
         sink: FetchSink,
-        already: UpstreamError | None = None,
     ) -> None:
-        del already
-        fetch = Fetch(targets, method, body, sink)
-        self.fetches.append(fetch)
+        self._target = targets[0]
+        self._sink = sink
+        self._task = asyncio.get_running_loop().create_task(self._run(fetcher.serve(targets, method, body, sink)))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._sink.connected(FakeConnection(lambda kind, detail: self.cancel()), self._target)
         try:
-            await fetch.end
-        except asyncio.CancelledError:
-            fetch.is_cancelled = True
-            raise
+            await work
+        except ViewerLeftError:
+            self._sink.fetch_abandoned()
+            return
+        self._sink.connected(None, self._target)
+        self._sink.fetch_ended(None)
+
+    def cancel(self) -> None:
+        self._task.cancel()
 
 
 class Records:
@@ -336,22 +391,27 @@ class Node:
         self.counters = counters or Counters()
         self.fetcher = fetcher or ScriptedFetcher()
         self.records = Records(self.counters)
-        recorder = RequestRecorder(self.counters, self.records)
-        self.state = ServingState("eu")
+        recorder = RequestRecorder(self.counters, self.records, lambda: self.now, lambda: self.now)
+        stages = StageTable(role)
+        self.state = ServingState("eu", stages.compile)
         self.store = MemoryStore(capacity, POLICIES[policy])
         self.facts = NodeFacts(role, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
         shelf = Shelf(self.facts, self.store, self.state.invalidations, lambda: self.now)
         self.tasks: set[asyncio.Task[None]] = set()
         self.timers: list[Timer] = []
+        request_ids = RequestIds(bytes(20))
+        self.fast_path = HitFastPath(
+            self.facts, self.store, self.state, recorder, request_ids, lambda: self.now, lambda: self.now
+        )
         self.pipeline = Pipeline(
             Parts(
                 shelf=shelf,
                 state=self.state,
                 fetcher=upstream or self.fetcher,
                 recorder=recorder,
-                hits=HitAnswerer(self.facts, recorder, lambda: self.now, lambda: self.now),
                 counters=self.counters,
-                request_ids=RequestIds(bytes(20)),
+                request_ids=request_ids,
+                entry_stages=stages.entry,
                 spawn=self._spawn,
                 monotonic=lambda: self.now,
                 call_later=self._call_later,
@@ -395,8 +455,11 @@ class Node:
     def knows_regionals(self, *ids: str) -> None:
         self.state.put_directory([Peer(i, Role.REGIONAL, "eu", "FRA-R", "192.0.2.9", 80, "192.0.2.9:81") for i in ids])
 
+    viewer_kind: type[Viewer] = Viewer
+    """Which protocol viewers speak (conftest.py)."""
+
     def viewer(self) -> Viewer:
-        return Viewer(self)
+        return self.viewer_kind(self)
 
     async def fetch(self, number: int = 1) -> Fetch:
         """The n-th fetch since the start, as soon as the node makes it."""
@@ -413,8 +476,8 @@ class Node:
         self, target: str, body: bytes, *headers: TextHeader, status: int = 200, ask: Sequence[TextHeader] = ()
     ) -> None:
         """One request from an empty cache, answered with this."""
-        viewer = self.viewer().asks(target, *ask)
         number = len(self.fetcher.fetches)
+        viewer = self.viewer().asks(target, *ask)
         await settle(lambda: len(self.fetcher.fetches) > number)
         self.fetcher.fetches[-1].answers(status, body, *headers)
         assert (await viewer.answer()).body == body

@@ -8,6 +8,8 @@ link.answers(503, b"broken")
 
 import asyncio
 from collections.abc import Sequence
+from enum import Enum
+from typing import assert_never
 
 from edge_node.counters import Counters
 from edge_node.errors import UpstreamError, UpstreamErrorKind
@@ -16,7 +18,29 @@ from edge_node.policy.upstream_requests import parse_request
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.fetching import Fetcher
 from tests.conversations.dialogue import TextHeader, settle
-from tests.edge_wires import FakeTransport
+from tests.edge_wires import FakeTransport, turn
+
+
+class Pieces(Enum):
+    """In which reads a response comes."""
+
+    HEAD_AND_BODY = "the head, then the body"
+    ONE = "all in one"
+    BYTES = "byte by byte"
+    HEAD_AND_SOME = "the head with the first byte of the body, then the rest"
+
+    def of(self, head: bytes, body: bytes) -> list[bytes]:
+        match self:
+            case Pieces.HEAD_AND_BODY:
+                return [head, body] if body else [head]
+            case Pieces.ONE:
+                return [head + body]
+            case Pieces.BYTES:
+                return [bytes([byte]) for byte in head + body]
+            case Pieces.HEAD_AND_SOME:
+                return [head + body[:1], body[1:]] if len(body) > 1 else [head + body]
+            case _ as unreachable:
+                assert_never(unreachable)
 
 
 class Link:
@@ -63,10 +87,21 @@ class Link:
         if not self.is_closed:
             self._transport.close()
 
-    def answers(self, status: int, body: bytes, *headers: TextHeader) -> None:
-        self.begins(status, *headers, ("content-length", str(len(body))))
-        if body and not self.line.startswith(b"HEAD "):
-            self.sends(body)
+    def answers(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces = Pieces.HEAD_AND_BODY) -> None:
+        """A whole response; a real peer's comes in any pieces, and the node must not care."""
+        for piece in self._whole(status, body, headers, pieces):
+            self.sends(piece)
+
+    async def answers_slowly(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces) -> None:
+        """The same, with turns of the loop between the pieces, in which whoever waits can act."""
+        for piece in self._whole(status, body, headers, pieces):
+            self.sends(piece)
+            await turn()
+
+    def _whole(self, status: int, body: bytes, headers: Sequence[TextHeader], pieces: Pieces) -> list[bytes]:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (*headers, ("content-length", str(len(body)))))
+        head = f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode()
+        return pieces.of(head, b"" if self.line.startswith(b"HEAD ") else body)
 
     def fails(self, kind: UpstreamErrorKind) -> None:
         self.connection.give_up(kind, "the test said so")

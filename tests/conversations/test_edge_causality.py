@@ -191,7 +191,7 @@ async def test_a_regional_cache_that_is_behind_catches_up_before_it_answers() ->
 async def test_a_regional_cache_that_cannot_catch_up_answers_without_its_cache(
     position: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_node.pipeline.CATCH_UP_SECONDS", 0.0)
+    monkeypatch.setattr("edge_node.stages.catch_up.CATCH_UP_SECONDS", 0.0)
     node = Node(role=Role.REGIONAL)
     await node.stores("/a", b"old", FRESH, ask=[*EDGE, ("x-edge-log-index", "log-1:1")])
     viewer = node.viewer().asks("/a", *EDGE, ("x-edge-log-index", position))
@@ -210,7 +210,7 @@ async def test_a_regional_cache_that_does_not_know_the_distribution_yet_lets_the
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its 403 would be a lie: the edge knows better. A cut connection makes the edge go on to the next target."""
-    monkeypatch.setattr("edge_node.pipeline.CATCH_UP_SECONDS", 0.0)
+    monkeypatch.setattr("edge_node.stages.catch_up.CATCH_UP_SECONDS", 0.0)
     node = Node(role=Role.REGIONAL)
     viewer = node.viewer().asks("/a", ("x-edge-distribution", "E2"), ("x-edge-log-index", "log-1:2"))
     async with asyncio.timeout(5):

@@ -1,10 +1,19 @@
 """Viewers of one object wait for one fetch and never for each other: reference 2.10, and where it is silent: waiting must not take longer than not waiting would."""
 
+from typing import Any
+
 import pytest
 
 from edge_node.errors import UpstreamErrorKind
-from edge_node.fetches import ALONE_SECONDS, MOST_REMEMBERED_LONERS, PATIENCE_SECONDS
+from edge_node.fill.coalescer import (
+    COALESCE_TIMEOUT_SECONDS,
+    FIRST_RELEASED,
+    HIT_FOR_MISS_SECONDS,
+    MAXIMUM_HIT_FOR_MISS_KEYS,
+    PACE_SECONDS,
+)
 from edge_node.upstream.targets import Tier
+from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
 from tests.conversations.dialogue import Fetch, Node, settle
 from tests.conversations.tiers import Tiers
@@ -73,7 +82,7 @@ async def test_for_ten_seconds_nobody_waits_for_what_was_not_for_all() -> None:
     node = Node()
     node.viewer().asks("/me")
     (await node.fetch()).answers(200, b"1", PRIVATE)
-    node.now += ALONE_SECONDS - 0.1
+    node.now += HIT_FOR_MISS_SECONDS - 0.1
     viewers = [node.viewer().asks("/me") for _ in range(3)]
     for fetch in await fetches(node, 2, 4):  # at once, without a head in between
         fetch.answers(200, b"x", PRIVATE)
@@ -98,8 +107,8 @@ async def test_what_is_remembered_of_one_object_is_not_held_against_another() ->
 
 
 async def test_it_is_forgotten_when_more_objects_come_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MOST_REMEMBERED_LONERS <= 4_096
-    monkeypatch.setattr("edge_node.fetches.MOST_REMEMBERED_LONERS", 2)
+    assert MAXIMUM_HIT_FOR_MISS_KEYS <= 4_096
+    monkeypatch.setattr("edge_node.fill.coalescer.MAXIMUM_HIT_FOR_MISS_KEYS", 2)
     node = Node()
     for number in range(1, 4):
         viewer = node.viewer().asks(f"/{number}")
@@ -149,7 +158,7 @@ async def test_a_very_slow_first_fetch_lets_those_go_who_joined() -> None:
     node = Node()
     first, *others = [node.viewer().asks("/a") for _ in range(3)]
     slow = await node.fetch()
-    node.passes(PATIENCE_SECONDS - 0.1)
+    node.passes(COALESCE_TIMEOUT_SECONDS - 0.1)
     await node.asks_nothing_more(1)
     node.passes(0.1)
     for number, fetch in enumerate(await fetches(node, 2, 3), 2):
@@ -161,14 +170,50 @@ async def test_a_very_slow_first_fetch_lets_those_go_who_joined() -> None:
     assert (await first.answer()).body == b"1"
 
 
+async def test_followers_of_a_slow_fetch_are_let_go_a_few_at_a_time() -> None:
+    """An origin that is slow gets no thousand requests at once; nobody waits for more than a few seconds longer."""
+    node = Node()
+    viewers = [node.viewer().asks("/a") for _ in range(1_001)]
+    await node.fetch()
+    node.passes(COALESCE_TIMEOUT_SECONDS)
+    released, waited, batch = FIRST_RELEASED, 0.0, FIRST_RELEASED
+    while released < 1_000:
+        await node.asks_nothing_more(1 + released)
+        node.passes(PACE_SECONDS - 0.1)
+        await node.asks_nothing_more(1 + released)
+        node.passes(0.1)
+        waited, batch = waited + PACE_SECONDS, 2 * batch
+        released += batch
+    await node.asks_nothing_more(1_001)
+    assert waited <= 3.0
+    for fetch in node.fetcher.fetches:
+        fetch.answers(200, b"x", FRESH)
+    assert {(await viewer.answer()).body for viewer in viewers} == {b"x"}
+
+
+async def test_the_head_ends_the_waiting_of_those_who_were_not_let_go_yet() -> None:
+    node = Node()
+    viewers = [node.viewer().asks("/a") for _ in range(101)]
+    slow = await node.fetch()
+    node.passes(COALESCE_TIMEOUT_SECONDS)
+    await node.asks_nothing_more(1 + FIRST_RELEASED)
+    slow.answers(200, b"slow", FRESH)
+    node.passes(10 * PACE_SECONDS)
+    await node.asks_nothing_more(1 + FIRST_RELEASED)
+    for fetch in node.fetcher.fetches[1:]:
+        fetch.answers(200, b"alone", FRESH)
+    bodies = [(await viewer.answer()).body for viewer in viewers]
+    assert (bodies.count(b"alone"), bodies.count(b"slow")) == (FIRST_RELEASED, 101 - FIRST_RELEASED)
+
+
 async def test_the_time_begins_when_somebody_waits() -> None:
     """Who comes to a fetch that has taken long already waits as long as anybody; who comes after the others have gone begins a new one."""
     node = Node()
     node.viewer().asks("/a")
     await node.fetch()
-    node.passes(PATIENCE_SECONDS * 3)
+    node.passes(COALESCE_TIMEOUT_SECONDS * 3)
     node.viewer().asks("/a")
-    node.passes(PATIENCE_SECONDS - 0.1)
+    node.passes(COALESCE_TIMEOUT_SECONDS - 0.1)
     await node.asks_nothing_more(1)
     node.passes(0.1)
     await node.fetch(2)
@@ -182,7 +227,7 @@ async def test_a_slow_body_keeps_those_who_have_its_head() -> None:
     node = Node()
     viewers = [node.viewer().asks("/a") for _ in range(2)]
     fetch = (await node.fetch()).begins(200, FRESH, ("content-length", "4"))
-    node.passes(PATIENCE_SECONDS * 2)
+    node.passes(COALESCE_TIMEOUT_SECONDS * 2)
     await node.asks_nothing_more(1)
     fetch.sends(b"slow").ends()
     assert {(await viewer.answer()).body for viewer in viewers} == {b"slow"}
@@ -195,7 +240,7 @@ async def test_a_slow_refresh_lets_those_go_who_joined_and_they_keep_their_stale
     node.now += 60
     first, second = node.viewer().asks("/a"), node.viewer().asks("/a")
     slow = await node.fetch(2)
-    node.passes(PATIENCE_SECONDS)
+    node.passes(COALESCE_TIMEOUT_SECONDS)
     (await node.fetch(3)).fails(UpstreamErrorKind.READ_TIMEOUT)
     assert (await second.answer()).body == b"old"
     if is_confirmed:
@@ -281,3 +326,69 @@ async def test_those_who_are_released_still_go_through_the_regional_tier() -> No
         node.viewer().asks("/me")
     (await node.fetch()).answers(200, b"1", PRIVATE)
     assert (await node.fetch(2)).tiers == [Tier.REGIONAL, Tier.ORIGIN]
+
+
+# -- nobody takes the place of who began
+
+
+STRICT: dict[str, Any] = {"semantics": configuration_pb2.SEMANTICS_RFC9111}
+SWR = ("cache-control", "max-age=60, stale-while-revalidate=30")
+
+
+@pytest.mark.parametrize("kind", [{}, STRICT])
+@pytest.mark.parametrize("control", NOT_FOR_ALL)
+async def test_what_came_for_a_refresh_in_the_background_is_for_nobody_who_joined_it(kind: Any, control: str) -> None:
+    """It was asked for with the fields of the viewer who got the stale copy."""
+    node = Node(behavior_message(**kind))
+    await node.stores("/a", b"old", SWR)
+    node.now += 60
+    assert (await node.viewer().asks("/a", ("from", "a")).answer()).body == b"old"
+    refresh = await node.fetch(2)
+    node.now += 30
+    viewers = [node.viewer().asks("/a", ("from", who)) for who in "bc"]
+    refresh.answers(200, b"for a", ("cache-control", control), ("set-cookie", "a=1"))
+    for fetch in await fetches(node, 3, 4):
+        fetch.answers(200, b"for " + fetch.request["from"].encode(), ("cache-control", control))
+    assert [(await viewer.answer()).body for viewer in viewers] == [b"for b", b"for c"]
+    assert all("set-cookie" not in viewer.so_far().fields for viewer in viewers)
+
+
+async def test_when_who_began_has_left_everybody_else_loses_patience() -> None:
+    node = Node()
+    first, *others = [node.viewer().asks("/a") for _ in range(3)]
+    fetch = await node.fetch()
+    first.leaves()
+    node.passes(COALESCE_TIMEOUT_SECONDS)
+    for own in await fetches(node, 2, 3):
+        own.answers(200, b"own", FRESH)
+    assert {(await viewer.answer()).body for viewer in others} == {b"own"}
+    assert fetch.is_cancelled  # nobody waits for it
+    assert (await node.viewer().asks("/a").answer()).body == b"own"
+
+
+async def test_a_stale_copy_stands_in_for_those_alone_who_allow_it() -> None:
+    """RFC 5861 section 4: who began said stale-if-error, and who joined did not."""
+    node = Node(behavior_message(**STRICT))
+    await node.stores("/a", b"old", ("cache-control", "max-age=60, stale-if-error=0"), ("etag", '"1"'))
+    node.now += 60
+    began = node.viewer().asks("/a", ("cache-control", "stale-if-error=600"))
+    joined = node.viewer().asks("/a")
+    (await node.fetch(2)).answers(503, b"broken")
+    assert (await began.answer()).body == b"old"
+    (await node.fetch(3)).answers(503, b"broken")
+    answer = await joined.answer()
+    assert (answer.status, answer.body) == (503, b"broken")
+
+
+async def test_a_stale_copy_stands_in_for_who_joined_though_who_began_has_left() -> None:
+    node = Node(behavior_message(**STRICT))
+    await node.stores("/a", b"old", ("cache-control", "max-age=60, stale-if-error=0"), ("etag", '"1"'))
+    node.now += 60
+    began = node.viewer().asks("/a")
+    allows, forbids = node.viewer().asks("/a", ("cache-control", "stale-if-error=600")), node.viewer().asks("/a")
+    fetch = await node.fetch(2)
+    began.leaves()
+    fetch.answers(503, b"broken")
+    assert (await allows.answer()).body == b"old"
+    (await node.fetch(3)).answers(200, b"new", FRESH)
+    assert (await forbids.answer()).body == b"new"

@@ -10,10 +10,9 @@ import pytest
 
 from edge_node.configuration import read_distribution
 from edge_node.errors import UpstreamErrorKind
-from edge_node.listeners.heads import make_request_head
 from edge_node.model import Role
 from tests.builders import behavior_message, caching_disabled, policy_message
-from tests.conversations.dialogue import HOST, Answer, Fetch, Node, TextHeader, Viewer, settle
+from tests.conversations.dialogue import Answer, Fetch, Node, TextHeader, Viewer, settle
 from tests.conversations.tiers import Tiers
 
 FRESH = ("cache-control", "max-age=60")
@@ -164,9 +163,7 @@ async def test_by_status(status: int, coding: str | None) -> None:
 async def test_http_1_0_gets_the_body_as_it_is_and_takes_nothing_from_the_others() -> None:
     node = edge()
     await gets(node, BOTH)
-    viewer = Viewer(node, may_keep_alive=False)
-    head = make_request_head(b"GET", b"/a", [(b"host", HOST), (b"accept-encoding", b"gzip, br")], 0, False)
-    node.pipeline.handle(viewer, head, None)
+    viewer = node.viewer().asks("/a", BOTH, minor_version=0)
     fetch = await node.fetch(2)
     assert "accept-encoding" not in fetch.request
     fetch.answers(200, BODY, FRESH, TEXT)
@@ -217,7 +214,7 @@ async def test_too_many_at_once_pass_as_they_are() -> None:
         (await node.fetch(number)).begins(200, FRESH, TEXT, ("content-length", str(length)))
     await not_coded(node, FRESH, TEXT)
     node.fetcher.fetches[0].fails(UpstreamErrorKind.RESET)
-    await settle(node.fetcher.fetches[0].end.done)
+    await settle(node.fetcher.fetches[0].is_over.__bool__)
     assert is_coded(await gets(node, BOTH, target="/b"), "br")
 
 
@@ -418,3 +415,18 @@ async def test_the_edge_compresses_what_comes_through_the_regional_tier() -> Non
     again = await tiers.viewer().asks("/a", BOTH).answer()  # from the regional cache
     assert is_coded(again, "br") and again.fields["x-cache"] == "Hit from cloudfront"
     await tiers.asks_origin_nothing_more(1)
+
+
+@pytest.mark.parametrize("control", ["max-age=60", "max-age=60, stale-while-revalidate=30"])
+async def test_a_refresh_that_a_range_began_is_compressed_as_any_other(control: str) -> None:
+    """The node asks for the whole then; the copy is for all who share the key."""
+    node = edge()
+    await gets(node, BOTH, headers=(("cache-control", control), TEXT, ("etag", '"1"')))
+    node.now += 60
+    node.viewer().asks("/a", BOTH, ("range", "bytes=0-9"), ("if-range", '"1"'))
+    fetch = await node.fetch(2)
+    assert "range" not in fetch.request
+    new = BODY + BODY
+    fetch.answers(200, new, FRESH, TEXT)
+    await node.asks_nothing_more(2)
+    assert is_coded(await node.viewer().asks("/a", BOTH).answer(), "br", new)

@@ -1,13 +1,15 @@
 """Errors: how long they are kept, and what viewers get instead of them (reference 2.5)."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
+from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.errors import UpstreamErrorKind, ViewerError
-from edge_node.exchange import BodyFromViewer
 from edge_node.failures import MOST_REMEMBERED_FAILURES
-from edge_node.model import Role
+from edge_node.model import NO_HEAD, Role
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, caching_disabled, listed, origin_message, policy_message
 from tests.conversations.dialogue import Answer, Node, Viewer
@@ -371,8 +373,8 @@ async def test_the_page_is_asked_for_without_what_the_viewer_said_of_the_object(
     ]
     viewer = node.viewer()
     for is_again in (False, True):  # the second time its header section is known
-        viewer = viewer.asks_again() if is_again else viewer.asks("/a", *said)
         number = len(node.fetcher.fetches)
+        viewer = viewer.asks_again() if is_again else viewer.asks("/a", *said)
         (await node.fetch(number + 1)).answers(404, b"raw", ("cache-control", "no-store"))
         fetch = await node.fetch(number + 2)
         assert not {name for name, _ in said} & fetch.request.keys()
@@ -426,7 +428,7 @@ async def test_an_unsatisfiable_range_has_its_page_too_and_is_not_kept() -> None
 async def test_a_malformed_request_gets_no_page() -> None:
     node = node_with(page(400, 200), page(403, 200))
     viewer = Viewer(node)
-    node.pipeline.refuse_malformed(viewer, ViewerError(400, "two lengths"))
+    node.pipeline.refuse_malformed(viewer.opens(NO_HEAD), ViewerError(400, "two lengths"))
     answer = await viewer.answer()
     assert answer.status == 400 and b"two lengths" in answer.body
     unknown = await node.viewer().asks("/a", ("host", "unknown.example")).answer()
@@ -450,7 +452,7 @@ async def test_a_400_of_the_origin_has_its_page() -> None:
 async def test_a_get_with_a_body_gets_no_page_because_its_body_is_still_to_come() -> None:
     node = node_with(page(403, 200))
     viewer = node.viewer()
-    viewer.asks("/a", ("content-length", "5"), body=BodyFromViewer(viewer, 5))
+    viewer.asks("/a", ("content-length", "5"), body=RequestBodyStream(viewer, 5))
     answer = await viewer.answer()
     assert (answer.status, viewer.keeps_alive) == (403, False)
     assert node.records.all[-1].head.target == b"/a"
@@ -460,7 +462,7 @@ async def test_a_get_with_a_body_gets_no_page_because_its_body_is_still_to_come(
 async def test_an_error_for_a_post_is_replaced_when_its_body_has_been_read() -> None:
     node = node_with(page(500, 500), behaviors=[behavior_message(allowed_methods=ALL_METHODS)])
     viewer = node.viewer()
-    body = BodyFromViewer(viewer, 4)
+    body = RequestBodyStream(viewer, 4)
     viewer.asks("/a", ("content-length", "4"), ("content-type", "text/plain"), method="POST", body=body)
     body.feed(b"data")
     body.end()
@@ -476,7 +478,7 @@ async def test_an_error_for_a_post_is_replaced_when_its_body_has_been_read() -> 
 async def test_an_error_for_a_post_whose_body_is_still_coming_passes_as_it_is() -> None:
     node = node_with(page(500, 500), behaviors=[behavior_message(allowed_methods=ALL_METHODS)])
     viewer = node.viewer()
-    viewer.asks("/a", ("content-length", "4"), method="POST", body=BodyFromViewer(viewer, 4))
+    viewer.asks("/a", ("content-length", "4"), method="POST", body=RequestBodyStream(viewer, 4))
     (await node.fetch()).answers(500, b"raw")
     answer = await viewer.answer()
     assert (answer.status, answer.body, viewer.keeps_alive) == (500, b"raw", False)
@@ -535,3 +537,18 @@ async def test_a_regional_cache_leaves_pages_to_its_edges() -> None:
     answer = await viewer.answer()
     assert (answer.status, answer.body) == (404, b"raw")
     await node.asks_nothing_more(1)
+
+
+async def test_what_is_remembered_of_a_failure_holds_nothing_of_who_met_it() -> None:
+    """An exception holds the frames that it passed, and they the fill, its viewers and their bodies."""
+    node = Node()
+    viewer = node.viewer().asks("/a")
+    (await node.fetch()).fails()
+    assert (await viewer.answer()).status == 502
+    gone = weakref.ref(viewer)
+    del viewer
+    node.fetcher.fetches.clear()  # the test's own hold on it
+    gc.collect()
+    assert gone() is None
+    assert (await node.viewer().asks("/a").answer()).status == 502
+    await node.asks_nothing_more(0)

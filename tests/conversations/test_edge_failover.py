@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.errors import UpstreamErrorKind
-from edge_node.exchange import BodyFromViewer
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, caching_disabled, origin_message
-from tests.conversations.dialogue import Node
-from tests.conversations.origins import Link, Origins
+from tests.conversations.dialogue import Node, Viewer
+from tests.conversations.origins import Link, Origins, Pieces
+from tests.fuzz.strict_http import End, Response, read_responses
 
 FRESH = ("cache-control", "max-age=60")
 EVERY_CRITERION = (400, 403, 404, 416, 429, 500, 502, 503, 504)
@@ -138,7 +139,7 @@ async def test_other_methods_stay_with_the_primary(method: str) -> None:
     origins = Origins()
     node = group(origins, allowed_methods=["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"])
     viewer = node.viewer()
-    body = BodyFromViewer(viewer, 4)
+    body = RequestBodyStream(viewer, 4)
     body.feed(b"data")
     body.end()
     viewer.asks("/a", ("content-length", "4"), method=method, body=body)
@@ -269,6 +270,93 @@ async def test_a_status_that_is_listed_is_not_asked_for_again_at_the_primary() -
     (await origins.asked(SECONDARY)).answers(200, b"second", FRESH)
     await viewer.answer()
     assert origins.attempts == [PRIMARY, SECONDARY]
+
+
+# -- the failed response in any pieces
+
+
+def judged(viewer: Viewer, method: str = "GET") -> Response:
+    """All that a viewer was sent is one response."""
+    responses, end = read_responses(bytes(viewer.sent), [method.encode()], is_closed=False)
+    assert end is End.CLEAN, (end, bytes(viewer.sent))
+    return responses[0]
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+@pytest.mark.parametrize("second", Pieces)
+@pytest.mark.parametrize("first", Pieces)
+@pytest.mark.parametrize("semantics", [configuration_pb2.SEMANTICS_CLOUDFRONT, configuration_pb2.SEMANTICS_RFC9111])
+async def test_no_byte_of_the_failed_response_goes_anywhere(
+    first: Pieces, second: Pieces, is_slow: bool, semantics: configuration_pb2.Semantics.ValueType
+) -> None:
+    origins = Origins()
+    node = group(origins, [503], semantics=semantics)
+    viewers = [node.viewer().asks("/a") for _ in range(3)]
+    for host, status, body, pieces in (
+        (PRIMARY, 503, b"primary!\n", first),
+        (SECONDARY, 200, b"secondary\n", second),
+    ):
+        link = await origins.asked(host)
+        if is_slow:
+            await link.answers_slowly(status, body, FRESH, pieces=pieces)
+        else:
+            link.answers(status, body, FRESH, pieces=pieces)
+    for viewer in viewers:
+        await viewer.answer()
+    viewers.append(node.viewer().asks("/a"))
+    await viewers[-1].answer()
+    for viewer in viewers:
+        response = judged(viewer)
+        assert (response.status, response.body) == (200, b"secondary\n")
+    assert origins.attempts == [PRIMARY, SECONDARY]
+
+
+@pytest.mark.parametrize("pieces", Pieces)
+@pytest.mark.parametrize("stale", [True, False])
+async def test_when_both_fail_it_is_the_secondarys_error_or_the_stale_copy_and_no_byte_of_the_first(
+    pieces: Pieces, stale: bool
+) -> None:
+    origins = Origins()
+    node = group(origins, [503])
+    if stale:
+        viewer = node.viewer().asks("/a")
+        (await origins.asked(PRIMARY)).answers(200, b"old", FRESH, pieces=pieces)
+        await viewer.answer()
+        node.now += 60
+    viewer = node.viewer().asks("/a")
+    (await origins.asked(PRIMARY, 1 + stale)).answers(503, b"primary!", pieces=pieces)
+    (await origins.asked(SECONDARY)).answers(503, b"also broken", pieces=pieces)
+    await viewer.answer()
+    response = judged(viewer)
+    assert (response.status, response.body) == ((200, b"old") if stale else (503, b"also broken"))
+
+
+@pytest.mark.parametrize("pieces", Pieces)
+async def test_a_range_is_answered_by_the_secondary_alone(pieces: Pieces) -> None:
+    origins = Origins()
+    node = group(origins, [503])
+    viewer = node.viewer().asks("/a", ("range", "bytes=0-2"))
+    (await origins.asked(PRIMARY)).answers(503, b"primary!", pieces=pieces)
+    (await origins.asked(SECONDARY)).answers(
+        206, b"sec", FRESH, ("content-range", "bytes 0-2/6"), ("etag", '"1"'), pieces=pieces
+    )
+    await viewer.answer()
+    assert (judged(viewer).status, judged(viewer).body) == (206, b"sec")
+    viewer = node.viewer().asks("/a", ("range", "bytes=1-2"))
+    await viewer.answer()
+    assert judged(viewer).body == b"ec"
+
+
+@pytest.mark.parametrize("pieces", Pieces)
+async def test_a_body_that_breaks_off_is_never_continued_by_an_error_in_one_piece(pieces: Pieces) -> None:
+    origins = Origins()
+    node = group(origins, [502, 503])
+    viewer, _ = await breaks_off(origins, node)
+    (await origins.asked(SECONDARY)).answers(503, b"no!", pieces=pieces)
+    with pytest.raises(AssertionError, match="cut"):
+        await viewer.answer()
+    assert viewer.so_far().body == b"abc"
+    assert node.store.statistics.entries == 0
 
 
 # -- in the middle of a body

@@ -694,3 +694,46 @@ async def test_with_cookies_forwarded_parts_are_kept_by_cookie() -> None:
     assert answer.fields["x-cache"] == "Hit from cloudfront"
     node.viewer().asks("/a", range_of(0, 9), ("cookie", "s=2"))
     await node.fetch(2)
+
+
+async def test_parts_together_have_no_more_room_than_one_body() -> None:
+    """A viewer that reads a large object in ranges takes no more of the cache than another may with a whole one."""
+    node = Node(capacity=800_000)
+    for number in range(6):
+        await node.stores(f"/other/{number}", bytes(10_000), FRESH)
+    body = bytes(range(256)) * 4_000
+    for number in range(30):
+        await stores_part(node, number * 30_000, number * 30_000 + 29_999, FRESH, ETAG, body=body)
+        assert node.store.statistics.used_bytes <= 100_000 + 6 * 11_000
+        first = number * 30_000 + 5
+        await hits(node, f"bytes={first}-{first + 9}", body[first : first + 10])
+    assert node.store.statistics.evictions == 0
+
+
+async def test_parts_that_were_asked_for_together_are_put_together_in_any_order() -> None:
+    node = Node()
+    viewers = [node.viewer().asks("/a", range_of(0, 9)), node.viewer().asks("/a", range_of(20, 29))]
+    first, second = await node.fetch(1), await node.fetch(2)
+    node.now += 1
+    third_viewer = node.viewer().asks("/a", range_of(50, 59))
+    third = await node.fetch(3)
+    gives(third, 50, 59, FRESH, ETAG)
+    gives(second, 20, 29, FRESH, ETAG)
+    gives(first, 0, 9, FRESH, ETAG)
+    for viewer in (*viewers, third_viewer):
+        await viewer.answer()
+    for start in (0, 20, 50):
+        await hits(node, f"bytes={start}-{start + 9}", BODY[start : start + 10])
+
+
+async def test_an_older_part_of_another_version_does_not_take_the_place_of_a_newer() -> None:
+    node = Node()
+    old_viewer = node.viewer().asks("/a", range_of(0, 9))
+    slow = await node.fetch(1)
+    node.now += 1
+    new_viewer = node.viewer().asks("/a", range_of(0, 9))
+    new_body = BODY[::-1]
+    gives(await node.fetch(2), 0, 9, FRESH, ("etag", '"2"'), body=new_body)
+    gives(slow, 0, 9, FRESH, ETAG)
+    assert [(await viewer.answer()).body for viewer in (old_viewer, new_viewer)] == [BODY[:10], new_body[:10]]
+    await hits(node, "bytes=0-9", new_body[:10])

@@ -2,8 +2,6 @@
 
 import pytest
 
-from edge_node.exchange import Exchange
-from edge_node.listeners.heads import make_request_head
 from edge_node.upstream.connection import make_response_head
 from tests.builders import policy_message
 from tests.conversations.dialogue import Fetch, Node
@@ -147,10 +145,7 @@ async def test_100_continue_is_for_nobody_however_often_it_comes() -> None:
 async def test_a_viewer_of_http_1_0_is_told_nothing_in_between() -> None:
     node = strict_node()
     viewer = node.viewer()
-    viewer.asks("/a", ("x-a", "1"))
-    assert isinstance(viewer.exchange, Exchange)
-    asked = viewer.exchange.head
-    viewer.exchange.head = make_request_head(asked.method, asked.target, list(asked.headers), 0, True)
+    viewer.asks("/a", ("x-a", "1"), minor_version=0)
     fetch = await node.fetch()
     informs(fetch, 103, ("link", "</a>"))
     fetch.answers(200, b"hello", FRESH)

@@ -294,8 +294,9 @@ async def test_parts_with_different_validators_are_never_put_together() -> None:
     node = strict_node()
     for part, tag in ((b"he", '"1"'), (b"LL", '"2"')):
         first = 0 if tag == '"1"' else 2
+        number = len(node.fetcher.fetches) + 1
         viewer = node.viewer().asks("/a", ("range", f"bytes={first}-{first + 1}"))
-        fetch = await node.fetch(len(node.fetcher.fetches) + 1)
+        fetch = await node.fetch(number)
         fetch.answers(206, part, FRESH, ("etag", tag), ("content-range", f"bytes {first}-{first + 1}/4"))
         assert (await viewer.answer()).body == part
     viewer = node.viewer().asks("/a")

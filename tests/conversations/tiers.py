@@ -7,17 +7,19 @@ assert (await viewer.answer()).body == b"hello"
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.fills import Fill
+from edge_node.caching.bodies import Piece
+from edge_node.errors import UpstreamErrorKind, UpstreamFailure
+from edge_node.fill.cache_fill import CacheFill
 from edge_node.listeners.heads import make_request_head
+from edge_node.listeners.http1_stream import Http1Stream
 from edge_node.model import Header, Role
 from edge_node.policy.upstream_requests import parse_request
 from edge_node.upstream.connection import make_response_head
-from edge_node.upstream.fetching import FetchSink, RequestBody
+from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch
 from edge_node.upstream.targets import Target, Tier
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
@@ -44,18 +46,73 @@ def strict_node(**changes: Any) -> Node:
 class Asker(Viewer):
     """An edge, as a regional cache sees it: what it is sent goes on to the fetch that asked."""
 
-    pieces: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+    asks_for: "RelayedFetch | None" = None
 
-    def send(self, data: bytes | memoryview) -> None:
-        self.pieces.put_nowait(bytes(data))
+    def send(self, data: Piece) -> None:
+        super().send(data)
+        assert self.asks_for is not None
+        self.asks_for.more(bytes(data))
 
-    def end_exchange(self, *, keep_alive: bool) -> None:
-        super().end_exchange(keep_alive=keep_alive)
-        self.pieces.put_nowait(None)
+    def end_response(self, *, keep_alive: bool) -> None:
+        super().end_response(keep_alive=keep_alive)
+        self.judge()
+        assert self.asks_for is not None
+        self.asks_for.whole()
 
     def abort(self) -> None:
         super().abort()
-        self.pieces.put_nowait(None)
+        if self.asks_for is not None:
+            self.asks_for.cut()
+
+
+class RelayedFetch(Fetch):
+    """A fetch that a regional cache answers, with the bytes between them as on the wire. Like bytes on a wire they arrive a turn of the loop later."""
+
+    def __init__(
+        self, regional: Node, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> None:
+        super().__init__(targets, method, body, sink)
+        self._asker = Asker(regional, asks_for=self)
+        self._received = bytearray()
+        self._has_head = self._is_chunked = False
+        line, text = parse_request(targets[0].request)
+        method, target, _ = line.split(b" ")
+        fields: list[Header] = [(name.lower(), value) for name, value in text]
+        head = self._asker.head = make_request_head(method, target, fields, 1, True)
+        self._soon(lambda: regional.pipeline.handle(Http1Stream(self._asker, regional.facts, head, None), head, None))
+
+    def _soon(self, step: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(lambda: None if self.is_over else step())
+
+    def more(self, data: bytes) -> None:
+        self._soon(lambda: self._take(data))
+
+    def _take(self, data: bytes) -> None:
+        self._received += data
+        while not self._has_head and b"\r\n\r\n" in self._received:
+            status, self._is_chunked = _take_head(self._received, self.sink)
+            self._has_head = status >= 200
+        if self._has_head and not self._is_chunked and self._received and not self.connection.is_closed:
+            data = bytes(self._received)
+            self._received.clear()
+            self.sink.body_arrived(data)
+
+    def whole(self) -> None:
+        self._soon(self._end_whole)
+
+    def _end_whole(self) -> None:
+        if self._is_chunked:
+            self.sink.body_arrived(unchunk(bytes(self._received)))
+        self._end(None)
+
+    def cut(self) -> None:
+        kind = UpstreamErrorKind.TRUNCATED if self._has_head else UpstreamErrorKind.RESET
+        self._soon(lambda: self._end(UpstreamFailure(kind, "the regional cache cut the connection")))
+
+    def cancel(self) -> None:
+        super().cancel()
+        if not self._asker.is_done and self._asker.is_open:
+            self._asker.leaves()
 
 
 class Relay(ScriptedFetcher):
@@ -65,50 +122,17 @@ class Relay(ScriptedFetcher):
         super().__init__()
         self._regional = regional
 
-    async def fetch(
-        self,
-        targets: Sequence[Target],
-        method: bytes,
-        body: RequestBody | None,
-        sink: FetchSink,
-        already: UpstreamError | None = None,
-    ) -> None:
+    def fetch(
+        self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> RunningFetch:
         if targets[0].tier is not Tier.REGIONAL:
-            await super().fetch(targets, method, body, sink)
-            return
-        fetch = Fetch(targets, method, body, sink)
+            return super().fetch(targets, method, body, sink)
+        fetch = RelayedFetch(self._regional, targets, method, body, sink)
         self.fetches.append(fetch)
-        asker = Asker(self._regional)
-        try:
-            await self._ask(asker, fetch)
-        finally:
-            if not asker.is_done and asker.is_open:
-                asker.leaves()
-
-    async def _ask(self, asker: Asker, fetch: Fetch) -> None:
-        line, text = parse_request(fetch.targets[0].request)
-        method, target, _ = line.split(b" ")
-        fields: list[Header] = [(name.lower(), value) for name, value in text]
-        asker.head = make_request_head(method, target, fields, 1, True)
-        self._regional.pipeline.handle(asker, asker.head, None)
-        received = bytearray()
-        has_head, is_chunked = False, False
-        while (piece := await asker.pieces.get()) is not None:
-            received += piece
-            while not has_head and b"\r\n\r\n" in received:
-                status, is_chunked = _take_head(received, fetch.sink)
-                has_head = status >= 200
-            if has_head and not is_chunked and received and not fetch.connection.is_closed:
-                fetch.sink.body_arrived(bytes(received))
-                received.clear()
-        if not asker.is_done:
-            kind = UpstreamErrorKind.TRUNCATED if has_head else UpstreamErrorKind.RESET
-            raise UpstreamError(kind, "the regional cache cut the connection")
-        if is_chunked:
-            fetch.sink.body_arrived(unchunk(bytes(received)))
+        return fetch
 
 
-def _take_head(received: bytearray, sink: Fill) -> tuple[int, bool]:
+def _take_head(received: bytearray, sink: CacheFill) -> tuple[int, bool]:
     """Hand one head over, interim or final; its status, and whether the body is chunked."""
     data, _, rest = bytes(received).partition(b"\r\n\r\n")
     received[:] = rest

@@ -63,6 +63,9 @@ PLAIN_FIELDS = [
     (b"X-Secret", b"s"),
 ]  # fmt: skip
 
+UPGRADING = [b"Upgrade", b"Upgrade, HTTP2-Settings", b"keep-alive, upgrade", b"close, Upgrade"]
+PROTOCOLS = [b"h2c", b"websocket", b"foo/2, WebSocket", b"TLS/1.0", b"websockets"]
+
 
 def fields(pairs: list[tuple[bytes, bytes]], rng: random.Random) -> list[Token]:
     tokens: list[Token] = []
@@ -111,6 +114,8 @@ class Sections:
             section = [(b"Host", b"h"), *rng.sample(PLAIN_FIELDS, rng.randint(0, 5))]
             if rng.random() < 0.3:
                 rng.shuffle(section)
+        if rng.random() < 0.1:
+            section += [(b"Connection", rng.choice(UPGRADING)), (b"Upgrade", rng.choice(PROTOCOLS))]
         self._used.append(section)
         return list(section)
 

@@ -149,17 +149,16 @@ class World:
     ) -> None:
         self.origin = scripts if isinstance(scripts, KeptOrigin) else Origin(scripts)
         self.node = Node(*behaviors, upstream=Fetcher(self.origin, Counters(), lambda: 0.0), **distribution)
-        self.listener = FakeListener(self.node.pipeline)
+        self.listener = FakeListener(self.node.pipeline, self.node.fast_path)
         self.connection, self.transport = self.listener.connect()
 
     async def hears(self, data: bytes) -> None:
-        """The viewer's bytes; read as far as the node reads."""
+        """The viewer's bytes; read as far as the node reads, and the rest when it does again."""
+        self.transport.feed(data)
         for _ in range(100):
-            if not self.transport.is_paused:
+            if not self.transport.unread_bytes:
                 break
             await asyncio.sleep(0)
-        if not self.transport.is_closing():
-            self.connection.data_received(data)
 
     async def settles(self) -> None:
         """Until nobody does anything any more."""

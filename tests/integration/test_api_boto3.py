@@ -179,3 +179,25 @@ def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> None:
         again = second.create_invalidation(DistributionId=identifier, InvalidationBatch=batch)["Invalidation"]
         assert again["Id"] == invalidation["Id"] and server.store.head_index == 2
         second.close()
+
+
+def test_countries_and_protocols_of_viewers(api: ApiServer, cloudfront: Any) -> None:
+    whitelist = {"GeoRestriction": {"RestrictionType": "whitelist", **quantified("DE", "FR")}}
+    config = distribution_config(
+        Restrictions=whitelist,
+        DefaultCacheBehavior=behavior(ViewerProtocolPolicy="redirect-to-https"),
+        CacheBehaviors=quantified(behavior(PathPattern="/a", ViewerProtocolPolicy="https-only")),
+    )
+    identifier = cloudfront.create_distribution(DistributionConfig=config)["Distribution"]["Id"]
+    read = cloudfront.get_distribution_config(Id=identifier)
+    answered = read["DistributionConfig"]
+    assert answered["Restrictions"] == whitelist
+    assert answered["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
+    assert answered["CacheBehaviors"]["Items"][0]["ViewerProtocolPolicy"] == "https-only"
+    (published,) = api.store.snapshot().distributions
+    assert list(published.geo_restriction.countries) == ["DE", "FR"]
+    answered["Restrictions"]["GeoRestriction"] = {"RestrictionType": "blacklist", **quantified("XX")}
+    with pytest.raises(cloudfront.exceptions.InvalidGeoRestrictionParameter) as refused:
+        cloudfront.update_distribution(Id=identifier, IfMatch=read["ETag"], DistributionConfig=answered)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert "GeoRestriction.Items[0] must be a country code of ISO 3166-1 alpha-2" in str(refused.value)

@@ -1,4 +1,4 @@
-"""One buffer for all bodies from disk (edge_node/sending.py): no viewer gets bytes of another one's piece, however the viewers read."""
+"""One buffer for all bodies from disk (edge_node/delivery/body_sender.py): no viewer gets bytes of another one's piece, however the viewers read."""
 
 import asyncio
 import random
@@ -80,7 +80,7 @@ async def test_viewers_that_stop_and_go_get_their_own_bytes_and_wait_in_little_m
             site.script(f"/{number}", cacheable(body))
             assert (await site.get(f"/{number}")).body == body
         assert (await site.get("/0")).result == "Hit"
-        before = edge.memory("VmRSS")
+        before = edge.memory("RssAnon")  # pages of mapped files are the page cache's
         viewers = [Viewer(edge.http, receive_buffer=65_536) for _ in bodies]
         try:
             for number, viewer in enumerate(viewers):
@@ -89,7 +89,7 @@ async def test_viewers_that_stop_and_go_get_their_own_bytes_and_wait_in_little_m
                 assert (await viewer.read_head())["x-cache"].startswith("Hit")
             for number, body in enumerate(bodies):  # the buffer is used while all of them wait
                 assert (await site.get(f"/{number}")).body == body
-            assert edge.memory("VmRSS") - before < VIEWERS * MIB + 4 * MIB
+            assert edge.memory("RssAnon") - before < VIEWERS * MIB + 4 * MIB
             received = [bytearray() for _ in bodies]
             generator = random.Random(1)
             async with asyncio.timeout(30):

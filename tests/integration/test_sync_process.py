@@ -17,6 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from control_plane.geo_table import default_geo_table
+from tests.builders import geo_table_message
 from tests.integration.sync_harness import HOST, MemoryApplier, Node, free_port, running, until
 from tests.integration.sync_process import ControlPlaneProcess, control_plane_process
 
@@ -170,11 +172,12 @@ async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
             await until(lambda: node.session.lease_state() == "held", "the lease")
             assert node.applier.snapshots[0].routing_table.zone == "cdn.localhost"
             distribution_id = await asyncio.to_thread(plane.create_distribution)
-            await until(lambda: node.applier.index == 2, "the distribution")
+            assert node.applier.snapshots[0].geo_table == default_geo_table()
+            await until(lambda: node.applier.index == 3, "the distribution")
             await asyncio.sleep(0.05)
             status = await asyncio.to_thread(plane.get, "/status")
             metrics = await asyncio.to_thread(plane.get, "/metrics")
-        assert status["id"] == "control-plane" and status["zone"] == "cdn.localhost" and status["head_index"] == 2
+        assert status["id"] == "control-plane" and status["zone"] == "cdn.localhost" and status["head_index"] == 3
         (line,) = status["nodes"]
         assert 0 < line.pop("lease_remaining_seconds") <= 5.75
         assert line.pop("last_seen").endswith("Z")
@@ -186,15 +189,15 @@ async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
             "http": "127.0.1.1:80",
             "admin": "127.0.1.1:81",
             "state": "live",
-            "acknowledged_index": 2,
+            "acknowledged_index": 3,
             "connected": True,
             "rejections": [],
         }
         (distribution,) = status["distributions"]
         assert (distribution["id"], distribution["status"]) == (distribution_id, "Deployed")
-        assert (distribution["index"], distribution["waiting_for"]) == (2, [])
+        assert (distribution["index"], distribution["waiting_for"]) == (3, [])
         assert 'cdn_control_nodes{role="edge",state="live"} 1.0' in metrics
-        assert "cdn_control_head_index 2.0" in metrics
+        assert "cdn_control_head_index 3.0" in metrics
         assert 'cdn_control_api_requests_total{operation="CreateDistribution",outcome="ok"} 1.0' in metrics
         assert "cdn_control_invalidation_duration_seconds_count 0.0" in metrics
         with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -202,7 +205,24 @@ async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
         assert plane.get("/healthz") == "ok\n"
         plane.kill()
         plane.start()
-        assert plane.get("/status")["head_index"] == 2, "the same routing table is not published again"
+        assert plane.get("/status")["head_index"] == 3, "the same tables are not published again"
+
+
+async def test_a_table_of_countries_is_published_when_it_is_another(tmp_path: Path) -> None:
+    """Nodes that are there get an entry, those that come a snapshot."""
+    path = tmp_path / "countries.csv"
+    path.write_text("network,country\n192.0.2.0/24,FR\n", encoding="utf-8")
+    with control_plane_process(tmp_path, "--geo-table", str(path)) as plane:
+        node = Node("edge-1", plane.grpc_port)
+        async with running(node):
+            await until(lambda: node.session.lease_state() == "held", "the lease")
+            assert node.applier.snapshots[0].geo_table == geo_table_message({"192.0.2.0/24": "FR"})
+            await asyncio.to_thread(plane.kill)
+            path.write_text("192.0.2.0/24,BE\n", encoding="utf-8")
+            await asyncio.to_thread(plane.start)
+            await until(lambda: node.applier.index == 2, "the other table")
+            (entry,) = node.applier.entries
+            assert entry.put_geo_table == geo_table_message({"192.0.2.0/24": "BE"})
 
 
 def test_grpc_health_and_reflection(tmp_path: Path) -> None:
@@ -272,6 +292,19 @@ def test_a_bad_routing_table_is_one_clear_message(tmp_path: Path, table: str | N
     if table is not None:
         path.write_text(table, encoding="utf-8")
     plane = ControlPlaneProcess(tmp_path, "--routing-table", str(path))
+    assert plane.launch().wait(10) == 1
+    assert reason in plane.log() and "Traceback" not in plane.log()
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [("192.0.2.0/24", "is not a table of countries: line 1: must be NETWORK,COUNTRY"), (None, "cannot read")],
+)
+def test_a_bad_table_of_countries_is_one_clear_message(tmp_path: Path, table: str | None, reason: str) -> None:
+    path = tmp_path / "countries.csv"
+    if table is not None:
+        path.write_text(table, encoding="utf-8")
+    plane = ControlPlaneProcess(tmp_path, "--geo-table", str(path))
     assert plane.launch().wait(10) == 1
     assert reason in plane.log() and "Traceback" not in plane.log()
     assert free_port()

@@ -60,6 +60,8 @@ class Node:
     pop: str = "FRA56-P1"
     cache_bytes: int = 64 * 1024 * 1024
     disk_bytes: int = 0
+    ulimit: str = ""
+    """What the shell's `ulimit` is told before the node starts, as `-n 400`."""
     http: str = ""
     admin: str = ""
     process: asyncio.subprocess.Process | None = None
@@ -71,7 +73,9 @@ class Node:
             self.http, self.admin = free_address(host), free_address(host)
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "log").open("ab") as log:
+            limited = ("sh", "-c", f'ulimit {self.ulimit} && exec "$@"', "sh") if self.ulimit else ()
             self.process = await asyncio.create_subprocess_exec(
+                *limited,
                 *(
                     sys.executable,
                     "-m",

@@ -1,4 +1,4 @@
-"""The short way and the long way say the same: over any history, what a connection that goes the short way wherever it is open sends, logs and counts is byte for byte
+"""The fast path and the pipeline say the same: over any history, what a connection that takes the fast path wherever it is open sends, logs and counts is byte for byte
 what connections send, log and count for which every request is parsed and decided anew."""
 
 import asyncio
@@ -10,33 +10,26 @@ import pytest
 
 from edge_node.access_log import AccessLog
 from edge_node.configuration import read_distribution
-from edge_node.errors import UpstreamError
+from edge_node.listeners.http1 import ViewerConnection
+from edge_node.listeners.serving import FastPath, OpenWire
 from edge_node.policy.sections import HeaderSection
 from edge_node.upstream.connection import make_response_head
-from edge_node.upstream.fetching import FetchSink, RequestBody
+from edge_node.upstream.fetch_sink import FetchSink, RequestBody
 from edge_node.upstream.targets import Target
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import ALL, behavior_message, caching_disabled, listed, policy_message
-from tests.conversations.dialogue import FakeConnection, Node, ScriptedFetcher
-from tests.edge_wires import FakeListener, turn
+from tests.conversations.dialogue import Node, ServingFetcher
+from tests.edge_wires import FakeListener, FakeTransport, turn
 
 # -- the world
 
 
-class InstantUpstream(ScriptedFetcher):
+class InstantUpstream(ServingFetcher):
     """Answers every fetch at once; what with, says the first letter of the path, and the version that the origin is at."""
 
     version = 1
 
-    async def fetch(
-        self,
-        targets: Sequence[Target],
-        method: bytes,
-        body: RequestBody | None,
-        sink: FetchSink,
-        already: UpstreamError | None = None,
-    ) -> None:
-        sink.connected(FakeConnection(lambda kind, detail: None), targets[0])
+    async def serve(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
         path = targets[0].request.split(b" ")[1]
         status, lifetime, size = ORIGIN.get(path[1:2], ORIGIN[b"a"])
         etag = b'"%d"' % self.version
@@ -79,32 +72,46 @@ BEHAVIORS: list[configuration_pb2.Behavior] = [
 ]
 
 
+class CountingFastPath:
+    """The node's, and how often it answered; closed, it remembers no section, so that every request is parsed and decided anew."""
+
+    def __init__(self, fast_path: FastPath, *, is_open: bool) -> None:
+        self.section_of = fast_path.section_of if is_open else lambda data: None
+        self.head_of = fast_path.head_of
+        self.learn = fast_path.learn
+        self.learn_target = fast_path.learn_target
+        self.answers = 0
+        self._fast_path = fast_path
+
+    def answer(self, wire: OpenWire, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+        is_answered = self._fast_path.answer(wire, section, line, request_bytes)
+        self.answers += is_answered
+        return is_answered
+
+
 class Side:
     """One of the two nodes, with its log."""
 
-    def __init__(self, log: Path, behavior: int, *, is_short: bool) -> None:
+    def __init__(self, log: Path, behavior: int, *, is_fast: bool) -> None:
         self.upstream = InstantUpstream()
         self.node = Node(BEHAVIORS[behavior], fetcher=self.upstream)
         self.node.records.log = AccessLog(log, "FRA56-P1", self.node.counters)
         self.log = log
-        self.short_answers = 0
-        self._is_short = is_short
-        pipeline, ask_short_way = self.node.pipeline, self.node.pipeline.answer_known
+        self._is_fast = is_fast
+        self.fast_path = CountingFastPath(self.node.fast_path, is_open=is_fast)
+        self.connection, self.transport = self._connect()
 
-        def count(wire: object, section: HeaderSection, line: bytes, length: int) -> bool:
-            is_answered = ask_short_way(wire, section, line, length)  # type: ignore[arg-type]
-            self.short_answers += is_answered
-            return is_answered
+    @property
+    def fast_answers(self) -> int:
+        return self.fast_path.answers
 
-        pipeline.answer_known = count  # type: ignore[assignment]
-        if not is_short:
-            pipeline.section_of = lambda data: None  # type: ignore[assignment]
-        self.connection, self.transport = FakeListener(pipeline).connect()
+    def _connect(self) -> tuple[ViewerConnection, FakeTransport]:
+        return FakeListener(self.node.pipeline, self.fast_path).connect()
 
     async def asks(self, *reads: bytes) -> bytes:
         """What a viewer gets, that sends this in so many pieces."""
-        if not self._is_short or self.transport.is_closing() or self.transport.has_written_eof:
-            self.connection, self.transport = FakeListener(self.node.pipeline).connect()
+        if not self._is_fast or self.transport.is_closing() or self.transport.has_written_eof:
+            self.connection, self.transport = self._connect()
         before = len(self.transport.written)
         for data in reads:
             if not self.transport.is_closing():
@@ -214,43 +221,43 @@ def make_reads(rng: random.Random, pool: list[bytes]) -> tuple[bytes, ...]:
 
 
 async def live_through(history: list[tuple[object, ...]], behavior: int, folder: Path) -> tuple[int, int]:
-    """How many requests there were, and how many of them went the short way."""
-    short = Side(folder / "short.log", behavior, is_short=True)
-    long = Side(folder / "long.log", behavior, is_short=False)
+    """How many requests there were, and how many of them took the fast path."""
+    fast = Side(folder / "fast.log", behavior, is_fast=True)
+    slow = Side(folder / "slow.log", behavior, is_fast=False)
     asked = 0
     for step in history:
         if step[0] != "ask":
-            for side in (short, long):
+            for side in (fast, slow):
                 side.changes(step)
             continue
         _, reads, times = step
         assert isinstance(reads, tuple) and isinstance(times, int)
         for _ in range(times):
             asked += 1
-            assert await short.asks(*reads) == await long.asks(*reads), reads
-    assert long.short_answers == 0
+            assert await fast.asks(*reads) == await slow.asks(*reads), reads
+    assert slow.fast_answers == 0
     tallies = [
         {
             key: (tally.count, tally.sent_bytes, tally.received_bytes)
             for key, tally in side.node.counters.finished.items()
         }
-        for side in (short, long)
+        for side in (fast, slow)
     ]
     assert tallies[0] == tallies[1]
-    for side in (short, long):
+    for side in (fast, slow):
         side.node.records.settle()
         assert side.node.records.log is not None
         side.node.records.log.close()
-    assert short.log.read_bytes() == long.log.read_bytes()
-    return asked, short.short_answers
+    assert fast.log.read_bytes() == slow.log.read_bytes()
+    return asked, fast.fast_answers
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_the_short_way_and_the_long_way_send_log_and_count_the_same(batch: int, tmp_path: Path) -> None:
+def test_the_fast_path_and_the_pipeline_send_log_and_count_the_same(batch: int, tmp_path: Path) -> None:
     asked = answered_short = 0
     for number in range(100):
         rng = random.Random(1_000 * batch + number)
         folder = tmp_path / str(number)
-        more, short = asyncio.run(live_through(make_history(rng), rng.choice(BEHAVIORS_AT_FIRST), folder))
-        asked, answered_short = asked + more, answered_short + short
-    assert asked > 6_000 and answered_short > asked / 8, f"{answered_short} of {asked} went the short way"
+        more, fast = asyncio.run(live_through(make_history(rng), rng.choice(BEHAVIORS_AT_FIRST), folder))
+        asked, answered_short = asked + more, answered_short + fast
+    assert asked > 6_000 and answered_short > asked / 8, f"{answered_short} of {asked} took the fast path"

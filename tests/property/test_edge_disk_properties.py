@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from edge_node.storage.disk.errors import DiskCorruptionError
 from edge_node.storage.disk.files import DiskFiles
 from edge_node.storage.disk.format import (
     DEAD,
+    LOCATOR_BYTES,
     RecordHead,
     block_checksum,
     block_count,
@@ -27,6 +29,14 @@ from edge_node.storage.disk.format import (
     encode_head,
     parse_file_name,
     walk_segment,
+)
+from edge_node.storage.disk.key_hash import KeyHash, is_modulus, is_prime, new_modulus
+from edge_node.storage.disk.segment_index import (
+    SegmentIndex,
+    decode_index,
+    encode_index,
+    index_length,
+    state_words,
 )
 from edge_node.storage.disk.space import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.store import DiskStore
@@ -410,3 +420,43 @@ def test_the_first_bytes_of_a_head_are_no_head() -> None:
     record = record_of(b"key", b"metadata", b"", 1)
     assert decode_head(record, 0, MARKER) is not None
     assert all(decode_head(record[:length], 0, MARKER) is None for length in range(len(record)))
+
+
+@given(
+    st.dictionaries(st.integers(0, 2_000_000), st.tuples(st.integers(0, 2**60 - 1), st.booleans(), st.booleans())),
+    st.integers(0, 2**64 - 1),
+)
+def test_an_index_is_read_as_it_was_written(records: dict[int, tuple[int, bool, bool]], highest_sequence: int) -> None:
+    offsets = sorted(records)
+    hashes, live, noted = zip(*(records[offset] for offset in offsets), strict=True) if records else ((), (), ())
+    states = state_words(list(live), bytearray(noted))
+    index = SegmentIndex(2**59 + 1, highest_sequence, array("q", hashes), array("I", offsets), states)
+    data = encode_index(index, MARKER, 2_000_001)
+    assert len(data) == index_length(len(records))
+    read = decode_index(data[:-LOCATOR_BYTES], MARKER, 2_000_001)
+    assert read == index and read.live() == list(live)
+    assert [is_live and bool(is_noted) for is_live, is_noted in zip(live, read.noted(), strict=True)] == [
+        is_live and is_noted for is_live, is_noted in zip(live, noted, strict=True)
+    ]
+    assert index.are_all_live is (all(live) and not any(noted))
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_no_bytes_are_too_strange_for_an_index(noise: bytes, has_marker: bool) -> None:
+    assert decode_index(MARKER + noise if has_marker else noise, MARKER, 1_000) is None
+
+
+@given(st.lists(st.binary(max_size=700), unique=True, max_size=60))
+def test_keys_have_hashes_of_their_own(keys: list[bytes]) -> None:
+    key_hash = KeyHash(new_modulus())
+    hashes = [key_hash.of(key) for key in keys]
+    assert len(set(hashes)) == len(keys) and all(0 <= each < 2**60 for each in hashes)
+    assert hashes == [KeyHash(key_hash.modulus).of(key) for key in keys]
+    assert key_hash.of(b"a") != key_hash.of(b"a\0") and is_modulus(key_hash.modulus) and is_prime(key_hash.modulus)
+
+
+def test_a_prime_is_what_no_smaller_number_divides() -> None:
+    for number in range(41, 20_001, 2):
+        assert is_prime(number) is all(number % divisor for divisor in range(3, int(number**0.5) + 1, 2))
+    for known in (2**59 - 55, 2**60 - 93, 2**61 - 1):
+        assert is_prime(known) and not is_prime(known * (2**31 - 1))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_node.caching.bodies import Piece
-from edge_node.exchange import BodyFromViewer
+from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.listeners.request_reader import RequestReader
 from edge_node.model import RequestHead
 from edge_node.policy.sections import LONGEST_REMEMBERED_LINE_BYTES, Recollection
@@ -15,13 +15,14 @@ class FirstRequest:
     """Takes what a reader reads."""
 
     request_bytes = 0
-    is_held_up = may_keep_alive = False
+    is_write_blocked = may_keep_alive = False
+    may_begin = True
     peer = ("192.0.2.7", 40_000)
 
     def __init__(self) -> None:
         self.taken: list[RequestHead] = []
 
-    def take(self, head: RequestHead, body: BodyFromViewer | None) -> None:
+    def take(self, head: RequestHead, body: RequestBodyStream | None) -> None:
         self.taken.append(head)
 
     def send(self, data: Piece) -> None:
@@ -33,10 +34,7 @@ class FirstRequest:
     def abort(self) -> None:
         raise AssertionError("a reader cuts nothing")
 
-    def pause_body(self) -> None:
-        pass
-
-    def resume_body(self) -> None:
+    def look_at_body(self) -> None:
         pass
 
 
@@ -52,7 +50,9 @@ def parts_of(head: RequestHead | None) -> tuple[object, ...] | None:
 def parsed(data: bytes) -> RequestHead | None:
     """What the parser makes of these bytes, if they are exactly one request."""
     taker = FirstRequest()
-    alone = RequestReader(taker).read(data)
+    reader = RequestReader(taker)
+    reader.read(data)
+    alone = reader.was_one_request
     assert alone is None or taker.taken == [alone]
     return alone
 

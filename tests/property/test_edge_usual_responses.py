@@ -147,7 +147,7 @@ async def take(data: bytes, first_piece: int) -> tuple[list[Any], str | None, bo
         await turn(3)
     error = end.exception()
     assert error is None or isinstance(error, UpstreamError)
-    return sink.said, None if error is None else error.kind.value, has_ended, is_open
+    return sink.said, None if error is None else error.failure.kind.value, has_ended, is_open
 
 
 @given(responses())

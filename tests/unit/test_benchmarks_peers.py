@@ -46,6 +46,11 @@ def test_a_run_in_which_requests_failed_is_refused(line: str) -> None:
         parse(WRK + line)
 
 
+def test_a_run_in_which_nothing_was_answered_is_refused() -> None:
+    with pytest.raises(BenchmarkError, match="no request was answered"):
+        parse(WRK.replace("104870.72", "0.00"))
+
+
 def test_output_that_is_not_understood_is_refused() -> None:
     with pytest.raises(BenchmarkError, match="unknown"):
         parse("wrk: cannot connect\n")

@@ -104,7 +104,6 @@ def test_what_is_accepted(path: str, value: Any) -> None:
 
 
 UNSUPPORTED = [
-    ("DefaultCacheBehavior.ViewerProtocolPolicy", "redirect-to-https"),
     ("DefaultCacheBehavior.SmoothStreaming", True),
     ("DefaultCacheBehavior.TrustedKeyGroups.Enabled", True),
     ("DefaultCacheBehavior.FieldLevelEncryptionId", "F1"),
@@ -123,7 +122,6 @@ UNSUPPORTED = [
     ("PriceClass", "PriceClass_100"),
     ("ViewerCertificate.ACMCertificateArn", "arn"),
     ("ViewerCertificate.CloudFrontDefaultCertificate", False),
-    ("Restrictions.GeoRestriction.RestrictionType", "blacklist"),
     ("WebACLId", "arn"),
     ("HttpVersion", "http2and3"),
     ("Logging.Enabled", True),
@@ -202,6 +200,7 @@ def header(name: str, value: str = "v") -> dict[str, Any]:
         (f"{ORIGIN}.CustomOriginConfig.OriginKeepaliveTimeout", 0, "InvalidOriginKeepaliveTimeout", "1 to 120"),
         (f"{ORIGIN}.CustomHeaders", header("Host"), "InvalidArgument", "must not be Host"),
         (f"{ORIGIN}.CustomHeaders", header("x-edge-log-index"), "InvalidArgument", "must not be x-edge-log-index"),
+        (f"{ORIGIN}.CustomHeaders", header("CDN-Loop"), "InvalidArgument", "must not be CDN-Loop"),
         (f"{ORIGIN}.CustomHeaders", header("X-Amz-Cf-Id"), "InvalidArgument", "must not be X-Amz-Cf-Id"),
         (f"{ORIGIN}.CustomHeaders", header("a b"), "InvalidArgument", "must be a header name"),
         (f"{ORIGIN}.CustomHeaders", header(""), "InvalidArgument", "must be a header name"),

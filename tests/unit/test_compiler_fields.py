@@ -94,6 +94,8 @@ ALTERNATIVES: dict[str, Any] = {
     "CustomErrorResponses.Items[].ResponseCode": "404",
     "CustomErrorResponses.Items[].ErrorCachingMinTTL": 7,
     "CacheBehaviors.Items[].PathPattern": "/b/*",
+    "Restrictions.GeoRestriction.RestrictionType": "blacklist",
+    "Restrictions.GeoRestriction.Items[]": "DE",
     **{
         f"{behavior}.{name}": value
         for behavior in ("DefaultCacheBehavior", "CacheBehaviors.Items[]")
@@ -101,6 +103,7 @@ ALTERNATIVES: dict[str, Any] = {
             "TargetOriginId": "web",
             "CachePolicyId": CACHING_DISABLED,
             "Compress": True,
+            "ViewerProtocolPolicy": "https-only",
             "AllowedMethods": {**quantified("GET", "HEAD", "OPTIONS"), "CachedMethods": quantified("GET", "HEAD")},
             "AllowedMethods.CachedMethods": quantified("GET", "HEAD", "OPTIONS"),
         }.items()
@@ -124,6 +127,7 @@ BASE = fill_distribution(
         CustomErrorResponses=quantified(
             {"ErrorCode": 404, "ResponsePagePath": "/none.html", "ResponseCode": "200", "ErrorCachingMinTTL": 5}
         ),
+        Restrictions={"GeoRestriction": {"RestrictionType": "whitelist", **quantified("US")}},
         DefaultCacheBehavior=behavior(TargetOriginId="other", AllowedMethods=METHODS),
         CacheBehaviors=quantified(behavior(PathPattern="/a/*", TargetOriginId="other", AllowedMethods=METHODS)),
     )

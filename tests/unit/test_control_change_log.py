@@ -6,8 +6,9 @@ import pytest
 
 from control_plane import change_log
 from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation, to_entry
-from control_plane.state import Invalidate, PutDistribution, PutRoutingTable, RemoveDistribution
+from control_plane.state import Invalidate, PutDistribution, PutGeoTable, PutRoutingTable, RemoveDistribution
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.builders import geo_table_message
 
 
 class FakeLog:
@@ -76,6 +77,8 @@ def test_each_change_is_an_entry() -> None:
     assert to_entry(PutDistribution(distribution), "log", 1, 5.0).put_distribution == distribution
     assert to_entry(RemoveDistribution("D1"), "log", 2, 5.0).remove_distribution_id == "D1"
     assert to_entry(PutRoutingTable(table), "log", 3, 5.0).put_routing_table == table
+    countries = geo_table_message({"192.0.2.0/24": "US"})
+    assert to_entry(PutGeoTable(countries), "log", 3, 5.0).put_geo_table == countries
     entry = to_entry(Invalidate(invalidation), "log", 4, 5.0)
     assert (entry.log_id, entry.index, entry.invalidation) == ("log", 4, invalidation)
     assert issued_invalidation(to_entry(RemoveDistribution("D1"), "log", 2, 5.0), 5.0) is None

@@ -15,7 +15,12 @@ def test_defaults() -> None:
     assert settings.zone == "cdn.localhost" and settings.state_dir == Path("state")
     assert (settings.heartbeat_seconds, settings.lease_seconds) == (1.0, 5.0)
     assert (settings.access_key_id, settings.secret_access_key) == ("cdnlab", "cdnlab-secret")
-    assert settings.routing_table is None
+    assert settings.routing_table is None and settings.geo_table is None
+
+
+def test_files_of_tables() -> None:
+    settings = parse([*REQUIRED, "--zone", "z", "--routing-table", "routes.json", "--geo-table", "countries.csv"])
+    assert (settings.routing_table, settings.geo_table) == (Path("routes.json"), Path("countries.csv"))
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -11,12 +11,14 @@ from control_plane.state import (
     Document,
     Invalidate,
     PutDistribution,
+    PutGeoTable,
     PutRoutingTable,
     RemoveDistribution,
     StoreError,
 )
 from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.builders import geo_table_message
 
 
 @pytest.fixture
@@ -107,13 +109,18 @@ def test_what_is_committed_is_there_after_a_restart(store: SqlStore, tmp_path: P
 
 def test_a_snapshot_is_what_the_log_amounts_to(store: SqlStore) -> None:
     table = configuration_pb2.RoutingTable(zone="cdn.localhost")
-    append(store, put("D1"), put("D2"), PutRoutingTable(table), RemoveDistribution("D1"))
+    countries = geo_table_message({"192.0.2.0/24": "US"})
+    assert store.routing_table() is None and store.geo_table() is None
+    append(store, put("D1"), put("D2"), PutRoutingTable(table), PutGeoTable(countries), RemoveDistribution("D1"))
     changed = configuration_pb2.Distribution(id="D2", enabled=True)
     append(store, PutDistribution(changed))
     assert store.snapshot() == sync_pb2.Snapshot(
-        log_id=store.log_id, index=5, distributions=[changed], routing_table=table
+        log_id=store.log_id, index=6, distributions=[changed], routing_table=table, geo_table=countries
     )
-    assert store.routing_table() == table
+    assert store.routing_table() == table and store.geo_table() == countries
+    other = geo_table_message({})
+    append(store, PutGeoTable(other))
+    assert store.geo_table() == other == store.snapshot().geo_table
 
 
 def test_the_log_is_trimmed_and_the_snapshot_is_not(store: SqlStore, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from edge_node import access_log
-from edge_node.access_log import FIELDS, AccessLog, LogRecord
+from edge_node.access_log import FIELDS, AccessLog
 from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.ranges import BodyPart, ByteRange
 from edge_node.caching.terms import LifetimeRule, Terms
 from edge_node.configuration import read_distribution
+from edge_node.connection_facts import ConnectionFacts
 from edge_node.counters import Counters
+from edge_node.delivery.request_record import HitRecord, LogRecord
 from edge_node.listeners.heads import make_request_head
 from edge_node.model import Role
 from edge_node.policy.answers import NodeFacts
@@ -29,9 +31,9 @@ def record(target: bytes = b"/a.txt", **changes: object) -> LogRecord:
     ]
     head = make_request_head(b"GET", target, headers, 1, True)
     values: dict[str, object] = {
-        "ended_at": 1_800_000_000.0, "head": head, "peer": ("127.0.0.1", 4711), "domain_name": b"d1.cdn.localhost", "status": 200,
+        "ended_at": 1_800_000_000.0, "head": head, "connection": ConnectionFacts("127.0.0.1", 4711), "domain_name": b"d1.cdn.localhost", "status": 200,
         "sent_bytes": 1500, "received_bytes": 90, "result": Result.HIT, "reason": Reason.FRESH, "request_id": b"id==", "seconds": 0.0125,
-        "first_byte_seconds": 0.002, "content_type": b"text/plain", "content_length": 1024, "range_first": -1, "range_last": -1,
+        "first_byte_seconds": 0.002, "content_type": b"text/plain", "content_length": 1024, "byte_range": None,
     }  # fmt: skip
     return LogRecord(**(values | changes))  # type: ignore[arg-type]  # the values above have the types of the fields
 
@@ -53,7 +55,7 @@ def test_a_line_has_the_33_fields_and_nothing_breaks_it(tmp_path: Path) -> None:
     assert (line["time-taken"], line["time-to-first-byte"], line["x-edge-result-type"]) == ("0.013", "0.002", "Hit")
 
 
-def test_a_hit_of_the_short_way_gives_the_same_line_as_one_of_the_long_way(tmp_path: Path) -> None:
+def test_a_hit_of_the_fast_path_gives_the_same_line_as_one_of_the_pipeline(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "access.log", "FRA56-P1", Counters())
     long = record(b"/a.txt?x=1")
     section = HeaderSection(b"", long.head)
@@ -62,9 +64,11 @@ def test_a_hit_of_the_short_way_gives_the_same_line_as_one_of_the_long_way(tmp_p
     assert isinstance(plan, Plan)
     facts = NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a")
     traits = TraitsTable(facts).of((200, b"OK"), b"text/plain", Terms(60.0, LifetimeRule.MAX_AGE), is_strict=False)
-    part = Content(206, b"", 10, (BodyPart(b"", ByteRange(5, 14)),))
+    part = Content(206, b"", 10, 10, (BodyPart(b"", ByteRange(5, 14)),))
     for content in (None, part):
-        short = (long.ended_at, long.peer, section, plan, traits, 1500, 90, b"id==", 0.0125, 1024, content)
+        short = HitRecord(
+            long.ended_at, long.connection, section, plan, traits, 1500, 90, b"id==", 0.0125, 1024, content
+        )
         log.write([record(b"/a.txt?x=1", first_byte_seconds=0.0125), short])
     log.close()
     long_line, whole, again, in_part = written(tmp_path / "access.log")
@@ -79,6 +83,11 @@ def test_a_hit_of_the_short_way_gives_the_same_line_as_one_of_the_long_way(tmp_p
         (200, Result.REFRESH_HIT, Reason.REVALIDATED, "RefreshHit", "RefreshHit"),
         (404, Result.HIT, Reason.FRESH, "Error", "Error"),
         (403, Result.ERROR, Reason.METHOD_NOT_ALLOWED, "Error", "InvalidRequestMethod"),
+        (403, Result.ERROR, Reason.GEO_BLOCKED, "Error", "ClientGeoBlocked"),
+        (403, Result.ERROR, Reason.HTTPS_ONLY, "Error", "Error"),
+        (403, Result.ERROR, Reason.LOOP_DETECTED, "Error", "Error"),
+        (301, Result.REDIRECT, Reason.REDIRECT_TO_HTTPS, "Redirect", "Redirect"),
+        (307, Result.REDIRECT, Reason.REDIRECT_TO_HTTPS, "Redirect", "Redirect"),
         (502, Result.ERROR, Reason.UPSTREAM_FAILED, "Error", "OriginCommError"),
         (200, Result.MISS, Reason.VIEWER_LEFT, "Error", "ClientCommError"),
     ],

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_node import IS_COMPILED, short_way
+from edge_node import IS_COMPILED
 from edge_node.caching import reuse
 from edge_node.compiled import SETTING, folder_to_use, modules_folder
+from edge_node.listeners import fast_path
 
 
 def test_the_code_that_runs_is_the_one_that_is_said_to() -> None:
     """Or the tests of the compiled modules would be tests of their source."""
-    for module in (short_way, reuse):
+    for module in (fast_path, reuse):
         assert (Path(module.__file__ or "").suffix != ".py") is IS_COMPILED
 
 

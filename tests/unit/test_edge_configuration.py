@@ -6,7 +6,7 @@ import pytest
 
 from edge_node.configuration import read_distribution, read_snapshot
 from edge_node.errors import RejectedResourceError
-from edge_node.model import ErrorResponse, Semantics
+from edge_node.model import ErrorResponse, GeoRestriction, Semantics, ViewerProtocolPolicy
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 
@@ -44,7 +44,8 @@ def test_a_message_without_any_of_it_means_none_of_it() -> None:
     """So is what an older control plane published, and what an older node left on disk."""
     distribution = read_distribution(with_behavior())
     behavior = distribution.default_behavior
-    assert distribution.error_responses == {}
+    assert distribution.error_responses == {} and distribution.geo_restriction is None
+    assert behavior.viewer_protocol_policy is ViewerProtocolPolicy.ALLOW_ALL
     assert behavior.origin_group is None and not behavior.compresses
     assert behavior.semantics is Semantics.CLOUDFRONT
     assert behavior.origin.completion_timeout == 0
@@ -159,3 +160,59 @@ def test_semantics_of_a_newer_control_plane_are_rejected_and_not_guessed() -> No
 def test_what_is_rejected_in_a_distribution_rejects_a_snapshot() -> None:
     with pytest.raises(RejectedResourceError):
         read_snapshot(sync_pb2.Snapshot(log_id="l", index=1, distributions=[with_behavior(semantics=3)]))
+
+
+# Geographic restriction and viewer protocol policy (reference 6.1, 6.5)
+
+
+def with_restriction(**values: Any) -> configuration_pb2.Distribution:
+    return distribution_message(origin_message("h", 80), geo_restriction=configuration_pb2.GeoRestriction(**values))
+
+
+@pytest.mark.parametrize(
+    ("type_", "is_allow_list"),
+    [
+        (configuration_pb2.GeoRestriction.TYPE_ALLOW_LIST, True),
+        (configuration_pb2.GeoRestriction.TYPE_DENY_LIST, False),
+    ],
+)
+def test_a_geographic_restriction(type_: int, is_allow_list: bool) -> None:
+    distribution = read_distribution(with_restriction(type=type_, countries=["US", "DE"]))
+    assert distribution.geo_restriction == GeoRestriction(is_allow_list, frozenset({b"DE", b"US"}))
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"countries": ["US"]}, "geographic restriction: its type, number 0, is newer than this node"),
+        ({"type": 3, "countries": ["US"]}, "geographic restriction: its type, number 3, is newer than this node"),
+        ({"type": 1}, "geographic restriction: without countries"),
+        ({"type": 2, "countries": ["US", "de"]}, "'de' is no country"),
+        ({"type": 2, "countries": [""]}, "'' is no country"),
+    ],
+)
+def test_a_restriction_that_cannot_be_kept_rejects_the_distribution(values: dict[str, Any], reason: str) -> None:
+    assert rejection(with_restriction(**values)) == reason
+
+
+@pytest.mark.parametrize(
+    ("number", "policy"),
+    [
+        (configuration_pb2.VIEWER_PROTOCOL_POLICY_UNSPECIFIED, ViewerProtocolPolicy.ALLOW_ALL),
+        (configuration_pb2.VIEWER_PROTOCOL_POLICY_ALLOW_ALL, ViewerProtocolPolicy.ALLOW_ALL),
+        (configuration_pb2.VIEWER_PROTOCOL_POLICY_HTTPS_ONLY, ViewerProtocolPolicy.HTTPS_ONLY),
+        (configuration_pb2.VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS, ViewerProtocolPolicy.REDIRECT_TO_HTTPS),
+    ],
+)
+def test_a_viewer_protocol_policy(number: int, policy: ViewerProtocolPolicy) -> None:
+    assert (
+        read_distribution(with_behavior(viewer_protocol_policy=number)).default_behavior.viewer_protocol_policy
+        is policy
+    )
+
+
+def test_a_viewer_protocol_policy_of_later_rejects_the_distribution() -> None:
+    """To serve all the same would be to tell over http what is for https."""
+    assert rejection(with_behavior(viewer_protocol_policy=4)) == (
+        "behavior '*': viewer protocol policy number 4 is newer than this node"
+    )

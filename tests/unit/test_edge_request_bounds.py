@@ -3,7 +3,7 @@
 import pytest
 
 from edge_node.caching.bodies import Piece
-from edge_node.exchange import BodyFromViewer
+from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.listeners.request_reader import MAXIMUM_EMPTY_LINES, MAXIMUM_SILENT_BYTES, RequestReader
 from edge_node.model import RequestHead
 
@@ -15,10 +15,10 @@ class Nobody:
 
     peer = ("192.0.2.7", 40_000)
     request_bytes = 0
-    is_held_up = False
-    may_keep_alive = True
+    is_write_blocked = False
+    may_keep_alive = may_begin = True
 
-    def take(self, head: RequestHead, body: BodyFromViewer | None) -> None: ...
+    def take(self, head: RequestHead, body: RequestBodyStream | None) -> None: ...
 
     def send(self, data: Piece) -> None: ...
 
@@ -26,9 +26,7 @@ class Nobody:
 
     def abort(self) -> None: ...
 
-    def pause_body(self) -> None: ...
-
-    def resume_body(self) -> None: ...
+    def look_at_body(self) -> None: ...
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"

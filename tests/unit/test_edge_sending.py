@@ -1,67 +1,126 @@
-"""A stored body on its way to one viewer: its pace, its turns, and its ends (edge_node/sending.py)."""
+"""A stored body on its way to one viewer: its pace, its turns, and its ends (edge_node/delivery/body_sender.py)."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
-from edge_node.caching.bodies import BodyLostError, Piece
-from edge_node.sending import LARGEST_TURN_BYTES, BodySender
+from edge_node.caching.bodies import BodyLostError, LentPiece, Piece
+from edge_node.caching.decisions import Reason, Result
+from edge_node.connection_facts import NO_CONNECTION
+from edge_node.delivery.body_sender import LARGEST_TURN_BYTES, BodySender
+from edge_node.delivery.downstream import DownstreamHead, ResponseSource
+from edge_node.model import Headers
 
 PIECE = memoryview(bytes(200_000))
 
 
-class Wire:
-    """Takes what it is sent, until the test says that it is held up."""
+HEAD = DownstreamHead(200, b"", Result.HIT, Reason.FRESH, b"Hit from cloudfront", b"id", 0, b"", None)
+
+
+class Stream:
+    """Takes what it is sent, until the test says that it is blocked."""
+
+    connection = NO_CONNECTION
+    received_bytes = 0
+    is_open = True
 
     def __init__(self) -> None:
-        self.is_held_up = False
+        self.is_write_blocked = False
         self.written: list[bytes] = []
-        self.is_aborted = False
-        self.held_up_after: int | None = None
-        self.write: Callable[[Piece], None] = self._keep
+        self.sent_bytes = 0
+        self.is_reset = False
+        self.is_released = False
+        self.blocked_after: int | None = None
+        self.takes: list[int] = []
+        """How many bytes of a lent piece it takes each time; then all."""
 
-    def begin_paced(self, exchange: BodySender) -> None:
-        del exchange
+    def begin(self, source: ResponseSource, *, is_unbuffered: bool = False) -> None:
+        assert is_unbuffered, "pieces are in a shared buffer"
 
-    def _keep(self, data: Piece) -> None:
-        self.written.append(bytes(data))
-        self.is_held_up = self.is_held_up or len(self.written) == self.held_up_after
+    def send_interim(self, status: int, phrase: bytes, fields: Headers) -> None:
+        raise AssertionError("no interim responses from a cache")
 
-    def abort(self) -> None:
-        self.is_aborted = True
+    def send_head(self, head: DownstreamHead) -> None:
+        self._keep(b"head")
+
+    def send_body(self, piece: Piece) -> None:
+        self._keep(bytes(piece))
+        self.sent_bytes += len(piece)
+
+    def send_whole(self, head: DownstreamHead, pieces: Sequence[Piece]) -> None:
+        raise AssertionError("piece by piece")
+
+    def end(self) -> None:
+        assert not self.is_released
+
+    def release(self) -> None:
+        self.is_released = True
+
+    def reset(self) -> None:
+        self.is_reset = True
+
+    may_lend = True
+
+    def send_lent(self, piece: LentPiece, first: int) -> int:
+        until = first + self.takes.pop(0) if self.takes else piece.length
+        self._keep(piece.copy(first, until - first))
+        self.sent_bytes += until - first
+        return until
+
+    def _keep(self, data: bytes) -> None:
+        self.written.append(data)
+        self.is_write_blocked = self.is_write_blocked or len(self.written) == self.blocked_after
+
+
+class Lent:
+    """A piece of a file, of which some may have been cut off."""
+
+    def __init__(self, data: bytes, good_bytes: int | None = None) -> None:
+        self._data = data
+        self._good_bytes = len(data) if good_bytes is None else good_bytes
+        self.length = len(data)
+
+    def write_to(self, descriptor: int, first: int) -> int:
+        raise NotImplementedError
+
+    def copy(self, first: int, length: int) -> bytes:
+        if first + length > self._good_bytes:
+            raise BodyLostError
+        return self._data[first : first + length]
 
 
 class Ends:
     """What the owner was told."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.told: list[tuple[int, bool]] = []
+        self._stream = stream
 
-    def __call__(self, sent_bytes: int, is_whole: bool) -> None:
-        self.told.append((sent_bytes, is_whole))
+    def __call__(self, is_whole: bool) -> None:
+        self.told.append((self._stream.sent_bytes, is_whole))
 
 
-def start(wire: Wire, pieces: Iterator[Piece]) -> tuple[BodySender, Ends]:
-    ends = Ends()
-    sender = BodySender(wire, b"head", pieces, ends)
+def start(stream: Stream, pieces: Iterator[Piece | LentPiece]) -> tuple[BodySender, Ends]:
+    ends = Ends(stream)
+    sender = BodySender(stream, HEAD, pieces, ends)
     sender.start()
     return sender, ends
 
 
 async def test_a_viewer_that_takes_everything_leaves_the_others_a_turn() -> None:
-    wire = Wire()
-    _, ends = start(wire, iter([PIECE] * 30))
+    wire = Stream()
+    _, ends = start(wire, iter([PIECE] * 60))
     turns = [sum(map(len, wire.written))]
     while not ends.told:
         await asyncio.sleep(0)
         turns.append(sum(map(len, wire.written)))
     steps = [after - before for before, after in zip([0, *turns], turns, strict=False)]
     assert max(steps) < LARGEST_TURN_BYTES + len(PIECE) + len(b"head") and len(turns) >= 5
-    assert ends.told == [(30 * len(PIECE), True)] and wire.written[0] == b"head"
+    assert ends.told == [(60 * len(PIECE), True)] and wire.written[0] == b"head"
 
 
-async def test_nothing_is_read_for_a_viewer_that_is_held_up() -> None:
-    wire, taken = Wire(), []
-    wire.held_up_after = 3
+async def test_nothing_is_read_for_a_viewer_that_is_write_blocked() -> None:
+    wire, taken = Stream(), []
+    wire.blocked_after = 3
 
     def pieces() -> Iterator[Piece]:
         for number in range(5):
@@ -71,13 +130,13 @@ async def test_nothing_is_read_for_a_viewer_that_is_held_up() -> None:
     sender, ends = start(wire, pieces())
     await asyncio.sleep(0)
     assert taken == [0, 1] and not ends.told
-    wire.is_held_up = False
-    sender.resume()
+    wire.is_write_blocked = False
+    sender.credit_returned()
     assert taken == [0, 1, 2, 3, 4] and ends.told == [(5 * len(PIECE), True)]
 
 
 async def test_a_viewer_that_left_between_two_turns_gets_nothing_more() -> None:
-    wire = Wire()
+    wire = Stream()
     sender, ends = start(wire, iter([PIECE] * 30))
     written = len(wire.written)
     sender.viewer_left()
@@ -86,7 +145,7 @@ async def test_a_viewer_that_left_between_two_turns_gets_nothing_more() -> None:
 
 
 async def test_a_body_that_is_lost_on_the_way_cuts_the_connection_and_ends_once() -> None:
-    wire = Wire()
+    wire = Stream()
 
     def pieces() -> Iterator[Piece]:
         yield PIECE
@@ -94,4 +153,41 @@ async def test_a_body_that_is_lost_on_the_way_cuts_the_connection_and_ends_once(
 
     sender, ends = start(wire, pieces())
     sender.viewer_left()
-    assert wire.is_aborted and ends.told == [(len(PIECE), False)]
+    assert wire.is_reset and ends.told == [(len(PIECE), False)]
+
+
+async def test_a_lent_piece_is_sent_from_where_the_viewer_took_it_to() -> None:
+    wire, data = Stream(), bytes(range(256))
+    wire.takes, wire.blocked_after = [100, 1, 60], 3
+    sender, ends = start(wire, iter([b"before", Lent(data), b"behind"]))
+    assert wire.written == [b"head", b"before", data[:100]] and not ends.told
+    wire.is_write_blocked = False
+    sender.credit_returned()
+    assert b"".join(wire.written) == b"headbefore" + data + b"behind"
+    assert ends.told == [(len(data) + 12, True)] and wire.written[3:6] == [data[100:101], data[101:161], data[161:]]
+
+
+async def test_a_lent_piece_counts_for_the_turn_of_the_others() -> None:
+    wire = Stream()
+    _, ends = start(wire, iter([Lent(bytes(PIECE))] * 30))
+    assert sum(map(len, wire.written)) < LARGEST_TURN_BYTES + len(PIECE) + len(b"head")
+    while not ends.told:
+        await asyncio.sleep(0)
+    assert ends.told == [(30 * len(PIECE), True)]
+
+
+async def test_a_lent_piece_that_is_lost_half_way_cuts_the_connection_and_says_what_was_sent() -> None:
+    wire = Stream()
+    wire.takes = [70, 50]
+    _, ends = start(wire, iter([Lent(bytes(200), good_bytes=100), b"never"]))
+    assert wire.is_reset and ends.told == [(70, False)] and wire.written == [b"head", bytes(70)]
+
+
+async def test_a_viewer_that_leaves_in_the_middle_of_a_lent_piece_gets_nothing_more() -> None:
+    wire = Stream()
+    wire.takes, wire.blocked_after = [70], 2
+    sender, ends = start(wire, iter([Lent(bytes(200))]))
+    sender.viewer_left()
+    wire.is_write_blocked = False
+    sender.credit_returned()
+    assert ends.told == [(70, False)] and len(wire.written) == 2

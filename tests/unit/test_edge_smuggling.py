@@ -205,13 +205,13 @@ async def test_parts_that_are_remembered_mean_together_what_they_mean_when_they_
     """Every line with every section, in a node that has seen all of them, and in one that has seen none."""
     known = Recollection()
     requests = [b"%b\r\n%b\r\n" % (line, section) for line in LINES for section in SECTIONS]
-    short_answers = 0
+    fast_answers = 0
     for data in requests * 2:
         warm, cold = await outcome_of([data, data], known), await outcome_of([data, data], Recollection())
         assert [full_meaning(request) for request in warm.requests] == [full_meaning(r) for r in cold.requests]
         assert (warm.refusal, warm.is_ended, warm.written) == (cold.refusal, cold.is_ended, cold.written)
-        short_answers += warm.short_answers
-    assert short_answers, "nothing was remembered"
+        fast_answers += warm.fast_answers
+    assert fast_answers, "nothing was remembered"
 
 
 # -- poisoning: what an origin says

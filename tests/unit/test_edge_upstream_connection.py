@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure
 from edge_node.model import ResponseHead
 from edge_node.upstream.connection import UpstreamConnection
 from tests.edge_wires import FakeTransport, end_of_exchange, turn
@@ -104,7 +104,7 @@ class Conversation:
 def failure(end: "asyncio.Future[None]") -> UpstreamErrorKind:
     error = end.exception()
     assert isinstance(error, UpstreamError)
-    return error.kind
+    return error.failure.kind
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -276,13 +276,13 @@ async def test_only_a_used_connection_that_heard_nothing_may_have_been_closed_be
     _, end = conversation.asks()
     await conversation.lost()
     error = end.exception()
-    assert isinstance(error, UpstreamError) and error.is_on_reused_connection
+    assert isinstance(error, UpstreamError) and error.failure.is_on_reused_connection
 
     conversation = Conversation()
     _, end = conversation.asks()
     await conversation.lost()
     error = end.exception()
-    assert isinstance(error, UpstreamError) and not error.is_on_reused_connection
+    assert isinstance(error, UpstreamError) and not error.failure.is_on_reused_connection
 
 
 # -- the read timeout: for the first byte and between two reads
@@ -340,3 +340,98 @@ async def test_no_timer_outlives_its_response() -> None:
     await end
     conversation.clock.passes(1_000.0)
     assert conversation.connection.is_open
+
+
+# -- the read timeout and the request's body: time counts against who is slow
+
+
+def uploads(*, takes_everything: bool = True) -> tuple[Conversation, "asyncio.Future[None]"]:
+    """A request whose body is still to come."""
+    conversation = Conversation(takes_everything=takes_everything)
+    end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(failure: UpstreamFailure | None) -> None:
+        if failure is None:
+            end.set_result(None)
+        else:
+            end.set_exception(UpstreamError(failure.kind, failure.detail))
+
+    conversation.connection.begin(
+        b"POST / HTTP/1.1\r\n\r\n", Sink(), ended, is_head=False, read_timeout=READ_TIMEOUT, has_body=True
+    )
+    return conversation, end
+
+
+async def test_while_the_viewer_owes_its_body_upstream_has_time() -> None:
+    conversation, end = uploads()
+    conversation.clock.passes(6.5)
+    conversation.connection.write(b"half")
+    conversation.clock.passes(100 * READ_TIMEOUT)
+    conversation.connection.write(b"half")
+    conversation.connection.end_request()
+    conversation.clock.passes(READ_TIMEOUT - 0.1)
+    conversation.hears(OK)
+    await end
+    assert conversation.connection.is_open
+
+
+async def test_after_the_last_byte_upstream_has_the_read_timeout_and_no_more() -> None:
+    conversation, end = uploads()
+    conversation.clock.passes(READ_TIMEOUT * 1.3)
+    conversation.connection.write(b"whole")
+    conversation.connection.end_request()
+    conversation.clock.passes(READ_TIMEOUT - 0.1)
+    assert not end.done()
+    conversation.clock.passes(0.1)
+    assert failure(end) is UpstreamErrorKind.READ_TIMEOUT
+
+
+async def test_a_body_that_upstream_does_not_take_runs_into_the_read_timeout_though_the_viewer_owes_the_rest() -> None:
+    conversation, end = uploads(takes_everything=False)
+    conversation.transport.takes(conversation.transport.unsent_bytes)
+    conversation.clock.passes(READ_TIMEOUT * 3)
+    conversation.connection.write(b"x" * 1_000)
+    for _ in range(READ_TIMEOUT.__ceil__() * 2 - 2):  # a viewer that drips does not make it longer
+        conversation.clock.passes(0.5)
+        conversation.connection.write(b"x")
+    assert not end.done()
+    conversation.clock.passes(READ_TIMEOUT)
+    assert failure(end) is UpstreamErrorKind.READ_TIMEOUT
+
+
+async def test_a_body_that_upstream_takes_slowly_does_not() -> None:
+    conversation, end = uploads(takes_everything=False)
+    conversation.connection.write(b"x" * 50_000)
+    conversation.connection.end_request()
+    for _ in range(10):
+        conversation.clock.passes(READ_TIMEOUT - 0.1)
+        conversation.transport.takes(1_000)
+    assert not end.done()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("unsent_bytes", [0, 10])
+async def test_a_connection_carries_another_request_only_behind_a_whole_one(is_whole: bool, unsent_bytes: int) -> None:
+    conversation, end = uploads(takes_everything=False)
+    conversation.connection.write(b"x" * 100)
+    if is_whole:
+        conversation.connection.end_request()
+    conversation.transport.takes(conversation.transport.unsent_bytes - unsent_bytes)
+    conversation.hears(OK)
+    await end
+    assert conversation.connection.is_open is (is_whole and not unsent_bytes)
+
+
+async def test_nothing_is_written_after_the_end_of_an_exchange_and_nobody_waits_to_write() -> None:
+    conversation, end = uploads(takes_everything=False)
+    conversation.connection.write(b"x" * 100_000)
+    draining = asyncio.ensure_future(conversation.connection.drain())
+    await turn()
+    assert not draining.done()
+    conversation.hears(OK)
+    await end
+    await draining
+    written = bytes(conversation.transport.written)
+    conversation.connection.write(b"the rest")
+    conversation.connection.end_request()
+    assert conversation.transport.written == written

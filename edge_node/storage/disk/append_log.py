@@ -10,10 +10,14 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from edge_node.storage.disk.format import DEAD, STATE_OFFSET, RecordHead, encode_head
+from edge_node.storage.disk.segment_index import index_length
 from edge_node.storage.disk.segments import Segment, Segments
 from edge_node.storage.disk.space import DiskStatistics, Space
 
 MOST_WAITING_BYTES = 256 * 1024
+
+Sealed = Callable[[Segment, int], None]
+"""Told of a segment to which nothing will be appended any more, and for how many bytes there has to be room beside its index."""
 
 LostRecord = Callable[[int, Segment, int], None]
 """(key hash, segment, offset) of a record that could not be written."""
@@ -22,20 +26,31 @@ LostRecord = Callable[[int, Segment, int], None]
 class AppendLog:
     """Appends records to the youngest segment."""
 
-    def __init__(self, segments: Segments, space: Space, statistics: DiskStatistics, lost_record: LostRecord) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        space: Space,
+        statistics: DiskStatistics,
+        lost_record: LostRecord,
+        sealed: Sealed,
+    ) -> None:
         self._segments = segments
         self._space = space
         self._statistics = statistics
         self._lost_record = lost_record
+        self._sealed = sealed
         self._active: Segment | None = None
         self._waiting = bytearray()
         self._waiting_records: list[tuple[int, int, int]] = []
 
-    def append(self, head: RecordHead, body: Sequence[bytes], key_hash: int) -> tuple[Segment, int]:
+    def append(self, head: RecordHead, body: Sequence[bytes], key_hash: int, *, is_noted: bool) -> tuple[Segment, int]:
         """Where the record is now; OSError when there is no file to be had. The caller has made room."""
         length = head.record_length
-        if self._active is not None and self._active.length + length > self._space.segment_bytes:
-            self.seal()
+        active = self._active
+        if active is not None:
+            whole_length = active.length + length + index_length(len(active.offsets) + 1)
+            if whole_length > self._space.segment_bytes:
+                self.seal(length)
         if self._active is None:
             self._active = self._segments.create()
         segment, offset = self._active, self._active.length
@@ -44,8 +59,7 @@ class AppendLog:
             self._waiting += part
         self._segments.grow(segment, length)
         self._waiting_records.append((key_hash, offset, offset + length))
-        segment.key_hashes.append(key_hash)
-        segment.record_count += 1
+        segment.note_record(key_hash, offset, is_noted=is_noted)
         return segment, offset
 
     def flush_when_full(self) -> None:
@@ -79,12 +93,16 @@ class AppendLog:
         if written < length:
             self._cut(segment, start + written, records)
 
-    def seal(self) -> None:
-        """Write what waits and begin a new segment with the next record."""
+    def seal(self, room: int = 0) -> None:
+        """Write what waits, and the index unless that would take of the room for so many bytes more, and begin a new segment with the next record."""
         self.flush()
         sealed, self._active = self._active, None
-        if sealed is not None and sealed.record_count == 0:
+        if sealed is None:
+            return
+        if sealed.record_count == 0:
             self._segments.discard(sealed)
+        else:
+            self._sealed(sealed, room)
 
     def forget(self) -> None:
         """All segments are gone, also this one."""

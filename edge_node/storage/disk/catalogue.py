@@ -10,15 +10,20 @@ Rules that live here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from edge_node.storage.disk.append_log import AppendLog
 from edge_node.storage.disk.files import OpenFile
 from edge_node.storage.disk.format import RecordHead, decode_head, head_length
 from edge_node.storage.disk.index import NUMBER_SHIFT, USED, RecordIndex, location, offset_of
+from edge_node.storage.disk.segment_index import SegmentIndex, index_length, state_words
 from edge_node.storage.disk.segments import Segment, Segments
 from edge_node.storage.disk.space import DiskStatistics, Space
+
+IsNoted = Callable[[bytes], bool]
+"""Of a record's metadata: whether the owner wants to be told of the record at a start."""
 
 HEAD_READ_BYTES = 4096
 """Read at once: mostly all of the head, and the body when it is small."""
@@ -65,16 +70,24 @@ def read_head(file: OpenFile, place: Place) -> ReadHead | None:
 class Catalogue:
     """The index in memory over the files."""
 
-    def __init__(self, segments: Segments, space: Space, statistics: DiskStatistics) -> None:
+    def __init__(
+        self, segments: Segments, space: Space, statistics: DiskStatistics, modulus: int, is_noted: IsNoted
+    ) -> None:
+        self._modulus = modulus
+        """Of the key hashes."""
+        self._is_noted = is_noted
+        self.highest_sequence = 0
+        """Of all records that are or were here."""
         self._segments = segments
         self._space = space
         self._statistics = statistics
-        self._log = AppendLog(segments, space, statistics, self._give_up)
+        self._log = AppendLog(segments, space, statistics, self._give_up, self._write_index)
         self._index = RecordIndex()
         self._leaving: Segment | None = None
         self._copied_from: dict[int, int] = {}
         """Offsets in `_leaving` of records that were copied from it, by key hash."""
         self.flush = self._log.flush
+        self.seal = self._log.seal
 
     def find(self, key_hash: int) -> Place | None:
         """Where the record is in a file; what waits to be written is written first."""
@@ -104,23 +117,51 @@ class Catalogue:
     def append(self, key_hash: int, head: RecordHead, body: Sequence[bytes]) -> bool:
         """A record at the young end; False when the disk refuses it. The caller has made room and forgotten what was there."""
         try:
-            place = Place(*self._log.append(head, body, key_hash))
+            is_noted = self._is_noted(head.metadata)
+            place = Place(*self._log.append(head, body, key_hash, is_noted=is_noted))
         except OSError:
             self._statistics.write_errors += 1
             return False
         self._index.put(key_hash, _location_of(place))
+        self.highest_sequence = max(self.highest_sequence, head.sequence)
         self._statistics.records += 1
         self._log.flush_when_full()
         return self.is_at(key_hash, place)
 
-    def add(self, key_hash: int, segment: Segment, offset: int) -> bool:
-        """A record that is in a file already; False when the key has another."""
-        if not self._index.put_new(key_hash, location(segment.name.number, offset)):
+    def add(self, key_hash: int, place: Place, head: RecordHead) -> bool:
+        """A record that is in a file already, behind those that are known of it; False when the key has another."""
+        self.highest_sequence = max(self.highest_sequence, head.sequence)
+        if not self._index.put_new(key_hash, _location_of(place)):
             return False
-        segment.key_hashes.append(key_hash)
-        segment.record_count += 1
+        place.segment.note_record(key_hash, place.offset, is_noted=self._is_noted(head.metadata))
         self._statistics.records += 1
         return True
+
+    def add_all(self, segment: Segment, index: SegmentIndex, index_offset: int) -> list[tuple[int, int]]:
+        """All live records of a segment; those (key hash, offset) are left out of whose key there is another."""
+        self.highest_sequence = max(self.highest_sequence, index.highest_sequence)
+        segment.key_hashes, segment.offsets, segment.noted = index.key_hashes, index.offsets, index.noted()
+        segment.index_offset = index_offset
+        hashes: Sequence[int] = index.key_hashes
+        offsets: Sequence[int] = index.offsets
+        if not index.are_all_live:
+            live = index.live()
+            hashes, offsets = list(compress(hashes, live)), list(compress(offsets, live))
+        left_out = self._index.put_all_new(hashes, segment.name.number, offsets)
+        segment.record_count = len(hashes) - len(left_out)
+        self._statistics.records += segment.record_count
+        return left_out
+
+    def point_to(self, key_hash: int, place: Place) -> None:
+        """A record that `add_all` left out takes the place of the other one, which is forgotten."""
+        self._index.put(key_hash, _location_of(place))
+        place.segment.record_count += 1
+        self._statistics.records += 1
+
+    def index_segment(self, segment: Segment) -> None:
+        """Of an earlier process, which did not come to write its index: the next start has it."""
+        if self._segments.get(segment.name.number) is segment:
+            self._write_index(segment, 0)
 
     def forget(self, key_hash: int) -> None:
         """Durably, as soon as this returns; DiskRemovalError when that is impossible."""
@@ -176,6 +217,19 @@ class Catalogue:
         self._index.clear()
         self._statistics.records = 0
         self._segments.discard_all()
+
+    def _write_index(self, segment: Segment, room: int) -> None:
+        """An index is worth nothing but time: it is written where there is room for it."""
+        if not self._space.has_room(index_length(len(segment.offsets)) + room):
+            return
+        number, get = segment.name.number, self._index.get
+        live = []
+        for key_hash, offset in zip(segment.key_hashes, segment.offsets, strict=True):
+            found = get(key_hash)
+            live.append(found is not None and found | USED == location(number, offset) | USED)
+        states = state_words(live, segment.noted)
+        index = SegmentIndex(self._modulus, self.highest_sequence, segment.key_hashes, segment.offsets, states)
+        self._segments.write_index(segment, index)
 
     def _erase(self, place: Place) -> None:
         segment, offset = place
@@ -255,13 +309,14 @@ class Catalogue:
         try:
             file = self._segments.open(place.segment)
             found = read_head(file, place)
-            if found is None or not self._may_be_copied(found.head):
+            if found is None or not found.head.is_live or not self._may_be_copied(found.head):
                 return
             head = found.head
+            is_noted = self._is_noted(head.metadata)
             body = file.read(head.body_length, place.offset + head.length)
             if len(body) < head.body_length:
                 return
-            copy = Place(*self._log.append(head, (body,), key_hash))
+            copy = Place(*self._log.append(head, (body,), key_hash, is_noted=is_noted))
         except OSError:
             return
         self._index.put(key_hash, _location_of(copy))

@@ -1,8 +1,8 @@
 """System calls on the files of a store, and who holds them open. What the bytes mean is `format.py`'s.
 
-Rules that live here. Bodies are read with `pread`, not through a mapping: touching a mapped page that somebody truncated away is a signal that ends the process, and a
-check of the size before it leaves a race, since pieces wait in a socket's buffer. Measured, a mapping saves a tenth of the processor time of a large answer
-(docs/disk-format.md). A file that left the store stays readable for those who hold it open, and its bytes count until the last of them lets go.
+Rules that live here. What this process looks at is read with `pread`, not through a mapping: touching a mapped page that somebody truncated away is a signal that ends
+the process. Mapped bytes are given to `write(2)` alone (`mapping.py`). A file that left the store stays readable for those who hold it open, and its bytes count until
+the last of them lets go.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from edge_node.storage.disk.errors import DiskStoreLockedError
+from edge_node.storage.disk.mapping import WINDOW_BYTES, Windows
+from edge_node.storage.disk.proof import FileState
 
 MOST_IDLE_FILES = 128
 """Descriptors that are kept for files which nobody reads just now."""
@@ -44,6 +47,15 @@ class DiskFiles:
     def write(self, descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> int:
         """How many bytes were written: fewer than given on a disk that fills up."""
         return os.pwrite(descriptor, data, offset)
+
+    def state(self, descriptor: int) -> FileState:
+        """Which file it is, and when it was changed last."""
+        found = os.fstat(descriptor)
+        return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def now_ns(self) -> int:
+        """By the clock that the times of files are of."""
+        return time.time_ns()
 
     def truncate(self, descriptor: int, length: int) -> None:
         """Cut a file."""
@@ -83,11 +95,15 @@ class DiskFiles:
 class OpenFile:
     """An open file of the store. It closes itself when nobody holds it any more."""
 
-    __slots__ = ("__weakref__", "_descriptor", "_files", "_when_closed")
+    __slots__ = ("__weakref__", "_descriptor", "_files", "_mapped_bytes", "_when_closed", "_windows", "now_ns")
 
-    def __init__(self, files: DiskFiles, descriptor: int) -> None:
+    def __init__(self, files: DiskFiles, windows: Windows, descriptor: int) -> None:
         self._files = files
+        self._windows = windows
         self._descriptor = descriptor
+        self._mapped_bytes = 0
+        """The size of the file when a window of it was asked for last; 0: it has none."""
+        self.now_ns = files.now_ns
         self._when_closed: Callable[[], None] | None = None
 
     def read(self, length: int, offset: int) -> bytes:
@@ -97,6 +113,39 @@ class OpenFile:
     def read_into(self, buffer: memoryview, offset: int) -> memoryview:
         """As much of the buffer as could be filled; less past the end."""
         return buffer[: self._files.read_into(self._descriptor, buffer, offset)]
+
+    def state(self) -> FileState:
+        """Which file it is, and when it was changed last."""
+        return self._files.state(self._descriptor)
+
+    def is_in(self, state: FileState) -> bool:
+        """Whether it is that file, and was not changed. Asked for each piece that is sent, and right after much was copied, when all code is slow: it makes nothing."""
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (
+            found.st_mtime_ns == state.modified_ns
+            and found.st_size == state.length
+            and found.st_ino == state.inode
+            and found.st_dev == state.device
+        )
+
+    def may_map(self, offset: int, file_bytes: int) -> bool:
+        """Whether the window that has this byte can be had, of a file of that size."""
+        try:
+            self._windows.get(self._descriptor, offset // WINDOW_BYTES, file_bytes)
+        except OSError:
+            return False
+        self._mapped_bytes = max(self._mapped_bytes, file_bytes)
+        return True
+
+    def write_mapped(self, descriptor: int, offset: int, length: int) -> int:
+        """How many bytes from `offset` on, all of one window, another descriptor took. OSError: none; EFAULT when they are not there any more."""
+        number, start = divmod(offset, WINDOW_BYTES)
+        window = self._windows.get(self._descriptor, number, self._mapped_bytes)
+        with memoryview(window) as whole, whole[start : start + length] as part:
+            return os.write(descriptor, part)
 
     def write_all(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         """All of it, or OSError."""
@@ -118,6 +167,7 @@ class OpenFile:
         self._when_closed = callback
 
     def __del__(self) -> None:
+        self._windows.drop(self._descriptor, self._mapped_bytes)
         with contextlib.suppress(OSError):
             self._files.close(self._descriptor)
         if self._when_closed is not None:
@@ -129,18 +179,23 @@ class OpenFiles:
 
     def __init__(self, files: DiskFiles) -> None:
         self._files = files
+        self._windows = Windows()
         self._idle: OrderedDict[int, OpenFile] = OrderedDict()
         self._all: WeakValueDictionary[int, OpenFile] = WeakValueDictionary()
 
-    def get(self, number: int, path: Path) -> OpenFile:
-        """The file, opened unless it is; OSError as by `open`."""
+    def get(self, number: int, folder: Path, name: object) -> OpenFile:
+        """The file of that name, opened unless it is; OSError as by `open`."""
         file = self._idle.get(number)
         if file is not None:
             self._idle.move_to_end(number)
             return file
-        file = self._all.get(number) or OpenFile(self._files, self._open(path))
+        file = self._all.get(number) or self.hold(self._open(folder / str(name)))
         self.add(number, file)
         return file
+
+    def hold(self, descriptor: int) -> OpenFile:
+        """An open file of this descriptor, which is closed with it."""
+        return OpenFile(self._files, self._windows, descriptor)
 
     def add(self, number: int, file: OpenFile) -> None:
         """Keep a file that is open."""
@@ -164,6 +219,7 @@ class OpenFiles:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             self._idle.clear()  # our own idle ones are the first to give up
+            self._windows.drop_all()
             return self._files.open(path)
 
 

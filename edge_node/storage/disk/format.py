@@ -23,6 +23,9 @@ DEAD = b"\xa5\x3c\x69\xf0"
 
 _STATES = (LIVE, DEAD)
 
+INDEX = b"\xf0\x69\x3c\xa5"
+"""In the place of a state: no record, but the index of the records before it, behind which there is nothing more (`segment_index.py`)."""
+
 STATE_OFFSET = 8
 """Of the state in a head, which is the one field that is overwritten in place."""
 
@@ -186,13 +189,19 @@ ReadAt = Callable[[int, int], bytes]
 
 
 def walk_segment(read: ReadAt, size: int, marker: bytes) -> Iterator[Found]:
-    """Everything in a segment of `size` bytes. Only heads are read where bodies are large; past damage the search is for the next marker with a true head behind it."""
+    """All records in a segment of `size` bytes, up to its index. Where bodies are large only heads are read; past damage the next true head is searched for."""
     offset, base, window, window_bytes = 0, 0, b"", _WINDOW_BYTES
     while offset < size:
         head = decode_head(window, offset - base, marker)
         if head is None and base + len(window) < size:
             base, window = offset, _read_head(read, offset, window_bytes, marker)
             head = decode_head(window, 0, marker)
+        if (
+            head is None
+            and window.startswith(INDEX, offset - base + MARKER_BYTES)
+            and window.startswith(marker, offset - base)
+        ):
+            return
         end = offset + head.record_length if head is not None else size + 1
         if end > size:
             if base + len(window) < size:

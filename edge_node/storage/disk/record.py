@@ -1,20 +1,31 @@
 """A record as the owner of the store sees it, and its body on the way from the disk.
 
-Rule: no byte of a block is handed out before the block's checksum was found right. What is handed out is the copy that was
-checked, out of reach of whoever writes to the file.
+Rules that live here. No byte of a block is handed out before the block's checksum was found right. What is handed out is the copy that was checked, out of reach of
+whoever writes to the file; or, to a socket, a stretch of blocks that were proven before in the same state of the file (`proof.py`): the state is looked at before the
+bytes leave and after, and the end of each range is a copy in any case, so that no answer is whole before all its bytes are known to be right.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from edge_node.storage.disk.errors import DiskCorruptionError
 from edge_node.storage.disk.files import OpenFile
 from edge_node.storage.disk.format import BLOCK_BYTES, RecordHead, block_checksum
+from edge_node.storage.disk.mapping import WINDOW_BYTES
+from edge_node.storage.disk.proof import FileState, Proof
 
 BLOCKS_IN_A_READ = 4
 """256 KiB a piece: a tenth less processor time for a large body than 64 KiB (docs/disk-format.md)."""
+
+LARGEST_MAPPED_BYTES = 2 * 1024 * 1024
+"""A piece: what a sender gives one viewer before others have their turn (`edge_node/sending.py`)."""
+
+
+HELD_BACK_BYTES = 4096
+"""The end of a range, which is copied after all before it were sent and the file was found unchanged."""
 
 
 class RecordSummary(NamedTuple):
@@ -33,6 +44,8 @@ class BodyPlace(NamedTuple):
     file: OpenFile
     offset: int
     read_ahead: bytes
+    proof: Proof | None
+    """None: the body shares its file with others, and is never mapped."""
 
 
 class DiskBody:
@@ -62,9 +75,93 @@ class DiskBody:
             block = at // BLOCK_BYTES
             start = block * BLOCK_BYTES
             piece_end = min(start + most_blocks * BLOCK_BYTES, -(-end // BLOCK_BYTES) * BLOCK_BYTES, self.length)
+            before = self._state() if self._place.proof is not None else None
             piece = self._checked(block, self._read(start, piece_end - start, buffer), piece_end - start)
+            if before is not None and self._place.proof is not None:
+                until = -(-piece_end // BLOCK_BYTES)
+                self._place.proof.add(block, until, before, self._place.file.now_ns())
             yield piece[at - start : end - start]
             at = piece_end
+
+    def sendable_pieces(self, first: int, last: int, buffer: memoryview) -> Iterator[memoryview | MappedBytes]:
+        """The bytes from `first` to `last`: checked pieces as of `chunks`, and stretches of the mapped file where all blocks are proven."""
+        end = min(last + 1, self.length)
+        at, is_mapped = first, False
+        while at < end - HELD_BACK_BYTES:
+            until = self._end_of_mapped(at, end)
+            if until > at:
+                is_mapped = until == end
+                until = min(until, end - HELD_BACK_BYTES)
+                yield MappedBytes(self, at, until - at)
+                at = until
+                continue
+            start = at // BLOCK_BYTES * BLOCK_BYTES
+            until = min(start + len(buffer) // BLOCK_BYTES * BLOCK_BYTES, end)
+            yield from self.chunks(at, until - 1, buffer)
+            at = until
+        if is_mapped:
+            yield memoryview(self.copy_proven(at, end - at))
+        elif at < end:
+            yield from self.chunks(at, end - 1, buffer)
+
+    def write_mapped(self, descriptor: int, first: int, length: int, *, is_fresh: bool) -> int:
+        """Give proven bytes to a descriptor; how many it took. DiskCorruptionError when the file is not in the state of the proof, or was not afterwards.
+
+        Fresh: they were taken just now, so that the state was looked at.
+        """
+        file, proof = self._place.file, self._place.proof
+        assert proof is not None
+        if not is_fresh and not self._is_unchanged(proof):
+            self._lose(first, length)
+        try:
+            written = file.write_mapped(descriptor, self._place.offset + first, length)
+        except OSError as error:
+            if error.errno == errno.EFAULT or not self._is_unchanged(proof):
+                self._lose(first, length)
+            raise
+        if not self._is_unchanged(proof):
+            self._lose(first, length)
+        return written
+
+    def copy_proven(self, first: int, length: int) -> bytes:
+        """Proven bytes, read; DiskCorruptionError as above."""
+        proof = self._place.proof
+        assert proof is not None
+        try:
+            data = self._place.file.read(length, self._place.offset + first)
+        except OSError:
+            data = b""
+        if len(data) < length or not self._is_unchanged(proof):
+            self._lose(first, length)
+        return data
+
+    def _end_of_mapped(self, at: int, limit: int) -> int:
+        """To which position, at most `limit`, the bytes from `at` on may be sent from the mapping; `at` itself: none of them."""
+        file, offset, _, proof = self._place
+        if proof is None or proof.state is None:
+            return at
+        if not file.is_in(proof.state):
+            proof.forget()
+            return at
+        until = min(
+            limit, at + LARGEST_MAPPED_BYTES, (offset + at) // WINDOW_BYTES * WINDOW_BYTES + WINDOW_BYTES - offset
+        )
+        proven = proof.end_of_proven(at // BLOCK_BYTES, -(-until // BLOCK_BYTES))
+        until = min(until, proven * BLOCK_BYTES)
+        return until if until > at and file.may_map(offset + at, proof.state.length) else at
+
+    def _is_unchanged(self, proof: Proof) -> bool:
+        return proof.state is not None and self._place.file.is_in(proof.state)
+
+    def _state(self) -> FileState | None:
+        try:
+            return self._place.file.state()
+        except OSError:
+            return None
+
+    def _lose(self, first: int, length: int) -> NoReturn:
+        self._report_damage()
+        raise DiskCorruptionError(f"the file of bytes {first} to {first + length} of a body was changed")
 
     def _checked(self, block: int, data: memoryview, length: int) -> memoryview:
         """What was read, if it is `length` bytes long and right from block number `block` on."""
@@ -91,6 +188,25 @@ class DiskBody:
             return memoryview(self._place.file.read(length, offset))
         except OSError:
             return memoryview(b"")
+
+
+class MappedBytes:
+    """A proven stretch of a body, to be given to a socket."""
+
+    __slots__ = ("_body", "_first", "length")
+
+    def __init__(self, body: DiskBody, first: int, length: int) -> None:
+        self._body = body
+        self._first = first
+        self.length = length
+
+    def write_to(self, descriptor: int, first: int) -> int:
+        """How many of the bytes from position `first` on it took; OSError: none. DiskCorruptionError: the file was changed. From 0 on: right after it was taken."""
+        return self._body.write_mapped(descriptor, self._first + first, self.length - first, is_fresh=first == 0)
+
+    def copy(self, first: int, length: int) -> bytes:
+        """These bytes; DiskCorruptionError: the file was changed."""
+        return self._body.copy_proven(self._first + first, length)
 
 
 class DiskRecord:

@@ -1,17 +1,20 @@
 """What an earlier process left, found when the store is opened.
 
-Rules that live here. Heads are checked, bodies when they are read. Of two records of one key the newer one stays, and the other is marked as removed, so that it does
+Rules that live here. A segment that has a good index is not read: its heads are checked when they are looked up. Of all others heads are checked, bodies when they are
+read; they get the index that their process did not come to write. Of two records of one key the newer one stays, and the other is marked as removed, so that it does
 not come back when the newer one is removed later. The torn end of a segment is cut off. A file in which nothing is good is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from edge_node.storage.disk.catalogue import Catalogue, Place, read_head
 from edge_node.storage.disk.files import OpenFile
 from edge_node.storage.disk.format import LOCATOR_BYTES, Found, RecordHead, decode_head, decode_locator, walk_segment
-from edge_node.storage.disk.index import hash_of
+from edge_node.storage.disk.key_hash import KeyHash
+from edge_node.storage.disk.segment_index import SegmentIndex, read_index
 from edge_node.storage.disk.segments import Segment, Segments
 from edge_node.storage.disk.space import LARGEST_SEGMENT_BYTES, DiskStatistics
 
@@ -28,34 +31,82 @@ def found_in(segment: Segment, file: OpenFile) -> list[Found]:
         return [_DAMAGE]
 
 
+def modulus_in(segments: Segments, found: Sequence[Segment]) -> int | None:
+    """That of the first good index; None: there is none, and any will do."""
+    for segment in found:
+        index = _index_of(segments, segment)
+        if index is not None:
+            return index[0].modulus
+    return None
+
+
+def _index_of(segments: Segments, segment: Segment) -> tuple[SegmentIndex, int] | None:
+    if segment.name.is_body or segment.length > LARGEST_SEGMENT_BYTES:
+        return None
+    try:
+        return read_index(segments.open(segment).read, segment.length, segment.name.marker)
+    except OSError:
+        return None
+
+
 class Recovery:
     """Fills a catalogue from the files."""
 
-    def __init__(self, segments: Segments, catalogue: Catalogue, statistics: DiskStatistics) -> None:
+    def __init__(self, segments: Segments, catalogue: Catalogue, statistics: DiskStatistics, key_hash: KeyHash) -> None:
         self._segments = segments
         self._catalogue = catalogue
         self._statistics = statistics
-        self.highest_sequence = 0
+        self._key_hash = key_hash
+        self._walked: list[Segment] = []
 
-    def run(self) -> None:
+    def run(self, found: Sequence[Segment]) -> None:
         """Once, before anything is written."""
-        for segment in self._segments.found():
+        for segment in found:
             self._segments.add(segment)
-            self._take_in(segment)
+            index = _index_of(self._segments, segment)
+            if index is not None and index[0].modulus == self._key_hash.modulus:
+                self._take_in_by_index(segment, *index)
+            else:
+                self._take_in(segment)
         self._statistics.recovered_records = self._statistics.records
+        for segment in self._walked:
+            self._catalogue.index_segment(segment)
+
+    def _take_in_by_index(self, segment: Segment, index: SegmentIndex, index_offset: int) -> None:
+        for key_hash, offset in self._catalogue.add_all(segment, index, index_offset):
+            place = Place(segment, offset)
+            head = self._head_at(place)
+            if head is None:
+                self._statistics.corrupt_records += 1
+            if head is None or not head.is_live:  # the process ended before it could mark it in the index, too
+                self._catalogue.mark_removed(place)
+            elif self._is_newest(place, head, key_hash):
+                self._catalogue.point_to(key_hash, place)
+            if self._segments.get(segment.name.number) is not segment:
+                return
+        if segment.record_count == 0:
+            self._segments.discard(segment)
 
     def _take_in(self, segment: Segment) -> None:
         for offset, head, _ in self._read(segment):
             if head is None:
                 self._statistics.corrupt_records += 1
                 continue
-            if head.sequence > self.highest_sequence:
-                self.highest_sequence = head.sequence
-            is_added = not head.is_live or self._catalogue.add(hash_of(head.key), segment, offset)
-            if not is_added and not self._decide_between(Place(segment, offset), head):
+            key_hash, place = self._key_hash.of(head.key), Place(segment, offset)
+            is_added = self._catalogue.add(key_hash, place, head) if head.is_live else self._pass_over(head)
+            if not is_added and self._is_newest(place, head, key_hash):
+                self._catalogue.add(key_hash, place, head)
+            if self._segments.get(segment.name.number) is not segment:
                 return
         if segment.record_count == 0:
             self._segments.discard(segment)
+        elif not segment.name.is_body:
+            self._walked.append(segment)
+
+    def _pass_over(self, head: RecordHead) -> bool:
+        """A removed record: its number is taken."""
+        self._catalogue.highest_sequence = max(self._catalogue.highest_sequence, head.sequence)
+        return True
 
     def _read(self, segment: Segment) -> list[Found]:
         try:
@@ -70,26 +121,23 @@ class Recovery:
                 self._segments.grow(segment, whole_length - segment.length)
         return found
 
-    def _decide_between(self, place: Place, head: RecordHead) -> bool:
-        """This record and the one that is known by its key; False when this file had to go, since a record in it could not be marked."""
-        key_hash = hash_of(head.key)
+    def _is_newest(self, place: Place, head: RecordHead, key_hash: int) -> bool:
+        """Whether this record is newer than the one that is known by its key, which is forgotten then. False: it is marked, or its file had to go for want of a mark."""
         other = self._catalogue.find(key_hash)
-        is_newer = other is None or self._sequence_at(other) < head.sequence
-        if is_newer:
+        other_head = self._head_at(other) if other is not None else None
+        if other_head is None or not other_head.is_live or other_head.sequence < head.sequence:
             self._catalogue.forget(key_hash)
         else:
             self._catalogue.mark_removed(place)
-        is_there = self._segments.get(place.segment.name.number) is place.segment
-        if is_newer and is_there:
-            self._catalogue.add(key_hash, *place)
-        return is_there
+            return False
+        return self._segments.get(place.segment.name.number) is place.segment
 
-    def _sequence_at(self, place: Place) -> int:
+    def _head_at(self, place: Place) -> RecordHead | None:
         try:
             found = read_head(self._segments.open(place.segment), place)
         except OSError:
-            return -1
-        return found.head.sequence if found is not None else -1
+            return None
+        return found.head if found is not None else None
 
 
 def _found_in_body(segment: Segment, file: OpenFile) -> Found:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 from array import array
+from bisect import bisect_left
 from collections import OrderedDict, deque
-from collections.abc import Iterator
 from pathlib import Path
 
 from edge_node.storage.disk.errors import DiskRemovalError
 from edge_node.storage.disk.files import DiskFiles, OpenFile, OpenFiles
 from edge_node.storage.disk.format import DEAD, MARKER_BYTES, STATE_OFFSET, FileName, parse_file_name
+from edge_node.storage.disk.proof import Proof
+from edge_node.storage.disk.segment_index import SegmentIndex, encode_index, state_offset
 from edge_node.storage.disk.space import Space
 
 FILES_SWEPT_IN_A_STEP = 64
@@ -27,7 +29,19 @@ DISCARDED = "discarded-"
 class Segment:
     """A file with records: many (a segment) or one (a body)."""
 
-    __slots__ = ("drained_count", "head_offset", "key_hashes", "length", "name", "record_count", "was_used")
+    __slots__ = (
+        "drained_count",
+        "head_offset",
+        "index_offset",
+        "key_hashes",
+        "length",
+        "name",
+        "noted",
+        "offsets",
+        "proof",
+        "record_count",
+        "was_used",
+    )
 
     def __init__(self, name: FileName, length: int = 0) -> None:
         self.name = name
@@ -37,12 +51,27 @@ class Segment:
         """Of a body's head, which is behind it."""
         self.key_hashes = array("q")
         """Of all records that were ever put here; whether one is still here is in the store's index."""
+        self.offsets = array("I")
+        """Of the same records."""
+        self.noted = bytearray()
+        """Of each of them whether it is noted: 1 or 0."""
+        self.index_offset = 0
+        """Where the index in the file is, of just these records; 0: there is none."""
         self.record_count = 0
         """Those that are still here."""
         self.drained_count = 0
         """How many of `key_hashes` were looked at since it began to leave."""
+        self.proof: Proof | None = None
+        """Which blocks of a body were found right; None before its first answer."""
         self.was_used = False
         """A body, since it was written or last spared; for the others the index knows of each record."""
+
+    def note_record(self, key_hash: int, offset: int, *, is_noted: bool) -> None:
+        """One more, behind all others."""
+        self.key_hashes.append(key_hash)
+        self.offsets.append(offset)
+        self.noted.append(is_noted)
+        self.record_count += 1
 
 
 class Segments:
@@ -81,16 +110,18 @@ class Segments:
 
     def open(self, segment: Segment) -> OpenFile:
         """Its file; OSError when that is gone or cannot be opened."""
-        return self._open_files.get(segment.name.number, self._records / str(segment.name))
+        return self._open_files.get(segment.name.number, self._records, segment.name)
 
-    def found(self) -> Iterator[Segment]:
+    def found(self) -> list[Segment]:
         """What an earlier process left, oldest first; the caller adds what it finds good."""
+        found: list[Segment] = []
         names = ((parse_file_name(name), size) for name, size in self._files.list_folder(self._records))
         for name, size in names:
             if name is not None:
                 self._next_number = max(self._next_number, name.number + 1)
                 self._space.take(size)
-                yield Segment(name, size)
+                found.append(Segment(name, size))
+        return found
 
     def create(self) -> Segment:
         """A new empty segment; OSError when there cannot be one."""
@@ -130,12 +161,29 @@ class Segments:
     def mark_dead(self, segment: Segment, offset: int) -> bool:
         """So that the record at `offset` is not found again, ever; False when it cannot be done."""
         try:
-            self.open(segment).write_all(DEAD, offset + STATE_OFFSET)
+            file = self.open(segment)
+            file.write_all(DEAD, offset + STATE_OFFSET)
         except FileNotFoundError:
             return True
         except OSError:
             return False
+        if segment.index_offset:
+            with contextlib.suppress(OSError):  # the record's own state is what counts
+                file.write_all(DEAD, _state_offset(segment, offset))
         return True
+
+    def write_index(self, segment: Segment, index: SegmentIndex) -> None:
+        """At the end of a segment to which nothing will be appended; none where the disk refuses."""
+        data, end = encode_index(index, segment.name.marker, segment.length), segment.length
+        try:
+            file = self.open(segment)
+            file.write_all(data, end)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.open(segment).truncate(end)
+            return
+        self.grow(segment, len(data))
+        segment.index_offset = end
 
     def discard(self, segment: Segment) -> None:
         """Its records are gone for good. Its room is free when nobody reads it any more."""
@@ -230,7 +278,12 @@ class Segments:
 
     def _create_file(self, path: Path) -> OpenFile:
         try:
-            return OpenFile(self._files, self._files.create(path))
+            return self._open_files.hold(self._files.create(path))
         except FileNotFoundError:  # somebody removed the folder
             self._files.make_folder(path.parent)
-            return OpenFile(self._files, self._files.create(path))
+            return self._open_files.hold(self._files.create(path))
+
+
+def _state_offset(segment: Segment, offset: int) -> int:
+    """Of the record at `offset`, in the index of its file."""
+    return state_offset(segment.index_offset, len(segment.offsets), bisect_left(segment.offsets, offset))

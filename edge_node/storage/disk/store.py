@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from edge_node.storage.disk.boot import is_same_boot, record_boot, record_clean_end
-from edge_node.storage.disk.catalogue import Catalogue, Place, read_head
+from edge_node.storage.disk.catalogue import Catalogue, IsNoted, Place, read_head
 from edge_node.storage.disk.errors import DiskStoreError
 from edge_node.storage.disk.files import DiskFiles, FolderLock, OpenFile
 from edge_node.storage.disk.format import (
@@ -32,9 +32,10 @@ from edge_node.storage.disk.format import (
     encode_head,
     encode_locator,
 )
-from edge_node.storage.disk.index import hash_of
+from edge_node.storage.disk.key_hash import KeyHash, new_modulus
+from edge_node.storage.disk.proof import Proof
 from edge_node.storage.disk.record import BodyPlace, DiskBody, DiskRecord, RecordSummary, summary_of
-from edge_node.storage.disk.recovery import Recovery, found_in
+from edge_node.storage.disk.recovery import Recovery, found_in, modulus_in
 from edge_node.storage.disk.segments import Segment, Segments
 from edge_node.storage.disk.space import DiskStatistics, Space
 from edge_node.storage.disk.writer import ArrivedBody, BodyFile, DiskWriter, Labels
@@ -43,11 +44,24 @@ LARGEST_SMALL_RECORD_BYTES = 256 * 1024
 """Larger ones get a file of their own: they are not copied, and they leave one by one."""
 
 
+def _is_not_noted(metadata: bytes) -> bool:
+    del metadata
+    return False
+
+
 class DiskStore:
     """Records in a folder that belongs to this process alone, under a byte budget."""
 
-    def __init__(self, folder: Path, capacity_bytes: int, boot_id: str, files: DiskFiles | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        capacity_bytes: int,
+        boot_id: str,
+        files: DiskFiles | None = None,
+        is_noted: IsNoted = _is_not_noted,
+    ) -> None:
         """Opens, and recovers what is there; DiskStoreError when the folder cannot be used, ValueError for a capacity that is too small."""
+        self._is_noted = is_noted
         self.statistics = DiskStatistics(capacity_bytes)
         self._space = Space(self.statistics)
         self.largest_body_bytes = min(self._space.largest_body_bytes, LARGEST_BODY_BYTES)
@@ -64,34 +78,46 @@ class DiskStore:
 
     def lookup(self, key: bytes) -> DiskRecord | None:
         """The record, its head checked; counts as a use."""
-        key_hash = hash_of(key)
+        key_hash = self._key_hash.of(key)
         place = self._catalogue.find(key_hash)
         file = self._open_file(place) if place is not None else None
         if place is None or file is None:
             return None
         found = read_head(file, place)
-        if found is None or not found.head.is_live:
+        if found is None:
             self._catalogue.report_damage(key_hash, place)
+            return None
+        if (
+            not found.head.is_live
+        ):  # removed by a process that ended before it could mark that in the index of the file, too
+            self._catalogue.forget(key_hash)
             return None
         if found.head.key != key:
             return None
         self._catalogue.mark_used(key_hash, place)
         offset = LOCATOR_BYTES if place.segment.name.is_body else place.offset + found.head.length
-        body_place = BodyPlace(file, offset, found.body_start)
+        body_place = BodyPlace(file, offset, found.body_start, _proof_of(place.segment, found.head))
         return DiskRecord(
             found.head, DiskBody(found.head, body_place, partial(self._catalogue.report_damage, key_hash, place))
         )
 
     def records(self) -> Iterator[RecordSummary]:
         """All of them, oldest file first; to be read before anything is written or removed."""
+        return self._records_in(self._segments.all())
+
+    def noted_records(self) -> Iterator[RecordSummary]:
+        """The same of those that were to be noted; files that have none are not read."""
+        segments = [segment for segment in self._segments.all() if 1 in segment.noted]
+        return (summary for summary in self._records_in(segments) if self._is_noted(summary.metadata))
+
+    def _records_in(self, segments: Sequence[Segment]) -> Iterator[RecordSummary]:
         self.flush()
-        for segment in self._segments.all():
+        for segment in segments:
             file = self._open_file(Place(segment, 0))
             for found in found_in(segment, file) if file is not None else ():
-                if found.head is not None and self._catalogue.is_at(
-                    hash_of(found.head.key), Place(segment, found.offset)
-                ):
-                    yield summary_of(found.head)
+                head, place = found.head, Place(segment, found.offset)
+                if head is not None and head.is_live and self._catalogue.is_at(self._key_hash.of(head.key), place):
+                    yield summary_of(head)
 
     def open_writer(self, key: bytes, expected_length: int | None) -> DiskWriter | None:
         """Begin a body of `expected_length` bytes (None: unknown); None when it is too large to be admitted."""
@@ -102,7 +128,7 @@ class DiskStore:
 
     def remove(self, key: bytes) -> None:
         """Forget the record, if there is one: not even kill -9 brings it back once this has returned."""
-        self._catalogue.forget(hash_of(key))
+        self._catalogue.forget(self._key_hash.of(key))
 
     def clear(self) -> None:
         """Forget all records, as durably; bodies that are still arriving keep their room."""
@@ -118,7 +144,7 @@ class DiskStore:
         if not self._is_open:
             return
         self._is_open = False
-        self._catalogue.flush()
+        self._catalogue.seal()
         while self._segments.sweep():
             pass
         self._segments.close()
@@ -171,7 +197,7 @@ class DiskStore:
         if not self._catalogue.make_room(head.record_length):
             self.refuse()
             return False
-        key_hash = hash_of(labels.key)
+        key_hash = self._key_hash.of(labels.key)
         self._catalogue.forget(key_hash)
         return self._catalogue.append(key_hash, head, parts)
 
@@ -184,7 +210,7 @@ class DiskStore:
             return False
         if not self.write_body(place.file, encode_head(head, place.name.marker), head_offset):
             return False
-        self._catalogue.forget(hash_of(labels.key))
+        self._catalogue.forget(self._key_hash.of(labels.key))
         if self._keep_body(place, head, head_offset):
             return True
         self._space.give_back(head.length)
@@ -199,7 +225,7 @@ class DiskStore:
         except OSError:
             self.statistics.write_errors += 1
             return False
-        self._catalogue.add(hash_of(head.key), segment, 0)
+        self._catalogue.add(self._key_hash.of(head.key), Place(segment, 0), head)
         return True
 
     def _head_of(self, labels: Labels, body: ArrivedBody) -> RecordHead:
@@ -230,16 +256,28 @@ class DiskStore:
         self._lock = FolderLock(self._folder / "lock")
         try:
             self._segments = Segments(self._folder, self._space, self._files)
-            self._catalogue = Catalogue(self._segments, self._space, self.statistics)
             self._segments.remove_leftovers()
             if not is_same_boot(self._folder, self._boot_id):
                 self._segments.remove_all_files()
                 record_boot(self._folder, self._boot_id)
-            recovery = Recovery(self._segments, self._catalogue, self.statistics)
-            recovery.run()
-            self._sequence = recovery.highest_sequence
+            self._recover()
             self._catalogue.make_room(0)
             self._is_open = True
         except BaseException:
             self._lock.release()
             raise
+
+    def _recover(self) -> None:
+        found = self._segments.found()
+        self._key_hash = KeyHash(modulus_in(self._segments, found) or new_modulus())
+        modulus = self._key_hash.modulus
+        self._catalogue = Catalogue(self._segments, self._space, self.statistics, modulus, self._is_noted)
+        Recovery(self._segments, self._catalogue, self.statistics, self._key_hash).run(found)
+        self._sequence = self._catalogue.highest_sequence
+
+
+def _proof_of(segment: Segment, head: RecordHead) -> Proof | None:
+    """What is known of the blocks of a body that has a file of its own."""
+    if segment.name.is_body and segment.proof is None:
+        segment.proof = Proof(block_count(head.body_length))
+    return segment.proof

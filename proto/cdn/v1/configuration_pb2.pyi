@@ -22,6 +22,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ViewerProtocolPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ViewerProtocolPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ViewerProtocolPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VIEWER_PROTOCOL_POLICY_UNSPECIFIED: _ViewerProtocolPolicy.ValueType  # 0
+    """As VIEWER_PROTOCOL_POLICY_ALLOW_ALL."""
+    VIEWER_PROTOCOL_POLICY_ALLOW_ALL: _ViewerProtocolPolicy.ValueType  # 1
+    """It is served."""
+    VIEWER_PROTOCOL_POLICY_HTTPS_ONLY: _ViewerProtocolPolicy.ValueType  # 2
+    """It is refused."""
+    VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS: _ViewerProtocolPolicy.ValueType  # 3
+    """It is sent to the same URL with https."""
+
+class ViewerProtocolPolicy(_ViewerProtocolPolicy, metaclass=_ViewerProtocolPolicyEnumTypeWrapper):
+    """What becomes of a request that came over plain HTTP (section 6.1)."""
+
+VIEWER_PROTOCOL_POLICY_UNSPECIFIED: ViewerProtocolPolicy.ValueType  # 0
+"""As VIEWER_PROTOCOL_POLICY_ALLOW_ALL."""
+VIEWER_PROTOCOL_POLICY_ALLOW_ALL: ViewerProtocolPolicy.ValueType  # 1
+"""It is served."""
+VIEWER_PROTOCOL_POLICY_HTTPS_ONLY: ViewerProtocolPolicy.ValueType  # 2
+"""It is refused."""
+VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS: ViewerProtocolPolicy.ValueType  # 3
+"""It is sent to the same URL with https."""
+Global___ViewerProtocolPolicy: _TypeAlias = ViewerProtocolPolicy  # noqa: Y015
+
 class _Semantics:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -63,6 +91,7 @@ class Distribution(_message.Message):
     DEFAULT_BEHAVIOR_FIELD_NUMBER: _builtins.int
     ORIGIN_GROUPS_FIELD_NUMBER: _builtins.int
     ERROR_RESPONSES_FIELD_NUMBER: _builtins.int
+    GEO_RESTRICTION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     domain_name: _builtins.str
     enabled: _builtins.bool
@@ -87,6 +116,10 @@ class Distribution(_message.Message):
     def error_responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorResponse]:
         """At most one for each error status."""
 
+    @_builtins.property
+    def geo_restriction(self) -> Global___GeoRestriction:
+        """Absent: viewers of every country are served."""
+
     def __init__(
         self,
         *,
@@ -101,14 +134,61 @@ class Distribution(_message.Message):
         default_behavior: Global___Behavior | None = ...,
         origin_groups: _abc.Iterable[Global___OriginGroup] | None = ...,
         error_responses: _abc.Iterable[Global___ErrorResponse] | None = ...,
+        geo_restriction: Global___GeoRestriction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["default_behavior", b"default_behavior"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_behavior", b"default_behavior", "geo_restriction", b"geo_restriction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "behaviors", b"behaviors", "default_behavior", b"default_behavior", "default_root_object", b"default_root_object", "domain_name", b"domain_name", "enabled", b"enabled", "error_responses", b"error_responses", "id", b"id", "ipv6_enabled", b"ipv6_enabled", "origin_groups", b"origin_groups", "origins", b"origins"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "behaviors", b"behaviors", "default_behavior", b"default_behavior", "default_root_object", b"default_root_object", "domain_name", b"domain_name", "enabled", b"enabled", "error_responses", b"error_responses", "geo_restriction", b"geo_restriction", "id", b"id", "ipv6_enabled", b"ipv6_enabled", "origin_groups", b"origin_groups", "origins", b"origins"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Distribution: _TypeAlias = Distribution  # noqa: Y015
+
+@_typing.final
+class GeoRestriction(_message.Message):
+    """Which countries a distribution is for (section 6.5). A viewer whose country is not known is served."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Type:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GeoRestriction._Type.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TYPE_UNSPECIFIED: GeoRestriction._Type.ValueType  # 0
+        TYPE_ALLOW_LIST: GeoRestriction._Type.ValueType  # 1
+        """Only the countries listed are served ("whitelist")."""
+        TYPE_DENY_LIST: GeoRestriction._Type.ValueType  # 2
+        """All but the countries listed are served ("blacklist")."""
+
+    class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
+    TYPE_UNSPECIFIED: GeoRestriction.Type.ValueType  # 0
+    TYPE_ALLOW_LIST: GeoRestriction.Type.ValueType  # 1
+    """Only the countries listed are served ("whitelist")."""
+    TYPE_DENY_LIST: GeoRestriction.Type.ValueType  # 2
+    """All but the countries listed are served ("blacklist")."""
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    COUNTRIES_FIELD_NUMBER: _builtins.int
+    type: Global___GeoRestriction.Type.ValueType
+    @_builtins.property
+    def countries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ISO 3166-1 alpha-2, upper case; at least one."""
+
+    def __init__(
+        self,
+        *,
+        type: Global___GeoRestriction.Type.ValueType = ...,
+        countries: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["countries", b"countries", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GeoRestriction: _TypeAlias = GeoRestriction  # noqa: Y015
 
 @_typing.final
 class Origin(_message.Message):
@@ -260,6 +340,7 @@ class Behavior(_message.Message):
     ORIGIN_GROUP_ID_FIELD_NUMBER: _builtins.int
     COMPRESS_FIELD_NUMBER: _builtins.int
     SEMANTICS_FIELD_NUMBER: _builtins.int
+    VIEWER_PROTOCOL_POLICY_FIELD_NUMBER: _builtins.int
     path_pattern: _builtins.str
     """"*" for the default behavior."""
     origin_id: _builtins.str
@@ -269,6 +350,7 @@ class Behavior(_message.Message):
     compress: _builtins.bool
     """Edges compress what the origin left uncompressed, in the formats that the cache policy accepts (section 2.7)."""
     semantics: Global___Semantics.ValueType
+    viewer_protocol_policy: Global___ViewerProtocolPolicy.ValueType
     @_builtins.property
     def allowed_methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -286,10 +368,11 @@ class Behavior(_message.Message):
         origin_group_id: _builtins.str = ...,
         compress: _builtins.bool = ...,
         semantics: Global___Semantics.ValueType = ...,
+        viewer_protocol_policy: Global___ViewerProtocolPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_methods", b"allowed_methods", "cache_policy", b"cache_policy", "cached_methods", b"cached_methods", "compress", b"compress", "origin_group_id", b"origin_group_id", "origin_id", b"origin_id", "path_pattern", b"path_pattern", "semantics", b"semantics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_methods", b"allowed_methods", "cache_policy", b"cache_policy", "cached_methods", b"cached_methods", "compress", b"compress", "origin_group_id", b"origin_group_id", "origin_id", b"origin_id", "path_pattern", b"path_pattern", "semantics", b"semantics", "viewer_protocol_policy", b"viewer_protocol_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -481,6 +564,52 @@ class ClientSubnet(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClientSubnet: _TypeAlias = ClientSubnet  # noqa: Y015
+
+@_typing.final
+class GeoTable(_message.Message):
+    """Which country the networks of viewers are in; of two networks that hold an address, the longer prefix counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GeoNetwork]: ...
+    def __init__(
+        self,
+        *,
+        networks: _abc.Iterable[Global___GeoNetwork] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["networks", b"networks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GeoTable: _TypeAlias = GeoTable  # noqa: Y015
+
+@_typing.final
+class GeoNetwork(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CIDR_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    cidr: _builtins.str
+    """For example "192.0.2.0/24" or "2001:db8::/32"; none twice, no bit set beyond the prefix."""
+    country: _builtins.str
+    """Two upper-case letters, as ISO 3166-1 alpha-2 has them."""
+    def __init__(
+        self,
+        *,
+        cidr: _builtins.str = ...,
+        country: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr", b"cidr", "country", b"country"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GeoNetwork: _TypeAlias = GeoNetwork  # noqa: Y015
 
 @_typing.final
 class Invalidation(_message.Message):

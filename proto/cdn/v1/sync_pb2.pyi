@@ -285,12 +285,15 @@ class Snapshot(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     DISTRIBUTIONS_FIELD_NUMBER: _builtins.int
     ROUTING_TABLE_FIELD_NUMBER: _builtins.int
+    GEO_TABLE_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     index: _builtins.int
     @_builtins.property
     def distributions(self) -> _containers.RepeatedCompositeFieldContainer[_configuration_pb2.Distribution]: ...
     @_builtins.property
     def routing_table(self) -> _configuration_pb2.RoutingTable: ...
+    @_builtins.property
+    def geo_table(self) -> _configuration_pb2.GeoTable: ...
     def __init__(
         self,
         *,
@@ -298,10 +301,11 @@ class Snapshot(_message.Message):
         index: _builtins.int = ...,
         distributions: _abc.Iterable[_configuration_pb2.Distribution] | None = ...,
         routing_table: _configuration_pb2.RoutingTable | None = ...,
+        geo_table: _configuration_pb2.GeoTable | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["routing_table", b"routing_table"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["geo_table", b"geo_table", "routing_table", b"routing_table"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distributions", b"distributions", "index", b"index", "log_id", b"log_id", "routing_table", b"routing_table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distributions", b"distributions", "geo_table", b"geo_table", "index", b"index", "log_id", b"log_id", "routing_table", b"routing_table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -318,6 +322,7 @@ class Entry(_message.Message):
     REMOVE_DISTRIBUTION_ID_FIELD_NUMBER: _builtins.int
     INVALIDATION_FIELD_NUMBER: _builtins.int
     PUT_ROUTING_TABLE_FIELD_NUMBER: _builtins.int
+    PUT_GEO_TABLE_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     index: _builtins.int
     remove_distribution_id: _builtins.str
@@ -329,6 +334,8 @@ class Entry(_message.Message):
     def invalidation(self) -> _configuration_pb2.Invalidation: ...
     @_builtins.property
     def put_routing_table(self) -> _configuration_pb2.RoutingTable: ...
+    @_builtins.property
+    def put_geo_table(self) -> _configuration_pb2.GeoTable: ...
     def __init__(
         self,
         *,
@@ -339,12 +346,13 @@ class Entry(_message.Message):
         remove_distribution_id: _builtins.str = ...,
         invalidation: _configuration_pb2.Invalidation | None = ...,
         put_routing_table: _configuration_pb2.RoutingTable | None = ...,
+        put_geo_table: _configuration_pb2.GeoTable | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "invalidation", b"invalidation", "put_distribution", b"put_distribution", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "invalidation", b"invalidation", "put_distribution", b"put_distribution", "put_geo_table", b"put_geo_table", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "index", b"index", "invalidation", b"invalidation", "log_id", b"log_id", "put_distribution", b"put_distribution", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "index", b"index", "invalidation", b"invalidation", "log_id", b"log_id", "put_distribution", b"put_distribution", "put_geo_table", b"put_geo_table", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["put_distribution", "remove_distribution_id", "invalidation", "put_routing_table"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["put_distribution", "remove_distribution_id", "invalidation", "put_routing_table", "put_geo_table"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 

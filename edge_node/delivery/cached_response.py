@@ -1,0 +1,126 @@
+"""Responses from the cache, and responses made here: complete from the start."""
+
+from collections.abc import Callable, Sequence
+
+from edge_node.caching.bodies import Piece
+from edge_node.caching.decisions import Reason, Refuse, Result
+from edge_node.caching.entry import Entry
+from edge_node.delivery.body_sender import BodySender, new_buffer, pieces_of, pieces_to_send
+from edge_node.delivery.downstream import DownstreamHead
+from edge_node.delivery.request_context import RequestContext
+from edge_node.delivery.request_record import SentResponse
+from edge_node.delivery.streamed_response import ResponseTools
+from edge_node.model import Semantics
+from edge_node.policy.answers import error_page, write_fields, x_cache
+from edge_node.policy.cache_statuses import status_of_entry
+from edge_node.policy.contents import Content, choose_content
+from edge_node.policy.error_pages import STATUSES_THAT_CLOSE
+from edge_node.policy.viewer_protocol import Redirect
+
+_FIELDS_OF_LOCAL_REPLIES = ((b"content-type", b"text/html"), (b"server", b"CloudFront"))
+
+
+class CachedResponder:
+    """Sends them."""
+
+    def __init__(self, tools: ResponseTools, clock: Callable[[], float]) -> None:
+        self._tools = tools
+        self._node = tools.node
+        self._clock = clock
+        """Seconds since the epoch."""
+        self._buffer = new_buffer()
+
+    def answer(self, context: RequestContext, entry: Entry) -> None:
+        """Answer from an entry; result and reason are in the context."""
+        now = self._clock()
+        boundary = context.request_id.rstrip(b"=")
+        content = choose_content(context.head, entry, context.semantics, boundary, is_for_cache=self._node.is_regional)
+        is_page = context.error_page_status != 0 and content.status == 200
+        status = context.error_page_status if is_page else content.status
+        block = content.field_block
+        if context.error_page_status:
+            context.result = Result.ERROR
+        if context.semantics is Semantics.RFC9111:
+            block += b"Cache-Status: %b\r\n" % status_of_entry(self._node, entry, context.result, context.reason, now)
+        head = DownstreamHead(
+            status,
+            entry.traits.reason if status == entry.status else b"",
+            context.result,
+            context.reason,
+            x_cache(context.result, status),
+            context.request_id,
+            max(int(now - entry.age_base), 0),
+            block,
+            content.content_length,
+            must_close=context.error_page_status in STATUSES_THAT_CLOSE,
+        )
+        sent = SentResponse(status, entry.traits.content_type, content.body_length, content.range)
+        if entry.body is None or entry.body.memory_bytes >= content.body_length:
+            self._send_at_once(context, head, list(pieces_of(entry, content)), sent)
+        else:
+            self._send_at_pace(context, head, (entry, content), sent)
+
+    def refuse(self, context: RequestContext, refusal: Refuse) -> None:
+        """Answer with a page made here."""
+        page = error_page(refusal.status, refusal.text, context.request_id)
+        context.result, context.reason = Result.ERROR, refusal.reason
+        head = DownstreamHead(
+            refusal.status,
+            b"",
+            Result.ERROR,
+            refusal.reason,
+            x_cache(Result.ERROR, refusal.status),
+            context.request_id,
+            None,
+            write_fields(_FIELDS_OF_LOCAL_REPLIES),
+            len(page),
+            must_close=context.body is not None,
+        )
+        body = [] if context.head.method == b"HEAD" else [page]
+        self._send_at_once(context, head, body, SentResponse(refusal.status, b"text/html", len(page)))
+
+    def redirect(self, context: RequestContext, redirect: Redirect) -> None:
+        """Send the viewer to another URL (reference 6.1)."""
+        page = redirect.body
+        context.result, context.reason = Result.REDIRECT, redirect.reason
+        fields = (*_FIELDS_OF_LOCAL_REPLIES, (b"location", redirect.location))
+        head = DownstreamHead(
+            redirect.status,
+            b"",
+            Result.REDIRECT,
+            redirect.reason,
+            x_cache(Result.REDIRECT, redirect.status),
+            context.request_id,
+            None,
+            write_fields(fields),
+            len(page),
+            must_close=context.body is not None,
+        )
+        body = [] if context.head.method == b"HEAD" else [page]
+        self._send_at_once(context, head, body, SentResponse(redirect.status, b"text/html", len(page)))
+
+    def _send_at_once(
+        self, context: RequestContext, head: DownstreamHead, pieces: Sequence[Piece], sent: SentResponse
+    ) -> None:
+        downstream = context.downstream
+        context.first_byte_at = self._tools.monotonic()
+        downstream.send_whole(head, pieces)
+        downstream.end()
+        self._tools.recorder.end(context, sent)
+        downstream.release()
+
+    def _send_at_pace(
+        self, context: RequestContext, head: DownstreamHead, what: tuple[Entry, Content], sent: SentResponse
+    ) -> None:
+        """Of what is not in memory no more is read than the viewer takes."""
+        entry, content = what
+
+        def ended(is_whole: bool) -> None:
+            if not is_whole:
+                context.reason = Reason.VIEWER_LEFT
+            self._tools.recorder.end(context, sent)
+
+        context.first_byte_at = self._tools.monotonic()
+        BodySender(
+            context.downstream, head, pieces_to_send(entry, content, self._buffer, context.downstream), ended
+        ).start()

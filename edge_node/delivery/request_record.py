@@ -1,0 +1,156 @@
+"""What the access log and the counters are told of a finished request: the general record, with the one function that makes it, and the one of the hits' fast path."""
+
+from typing import Final
+
+from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.entry import Traits
+from edge_node.caching.ranges import ByteRange
+from edge_node.connection_facts import ConnectionFacts
+from edge_node.delivery.request_context import RequestContext
+from edge_node.model import RequestHead
+from edge_node.policy.contents import Content
+from edge_node.policy.routing import Plan
+from edge_node.policy.sections import HeaderSection
+
+UNKNOWN_LENGTH = -1
+
+
+class LogRecord:
+    """One finished request."""
+
+    __slots__ = (
+        "byte_range",
+        "connection",
+        "content_length",
+        "content_type",
+        "domain_name",
+        "ended_at",
+        "first_byte_seconds",
+        "head",
+        "reason",
+        "received_bytes",
+        "request_id",
+        "result",
+        "seconds",
+        "sent_bytes",
+        "status",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one for each part of the value
+        self,
+        ended_at: float,
+        head: RequestHead,
+        connection: ConnectionFacts,
+        domain_name: bytes,
+        status: int,
+        sent_bytes: int,
+        received_bytes: int,
+        result: Result,
+        reason: Reason,
+        request_id: bytes,
+        seconds: float,
+        first_byte_seconds: float,
+        content_type: bytes,
+        content_length: int,
+        byte_range: ByteRange | None,
+    ) -> None:
+        self.ended_at: Final = ended_at
+        """Seconds since the epoch."""
+        self.head: Final = head
+        self.connection: Final = connection
+        self.domain_name: Final = domain_name
+        self.status: Final = status
+        self.sent_bytes: Final = sent_bytes
+        self.received_bytes: Final = received_bytes
+        self.result: Final = result
+        self.reason: Final = reason
+        self.request_id: Final = request_id
+        self.seconds: Final = seconds
+        self.first_byte_seconds: Final = first_byte_seconds
+        self.content_type: Final = content_type
+        self.content_length: Final = content_length
+        """Of the body; UNKNOWN_LENGTH: it did not end."""
+        self.byte_range: Final = byte_range
+        """The one range that was sent, of a 206."""
+
+
+class HitRecord:
+    """One finished request of the most frequent kind, a GET answered from a fresh response: made for each, so it points at what is known."""
+
+    __slots__ = (
+        "connection", "content_length", "ended_at", "part", "plan", "received_bytes", "request_id", "seconds", "section", "sent_bytes", "traits",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one for each part of the value
+        self,
+        ended_at: float,
+        connection: ConnectionFacts,
+        section: HeaderSection,
+        plan: Plan,
+        traits: Traits,
+        sent_bytes: int,
+        received_bytes: int,
+        request_id: bytes,
+        seconds: float,
+        content_length: int,
+        part: Content | None,
+    ) -> None:
+        self.ended_at: Final = ended_at
+        self.connection: Final = connection
+        self.section: Final = section
+        self.plan: Final = plan
+        self.traits: Final = traits
+        self.sent_bytes: Final = sent_bytes
+        self.received_bytes: Final = received_bytes
+        self.request_id: Final = request_id
+        self.seconds: Final = seconds
+        self.content_length: Final = content_length
+        self.part: Final = part
+        """What was sent, if not all."""
+
+    @property
+    def status(self) -> int:
+        """As it was sent."""
+        return self.traits.status if self.part is None else self.part.status
+
+
+Record = LogRecord | HitRecord
+
+
+class SentResponse:
+    """What a record says of the response, and the stream does not count."""
+
+    __slots__ = ("byte_range", "content_length", "content_type", "status")
+
+    def __init__(
+        self, status: int, content_type: bytes, content_length: int, byte_range: ByteRange | None = None
+    ) -> None:
+        self.status: Final = status
+        self.content_type: Final = content_type
+        self.content_length: Final = content_length
+        self.byte_range: Final = byte_range
+
+
+NOTHING_SENT = SentResponse(0, b"", UNKNOWN_LENGTH)
+
+
+def record_of(context: RequestContext, sent: SentResponse, now: float, ended_at: float) -> LogRecord:
+    """The record of a request that has ended; `now` is in seconds since the epoch, `ended_at` on the monotonic clock."""
+    downstream = context.downstream
+    return LogRecord(
+        now,
+        context.original_head or context.head,
+        downstream.connection,
+        context.domain_name,
+        sent.status,
+        downstream.sent_bytes,
+        downstream.received_bytes,
+        context.result,
+        context.reason,
+        context.request_id,
+        ended_at - context.started_at,
+        (context.first_byte_at or ended_at) - context.started_at,
+        sent.content_type,
+        sent.content_length,
+        sent.byte_range,
+    )

@@ -1,0 +1,1 @@
+"""Fetching responses for the cache and for those who wait: request coalescing, the fill itself, and the stream that its readers share."""

@@ -1,0 +1,1 @@
+"""A request's way through the node: stages, decision, and what is done about it."""

@@ -1,0 +1,54 @@
+"""The stages that may refuse a request before anything is looked up. The rules are in `policy`; here they are put to the request, if configuration asks for them."""
+
+from edge_node.caching.decisions import Refuse
+from edge_node.delivery.request_context import RequestContext
+from edge_node.model import ViewerProtocolPolicy
+from edge_node.policy.geo import GEO_BLOCKED, is_geo_restricted
+from edge_node.policy.loop_detection import LOOP_DETECTED, is_loop
+from edge_node.policy.methods import METHOD_NOT_ALLOWED, is_method_allowed
+from edge_node.policy.viewer_protocol import judge_viewer_protocol
+from edge_node.serving_state import ServingState
+from edge_node.stages.stage import StageAnswer, StageFunction, StageSubject
+
+
+def refuse_loop(context: RequestContext, state: ServingState) -> Refuse | None:
+    """RFC 8586."""
+    del state
+    value = context.head.fields.get(b"cdn-loop")
+    return LOOP_DETECTED if value is not None and is_loop(value) else None
+
+
+def restrict_countries(subject: StageSubject) -> StageFunction | None:
+    """Reference 6.5: by the viewer's address."""
+    distribution = subject.distribution
+    if distribution.geo_restriction is None:
+        return None
+
+    def restrict(context: RequestContext, state: ServingState) -> StageAnswer:
+        country = state.geo_table.country_of(context.downstream.connection.address)
+        return GEO_BLOCKED if is_geo_restricted(distribution, country) else None
+
+    return restrict
+
+
+def apply_viewer_protocol(subject: StageSubject) -> StageFunction | None:
+    """Reference 6.1: by the scheme of the viewer's connection."""
+    policy = subject.behavior.viewer_protocol_policy
+    if policy is ViewerProtocolPolicy.ALLOW_ALL:
+        return None
+
+    def apply(context: RequestContext, state: ServingState) -> StageAnswer:
+        del state
+        return judge_viewer_protocol(policy, context.downstream.connection.scheme, context.head)
+
+    return apply
+
+
+def allow_methods(subject: StageSubject) -> StageFunction | None:
+    """Reference 2.6."""
+    return None if is_method_allowed(subject.method, subject.behavior) else _refuse_method
+
+
+def _refuse_method(context: RequestContext, state: ServingState) -> Refuse:
+    del context, state
+    return METHOD_NOT_ALLOWED

@@ -1,0 +1,48 @@
+"""The stages of a request, in the order in which it passes them (reference 6.8): the one literal table.
+
+What a stage can say without looking at the request is worked out when the route of the request is made, once for all requests that share it; what is left there is run
+for each request. A route with nothing left has a fast path, which is this table and not another one. docs/request-lifecycle.md is generated from it.
+"""
+
+from edge_node.model import Behavior, Distribution, Role
+from edge_node.stages.access import allow_methods, apply_viewer_protocol, refuse_loop, restrict_countries
+from edge_node.stages.catch_up import catch_up
+from edge_node.stages.stage import Settled, Stage, StageFunction, StageSubject
+
+_EDGE, _REGIONAL = (Role.EDGE,), (Role.REGIONAL,)
+
+STAGES = (
+    Stage("limits", "2.5, 11", Settled.WHILE_PARSED, "listeners.heads.make_request_head"),
+    Stage("loop detection", "RFC 8586", Settled.BY_SECTION, "policy.loop_detection.is_loop", roles=_EDGE, run=refuse_loop),
+    Stage("catching up", "DESIGN 4, rule 4", Settled.PER_REQUEST, "stages.catch_up.catch_up", roles=_REGIONAL, run=catch_up),
+    Stage("distribution", "5.1", Settled.BY_ROUTE, "policy.routing.Planner"),
+    Stage("geo restriction", "6.5", Settled.PER_REQUEST, "policy.geo.is_geo_restricted", roles=_EDGE, compiles=restrict_countries),
+    Stage("behavior", "1.6", Settled.BY_ROUTE, "policy.routing.Planner"),
+    Stage("viewer protocol", "6.1", Settled.PER_REQUEST, "policy.viewer_protocol.judge_viewer_protocol", roles=_EDGE, compiles=apply_viewer_protocol),
+    Stage("method", "2.6", Settled.BY_ROUTE, "policy.methods.is_method_allowed", compiles=allow_methods),
+    Stage("key", "2.1", Settled.BY_PIPELINE, "caching.key.make_key"),
+    Stage("lookup", "DESIGN 4, rule 2", Settled.BY_PIPELINE, "shelf.Shelf"),
+    Stage("decision", "2.2 to 2.6", Settled.BY_PIPELINE, "caching.decisions.decide"),
+    Stage("fill, or cached response", "2.9, 2.10, 3", Settled.BY_PIPELINE, "pipeline.dispatcher.Dispatcher"),
+    Stage("error response", "2.5", Settled.BY_PIPELINE, "policy.error_pages.page_for"),
+    Stage("send", "2.12", Settled.BY_PIPELINE, "delivery.downstream.DownstreamStream"),
+    Stage("record", "8.1", Settled.BY_PIPELINE, "delivery.request_recorder.RequestRecorder"),
+)  # fmt: skip
+"""Signature (6.3), WAF (6.7) and viewer-request function (7.1) will stand behind the method; response headers policy (1.9) and viewer-response function before `send`."""
+
+
+class StageTable:
+    """The table as one tier has it."""
+
+    def __init__(self, role: Role) -> None:
+        self.entry: tuple[StageFunction, ...] = tuple(
+            stage.run for stage in STAGES if stage.run is not None and role in stage.roles
+        )
+        """What each request passes before its route is known."""
+        self._compiled = [stage.compiles for stage in STAGES if stage.compiles is not None and role in stage.roles]
+
+    def compile(self, distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[StageFunction, ...]:
+        """What each request of this method for this behavior has still to pass, in the order of the table."""
+        subject = StageSubject(distribution, behavior, method)
+        functions = [compile_stage(subject) for compile_stage in self._compiled]
+        return tuple([function for function in functions if function is not None])
