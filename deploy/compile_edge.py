@@ -1,6 +1,6 @@
 """`make compiled`: compiles the modules of the edge node that answer requests ahead of time, with mypyc and the C compiler that is here.
 
-Where the result goes, and when it is used, is `edge_node/compiled.py`'s. It is put there in one step when all of it is done; those of older sources are removed.
+Where the result goes, and when it is used, is `edge_node/code_loader.py`'s. It is put there in one step when all of it is done; those of older sources are removed.
 What is left as it is: the rim that speaks gRPC and Prometheus (their generated classes gain nothing), and what the compiler cannot express.
 """
 
@@ -19,16 +19,16 @@ from mypyc.build import mypycify
 from setuptools import Distribution  # type: ignore[import-untyped]
 from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
 
-from edge_node.compiled import modules_folder, sources_of
+from edge_node.code_loader import modules_folder, sources_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "edge_node"
 
 LEFT_AS_SOURCE = (
-    "__init__.py", "__main__.py", "compiled.py",  # they choose which code is run
-    "admin.py", "configuration.py", "control_client.py", "explain.py", "metrics.py", "node.py",  # the rim
-    "invalidation_journal.py", "settings.py", "stores.py",  # read once, or written once for each log entry
-    "resident_memory.py",  # once after the start
+    "__init__.py", "__main__.py", "code_loader.py",  # they choose which code is run
+    "observability/admin.py", "control/snapshot_reader.py", "control/client.py", "observability/explain.py", "observability/metrics.py", "node.py",  # the rim
+    "control/journal.py", "settings.py", "storage/storage_factory.py",  # read once, or written once for each log entry
+    "observability/resident_memory.py",  # once after the start
     "storage/disk/files.py",  # open files close when the last weak reference is left, which compiled objects cannot have
 )  # fmt: skip
 

@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from edge_node import compiled
+from edge_node import code_loader
 
-_folder = compiled.folder_to_use(Path(__file__).parent, os.environ)
+_folder = code_loader.folder_to_use(Path(__file__).parent, os.environ)
 IS_COMPILED = _folder is not None
 if _folder is not None:
     __path__.insert(0, str(_folder / __name__))

@@ -10,7 +10,7 @@ import time
 import uvloop
 
 from edge_node.node import EdgeNode, StartError
-from edge_node.resident_memory import START_SETTLES_SECONDS, release_program_pages
+from edge_node.observability.resident_memory import START_SETTLES_SECONDS, release_program_pages
 from edge_node.settings import Settings, parse_settings
 
 

@@ -8,32 +8,32 @@ from collections.abc import Coroutine
 from typing import Any
 
 from edge_node import IS_COMPILED
-from edge_node.access_log import AccessLog
-from edge_node.admin import AdminSources, start_admin_server
-from edge_node.caching.invalidations import InvalidationLog
-from edge_node.control_client import ControlClient
-from edge_node.counters import Counters
+from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.control.client import ControlClient
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
-from edge_node.exception_barrier import ExceptionBarrier
-from edge_node.explain import Explainer
 from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, raise_descriptor_limit
 from edge_node.listeners.fast_path import HitFastPath
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.serving import OpenConnection
-from edge_node.listeners.writing import bound_unsent_bytes
-from edge_node.metrics import Sources, make_exposition
-from edge_node.model import Role
+from edge_node.listeners.socket_writer import bound_unsent_bytes
+from edge_node.model.configuration import Role
+from edge_node.model.counters import Counters
+from edge_node.observability.access_log import AccessLog
+from edge_node.observability.admin import AdminSources, start_admin_server
+from edge_node.observability.explain import Explainer
+from edge_node.observability.metrics import Sources, make_exposition
+from edge_node.pipeline.exception_barrier import ExceptionBarrier
 from edge_node.pipeline.pipeline import Parts, Pipeline
-from edge_node.policy.answers import NodeFacts
-from edge_node.policy.traits import TraitsTable
-from edge_node.serving_state import ServingState
+from edge_node.policy.response_head import LocalNode
 from edge_node.settings import Address, Settings
-from edge_node.shelf import Shelf
 from edge_node.stages.table import StageTable
+from edge_node.storage.cache import Cache
 from edge_node.storage.disk.errors import DiskStoreError
-from edge_node.stores import Stores, open_stores
-from edge_node.upstream.fetching import Fetcher
+from edge_node.storage.entry_templates import EntryTemplates
+from edge_node.storage.node_state import NodeState
+from edge_node.storage.storage_factory import Storage, open_storage
+from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import sync_pb2
@@ -53,9 +53,9 @@ class StartError(Exception):
     """The node cannot start; the message says why."""
 
 
-def _open_stores(settings: Settings, traits: TraitsTable, invalidations: InvalidationLog) -> Stores:
+def _open_stores(settings: Settings, template: EntryTemplates, invalidations: InvalidationLog) -> Storage:
     try:
-        return open_stores(settings, traits, invalidations)
+        return open_storage(settings, template, invalidations)
     except (DiskStoreError, ValueError) as error:
         raise StartError(f"the cache on disk cannot be opened: {error}") from error
 
@@ -84,13 +84,13 @@ class EdgeNode:
         self._barrier = ExceptionBarrier(self._counters)
         self._loop.set_exception_handler(self._barrier.loop_failed)
         via = b"1.1 %b.cloudfront.net (CloudFront)" % os.urandom(16).hex().encode()
-        facts = NodeFacts(settings.role, settings.pop.encode(), via)
+        facts = LocalNode(settings.role, settings.pop.encode(), via)
         self.node = facts
         self._stages = StageTable(settings.role)
-        self._state = ServingState(settings.region, self._stages.compile)
-        traits = TraitsTable(facts)
-        self._stores = _open_stores(settings, traits, self._state.invalidations)
-        self._shelf = Shelf(facts, self._stores.store, self._state.invalidations, time.time, traits)
+        self._state = NodeState(settings.region, self._stages.compile)
+        template = EntryTemplates(facts)
+        self._stores = _open_stores(settings, template, self._state.invalidations)
+        self._cache = Cache(facts, self._stores.store, self._state.invalidations, time.time, template)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
         self._recorder = RequestRecorder(self._counters, self._access_log, time.time, time.perf_counter)
         self._pool = ConnectionPool(self._loop)
@@ -99,11 +99,11 @@ class EdgeNode:
         self.fast_path = HitFastPath(
             facts, self._stores.store, self._state, self._recorder, request_ids, time.time, time.perf_counter
         )
-        self._state.void_everything = self.service.void_everything
+        self._state.invalidate_everything = self.service.invalidate_everything
         self._client = self._open_state()
         restored = self._client.restore()
         for key in self._stores.strict_keys():
-            self._shelf.index_variant(key)
+            self._cache.index_variant(key)
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
         self._session = NodeSession(self._identity(), self._client, str(settings.control_plane))
@@ -151,7 +151,7 @@ class EdgeNode:
                 self._session.run(),
                 self._sweep(),
                 self._flush_stores(),
-                self._recorder.settle_regularly(),
+                self._recorder.flush_regularly(),
             )
         ]
         logger.info("%s", self._limit)
@@ -179,7 +179,7 @@ class EdgeNode:
         for task in (*self._background, *self._work):  # what still works now has no viewer to work for
             task.cancel()
         self._pool.close()
-        self._recorder.settle()
+        self._recorder.flush()
         self._access_log.close()
         self._stores.close()
         self._client.close()
@@ -202,7 +202,7 @@ class EdgeNode:
         )
         return Pipeline(
             Parts(
-                shelf=self._shelf,
+                cache=self._cache,
                 state=self._state,
                 fetcher=fetcher,
                 recorder=self._recorder,
@@ -290,14 +290,14 @@ class EdgeNode:
         sources = Sources(
             facts,
             self._counters,
-            self._shelf.store.statistics,
+            self._cache.store.statistics,
             self._stores.disk,
             self._session,
             lambda: self._state.applied_index,
             lambda: len(self.connections),
             IS_COMPILED,
         )
-        explainer = Explainer(settings.node_id, self._shelf, self._state)
+        explainer = Explainer(settings.node_id, self._cache, self._state)
         return AdminSources(make_exposition(sources), self._status, self._why_not_ready, explainer)
 
     def _why_not_ready(self) -> str | None:
@@ -310,7 +310,7 @@ class EdgeNode:
         )
 
     def _status(self) -> dict[str, Any]:
-        settings, store, session = self._settings, self._shelf.store.statistics, self._session
+        settings, store, session = self._settings, self._cache.store.statistics, self._session
         disk = self._stores.disk
         return {
             "id": settings.node_id,
@@ -335,6 +335,6 @@ class EdgeNode:
             "disk": None
             if disk is None
             else {"bytes": disk.used_bytes, "capacity_bytes": disk.capacity_bytes, "entries": disk.records},
-            "distributions": [d.id for d in self._state.planner.snapshot.distributions.values()],
+            "distributions": [d.id for d in self._state.router.snapshot.distributions.values()],
             "regionals": [peer.id for peer in self._state.regionals],
         }

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_node.model import Role
-from edge_node.storage.eviction.choice import DEFAULT_POLICY, POLICIES
+from edge_node.model.configuration import Role
+from edge_node.storage.eviction.registry import DEFAULT_POLICY, POLICIES
 from edge_node.upstream.limits import DEFAULT_ORIGIN_CONNECTIONS
 
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024

@@ -4,15 +4,16 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.lookup import Reason, Result
 from edge_node.delivery.downstream import DownstreamHead, DownstreamStream
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.errors import UpstreamError, UpstreamFailure, ViewerError, ViewerLeftError
 from edge_node.listeners.http1 import ViewerConnection
-from edge_node.listeners.serving import FastPath, OpenConnection, OpenWire, Service
-from edge_node.model import RequestHead, Role
-from edge_node.policy.answers import NodeFacts
-from edge_node.policy.sections import HeaderSection, Recollection
+from edge_node.listeners.serving import FastPath, KeptAliveStream, OpenConnection, Service
+from edge_node.model.configuration import Role
+from edge_node.model.errors import UpstreamError, UpstreamFailure, ViewerError, ViewerLeftError
+from edge_node.model.http import RequestHead
+from edge_node.policy.parse_cache import HeaderSection, ParseCache
+from edge_node.policy.response_head import LocalNode
 from edge_node.upstream.connection import ResponseSink, UpstreamConnection
 from tests.fuzz.strict_http import End, read_requests, read_responses
 
@@ -149,7 +150,7 @@ class FakeTransport(asyncio.Transport):
         asyncio.get_running_loop().call_soon(self._deliver)
 
 
-NODE = NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
+NODE = LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
 
 
 def response_head(length: int | None, status: int = 200, *, must_close: bool = False) -> DownstreamHead:
@@ -221,23 +222,23 @@ class EchoService:
         self.tasks: set[asyncio.Task[None]] = set()
         self.streams: list[DownstreamStream] = []
         self.reads_bodies = True
-        self.recollection = Recollection()
+        self.parse_cache = ParseCache()
 
-    # -- nothing is stored: every request goes the long way, but those of known parts are not parsed again
+    # -- nothing is stored: every request takes the slow path, but those of known parts are not parsed again
 
     def section_of(self, data: bytes) -> HeaderSection | None:
-        return self.recollection.section_of(data)
+        return self.parse_cache.section_of(data)
 
     def head_of(self, line: bytes, section: HeaderSection) -> RequestHead | None:
-        return self.recollection.head_of(line, section)
+        return self.parse_cache.head_of(line, section)
 
-    def answer(self, wire: OpenWire, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+    def answer(self, wire: KeptAliveStream, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
         return False
 
-    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
-        self.recollection.learn(data, head, with_line=is_answered)
+    def remember(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
+        self.parse_cache.remember(data, head, with_line=is_answered)
 
-    def learn_target(self, head: RequestHead) -> None:
+    def remember_target(self, head: RequestHead) -> None:
         pass
 
     def handle(self, downstream: DownstreamStream, head: RequestHead, body: RequestBodyStream | None) -> None:

@@ -1,4 +1,4 @@
-"""A store and a deployment in memory, for tests of the management API. `tests/contract/test_state_store.py` holds the store to what the real one does."""
+"""A store and a deployment in memory, for tests of the management API. `tests/contract/control_plane/test_state_store.py` holds the store to what the real one does."""
 
 import copy
 import json

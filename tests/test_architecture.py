@@ -9,36 +9,94 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("edge_node", "control_plane", "dns_router", "origin")
 BLACK_BOX_USERS = ("lab", "loadtests", "console")
-OURS = (*PROGRAMS, *BLACK_BOX_USERS, "proto")
+OURS = (*PROGRAMS, *BLACK_BOX_USERS, "proto", "deploy")
 
 EDGE_LAYERS = (
-    {"errors", "compiled", "resident_memory"},
+    {"code_loader"},
     {"model"},
+    {"http"},
     {"caching"},
     {"policy"},
-    {"counters", "storage", "compressing", "variants", "completion", "failures"},
-    {"upstream"},
-    {"transfers", "access_log", "serving_state", "request_ids", "sending", "shelf", "settings"},
-    {"recording", "exception_barrier", "exchange", "keeping", "stores", "invalidation_journal"},
-    {"exchange_records", "confirming", "hits", "short_way", "reception"},
-    {"fills", "requests"},
-    {"fetches", "asking"},
-    {"plain_fetches"},
+    {"storage", "upstream"},
+    {"settings", "fill"},
+    {"delivery"},
+    {"stages"},
     {"pipeline"},
-    {"listeners"},
-    {"configuration", "explain", "metrics"},
-    {"admin", "control_client"},
+    {"listeners", "control", "observability"},
     {"node"},
     {"__main__"},
 )
-"""From the pure middle to the rim: a module imports only from its own layer (its own package) or from those before it."""
+"""From the pure middle to the rim: a module imports only from its own layer's package or from those before it; packages of one layer do not know each other."""
+
+LAYERS = {
+    "edge_node": EDGE_LAYERS,
+    "control_plane": (
+        {"clock", "compiler", "geo_table", "leases", "nodes", "settings", "state", "tables", "turns"},
+        {"receipts"},
+        {"change_log", "coordination"},
+        {"store", "streams", "metrics"},
+        {"ledger", "sync", "aws_api"},
+        {"deployment"},
+        {"admin"},
+        {"server"},
+        {"__main__"},
+    ),
+    "dns_router": (
+        {"model"},
+        {"client_subnets", "counters", "query_wire", "sockets", "state_files"},
+        {"command_line", "routing", "response_wire", "slow_wire"},
+        {"zone"},
+        {"translation"},
+        {"configuration", "responder"},
+        {"applier", "listeners", "metrics"},
+        {"admin"},
+        {"server"},
+        {"__main__"},
+    ),
+    "origin": (
+        {"errors"},
+        {"gates", "log_file", "messages", "tcp"},
+        {"behaviors", "conditions", "patterns", "request_log", "request_reader", "s3_errors", "wire"},
+        {"admin", "api", "bucket", "delivery", "downloads", "hls", "images", "misbehave"},
+        {"bucket_listing", "connection", "echo", "website"},
+        {"bucket_api"},
+        {"scenarios"},
+        {"metrics"},
+        {"node"},
+        {"server"},
+        {"__main__"},
+    ),
+    "lab": (
+        {"errors", "geography", "interrupts", "live", "plots", "report_page", "report_run"},
+        {"http_client", "management_api", "recorder_http", "report", "topology"},
+        {"layout", "quickstart_checks", "quickstart_distribution", "recorder", "topology_yaml"},
+        {"quickstart_probes", "runners", "topology_file"},
+        {"load"},
+        {"quickstart_run"},
+        {"quickstart"},
+        {"commands"},
+        {"cli"},
+    ),
+    "loadtests": (
+        {"connection", "playback", "resuming", "seconds", "workload"},
+        {"plan"},
+        {"name_resolution", "recording"},
+        {"viewer"},
+        {"users"},
+        {"profiles"},
+        {"api", "download", "mixed", "video", "website"},
+    ),
+    "deploy": ({"compile_edge", "healthcheck", "load_plan"},),
+}
+"""The same of every program, true of it today: a module imports only from its own package or from layers before its own."""
 
 PURE = {
+    "edge_node/upstream/health.py": set(),
+    "edge_node/model": set(),
+    "edge_node/http": set(),
     "edge_node/caching": set(),
     "edge_node/policy": set(),
-    "edge_node/model.py": set(),
-    "edge_node/upstream/health.py": set(),
-    "edge_node/errors.py": set(),
+    "edge_node/control/journal_codec.py": set(),
     "dns_router/routing.py": set(),
     "loadtests/workload.py": {"random"},  # the type of the generator that it is given
     "origin/scenarios.py": set(),
@@ -47,6 +105,7 @@ PURE = {
     "control_plane/receipts.py": set(),
     "control_plane/coordination.py": set(),
     "control_plane/compiler": set(),
+    "lab/quickstart_checks.py": set(),
     "proto/node_machine.py": set(),
 }
 """Modules that decide, with the forbidden modules that each may import all the same."""
@@ -66,7 +125,7 @@ IMPURE_MODULES = {
 }
 
 STUB_READERS = {
-    "edge_node": {"configuration.py", "control_client.py", "node.py"},
+    "edge_node": {"snapshot_reader.py", "client.py", "node.py"},
     "dns_router": {"applier.py", "configuration.py", "server.py", "state_files.py", "translation.py"},
 }
 """Where the generated messages may be touched: the modules that translate them."""
@@ -120,22 +179,52 @@ def test_the_laboratory_treats_programs_as_black_boxes(package: str) -> None:
     assert not wrong
 
 
-def layer_of(module: str) -> int:
-    return next(number for number, names in enumerate(EDGE_LAYERS) if module in names)
+def layer_of(program: str, module: str) -> int:
+    layers = [number for number, names in enumerate(LAYERS[program]) if module in names]
+    assert len(layers) == 1, f"{program}/{module} is in {len(layers)} layers: put it in one of LAYERS"
+    return layers[0]
 
 
-def test_edge_node_imports_only_inward() -> None:
+def inner_imports_of(path: Path, program: str) -> Iterator[tuple[str, int]]:
+    """The modules and packages at the top of a program that a file of it imports, also as `from program import module`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == program:
+            found = [f"{program}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found = [node.module]
+        else:
+            continue
+        for name in found:
+            parts = name.split(".")
+            top = ROOT / program / parts[1] if len(parts) > 1 else None
+            if parts[0] == program and top is not None and (top.is_dir() or top.with_suffix(".py").is_file()):
+                yield parts[1], node.lineno
+
+
+@pytest.mark.parametrize("program", sorted(LAYERS))
+def test_a_program_imports_only_inward(program: str) -> None:
     wrong = []
-    for path in source_files("edge_node"):
-        own = path.relative_to(ROOT / "edge_node").parts[0].removesuffix(".py")
+    for path in source_files(program):
+        own = path.relative_to(ROOT / program).parts[0].removesuffix(".py")
         if own == "__init__":
             continue
-        for module, line in imports_of(path):
-            if module.startswith("edge_node."):
-                other = module.split(".")[1]
-                if other != own and layer_of(other) >= layer_of(own):
-                    wrong.append(f"{name_of(path)}:{line} imports {module}")
-    assert not wrong
+        for other, line in inner_imports_of(path, program):
+            if other != own and layer_of(program, other) >= layer_of(program, own):
+                wrong.append(f"{name_of(path)}:{line} imports {other}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("program", sorted(LAYERS))
+def test_every_layer_names_what_is_there(program: str) -> None:
+    there = {
+        path.name.removesuffix(".py")
+        for path in (ROOT / program).iterdir()
+        if path.name != "__init__.py" and (path.suffix == ".py" or (path / "__init__.py").is_file())
+    }
+    named = {name for names in LAYERS[program] for name in names}
+    assert named == there
 
 
 @pytest.mark.parametrize("place", sorted(PURE))

@@ -21,7 +21,7 @@ from benchmarks.peers.results import Figure, compared
 from benchmarks.peers.servers import Server
 from benchmarks.peers.session import Session
 from benchmarks.peers.throughput import Row, Taken, figure_of, take, values_of, words_of
-from edge_node.compiled import COMPILED, SETTING, SOURCE
+from edge_node.code_loader import COMPILED, SETTING, SOURCE
 
 OTHER = "other"
 ROUNDS = 15

@@ -1,7 +1,8 @@
 """Requests to parameters and results to responses, for every operation of the model: REST-XML with the roles of botocore's client swapped.
 
 Stricter than a client has to be: an element that the model does not know is refused, not skipped, because a setting that is silently dropped is worse than none.
-The shapes come from the model; `tests/unit/test_api_codec.py` holds this against botocore's own serializer and parser in both directions, for every operation.
+The shapes come from the model; `tests/unit/control_plane/aws_api/test_codec.py` holds this against botocore's own serializer and parser in both directions,
+for every operation.
 """
 
 import base64

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from edge_node.caching.cache_control import parse_delta_seconds
-from edge_node.caching.dates import parse_http_date
-from edge_node.model import Semantics
+from edge_node.http.cache_control import parse_delta_seconds
+from edge_node.http.dates import parse_http_date
+from edge_node.model.configuration import Semantics
 
 
 def age_value(fields: Mapping[bytes, bytes]) -> int:

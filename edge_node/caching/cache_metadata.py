@@ -1,7 +1,8 @@
-"""On which terms a response may be stored and reused: one value, fixed when the response is stored, the same for both semantics.
+"""With which cache metadata a response may be stored and reused: one value, fixed when the response is stored, the same for both semantics.
 
-`storing.terms_of` makes it, from CloudFront's tables (freshness.py) or from the RFCs (strict.py); `reuse.judge` reads it for each request. How old the
-response was when it came (`age.py`) differs from one response to the next and is kept by the entry, so that equal terms can be shared between entries.
+`cacheability.metadata_of` makes it, from CloudFront's tables (freshness_cloudfront.py) or from the RFCs (freshness_rfc9111.py); `reuse.judge` reads it for
+each request. How old the response was when it came (`age.py`) differs from one response to the next and is kept by the entry, so that equal cache metadata can
+be shared between entries.
 """
 
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ class LifetimeRule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """The terms of one response. Hashable; times in seconds.
+class CacheMetadata:
+    """The cache metadata of one response. Hashable; times in seconds.
 
     *Fresh until* is the moment at which the response reaches the age `lifetime_seconds`; the stale windows begin there.
     """
@@ -49,7 +50,7 @@ class Terms:
     stale_while_revalidate_seconds: float = 0.0
     """How long after fresh until it may be served at once while it is refreshed (RFC 5861 section 3, reference 2.3); 0: not."""
     stale_if_error_seconds: float = 0.0
-    """How long after fresh until it may stand in for an error or an unreachable upstream (RFC 5861 section 4, reference 2.3); 0: never."""
+    """How long after fresh until it may be served instead of an error or an unreachable upstream (RFC 5861 section 4, reference 2.3); 0: never."""
     may_be_stale_on_request: bool = False
     """A request's max-stale or stale-if-error counts: nothing in the response forbids stale use (RFC 9111 section 4.2.4)."""
     is_always_validated: bool = False
@@ -77,9 +78,9 @@ class Terms:
         )
 
 
-def not_stored(rule: LifetimeRule) -> Terms:
-    """The terms of a response that must not be stored, and why."""
-    return Terms(None, rule)
+def not_stored(rule: LifetimeRule) -> CacheMetadata:
+    """The cache metadata of a response that must not be stored, and why."""
+    return CacheMetadata(None, rule)
 
 
 def explain_rule(rule: LifetimeRule) -> str:  # noqa: C901 - a table with one line per rule

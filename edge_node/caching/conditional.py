@@ -1,7 +1,7 @@
 """Conditional requests: those that a cache answers from a stored response, and those by which it validates or completes one.
 
 RFC 9110 sections 8.8 and 13, RFC 9111 sections 4.3.1 and 4.3.2, reference 2.4 and 2.8. The order of evaluation is that of RFC 9110 section 13.2.2 without its first two
-steps, which are the origin's. Which bytes a Range field selects is decided in ranges.py.
+steps, which are the origin's. Which bytes a Range field selects is decided in http/ranges.py.
 """
 
 import re
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
-from edge_node.caching.dates import parse_http_date
-from edge_node.model import Header
+from edge_node.http.dates import parse_http_date
+from edge_node.model.http import Header
 
 _ENTITY_TAGS = re.compile(rb'(?:W/)?"[^"]*"(?![^\s,])|[^\s,]+')
 """The members of a list of entity tags. A tag has no escapes (RFC 9110 section 8.8.3): a backslash in it is a character like others, unlike in quoted strings.
@@ -28,7 +28,7 @@ class StoredValidators(NamedTuple):
     date: bytes | None
 
 
-class Verdict(Enum):
+class PreconditionResult(Enum):
     """What a request with conditions gets, when there is a stored response that may be reused for it."""
 
     WHOLE = auto()
@@ -39,17 +39,19 @@ class Verdict(Enum):
     """304."""
 
 
-def judge_request(method: bytes, fields: Mapping[bytes, bytes], status: int, stored: StoredValidators) -> Verdict:
+def judge_request(
+    method: bytes, fields: Mapping[bytes, bytes], status: int, stored: StoredValidators
+) -> PreconditionResult:
     """Evaluate the conditions of a request against a stored response with this status, in the order of RFC 9110 section 13.2.2."""
     if method not in (b"GET", b"HEAD"):
         # OPTIONS does not select a representation: its conditions are ignored (RFC 9110 section 13.2.1).
-        return Verdict.WHOLE
+        return PreconditionResult.WHOLE
     if is_not_modified(fields, status, stored.etag, stored.last_modified, stored.date):
-        return Verdict.NOT_MODIFIED
+        return PreconditionResult.NOT_MODIFIED
     # Range is defined for GET only (RFC 9110 section 14.2), and If-Range means nothing without it (13.1.5).
     if method == b"GET" and status == 200 and b"range" in fields and may_send_range(fields, *stored):
-        return Verdict.PART
-    return Verdict.WHOLE
+        return PreconditionResult.PART
+    return PreconditionResult.WHOLE
 
 
 def is_for_origin(fields: Mapping[bytes, bytes]) -> bool:

@@ -1,16 +1,16 @@
 """A stored response, in as little memory as Python allows: at most 600 bytes beyond a body of 1 KiB (benchmarks/entry_overhead.py).
 
 A small response is one byte string, `block`: its header section as it is sent, the empty line, and the body. A hit sends what differs per response (status line,
-request id, Age) before it. What many entries have in common is in `Traits`, which they share; everything else is worked out from these when it is needed.
+request id, Age) before it. What many entries have in common is in `EntryTemplate`, which they share; everything else is worked out from these when it is needed.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from edge_node.caching.bodies import Body
+from edge_node.caching.cache_metadata import CacheMetadata
 from edge_node.caching.key import CacheKey, distribution_of, target_of
-from edge_node.caching.terms import Terms
-from edge_node.model import Header, Headers
+from edge_node.caching.stored_body import Body
+from edge_node.model.http import Header, Headers
 
 ENTRY_OVERHEAD_BYTES = 320
 """What an entry takes beside its key and block, counted against the budget with them (measured: benchmarks/entry_overhead.py)."""
@@ -26,13 +26,13 @@ def _shared(number: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Traits:
+class EntryTemplate:
     """What entries share: one object for all responses of one kind."""
 
     status: int
     reason: bytes
     content_type: bytes
-    terms: Terms
+    cache_metadata: CacheMetadata
     start: bytes
     """The head of a plain hit up to the request id."""
     is_plain: bool
@@ -49,17 +49,17 @@ class Entry:
     """
 
     __slots__ = (
-        "age_base", "block", "body", "body_start", "key", "newer", "older", "queue", "retry_at", "stamp", "traits", "uses",
+        "age_base", "block", "body", "body_start", "key", "newer", "older", "queue", "retry_at", "stamp", "template", "uses",
     )  # fmt: skip
 
-    def __init__(self, key: CacheKey, block: bytes, body: Body | None, traits: Traits, stamp: int) -> None:
+    def __init__(self, key: CacheKey, block: bytes, body: Body | None, template: EntryTemplate, stamp: int) -> None:
         self.key = key
         self.block = block
         """Field lines as they are sent, Content-Length among them, the empty line, and the body unless `body` has it."""
         self.body_start = _shared(block.index(END_OF_FIELDS) + 4)
         """Where the body begins in `block`."""
         self.body = body
-        self.traits = traits
+        self.template = template
         self.stamp = stamp
         self.age_base = 0.0
         """Moment at which the response had age 0: now - age_base is its Age (RFC 9111 section 4.2.3)."""
@@ -72,17 +72,17 @@ class Entry:
     @property
     def status(self) -> int:
         """Status code; 200 for one that is stored in part."""
-        return self.traits.status
+        return self.template.status
 
     @property
-    def terms(self) -> Terms:
+    def cache_metadata(self) -> CacheMetadata:
         """For how long it may be reused, and how."""
-        return self.traits.terms
+        return self.template.cache_metadata
 
     @property
     def fresh_until(self) -> float:
         """The moment from which it is stale."""
-        return self.age_base + (self.traits.terms.lifetime_seconds or 0.0)
+        return self.age_base + (self.template.cache_metadata.lifetime_seconds or 0.0)
 
     @property
     def distribution_id(self) -> str:

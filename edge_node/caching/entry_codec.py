@@ -6,8 +6,8 @@ The layout is this program's own; its first byte is a version, and metadata of a
 import struct
 from dataclasses import dataclass
 
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
 from edge_node.caching.entry import Entry
-from edge_node.caching.terms import LifetimeRule, Terms
 
 _VERSION = 1
 _HEAD = struct.Struct("<BBHddddHHHH")
@@ -25,7 +25,7 @@ class EntryRecord:
 
     status: int
     reason: bytes
-    terms: Terms
+    cache_metadata: CacheMetadata
     is_strict: bool
     age_base: float
     field_lines: bytes
@@ -33,29 +33,29 @@ class EntryRecord:
 
 def encode_entry(entry: Entry) -> bytes:
     """The metadata of an entry."""
-    terms = entry.terms
+    cache_metadata = entry.cache_metadata
     flags = (
-        _STRICT * entry.traits.is_strict
-        | _MAY_BE_STALE * terms.may_be_stale_on_request
-        | _ALWAYS_VALIDATED * terms.is_always_validated
-        | _IMMUTABLE * terms.is_immutable
+        _STRICT * entry.template.is_strict
+        | _MAY_BE_STALE * cache_metadata.may_be_stale_on_request
+        | _ALWAYS_VALIDATED * cache_metadata.is_always_validated
+        | _IMMUTABLE * cache_metadata.is_immutable
     )
-    lifetime = _NO_LIFETIME if terms.lifetime_seconds is None else terms.lifetime_seconds
-    rule, without = terms.rule.encode(), b",".join(terms.without_fields)
+    lifetime = _NO_LIFETIME if cache_metadata.lifetime_seconds is None else cache_metadata.lifetime_seconds
+    rule, without = cache_metadata.rule.encode(), b",".join(cache_metadata.without_fields)
     head = _HEAD.pack(
         _VERSION,
         flags,
         entry.status,
         entry.age_base,
         lifetime,
-        terms.stale_while_revalidate_seconds,
-        terms.stale_if_error_seconds,
+        cache_metadata.stale_while_revalidate_seconds,
+        cache_metadata.stale_if_error_seconds,
         len(rule),
         len(without),
-        len(entry.traits.reason),
+        len(entry.template.reason),
         0,
     )
-    return b"".join((head, rule, without, entry.traits.reason, entry.field_lines))
+    return b"".join((head, rule, without, entry.template.reason, entry.field_lines))
 
 
 def decode_entry(metadata: bytes) -> EntryRecord:
@@ -70,7 +70,7 @@ def decode_entry(metadata: bytes) -> EntryRecord:
         position += length
     rule, without, reason = texts
     try:
-        terms = Terms(
+        cache_metadata = CacheMetadata(
             None if lifetime == _NO_LIFETIME else lifetime,
             LifetimeRule(rule.decode()),
             stale_while_revalidate_seconds=revalidate,
@@ -82,7 +82,7 @@ def decode_entry(metadata: bytes) -> EntryRecord:
         )
     except ValueError as error_:
         raise UnknownLayoutError from error_
-    return EntryRecord(status, reason, terms, bool(flags & _STRICT), age_base, metadata[position:])
+    return EntryRecord(status, reason, cache_metadata, bool(flags & _STRICT), age_base, metadata[position:])
 
 
 def is_strict_entry(metadata: bytes) -> bool:

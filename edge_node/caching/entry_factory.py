@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from edge_node.caching.bodies import Body, MemoryBody
-from edge_node.caching.entry import Entry, Traits
+from edge_node.caching.entry import Entry, EntryTemplate
 from edge_node.caching.key import CacheKey
+from edge_node.caching.stored_body import Body, MemoryBody
 
 LARGEST_BLOCK_BODY_BYTES = 1_048_576
 """Up to this size a body is put into one piece with its header section when it is stored; larger ones are kept in the chunks in which they came."""
 
 
-class Arrival:
+class ResponseTiming:
     """When a response was asked for and came, and how old it was then; seconds."""
 
     __slots__ = ("initial_age", "response_time", "stamp")
@@ -28,29 +28,38 @@ class Arrival:
 
 
 def make_entry(
-    key: CacheKey, field_lines: bytes, chunks: Sequence[bytes], length: int, traits: Traits, arrival: Arrival
+    key: CacheKey,
+    field_lines: bytes,
+    chunks: Sequence[bytes],
+    length: int,
+    template: EntryTemplate,
+    timing: ResponseTiming,
 ) -> Entry:
     """An entry of a whole body; `field_lines` ends with the line of Content-Length."""
     if length <= LARGEST_BLOCK_BODY_BYTES:
         block, body = b"".join((field_lines, b"\r\n", *chunks)), None
     else:
         block, body = field_lines + b"\r\n", MemoryBody(tuple(chunks), length)
-    return with_age(Entry(key, block, body, traits, arrival.stamp), arrival)
+    return with_age(Entry(key, block, body, template, timing.stamp), timing)
 
 
-def make_entry_of_body(key: CacheKey, field_lines: bytes, body: Body, traits: Traits, arrival: Arrival) -> Entry:
+def make_entry_of_body(
+    key: CacheKey, field_lines: bytes, body: Body, template: EntryTemplate, timing: ResponseTiming
+) -> Entry:
     """An entry whose body is elsewhere, or there only in part."""
-    return with_age(Entry(key, field_lines + b"\r\n", body, traits, arrival.stamp), arrival)
+    return with_age(Entry(key, field_lines + b"\r\n", body, template, timing.stamp), timing)
 
 
-def confirmed_entry(confirmed: Entry, key: CacheKey, field_lines: bytes, traits: Traits, arrival: Arrival) -> Entry:
+def revalidated_entry(
+    revalidated: Entry, key: CacheKey, field_lines: bytes, template: EntryTemplate, timing: ResponseTiming
+) -> Entry:
     """The body of an entry under a header section that was updated, and under a key that follows from it."""
-    body = confirmed.block[confirmed.body_start :] if confirmed.body is None else b""
+    body = revalidated.block[revalidated.body_start :] if revalidated.body is None else b""
     block = b"".join((field_lines, b"\r\n", body))
-    return with_age(Entry(key, block, confirmed.body, traits, arrival.stamp), arrival)
+    return with_age(Entry(key, block, revalidated.body, template, timing.stamp), timing)
 
 
-def with_age(entry: Entry, arrival: Arrival) -> Entry:
+def with_age(entry: Entry, timing: ResponseTiming) -> Entry:
     """Give a new entry its age."""
-    entry.age_base = arrival.response_time - arrival.initial_age
+    entry.age_base = timing.response_time - timing.initial_age
     return entry

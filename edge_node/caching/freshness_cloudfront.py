@@ -7,10 +7,11 @@ CloudFront does not document them.
 
 from collections.abc import Mapping
 
-from edge_node.caching.cache_control import LONGEST_LIFETIME_SECONDS, CacheControl, parse_cache_control, split_list
-from edge_node.caching.dates import parse_http_date
-from edge_node.caching.terms import LifetimeRule, Terms, not_stored
-from edge_node.model import CachePolicy, ResponseHead
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, not_stored
+from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS, CacheControl, parse_cache_control, split_list
+from edge_node.http.dates import parse_http_date
+from edge_node.model.configuration import CachePolicy
+from edge_node.model.http import ResponseHead
 
 ERROR_CACHING_MINIMUM_TTL_SECONDS = 10
 """Reference 2.5: the default when the distribution has no entry for the status."""
@@ -23,13 +24,15 @@ _REDIRECTS_THAT_NEED_CACHE_CONTROL = frozenset({307, 308})
 _CACHED_BY_TABLE = frozenset({200, 203, 300, 301, 302, 303, 307, 308})
 
 
-def terms_by_table(head: ResponseHead, policy: CachePolicy, error_minimum_ttl_seconds: float, now: float) -> Terms:
-    """The terms of this response to a cached method under the policy."""
+def metadata_by_table(
+    head: ResponseHead, policy: CachePolicy, error_minimum_ttl_seconds: float, now: float
+) -> CacheMetadata:
+    """The cache metadata of this response to a cached method under the policy."""
     if policy.is_caching_disabled:
         return not_stored(LifetimeRule.CACHING_DISABLED)
     control = parse_cache_control(head.fields.get(b"cache-control", b""))
     if head.status >= 400:
-        return _terms_of_error(head, control, policy, error_minimum_ttl_seconds, now)
+        return _metadata_of_error(head, control, policy, error_minimum_ttl_seconds, now)
     if head.status not in _CACHED_BY_TABLE or (
         head.status in _REDIRECTS_THAT_NEED_CACHE_CONTROL and b"cache-control" not in head.fields
     ):
@@ -37,17 +40,19 @@ def terms_by_table(head: ResponseHead, policy: CachePolicy, error_minimum_ttl_se
     if policy.minimum_ttl == 0 and b"*" in split_list(head.fields.get(b"vary", b"")):
         # Reference 2.4: stored, but each request goes to the origin without conditionals; storing it would serve nobody.
         return not_stored(LifetimeRule.VARY_ANY)
-    return _terms_of_success(head.fields, control, policy, now)
+    return _metadata_of_success(head.fields, control, policy, now)
 
 
-def _terms_of_success(fields: Mapping[bytes, bytes], control: CacheControl, policy: CachePolicy, now: float) -> Terms:
+def _metadata_of_success(
+    fields: Mapping[bytes, bytes], control: CacheControl, policy: CachePolicy, now: float
+) -> CacheMetadata:
     """Reference 2.2."""
     if control.forbids_reuse:
         if policy.minimum_ttl > 0:
             return _with_stale_windows(policy.minimum_ttl, LifetimeRule.MINIMUM_TTL, control, policy)
         if control.no_store or control.private:  # no-cache may be kept for validation; these are not kept at all
             return not_stored(LifetimeRule.FORBIDDEN)
-        return Terms(0, LifetimeRule.FORBIDDEN, is_always_validated=True, without_fields=control.without_fields)
+        return CacheMetadata(0, LifetimeRule.FORBIDDEN, is_always_validated=True, without_fields=control.without_fields)
     said, rule = _said_by_origin(fields, control, now)
     if said is None:
         lifetime = max(policy.minimum_ttl, policy.default_ttl)
@@ -56,12 +61,14 @@ def _terms_of_success(fields: Mapping[bytes, bytes], control: CacheControl, poli
     return _with_stale_windows(clamped, LifetimeRule.MINIMUM_TTL if clamped > said else rule, control, policy)
 
 
-def _with_stale_windows(lifetime: float, rule: LifetimeRule, control: CacheControl, policy: CachePolicy) -> Terms:
-    """Reference 2.3: each window is at most the maximum TTL, and without stale-if-error a stale copy stands in for errors until then."""
+def _with_stale_windows(
+    lifetime: float, rule: LifetimeRule, control: CacheControl, policy: CachePolicy
+) -> CacheMetadata:
+    """Reference 2.3: each window is at most the maximum TTL, and without stale-if-error a stale copy is served on errors until then."""
     if control.forbids_stale:
-        return Terms(lifetime, rule, without_fields=control.without_fields)
+        return CacheMetadata(lifetime, rule, without_fields=control.without_fields)
     said = control.stale_if_error
-    return Terms(
+    return CacheMetadata(
         lifetime,
         rule,
         stale_while_revalidate_seconds=min(control.stale_while_revalidate or 0, policy.maximum_ttl),
@@ -71,12 +78,12 @@ def _with_stale_windows(lifetime: float, rule: LifetimeRule, control: CacheContr
     )
 
 
-def _terms_of_error(
+def _metadata_of_error(
     head: ResponseHead, control: CacheControl, policy: CachePolicy, minimum_ttl_seconds: float, now: float
-) -> Terms:
+) -> CacheMetadata:
     """Reference 2.5: cached for the longer of the error caching minimum TTL and what the origin said, the latter bounded by the maximum TTL.
 
-    An error that has expired stands in for nothing.
+    An error that has expired is served for nothing.
     """
     said, _ = _said_by_origin(head.fields, control, now)
     if head.status in _CACHED_ERRORS_UNLESS_FORBIDDEN and control.forbids_reuse:
@@ -84,7 +91,7 @@ def _terms_of_error(
     has_lifetime = control.max_age is not None or control.s_maxage is not None
     if head.status in _CACHED_ERRORS or (head.status in _ERRORS_CACHED_WITH_LIFETIME and has_lifetime):
         lifetime = max(min(said or 0, policy.maximum_ttl), minimum_ttl_seconds)
-        return Terms(lifetime, LifetimeRule.ERROR, without_fields=control.without_fields)
+        return CacheMetadata(lifetime, LifetimeRule.ERROR, without_fields=control.without_fields)
     return not_stored(LifetimeRule.STATUS)
 
 

@@ -1,20 +1,21 @@
 """May a response be stored, for how long is it fresh, and how long may it be used stale: RFC 9111 sections 3, 4.2.1, 4.2.2 and 4.2.4 for a shared cache.
 
 With RFC 5861 (stale windows), RFC 8246 (immutable) and RFC 9213 (targeted fields). Of the cache policy only the maximum TTL counts, as an upper bound of what
-the origin says. Set-Cookie does not inhibit caching (section 7.3), no Warning is generated (section 5.5). A 206 gets the terms that a 200 would; that it is
+the origin says. Set-Cookie does not inhibit caching (section 7.3), no Warning is generated (section 5.5). A 206 gets the cache metadata that a 200 would; that it is
 stored as a part is the business of who stores it.
 """
 
 from collections.abc import Mapping
 
-from edge_node.caching.cache_control import CacheControl
-from edge_node.caching.dates import parse_http_date
-from edge_node.caching.freshness import lifetime_from_expires
-from edge_node.caching.request_directives import demands_of
-from edge_node.caching.targeted import Directives, directives_of
-from edge_node.caching.terms import LifetimeRule, Terms, not_stored
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, not_stored
+from edge_node.caching.freshness_cloudfront import lifetime_from_expires
+from edge_node.caching.request_directives import request_directives_of
 from edge_node.caching.vary import VARY_ANY, vary_names_of
-from edge_node.model import CachePolicy, RequestHead, ResponseHead, Semantics
+from edge_node.http.cache_control import CacheControl
+from edge_node.http.dates import parse_http_date
+from edge_node.http.targeted_cache_control import Directives, directives_of
+from edge_node.model.configuration import CachePolicy, Semantics
+from edge_node.model.http import RequestHead, ResponseHead
 
 HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """RFC 9110 section 15.1."""
@@ -34,8 +35,10 @@ HEURISTIC_MAXIMUM_SECONDS = 86_400.0
 """A guess is never trusted for more than a day; the RFC leaves the bound open."""
 
 
-def terms_by_standard(request: RequestHead, response: ResponseHead, policy: CachePolicy, now: float) -> Terms:
-    """The terms of the response to this request, received now."""
+def metadata_by_standard(
+    request: RequestHead, response: ResponseHead, policy: CachePolicy, now: float
+) -> CacheMetadata:
+    """The cache metadata of the response to this request, received now."""
     if policy.is_caching_disabled:
         return not_stored(LifetimeRule.CACHING_DISABLED)
     control, is_targeted = directives_of(response.fields)
@@ -43,11 +46,11 @@ def terms_by_standard(request: RequestHead, response: ResponseHead, policy: Cach
     if obstacle is not None:
         return not_stored(obstacle)
     if control.no_cache or vary_names_of(response.fields) is VARY_ANY:
-        return _terms_for_validation(response, control, is_targeted=is_targeted)
+        return _metadata_for_validation(response, control, is_targeted=is_targeted)
     explicit = _explicit_lifetime(response.fields, Directives(control, is_targeted), now)
     if explicit is None:
-        return _terms_by_guess(response, control, policy, now)
-    return _terms(*explicit, control, policy, default_stale_if_error=policy.maximum_ttl)
+        return _metadata_by_guess(response, control, policy, now)
+    return _metadata(*explicit, control, policy, default_stale_if_error=policy.maximum_ttl)
 
 
 def _obstacle(request: RequestHead, response: ResponseHead, control: CacheControl) -> LifetimeRule | None:
@@ -65,7 +68,7 @@ def _obstacle(request: RequestHead, response: ResponseHead, control: CacheContro
     allows_authorized = control.public or control.must_revalidate or control.s_maxage is not None  # section 3.5
     if b"authorization" in request.fields and not allows_authorized:
         return LifetimeRule.AUTHORIZATION
-    if demands_of(request.fields, Semantics.RFC9111).is_no_store:
+    if request_directives_of(request.fields, Semantics.RFC9111).is_no_store:
         return LifetimeRule.REQUEST_NO_STORE
     return None
 
@@ -85,25 +88,29 @@ def _explicit_lifetime(
     return lifetime_from_expires(expires, fields.get(b"date"), now), LifetimeRule.EXPIRES
 
 
-def _terms_for_validation(response: ResponseHead, control: CacheControl, *, is_targeted: bool) -> Terms:
+def _metadata_for_validation(response: ResponseHead, control: CacheControl, *, is_targeted: bool) -> CacheMetadata:
     """no-cache (section 5.2.2.4) and Vary: * (section 4.1): never used without validation, stale least of all."""
     has_lifetime = control.max_age is not None or control.s_maxage is not None
     has_expires = b"expires" in response.fields and not is_targeted
     if not (has_lifetime or has_expires or _is_heuristically_cacheable(response, control)):
         return not_stored(LifetimeRule.NO_LIFETIME)
     rule = LifetimeRule.NO_CACHE if control.no_cache else LifetimeRule.VARY_ANY
-    return Terms(0.0, rule, is_always_validated=True, without_fields=control.without_fields)
+    return CacheMetadata(0.0, rule, is_always_validated=True, without_fields=control.without_fields)
 
 
-def _terms_by_guess(response: ResponseHead, control: CacheControl, policy: CachePolicy, now: float) -> Terms:
-    """No explicit lifetime (section 4.2.2). What is known so little of does not stand in for errors, unless the origin says that it may."""
+def _metadata_by_guess(response: ResponseHead, control: CacheControl, policy: CachePolicy, now: float) -> CacheMetadata:
+    """No explicit lifetime (section 4.2.2). What is known so little of does not be served on errors, unless the origin says that it may."""
     if not _is_heuristically_cacheable(response, control):
         return not_stored(LifetimeRule.NO_LIFETIME)
-    terms = _terms(heuristic_lifetime(response.fields, now), LifetimeRule.HEURISTIC, control, policy)
-    has_use = terms.lifetime_seconds or terms.stale_while_revalidate_seconds or terms.stale_if_error_seconds
+    cache_metadata = _metadata(heuristic_lifetime(response.fields, now), LifetimeRule.HEURISTIC, control, policy)
+    has_use = (
+        cache_metadata.lifetime_seconds
+        or cache_metadata.stale_while_revalidate_seconds
+        or cache_metadata.stale_if_error_seconds
+    )
     has_validator = b"etag" in response.fields or b"last-modified" in response.fields
     # Section 3: a response that can be neither fresh nor validated is not worth storing.
-    return terms if has_use or has_validator else not_stored(LifetimeRule.NO_LIFETIME)
+    return cache_metadata if has_use or has_validator else not_stored(LifetimeRule.NO_LIFETIME)
 
 
 def _is_heuristically_cacheable(response: ResponseHead, control: CacheControl) -> bool:
@@ -121,25 +128,25 @@ def heuristic_lifetime(fields: Mapping[bytes, bytes], now: float) -> float:
     return min(max(0.0, interval * HEURISTIC_FRACTION), HEURISTIC_MAXIMUM_SECONDS)
 
 
-def _terms(
+def _metadata(
     lifetime: float,
     rule: LifetimeRule,
     control: CacheControl,
     policy: CachePolicy,
     default_stale_if_error: float = 0.0,
-) -> Terms:
+) -> CacheMetadata:
     """A lifetime within the policy, and the stale windows, which must-revalidate, proxy-revalidate and s-maxage close (sections 4.2.4, 5.2.2.2, 5.2.2.8, 5.2.2.10).
 
-    Without stale-if-error an explicit lifetime lets the response stand in for an origin that cannot be reached or fails (section 4.2.4: "disconnected";
+    Without stale-if-error an explicit lifetime lets the response be served for an origin that cannot be reached or fails (section 4.2.4: "disconnected";
     section 4.3.3 for 5xx) until the maximum TTL, as in CloudFront's semantics.
     """
     maximum = policy.maximum_ttl
     if lifetime > maximum:
         lifetime, rule = float(maximum), LifetimeRule.MAXIMUM_TTL
     if control.forbids_stale or control.s_maxage is not None:
-        return Terms(lifetime, rule, is_immutable=control.immutable, without_fields=control.without_fields)
+        return CacheMetadata(lifetime, rule, is_immutable=control.immutable, without_fields=control.without_fields)
     said = control.stale_if_error
-    return Terms(
+    return CacheMetadata(
         lifetime,
         rule,
         stale_while_revalidate_seconds=min(control.stale_while_revalidate or 0, maximum),

@@ -1,6 +1,6 @@
-"""Which cached responses an invalidation has voided: DESIGN section 4, rules 1, 2, 3 and 8.
+"""Which cached responses an invalidation covers: DESIGN section 4, rules 1, 2, 3 and 8.
 
-Every cached response carries a stamp: the log index that its node had applied when the fetch for it *started*. A response stamped `s` is void when an
+Every cached response carries a stamp: the log index that its node had applied when the fetch for it *started*. A response stamped `s` is invalid when an
 invalidation in `(s, applied_index]` matches it. Nothing is scanned when an invalidation arrives, and a lookup costs the same however many there have been:
 paths are held by their newest index only, exact ones in one dictionary and wildcard ones in another that is asked once per distinct prefix length.
 
@@ -10,7 +10,7 @@ Path rules: reference section 4. A `*` is a wildcard only as the last character;
 from collections.abc import Mapping, Sequence
 
 MAXIMUM_PATHS_PER_DISTRIBUTION = 131_072
-"""Beyond it every response of the distribution stamped earlier is void: forgetting an invalidation is not an option, and memory has a bound."""
+"""Beyond it every response of the distribution stamped earlier is invalid: forgetting an invalidation is not an option, and memory has a bound."""
 
 MAXIMUM_COST_BYTES = 32 * 1024 * 1024
 """The same over all distributions, with their paths' lengths counted; it also bounds the time in which the journal is written anew."""
@@ -19,7 +19,7 @@ PATH_COST_BYTES = 160
 """What a path of one character holds: its string, its number, and its places in a dictionary."""
 
 
-class DistributionPaths:
+class DistributionInvalidations:
     """The newest index at which each path of one distribution was invalidated."""
 
     __slots__ = ("cost_bytes", "exact", "floor", "newest", "prefix_lengths", "prefixes")
@@ -34,7 +34,9 @@ class DistributionPaths:
         self.cost_bytes = 0
 
     @classmethod
-    def of(cls, newest: int, floor: int, exact: Mapping[str, int], prefixes: Mapping[str, int]) -> "DistributionPaths":
+    def of(
+        cls, newest: int, floor: int, exact: Mapping[str, int], prefixes: Mapping[str, int]
+    ) -> "DistributionInvalidations":
         """As it was when these were read from it."""
         paths = cls()
         paths.newest, paths.floor = newest, floor
@@ -60,7 +62,7 @@ class DistributionPaths:
             self.forget_all()
 
     def forget_all(self) -> None:
-        """Void everything stamped before the newest of them, in exchange for the memory."""
+        """Invalidate everything stamped before the newest of them, in exchange for the memory."""
         self.floor = self.newest
         self.exact.clear()
         self.prefixes.clear()
@@ -88,18 +90,18 @@ class InvalidationLog:
         With a journal it also outlives the process: after a restart it is the same exactly when stored stamps still mean something.
         """
         self.floor = 0
-        """Every stamp before it is void."""
-        self._by_distribution: dict[str, DistributionPaths] = {}
+        """Every stamp before it is invalid."""
+        self._by_distribution: dict[str, DistributionInvalidations] = {}
         self._cost_bytes = 0
 
     @property
-    def distributions(self) -> Mapping[str, DistributionPaths]:
+    def distributions(self) -> Mapping[str, DistributionInvalidations]:
         """What is known, to be written down."""
         return self._by_distribution
 
     def append(self, index: int, distribution_id: str, paths: Sequence[str]) -> None:
         """Apply the invalidation at `index`."""
-        of_distribution = self._by_distribution.setdefault(distribution_id, DistributionPaths())
+        of_distribution = self._by_distribution.setdefault(distribution_id, DistributionInvalidations())
         self._cost_bytes -= of_distribution.cost_bytes
         for path in paths:
             of_distribution.add(index, path)
@@ -112,8 +114,8 @@ class InvalidationLog:
         """Apply an entry that invalidates nothing."""
         self.applied_index = index
 
-    def void_before(self, index: int) -> None:
-        """A snapshot at `index` replaced what was known: the invalidations in between were never seen, so every earlier stamp is void."""
+    def invalidate_before(self, index: int) -> None:
+        """A snapshot at `index` replaced what was known: the invalidations in between were never seen, so every earlier stamp is invalid."""
         self._by_distribution.clear()
         self._cost_bytes = 0
         self.floor = index
@@ -122,14 +124,14 @@ class InvalidationLog:
     def start_over(self, index: int) -> None:
         """Another log: no stamp from before means anything."""
         self.epoch += 1
-        self.void_before(index)
+        self.invalidate_before(index)
 
     def resume(self, before: "InvalidationLog") -> None:
         """Be what the process before this one knew."""
         self.epoch, self.floor, self.applied_index = before.epoch, before.floor, before.applied_index
         self._by_distribution, self._cost_bytes = before._by_distribution, before._cost_bytes
 
-    def put_distribution(self, distribution_id: str, paths: DistributionPaths) -> None:
+    def put_distribution(self, distribution_id: str, paths: DistributionInvalidations) -> None:
         """What was written down of one distribution."""
         self.forget_distribution(distribution_id)
         self._by_distribution[distribution_id] = paths
@@ -142,7 +144,7 @@ class InvalidationLog:
             self._cost_bytes -= forgotten.cost_bytes
 
     def is_invalidated(self, distribution_id: str, target: str, stamp: int) -> bool:
-        """Whether a response for `target` whose fetch started at `stamp` is void now."""
+        """Whether a response for `target` whose fetch started at `stamp` is invalid now."""
         if stamp >= self.applied_index:
             return False
         if stamp < self.floor:

@@ -1,7 +1,7 @@
 """What makes two requests the same: the cache key (reference 2.1) and the parts of a request that go into it.
 
 The key is the distribution, the raw path, and what the cache policy selects of query string, headers and cookies. GET and HEAD share a key; OPTIONS has its own.
-The same selections, in the same form, are what reaches the origin (`policy/forwarding.py`): what is not in the key is not forwarded.
+The same selections, in the same form, are what reaches the origin (`policy/origin_request_headers.py`): what is not in the key is not forwarded.
 
 A key is one byte string, because it is made once and then hashed, compared, kept in memory and written to disk. Its lines are separated by LF, which no part can
 hold (RFC 9110 section 5.5), and all but the first two begin with what they are:
@@ -17,8 +17,9 @@ hold (RFC 9110 section 5.5), and all but the first two begin with what they are:
 from collections.abc import Sequence
 from typing import Final
 
-from edge_node.caching.accept_encoding import accepted_codings
-from edge_node.model import CachePolicy, Header, RequestHead, Selection, SelectionMode, Semantics
+from edge_node.http.accept_encoding import accepted_codings
+from edge_node.model.configuration import CachePolicy, Selection, SelectionMode, Semantics
+from edge_node.model.http import Header, RequestHead
 
 LONGEST_REMEMBERED_FIELD_BYTES = 256
 """A viewer chooses its fields: longer ones are worked out anew each time, so that remembering has a bound in bytes."""

@@ -1,6 +1,6 @@
 """What to do with one request: a value, and the reason for it. The reason is also the metrics label and the log field.
 
-What the request needs of the world (the stored entry, the time) comes as arguments; what the decision leads to is done by `pipeline.py`, which matches it once.
+What the request needs of the world (the stored entry, the time) comes as arguments; what the decision leads to is done by `pipeline/pipeline.py`, which matches it once.
 """
 
 from dataclasses import dataclass
@@ -9,19 +9,20 @@ from typing import assert_never
 
 from edge_node.caching.conditional import is_for_origin
 from edge_node.caching.entry import Entry
-from edge_node.caching.ranges import Selected, select_ranges
-from edge_node.caching.request_directives import Demands, demands_of
+from edge_node.caching.request_directives import RequestDirectives, request_directives_of
 from edge_node.caching.reuse import (
-    GatewayTimeout,
+    Fresh,
     MustValidate,
+    OnlyIfCachedMiss,
+    ServeStale,
     StaleReason,
-    Usable,
-    UsableStale,
     ValidationReason,
     judge,
-    may_stand_in,
+    may_serve_stale_if_error,
 )
-from edge_node.model import Behavior, RequestHead, Semantics
+from edge_node.http.ranges import Selected, select_ranges
+from edge_node.model.configuration import Behavior, Semantics
+from edge_node.model.http import RequestHead
 
 
 class Result(StrEnum):
@@ -87,14 +88,14 @@ class Hit:
 
 
 @dataclass(slots=True)
-class HitAndRefresh:
+class ServeStaleAndRevalidate:
     """Answer from the stale entry at once, and ask upstream in the background whether it still holds (RFC 5861 section 3)."""
 
     entry: Entry
 
 
 @dataclass(slots=True)
-class Refresh:
+class Revalidate:
     """Ask upstream whether the entry still holds."""
 
     entry: Entry
@@ -102,7 +103,7 @@ class Refresh:
 
 
 @dataclass(slots=True)
-class Complete:
+class FetchMissingRange:
     """Fetch what is missing of an entry that is stored in part (RFC 9111 section 3.4)."""
 
     entry: Entry
@@ -110,7 +111,7 @@ class Complete:
 
 @dataclass(slots=True)
 class Miss:
-    """Fetch, store if the response allows; `stale` may stand in if upstream fails."""
+    """Fetch, store if the response allows; `stale` may be served if upstream fails."""
 
     reason: Reason
     stale: Entry | None
@@ -132,7 +133,7 @@ class Refuse:
     text: str
 
 
-Decision = Hit | HitAndRefresh | Refresh | Complete | Miss | Pass | Refuse
+Decision = Hit | ServeStaleAndRevalidate | Revalidate | FetchMissingRange | Miss | Pass | Refuse
 
 _ONLY_IF_CACHED = Refuse(
     504, Reason.ONLY_IF_CACHED, "Nothing usable is stored, and the request does not want the origin to be asked."
@@ -144,37 +145,39 @@ _GET_WITH_BODY = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTION
 
 def decide(head: RequestHead, behavior: Behavior, entry: Entry | None, absence: Reason, now: float) -> Decision:
     """One request against what is stored for its key; `absence` says why there is no entry."""
-    demands = demands_of(head.fields, behavior.semantics)
-    decision = decide_before_lookup(head, behavior) or _decide_by_entry(head, behavior, (entry, absence), demands, now)
-    if demands.is_only_if_cached and head.method in behavior.cached_methods and _asks_upstream(decision):
+    directives = request_directives_of(head.fields, behavior.semantics)
+    decision = decide_before_lookup(head, behavior) or _decide_by_entry(
+        head, behavior, (entry, absence), directives, now
+    )
+    if directives.is_only_if_cached and head.method in behavior.cached_methods and _asks_upstream(decision):
         return _ONLY_IF_CACHED  # RFC 9111 section 5.2.1.7; a write is not for a cache to answer, whatever it says
     return decision
 
 
 def _asks_upstream(decision: Decision) -> bool:
     """Whether the viewer would wait for somebody else."""
-    return isinstance(decision, (Miss, Pass, Refresh, Complete))
+    return isinstance(decision, (Miss, Pass, Revalidate, FetchMissingRange))
 
 
 def _decide_by_entry(
-    head: RequestHead, behavior: Behavior, found: tuple[Entry | None, Reason], demands: Demands, now: float
+    head: RequestHead, behavior: Behavior, found: tuple[Entry | None, Reason], directives: RequestDirectives, now: float
 ) -> Decision:
     entry, absence = found
     if entry is None:
         return Miss(absence, None)
     if behavior.semantics is Semantics.RFC9111 and is_for_origin(head.fields):
         return Miss(Reason.REQUEST_DIRECTIVE, None)
-    verdict = judge(entry.terms, demands, now - entry.age_base)
+    verdict = judge(entry.cache_metadata, directives, now - entry.age_base)
     match verdict:
-        case Usable():
+        case Fresh():
             return _use(head, entry, Reason.FRESH)
-        case UsableStale(reason=StaleReason.WHILE_REVALIDATE):
+        case ServeStale(reason=StaleReason.WHILE_REVALIDATE):
             return _use_and_refresh(head, entry, now)
-        case UsableStale():
+        case ServeStale():
             return _use(head, entry, Reason.STALE_ON_REQUEST)
         case MustValidate(reason=reason):
-            return _validate(behavior, entry, reason, (demands, now))
-        case GatewayTimeout():
+            return _validate(behavior, entry, reason, (directives, now))
+        case OnlyIfCachedMiss():
             return _ONLY_IF_CACHED
         case _ as unreachable:
             assert_never(unreachable)
@@ -184,14 +187,14 @@ def _use(head: RequestHead, entry: Entry, reason: Reason) -> Decision:
     """Answer from the entry, as far as it goes: one that is there only in part answers the ranges that it has."""
     if _is_enough(head, entry):
         return Hit(entry, reason)
-    return Complete(entry) if b"range" not in head.fields else Miss(Reason.INCOMPLETE, None)
+    return FetchMissingRange(entry) if b"range" not in head.fields else Miss(Reason.INCOMPLETE, None)
 
 
 def _use_and_refresh(head: RequestHead, entry: Entry, now: float) -> Decision:
     """Answer from the stale entry; upstream, if it failed a moment ago, is asked once per error caching minimum TTL here too (reference 2.5)."""
     if not _is_enough(head, entry):
         return Miss(Reason.EXPIRED, None)
-    return Hit(entry, Reason.STALE_WHILE_REVALIDATE) if now < entry.retry_at else HitAndRefresh(entry)
+    return Hit(entry, Reason.STALE_WHILE_REVALIDATE) if now < entry.retry_at else ServeStaleAndRevalidate(entry)
 
 
 def _is_enough(head: RequestHead, entry: Entry) -> bool:
@@ -206,10 +209,12 @@ def _is_enough(head: RequestHead, entry: Entry) -> bool:
 
 
 def _validate(
-    behavior: Behavior, entry: Entry, reason: ValidationReason, demands_and_now: tuple[Demands, float]
+    behavior: Behavior, entry: Entry, reason: ValidationReason, demands_and_now: tuple[RequestDirectives, float]
 ) -> Decision:
-    demands, now = demands_and_now
-    may_be_stale = reason is ValidationReason.EXPIRED and may_stand_in(entry.terms, demands, now - entry.age_base)
+    directives, now = demands_and_now
+    may_be_stale = reason is ValidationReason.EXPIRED and may_serve_stale_if_error(
+        entry.cache_metadata, directives, now - entry.age_base
+    )
     if now < entry.retry_at and may_be_stale and not entry.is_partial:
         # A refresh failed a moment ago: stale once per error caching minimum TTL, reference 2.4 and 2.5.
         return Hit(entry, Reason.STALE_ON_ERROR)
@@ -219,7 +224,7 @@ def _validate(
     if entry.is_partial:
         return Miss(why, None)
     has_validator = entry.etag is not None or entry.last_modified is not None
-    return Refresh(entry, why) if is_allowed and has_validator else Miss(why, entry)
+    return Revalidate(entry, why) if is_allowed and has_validator else Miss(why, entry)
 
 
 def decide_before_lookup(head: RequestHead, behavior: Behavior) -> Refuse | Pass | None:

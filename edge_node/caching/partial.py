@@ -1,7 +1,7 @@
 """Partial content in the cache: which 206 responses may be stored, how their parts are put together, and what is still missing.
 
 RFC 9111 sections 3.3 and 3.4, RFC 9110 section 15.3.7, reference 2.8. A partial body is a value: putting a part into it gives another one. Positions are within the
-representation; chunks are never copied whole. What a request asks for is decided in ranges.py, whether conditions allow it in conditional.py.
+representation; chunks are never copied whole. What a request asks for is decided in http/ranges.py, whether conditions allow it in conditional.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edge_node.caching.conditional import strong_validator
-from edge_node.caching.ranges import ByteRange, RangeSpec, parse_content_range
-from edge_node.caching.updating import update_fields
-from edge_node.model import Header, Headers, ResponseHead
+from edge_node.caching.revalidation import update_fields
+from edge_node.http.ranges import ByteRange, RangeSpec, parse_content_range
+from edge_node.model.http import Header, Headers, ResponseHead
 
 Chunk = bytes | memoryview
 Chunks = tuple[Chunk, ...]
@@ -27,7 +27,7 @@ LARGEST_JOINED_CHUNK_BYTES = 16_384
 # -- may it be stored?
 
 
-class PartRefusal(StrEnum):
+class PartialRejectReason(StrEnum):
     """Why a 206 response is passed on and not stored."""
 
     NOT_PARTIAL = "not_partial"
@@ -52,12 +52,12 @@ class StorablePart:
     """What identifies the representation it is a part of; without one it is reused alone and never combined (RFC 9111 section 3.4)."""
 
     def may_be_body(self, received_bytes: int) -> bool:
-        """Whether that many bytes can be the part, or its beginning when the transfer broke off. A longer body, which only an unknown Content-Length
+        """Whether that many bytes can be the part, or its beginning when the stream broke off. A longer body, which only an unknown Content-Length
         allows, belies its Content-Range: nothing of it is stored."""
         return received_bytes <= self.part.length
 
 
-def judge_part(head: ResponseHead, if_range: bytes | None) -> StorablePart | PartRefusal:
+def judge_part(head: ResponseHead, if_range: bytes | None) -> StorablePart | PartialRejectReason:
     """Whether a response can be stored as part of a representation, as far as its form goes (freshness has its own rules).
 
     `if_range`: the condition that this cache put on the request, None when it was a viewer's, which nothing is stored by. A 206 that it led to need not
@@ -65,16 +65,16 @@ def judge_part(head: ResponseHead, if_range: bytes | None) -> StorablePart | Par
     """
     fields = head.fields
     if head.status != 206:
-        return PartRefusal.NOT_PARTIAL
+        return PartialRejectReason.NOT_PARTIAL
     if fields.get(b"content-type", b"").strip().lower().startswith(b"multipart/byteranges"):
-        return PartRefusal.MULTIPART
+        return PartialRejectReason.MULTIPART
     content_range = parse_content_range(fields.get(b"content-range", b""))
     if content_range is None or content_range.part is None:
-        return PartRefusal.NO_VALID_RANGE
+        return PartialRejectReason.NO_VALID_RANGE
     if content_range.complete_length is None:
-        return PartRefusal.UNKNOWN_LENGTH
+        return PartialRejectReason.UNKNOWN_LENGTH
     if head.content_length is not None and head.content_length != content_range.part.length:
-        return PartRefusal.LENGTH_MISMATCH
+        return PartialRejectReason.LENGTH_MISMATCH
     etag, last_modified = fields.get(b"etag"), fields.get(b"last-modified")
     validator = strong_validator(etag, last_modified, fields.get(b"date"))
     if etag is None and last_modified is None and if_range is not None and b'"' not in if_range:
@@ -106,7 +106,7 @@ def combined_fields(stored: Headers, arrived: Headers, received_seconds: float) 
     return update_fields(fields_of_whole(stored), fields_of_whole(arrived), received_seconds)
 
 
-def completion_fields(missing: ByteRange, validator: bytes) -> tuple[Header, Header]:
+def range_fill_fields(missing: ByteRange, validator: bytes) -> tuple[Header, Header]:
     """What to ask for the missing bytes with: the part, or all of it if it has changed (RFC 9110 section 13.1.5)."""
     return ((b"range", RangeSpec(missing.first, missing.last).field_value), (b"if-range", validator))
 

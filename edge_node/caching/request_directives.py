@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 
-from edge_node.caching.cache_control import (
+from edge_node.http.cache_control import (
     LONGEST_REMEMBERED_VALUE_BYTES,
     parse_delta_seconds,
     split_directive,
     split_list,
 )
-from edge_node.model import Semantics
+from edge_node.model.configuration import Semantics
 
 
 @dataclass(frozen=True, slots=True)
-class Demands:
+class RequestDirectives:
     """The directives of one request; times in seconds."""
 
     is_no_cache: bool = False
@@ -32,31 +32,31 @@ class Demands:
     stale_if_error: float = 0.0
 
 
-NO_DEMANDS = Demands()
+NO_DIRECTIVES = RequestDirectives()
 _WITH_SECONDS = frozenset({b"max-age", b"max-stale", b"min-fresh", b"stale-if-error"})
-_NO_CACHE = Demands(is_no_cache=True)
+_NO_CACHE = RequestDirectives(is_no_cache=True)
 
 
-def demands_of(fields: Mapping[bytes, bytes], semantics: Semantics) -> Demands:
-    """The demands that count in these semantics."""
+def request_directives_of(fields: Mapping[bytes, bytes], semantics: Semantics) -> RequestDirectives:
+    """The directives that count in these semantics."""
     if semantics is Semantics.CLOUDFRONT:
-        return NO_DEMANDS
+        return NO_DIRECTIVES
     value = fields.get(b"cache-control")
     if value is not None:
-        return parse_demands(value)
+        return parse_request_directives(value)
     pragma = fields.get(b"pragma")  # HTTP/1.0: counts only where there is no Cache-Control
     if pragma is None or b"no-cache" not in [member.lower() for member in split_list(pragma)]:
-        return NO_DEMANDS
+        return NO_DIRECTIVES
     return _NO_CACHE
 
 
-def parse_demands(value: bytes) -> Demands:
+def parse_request_directives(value: bytes) -> RequestDirectives:
     """Read one Cache-Control field of a request; short ones are remembered."""
     return _parse(value) if len(value) <= LONGEST_REMEMBERED_VALUE_BYTES else _parse.__wrapped__(value)
 
 
 @lru_cache(maxsize=1024)
-def _parse(value: bytes) -> Demands:
+def _parse(value: bytes) -> RequestDirectives:
     flags: set[bytes] = set()
     seconds: dict[bytes, list[float]] = {}
     for member in split_list(value):
@@ -69,7 +69,7 @@ def _parse(value: bytes) -> Demands:
             seconds.setdefault(name, []).append(0)
         elif name == b"max-stale" and argument is None:
             seconds.setdefault(name, []).append(inf)
-    demands = Demands(
+    directives = RequestDirectives(
         is_no_cache=b"no-cache" in flags,
         is_no_store=b"no-store" in flags,
         is_only_if_cached=b"only-if-cached" in flags,
@@ -78,4 +78,4 @@ def _parse(value: bytes) -> Demands:
         min_fresh=max(seconds.get(b"min-fresh", ()), default=0.0),
         stale_if_error=min(seconds.get(b"stale-if-error", ()), default=0.0),
     )
-    return NO_DEMANDS if demands == NO_DEMANDS else demands
+    return NO_DIRECTIVES if directives == NO_DIRECTIVES else directives

@@ -1,14 +1,14 @@
 """May a stored response answer this request now: RFC 9111 sections 4, 4.2.4 and 5.2.1, RFC 5861, RFC 8246. One code path for both semantics.
 
-What differs between them is in the terms, fixed when the response was stored, and in the demands, of which a viewer has none in CloudFront's semantics.
+What differs between them is in the cache metadata, fixed when the response was stored, and in the directives, of which a viewer has none in CloudFront's semantics.
 That the request selects this response at all (key, method, Vary) is settled before.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge_node.caching.request_directives import NO_DEMANDS, Demands
-from edge_node.caching.terms import Terms
+from edge_node.caching.cache_metadata import CacheMetadata
+from edge_node.caching.request_directives import NO_DIRECTIVES, RequestDirectives
 
 
 class StaleReason(StrEnum):
@@ -29,12 +29,12 @@ class ValidationReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Usable:
+class Fresh:
     """Fresh, and what the request wants."""
 
 
 @dataclass(frozen=True, slots=True)
-class UsableStale:
+class ServeStale:
     """Stale, and allowed all the same."""
 
     reason: StaleReason
@@ -48,71 +48,79 @@ class MustValidate:
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayTimeout:
+class OnlyIfCachedMiss:
     """504: upstream would have to be asked, but the request says only-if-cached (section 5.2.1.7)."""
 
     reason: ValidationReason | None
     """None: nothing is stored."""
 
 
-Verdict = Usable | UsableStale | MustValidate | GatewayTimeout
+ReuseDecision = Fresh | ServeStale | MustValidate | OnlyIfCachedMiss
 
-FRESH = Usable()
-_STALE = {reason: UsableStale(reason) for reason in StaleReason}
+FRESH = Fresh()
+_STALE = {reason: ServeStale(reason) for reason in StaleReason}
 _VALIDATE = {reason: MustValidate(reason) for reason in ValidationReason}
-_TIMEOUT = {reason: GatewayTimeout(reason) for reason in ValidationReason}
-NOTHING_STORED = GatewayTimeout(None)
+_TIMEOUT = {reason: OnlyIfCachedMiss(reason) for reason in ValidationReason}
+NOTHING_STORED = OnlyIfCachedMiss(None)
 """The answer to only-if-cached where nothing is stored."""
 
 
-def judge(terms: Terms, demands: Demands, age_seconds: float) -> Verdict:
-    """Whether a stored response of this age may be used; its terms say that it was storable."""
-    lifetime = terms.lifetime_seconds or 0.0
-    if lifetime > age_seconds and demands is NO_DEMANDS and not terms.is_always_validated:  # nearly every hit
+def judge(cache_metadata: CacheMetadata, directives: RequestDirectives, age_seconds: float) -> ReuseDecision:
+    """Whether a stored response of this age may be used; its cache metadata says that it was storable."""
+    lifetime = cache_metadata.lifetime_seconds or 0.0
+    if (
+        lifetime > age_seconds and directives is NO_DIRECTIVES and not cache_metadata.is_always_validated
+    ):  # nearly every hit
         return FRESH
-    reason = _validation_reason(terms, demands, age_seconds)
+    reason = _validation_reason(cache_metadata, directives, age_seconds)
     if reason is not None:
-        return _TIMEOUT[reason] if demands.is_only_if_cached else _VALIDATE[reason]
+        return _TIMEOUT[reason] if directives.is_only_if_cached else _VALIDATE[reason]
     if lifetime > age_seconds:
         return FRESH
-    stale = _stale_reason(terms, demands, age_seconds - lifetime)
+    stale = _stale_reason(cache_metadata, directives, age_seconds - lifetime)
     if stale is not None:
         return _STALE[stale]
-    return _TIMEOUT[ValidationReason.EXPIRED] if demands.is_only_if_cached else _VALIDATE[ValidationReason.EXPIRED]
+    return _TIMEOUT[ValidationReason.EXPIRED] if directives.is_only_if_cached else _VALIDATE[ValidationReason.EXPIRED]
 
 
-def _validation_reason(terms: Terms, demands: Demands, age_seconds: float) -> ValidationReason | None:
+def _validation_reason(
+    cache_metadata: CacheMetadata, directives: RequestDirectives, age_seconds: float
+) -> ValidationReason | None:
     """What asks for validation of fresh and stale alike."""
-    lifetime = terms.lifetime_seconds or 0.0
-    if terms.is_always_validated:  # sections 4 and 5.2.2.4
+    lifetime = cache_metadata.lifetime_seconds or 0.0
+    if cache_metadata.is_always_validated:  # sections 4 and 5.2.2.4
         return ValidationReason.ALWAYS_VALIDATED
-    if demands.is_no_cache:  # section 5.2.1.4; a force reload, which RFC 8246 section 2.1 lets through
+    if directives.is_no_cache:  # section 5.2.1.4; a force reload, which RFC 8246 section 2.1 lets through
         return ValidationReason.REQUEST_NO_CACHE
-    is_immutable_now = terms.is_immutable and lifetime > age_seconds  # RFC 8246 section 2.1: a plain reload is skipped
-    if demands.max_age is not None and age_seconds > demands.max_age and not is_immutable_now:  # section 5.2.1.1
+    is_immutable_now = (
+        cache_metadata.is_immutable and lifetime > age_seconds
+    )  # RFC 8246 section 2.1: a plain reload is skipped
+    if directives.max_age is not None and age_seconds > directives.max_age and not is_immutable_now:  # section 5.2.1.1
         return ValidationReason.REQUEST_MAX_AGE
-    if demands.min_fresh and lifetime < age_seconds + demands.min_fresh:  # section 5.2.1.3
+    if directives.min_fresh and lifetime < age_seconds + directives.min_fresh:  # section 5.2.1.3
         return ValidationReason.REQUEST_MIN_FRESH
     return None
 
 
-def _stale_reason(terms: Terms, demands: Demands, staleness_seconds: float) -> StaleReason | None:
+def _stale_reason(
+    cache_metadata: CacheMetadata, directives: RequestDirectives, staleness_seconds: float
+) -> StaleReason | None:
     """Section 4.2.4. A request that says how old or how stale a response may be gets none that is staler, whatever the origin allows (section 5.2.1.1)."""
-    if demands.max_stale is not None:
-        is_allowed = terms.may_be_stale_on_request and staleness_seconds <= demands.max_stale
+    if directives.max_stale is not None:
+        is_allowed = cache_metadata.may_be_stale_on_request and staleness_seconds <= directives.max_stale
         return StaleReason.MAX_STALE if is_allowed else None
-    if demands.max_age is None and staleness_seconds < terms.stale_while_revalidate_seconds:
+    if directives.max_age is None and staleness_seconds < cache_metadata.stale_while_revalidate_seconds:
         return StaleReason.WHILE_REVALIDATE
     return None
 
 
-def may_stand_in(terms: Terms, demands: Demands, age_seconds: float) -> bool:
+def may_serve_stale_if_error(cache_metadata: CacheMetadata, directives: RequestDirectives, age_seconds: float) -> bool:
     """Whether the stored response may answer instead of an error or an unreachable upstream (sections 4.2.4 and 4.3.3, RFC 5861 section 4, reference 2.3).
 
     Other wishes of the request for freshness do not matter then ("regardless of other freshness information"), except that no-cache wants none unvalidated.
     """
-    if terms.is_always_validated or demands.is_no_cache:
+    if cache_metadata.is_always_validated or directives.is_no_cache:
         return False
-    staleness = age_seconds - (terms.lifetime_seconds or 0.0)
-    asked = demands.stale_if_error if terms.may_be_stale_on_request else 0.0
-    return staleness < max(terms.stale_if_error_seconds, asked, 0.0)
+    staleness = age_seconds - (cache_metadata.lifetime_seconds or 0.0)
+    asked = directives.stale_if_error if cache_metadata.may_be_stale_on_request else 0.0
+    return staleness < max(cache_metadata.stale_if_error_seconds, asked, 0.0)

@@ -5,8 +5,8 @@ from email.utils import formatdate
 from enum import Enum
 from math import ceil
 
-from edge_node.caching.cache_control import split_list
-from edge_node.model import Headers
+from edge_node.http.cache_control import split_list
+from edge_node.model.http import Headers
 
 _NOT_UPDATED = frozenset({
     b"content-length", b"content-encoding", b"content-range",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from edge_node.caching.partial import PartialBody, cut
-from edge_node.caching.ranges import ByteRange
+from edge_node.http.ranges import ByteRange
 
 Piece = bytes | memoryview
 
@@ -83,7 +83,7 @@ class MemoryBody:
         return self.pieces(first, last, buffer)
 
 
-class PartsBody:
+class PartialStoredBody:
     """A body of which only parts have come (RFC 9111 section 3.3)."""
 
     __slots__ = ("parts",)

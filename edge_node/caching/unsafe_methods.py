@@ -5,7 +5,7 @@ Not in CloudFront's semantics, where a write purges nothing (reference 2.6).
 
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from edge_node.model import RequestHead, ResponseHead
+from edge_node.model.http import RequestHead, ResponseHead
 
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 """RFC 9110 section 9.2.1; any other method, an unknown one too, counts as unsafe."""

@@ -11,8 +11,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from edge_node.caching.cache_control import split_list_checked
-from edge_node.caching.dates import parse_http_date
+from edge_node.http.cache_control import split_list_checked
+from edge_node.http.dates import parse_http_date
 
 LONGEST_REMEMBERED_VALUE_BYTES = 512
 

@@ -13,13 +13,19 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
-from edge_node.caching.invalidation_records import JournalError
-from edge_node.configuration import latencies_from, read_distribution, read_geo_table, read_peers, read_snapshot
-from edge_node.errors import RejectedResourceError
-from edge_node.invalidation_journal import DiskJournalFile, InvalidationJournal, read_boot_id
+from edge_node.control.journal import DiskJournalFile, InvalidationJournal, read_boot_id
+from edge_node.control.journal_codec import JournalError
+from edge_node.control.snapshot_reader import (
+    latencies_from,
+    read_distribution,
+    read_geo_table,
+    read_peers,
+    read_snapshot,
+)
+from edge_node.model.errors import RejectedResourceError
 from edge_node.policy.geo import GeoTable
-from edge_node.policy.routing import Snapshot
-from edge_node.serving_state import ServingState
+from edge_node.policy.router import Snapshot
+from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
 logger = logging.getLogger(__name__)
@@ -32,20 +38,20 @@ JOURNAL_FILE = "invalidations.journal"
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreResult:
     """What a process found of the one before it."""
 
     has_configuration: bool
     """It serves from the last good snapshot."""
     is_warm: bool
-    """It knows every invalidation that was acknowledged, so stored responses are worth what their stamps say. If not, `void_everything` has been called."""
+    """It knows every invalidation that was acknowledged, so stored responses are worth what their stamps say. If not, `invalidate_everything` has been called."""
 
 
 class ControlClient:
     """Applies what the control plane sends."""
 
     def __init__(
-        self, state: ServingState, region: str, state_directory: Path, load: Callable[[], tuple[int, int]]
+        self, state: NodeState, region: str, state_directory: Path, load: Callable[[], tuple[int, int]]
     ) -> None:
         self._state = state
         self._region = region
@@ -57,10 +63,10 @@ class ControlClient:
         self.load = load
         """Requests so far and open connections, for heartbeats."""
 
-    def restore(self) -> Restored:
+    def restore(self) -> RestoreResult:
         """Serve from what is on disk until the control plane is heard.
 
-        Where it cannot be told which invalidations came before, everything stored is voided, and no journal is begun until the control plane has sent a
+        Where it cannot be told which invalidations came before, everything stored is invalidated, and no journal is begun until the control plane has sent a
         snapshot: until then the next process has forgotten just as much.
         """
         self._state.invalidations.epoch = int.from_bytes(os.urandom(7))  # no store on disk can be of it
@@ -70,9 +76,9 @@ class ControlClient:
         snapshot = self._read(SNAPSHOT_FILE, sync_pb2.Snapshot())
         values = None if snapshot is None else _usable(snapshot)
         if snapshot is None or values is None:
-            self._state.void_everything()
+            self._state.invalidate_everything()
             self._journal.discard()
-            return Restored(has_configuration=False, is_warm=False)
+            return RestoreResult(has_configuration=False, is_warm=False)
         self._snapshot = snapshot
         latencies = latencies_from(self._region, snapshot.routing_table)
         geo_table = _usable_geo_table(snapshot)
@@ -82,9 +88,9 @@ class ControlClient:
             logger.warning("what was stored before is void; the invalidation journal: %s", error)
             self._state.start_cold(values, latencies, geo_table)
             self._journal.discard()
-            return Restored(has_configuration=True, is_warm=False)
+            return RestoreResult(has_configuration=True, is_warm=False)
         self._state.resume(values, latencies, geo_table)
-        return Restored(has_configuration=True, is_warm=True)
+        return RestoreResult(has_configuration=True, is_warm=True)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -7,7 +7,7 @@ on every stamp that it finds on its disk exactly as before.
 Nothing is flushed to the disk: kill -9 does not take what has been written to a file, a power loss does, and that is seen by the boot id of the machine. A journal that
 cannot be written (a full disk) is removed, since a journal with a gap would forget: then nothing on disk is trusted after a restart, and the node goes on meanwhile.
 
-The bytes are `caching/invalidation_records.py`'s. What is done when there is no journal to rely on is `control_client.py`'s.
+The bytes are `control/journal_codec.py`'s. What is done when there is no journal to rely on is `control/client.py`'s.
 """
 
 import contextlib
@@ -16,10 +16,11 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from edge_node.caching.invalidation_records import (
+from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.control.journal_codec import (
     MARK_BYTES,
     JournalError,
-    Origin,
+    JournalIdentity,
     configuration_record,
     invalidation_record,
     mark,
@@ -27,7 +28,6 @@ from edge_node.caching.invalidation_records import (
     replayed,
     whole_journal,
 )
-from edge_node.caching.invalidations import InvalidationLog
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class InvalidationJournal:
         self._log = log
         self._boot_id = boot_id
         self._growth_bytes = growth_bytes
-        self._origin = Origin("", 0, boot_id)
+        self._origin = JournalIdentity("", 0, boot_id)
         self._length = MARK_BYTES
         self._rewrite_at = 0
         self._is_kept = False
@@ -79,7 +79,7 @@ class InvalidationJournal:
 
     def resume(self, log_id: str, configuration_index: int) -> None:
         """Fill the log with what the process before this one knew, beside a snapshot at this index. Raises JournalError when that cannot be told."""
-        origin = Origin(log_id, configuration_index, self._boot_id)
+        origin = JournalIdentity(log_id, configuration_index, self._boot_id)
         try:
             journal = self._file.read()
         except OSError as error:
@@ -104,7 +104,7 @@ class InvalidationJournal:
         Were it written before that, a process killed in between would find a journal that fits its snapshot, and trust what is left of the other log.
         Raises OSError when it can be neither written nor the one before be removed.
         """
-        self._origin = Origin(log_id, configuration_index, self._boot_id)
+        self._origin = JournalIdentity(log_id, configuration_index, self._boot_id)
         self._is_kept = self._is_removed = False
         try:
             self._write_anew()
@@ -125,7 +125,7 @@ class InvalidationJournal:
 
     def has_configured(self, index: int) -> None:
         """The snapshot at `index` is on disk."""
-        self._origin = Origin(self._origin.log_id, index, self._boot_id)
+        self._origin = JournalIdentity(self._origin.log_id, index, self._boot_id)
 
     # -- inside
 

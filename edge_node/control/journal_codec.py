@@ -4,7 +4,7 @@ A journal is a mark of fixed size and then frames. The mark says how many bytes 
 leaves bytes that nobody reads, and a file that is shorter than its mark is known to be damaged. The first frame is the base, followed by what was known of each
 distribution when the journal was begun; then one frame for each entry of the log, without a gap.
 
-Where the bytes are kept and when they are written is the business of `invalidation_journal.py`.
+Where the bytes are kept and when they are written is the business of `control/journal.py`.
 """
 
 import struct
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from edge_node.caching.invalidations import DistributionPaths, InvalidationLog
+from edge_node.caching.invalidation_index import DistributionInvalidations, InvalidationLog
 
 _MAGIC = b"CDNINV01"
 _MARK = struct.Struct("<8sQI")
@@ -47,7 +47,7 @@ _CONFIGURATIONS = (_Kind.CONFIGURATION, _Kind.REMOVAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class JournalIdentity:
     """What a journal belongs to; it is of no use beside anything else."""
 
     log_id: str
@@ -82,7 +82,7 @@ def configuration_record(index: int, removed_distribution_id: str = "") -> bytes
     return _frame(_HEAD.pack(_Kind.CONFIGURATION, index))
 
 
-def whole_journal(origin: Origin, log: InvalidationLog) -> bytes:
+def whole_journal(origin: JournalIdentity, log: InvalidationLog) -> bytes:
     """A journal that begins with all that `log` knows."""
     base = _BASE.pack(log.floor, origin.configuration_index, log.epoch) + _strings((origin.log_id, origin.boot_id))
     frames = [_frame(_HEAD.pack(_Kind.BASE, log.applied_index) + base)]
@@ -90,7 +90,7 @@ def whole_journal(origin: Origin, log: InvalidationLog) -> bytes:
     return b"".join((mark(MARK_BYTES + sum(map(len, frames))), *frames))
 
 
-def _distribution_frame(distribution_id: str, paths: DistributionPaths) -> bytes:
+def _distribution_frame(distribution_id: str, paths: DistributionInvalidations) -> bytes:
     head = _HEAD.pack(_Kind.DISTRIBUTION, paths.newest) + _FLOOR.pack(paths.floor) + _strings((distribution_id,))
     indexes = (*paths.exact.values(), *paths.prefixes.values())
     return _frame(
@@ -114,7 +114,7 @@ def _strings(texts: Iterable[str]) -> bytes:
 # -- what is read
 
 
-def replayed(journal: bytes, origin: Origin) -> tuple[InvalidationLog, int]:
+def replayed(journal: bytes, origin: JournalIdentity) -> tuple[InvalidationLog, int]:
     """What the journal knows, and how many of its bytes count. Raises JournalError when it is damaged or belongs to something else."""
     length = _counted_length(journal)
     payloads = _payloads(journal, length)
@@ -149,7 +149,7 @@ def _payloads(journal: bytes, end: int) -> Iterator[bytes]:
         yield payload
 
 
-def _replayed(payloads: Iterator[bytes], origin: Origin) -> InvalidationLog:
+def _replayed(payloads: Iterator[bytes], origin: JournalIdentity) -> InvalidationLog:
     log, configuration_index = _read_base(next(payloads, b""), origin)
     for payload in payloads:
         kind, index = _HEAD.unpack_from(payload)
@@ -180,7 +180,7 @@ def _replayed(payloads: Iterator[bytes], origin: Origin) -> InvalidationLog:
     return log
 
 
-def _read_base(payload: bytes, origin: Origin) -> tuple[InvalidationLog, int]:
+def _read_base(payload: bytes, origin: JournalIdentity) -> tuple[InvalidationLog, int]:
     kind, applied_index = _HEAD.unpack_from(payload)
     floor, configuration_index, epoch = _BASE.unpack_from(payload, _HEAD.size)
     (log_id, boot_id), _ = _read_strings(payload, _HEAD.size + _BASE.size)
@@ -195,7 +195,7 @@ def _read_base(payload: bytes, origin: Origin) -> tuple[InvalidationLog, int]:
     return log, configuration_index
 
 
-def _read_distribution(payload: bytes, newest: int) -> tuple[str, DistributionPaths]:
+def _read_distribution(payload: bytes, newest: int) -> tuple[str, DistributionInvalidations]:
     (floor,) = _FLOOR.unpack_from(payload, _HEAD.size)
     (distribution_id,), at = _read_strings(payload, _HEAD.size + _FLOOR.size)
     exact, at = _read_strings(payload, at)
@@ -203,7 +203,7 @@ def _read_distribution(payload: bytes, newest: int) -> tuple[str, DistributionPa
     indexes = struct.unpack_from(f"<{len(exact) + len(prefixes)}Q", payload, at)
     of_exact = dict(zip(exact, indexes, strict=False))
     of_prefixes = dict(zip(prefixes, indexes[len(exact) :], strict=True))
-    return distribution_id, DistributionPaths.of(newest, floor, of_exact, of_prefixes)
+    return distribution_id, DistributionInvalidations.of(newest, floor, of_exact, of_prefixes)
 
 
 def _read_strings(payload: bytes, at: int) -> tuple[list[str], int]:

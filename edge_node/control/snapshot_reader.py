@@ -1,4 +1,4 @@
-"""From the control plane's messages to the values that the node serves from. The generated stubs go no deeper than this file and `control_client.py`.
+"""From the control plane's messages to the values that the node serves from. The generated stubs go no deeper than this file and `control/client.py`.
 
 A resource that this node cannot honour raises RejectedResourceError with the reason; it is the second check, after the control plane's own.
 """
@@ -7,14 +7,12 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_node.errors import RejectedResourceError
-from edge_node.model import (
+from edge_node.model.configuration import (
     Behavior,
     CachePolicy,
     Distribution,
     ErrorResponse,
     GeoRestriction,
-    Header,
     Origin,
     OriginGroup,
     Peer,
@@ -24,8 +22,10 @@ from edge_node.model import (
     Semantics,
     ViewerProtocolPolicy,
 )
+from edge_node.model.errors import RejectedResourceError
+from edge_node.model.http import Header
 from edge_node.policy.geo import GeoNetwork, GeoTable
-from edge_node.policy.routing import Snapshot
+from edge_node.policy.router import Snapshot
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
 _MODES = {

@@ -12,10 +12,10 @@ import asyncio
 import mmap
 from collections.abc import Callable, Iterator
 
-from edge_node.caching.bodies import BodyLostError, LentPiece, Piece
 from edge_node.caching.entry import Entry
+from edge_node.caching.stored_body import BodyLostError, LentPiece, Piece
 from edge_node.delivery.downstream import DownstreamHead, DownstreamStream
-from edge_node.policy.contents import Content
+from edge_node.policy.representation import Representation
 
 LARGEST_COPIED_PIECE_BYTES = 16_384
 BUFFER_BYTES = 786_432
@@ -29,7 +29,7 @@ def new_buffer() -> memoryview:
     return memoryview(mmap.mmap(-1, BUFFER_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
-def pieces_of(entry: Entry, content: Content, buffer: memoryview | None = None) -> Iterator[Piece]:
+def pieces_of(entry: Entry, content: Representation, buffer: memoryview | None = None) -> Iterator[Piece]:
     """The body of an answer; raises BodyLostError where stored bytes cannot be read. For the buffer see `Body.pieces`."""
     body, start = entry.body, entry.body_start
     for head, part in content.parts:
@@ -44,7 +44,7 @@ def pieces_of(entry: Entry, content: Content, buffer: memoryview | None = None) 
 
 
 def pieces_to_send(
-    entry: Entry, content: Content, buffer: memoryview, downstream: DownstreamStream
+    entry: Entry, content: Representation, buffer: memoryview, downstream: DownstreamStream
 ) -> Iterator[Piece | LentPiece]:
     """The same for an answer at the viewer's pace: with pieces that are lent, if the stream can send those."""
     body = entry.body

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from edge_node.caching.bodies import Piece
-from edge_node.caching.decisions import Reason, Refuse, Result
 from edge_node.caching.entry import Entry
+from edge_node.caching.lookup import Reason, Refuse, Result
+from edge_node.caching.stored_body import Piece
 from edge_node.delivery.body_sender import BodySender, new_buffer, pieces_of, pieces_to_send
 from edge_node.delivery.downstream import DownstreamHead
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_record import SentResponse
 from edge_node.delivery.streamed_response import ResponseTools
-from edge_node.model import Semantics
-from edge_node.policy.answers import error_page, write_fields, x_cache
-from edge_node.policy.cache_statuses import status_of_entry
-from edge_node.policy.contents import Content, choose_content
-from edge_node.policy.error_pages import STATUSES_THAT_CLOSE
+from edge_node.model.configuration import Semantics
+from edge_node.policy.cache_status import status_of_entry
+from edge_node.policy.error_responses import STATUSES_THAT_CLOSE
+from edge_node.policy.representation import Representation, choose_representation
+from edge_node.policy.response_head import error_page, write_fields, x_cache
 from edge_node.policy.viewer_protocol import Redirect
 
 _FIELDS_OF_LOCAL_REPLIES = ((b"content-type", b"text/html"), (b"server", b"CloudFront"))
@@ -34,7 +34,9 @@ class CachedResponder:
         """Answer from an entry; result and reason are in the context."""
         now = self._clock()
         boundary = context.request_id.rstrip(b"=")
-        content = choose_content(context.head, entry, context.semantics, boundary, is_for_cache=self._node.is_regional)
+        content = choose_representation(
+            context.head, entry, context.semantics, boundary, is_for_cache=self._node.is_regional
+        )
         is_page = context.error_page_status != 0 and content.status == 200
         status = context.error_page_status if is_page else content.status
         block = content.field_block
@@ -44,7 +46,7 @@ class CachedResponder:
             block += b"Cache-Status: %b\r\n" % status_of_entry(self._node, entry, context.result, context.reason, now)
         head = DownstreamHead(
             status,
-            entry.traits.reason if status == entry.status else b"",
+            entry.template.reason if status == entry.status else b"",
             context.result,
             context.reason,
             x_cache(context.result, status),
@@ -54,7 +56,7 @@ class CachedResponder:
             content.content_length,
             must_close=context.error_page_status in STATUSES_THAT_CLOSE,
         )
-        sent = SentResponse(status, entry.traits.content_type, content.body_length, content.range)
+        sent = SentResponse(status, entry.template.content_type, content.body_length, content.range)
         if entry.body is None or entry.body.memory_bytes >= content.body_length:
             self._send_at_once(context, head, list(pieces_of(entry, content)), sent)
         else:
@@ -110,7 +112,7 @@ class CachedResponder:
         downstream.release()
 
     def _send_at_pace(
-        self, context: RequestContext, head: DownstreamHead, what: tuple[Entry, Content], sent: SentResponse
+        self, context: RequestContext, head: DownstreamHead, what: tuple[Entry, Representation], sent: SentResponse
     ) -> None:
         """Of what is not in memory no more is read than the viewer takes."""
         entry, content = what

@@ -7,12 +7,12 @@ Framing, connection fields and the limits of a protocol are the listener's; noth
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge_node.caching.bodies import LentPiece, Piece
-from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import parse_field_lines
-from edge_node.connection_facts import ConnectionFacts
-from edge_node.model import Headers
-from edge_node.policy.answers import NodeFacts, own_fields
+from edge_node.caching.lookup import Reason, Result
+from edge_node.caching.stored_body import LentPiece, Piece
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.model.http import Headers
+from edge_node.policy.response_head import LocalNode, own_fields
 
 
 class DownstreamHead:
@@ -64,7 +64,7 @@ class DownstreamHead:
         self.must_close = must_close
         """Nothing may follow on this connection, where a protocol has no streams (reference 2.5)."""
 
-    def fields(self, node: NodeFacts) -> Headers:
+    def fields(self, node: LocalNode) -> Headers:
         """The header section, names in lower case: for protocols that do not send it as lines."""
         own = own_fields(node, self.result, self.reason, self.x_cache)
         age = () if self.age_seconds is None else ((b"age", b"%d" % self.age_seconds),)

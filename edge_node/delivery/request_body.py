@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from edge_node.errors import ViewerLeftError
+from edge_node.model.errors import ViewerLeftError
 
 REQUEST_BODY_WINDOW_BYTES = 65_536
 """The viewer is paused above this many bytes that upstream has not taken."""

@@ -1,10 +1,11 @@
 """One request on its way: what the stages look at, where it stands, and what will be said of it in the log."""
 
-from edge_node.caching.decisions import Reason, Result
+from edge_node.caching.lookup import Reason, Result
 from edge_node.delivery.downstream import DownstreamStream
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.model import RequestHead, Semantics
-from edge_node.policy.routing import Plan
+from edge_node.model.configuration import Semantics
+from edge_node.model.http import RequestHead
+from edge_node.policy.router import Route
 
 NO_DOMAIN = b"-"
 """In the log, before the distribution is known."""
@@ -34,7 +35,7 @@ class RequestContext:
         self.started_at = started_at
         """On the monotonic clock, as is first_byte_at."""
         self.first_byte_at = 0.0
-        self.route: Plan | None = None
+        self.route: Route | None = None
         """None before it is known, and for what is no request."""
         self.next_stage = 0
         """Of the stages that its route has left for each request; a request that waits goes on here."""

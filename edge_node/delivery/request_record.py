@@ -2,15 +2,15 @@
 
 from typing import Final
 
-from edge_node.caching.decisions import Reason, Result
-from edge_node.caching.entry import Traits
-from edge_node.caching.ranges import ByteRange
-from edge_node.connection_facts import ConnectionFacts
+from edge_node.caching.entry import EntryTemplate
+from edge_node.caching.lookup import Reason, Result
 from edge_node.delivery.request_context import RequestContext
-from edge_node.model import RequestHead
-from edge_node.policy.contents import Content
-from edge_node.policy.routing import Plan
-from edge_node.policy.sections import HeaderSection
+from edge_node.http.ranges import ByteRange
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.model.http import RequestHead
+from edge_node.policy.parse_cache import HeaderSection
+from edge_node.policy.representation import Representation
+from edge_node.policy.router import Route
 
 UNKNOWN_LENGTH = -1
 
@@ -78,7 +78,17 @@ class HitRecord:
     """One finished request of the most frequent kind, a GET answered from a fresh response: made for each, so it points at what is known."""
 
     __slots__ = (
-        "connection", "content_length", "ended_at", "part", "plan", "received_bytes", "request_id", "seconds", "section", "sent_bytes", "traits",
+        "connection",
+        "content_length",
+        "ended_at",
+        "part",
+        "received_bytes",
+        "request_id",
+        "route",
+        "seconds",
+        "section",
+        "sent_bytes",
+        "template",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
@@ -86,20 +96,20 @@ class HitRecord:
         ended_at: float,
         connection: ConnectionFacts,
         section: HeaderSection,
-        plan: Plan,
-        traits: Traits,
+        route: Route,
+        template: EntryTemplate,
         sent_bytes: int,
         received_bytes: int,
         request_id: bytes,
         seconds: float,
         content_length: int,
-        part: Content | None,
+        part: Representation | None,
     ) -> None:
         self.ended_at: Final = ended_at
         self.connection: Final = connection
         self.section: Final = section
-        self.plan: Final = plan
-        self.traits: Final = traits
+        self.route: Final = route
+        self.template: Final = template
         self.sent_bytes: Final = sent_bytes
         self.received_bytes: Final = received_bytes
         self.request_id: Final = request_id
@@ -111,7 +121,7 @@ class HitRecord:
     @property
     def status(self) -> int:
         """As it was sent."""
-        return self.traits.status if self.part is None else self.part.status
+        return self.template.status if self.part is None else self.part.status
 
 
 Record = LogRecord | HitRecord

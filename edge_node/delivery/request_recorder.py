@@ -7,18 +7,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from edge_node.caching.decisions import Reason, Result
-from edge_node.counters import Counters, Tally
+from edge_node.caching.lookup import Reason, Result
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_record import HitRecord, Record, SentResponse, record_of
+from edge_node.model.counters import Counters, RequestStats
 
 BATCH_RECORDS = 128
 """Settling so many takes 0.15 ms, in which nobody is answered; 512 took 0.55 ms, and not less for each (docs/benchmarks.md)."""
-SETTLE_SECONDS = 1.0
+FLUSH_SECONDS = 1.0
 
 
-class RecordsLog(Protocol):
-    """Where the records go: `access_log.py`."""
+class RecordSink(Protocol):
+    """Where the records go: `observability/access_log.py`."""
 
     @property
     def is_enabled(self) -> bool:
@@ -32,7 +32,7 @@ class RequestRecorder:
     """Counts and logs."""
 
     def __init__(
-        self, counters: Counters, access_log: RecordsLog, clock: Callable[[], float], monotonic: Callable[[], float]
+        self, counters: Counters, access_log: RecordSink, clock: Callable[[], float], monotonic: Callable[[], float]
     ) -> None:
         self._counters = counters
         self._access_log = access_log
@@ -40,7 +40,7 @@ class RequestRecorder:
         self._monotonic = monotonic
         self.records: list[Record] = []
         """What has been taken and not been counted; the fast path adds to it by itself."""
-        counters.settle = self.settle
+        counters.flush = self.flush
 
     def end(self, context: RequestContext, sent: SentResponse) -> None:
         """A request has ended."""
@@ -51,30 +51,30 @@ class RequestRecorder:
         records = self.records
         records.append(record)
         if len(records) >= BATCH_RECORDS:
-            self.settle()
+            self.flush()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Count and write what has been taken."""
         records, self.records = self.records, []
-        tallies = self._counters.tallies
-        hits: dict[int, Tally] = {}
+        stats_by_outcome = self._counters.stats_by_outcome
+        hits: dict[int, RequestStats] = {}
         for record in records:
             if isinstance(record, HitRecord):
                 status = record.status
-                tally = hits.get(status)
-                if tally is None:
-                    tally = hits[status] = tallies[Result.HIT, Reason.FRESH, status]
+                stats = hits.get(status)
+                if stats is None:
+                    stats = hits[status] = stats_by_outcome[Result.HIT, Reason.FRESH, status]
             else:
-                tally = tallies[record.result, record.reason, record.status]
-            tally.add(record.seconds, record.sent_bytes, record.received_bytes)
+                stats = stats_by_outcome[record.result, record.reason, record.status]
+            stats.add(record.seconds, record.sent_bytes, record.received_bytes)
         if self._access_log.is_enabled:
             self._access_log.write(records)
 
-    async def settle_regularly(self) -> None:
+    async def flush_regularly(self) -> None:
         """Until cancelled, then once more."""
         try:
             while True:
-                await asyncio.sleep(SETTLE_SECONDS)
-                self.settle()
+                await asyncio.sleep(FLUSH_SECONDS)
+                self.flush()
         finally:
-            self.settle()
+            self.flush()

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from edge_node.caching.conditional import is_not_modified
-from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import KeyedField
-from edge_node.caching.request_directives import demands_of
-from edge_node.caching.reuse import may_stand_in
+from edge_node.caching.lookup import Reason, Result
+from edge_node.caching.request_directives import request_directives_of
+from edge_node.caching.reuse import may_serve_stale_if_error
 from edge_node.caching.vary import is_same_variant
 from edge_node.delivery.downstream import DownstreamHead
 from edge_node.delivery.request_context import RequestContext
@@ -16,19 +16,19 @@ from edge_node.delivery.request_record import NOTHING_SENT, UNKNOWN_LENGTH, Sent
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.fill.outcome import ANSWERED, FillOutcome, FillRole
 from edge_node.fill.response_stream import ResponseStream, StreamState
-from edge_node.model import ResponseHead
-from edge_node.policy.answers import (
-    NodeFacts,
+from edge_node.model.http import ResponseHead
+from edge_node.policy.cache_status import status_of_fetch
+from edge_node.policy.error_responses import STATUSES_THAT_CLOSE
+from edge_node.policy.response_head import (
+    LocalNode,
     age_to_show,
     not_modified_fields,
     result_to_show,
     write_fields,
     x_cache,
 )
-from edge_node.policy.cache_statuses import status_of_fetch
-from edge_node.policy.error_pages import STATUSES_THAT_CLOSE
-from edge_node.policy.routing import Plan
-from edge_node.policy.viewer_fields import viewer_fields
+from edge_node.policy.response_headers import viewer_fields
+from edge_node.policy.router import Route
 
 TakeOutcome = Callable[["StreamedResponse", FillOutcome], None]
 """What is done when the fill has come to something: the one place where that is decided is the dispatcher."""
@@ -39,7 +39,7 @@ class ResponseTools:
 
     __slots__ = ("monotonic", "node", "recorder")
 
-    def __init__(self, node: NodeFacts, recorder: RequestRecorder, monotonic: Callable[[], float]) -> None:
+    def __init__(self, node: LocalNode, recorder: RequestRecorder, monotonic: Callable[[], float]) -> None:
         self.node: Final = node
         self.recorder: Final = recorder
         self.monotonic: Final = monotonic
@@ -48,19 +48,19 @@ class ResponseTools:
 class StreamedResponse:
     """One of those who read a response stream."""
 
-    __slots__ = ("_sent", "_take_outcome", "_tools", "context", "is_over", "plan", "position", "role", "stream")
+    __slots__ = ("_sent", "_take_outcome", "_tools", "context", "is_over", "position", "role", "route", "stream")
 
     def __init__(
         self,
         context: RequestContext,
-        plan: Plan,
+        route: Route,
         role: FillRole,
         stream: ResponseStream,
         tools: ResponseTools,
         take_outcome: TakeOutcome,
     ) -> None:
         self.context: Final = context
-        self.plan: Final = plan
+        self.route: Final = route
         self.role: Final = role
         self.stream: Final = stream
         self._tools: Final = tools
@@ -84,14 +84,14 @@ class StreamedResponse:
         return is_same_variant(self.context.head.fields, varying)
 
     def may_have_stale(self, stale: Entry, age_seconds: float) -> bool:
-        """Whether a stale entry may stand in for an error here (RFC 5861 section 4): what one viewer allows, another one may not."""
-        demands = demands_of(self.context.head.fields, self.plan.behavior.semantics)
-        return may_stand_in(stale.terms, demands, age_seconds)
+        """Whether a stale entry may be served instead of an error here (RFC 5861 section 4): what one viewer allows, another one may not."""
+        directives = request_directives_of(self.context.head.fields, self.route.behavior.semantics)
+        return may_serve_stale_if_error(stale.cache_metadata, directives, age_seconds)
 
     def interim_arrived(self, head: ResponseHead) -> None:
         """Pass on an interim response, as RFC 9110 section 15.2 asks of proxies."""
         if not self.is_over and not self.context.first_byte_at:
-            fields = viewer_fields(head, self.plan.behavior)
+            fields = viewer_fields(head, self.route.behavior)
             self.context.downstream.send_interim(head.status, head.reason, fields)
 
     def advanced(self) -> None:
@@ -176,7 +176,7 @@ class StreamedResponse:
         self, head: ResponseHead, status_and_phrase: tuple[int, bytes], lines: bytes, length: int | None
     ) -> DownstreamHead:
         """The head as this viewer gets it, and what will be recorded of it."""
-        context, plan, said = self.context, self.plan, self.stream.upstream_result
+        context, route, said = self.context, self.route, self.stream.upstream_result
         status, phrase = status_and_phrase
         why = context.reason
         if context.result is Result.MISS and head.status >= 400:
@@ -185,7 +185,7 @@ class StreamedResponse:
             context.result = Result.ERROR
             if status == 200:
                 status, phrase = context.error_page_status, b""
-        if plan.is_strict:
+        if route.is_strict:
             own = status_of_fetch(self._tools.node, why, is_stored=self.stream.is_stored)
             lines += b"Cache-Status: %b\r\n" % own
         context.first_byte_at = self._tools.monotonic()
@@ -197,7 +197,7 @@ class StreamedResponse:
             context.reason,
             x_cache(result_to_show(context.result, said), status),
             context.request_id,
-            age_to_show(head, said, is_strict=plan.is_strict),
+            age_to_show(head, said, is_strict=route.is_strict),
             lines,
             length,
             must_close=context.error_page_status in STATUSES_THAT_CLOSE,

@@ -1,38 +1,46 @@
 """A cache fill: one fetch for one key, from the first byte asked for to the entry stored.
 
 It is the sink of the upstream fetch and feeds a stream, whose readers are the viewers. Here is decided, once the head is there, whether the response may be stored and
-shared, whether a 304 confirms what is stored, and whether something stale stands in for an error. What that comes to for those who wait is told them as one outcome each.
+shared, whether a 304 confirms what is stored, and whether something stale is served instead of an error. What that comes to for those who wait is told them as
+one outcome each.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey, KeyedField, varying_fields
+from edge_node.caching.lookup import Reason, Result
 from edge_node.caching.partial import combined_fields
+from edge_node.caching.revalidation import is_validated_by
 from edge_node.caching.unsafe_methods import invalidated_targets
-from edge_node.caching.updating import is_validated_by
-from edge_node.completion import Completion, is_rest_of
-from edge_node.compressing import Compressor
-from edge_node.errors import UpstreamErrorKind, UpstreamFailure
+from edge_node.fill.body_coding import begin_coding
 from edge_node.fill.fill_storage import FillStorage
 from edge_node.fill.outcome import FillRole, Unshared
+from edge_node.fill.range_fill import RangeFill, is_rest_of
+from edge_node.fill.response_classifier import (
+    FetchContext,
+    ResponseClassification,
+    classify_response,
+    head_with_date,
+    parent_result,
+    timing_of,
+)
 from edge_node.fill.response_stream import ResponseStream, StreamState
 from edge_node.fill.stale_context import NOTHING_STORED, StaleContext
-from edge_node.keeping import Keeping, keep
-from edge_node.model import Header, RequestHead, ResponseHead
-from edge_node.policy.answers import write_fields
-from edge_node.policy.compression import coding_for, encoded_fields
-from edge_node.policy.upstream_requests import Question
-from edge_node.policy.viewer_fields import viewer_fields
-from edge_node.reception import Asked, Reception, arrival_of, dated, receive, said_by_regional
-from edge_node.shelf import Shelf
+from edge_node.fill.storage_decision import StorageDecision, decide_storage
+from edge_node.http.compressor import Compressor
+from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
+from edge_node.model.http import Header, RequestHead, ResponseHead
+from edge_node.policy.response_head import write_fields
+from edge_node.policy.response_headers import viewer_fields
+from edge_node.policy.upstream_request import UpstreamRequest
+from edge_node.storage.cache import Cache
 from edge_node.storage.protocol import Writer
 from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import RequestBody, ResponseFlow, RunningFetch, UpstreamFetcher
-from edge_node.upstream.targets import Target
 
 logger = logging.getLogger(__name__)
 
@@ -58,19 +66,19 @@ class CacheFill:
 
     def __init__(  # noqa: PLR0913 - one for each thing that it is about
         self,
-        shelf: Shelf,
-        question: Question,
+        cache: Cache,
+        upstream_request: UpstreamRequest,
         key: CacheKey | None,
         registry: FillRegistry,
         stored: StaleContext = NOTHING_STORED,
         is_joinable: bool = False,
         invalidate: InvalidateTargets | None = None,
     ) -> None:
-        self._shelf = shelf
-        self.question = question
+        self._cache = cache
+        self.upstream_request = upstream_request
         self.key = key
         """None: what comes is not stored."""
-        self.plan = question.plan
+        self.route = upstream_request.route
         self.is_joinable = is_joinable
         """Others may join it, as long as nothing speaks against that."""
         self.stream = ResponseStream(self)
@@ -78,22 +86,24 @@ class CacheFill:
         self._stored = stored
         self._invalidate = invalidate
         """For a write, where the RFCs rule."""
-        self._answered_at = shelf.clock()
-        self._asked = Asked(question.head, question.plan, shelf.invalidations.applied_index, self._answered_at)
+        self._answered_at = cache.clock()
+        self._asked = FetchContext(
+            upstream_request.head, upstream_request.route, cache.invalidations.applied_index, self._answered_at
+        )
         self.is_shared = True
         """Until the head says that this response is for its leader alone (reference 2.10)."""
         self.may_be_stored = key is not None
         """Until something makes its target invalid while it comes (RFC 9111 section 4.4)."""
-        about = stored.confirms or stored.completes or stored.stand_in
+        about = stored.revalidates or stored.completes or stored.stale_if_error
         self.varying: tuple[KeyedField, ...] = ()
-        if about is not None and question.plan.is_strict:
+        if about is not None and upstream_request.route.is_strict:
             self.varying = varying_fields(about.key)
         """What the response's Vary makes of the request, once its head is there; before it, that of the stored response which it is about."""
-        self._storage = FillStorage(shelf, question, self._asked, stored.confirms or stored.stand_in)
-        self._keeping: Keeping | None = None
-        self._completion: Completion | None = None
+        self._storage = FillStorage(cache, upstream_request, self._asked, stored.revalidates or stored.stale_if_error)
+        self._storage_decision: StorageDecision | None = None
+        self._range_fill: RangeFill | None = None
         self._compressor: Compressor | None = None
-        self._target: Target | None = None
+        self._target: Endpoint | None = None
         self._continues_seen = 0
         self._connection: ResponseFlow | None = None
         self._fetch: RunningFetch | None = None
@@ -103,9 +113,9 @@ class CacheFill:
         """The log index that was applied when the fetch began (DESIGN section 4, rule 1)."""
         return self._asked.stamp
 
-    def begin(self, fetcher: UpstreamFetcher, targets: Sequence[Target], body: RequestBody | None) -> None:
+    def begin(self, fetcher: UpstreamFetcher, targets: Sequence[Endpoint], body: RequestBody | None) -> None:
         """Ask upstream."""
-        self._fetch = fetcher.fetch(targets, self.question.head.method, body, self)
+        self._fetch = fetcher.fetch(targets, self.upstream_request.head.method, body, self)
 
     def void(self) -> None:
         """What comes was made before something changed it: it is not stored."""
@@ -124,7 +134,7 @@ class CacheFill:
         """An answer was given: whatever becomes of this response, it is no failure of upstream."""
         return self.stream.is_ended
 
-    def connected(self, connection: ResponseFlow | None, target: Target) -> None:
+    def connected(self, connection: ResponseFlow | None, target: Endpoint) -> None:
         """Flow control goes to this connection now."""
         self._connection = connection
         self._target = target
@@ -137,7 +147,7 @@ class CacheFill:
         if head is None or self.stream.is_ended or head.status != 200 or head.content_length is None:
             return None
         etag = head.fields.get(b"etag", b"")
-        if not etag.startswith(b'"') or self._completion is not None:
+        if not etag.startswith(b'"') or self._range_fill is not None:
             return None
         return ((b"range", b"bytes=%d-" % self.stream.received_bytes), (b"if-range", etag))
 
@@ -145,9 +155,9 @@ class CacheFill:
         """An interim response, for those who wait already (RFC 9110 section 15.2). CloudFront passes none on, and takes a second 100 for an error (reference 2.6)."""
         if head.status == 100:  # answers an Expect that this node did not send on: for nobody
             self._continues_seen += 1
-            if self._continues_seen > 1 and not self.plan.is_strict and self._connection is not None:
+            if self._continues_seen > 1 and not self.route.is_strict and self._connection is not None:
                 self._connection.give_up(UpstreamErrorKind.INVALID_RESPONSE, "a second 100 Continue")
-        elif self.plan.is_strict and not self.has_started:
+        elif self.route.is_strict and not self.has_started:
             for reader in tuple(self.stream.readers):
                 reader.interim_arrived(head)
 
@@ -164,7 +174,7 @@ class CacheFill:
         """Pass it on, unless it belongs to no head that was passed on: the answer has been given already, or this response sends the request elsewhere."""
         if self.stream.state is not StreamState.STREAMING:
             return
-        if self._completion is not None and not self._completion.takes(len(data)):
+        if self._range_fill is not None and not self._range_fill.takes(len(data)):
             self._break_off("more than the missing part came")
             return
         if self._compressor is not None:
@@ -181,7 +191,7 @@ class CacheFill:
             else:
                 self._fail(failure)
         except Exception:
-            logger.exception("internal error while ending a fetch of %s", self.plan.target)
+            logger.exception("internal error while ending a fetch of %s", self.route.target)
             self.fail_internally()
         finally:
             self._close()
@@ -218,15 +228,16 @@ class CacheFill:
             return self._is_rest(head)
         if self._fails_over(head):
             return False
-        self._answered_at = self._shelf.clock()
-        confirms, completes, updates = self._stored.confirms, self._stored.completes, self._stored.updates
+        self._answered_at = self._cache.clock()
+        revalidates, completes, updates = self._stored.revalidates, self._stored.completes, self._stored.updates
         if updates is not None:
             self._storage.update_by_head(updates, head, self._answered_at)
-        if confirms is not None and head.status == 304:
-            if is_validated_by(dict(confirms.headers), head.fields):
-                self._confirmed(confirms, head)
+        if revalidates is not None and head.status == 304:
+            if is_validated_by(dict(revalidates.headers), head.fields):
+                self._revalidated(revalidates, head)
             else:  # about something else: RFC 9111 section 4.3.4
-                self._unshare()
+                self._stop()
+                self.stream.unshare()
             return False
         if head.status >= 500 and self._serve_stale(head.status):
             self._stop()
@@ -254,89 +265,81 @@ class CacheFill:
 
     def _start(self, head: ResponseHead, whole: bytes | None) -> bool:
         """Store it while it passes, if it may be stored. Whether its body is still to come."""
-        stream, request = self.stream, self.question.head
+        stream, request = self.stream, self.upstream_request.head
         if self._invalidate is not None:
-            self._invalidate(request, self.plan.distribution.id, invalidated_targets(request, head, b"http"))
-        stream.upstream_result = said_by_regional(head, self._target)
+            self._invalidate(request, self.route.distribution.id, invalidated_targets(request, head, b"http"))
+        stream.upstream_result = parent_result(head, self._target)
         # The viewer's conditions went upstream: an error may be their fault, and is not for others.
         is_for_all = head.status in (200, 206) or not self._has_viewer_conditions
         key = self.key if is_for_all and self.may_be_stored else None
-        received = receive(self._asked, key, self._compress(dated(head, self._answered_at)), self._answered_at)
-        writer = self._storage.open_writer(received, self._stored.stand_in)
-        self._keeping = received.keeping
+        dated = head_with_date(head, self._answered_at)
+        is_whole_asked = not self.upstream_request.has_viewer_conditions and self._stored.completes is None
+        head, self._compressor = begin_coding(self._cache, self.upstream_request, dated, is_whole_asked=is_whole_asked)
+        received = classify_response(self._asked, key, head, self._answered_at)
+        writer = self._storage.open_writer(received, self._stored.stale_if_error)
+        self._storage_decision = received.storage_decision
         self._share(received, writer)
         stream.own_lines = write_fields(received.own_fields)
         stream.open(received.head, received.fields, writer)
         is_complete = whole is not None and self._compressor is None
         if is_complete and whole is not None:
             stream.add_whole(whole)
-            self._storage.store(stream, self._keeping, self._answered_at)
+            self._storage.store(stream, self._storage_decision, self._answered_at)
             stream.close_whole()
         self._registry.fill_began_answering(self)
         stream.announce()
         return not is_complete
 
-    def _share(self, received: Reception, writer: Writer | None) -> None:
+    def _share(self, received: ResponseClassification, writer: Writer | None) -> None:
         """Who of those that joined may have this response; the others are told at once."""
-        keeping = received.keeping
-        if writer is None or keeping is None or not received.is_for_all:
+        storage_decision = received.storage_decision
+        if writer is None or storage_decision is None or not received.is_for_all:
             self.is_shared = False
             self.stream.release_followers(Reason.NOT_STORABLE)
-        elif keeping.varying:
-            self.varying = keeping.varying
-            others = [reader for reader in self.stream.followers if not reader.may_share(keeping.varying)]
+        elif storage_decision.varying:
+            self.varying = storage_decision.varying
+            others = [reader for reader in self.stream.followers if not reader.may_share(storage_decision.varying)]
             self.stream.release(others, Unshared(Reason.NOT_STORABLE))
 
     @property
     def _has_viewer_conditions(self) -> bool:
-        return self.question.has_viewer_conditions and not self.question.head.is_plain
-
-    def _compress(self, head: ResponseHead) -> ResponseHead:
-        """Code the body on its way, where the behavior and the viewer want that (reference 2.7); edges do it, for viewers."""
-        coding = None
-        if not self._shelf.node.is_regional:
-            is_whole_asked = not self.question.has_viewer_conditions and self._stored.completes is None
-            coding = coding_for(self.question.head, head, self.plan.behavior, is_whole_asked=is_whole_asked)
-        if coding is None or head.content_length is None:
-            return head
-        if self.question.head.method == b"GET":
-            self._compressor = self._shelf.compressors.open(coding, head.content_length)
-            if self._compressor is None:  # best effort: too many are at work
-                return head
-        return make_response_head(head.status, head.reason, encoded_fields(head.headers, coding))
+        return self.upstream_request.has_viewer_conditions and not self.upstream_request.head.is_plain
 
     # -- what is stored, and what upstream says of it
 
-    def _confirmed(self, stored: Entry, answer: ResponseHead) -> None:
+    def _revalidated(self, stored: Entry, answer: ResponseHead) -> None:
         """304: the entry lives on with the new fields and a new lifetime (reference 2.4, RFC 9111 section 4.3.4)."""
         entry = self._storage.apply(stored, answer, self._answered_at)
         varying = varying_fields(entry.key)
-        is_shared = entry.terms.may_be_shared(arrival_of(self._asked, answer, self._answered_at).initial_age)
+        is_shared = entry.cache_metadata.may_be_shared(timing_of(self._asked, answer, self._answered_at).initial_age)
         others = [r for r in self.stream.followers if not (is_shared and r.may_share(varying))]
         self.stream.release(others, Unshared(Reason.NOT_STORABLE))
         self.stream.serve_entry(entry, Result.REFRESH_HIT, Reason.REVALIDATED)
 
     def _complete(self, partial: Entry, head: ResponseHead) -> bool:
         """206 with what was missing: the stored parts and the new one make the whole (RFC 9111 section 3.4)."""
-        completion = Completion.of(partial, head)
-        if completion is None or self.key is None:
-            self._unshare()  # an answer to this node's range, which no viewer has asked for
+        range_fill = RangeFill.of(partial, head)
+        if range_fill is None or self.key is None:
+            self._stop()  # an answer to this node's range, which no viewer has asked for
+            self.stream.unshare()
             return False
-        fields = combined_fields(partial.headers, viewer_fields(head, self.plan.behavior), self._answered_at)
+        fields = combined_fields(partial.headers, viewer_fields(head, self.route.behavior), self._answered_at)
         whole = make_response_head(200, b"OK", (*fields, (b"content-length", b"%d" % partial.length)))
-        keeping = keep((self.question.head, self.plan, self.key), whole, fields, self._answered_at)
-        self._completion = completion
-        self._keeping = keeping
-        may_be_stored = keeping.terms.is_storable and self.may_be_stored
-        writer = self._shelf.store.open_writer(keeping.key, partial.length) if may_be_stored else None
-        initial_age = arrival_of(self._asked, head, self._answered_at).initial_age
-        if writer is None or not keeping.terms.may_be_shared(initial_age):
+        storage_decision = decide_storage(
+            (self.upstream_request.head, self.route, self.key), whole, fields, self._answered_at
+        )
+        self._range_fill = range_fill
+        self._storage_decision = storage_decision
+        may_be_stored = storage_decision.cache_metadata.is_storable and self.may_be_stored
+        writer = self._cache.store.open_writer(storage_decision.key, partial.length) if may_be_stored else None
+        initial_age = timing_of(self._asked, head, self._answered_at).initial_age
+        if writer is None or not storage_decision.cache_metadata.may_be_shared(initial_age):
             self.is_shared = False
             self.stream.release_followers(Reason.NOT_STORABLE)
         self.stream.open(whole, fields, writer)
         self._registry.fill_began_answering(self)
         self.stream.announce()
-        for piece in completion.beginning():
+        for piece in range_fill.beginning():
             self.stream.body_arrived(bytes(piece))
         return True
 
@@ -345,10 +348,10 @@ class CacheFill:
 
         In the background nobody is answered: the copy stays for as long as its own window says.
         """
-        stale, stream = self._stored.stand_in, self.stream
+        stale, stream = self._stored.stale_if_error, self.stream
         if stale is None or not self._storage.may_answer_error(stale):
             return False
-        age_seconds = self._shelf.clock() - stale.age_base
+        age_seconds = self._cache.clock() - stale.age_base
         refusing = [reader for reader in stream.readers if not reader.may_have_stale(stale, age_seconds)]
         is_refused = any(reader.role is FillRole.LEADER for reader in refusing)
         if stream.readers and (is_refused or len(refusing) == len(stream.readers)):
@@ -367,17 +370,17 @@ class CacheFill:
             return
         if self._compressor is not None:
             stream.body_arrived(self._compressor.finish())
-        if self._completion is not None:
-            if not self._completion.is_done:
+        if self._range_fill is not None:
+            if not self._range_fill.is_done:
                 self._break_off("less than the missing part came")
                 return
-            for piece in self._completion.rest():
+            for piece in self._range_fill.rest():
                 stream.body_arrived(bytes(piece))
-        self._storage.store(stream, self._keeping, self._answered_at)
+        self._storage.store(stream, self._storage_decision, self._answered_at)
         stream.complete()
 
     def _fail(self, failure: UpstreamFailure) -> None:
-        """Upstream is lost; before the head something stale may stand in."""
+        """Upstream is lost; before the head something stale may be served."""
         if self.stream.is_ended or (not self.has_started and self._serve_stale(failure.status)):
             return
         self.stream.fail(failure)
@@ -387,15 +390,11 @@ class CacheFill:
         self._stop()
         self.stream.fail(UpstreamFailure(UpstreamErrorKind.TRUNCATED, detail))
 
-    def _unshare(self) -> None:
-        self._stop()
-        self.stream.unshare()
-
     def _stop(self) -> None:
         if self._connection is not None:
             self._connection.close()
 
     def _close(self) -> None:
-        """Give back what an unfinished body needed."""
+        """Release what an unfinished body needed."""
         if self._compressor is not None:
             self._compressor.close()

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_node.caching.conditional import is_for_origin
-from edge_node.caching.decisions import Reason
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey
-from edge_node.caching.request_directives import NO_DEMANDS, demands_of
-from edge_node.counters import Counters
+from edge_node.caching.lookup import Reason
+from edge_node.caching.request_directives import NO_DIRECTIVES, request_directives_of
 from edge_node.fill.cache_fill import CacheFill
 from edge_node.fill.outcome import Unshared
 from edge_node.fill.response_stream import StreamReader, StreamState
-from edge_node.model import RequestHead
-from edge_node.policy.routing import Plan
-from edge_node.serving_state import ServingState
+from edge_node.model.counters import Counters
+from edge_node.model.http import RequestHead
+from edge_node.policy.router import Route
+from edge_node.storage.node_state import NodeState
 
 COALESCE_TIMEOUT_SECONDS = 5.0
 """How long those who joined wait for the head of somebody else's response before each asks alone: waiting must never take longer than not waiting would."""
@@ -55,25 +55,29 @@ LEADS_AND_FOLLOWS = Sharing(may_follow=True, may_lead=True)
 _FOLLOWS_ONLY = Sharing(may_follow=True, may_lead=False)
 
 
-def may_share_fill(head: RequestHead, plan: Plan, *, is_hit_for_miss: bool) -> Sharing:
+def may_share_fill(head: RequestHead, route: Route, *, is_hit_for_miss: bool) -> Sharing:
     """Whether a request that misses may share a fetch with others.
 
     A HEAD brings no body and a range not the whole one: nothing to share. Viewer conditionals go upstream with a miss (reference 2.4), so a 304 may come that
     helps nobody else: such a request follows, but does not lead.
     """
-    if head.method == b"HEAD" or b"range" in head.fields or not plan.may_collapse or is_hit_for_miss:
+    if head.method == b"HEAD" or b"range" in head.fields or not route.may_collapse or is_hit_for_miss:
         return NO_SHARING
-    if demands_of(head.fields, plan.behavior.semantics) is not NO_DEMANDS:
+    if request_directives_of(head.fields, route.behavior.semantics) is not NO_DIRECTIVES:
         return NO_SHARING
-    if plan.is_strict and is_for_origin(head.fields):
+    if route.is_strict and is_for_origin(head.fields):
         return NO_SHARING
     return LEADS_AND_FOLLOWS if head.is_plain else _FOLLOWS_ONLY
 
 
 def may_share_revalidation(expired: Entry, reason: Reason) -> Sharing:
     """Whether the answer to a conditional request may be shared: not if each request has to be validated by itself."""
-    terms = expired.terms
-    is_shared = reason is Reason.EXPIRED and (terms.lifetime_seconds or 0.0) > 0.0 and not terms.is_always_validated
+    cache_metadata = expired.cache_metadata
+    is_shared = (
+        reason is Reason.EXPIRED
+        and (cache_metadata.lifetime_seconds or 0.0) > 0.0
+        and not cache_metadata.is_always_validated
+    )
     return LEADS_AND_FOLLOWS if is_shared else NO_SHARING
 
 
@@ -81,7 +85,7 @@ class RequestCoalescer:
     """The fills of one node."""
 
     def __init__(
-        self, state: ServingState, counters: Counters, call_later: CallLater, monotonic: Callable[[], float]
+        self, state: NodeState, counters: Counters, call_later: CallLater, monotonic: Callable[[], float]
     ) -> None:
         self._state = state
         self._counters = counters
@@ -103,7 +107,9 @@ class RequestCoalescer:
         fill = self._joinable.get(key)
         if fill is None or not fill.is_shared or not fill.stream.is_joinable:
             return None
-        if self._state.invalidations.is_invalidated(fill.plan.distribution.id, fill.plan.target, fill.validated_index):
+        if self._state.invalidations.is_invalidated(
+            fill.route.distribution.id, fill.route.target, fill.validated_index
+        ):
             return None
         return fill
 
@@ -132,7 +138,7 @@ class RequestCoalescer:
         """A fill begins."""
         if fill.is_joinable and fill.key is not None:
             self._joinable[fill.key] = fill
-        if fill.plan.is_strict:
+        if fill.route.is_strict:
             self._under_way.add(fill)
 
     def is_under_way(self, key: CacheKey) -> bool:
@@ -158,7 +164,7 @@ class RequestCoalescer:
     def invalidate_target(self, distribution_id: str, target: str) -> None:
         """Responses that are on their way were made before something changed the target: nobody joins them, nothing of them is stored."""
         for fill in tuple(self._under_way):
-            if fill.plan.distribution.id == distribution_id and fill.plan.target == target:
+            if fill.route.distribution.id == distribution_id and fill.route.target == target:
                 fill.void()
                 self._unjoin(fill)
 

@@ -2,9 +2,9 @@
 
 from enum import Enum, auto
 
-from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
-from edge_node.errors import UpstreamFailure
+from edge_node.caching.lookup import Reason, Result
+from edge_node.model.errors import UpstreamFailure
 
 
 class FillRole(Enum):
@@ -32,7 +32,7 @@ class Unshared:
 
 
 class ServeEntry:
-    """Answer from this entry: it was confirmed, or stands in for an error."""
+    """Answer from this entry: it was confirmed, or is served instead of an error."""
 
     __slots__ = ("entry", "reason", "result")
 

@@ -5,24 +5,17 @@ One range is asked for, from the first missing byte to the last; what was stored
 
 from collections.abc import Iterable, Iterator
 
-from edge_node.caching.bodies import Body, PartsBody, Piece
 from edge_node.caching.conditional import strong_validator, validators
-from edge_node.caching.dates import parse_http_date
 from edge_node.caching.entry import Entry
-from edge_node.caching.partial import (
-    Chunk,
-    PartialBody,
-    StorablePart,
-    completion_fields,
-    judge_part,
-    may_combine,
-)
-from edge_node.caching.ranges import ByteRange
-from edge_node.caching.updating import update_fields
-from edge_node.model import Header, Headers, ResponseHead
+from edge_node.caching.partial import Chunk, PartialBody, StorablePart, judge_part, may_combine, range_fill_fields
+from edge_node.caching.revalidation import update_fields
+from edge_node.caching.stored_body import Body, PartialStoredBody, Piece
+from edge_node.http.dates import parse_http_date
+from edge_node.http.ranges import ByteRange
+from edge_node.model.http import Header, Headers, ResponseHead
 
 
-def conditions_to_confirm(entry: Entry) -> tuple[Header, ...]:
+def conditions_to_revalidate(entry: Entry) -> tuple[Header, ...]:
     """The fields that ask whether an entry still holds. A date of change after the response was made says nothing: every later response would seem unchanged."""
     modified = entry.last_modified
     made_at = parse_http_date(dict(entry.headers).get(b"date", b""))
@@ -31,17 +24,17 @@ def conditions_to_confirm(entry: Entry) -> tuple[Header, ...]:
     return validators(entry.etag, None if is_ahead else modified)
 
 
-def conditions_to_complete(entry: Entry) -> tuple[Header, ...] | None:
+def conditions_for_missing_range(entry: Entry) -> tuple[Header, ...] | None:
     """The fields that ask for the missing part of an entry, if it is still of the same bytes; None when nothing can tell that."""
     validator, missing = _validator(entry), _missing(entry)
-    return None if validator is None or missing is None else completion_fields(missing, validator)
+    return None if validator is None or missing is None else range_fill_fields(missing, validator)
 
 
 def is_whole_of(there: Entry | None, part: StorablePart | None, now: float) -> bool:
     """Whether all of the bytes that a part belongs to are stored meanwhile, and fresh: then the part is not worth keeping."""
     if there is None or part is None or there.is_partial:
         return False
-    is_fresh = (there.terms.lifetime_seconds or 0.0) > now - there.age_base
+    is_fresh = (there.cache_metadata.lifetime_seconds or 0.0) > now - there.age_base
     return is_fresh and may_combine(_validator(there), there.length, part)
 
 
@@ -51,7 +44,11 @@ def with_stored_parts(
     """A part that came now, in one body with those that are stored and belong to the same bytes (RFC 9111 section 3.4); a part of something else stands alone."""
     fields, chunks = fields_and_chunks
     parts = PartialBody(part.complete_length)
-    if there is not None and isinstance(there.body, PartsBody) and may_combine(_validator(there), there.length, part):
+    if (
+        there is not None
+        and isinstance(there.body, PartialStoredBody)
+        and may_combine(_validator(there), there.length, part)
+    ):
         parts, fields = there.body.parts, update_fields(there.headers, fields, now)
     return parts.with_part(part.part.first, chunks), fields
 
@@ -70,10 +67,10 @@ def _validator(entry: Entry) -> bytes | None:
 
 
 def _missing(entry: Entry) -> ByteRange | None:
-    return entry.body.parts.missing_hull() if isinstance(entry.body, PartsBody) else None
+    return entry.body.parts.missing_hull() if isinstance(entry.body, PartialStoredBody) else None
 
 
-class Completion:
+class RangeFill:
     """The stored parts on both sides of one that is arriving."""
 
     def __init__(self, body: Body, missing: ByteRange) -> None:
@@ -82,7 +79,7 @@ class Completion:
         self._due_bytes = missing.length
 
     @classmethod
-    def of(cls, entry: Entry, head: ResponseHead) -> "Completion | None":
+    def of(cls, entry: Entry, head: ResponseHead) -> "RangeFill | None":
         """For the answer to what was asked for; None when it is another part, or of other bytes."""
         validator = _validator(entry)
         judged, missing = judge_part(head, validator), _missing(entry)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Protocol
 
-from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import KeyedField
-from edge_node.errors import UpstreamFailure
+from edge_node.caching.lookup import Reason, Result
 from edge_node.fill.outcome import ANSWERED, Failed, FillOutcome, FillRole, ServeEntry, Unshared
-from edge_node.model import Headers, ResponseHead
-from edge_node.policy.answers import write_fields
+from edge_node.model.errors import UpstreamFailure
+from edge_node.model.http import Headers, ResponseHead
+from edge_node.policy.response_head import write_fields
 from edge_node.storage.protocol import Writer
 
 WINDOW_BYTES = 262_144

@@ -1,20 +1,20 @@
-"""What the answer to a question about a stored response makes of it: a 304 that confirms it, or the head of its present form (RFC 9111 sections 4.3.4, 4.3.5, 3.2)."""
+"""What the answer to a request about a stored response makes of it: a 304 that confirms it, or the head of its present form (RFC 9111 sections 4.3.4, 4.3.5, 3.2)."""
 
 from dataclasses import dataclass
 
-from edge_node.caching.entries import Arrival, confirmed_entry
+from edge_node.caching.cache_metadata import LifetimeRule, not_stored
+from edge_node.caching.cacheability import metadata_of
 from edge_node.caching.entry import Entry
+from edge_node.caching.entry_factory import ResponseTiming, revalidated_entry
 from edge_node.caching.key import primary_key, variant_key
-from edge_node.caching.storing import terms_of
-from edge_node.caching.terms import LifetimeRule, not_stored
-from edge_node.caching.updating import update_fields
-from edge_node.keeping import error_minimum_ttl, varying_of
-from edge_node.model import Headers, ResponseHead
-from edge_node.policy.answers import content_length, write_fields
+from edge_node.caching.revalidation import update_fields
+from edge_node.fill.storage_decision import error_minimum_ttl, varying_of
+from edge_node.model.http import Headers, ResponseHead
 from edge_node.policy.compression import weak_etag, with_vary
-from edge_node.policy.traits import TraitsTable
-from edge_node.policy.upstream_requests import Question
-from edge_node.policy.viewer_fields import viewer_fields
+from edge_node.policy.response_head import content_length, write_fields
+from edge_node.policy.response_headers import viewer_fields
+from edge_node.policy.upstream_request import UpstreamRequest
+from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.upstream.connection import make_response_head
 
 _NOT_FOR_THIS_REQUEST = frozenset({LifetimeRule.REQUEST_NO_STORE, LifetimeRule.AUTHORIZATION})
@@ -22,7 +22,7 @@ _NOT_FOR_THIS_REQUEST = frozenset({LifetimeRule.REQUEST_NO_STORE, LifetimeRule.A
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class RevalidationResult:
     """A stored response with the fields of a new answer."""
 
     entry: Entry
@@ -33,30 +33,34 @@ class Confirmed:
     """What was stored has to go, and this is not to be stored either."""
 
 
-def confirm(
-    question: Question, stored: Entry, answer: ResponseHead, arrival: Arrival, traits: TraitsTable
-) -> Confirmed:
-    """Put the fields of the answer into the stored response, with a new age and new terms."""
-    plan, request = question.plan, question.head
-    update = _of_coded(stored.headers, viewer_fields(answer, plan.behavior))
-    fields = update_fields(stored.headers, update, arrival.response_time)
-    merged = make_response_head(stored.status, stored.traits.reason, fields)
+def revalidate(
+    upstream_request: UpstreamRequest,
+    stored: Entry,
+    answer: ResponseHead,
+    timing: ResponseTiming,
+    template: EntryTemplates,
+) -> RevalidationResult:
+    """Put the fields of the answer into the stored response, with a new age and new cache metadata."""
+    route, request = upstream_request.route, upstream_request.head
+    update = _of_coded(stored.headers, viewer_fields(answer, route.behavior))
+    fields = update_fields(stored.headers, update, timing.response_time)
+    merged = make_response_head(stored.status, stored.template.reason, fields)
     get = request.as_get() if request.method == b"HEAD" else request
-    minimum = error_minimum_ttl(plan, stored.status)
-    terms = terms_of(get, merged, plan.behavior, minimum, arrival.response_time)
+    minimum = error_minimum_ttl(route, stored.status)
+    cache_metadata = metadata_of(get, merged, route.behavior, minimum, timing.response_time)
     key = stored.key
-    if plan.is_strict and b"vary" in merged.fields:
-        key = variant_key(primary_key(key), varying_of(request, plan, merged))
-    shared = traits.of(
-        (stored.status, stored.traits.reason),
+    if route.is_strict and b"vary" in merged.fields:
+        key = variant_key(primary_key(key), varying_of(request, route, merged))
+    shared = template.of(
+        (stored.status, stored.template.reason),
         merged.fields.get(b"content-type", b""),
-        terms if terms.is_storable else not_stored(LifetimeRule.NO_STORE),
-        is_strict=plan.is_strict,
+        cache_metadata if cache_metadata.is_storable else not_stored(LifetimeRule.NO_STORE),
+        is_strict=route.is_strict,
     )
     lines = write_fields(fields) + content_length(stored.length)
-    entry = confirmed_entry(stored, key, lines, shared, arrival)
-    is_outdated = not terms.is_storable and terms.rule not in _NOT_FOR_THIS_REQUEST
-    return Confirmed(entry, terms.is_storable, is_outdated)
+    entry = revalidated_entry(stored, key, lines, shared, timing)
+    is_outdated = not cache_metadata.is_storable and cache_metadata.rule not in _NOT_FOR_THIS_REQUEST
+    return RevalidationResult(entry, cache_metadata.is_storable, is_outdated)
 
 
 def _of_coded(stored: Headers, update: Headers) -> Headers:

@@ -8,18 +8,18 @@ from edge_node.caching.entry import Entry
 class StaleContext:
     """What is stored already for the request of a fill, and what it is good for."""
 
-    __slots__ = ("completes", "confirms", "stand_in", "updates")
+    __slots__ = ("completes", "revalidates", "stale_if_error", "updates")
 
     def __init__(
         self,
-        stand_in: Entry | None = None,
-        confirms: Entry | None = None,
+        stale_if_error: Entry | None = None,
+        revalidates: Entry | None = None,
         completes: Entry | None = None,
         updates: Entry | None = None,
     ) -> None:
-        self.stand_in: Final = stand_in
-        """May answer instead of an error, if its terms allow."""
-        self.confirms: Final = confirms
+        self.stale_if_error: Final = stale_if_error
+        """May answer instead of an error, if its cache metadata allows it."""
+        self.revalidates: Final = revalidates
         """The conditions of the request name it: a 304 is about it."""
         self.completes: Final = completes
         """The request asks for what is missing of it."""

@@ -11,14 +11,15 @@ CloudFront's table knows two names, and no order but Brotli before gzip: what is
 import re
 from functools import lru_cache
 
-from edge_node.model import CachePolicy, RequestHead, Semantics
+from edge_node.model.configuration import CachePolicy, Semantics
+from edge_node.model.http import RequestHead
 
 LONGEST_REMEMBERED_FIELD_BYTES = 256
 """A viewer chooses its fields: longer ones are worked out anew each time, so that remembering has a bound in bytes."""
 MOST_REMEMBERED_FIELDS = 1024
 
 SERVER_ORDER = (b"br", b"zstd", b"gzip")
-"""Smallest result first: 64 KiB of JavaScript become 27.5, 30.3 and 32.7 % at the levels of `edge_node/compressing.py`."""
+"""Smallest result first: 64 KiB of JavaScript become 27.5, 30.3 and 32.7 % at the levels of `edge_node/http/compressor.py`."""
 
 IDENTITY = b"identity"
 _ALIASES = {b"x-gzip": b"gzip"}  # RFC 9110 section 8.4.1.3

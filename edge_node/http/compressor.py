@@ -80,9 +80,9 @@ class Compressors:
             return None
         steps = _ENCODERS[coding](length)
         self._free_bytes -= cost
-        return Compressor(steps, length, lambda: self._give_back(cost))
+        return Compressor(steps, length, lambda: self._release_cost(cost))
 
-    def _give_back(self, cost: int) -> None:
+    def _release_cost(self, cost: int) -> None:
         self._free_bytes += cost
 
 

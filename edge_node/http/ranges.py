@@ -2,8 +2,8 @@
 
 RFC 9110 sections 14 and 15.3.7, reference 2.8. Both semantics answer what they do not honour with the whole representation, and differ in what they honour:
 CloudFront sends ascending, disjoint ranges as they were asked for and nothing else (reference 2.8); the strict rules take ranges in any order and join
-those that overlap or nearly touch (RFC 9110 section 15.3.7.2). Whether a range may be sent at all (If-Range) is decided in conditional.py,
-which bytes are stored in partial.py.
+those that overlap or nearly touch (RFC 9110 section 15.3.7.2). Whether a range may be sent at all (If-Range) is decided in caching/conditional.py,
+which bytes are stored in caching/partial.py.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from edge_node.model import Semantics
+from edge_node.model.configuration import Semantics
 
 MOST_RANGES = 64
 """More in one field is a broken client or an attack (RFC 9110 section 14.2): the whole representation. Players and viewers of documents ask for fewer than ten."""

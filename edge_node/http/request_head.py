@@ -3,8 +3,8 @@
 import re
 from functools import lru_cache
 
-from edge_node.errors import ViewerError
-from edge_node.model import Header, RequestHead
+from edge_node.model.errors import ViewerError
+from edge_node.model.http import Header, RequestHead
 
 MAXIMUM_TARGET_BYTES = 8_192
 """Reference 2.5: a longer URL is 414, then close."""

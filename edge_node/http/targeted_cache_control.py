@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from edge_node.caching.cache_control import (
+from edge_node.http.cache_control import (
     LONGEST_LIFETIME_SECONDS,
     LONGEST_REMEMBERED_VALUE_BYTES,
     NOTHING_SAID,
@@ -17,7 +17,7 @@ from edge_node.caching.cache_control import (
     parse_cache_control,
     parse_field_names,
 )
-from edge_node.caching.structured_fields import Member, parse_dictionary
+from edge_node.http.structured_fields import Member, parse_dictionary
 
 TARGET_LIST = (b"cdn-cache-control",)
 """Section 2.2: the fields that are meant for this cache, most specific first."""

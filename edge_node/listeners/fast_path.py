@@ -1,30 +1,31 @@
 """The fast path of HTTP/1.1: a GET whose line and header section are known, answered from a fresh response that is kept in one piece.
 
 Most requests go this way, so it does as little as possible, and it decides nothing by itself. That no stage has to look at the request, and nothing but the key matters,
-was found when the route was made (`policy/routing.py`, `stages/table.py`); whether the entry may be used and what of it is sent is asked of the same functions as in the
-pipeline (`caching/reuse.py`, `policy/contents.py`); whatever is not as usual is left to that.
-Both say the same, byte for byte: tests/property/test_edge_answers_properties.py.
+was found when the route was made (`policy/router.py`, `stages/table.py`); whether the entry may be used and what of it is sent is asked of the same functions as in the
+pipeline (`caching/reuse.py`, `policy/representation.py`); whatever is not as usual is left to that.
+Both say the same, byte for byte: tests/property/edge_node/delivery/test_fast_path_properties.py.
 """
 
 from collections.abc import Callable
 
-from edge_node.caching.decisions import Reason, Result
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey
-from edge_node.caching.request_directives import NO_DEMANDS
+from edge_node.caching.lookup import Reason, Result
+from edge_node.caching.request_directives import NO_DIRECTIVES
 from edge_node.caching.reuse import FRESH, judge
 from edge_node.delivery.body_sender import pieces_of
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_record import HitRecord
 from edge_node.delivery.request_recorder import BATCH_RECORDS, RequestRecorder
-from edge_node.listeners.serving import OpenWire
-from edge_node.model import RequestHead, Semantics
-from edge_node.policy.answers import NodeFacts, middle_of_head, start_of_head, x_cache
-from edge_node.policy.contents import choose_content
-from edge_node.policy.routing import Plan
-from edge_node.policy.sections import HeaderSection, Recollection
-from edge_node.serving_state import ServingState
+from edge_node.listeners.serving import KeptAliveStream
+from edge_node.model.configuration import Semantics
+from edge_node.model.http import RequestHead
+from edge_node.policy.parse_cache import HeaderSection, ParseCache
+from edge_node.policy.representation import choose_representation
+from edge_node.policy.response_head import LocalNode, middle_of_head, start_of_head, x_cache
+from edge_node.policy.router import Route
 from edge_node.storage.eviction.protocol import MOST_USES
+from edge_node.storage.node_state import NodeState
 from edge_node.storage.protocol import Store
 
 LARGEST_COPIED_BODY_BYTES = 32_768
@@ -68,9 +69,9 @@ class HitFastPath:
 
     def __init__(  # noqa: PLR0913 - one for each thing that it works with
         self,
-        node: NodeFacts,
+        node: LocalNode,
         store: Store,
-        state: ServingState,
+        state: NodeState,
         recorder: RequestRecorder,
         request_ids: RequestIds,
         wall: Callable[[], float],
@@ -85,40 +86,42 @@ class HitFastPath:
         self._recorder = recorder
         self._next_request_id = request_ids.next
         self._wall, self._monotonic = wall, monotonic
-        self._parse_cache = Recollection()
+        self._parse_cache = ParseCache()
         self.section_of = self._parse_cache.section_of
         self.head_of = self._parse_cache.head_of
         self._middles: dict[int, bytes] = {}
         self._starts: dict[int, bytes] = {}
         """By status, for answers that are not the whole entry: at most 200, 206, 304 and 416."""
 
-    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool = True) -> None:
+    def remember(self, data: bytes, head: RequestHead, *, is_answered: bool = True) -> None:
         """Remember the parts of a viewer's request. Those of edges are never the same twice, and what is not stored may never be asked for again."""
         if not self._node.is_regional:
-            self._parse_cache.learn(data, head, with_line=is_answered)
+            self._parse_cache.remember(data, head, with_line=is_answered)
             if is_answered:
-                self.learn_target(head)
+                self.remember_target(head)
 
-    def learn_target(self, head: RequestHead) -> None:
+    def remember_target(self, head: RequestHead) -> None:
         """Remember where a request leads that was answered from what is stored."""
-        self._state.planner.remember(head)
+        self._state.router.remember(head)
 
-    def answer(self, wire: OpenWire, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+    def answer(self, wire: KeptAliveStream, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
         """Answer, or leave it to the pipeline: False."""
         started_at = self._monotonic()
         state = self._state
-        plan = section.routes.get(line) if section.planner is state.planner else section.plan_of(line, state.planner)
-        if plan is None:
+        route = (
+            section.fast_routes.get(line) if section.router is state.router else section.route_of(line, state.router)
+        )
+        if route is None:
             return False
         coding = section.accept_encoding
-        key = plan.key if plan.coding == coding else plan.more_keys.get(coding)
+        key = route.key if route.coding == coding else route.more_keys.get(coding)
         entry = self._peek(key) if key is not None else None
         if entry is None or entry.body is not None or entry.stamp != state.invalidations.applied_index:
             return False
-        traits = entry.traits
+        template = entry.template
         now = self._wall()
         age = now - entry.age_base
-        if not traits.is_plain or judge(traits.terms, NO_DEMANDS, age) is not FRESH:
+        if not template.is_plain or judge(template.cache_metadata, NO_DIRECTIVES, age) is not FRESH:
             return False
         if self._touch_only_counts:
             if entry.uses < MOST_USES:
@@ -126,16 +129,16 @@ class HitFastPath:
         else:
             self._touch(entry)
         if not section.is_plain:
-            return self._answer_in_part(wire, section, line, plan, entry, Asked(now, started_at, request_bytes))
+            return self._answer_in_part(wire, section, line, route, entry, Asked(now, started_at, request_bytes))
         block = entry.block
         request_id = self._next_request_id()
         middle = self._middles.get(int(age)) or self._middle(int(age))
         if len(block) <= LARGEST_COPIED_BODY_BYTES:
-            data = b"".join((traits.start, request_id, middle, block))
+            data = b"".join((template.start, request_id, middle, block))
             sent_bytes = len(data)
             wire.write(data)
         else:
-            head = b"".join((traits.start, request_id, middle))
+            head = b"".join((template.start, request_id, middle))
             sent_bytes = len(head) + len(block)
             wire.send_many([head, block])
         length = len(block) - entry.body_start
@@ -143,22 +146,22 @@ class HitFastPath:
         records = self._recorder.records
         records.append(
             HitRecord(
-                now, wire.facts, section, plan, traits, sent_bytes, request_bytes, request_id, seconds, length, None
+                now, wire.facts, section, route, template, sent_bytes, request_bytes, request_id, seconds, length, None
             )
         )
         if len(records) >= BATCH_RECORDS:
-            self._recorder.settle()
+            self._recorder.flush()
         return True
 
     def _answer_in_part(
-        self, wire: OpenWire, section: HeaderSection, line: bytes, plan: Plan, entry: Entry, asked: Asked
+        self, wire: KeptAliveStream, section: HeaderSection, line: bytes, route: Route, entry: Entry, asked: Asked
     ) -> bool:
         """Answer a request with conditions or ranges; errors are left to the pipeline."""
         known = section.contents.get(line)
-        if known is not None and known.traits is entry.traits and entry.block.startswith(known.fields):
+        if known is not None and known.template is entry.template and entry.block.startswith(known.fields):
             content, lines = known.content, known.lines
         else:
-            content = choose_content(section.get_head, entry, Semantics.CLOUDFRONT, NO_BOUNDARY)
+            content = choose_representation(section.get_head, entry, Semantics.CLOUDFRONT, NO_BOUNDARY)
             if content.status >= 400 or content.closing:
                 return False
             lines = section.remember_content(line, entry, content)
@@ -174,7 +177,7 @@ class HitFastPath:
         sent_bytes, length = len(head) + content.body_length, content.body_length
         self._recorder.take(
             HitRecord(
-                asked.now, wire.facts, section, plan, entry.traits, sent_bytes, asked.request_bytes, request_id, seconds, length, content
+                asked.now, wire.facts, section, route, entry.template, sent_bytes, asked.request_bytes, request_id, seconds, length, content
             )
         )  # fmt: skip
         return True
@@ -182,7 +185,7 @@ class HitFastPath:
     def _start(self, status: int, entry: Entry) -> bytes:
         """The start of a head with another status than the entry's; the entry's own comes with it."""
         if status == entry.status:
-            return entry.traits.start
+            return entry.template.start
         outcome = (Result.HIT, Reason.FRESH, x_cache(Result.HIT, status))
         start = self._starts[status] = start_of_head(self._node, (status, b""), outcome)
         return start

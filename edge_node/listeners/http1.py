@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection of a viewer: bytes to requests, answers to bytes, one exchange at a time, in order.
 
-Bytes are parsed by `request_reader.py`, unless line and header section are those of requests that were parsed before (`policy/sections.py`). Time limits are in
+Bytes are parsed by `request_parser.py`, unless line and header section are those of requests that were parsed before (`policy/parse_cache.py`). Time limits are in
 `deadlines.py`. What a viewer sends while it is being answered waits unparsed, and nothing more is read meanwhile: so whatever it is, it changes nothing about the
 answers before it, and no more than one read of it is ever held.
 """
@@ -9,18 +9,19 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from edge_node.caching.bodies import LentPiece, Piece
-from edge_node.connection_facts import NO_CONNECTION, ConnectionFacts
+from edge_node.caching.stored_body import LentPiece, Piece
 from edge_node.delivery.downstream import ResponseSource
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.errors import ViewerError
 from edge_node.listeners.deadlines import Deadline
 from edge_node.listeners.http1_stream import Http1Stream
-from edge_node.listeners.request_reader import RequestReader
+from edge_node.listeners.request_parser import RequestParser
 from edge_node.listeners.serving import Listener
-from edge_node.listeners.writing import lend_at_once, lend_nowhere, write_at_once, write_nowhere
-from edge_node.model import NO_HEAD, RequestHead
-from edge_node.policy.sections import HeaderSection
+from edge_node.listeners.socket_writer import lend_at_once, lend_nowhere, write_at_once, write_nowhere
+from edge_node.model.configuration import NO_HEAD
+from edge_node.model.connection_facts import NO_CONNECTION, ConnectionFacts
+from edge_node.model.errors import ViewerError
+from edge_node.model.http import RequestHead
+from edge_node.policy.parse_cache import HeaderSection
 
 WRITE_BLOCKED_BYTES = 262_144
 """A viewer that has so much before it, and more than a quarter of it, gets no more. With less, a large body needs a turn of the loop for each piece."""
@@ -34,14 +35,14 @@ class ViewerConnection(asyncio.Protocol):
         self._service = listener.service
         self._fast_path = listener.fast_path
         self._transport: asyncio.Transport | None = None
-        self._reader = RequestReader(self)
+        self._reader = RequestParser(self)
         self._section: HeaderSection | None = None
         """Of the last request, which the next one usually repeats."""
         self._answer_known = listener.fast_path.answer
-        self._is_quiet = False
-        """Nothing is under way: see `_look_whether_quiet`."""
+        self._can_fast_path = False
+        """Nothing is under way: see `_update_can_fast_path`."""
         self._has_answered = False
-        """In the short way, since deadlines were looked at last."""
+        """On the fast path, since deadlines were looked at last."""
         self.facts = NO_CONNECTION
         self.write: Callable[[Piece], None] = write_nowhere
         """Send bytes that are the caller's again when this returns: see `write_at_once`."""
@@ -84,7 +85,7 @@ class ViewerConnection(asyncio.Protocol):
         """The viewer is gone; whoever works for it is told."""
         del exc  # a reset and a close mean the same here
         self._transport = None
-        self._is_quiet = False
+        self._can_fast_path = False
         self.write, self.write_lent = write_nowhere, lend_nowhere
         self._listener.closed(self)
         source, self._source = self._source, None
@@ -98,13 +99,13 @@ class ViewerConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A viewer that has said all may still wait for its answers; one that stopped in the middle of a request gets none."""
         self._has_heard_all = True
-        self._is_quiet = False
+        self._can_fast_path = False
         return self._reader.body is None and not self._is_ended and (self._is_busy or self._unread != b"")
 
     def data_received(self, data: bytes) -> None:
         """Take a request whose parts are known; parse what is not."""
         section = self._section
-        if section is not None and self._is_quiet and data.endswith(section.data):
+        if section is not None and self._can_fast_path and data.endswith(section.data):
             length = len(data)
             if self._answer_known(self, section, data[: length - section.length], length):
                 self._has_answered = True
@@ -114,7 +115,7 @@ class ViewerConnection(asyncio.Protocol):
         except Exception:
             self.abort()  # nobody knows where this connection stands
             raise
-        self._look_whether_quiet()
+        self._update_can_fast_path()
 
     def _take(self, data: bytes) -> None:
         if self._unread:  # reading was paused, and this was on its way
@@ -133,7 +134,7 @@ class ViewerConnection(asyncio.Protocol):
             return False
         line = data[:end]
         self.request_bytes = len(data)
-        if self._is_quiet and section is not self._section and self._answer_known(self, section, line, len(data)):
+        if self._can_fast_path and section is not self._section and self._answer_known(self, section, line, len(data)):
             self._has_answered = True
         else:
             head = self._fast_path.head_of(line, section)
@@ -141,13 +142,13 @@ class ViewerConnection(asyncio.Protocol):
                 return False
             self.take(head, None)
             if not self._is_busy:
-                self._fast_path.learn_target(head)
+                self._fast_path.remember_target(head)
         self._section = section
         return True
 
-    def _look_whether_quiet(self) -> None:
+    def _update_can_fast_path(self) -> None:
         """Whether a request that comes now can be answered at once, and another one may follow it."""
-        self._is_quiet = not (
+        self._can_fast_path = not (
             self._is_busy
             or self._is_closing
             or self._is_ended
@@ -162,7 +163,7 @@ class ViewerConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The viewer does not follow."""
         self.is_write_blocked = True
-        self._is_quiet = False
+        self._can_fast_path = False
         self._watch_sending()
 
     def resume_writing(self) -> None:
@@ -172,10 +173,10 @@ class ViewerConnection(asyncio.Protocol):
             self._source.credit_returned()
         elif not self._is_busy:
             self._read_on()
-        self._look_whether_quiet()
+        self._update_can_fast_path()
 
     def _read(self, data: bytes, start: int) -> None:
-        """The long way: parse, as far as there is somebody to take it. After the last request nothing is read but the rest of its body."""
+        """The slow path: parse, as far as there is somebody to take it. After the last request nothing is read but the rest of its body."""
         reader = self._reader
         if self._is_closing and (reader.body is None or reader.violation is not None):
             self._has_more = True
@@ -190,7 +191,7 @@ class ViewerConnection(asyncio.Protocol):
         if at < len(data):
             self._let_wait(data, at)
         elif reader.was_one_request is not None:
-            self._fast_path.learn(data, reader.was_one_request, is_answered=not self._is_busy)
+            self._fast_path.remember(data, reader.was_one_request, is_answered=not self._is_busy)
         if reader.body is None:
             if reader.is_in_message and (reader.has_completed or not was_in_message):
                 self._deadline.expect_head(self._clock())
@@ -227,7 +228,7 @@ class ViewerConnection(asyncio.Protocol):
     def take(self, head: RequestHead, body: RequestBodyStream | None) -> None:
         """Answer, now or in a while; no other one is taken meanwhile."""
         self._is_busy = True
-        self._is_quiet = False
+        self._can_fast_path = False
         if not head.is_keep_alive:
             self._is_closing = True
         may_wait = body is not None and not body.is_complete and head.minor_version >= 1
@@ -291,7 +292,7 @@ class ViewerConnection(asyncio.Protocol):
             self._deadline.expect_request(self._clock())
             if self._unread or self._is_reading_paused:
                 self._read_on()
-        self._look_whether_quiet()
+        self._update_can_fast_path()
 
     def _close(self) -> None:
         """Close after what was sent; if the viewer may still be sending, tell it first and read on for a moment."""
@@ -330,7 +331,7 @@ class ViewerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection."""
         self._is_closing = True
-        self._is_quiet = False
+        self._can_fast_path = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -385,13 +386,13 @@ class ViewerConnection(asyncio.Protocol):
 
     def shed(self) -> None:
         """Close: an idle connection may be closed at any time (RFC 9112 section 9.5), and viewers send what was not answered on another one."""
-        self._is_quiet = False
+        self._can_fast_path = False
         self._is_closing = True
         if self._transport is not None:
             self._transport.close()
 
     def drain(self) -> None:
         """Close now if idle; else after the answer that is under way."""
-        self._is_quiet = False
+        self._can_fast_path = False
         if not self._is_busy and not self._unread and self._transport is not None:
             self._transport.close()

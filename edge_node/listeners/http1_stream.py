@@ -7,12 +7,19 @@ writes heads of this protocol is its fast path (`fast_path.py`), from the same p
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from edge_node.caching.bodies import LentPiece, Piece
-from edge_node.connection_facts import ConnectionFacts
+from edge_node.caching.stored_body import LentPiece, Piece
 from edge_node.delivery.downstream import DownstreamHead, ResponseSource
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.model import Headers, RequestHead
-from edge_node.policy.answers import NodeFacts, content_length, middle_of_head, start_of_head, status_line, write_fields
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.model.http import Headers, RequestHead
+from edge_node.policy.response_head import (
+    LocalNode,
+    content_length,
+    middle_of_head,
+    start_of_head,
+    status_line,
+    write_fields,
+)
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -65,7 +72,7 @@ class Http1Stream:
         "connection", "sent_bytes",
     )  # fmt: skip
 
-    def __init__(self, wire: Http1Wire, node: NodeFacts, head: RequestHead, body: RequestBodyStream | None) -> None:
+    def __init__(self, wire: Http1Wire, node: LocalNode, head: RequestHead, body: RequestBodyStream | None) -> None:
         self._wire = wire
         self._node = node
         self._body = body

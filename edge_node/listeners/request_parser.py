@@ -14,9 +14,9 @@ from typing import Protocol
 import httptools
 
 from edge_node.delivery.request_body import BodyWire, RequestBodyStream
-from edge_node.errors import ViewerError
-from edge_node.listeners.heads import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, make_request_head
-from edge_node.model import Header, RequestHead
+from edge_node.http.request_head import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, make_request_head
+from edge_node.model.errors import ViewerError
+from edge_node.model.http import Header, RequestHead
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MAXIMUM_SILENT_BYTES = MAXIMUM_HEAD_BYTES
 """Of a chunked body, in reads without one byte of content: chunk extensions and the trailer section, which the parser keeps field by field."""
 
 
-class Taker(BodyWire, Protocol):
+class RequestSink(BodyWire, Protocol):
     """Who takes the requests."""
 
     request_bytes: int
@@ -42,16 +42,35 @@ class Taker(BodyWire, Protocol):
         """A request without a body is whole; one with a body begins."""
 
 
-class RequestReader:
+class RequestParser:
     """Reads the requests of one connection."""
 
     __slots__ = (
-        "_begun", "_body_remaining", "_completed", "_empty_lines", "_feed", "_has_body_apart", "_has_had_content", "_head", "_headers",
-        "_is_apart", "_is_deaf", "_line", "_parser", "_tail", "_taker", "_target", "_unfinished_bytes", "body", "is_in_message", "violation", "was_one_request",
+        "_begun",
+        "_body_remaining",
+        "_completed",
+        "_empty_lines",
+        "_feed",
+        "_has_body_apart",
+        "_has_had_content",
+        "_head",
+        "_headers",
+        "_is_apart",
+        "_is_deaf",
+        "_line",
+        "_parser",
+        "_request_sink",
+        "_tail",
+        "_target",
+        "_unfinished_bytes",
+        "body",
+        "is_in_message",
+        "violation",
+        "was_one_request",
     )  # fmt: skip
 
-    def __init__(self, taker: Taker) -> None:
-        self._taker = taker
+    def __init__(self, request_sink: RequestSink) -> None:
+        self._request_sink = request_sink
         self._feed: Callable[[bytes], None]
         self._begin_to_parse()
         self._has_body_apart = False
@@ -92,16 +111,16 @@ class RequestReader:
         self._begun = self._completed = 0
         self._has_had_content = False
         was_in_message = self.is_in_message
-        at, length, taker = start, len(data), self._taker
+        at, length, request_sink = start, len(data), self._request_sink
         while at < length and self.violation is None and not self._is_deaf:
             if not self.is_in_message:
-                if not taker.may_begin:
+                if not request_sink.may_begin:
                     break
-                taker.request_bytes = 0
+                request_sink.request_bytes = 0
             end = self._end_of_piece(data, at)
             piece = data[at:end]
             at = end
-            taker.request_bytes += len(piece)
+            request_sink.request_bytes += len(piece)
             if self._line is None or self._look_at_line(piece):
                 self._feed_parser(piece)
         if self.is_in_message:
@@ -230,10 +249,10 @@ class RequestReader:
         self._has_had_content = True  # the bytes of the head are not those of a body
         if self._head.has_body:
             length = self._head.fields.get(b"content-length")
-            self.body = RequestBodyStream(self._taker, int(length) if length is not None else None)
+            self.body = RequestBodyStream(self._request_sink, int(length) if length is not None else None)
             self._body_remaining = self.body.length or 0
             self._has_body_apart = parser.should_upgrade()
-            self._taker.take(self._head, self.body)
+            self._request_sink.take(self._head, self.body)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -259,7 +278,7 @@ class RequestReader:
                 self._is_apart = False
                 self._begin_to_parse()
         elif self._head is not None:
-            self._taker.take(self._head, None)
+            self._request_sink.take(self._head, None)
 
 
 class _BodyOnly:

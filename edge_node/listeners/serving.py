@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from edge_node.caching.bodies import Piece
-from edge_node.connection_facts import ConnectionFacts
+from edge_node.caching.stored_body import Piece
 from edge_node.delivery.downstream import DownstreamStream
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.errors import ViewerError
-from edge_node.model import RequestHead
-from edge_node.policy.answers import NodeFacts
-from edge_node.policy.sections import HeaderSection
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.model.errors import ViewerError
+from edge_node.model.http import RequestHead
+from edge_node.policy.parse_cache import HeaderSection
+from edge_node.policy.response_head import LocalNode
 
 
 class Service(Protocol):
@@ -23,7 +23,7 @@ class Service(Protocol):
         """Answer something that is no request; the connection closes after it."""
 
 
-class OpenWire(Protocol):
+class KeptAliveStream(Protocol):
     """A connection that stays open, as the fast path writes to it."""
 
     facts: ConnectionFacts
@@ -43,13 +43,13 @@ class FastPath(Protocol):
     def head_of(self, line: bytes, section: HeaderSection) -> RequestHead | None:
         """The request that a known section makes with this line, if it is known too."""
 
-    def answer(self, wire: OpenWire, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+    def answer(self, wire: KeptAliveStream, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
         """Answer a request of known parts at once and keep the connection open; False: it has to be taken as any other."""
 
-    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
+    def remember(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
         """These bytes are this request, and nothing else; whether it was answered at once, from what is stored."""
 
-    def learn_target(self, head: RequestHead) -> None:
+    def remember_target(self, head: RequestHead) -> None:
         """This request was answered at once, from what is stored."""
 
 
@@ -76,7 +76,7 @@ class Listener(Protocol):
     """What the connections of one server share."""
 
     is_draining: bool
-    node: NodeFacts
+    node: LocalNode
 
     @property
     def service(self) -> Service:

@@ -11,7 +11,7 @@ import os
 import socket as sockets
 from collections.abc import Callable
 
-from edge_node.caching.bodies import LentPiece, Piece
+from edge_node.caching.stored_body import LentPiece, Piece
 
 TAIL_BYTES = 16_384
 """Of a lent piece that a socket does not take now, so much waits in the transport: when that has left, there is room for more."""

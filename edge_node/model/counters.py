@@ -1,4 +1,4 @@
-"""What a node counts, as plain integers: the request path adds, the collector in `metrics.py` reads when it is scraped."""
+"""What a node counts, as plain integers: the request path adds, the collector in `observability/metrics.py` reads when it is scraped."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -26,7 +26,7 @@ LATENCY_BOUNDS_SECONDS = (
 FIRST_BOUND_SECONDS = LATENCY_BOUNDS_SECONDS[0]
 
 
-class Tally:
+class RequestStats:
     """What is counted of finished requests that ended alike."""
 
     __slots__ = ("buckets", "count", "received_bytes", "sent_bytes", "sum_seconds")
@@ -51,12 +51,12 @@ class Counters:
     """Everything that only grows."""
 
     def __init__(self) -> None:
-        self.tallies: defaultdict[tuple[str, str, int], Tally] = defaultdict(Tally)
+        self.stats_by_outcome: defaultdict[tuple[str, str, int], RequestStats] = defaultdict(RequestStats)
         """Finished requests by result, reason and status, as far as they have been counted."""
-        self.settle: Callable[[], None] = lambda: None
+        self.flush: Callable[[], None] = lambda: None
         """Counts what has finished since; set by who records."""
         self.transferred: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        """Bytes by upstream tier and direction; those of viewers are in the tallies."""
+        """Bytes by upstream tier and direction; those of viewers are in the stats."""
         self.collapsed_requests = 0
         self.upstream_fetches: defaultdict[str, int] = defaultdict(int)
         self.upstream_errors: defaultdict[tuple[str, ...], int] = defaultdict(int)
@@ -69,12 +69,12 @@ class Counters:
         self.log_records_dropped = 0
 
     @property
-    def finished(self) -> defaultdict[tuple[str, str, int], Tally]:
+    def finished(self) -> defaultdict[tuple[str, str, int], RequestStats]:
         """Finished requests by result, reason and status."""
-        self.settle()
-        return self.tallies
+        self.flush()
+        return self.stats_by_outcome
 
     @property
     def requests_total(self) -> int:
         """Finished requests."""
-        return sum(tally.count for tally in self.finished.values())
+        return sum(stats.count for stats in self.finished.values())

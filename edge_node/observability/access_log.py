@@ -10,13 +10,13 @@ from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
-from edge_node.caching.decisions import Reason, Result
-from edge_node.caching.ranges import ByteRange
-from edge_node.connection_facts import ConnectionFacts
-from edge_node.counters import Counters
+from edge_node.caching.lookup import Reason, Result
 from edge_node.delivery.request_record import HitRecord, LogRecord, Record
-from edge_node.policy.routing import Plan
-from edge_node.policy.sections import HeaderSection
+from edge_node.http.ranges import ByteRange
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.model.counters import Counters
+from edge_node.policy.parse_cache import HeaderSection
+from edge_node.policy.router import Route
 
 FIELDS = (
     "date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent) cs-uri-query cs(Cookie) x-edge-result-type "
@@ -112,7 +112,7 @@ class AccessLog:
         lines: list[str] = []
         append = lines.append
         known: HitRecord | None = None
-        before = host = route = after = ""
+        before = host = protocol_texts = after = ""
         second, start = 0.0, ""
         for record in records:
             if isinstance(record, LogRecord):
@@ -124,18 +124,18 @@ class AccessLog:
                 second, start = now // 1.0, self._start(now)
             if (
                 known is None  # much of what is asked for is asked for again and again
-                or record.plan is not known.plan
+                or record.route is not known.route
                 or record.section is not known.section
-                or record.traits is not known.traits
+                or record.template is not known.template
                 or record.content_length != known.content_length
                 or record.part is not known.part
                 or connection.scheme != known.connection.scheme
             ):
                 known = record
-                before, host, route, after = _describe(record)
+                before, host, protocol_texts, after = _describe(record)
             time_taken = "0.000" if seconds < 0.0005 else f"{seconds:.3f}"
             append(
-                f"{start}{record.sent_bytes}\t{connection.address}{before}{record.request_id.decode('latin-1')}{host}{record.received_bytes}\t{time_taken}{route}{connection.port}\t{time_taken}{after}"
+                f"{start}{record.sent_bytes}\t{connection.address}{before}{record.request_id.decode('latin-1')}{host}{record.received_bytes}\t{time_taken}{protocol_texts}{connection.port}\t{time_taken}{after}"
             )
         return lines
 
@@ -150,15 +150,21 @@ class AccessLog:
 
 def _describe(record: HitRecord) -> tuple[str, str, str, str]:
     """What stands between the fields of a hit's line that are never the same."""
-    section, plan, traits, part, connection = record.section, record.plan, record.traits, record.part, record.connection
-    viewer, host, route = section.log_texts or _describe_section(section)
-    stem, query = plan.log_texts or _describe_plan(plan)
+    section, route, template, part, connection = (
+        record.section,
+        record.route,
+        record.template,
+        record.part,
+        record.connection,
+    )
+    viewer, host, protocol_texts = section.log_texts or _describe_section(section)
+    stem, query = route.log_texts or _describe_route(route)
     ranges = "-\t-" if part is None else _range_texts(part.range)
-    after = f"\tHit\t{_text(traits.content_type)}\t{record.content_length}\t{ranges}\n"
+    after = f"\tHit\t{_text(template.content_type)}\t{record.content_length}\t{ranges}\n"
     return (
         f"{stem}{record.status}\t{viewer}\t{query}",
         f"\t{host}\t{connection.scheme.decode()}\t",
-        f"\t{route}\t{_tls_texts(connection)}\tHit\tHTTP/1.1\t-\t-\t",
+        f"\t{protocol_texts}\t{_tls_texts(connection)}\tHit\tHTTP/1.1\t-\t-\t",
         after,
     )
 
@@ -180,14 +186,14 @@ def _describe_section(section: HeaderSection) -> tuple[str, str, str]:
     return section.log_texts
 
 
-def _describe_plan(plan: Plan) -> tuple[str, str]:
+def _describe_route(route: Route) -> tuple[str, str]:
     """The same, as far as host and target say it."""
-    stem, _, query = plan.asked_target.partition(b"?")
-    plan.log_texts = (
-        f"\tGET\t{_text(plan.distribution.domain_name)}\t{_text(stem)}\t",
+    stem, _, query = route.asked_target.partition(b"?")
+    route.log_texts = (
+        f"\tGET\t{_text(route.distribution.domain_name)}\t{_text(stem)}\t",
         f"{_text(query)}\t-\tHit\t",
     )
-    return plan.log_texts
+    return route.log_texts
 
 
 def _rest_of_line(record: LogRecord) -> str:
@@ -195,7 +201,7 @@ def _rest_of_line(record: LogRecord) -> str:
     head = record.head
     field = head.fields.get
     stem, _, query = head.target.partition(b"?")
-    viewer, host, route = _viewer_texts(
+    viewer, host, protocol_texts = _viewer_texts(
         field(b"referer"), field(b"user-agent"), field(b"host"), field(b"x-forwarded-for")
     )
     is_error = record.status >= 400 or record.reason is Reason.VIEWER_LEFT or record.result is Result.ERROR
@@ -207,7 +213,7 @@ def _rest_of_line(record: LogRecord) -> str:
     first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
     return (
         f"\t{_text(head.method)}\t{_text(record.domain_name)}\t{_text(stem)}\t{record.status:03d}\t{viewer}\t{_text(query)}\t-\t{result_type}\t"
-        f"{record.request_id.decode('latin-1')}\t{host}\t{connection.scheme.decode()}\t{record.received_bytes}\t{seconds}\t{route}\t{_tls_texts(connection)}\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
+        f"{record.request_id.decode('latin-1')}\t{host}\t{connection.scheme.decode()}\t{record.received_bytes}\t{seconds}\t{protocol_texts}\t{_tls_texts(connection)}\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
         f"{connection.port}\t{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from edge_node.explain import Explainer, read_explain_request
+from edge_node.observability.explain import Explainer, read_explain_request
 
 MAXIMUM_HEAD_BYTES = 16_384
 MAXIMUM_BODY_BYTES = 65_536

@@ -6,21 +6,32 @@ It runs the same functions as the pipeline, on the same state, and changes nothi
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from edge_node.caching.decisions import Complete, Hit, HitAndRefresh, Miss, Pass, Reason, Refresh, Refuse, decide
+from edge_node.caching.cache_metadata import explain_rule
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import KeyParts, select_parts
-from edge_node.caching.terms import explain_rule
-from edge_node.errors import ViewerError
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Header, Peer, RequestHead, Role
-from edge_node.policy.forwarding import Hop
+from edge_node.caching.lookup import (
+    FetchMissingRange,
+    Hit,
+    Miss,
+    Pass,
+    Reason,
+    Refuse,
+    Revalidate,
+    ServeStaleAndRevalidate,
+    decide,
+)
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import Peer, Role
+from edge_node.model.errors import ViewerError
+from edge_node.model.http import Header, RequestHead
 from edge_node.policy.loop_detection import LOOP_DETECTED, is_loop
 from edge_node.policy.methods import METHOD_NOT_ALLOWED, is_method_allowed
-from edge_node.policy.regional_choice import rank_regionals
-from edge_node.policy.routing import Plan
-from edge_node.policy.upstream_requests import (
+from edge_node.policy.origin_request_headers import ForwardingContext
+from edge_node.policy.parent_selection import rank_regionals
+from edge_node.policy.router import Route
+from edge_node.policy.upstream_request import (
     LogPosition,
-    Question,
+    UpstreamRequest,
     describe_peers,
     hash_input,
     parse_request,
@@ -28,8 +39,8 @@ from edge_node.policy.upstream_requests import (
     to_regional,
 )
 from edge_node.policy.viewer_protocol import Redirect, judge_viewer_protocol
-from edge_node.serving_state import ServingState
-from edge_node.shelf import Shelf
+from edge_node.storage.cache import Cache
+from edge_node.storage.node_state import NodeState
 
 JsonObject = dict[str, Any]
 
@@ -64,14 +75,14 @@ def read_explain_request(document: object) -> ExplainRequest:
 class Explainer:
     """Explains requests at one node."""
 
-    def __init__(self, node_id: str, shelf: Shelf, state: ServingState) -> None:
+    def __init__(self, node_id: str, cache: Cache, state: NodeState) -> None:
         self._node_id = node_id
-        self._shelf = shelf
+        self._cache = cache
         self._state = state
 
     def explain(self, request: ExplainRequest) -> JsonObject:
         """The explanation, as JSON values."""
-        node = self._shelf.node
+        node = self._cache.node
         answer: JsonObject = {
             "node": self._node_id,
             "role": node.role.value,
@@ -92,12 +103,12 @@ class Explainer:
                 "steps": [str(error)],
                 "hint": "Send a valid request.",
             }
-        planner = self._state.planner
-        plan = planner.plan_for_edge(head) if node.is_regional else planner.plan(head)
-        if isinstance(plan, Refuse):
-            return answer | _refusal(plan, [f"Host {head.host.decode('latin-1')!r} was looked up."])
+        router = self._state.router
+        route = router.route_for_edge(head) if node.is_regional else router.route(head)
+        if isinstance(route, Refuse):
+            return answer | _refusal(route, [f"Host {head.host.decode('latin-1')!r} was looked up."])
         scheme = request.url.partition("://")[0].encode("latin-1", "replace").lower()
-        return answer | self._explain_plan(head, plan, scheme)
+        return answer | self._explain_route(head, route, scheme)
 
     @staticmethod
     def _head(request: ExplainRequest) -> RequestHead:
@@ -114,18 +125,18 @@ class Explainer:
             True,
         )
 
-    def _explain_plan(self, head: RequestHead, plan: Plan, scheme: bytes) -> JsonObject:
-        key = plan.key_for(head)
-        behavior, distribution = plan.behavior, plan.distribution
-        now = self._shelf.clock()
-        entry, absence, steps = self._look_up(plan, key_entry=self._shelf.peek(plan, key, head))
+    def _explain_route(self, head: RequestHead, route: Route, scheme: bytes) -> JsonObject:
+        key = route.key_for(head)
+        behavior, distribution = route.behavior, route.distribution
+        now = self._cache.clock()
+        entry, absence, steps = self._look_up(route, key_entry=self._cache.peek(route, key, head))
         steps = [
             f"Host {head.host.decode('latin-1')!r} belongs to distribution {distribution.id}.",
-            f"Path {plan.path.decode('latin-1')!r} is served by the behavior {behavior.path_pattern!r} with origin {behavior.origin.id!r} "
+            f"Path {route.path.decode('latin-1')!r} is served by the behavior {behavior.path_pattern!r} with origin {behavior.origin.id!r} "
             f"and cache policy {behavior.cache_policy.id}.",
             *steps,
         ]
-        stopped = self._pass_stages(head, plan, scheme, steps)
+        stopped = self._pass_stages(head, route, scheme, steps)
         decision = stopped or decide(head, behavior, entry, absence, now)
         described: JsonObject = {
             "distribution": {"id": distribution.id, "domain_name": distribution.domain_name.decode()},
@@ -134,7 +145,7 @@ class Explainer:
                 "origin_id": behavior.origin.id,
                 "cache_policy_id": behavior.cache_policy.id,
             },
-            "key": _describe_key(plan, select_parts(head, behavior.cache_policy, behavior.semantics)),
+            "key": _describe_key(route, select_parts(head, behavior.cache_policy, behavior.semantics)),
             "freshness": None if entry is None else _freshness(entry, now),
         }
         if isinstance(decision, Refuse):
@@ -143,24 +154,24 @@ class Explainer:
         is_cacheable = not isinstance(decision, Pass)
         upstream = (
             {}
-            if isinstance(decision, Hit | HitAndRefresh)
-            else {"next": self._next(head, plan, steps, is_cacheable=is_cacheable)}
+            if isinstance(decision, Hit | ServeStaleAndRevalidate)
+            else {"next": self._next(head, route, steps, is_cacheable=is_cacheable)}
         )
         return described | {"decision": name, "reason": reason.value, "hint": hint, "steps": steps} | upstream
 
-    def _pass_stages(self, head: RequestHead, plan: Plan, scheme: bytes, steps: list[str]) -> Refuse | None:
+    def _pass_stages(self, head: RequestHead, route: Route, scheme: bytes, steps: list[str]) -> Refuse | None:
         """The stages before the lookup, as far as they can be told without a viewer (`stages/table.py`)."""
-        if not is_method_allowed(head.method, plan.behavior):
+        if not is_method_allowed(head.method, route.behavior):
             return METHOD_NOT_ALLOWED
-        if self._shelf.node.is_regional:
+        if self._cache.node.is_regional:
             return None
         if is_loop(head.fields.get(b"cdn-loop")):
             return LOOP_DETECTED
-        if plan.distribution.geo_restriction is not None:
+        if route.distribution.geo_restriction is not None:
             steps.append(
                 "Viewers of some countries are refused; where a viewer is, its address says, which is not asked here."
             )
-        match judge_viewer_protocol(plan.behavior.viewer_protocol_policy, scheme, head):
+        match judge_viewer_protocol(route.behavior.viewer_protocol_policy, scheme, head):
             case None:
                 return None
             case Refuse() as refusal:
@@ -171,42 +182,42 @@ class Explainer:
             case _ as unreachable:
                 assert_never(unreachable)
 
-    def _look_up(self, plan: Plan, key_entry: Entry | None) -> tuple[Entry | None, Reason, list[str]]:
+    def _look_up(self, route: Route, key_entry: Entry | None) -> tuple[Entry | None, Reason, list[str]]:
         """The entry as the pipeline would see it."""
         if key_entry is None:
             return None, Reason.NOT_STORED, ["Nothing is stored for its key."]
         applied = self._state.applied_index
-        if self._shelf.is_void(key_entry):
-            sentence = f"An entry stamped {key_entry.stamp} is stored, but an invalidation in ({key_entry.stamp}, {applied}] matches {plan.target!r}."
+        if self._cache.is_invalidated(key_entry):
+            sentence = f"An entry stamped {key_entry.stamp} is stored, but an invalidation in ({key_entry.stamp}, {applied}] matches {route.target!r}."
             return None, Reason.INVALIDATED, [sentence]
         sentence = f"An entry of {key_entry.length} bytes with status {key_entry.status}, stamped {key_entry.stamp}, is stored; no later invalidation matches it."
         return key_entry, Reason.FRESH, [sentence]
 
-    def _next(self, head: RequestHead, plan: Plan, steps: list[str], *, is_cacheable: bool) -> JsonObject:
+    def _next(self, head: RequestHead, route: Route, steps: list[str], *, is_cacheable: bool) -> JsonObject:
         """Whom the node would ask."""
-        question = Question(head, plan, Hop(b"explain", self._shelf.node.via, b"-"))
-        if is_cacheable and self._shelf.node.role is Role.EDGE:
+        upstream_request = UpstreamRequest(head, route, ForwardingContext(b"explain", self._cache.node.via, b"-"))
+        if is_cacheable and self._cache.node.role is Role.EDGE:
             peers = rank_regionals(
-                self._state.regionals, self._state.latency_milliseconds, hash_input(plan), lambda _: False
+                self._state.regionals, self._state.latency_milliseconds, hash_input(route), lambda _: False
             )
             if peers:
                 steps.append(
                     f"It would ask the regional caches in this order: {describe_peers(peers)}; then the origin."
                 )
-                return self._next_regional(question, peers[0])
-        origin = plan.behavior.origin
-        line, _ = parse_request(to_origin(question, origin))
-        steps.append(f"It would ask the origin at {origin.host}:{origin.port}.{_describe_failover(head, plan)}")
+                return self._next_regional(upstream_request, peers[0])
+        origin = route.behavior.origin
+        line, _ = parse_request(to_origin(upstream_request, origin))
+        steps.append(f"It would ask the origin at {origin.host}:{origin.port}.{_describe_failover(head, route)}")
         path = line.split(b" ")[1].decode("latin-1")
         return {"kind": "origin", "origin_id": origin.id, "host": origin.host, "port": origin.port, "path": path}
 
-    def _next_regional(self, question: Question, peer: Peer) -> JsonObject:
+    def _next_regional(self, upstream_request: UpstreamRequest, peer: Peer) -> JsonObject:
         position = LogPosition(self._state.log_id, self._state.applied_index)
-        line, fields = parse_request(to_regional(question, position))
-        host = question.head.fields.get(b"host", b"").decode("latin-1")
+        line, fields = parse_request(to_regional(upstream_request, position))
+        host = upstream_request.head.fields.get(b"host", b"").decode("latin-1")
         url = f"http://{host}{line.split(b' ')[1].decode('latin-1')}"
         headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields if name != b"host"]
-        request = {"method": question.head.method.decode("latin-1"), "url": url, "headers": headers}
+        request = {"method": upstream_request.head.method.decode("latin-1"), "url": url, "headers": headers}
         return {
             "kind": "regional",
             "node": peer.id,
@@ -216,9 +227,9 @@ class Explainer:
         }
 
 
-def _describe_failover(head: RequestHead, plan: Plan) -> str:
+def _describe_failover(head: RequestHead, route: Route) -> str:
     """The other origin of a group, and what sends a request to it (reference 1.5)."""
-    behavior = plan.behavior
+    behavior = route.behavior
     group = behavior.origin_group
     if group is None or head.method not in behavior.cached_methods:
         return ""
@@ -227,12 +238,12 @@ def _describe_failover(head: RequestHead, plan: Plan) -> str:
     return f" If that answers {statuses}, or fails in a way that counts as one of them, {second.host}:{second.port} is asked."
 
 
-def _describe_key(plan: Plan, parts: KeyParts) -> JsonObject:
+def _describe_key(route: Route, parts: KeyParts) -> JsonObject:
     coding = parts.accept_encoding
     return {
-        "method": (plan.method_class or b"GET or HEAD").decode(),
-        "path": plan.path.decode("latin-1"),
-        "query": plan.query.decode("latin-1"),
+        "method": (route.method_class or b"GET or HEAD").decode(),
+        "path": route.path.decode("latin-1"),
+        "query": route.query.decode("latin-1"),
         "accept_encoding": None if coding is None else coding.decode("latin-1"),
         "headers": [[n.decode("latin-1"), None if v is None else v.decode("latin-1")] for n, v in parts.headers],
         "cookies": [[n.decode("latin-1"), v.decode("latin-1")] for n, v in parts.cookies],
@@ -241,35 +252,37 @@ def _describe_key(plan: Plan, parts: KeyParts) -> JsonObject:
 
 def _freshness(entry: Entry, now: float) -> JsonObject:
     age, remaining = now - entry.age_base, entry.fresh_until - now
-    rule = entry.terms.rule
+    rule = entry.cache_metadata.rule
     return {
         "rule": rule.value,
         "because": explain_rule(rule),
-        "ttl_seconds": entry.terms.lifetime_seconds,
+        "ttl_seconds": entry.cache_metadata.lifetime_seconds,
         "age_seconds": round(age, 3),
         "remaining_seconds": round(remaining, 3),
         "stamp": entry.stamp,
-        "arithmetic": f"lifetime {entry.terms.lifetime_seconds or 0:g} s - age {age:.1f} s = {remaining:.1f} s",
+        "arithmetic": f"lifetime {entry.cache_metadata.lifetime_seconds or 0:g} s - age {age:.1f} s = {remaining:.1f} s",
     }
 
 
-def _describe(decision: Hit | HitAndRefresh | Refresh | Complete | Miss | Pass) -> tuple[str, Reason, str]:
+def _describe(
+    decision: Hit | ServeStaleAndRevalidate | Revalidate | FetchMissingRange | Miss | Pass,
+) -> tuple[str, Reason, str]:
     match decision:
         case Hit(reason=reason):
             return "hit", reason, "It is a hit."
-        case HitAndRefresh():
+        case ServeStaleAndRevalidate():
             return (
                 "hit",
                 Reason.STALE_WHILE_REVALIDATE,
                 "It is a hit, stale within stale-while-revalidate; it is refreshed in the background.",
             )
-        case Complete():
+        case FetchMissingRange():
             return "miss", Reason.INCOMPLETE, "Only a part of it is stored; the rest is fetched, then it is a hit."
-        case Refresh(reason=Reason.REQUEST_DIRECTIVE):
+        case Revalidate(reason=Reason.REQUEST_DIRECTIVE):
             return "refresh", Reason.REQUEST_DIRECTIVE, "The request's directives want it validated."
-        case Refresh(entry=entry) if entry.terms.is_always_validated:
+        case Revalidate(entry=entry) if entry.cache_metadata.is_always_validated:
             return "refresh", Reason.EXPIRED, "The response wants each use validated: it says no-cache, or Vary: *."
-        case Refresh():
+        case Revalidate():
             return (
                 "refresh",
                 Reason.EXPIRED,

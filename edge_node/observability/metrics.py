@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from edge_node.counters import LATENCY_BOUNDS_SECONDS, Counters, Tally
-from edge_node.storage.disk.space import DiskStatistics
+from edge_node.model.counters import LATENCY_BOUNDS_SECONDS, Counters, RequestStats
+from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
 
 
@@ -94,12 +94,12 @@ class NodeCollector:
         requests: Totals = defaultdict(int)
         responses: Totals = {(f"{hundreds}xx",): 0 for hundreds in range(2, 6)}
         transferred: Totals = defaultdict(int, counters.transferred)
-        for (result, reason, status), tally in counters.finished.items():
-            requests[result, reason] += tally.count
+        for (result, reason, status), stats in counters.finished.items():
+            requests[result, reason] += stats.count
             if status:  # 0: the viewer left before an answer began
-                responses[(f"{status // 100}xx",)] += tally.count
-            transferred["viewer", "sent"] += tally.sent_bytes
-            transferred["viewer", "received"] += tally.received_bytes
+                responses[(f"{status // 100}xx",)] += stats.count
+            transferred["viewer", "sent"] += stats.sent_bytes
+            transferred["viewer", "received"] += stats.received_bytes
         yield _counter(
             "cdn_requests", "Requests by how they ended at this tier, and why.", ("result", "reason"), requests
         )
@@ -120,18 +120,18 @@ class NodeCollector:
         )
 
     @staticmethod
-    def _durations(finished: Mapping[tuple[str, str, int], Tally]) -> HistogramMetricFamily:
+    def _durations(finished: Mapping[tuple[str, str, int], RequestStats]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(
             "cdn_request_duration_seconds", "From the request's head to the end of its answer.", labels=("result",)
         )
         bounds = [str(bound) for bound in LATENCY_BOUNDS_SECONDS] + ["+Inf"]
         for result in sorted({result for result, _, _ in finished}):
-            tallies = [tally for (of_result, _, _), tally in finished.items() if of_result == result]
-            buckets = [sum(counts) for counts in zip(*(tally.buckets for tally in tallies), strict=True)]
+            stats_by_outcome = [stats for (of_result, _, _), stats in finished.items() if of_result == result]
+            buckets = [sum(counts) for counts in zip(*(stats.buckets for stats in stats_by_outcome), strict=True)]
             family.add_metric(
                 (result,),
                 list(zip(bounds, accumulate(buckets), strict=True)),
-                sum(tally.sum_seconds for tally in tallies),
+                sum(stats.sum_seconds for stats in stats_by_outcome),
             )
         return family
 

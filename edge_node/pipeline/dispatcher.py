@@ -11,23 +11,22 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import assert_never
 
-from edge_node.caching.decisions import (
-    Complete,
+from edge_node.caching.entry import Entry
+from edge_node.caching.key import CacheKey
+from edge_node.caching.lookup import (
+    FetchMissingRange,
     Hit,
-    HitAndRefresh,
     Miss,
     Pass,
     Reason,
-    Refresh,
     Refuse,
     Result,
+    Revalidate,
+    ServeStaleAndRevalidate,
     decide,
 )
-from edge_node.caching.entry import Entry
-from edge_node.caching.key import CacheKey
 from edge_node.caching.unsafe_methods import SAFE_METHODS
 from edge_node.caching.vary import is_same_variant
-from edge_node.completion import conditions_to_complete, conditions_to_confirm
 from edge_node.delivery.cached_response import CachedResponder
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.streamed_response import ResponseTools, StreamedResponse, TakeOutcome
@@ -42,14 +41,15 @@ from edge_node.fill.coalescer import (
 )
 from edge_node.fill.endpoint_selector import EndpointSelector
 from edge_node.fill.outcome import Answered, Failed, FillOutcome, FillRole, ServeEntry, Unshared
+from edge_node.fill.range_fill import conditions_for_missing_range, conditions_to_revalidate
 from edge_node.fill.stale_context import NOTHING_STORED, StaleContext
-from edge_node.fill.upstream_request_factory import Asking
-from edge_node.model import RequestHead
+from edge_node.model.http import RequestHead
 from edge_node.pipeline.error_responses import ErrorResponses
-from edge_node.policy.routing import Plan
-from edge_node.policy.upstream_requests import Question
-from edge_node.serving_state import ServingState
-from edge_node.shelf import Shelf
+from edge_node.pipeline.upstream_request_factory import UpstreamRequestFactory
+from edge_node.policy.router import Route
+from edge_node.policy.upstream_request import UpstreamRequest
+from edge_node.storage.cache import Cache
+from edge_node.storage.node_state import NodeState
 from edge_node.upstream.fetch_sink import UpstreamFetcher
 
 MAXIMUM_ATTEMPTS = 2
@@ -72,8 +72,8 @@ Dispatched = Next | Refuse
 class DispatchTools:
     """What a dispatcher works with."""
 
-    shelf: Shelf
-    state: ServingState
+    cache: Cache
+    state: NodeState
     coalescer: RequestCoalescer
     endpoints: EndpointSelector
     fetcher: UpstreamFetcher
@@ -86,7 +86,7 @@ class Dispatcher:
     """Decides and does."""
 
     def __init__(self, tools: DispatchTools, take_outcome: TakeOutcome) -> None:
-        self._shelf = tools.shelf
+        self._cache = tools.cache
         self._state = tools.state
         self._coalescer = tools.coalescer
         self._endpoints = tools.endpoints
@@ -94,36 +94,36 @@ class Dispatcher:
         self._responder = tools.responder
         self._responses = tools.responses
         self._errors = tools.errors
-        self._asking = Asking(tools.shelf.node)
-        self._is_regional = tools.shelf.node.is_regional
+        self._request_factory = UpstreamRequestFactory(tools.cache.node)
+        self._is_regional = tools.cache.node.is_regional
         self._take_outcome = take_outcome
         """How a request that waits for a fill comes back into the pipeline."""
 
-    def dispatch(self, context: RequestContext, plan: Plan) -> Dispatched:
+    def dispatch(self, context: RequestContext, route: Route) -> Dispatched:
         """A request that may be looked up."""
         head = context.head
         if context.is_without_cache:
-            return self._pass(context, plan, Reason.REGIONAL_BEHIND)
-        key = plan.key_for(head)
-        entry, absence = self._shelf.find(plan, key, head)
-        if plan.is_strict:
-            key = self._shelf.key_to_share(key, head)
-        decision = decide(head, plan.behavior, entry, absence, self._shelf.clock())
+            return self._pass(context, route, Reason.REGIONAL_BEHIND)
+        key = route.key_for(head)
+        entry, absence = self._cache.find(route, key, head)
+        if route.is_strict:
+            key = self._cache.key_to_share(key, head)
+        decision = decide(head, route.behavior, entry, absence, self._cache.clock())
         match decision:
             case Hit(entry=hit_entry, reason=reason):
-                return self._hit(context, plan, hit_entry, reason)
-            case HitAndRefresh(entry=stale):
-                done = self._hit(context, plan, stale, Reason.STALE_WHILE_REVALIDATE)
-                self._refresh_in_background(context, plan, key, stale)
+                return self._hit(context, route, hit_entry, reason)
+            case ServeStaleAndRevalidate(entry=stale):
+                done = self._hit(context, route, stale, Reason.STALE_WHILE_REVALIDATE)
+                self._refresh_in_background(context, route, key, stale)
                 return done
-            case Refresh(entry=expired, reason=reason):
-                return self._refresh(context, plan, key, expired, reason)
-            case Complete(entry=partial):
-                return self._complete(context, plan, key, partial)
+            case Revalidate(entry=expired, reason=reason):
+                return self._refresh(context, route, key, expired, reason)
+            case FetchMissingRange(entry=partial):
+                return self._complete(context, route, key, partial)
             case Miss(reason=reason, stale=stale_entry):
-                return self._miss(context, plan, key, reason, stale_entry or entry)
+                return self._miss(context, route, key, reason, stale_entry or entry)
             case Pass(reason=reason):
-                return self._pass(context, plan, reason)
+                return self._pass(context, route, reason)
             case Refuse() as refusal:
                 return refusal
             case _ as unreachable:
@@ -131,18 +131,20 @@ class Dispatcher:
 
     def take_outcome(self, reader: StreamedResponse, outcome: FillOutcome) -> Dispatched:
         """A fill has come to something for one of those who wait for it."""
-        context, plan = reader.context, reader.plan
+        context, route = reader.context, reader.route
         match outcome:
             case Answered():
                 head = reader.stream.head
                 assert head is not None
-                if head.status >= 400 and self._errors.becomes_page(context, plan, head.status, Reason.UPSTREAM_STATUS):
+                if head.status >= 400 and self._errors.becomes_page(
+                    context, route, head.status, Reason.UPSTREAM_STATUS
+                ):
                     reader.leave(may_abandon=not reader.stream.is_stored)
                     return Next.START_AGAIN
                 reader.begin()
                 return Next.ANSWERED
             case Unshared(reason=reason):
-                return self._fetch_alone(context, plan, reason)
+                return self._fetch_alone(context, route, reason)
             case ServeEntry(entry=entry, result=result, reason=reason):
                 return self._serve_entry(reader, entry, result, reason)
             case Failed(failure=failure):
@@ -150,79 +152,83 @@ class Dispatcher:
                 if reader.role is FillRole.FOLLOWER and context.attempts <= MAXIMUM_ATTEMPTS:
                     return Next.START_AGAIN
                 if reader.role is FillRole.LEADER:
-                    self._errors.remember(context, plan, failure)
+                    self._errors.remember(context, route, failure)
                 return self._errors.reply_to(failure)
             case _ as unreachable:
                 assert_never(unreachable)
 
     # -- answers from the cache
 
-    def _hit(self, context: RequestContext, plan: Plan, entry: Entry, reason: Reason) -> Dispatched:
-        return self._answer(context, plan, entry, Result.HIT, reason)
+    def _hit(self, context: RequestContext, route: Route, entry: Entry, reason: Reason) -> Dispatched:
+        return self._answer(context, route, entry, Result.HIT, reason)
 
-    def _answer(self, context: RequestContext, plan: Plan, entry: Entry, result: Result, reason: Reason) -> Dispatched:
+    def _answer(
+        self, context: RequestContext, route: Route, entry: Entry, result: Result, reason: Reason
+    ) -> Dispatched:
         context.result, context.reason = result, reason
-        if self._errors.entry_becomes_page(context, plan, entry, reason):
+        if self._errors.entry_becomes_page(context, route, entry, reason):
             return Next.START_AGAIN
         self._responder.answer(context, entry)
         return Next.ANSWERED
 
     def _serve_entry(self, reader: StreamedResponse, entry: Entry, result: Result, reason: Reason) -> Dispatched:
-        """From an entry that was confirmed or stands in for an error; those who only joined stay hits."""
+        """From an entry that was confirmed or is served instead of an error; those who only joined stay hits."""
         context = reader.context
         if reader.role is FillRole.FOLLOWER:
             result, reason = context.result, context.reason
         elif reason is Reason.REVALIDATED and context.reason is Reason.REQUEST_DIRECTIVE:
             reason = Reason.REVALIDATED_ON_REQUEST
-        return self._answer(context, reader.plan, entry, result, reason)
+        return self._answer(context, reader.route, entry, result, reason)
 
     # -- fills
 
     def _refresh(
-        self, context: RequestContext, plan: Plan, key: CacheKey, expired: Entry, reason: Reason
+        self, context: RequestContext, route: Route, key: CacheKey, expired: Entry, reason: Reason
     ) -> Dispatched:
         """Ask whether the entry still holds; everybody who comes meanwhile waits for the same answer."""
         context.result, context.reason = Result.MISS, reason
         if context.head.method == b"HEAD":  # a changed object would come without its body: nothing to store or share
-            updates = expired if plan.is_strict else None
-            stored = StaleContext(stand_in=expired, updates=updates)
-            return self._lead(context, self._asking.as_viewer(context, plan), None, stored, NO_SHARING)
+            updates = expired if route.is_strict else None
+            stored = StaleContext(stale_if_error=expired, updates=updates)
+            return self._lead(context, self._request_factory.as_viewer(context, route), None, stored, NO_SHARING)
         failure = self._errors.recall(context, key)
         if failure is not None:
             return failure
-        sharing = self._follow(context, plan, key, may_share_revalidation(expired, reason))
+        sharing = self._follow(context, route, key, may_share_revalidation(expired, reason))
         if sharing is None:
             return Next.ANSWERED
-        question = self._asking.under_conditions(context, plan, conditions_to_confirm(expired))
-        return self._lead(context, question, key, StaleContext(expired, confirms=expired), sharing)
+        upstream_request = self._request_factory.under_conditions(context, route, conditions_to_revalidate(expired))
+        return self._lead(context, upstream_request, key, StaleContext(expired, revalidates=expired), sharing)
 
-    def _refresh_in_background(self, context: RequestContext, plan: Plan, key: CacheKey, stale: Entry) -> None:
+    def _refresh_in_background(self, context: RequestContext, route: Route, key: CacheKey, stale: Entry) -> None:
         """RFC 5861 section 3; at most one at a time for a key."""
         if self._coalescer.is_under_way(key):
             return
-        conditions = () if not plan.may_validate else conditions_to_confirm(stale)
-        question = self._asking.under_conditions(context, plan, conditions, head=context.head.as_get())
-        stored = StaleContext(stand_in=stale, confirms=stale if conditions else None)
-        fill = CacheFill(self._shelf, question, key, self._coalescer, stored, is_joinable=True)
+        conditions = () if not route.may_validate else conditions_to_revalidate(stale)
+        upstream_request = self._request_factory.under_conditions(
+            context, route, conditions, head=context.head.as_get()
+        )
+        stored = StaleContext(stale_if_error=stale, revalidates=stale if conditions else None)
+        fill = CacheFill(self._cache, upstream_request, key, self._coalescer, stored, is_joinable=True)
         self._begin(fill, None, is_cacheable=True)
 
-    def _complete(self, context: RequestContext, plan: Plan, key: CacheKey, partial: Entry) -> Dispatched:
+    def _complete(self, context: RequestContext, route: Route, key: CacheKey, partial: Entry) -> Dispatched:
         """Fetch what is missing, or everything if nothing can tell whether the missing part belongs to what is stored."""
-        conditions = conditions_to_complete(partial)
+        conditions = conditions_for_missing_range(partial)
         failure = self._errors.recall(context, key)
         if failure is not None:
             return failure
         if conditions is None:
-            return self._miss(context, plan, key, Reason.INCOMPLETE, None)
+            return self._miss(context, route, key, Reason.INCOMPLETE, None)
         context.result, context.reason = Result.MISS, Reason.INCOMPLETE
-        sharing = self._follow(context, plan, key, LEADS_AND_FOLLOWS)
+        sharing = self._follow(context, route, key, LEADS_AND_FOLLOWS)
         if sharing is None:
             return Next.ANSWERED
-        question = self._asking.under_conditions(context, plan, conditions)
-        return self._lead(context, question, key, StaleContext(completes=partial), sharing)
+        upstream_request = self._request_factory.under_conditions(context, route, conditions)
+        return self._lead(context, upstream_request, key, StaleContext(completes=partial), sharing)
 
     def _miss(
-        self, context: RequestContext, plan: Plan, key: CacheKey, reason: Reason, stale: Entry | None
+        self, context: RequestContext, route: Route, key: CacheKey, reason: Reason, stale: Entry | None
     ) -> Dispatched:
         """Fetch; share the fetch where that is allowed (reference 2.10)."""
         head = context.head
@@ -230,35 +236,35 @@ class Dispatcher:
         failure = self._errors.recall(context, key)
         if failure is not None:
             return failure
-        may_share = may_share_fill(head, plan, is_hit_for_miss=self._coalescer.is_hit_for_miss(key))
-        sharing = self._follow(context, plan, key, may_share)
+        may_share = may_share_fill(head, route, is_hit_for_miss=self._coalescer.is_hit_for_miss(key))
+        sharing = self._follow(context, route, key, may_share)
         if sharing is None:
             return Next.ANSWERED
-        updates = stale if plan.is_strict and head.method == b"HEAD" else None
+        updates = stale if route.is_strict and head.method == b"HEAD" else None
         # A range is answered whole with 200 by some origins; then it is stored.
         stored_key = key if head.method != b"HEAD" else None
-        stored = NOTHING_STORED if stale is None else StaleContext(stand_in=stale, updates=updates)
-        return self._lead(context, self._asking.as_viewer(context, plan), stored_key, stored, sharing)
+        stored = NOTHING_STORED if stale is None else StaleContext(stale_if_error=stale, updates=updates)
+        return self._lead(context, self._request_factory.as_viewer(context, route), stored_key, stored, sharing)
 
-    def _fetch_alone(self, context: RequestContext, plan: Plan, reason: Reason) -> Dispatched:
+    def _fetch_alone(self, context: RequestContext, route: Route, reason: Reason) -> Dispatched:
         """Once more, for this viewer only: what it waited for was not for it."""
         context.attempts += 1
         context.result, context.reason = Result.MISS, reason
-        key = plan.key_for(context.head)
-        stale, _ = self._shelf.find(plan, key, context.head)
-        question = self._asking.as_viewer(context, plan)
-        return self._lead(context, question, key, StaleContext(stand_in=stale), NO_SHARING)
+        key = route.key_for(context.head)
+        stale, _ = self._cache.find(route, key, context.head)
+        upstream_request = self._request_factory.as_viewer(context, route)
+        return self._lead(context, upstream_request, key, StaleContext(stale_if_error=stale), NO_SHARING)
 
-    def _pass(self, context: RequestContext, plan: Plan, reason: Reason) -> Dispatched:
+    def _pass(self, context: RequestContext, route: Route, reason: Reason) -> Dispatched:
         """Straight to the origin: not looked up, not stored, not shared. What a write has changed is gone here (RFC 9111 section 4.4)."""
         context.result, context.reason = Result.PASS, reason
-        is_write = plan.is_strict and context.head.method not in SAFE_METHODS
-        question = self._asking.as_viewer(context, plan)
+        is_write = route.is_strict and context.head.method not in SAFE_METHODS
+        upstream_request = self._request_factory.as_viewer(context, route)
         invalidate = self._invalidate if is_write else None
-        fill = CacheFill(self._shelf, question, None, self._coalescer, invalidate=invalidate)
+        fill = CacheFill(self._cache, upstream_request, None, self._coalescer, invalidate=invalidate)
         return self._attach(context, fill, is_cacheable=False)
 
-    def _follow(self, context: RequestContext, plan: Plan, key: CacheKey, sharing: Sharing) -> Sharing | None:
+    def _follow(self, context: RequestContext, route: Route, key: CacheKey, sharing: Sharing) -> Sharing | None:
         """Wait for a fill that is under way, if there is one to wait for; else how this request may share its own.
 
         The first is a miss, the others are hits (reference 2.10). Beside a fill for another variant it does not share.
@@ -269,27 +275,32 @@ class Dispatcher:
         if not is_same_variant(context.head.fields, fill.varying):
             return NO_SHARING
         context.result, context.reason = Result.HIT, Reason.COLLAPSED
-        self._coalescer.follow(fill, self._reader(context, plan, FillRole.FOLLOWER, fill))
+        self._coalescer.follow(fill, self._reader(context, route, FillRole.FOLLOWER, fill))
         return None
 
     def _lead(
-        self, context: RequestContext, question: Question, key: CacheKey | None, stored: StaleContext, sharing: Sharing
+        self,
+        context: RequestContext,
+        upstream_request: UpstreamRequest,
+        key: CacheKey | None,
+        stored: StaleContext,
+        sharing: Sharing,
     ) -> Dispatched:
         """Begin a fill for this request."""
-        fill = CacheFill(self._shelf, question, key, self._coalescer, stored, is_joinable=sharing.may_lead)
+        fill = CacheFill(self._cache, upstream_request, key, self._coalescer, stored, is_joinable=sharing.may_lead)
         return self._attach(context, fill, is_cacheable=True)
 
     def _attach(self, context: RequestContext, fill: CacheFill, *, is_cacheable: bool) -> Dispatched:
-        fill.stream.attach(self._reader(context, fill.plan, FillRole.LEADER, fill))
+        fill.stream.attach(self._reader(context, fill.route, FillRole.LEADER, fill))
         self._begin(fill, context, is_cacheable=is_cacheable)
         return Next.ANSWERED
 
-    def _reader(self, context: RequestContext, plan: Plan, role: FillRole, fill: CacheFill) -> StreamedResponse:
-        return StreamedResponse(context, plan, role, fill.stream, self._responses, self._take_outcome)
+    def _reader(self, context: RequestContext, route: Route, role: FillRole, fill: CacheFill) -> StreamedResponse:
+        return StreamedResponse(context, route, role, fill.stream, self._responses, self._take_outcome)
 
     def _begin(self, fill: CacheFill, context: RequestContext | None, *, is_cacheable: bool) -> None:
         """Ask upstream. Others may join only what somebody works for."""
-        targets = self._endpoints.select(fill.question, fill.validated_index, is_cacheable=is_cacheable)
+        targets = self._endpoints.select(fill.upstream_request, fill.validated_index, is_cacheable=is_cacheable)
         self._coalescer.add(fill)
         body = None if context is None else context.body
         if body is not None:
@@ -298,10 +309,10 @@ class Dispatcher:
 
     def _invalidate(self, head: RequestHead, distribution_id: str, targets: tuple[bytes, ...]) -> None:
         """RFC 9111 section 4.4: what a write has changed is gone here, stored or on its way."""
-        planner = self._state.planner
+        router = self._state.router
         for target in targets:
             asked = head.of(b"GET", target, head.memo)
-            plan = planner.plan_for_edge(asked) if self._is_regional else planner.plan(asked)
-            if isinstance(plan, Plan) and plan.distribution.id == distribution_id:
-                self._shelf.invalidate_targets([plan.bare_key])
-                self._coalescer.invalidate_target(distribution_id, plan.target)
+            route = router.route_for_edge(asked) if self._is_regional else router.route(asked)
+            if isinstance(route, Route) and route.distribution.id == distribution_id:
+                self._cache.invalidate_targets([route.base_key])
+                self._coalescer.invalidate_target(distribution_id, route.target)

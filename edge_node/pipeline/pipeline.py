@@ -9,8 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from edge_node.caching.decisions import Reason, Refuse
-from edge_node.counters import Counters
+from edge_node.caching.lookup import Reason, Refuse
 from edge_node.delivery.cached_response import CachedResponder
 from edge_node.delivery.downstream import DownstreamStream
 from edge_node.delivery.request_body import RequestBodyStream
@@ -19,19 +18,21 @@ from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_record import NOTHING_SENT
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.delivery.streamed_response import ResponseTools, StreamedResponse
-from edge_node.errors import ViewerError
-from edge_node.exception_barrier import ExceptionBarrier
 from edge_node.fill.coalescer import CallLater, RequestCoalescer, call_later
 from edge_node.fill.endpoint_selector import EndpointSelector
 from edge_node.fill.outcome import FillOutcome
-from edge_node.model import NO_HEAD, RequestHead
+from edge_node.model.configuration import NO_HEAD
+from edge_node.model.counters import Counters
+from edge_node.model.errors import ViewerError
+from edge_node.model.http import RequestHead
 from edge_node.pipeline.dispatcher import Dispatched, Dispatcher, DispatchTools, Next
 from edge_node.pipeline.error_responses import ErrorResponses
-from edge_node.policy.routing import Plan
+from edge_node.pipeline.exception_barrier import ExceptionBarrier
+from edge_node.policy.router import Route
 from edge_node.policy.viewer_protocol import Redirect
-from edge_node.serving_state import ServingState
-from edge_node.shelf import Shelf
 from edge_node.stages.stage import LocalReply, StageFunction, Wait
+from edge_node.storage.cache import Cache
+from edge_node.storage.node_state import NodeState
 from edge_node.upstream.fetch_sink import UpstreamFetcher
 
 
@@ -39,8 +40,8 @@ from edge_node.upstream.fetch_sink import UpstreamFetcher
 class Parts:
     """What a pipeline is made of."""
 
-    shelf: Shelf
-    state: ServingState
+    cache: Cache
+    state: NodeState
     fetcher: UpstreamFetcher
     recorder: RequestRecorder
     counters: Counters
@@ -57,21 +58,21 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self._state = parts.state
-        self._shelf = parts.shelf
-        self._is_regional = parts.shelf.node.is_regional
+        self._cache = parts.cache
+        self._is_regional = parts.cache.node.is_regional
         self._entry_stages = parts.entry_stages
         self._barrier = ExceptionBarrier(parts.counters)
         self._next_request_id = parts.request_ids.next
         self._recorder = parts.recorder
         self._spawn = parts.spawn
         self._monotonic = parts.monotonic
-        responses = ResponseTools(parts.shelf.node, parts.recorder, parts.monotonic)
-        self._responder = CachedResponder(responses, parts.shelf.clock)
-        self._errors = ErrorResponses(parts.state, parts.shelf.clock, is_regional=self._is_regional)
+        responses = ResponseTools(parts.cache.node, parts.recorder, parts.monotonic)
+        self._responder = CachedResponder(responses, parts.cache.clock)
+        self._errors = ErrorResponses(parts.state, parts.cache.clock, is_regional=self._is_regional)
         self._coalescer = RequestCoalescer(parts.state, parts.counters, parts.call_later, parts.monotonic)
         endpoints = EndpointSelector(parts.state, parts.fetcher.is_down, is_regional=self._is_regional)
         tools = DispatchTools(
-            parts.shelf,
+            parts.cache,
             parts.state,
             self._coalescer,
             endpoints,
@@ -103,9 +104,9 @@ class Pipeline:
         context = RequestContext(downstream, NO_HEAD, None, self._next_request_id(), self._monotonic())
         self._responder.refuse(context, Refuse(error.status, Reason.BAD_REQUEST, error.detail))
 
-    def void_everything(self) -> None:
+    def invalidate_everything(self) -> None:
         """Cached responses, stored or on their way, belong to another log (DESIGN section 4, rule 9)."""
-        self._shelf.clear()
+        self._cache.clear()
         self._errors.clear()
         self._coalescer.invalidate_everything()
 
@@ -182,9 +183,9 @@ class Pipeline:
                 return answer
         return None
 
-    def _route(self, head: RequestHead) -> Plan | Refuse:
-        planner = self._state.planner
-        return planner.plan_for_edge(head) if self._is_regional else planner.plan(head)
+    def _route(self, head: RequestHead) -> Route | Refuse:
+        router = self._state.router
+        return router.route_for_edge(head) if self._is_regional else router.route(head)
 
 
 class WaitingRequest:

@@ -1,33 +1,33 @@
-"""What a request becomes as a question to upstream: the viewer's own words, or those with conditions of this node."""
+"""What a request becomes as a request to upstream: the viewer's own words, or those with conditions of this node."""
 
 from edge_node.delivery.request_context import RequestContext
-from edge_node.model import Header, RequestHead
-from edge_node.policy.answers import NodeFacts
-from edge_node.policy.forwarding import Hop
-from edge_node.policy.routing import Plan
-from edge_node.policy.upstream_requests import Question
+from edge_node.model.http import Header, RequestHead
+from edge_node.policy.origin_request_headers import ForwardingContext
+from edge_node.policy.response_head import LocalNode
+from edge_node.policy.router import Route
+from edge_node.policy.upstream_request import UpstreamRequest
 
 
-class Asking:
-    """Questions of one node."""
+class UpstreamRequestFactory:
+    """Upstream requests of one node."""
 
-    def __init__(self, node: NodeFacts) -> None:
+    def __init__(self, node: LocalNode) -> None:
         self._via = node.via
         self._is_regional = node.is_regional
 
-    def as_viewer(self, context: RequestContext, plan: Plan) -> Question:
+    def as_viewer(self, context: RequestContext, route: Route) -> UpstreamRequest:
         """The viewer's own words."""
         body = context.body
         if body is None:
-            return Question(context.head, plan, self._hop(context))
-        return Question(context.head, plan, self._hop(context), body_length=body.length, has_body=True)
+            return UpstreamRequest(context.head, route, self._hop(context))
+        return UpstreamRequest(context.head, route, self._hop(context), body_length=body.length, has_body=True)
 
     def under_conditions(
-        self, context: RequestContext, plan: Plan, conditions: tuple[Header, ...], head: RequestHead | None = None
-    ) -> Question:
+        self, context: RequestContext, route: Route, conditions: tuple[Header, ...], head: RequestHead | None = None
+    ) -> UpstreamRequest:
         """The viewer's request with conditions of our own."""
-        return Question(head or context.head, plan, self._hop(context), conditions, has_viewer_conditions=False)
+        return UpstreamRequest(head or context.head, route, self._hop(context), conditions, has_viewer_conditions=False)
 
-    def _hop(self, context: RequestContext) -> Hop:
+    def _hop(self, context: RequestContext) -> ForwardingContext:
         viewer = b"" if self._is_regional else context.downstream.connection.address.encode()
-        return Hop(context.request_id, self._via, viewer)
+        return ForwardingContext(context.request_id, self._via, viewer)

@@ -1,12 +1,13 @@
 """May this response be compressed for this request, with which coding, and what becomes of its header section: reference 2.7, RFC 9110 sections 7.7 and 8.4.
 
-Decisions only; bytes are compressed by `edge_node/compressing.py`. Only edges compress: what a regional cache passes on is as the origin sent it.
+Decisions only; bytes are compressed by `edge_node/http/compressor.py`. Only edges compress: what a regional cache passes on is as the origin sent it.
 """
 
-from edge_node.caching.accept_encoding import accepted_codings, preferred_coding
-from edge_node.caching.cache_control import parse_cache_control, split_list
-from edge_node.caching.targeted import directives_of
-from edge_node.model import Behavior, Headers, RequestHead, ResponseHead, Semantics
+from edge_node.http.accept_encoding import accepted_codings, preferred_coding
+from edge_node.http.cache_control import parse_cache_control, split_list
+from edge_node.http.targeted_cache_control import directives_of
+from edge_node.model.configuration import Behavior, Semantics
+from edge_node.model.http import Headers, RequestHead, ResponseHead
 
 SMALLEST_BYTES = 1_000
 LARGEST_BYTES = 10_000_000

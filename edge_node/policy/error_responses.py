@@ -1,8 +1,9 @@
 """Custom error pages (reference 2.5): which page a viewer gets instead of an error, and the request that fetches it."""
 
-from edge_node.caching.decisions import Reason
-from edge_node.model import ErrorResponse, RequestHead
-from edge_node.policy.routing import Plan
+from edge_node.caching.lookup import Reason
+from edge_node.model.configuration import ErrorResponse
+from edge_node.model.http import RequestHead
+from edge_node.policy.router import Route
 
 STATUSES_THAT_CLOSE = frozenset({400, 405, 414, 416, 500, 501})
 """With a page, the connection closes after these and stays open after the others (reference 2.5)."""
@@ -23,11 +24,11 @@ _NOT_OF_THE_PAGE = frozenset({
 })  # fmt: skip
 
 
-def page_for(plan: Plan, status: int, reason: Reason) -> ErrorResponse | None:
+def page_for(route: Route, status: int, reason: Reason) -> ErrorResponse | None:
     """The page configured for an error, if there is one for it."""
     if reason in _NEVER_REPLACED:
         return None
-    configured = plan.distribution.error_responses.get(status)
+    configured = route.distribution.error_responses.get(status)
     return configured if configured is not None and configured.page_path else None
 
 

@@ -8,8 +8,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Final
 
-from edge_node.caching.decisions import Reason, Refuse
-from edge_node.model import Distribution, GeoRestriction
+from edge_node.caching.lookup import Reason, Refuse
+from edge_node.model.configuration import Distribution, GeoRestriction
 
 MOST_REMEMBERED_ADDRESSES = 4_096
 """Of viewers that ask again; half a megabyte at most. Beyond it all are forgotten: who comes from many addresses costs what finding a country costs, and no memory."""

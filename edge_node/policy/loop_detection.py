@@ -12,7 +12,7 @@ another path of it for what it needs.
 import re
 from typing import Final
 
-from edge_node.caching.decisions import Reason, Refuse
+from edge_node.caching.lookup import Reason, Refuse
 
 CDN_ID = b"cdnlab"
 """A pseudonym (RFC 8586 section 2), the same at all edges."""

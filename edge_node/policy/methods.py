@@ -1,7 +1,7 @@
 """Which methods a behavior allows (reference 2.6)."""
 
-from edge_node.caching.decisions import Reason, Refuse
-from edge_node.model import Behavior
+from edge_node.caching.lookup import Reason, Refuse
+from edge_node.model.configuration import Behavior
 
 METHOD_NOT_ALLOWED = Refuse(
     403,

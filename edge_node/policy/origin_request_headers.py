@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from edge_node.caching.key import select_parts
-from edge_node.model import Header, Origin, RequestHead
-from edge_node.policy.routing import Plan
+from edge_node.model.configuration import Origin
+from edge_node.model.http import Header, RequestHead
+from edge_node.policy.router import Route
 
 _ALWAYS_FORWARDED = frozenset({
     b"cache-control", b"content-md5", b"content-type", b"date", b"from", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
@@ -37,7 +38,7 @@ _WRITTEN_HERE = frozenset(
 USER_AGENT = b"Amazon CloudFront"
 
 
-class Hop:
+class ForwardingContext:
     """What this node adds to a request."""
 
     __slots__ = ("request_id", "via", "viewer_address")
@@ -54,13 +55,13 @@ class Hop:
         """Appended to X-Forwarded-For by edges; empty at a regional cache, whose peer is no viewer."""
 
 
-def origin_fields(head: RequestHead, plan: Plan, *, with_conditions: bool = True) -> list[Header]:
+def origin_fields(head: RequestHead, route: Route, *, with_conditions: bool = True) -> list[Header]:
     """The header section of the request, without Host, framing, conditions of our own, and what differs from one request to the next."""
-    policy = plan.behavior.cache_policy
+    policy = route.behavior.cache_policy
     fields = head.fields
-    parts = select_parts(head, policy, plan.behavior.semantics)
-    if plan.is_strict:
-        return _all_fields(head, plan, parts.accept_encoding, with_conditions=with_conditions)
+    parts = select_parts(head, policy, route.behavior.semantics)
+    if route.is_strict:
+        return _all_fields(head, route, parts.accept_encoding, with_conditions=with_conditions)
     chosen = [
         (name, value)
         for name, value in head.headers
@@ -76,10 +77,10 @@ def origin_fields(head: RequestHead, plan: Plan, *, with_conditions: bool = True
     if (
         b"authorization" in fields
         and not policy.headers.includes(b"authorization")
-        and _is_authorization_forwarded(head, plan)
+        and _is_authorization_forwarded(head, route)
     ):
         chosen.append((b"authorization", fields[b"authorization"]))
-    accept_encoding = _accept_encoding(head, plan, parts.accept_encoding)
+    accept_encoding = _accept_encoding(head, route, parts.accept_encoding)
     if accept_encoding is not None:
         chosen.append((b"accept-encoding", accept_encoding))
     if not policy.headers.includes(b"user-agent"):
@@ -87,7 +88,9 @@ def origin_fields(head: RequestHead, plan: Plan, *, with_conditions: bool = True
     return chosen
 
 
-def _all_fields(head: RequestHead, plan: Plan, accept_encoding: bytes | None, *, with_conditions: bool) -> list[Header]:
+def _all_fields(
+    head: RequestHead, route: Route, accept_encoding: bytes | None, *, with_conditions: bool
+) -> list[Header]:
     """Behaviors that follow the RFCs: every end-to-end field goes on (RFC 9110 sections 5.1 and 7.6), and Vary tells apart what depends on it."""
     fields = head.fields
     ended = {name.strip().lower() for name in fields.get(b"connection", b"").split(b",")} | _WRITTEN_HERE - {b"cookie"}
@@ -96,8 +99,8 @@ def _all_fields(head: RequestHead, plan: Plan, accept_encoding: bytes | None, *,
         for name, value in head.headers
         if name not in ended and not name.startswith(b"x-edge-") and (with_conditions or name not in _CONDITIONS)
     ]
-    coding = _accept_encoding(head, plan, accept_encoding)
-    policy = plan.behavior.cache_policy
+    coding = _accept_encoding(head, route, accept_encoding)
+    policy = route.behavior.cache_policy
     if not (policy.accepts_gzip or policy.accepts_brotli):
         coding = fields.get(b"accept-encoding") if head.minor_version >= 1 else None
     if coding is not None:
@@ -105,9 +108,9 @@ def _all_fields(head: RequestHead, plan: Plan, accept_encoding: bytes | None, *,
     return chosen
 
 
-def host_for_origin(head: RequestHead, plan: Plan, origin: Origin) -> bytes:
+def host_for_origin(head: RequestHead, route: Route, origin: Origin) -> bytes:
     """The viewer's Host only when the key has it; else the origin's own domain."""
-    if plan.behavior.cache_policy.headers.includes(b"host"):
+    if route.behavior.cache_policy.headers.includes(b"host"):
         return head.fields.get(b"host", head.host)
     return origin.host_header
 
@@ -118,15 +121,15 @@ def with_custom_headers(fields: list[Header], origin: Origin) -> list[Header]:
     return [pair for pair in fields if pair[0] not in names] + list(origin.custom_headers)
 
 
-def _is_authorization_forwarded(head: RequestHead, plan: Plan) -> bool:
+def _is_authorization_forwarded(head: RequestHead, route: Route) -> bool:
     return head.method in _AUTHORIZATION_FORWARDED or (
-        head.method == b"OPTIONS" and b"OPTIONS" not in plan.behavior.cached_methods
+        head.method == b"OPTIONS" and b"OPTIONS" not in route.behavior.cached_methods
     )
 
 
-def _accept_encoding(head: RequestHead, plan: Plan, normalised: bytes | None) -> bytes | None:
+def _accept_encoding(head: RequestHead, route: Route, normalised: bytes | None) -> bytes | None:
     """Reference 2.7: the normalised form; `identity` when the viewer's field has neither coding; absent stays absent, and is what an HTTP/1.0 request has."""
-    policy, fields = plan.behavior.cache_policy, head.fields
+    policy, fields = route.behavior.cache_policy, head.fields
     if head.minor_version < 1:
         return None
     if policy.accepts_gzip or policy.accepts_brotli:
@@ -134,7 +137,7 @@ def _accept_encoding(head: RequestHead, plan: Plan, normalised: bytes | None) ->
     return fields.get(b"accept-encoding") if policy.headers.includes(b"accept-encoding") else None
 
 
-def forwarded_for(fields: Mapping[bytes, bytes], hop: Hop) -> bytes:
+def forwarded_for(fields: Mapping[bytes, bytes], hop: ForwardingContext) -> bytes:
     """X-Forwarded-For with this hop's peer appended."""
     said = fields.get(b"x-forwarded-for")
     if not hop.viewer_address:

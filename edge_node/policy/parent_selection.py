@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
-from edge_node.model import Peer
+from edge_node.model.configuration import Peer
 
 MAXIMUM_CANDIDATES = 3
-"""After so many dead regional caches the origin is asked directly: a viewer's patience has a bound."""
+"""After so many dead regional caches the origin is asked directly: a viewer waits only so long."""
 
 
 def rank_regionals(

@@ -2,17 +2,17 @@
 
 What a request means is a function of its request line and its header section, and apart from their sizes neither has a say in how the other is read. (Where one has,
 it is not remembered: a body, another version than 1.1, an absolute target, an upgrade.) So a request whose line and whose section were both part of requests that were
-read the long way is put together from what they gave, without reading it again; the bytes themselves are compared, so that nothing else can be mistaken for it.
+parsed is put together from what they gave, without reading it again; the bytes themselves are compared, so that nothing else can be mistaken for it.
 Browsers repeat their sections exactly, and thousands of viewers ask for the same lines.
 """
 
 import re
 from typing import NamedTuple
 
-from edge_node.caching.entry import Entry, Traits
-from edge_node.model import RequestHead
-from edge_node.policy.contents import Content
-from edge_node.policy.routing import Plan, Planner
+from edge_node.caching.entry import Entry, EntryTemplate
+from edge_node.model.http import RequestHead
+from edge_node.policy.representation import Representation
+from edge_node.policy.router import Route, Router
 
 LONGEST_REMEMBERED_LINE_BYTES = 512
 LONGEST_REMEMBERED_SECTION_BYTES = 2_048
@@ -23,7 +23,7 @@ MOST_REMEMBERED_SECTIONS = 4_096
 
 _USUAL_LINE = re.compile(rb"(GET|HEAD) (/[!$&-;=?-Z_a-z~%]*) HTTP/1\.1")
 """Lines about which no reader of requests can have two opinions: method and version as most requests have them, and a path of characters that a URI is made of
-(RFC 3986 section 2). tests/property/test_edge_usual_lines.py compares it with the parser."""
+(RFC 3986 section 2). tests/property/edge_node/policy/test_parse_cache_properties.py compares it with the parser."""
 
 _CANNOT_BE_RECOMBINED = (b"upgrade", b"expect", b"transfer-encoding", b"content-length", b"cdn-loop")
 """The last one because a stage looks at it (`stages/table.py`: loop detection)."""
@@ -34,13 +34,13 @@ def _read_usual_line(line: bytes) -> tuple[bytes, bytes] | None:
     return None if match is None else (match[1], match[2])
 
 
-class KnownContent(NamedTuple):
+class CachedRepresentation(NamedTuple):
     """What conditions and ranges gave, and all of the entry that they were asked of: its kind, and its fields, of which Content-Length is one."""
 
-    traits: Traits
+    template: EntryTemplate
     fields: bytes
     """With the empty line."""
-    content: Content
+    content: Representation
     lines: bytes
     """Its field lines as HTTP/1.1 sends them, and the empty line."""
 
@@ -49,7 +49,16 @@ class HeaderSection:
     """One header section, and what has been found out about it."""
 
     __slots__ = (
-        "accept_encoding", "contents", "data", "get_head", "head", "is_plain", "length", "log_texts", "planner", "routes",
+        "accept_encoding",
+        "contents",
+        "data",
+        "fast_routes",
+        "get_head",
+        "head",
+        "is_plain",
+        "length",
+        "log_texts",
+        "router",
     )  # fmt: skip
 
     def __init__(self, data: bytes, head: RequestHead) -> None:
@@ -61,32 +70,32 @@ class HeaderSection:
         self.get_head = head.as_get()
         """The same of a GET, for what does not depend on the target."""
         self.is_plain = head.is_plain
-        self.contents: dict[bytes, KnownContent] = {}
+        self.contents: dict[bytes, CachedRepresentation] = {}
         """What conditions and ranges gave for a line."""
         self.accept_encoding = head.fields.get(b"accept-encoding")
-        self.planner: Planner | None = None
-        self.routes: dict[bytes, Plan] = {}
-        """Plans by request line for its host, as `planner` has them."""
+        self.router: Router | None = None
+        self.fast_routes: dict[bytes, Route] = {}
+        """Routes by request line for its host, as `router` has them."""
         self.log_texts: tuple[str, str, str] | None = None
         """What the access log makes of it."""
 
-    def plan_of(self, line: bytes, planner: Planner) -> Plan | None:
-        """The plan for a GET of this line, if it was made before and nothing but the key matters."""
-        if self.planner is not planner:
-            self.planner = planner
-            self.routes = planner.routes_of(self.head.host)
-        return self.routes.get(line)
+    def route_of(self, line: bytes, router: Router) -> Route | None:
+        """The route for a GET of this line, if it was made before and nothing but the key matters."""
+        if self.router is not router:
+            self.router = router
+            self.fast_routes = router.fast_routes_of(self.head.host)
+        return self.fast_routes.get(line)
 
-    def remember_content(self, line: bytes, entry: Entry, content: Content) -> bytes:
+    def remember_content(self, line: bytes, entry: Entry, content: Representation) -> bytes:
         """What was worked out for an entry that has its body in its block; gives its field lines and the empty line."""
         if len(self.contents) >= MOST_REMEMBERED_CONTENTS:
             self.contents.clear()
         lines = content.field_lines + b"\r\n"
-        self.contents[line] = KnownContent(entry.traits, entry.block[: entry.body_start], content, lines)
+        self.contents[line] = CachedRepresentation(entry.template, entry.block[: entry.body_start], content, lines)
         return lines
 
 
-class Recollection:
+class ParseCache:
     """The lines and sections that one node remembers."""
 
     def __init__(self) -> None:
@@ -94,7 +103,7 @@ class Recollection:
         self._lines: dict[bytes, tuple[bytes, bytes]] = {}
         self.section_of = self._sections.get
 
-    def learn(self, data: bytes, head: RequestHead, *, with_line: bool = True) -> None:
+    def remember(self, data: bytes, head: RequestHead, *, with_line: bool = True) -> None:
         """Remember the parts of a request that was read from exactly these bytes."""
         line, separator, _ = data.partition(b"\r\n")
         section = data[len(line) :]

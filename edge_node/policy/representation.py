@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from edge_node.caching.conditional import StoredValidators, Verdict, judge_request
+from edge_node.caching.conditional import PreconditionResult, StoredValidators, judge_request
 from edge_node.caching.entry import Entry
-from edge_node.caching.ranges import (
+from edge_node.http.ranges import (
     BodyPart,
     ByteRange,
     Multipart,
@@ -15,12 +15,13 @@ from edge_node.caching.ranges import (
     make_multipart,
     select_ranges,
 )
-from edge_node.model import Headers, RequestHead, Semantics
-from edge_node.policy.answers import content_length, not_modified_fields, write_fields
+from edge_node.model.configuration import Semantics
+from edge_node.model.http import Headers, RequestHead
+from edge_node.policy.response_head import content_length, not_modified_fields, write_fields
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class Representation:
     """An answer from an entry but for its start: status, field lines with framing, and which bytes follow."""
 
     status: int
@@ -47,9 +48,9 @@ class Content:
         return self.parts[0].part if self.status == 206 and len(self.parts) == 1 else None
 
 
-def choose_content(
+def choose_representation(
     head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes, *, is_for_cache: bool = False
-) -> Content:
+) -> Representation:
     """For a GET, HEAD or cached OPTIONS request; `boundary` is used if several ranges are sent. Another cache updates its copy by a 304, so it gets all fields."""
     fields = head.fields
     if head.is_plain:
@@ -57,24 +58,26 @@ def choose_content(
     headers = entry.headers
     stored = StoredValidators(entry.etag, entry.last_modified, dict(headers).get(b"date"))
     match judge_request(head.method, fields, entry.status, stored):
-        case Verdict.WHOLE:
+        case PreconditionResult.WHOLE:
             return _whole(head, entry)
-        case Verdict.NOT_MODIFIED:
-            return Content(304, write_fields(headers if is_for_cache else not_modified_fields(headers)), None, 0, ())
-        case Verdict.PART:
+        case PreconditionResult.NOT_MODIFIED:
+            return Representation(
+                304, write_fields(headers if is_for_cache else not_modified_fields(headers)), None, 0, ()
+            )
+        case PreconditionResult.PART:
             return _part(head, entry, semantics, boundary)
         case _ as unreachable:
             assert_never(unreachable)
 
 
-def _part(head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes) -> Content:
+def _part(head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes) -> Representation:
     """What the Range field selects."""
     match select_ranges(head.fields[b"range"], entry.length, semantics):
         case None:
             return _whole(head, entry)
         case Unsatisfiable():
             unsatisfied = b"Content-Range: %b\r\n" % format_content_range(None, entry.length)
-            return Content(416, unsatisfied, 0, 0, ())
+            return Representation(416, unsatisfied, 0, 0, ())
         case Selected(ranges=(part,)):
             return _one_range(entry, part)
         case Selected(ranges=ranges):
@@ -83,19 +86,19 @@ def _part(head: RequestHead, entry: Entry, semantics: Semantics, boundary: bytes
             return _several_ranges(headers, parts)
 
 
-def _whole(head: RequestHead, entry: Entry) -> Content:
+def _whole(head: RequestHead, entry: Entry) -> Representation:
     length = entry.length
     is_sent = head.method != b"HEAD" and length > 0
     parts = (BodyPart(b"", ByteRange(0, length - 1)),) if is_sent else ()
-    return Content(entry.status, entry.bare_field_lines, length, length if is_sent else 0, parts)
+    return Representation(entry.status, entry.bare_field_lines, length, length if is_sent else 0, parts)
 
 
-def _one_range(entry: Entry, part: ByteRange) -> Content:
+def _one_range(entry: Entry, part: ByteRange) -> Representation:
     content_range = b"Content-Range: %b\r\n" % format_content_range(part, entry.length)
-    return Content(206, entry.bare_field_lines + content_range, part.length, part.length, (BodyPart(b"", part),))
+    return Representation(206, entry.bare_field_lines + content_range, part.length, part.length, (BodyPart(b"", part),))
 
 
-def _several_ranges(headers: Headers, several: Multipart) -> Content:
+def _several_ranges(headers: Headers, several: Multipart) -> Representation:
     kept = tuple(pair for pair in headers if pair[0] != b"content-type")
     lines = write_fields((*kept, (b"content-type", several.content_type)))
-    return Content(206, lines, several.content_length, several.content_length, several.parts, several.closing)
+    return Representation(206, lines, several.content_length, several.content_length, several.parts, several.closing)

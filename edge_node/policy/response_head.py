@@ -9,9 +9,10 @@ from functools import lru_cache
 from http import HTTPStatus
 
 from edge_node.caching.age import age_value
-from edge_node.caching.decisions import Reason, Result
-from edge_node.caching.ranges import ByteRange
-from edge_node.model import Headers, ResponseHead, Role
+from edge_node.caching.lookup import Reason, Result
+from edge_node.http.ranges import ByteRange
+from edge_node.model.configuration import Role
+from edge_node.model.http import Headers, ResponseHead
 
 _SPELLINGS = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate", b"te": b"TE", b"dnt": b"DNT"}
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus} | {494: b"Request Header Too Large"}
@@ -31,7 +32,7 @@ _NOT_MODIFIED_FIELDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class NodeFacts:
+class LocalNode:
     """What a node says of itself in every response."""
 
     role: Role
@@ -81,14 +82,14 @@ def status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
-def own_fields(node: NodeFacts, result: Result, reason: Reason, word: bytes) -> Headers:
+def own_fields(node: LocalNode, result: Result, reason: Reason, word: bytes) -> Headers:
     """What this node says of each response, but for the request id: `word` is that of X-Cache. A regional cache tells its edges how it came to its answer."""
     told = ((b"x-edge-result", b"%b;%b" % (result.encode(), reason.encode())),) if node.is_regional else ()
     return ((b"x-cache", word), (b"via", node.via), (b"x-amz-cf-pop", node.pop), *told)
 
 
 def start_of_head(
-    node: NodeFacts, status_and_reason: tuple[int, bytes], outcome: tuple[Result, Reason, bytes]
+    node: LocalNode, status_and_reason: tuple[int, bytes], outcome: tuple[Result, Reason, bytes]
 ) -> bytes:
     """Status line and this node's own fields, up to the request id; `outcome` ends with the word for X-Cache."""
     return b"%b%bX-Amz-Cf-Id: " % (status_line(*status_and_reason), write_fields(own_fields(node, *outcome)))

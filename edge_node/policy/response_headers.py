@@ -1,8 +1,9 @@
 """What of an upstream's header section reaches the viewer, and is stored: reference 2.12, 2.2 (Set-Cookie) and 2.4 (Vary)."""
 
-from edge_node.caching.cache_control import parse_cache_control, split_list
-from edge_node.caching.targeted import directives_of
-from edge_node.model import Behavior, CachePolicy, Header, Headers, ResponseHead, Semantics
+from edge_node.http.cache_control import parse_cache_control, split_list
+from edge_node.http.targeted_cache_control import directives_of
+from edge_node.model.configuration import Behavior, CachePolicy, Semantics
+from edge_node.model.http import Header, Headers, ResponseHead
 
 _HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",

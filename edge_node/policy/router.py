@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_node.caching.decisions import Reason, Refuse, decide_before_lookup
 from edge_node.caching.key import (
     LONGEST_REMEMBERED_FIELD_BYTES,
     CacheKey,
@@ -17,16 +16,18 @@ from edge_node.caching.key import (
     select_parts,
     select_query,
 )
-from edge_node.model import Behavior, Distribution, RequestHead, Semantics
-from edge_node.policy.patterns import compile_pattern, normalise_path
+from edge_node.caching.lookup import Reason, Refuse, decide_before_lookup
+from edge_node.model.configuration import Behavior, Distribution, Semantics
+from edge_node.model.http import RequestHead
+from edge_node.policy.path_patterns import compile_pattern, normalise_path
 
-MAXIMUM_REMEMBERED_PLANS = 16_384
+MAXIMUM_REMEMBERED_ROUTES = 16_384
 LONGEST_REMEMBERED_TARGET_BYTES = 512
 """A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
 MOST_REMEMBERED_KEYS = 32
-"""Of one plan, by Accept-Encoding: browsers have a handful between them."""
+"""Of one route, by Accept-Encoding: browsers have a handful between them."""
 _NO_KEYS: Mapping[bytes | None, CacheKey] = {}
-_NO_PLANS: Mapping[bytes, "Plan | Refuse"] = {}
+_NO_ROUTES: Mapping[bytes, "Route | Refuse"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def no_stages(distribution: Distribution, behavior: Behavior, method: bytes) -> 
     return ()
 
 
-class Plan:
+class Route:
     """Everything about a request that its host, method and target settle."""
 
     __slots__ = (
@@ -118,7 +119,7 @@ class Plan:
         return self.may_validate
 
     @property
-    def bare_key(self) -> CacheKey:
+    def base_key(self) -> CacheKey:
         """The key but for what the header section has in it."""
         return make_key(self.distribution.id, b"", self.keyed_target, KeyParts(None, (), ()))
 
@@ -151,12 +152,12 @@ _NOT_CONFIGURED = Refuse(503, Reason.NOT_CONFIGURED, "This node has no configura
 
 
 def _line_of(head: RequestHead) -> bytes:
-    """The request line, as nearly all requests have it; plans are remembered by it."""
+    """The request line, as nearly all requests have it; routes are remembered by it."""
     return b"%b %b HTTP/1.1" % (head.method, head.target)
 
 
-class Planner:
-    """Plans for one snapshot."""
+class Router:
+    """Routes for one snapshot."""
 
     def __init__(self, snapshot: Snapshot, compile_stages: CompileStages = no_stages) -> None:
         self.snapshot = snapshot
@@ -169,60 +170,66 @@ class Planner:
             self._patterns[distribution.id] = tuple(
                 (compile_pattern(b.path_pattern), b) for b in distribution.behaviors
             )
-        self._plans: dict[bytes, dict[bytes, Plan | Refuse]] = {}
+        self._routes: dict[bytes, dict[bytes, Route | Refuse]] = {}
         """By host and request line."""
-        self._routes: dict[bytes, dict[bytes, Plan]] = {}
+        self._fast_routes: dict[bytes, dict[bytes, Route]] = {}
         """Those of GET requests that a fresh entry answers whatever else the request says."""
         self._remembered = 0
 
-    def plan(self, head: RequestHead) -> Plan | Refuse:
-        """The plan for a viewer's request."""
+    def route(self, head: RequestHead) -> Route | Refuse:
+        """The route for a viewer's request."""
         distribution = self._by_host.get(head.host)
         if distribution is None:  # of the many names that are not ours, none is remembered
             return self._make(None, head)
         host, line = head.host, _line_of(head)
-        known = self.routes_of(host).get(line) or self._plans.get(host, _NO_PLANS).get(line)
+        known = self.fast_routes_of(host).get(line) or self._routes.get(host, _NO_ROUTES).get(line)
         return known if known is not None else self._make(distribution, head)
 
     def remember(self, head: RequestHead) -> None:
-        """Keep the plan for a request that is worth it: one that was answered from what is stored, and so may well come again."""
+        """Keep the route for a request that is worth it: one that was answered from what is stored, and so may well come again."""
         line, host = _line_of(head), head.host
         if host not in self._by_host or len(line) > LONGEST_REMEMBERED_TARGET_BYTES:
             return
-        if line not in self.routes_of(host) and line not in self._plans.get(host, _NO_PLANS):
-            plan = self._make(self._by_host[host], head)
-            self._remember(host, line, plan, is_route=self._is_route(head, plan))
+        if line not in self.fast_routes_of(host) and line not in self._routes.get(host, _NO_ROUTES):
+            route = self._make(self._by_host[host], head)
+            self._remember(host, line, route, is_fast_route=self._is_fast_route(head, route))
 
-    def routes_of(self, host: bytes) -> dict[bytes, Plan]:
-        """The plans of this host for GET requests by request line: those that a fresh entry answers whatever else the request says (`short_way.py`)."""
-        return self._routes.setdefault(host, {}) if host in self._by_host else {}
+    def fast_routes_of(self, host: bytes) -> dict[bytes, Route]:
+        """The routes of this host for GET requests by request line: those that a fresh entry answers whatever else the request says (`short_way.py`)."""
+        return self._fast_routes.setdefault(host, {}) if host in self._by_host else {}
 
-    def _remember(self, host: bytes, line: bytes, plan: Plan | Refuse, *, is_route: bool) -> None:
-        if self._remembered >= MAXIMUM_REMEMBERED_PLANS:
+    def _remember(self, host: bytes, line: bytes, route: Route | Refuse, *, is_fast_route: bool) -> None:
+        if self._remembered >= MAXIMUM_REMEMBERED_ROUTES:
             self._remembered = 0
-            self._plans.clear()
-            for routes in self._routes.values():  # sections hold on to them
-                routes.clear()
+            self._routes.clear()
+            for fast_routes in self._fast_routes.values():  # sections hold on to them
+                fast_routes.clear()
         self._remembered += 1
-        if is_route and isinstance(plan, Plan):
-            self._routes[host][line] = plan
+        if is_fast_route and isinstance(route, Route):
+            self._fast_routes[host][line] = route
         else:
-            self._plans.setdefault(host, {})[line] = plan
+            self._routes.setdefault(host, {})[line] = route
 
     @staticmethod
-    def _is_route(head: RequestHead, plan: Plan | Refuse) -> bool:
-        if isinstance(plan, Refuse) or not plan.has_fixed_key or plan.is_strict or head.method != b"GET" or plan.stages:
+    def _is_fast_route(head: RequestHead, route: Route | Refuse) -> bool:
+        if (
+            isinstance(route, Refuse)
+            or not route.has_fixed_key
+            or route.is_strict
+            or head.method != b"GET"
+            or route.stages
+        ):
             return False
-        return decide_before_lookup(head, plan.behavior) is None
+        return decide_before_lookup(head, route.behavior) is None
 
-    def plan_for_edge(self, head: RequestHead) -> Plan | Refuse:
-        """The plan for an edge's request, which names its distribution."""
+    def route_for_edge(self, head: RequestHead) -> Route | Refuse:
+        """The route for an edge's request, which names its distribution."""
         distribution_id = head.fields.get(b"x-edge-distribution")
         if distribution_id is None:
-            return self.plan(head)
+            return self.route(head)
         return self._make(self.snapshot.distributions.get(distribution_id.decode("latin-1")), head)
 
-    def _make(self, distribution: Distribution | None, head: RequestHead) -> Plan | Refuse:
+    def _make(self, distribution: Distribution | None, head: RequestHead) -> Route | Refuse:
         if distribution is None:
             return _UNKNOWN_HOST if self.snapshot.log_id else _NOT_CONFIGURED
         if not distribution.is_enabled:
@@ -235,7 +242,7 @@ class Planner:
         keyed_query = select_query(query, policy.query_strings)
         method_class = b"OPTIONS" if head.method == b"OPTIONS" else b""
         has_fixed_key = policy.headers.is_empty and policy.cookies.is_empty
-        return Plan(
+        return Route(
             distribution,
             behavior,
             path,

@@ -4,10 +4,17 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
-from edge_node.model import Behavior, Header, Origin, Peer, RequestHead
-from edge_node.policy.forwarding import Hop, forwarded_for, host_for_origin, origin_fields, with_custom_headers
+from edge_node.model.configuration import Behavior, Origin, Peer
+from edge_node.model.http import Header, RequestHead
 from edge_node.policy.loop_detection import cdn_loop_for_upstream
-from edge_node.policy.routing import Plan
+from edge_node.policy.origin_request_headers import (
+    ForwardingContext,
+    forwarded_for,
+    host_for_origin,
+    origin_fields,
+    with_custom_headers,
+)
+from edge_node.policy.router import Route
 
 RequestBytes = bytes
 """Request line and field lines, without the empty line, so that a range may be added."""
@@ -29,7 +36,7 @@ MOST_REMEMBERED_OF_A_SECTION = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Settled:
+class _CachedFieldLines:
     """Field lines, and what they follow from beside the header section."""
 
     behavior: Behavior
@@ -37,23 +44,23 @@ class _Settled:
     lines: bytes
 
 
-class Question:
+class UpstreamRequest:
     """One request of a viewer, as it is to be put upstream."""
 
-    __slots__ = ("body_length", "conditions", "has_body", "has_viewer_conditions", "head", "hop", "plan")
+    __slots__ = ("body_length", "conditions", "has_body", "has_viewer_conditions", "head", "hop", "route")
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
         self,
         head: RequestHead,
-        plan: Plan,
-        hop: Hop,
+        route: Route,
+        hop: ForwardingContext,
         conditions: tuple[Header, ...] = (),
         has_viewer_conditions: bool = True,
         body_length: int | None = None,
         has_body: bool = False,
     ) -> None:
         self.head: Final = head
-        self.plan: Final = plan
+        self.route: Final = route
         self.hop: Final = hop
         self.conditions: Final = conditions
         """Conditions of our own, that validate a stored response; the viewer's are left out then."""
@@ -62,28 +69,32 @@ class Question:
         self.has_body: Final = has_body
 
 
-def to_origin(question: Question, origin: Origin) -> RequestBytes:
+def to_origin(upstream_request: UpstreamRequest, origin: Origin) -> RequestBytes:
     """The request as an origin gets it."""
     own_names = {name for name, _ in origin.custom_headers}
     lines = [
-        _line(question, origin.path_prefix),
-        _settled_lines(question, origin),
-        _changing_lines(question, own_names),
+        _line(upstream_request, origin.path_prefix),
+        _cached_lines(upstream_request, origin),
+        _changing_lines(upstream_request, own_names),
     ]
-    if question.has_body:
-        lines.append(_write(_framing(question)))
+    if upstream_request.has_body:
+        lines.append(_write(_framing(upstream_request)))
     return b"".join(lines)
 
 
-def to_regional(question: Question, position: LogPosition) -> RequestBytes:
+def to_regional(upstream_request: UpstreamRequest, position: LogPosition) -> RequestBytes:
     """The request as a regional cache gets it: what the viewer asked, plus what only an edge may say (docs/contracts.md)."""
     edge_fields = (
         (b"x-edge-log-index", position.encode()),
-        (b"x-edge-distribution", question.plan.distribution.id.encode()),
-        (b"x-edge-request-id", question.hop.request_id),
+        (b"x-edge-distribution", upstream_request.route.distribution.id.encode()),
+        (b"x-edge-request-id", upstream_request.hop.request_id),
     )
-    lines = [_line(question, b""), _settled_lines(question, None), _changing_lines(question, set())]
-    lines.append(_write(_framing(question) + edge_fields))
+    lines = [
+        _line(upstream_request, b""),
+        _cached_lines(upstream_request, None),
+        _changing_lines(upstream_request, set()),
+    ]
+    lines.append(_write(_framing(upstream_request) + edge_fields))
     return b"".join(lines)
 
 
@@ -94,9 +105,9 @@ def parse_request(data: RequestBytes) -> tuple[bytes, tuple[Header, ...]]:
     return line, tuple((name, value) for name, _, value in pairs)
 
 
-def hash_input(plan: Plan) -> bytes:
+def hash_input(route: Route) -> bytes:
     """What rendezvous hashing spreads: all variants of one URL live on one regional cache."""
-    return plan.distribution.id.encode() + plan.target.encode("latin-1")
+    return route.distribution.id.encode() + route.target.encode("latin-1")
 
 
 def describe_peers(peers: Sequence[Peer]) -> str:
@@ -104,38 +115,38 @@ def describe_peers(peers: Sequence[Peer]) -> str:
     return ", ".join(peer.id for peer in peers) or "none"
 
 
-def _settled_lines(question: Question, origin: Origin | None) -> bytes:
+def _cached_lines(upstream_request: UpstreamRequest, origin: Origin | None) -> bytes:
     """The field lines that follow from header section, behavior and peer (None: a regional cache) alone; worked out once where requests share the section."""
-    head, plan = question.head, question.plan
+    head, route = upstream_request.head, upstream_request.route
     kind = (
         None if origin is None else origin.id,
-        question.has_viewer_conditions,
-        plan.distribution.id,
-        plan.behavior.path_pattern,
+        upstream_request.has_viewer_conditions,
+        route.distribution.id,
+        route.behavior.path_pattern,
     )
     known = head.memo.get(kind) if head.memo is not None else None
-    if isinstance(known, _Settled) and known.behavior is plan.behavior and known.method == head.method:
+    if isinstance(known, _CachedFieldLines) and known.behavior is route.behavior and known.method == head.method:
         return known.lines
-    fields = origin_fields(head, plan, with_conditions=question.has_viewer_conditions)
+    fields = origin_fields(head, route, with_conditions=upstream_request.has_viewer_conditions)
     if origin is None:
         host = head.fields.get(b"host", head.host)
     else:
-        host, fields = host_for_origin(head, plan, origin), with_custom_headers(fields, origin)
-    last = ((b"via", _via(question)), (b"connection", b"keep-alive"))
-    lines = _write(((b"host", host), *fields, *_cdn_loop(question), *last))
+        host, fields = host_for_origin(head, route, origin), with_custom_headers(fields, origin)
+    last = ((b"via", _via(upstream_request)), (b"connection", b"keep-alive"))
+    lines = _write(((b"host", host), *fields, *_cdn_loop(upstream_request), *last))
     if head.memo is not None and len(head.memo) < MOST_REMEMBERED_OF_A_SECTION:
-        head.memo[kind] = _Settled(plan.behavior, head.method, lines)
+        head.memo[kind] = _CachedFieldLines(route.behavior, head.method, lines)
     return lines
 
 
-def _changing_lines(question: Question, own_names: Set[bytes]) -> bytes:
+def _changing_lines(upstream_request: UpstreamRequest, own_names: Set[bytes]) -> bytes:
     """The field lines that differ from one request to the next."""
-    hop = question.hop
+    hop = upstream_request.hop
     lines = [b"x-amz-cf-id: %b\r\n" % hop.request_id]
     if b"x-forwarded-for" not in own_names:
-        lines.append(b"x-forwarded-for: %b\r\n" % forwarded_for(question.head.fields, hop))
-    if question.conditions:
-        lines.append(_write(question.conditions))
+        lines.append(b"x-forwarded-for: %b\r\n" % forwarded_for(upstream_request.head.fields, hop))
+    if upstream_request.conditions:
+        lines.append(_write(upstream_request.conditions))
     return b"".join(lines)
 
 
@@ -143,29 +154,29 @@ def _write(fields: Iterable[Header]) -> bytes:
     return b"".join([b"%b: %b\r\n" % pair for pair in fields])
 
 
-def _line(question: Question, prefix: bytes) -> bytes:
-    plan = question.plan
-    query = b"?" + plan.query if plan.query else b""
-    return b"%b %b%b%b HTTP/1.1\r\n" % (question.head.method, prefix, plan.path, query)
+def _line(upstream_request: UpstreamRequest, prefix: bytes) -> bytes:
+    route = upstream_request.route
+    query = b"?" + route.query if route.query else b""
+    return b"%b %b%b%b HTTP/1.1\r\n" % (upstream_request.head.method, prefix, route.path, query)
 
 
-def _framing(question: Question) -> tuple[Header, ...]:
-    if not question.has_body:
+def _framing(upstream_request: UpstreamRequest) -> tuple[Header, ...]:
+    if not upstream_request.has_body:
         return ()
-    if question.body_length is None:
+    if upstream_request.body_length is None:
         return ((b"transfer-encoding", b"chunked"),)
-    return ((b"content-length", b"%d" % question.body_length),)
+    return ((b"content-length", b"%d" % upstream_request.body_length),)
 
 
-def _cdn_loop(question: Question) -> tuple[Header, ...]:
+def _cdn_loop(upstream_request: UpstreamRequest) -> tuple[Header, ...]:
     """RFC 8586: an edge adds this pass, its regional cache says what the edge has said."""
-    said = question.head.fields.get(b"cdn-loop")
-    if question.hop.viewer_address:
+    said = upstream_request.head.fields.get(b"cdn-loop")
+    if upstream_request.hop.viewer_address:
         return ((b"cdn-loop", cdn_loop_for_upstream(said)),)
     return () if said is None else ((b"cdn-loop", said),)
 
 
-def _via(question: Question) -> bytes:
+def _via(upstream_request: UpstreamRequest) -> bytes:
     """Appended to what the viewer's request carried (reference 2.11)."""
-    said = question.head.fields.get(b"via")
-    return said + b", " + question.hop.via if said else question.hop.via
+    said = upstream_request.head.fields.get(b"via")
+    return said + b", " + upstream_request.hop.via if said else upstream_request.hop.via

@@ -5,8 +5,9 @@ The check stands after the choice of the behavior and before that of the method 
 
 from typing import Final, assert_never
 
-from edge_node.caching.decisions import Reason, Refuse
-from edge_node.model import RequestHead, ViewerProtocolPolicy
+from edge_node.caching.lookup import Reason, Refuse
+from edge_node.model.configuration import ViewerProtocolPolicy
+from edge_node.model.http import RequestHead
 
 HTTPS = b"https"
 HTTPS_PORT = 443

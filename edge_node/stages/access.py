@@ -1,17 +1,17 @@
 """The stages that may refuse a request before anything is looked up. The rules are in `policy`; here they are put to the request, if configuration asks for them."""
 
-from edge_node.caching.decisions import Refuse
+from edge_node.caching.lookup import Refuse
 from edge_node.delivery.request_context import RequestContext
-from edge_node.model import ViewerProtocolPolicy
+from edge_node.model.configuration import ViewerProtocolPolicy
 from edge_node.policy.geo import GEO_BLOCKED, is_geo_restricted
 from edge_node.policy.loop_detection import LOOP_DETECTED, is_loop
 from edge_node.policy.methods import METHOD_NOT_ALLOWED, is_method_allowed
 from edge_node.policy.viewer_protocol import judge_viewer_protocol
-from edge_node.serving_state import ServingState
 from edge_node.stages.stage import StageAnswer, StageFunction, StageSubject
+from edge_node.storage.node_state import NodeState
 
 
-def refuse_loop(context: RequestContext, state: ServingState) -> Refuse | None:
+def refuse_loop(context: RequestContext, state: NodeState) -> Refuse | None:
     """RFC 8586."""
     del state
     value = context.head.fields.get(b"cdn-loop")
@@ -24,7 +24,7 @@ def restrict_countries(subject: StageSubject) -> StageFunction | None:
     if distribution.geo_restriction is None:
         return None
 
-    def restrict(context: RequestContext, state: ServingState) -> StageAnswer:
+    def restrict(context: RequestContext, state: NodeState) -> StageAnswer:
         country = state.geo_table.country_of(context.downstream.connection.address)
         return GEO_BLOCKED if is_geo_restricted(distribution, country) else None
 
@@ -37,7 +37,7 @@ def apply_viewer_protocol(subject: StageSubject) -> StageFunction | None:
     if policy is ViewerProtocolPolicy.ALLOW_ALL:
         return None
 
-    def apply(context: RequestContext, state: ServingState) -> StageAnswer:
+    def apply(context: RequestContext, state: NodeState) -> StageAnswer:
         del state
         return judge_viewer_protocol(policy, context.downstream.connection.scheme, context.head)
 
@@ -49,6 +49,6 @@ def allow_methods(subject: StageSubject) -> StageFunction | None:
     return None if is_method_allowed(subject.method, subject.behavior) else _refuse_method
 
 
-def _refuse_method(context: RequestContext, state: ServingState) -> Refuse:
+def _refuse_method(context: RequestContext, state: NodeState) -> Refuse:
     del context, state
     return METHOD_NOT_ALLOWED

@@ -1,14 +1,14 @@
 """A regional cache that is behind the edge that asks it waits for the log, or answers without its cache (DESIGN section 4, rule 4)."""
 
 from edge_node.delivery.request_context import RequestContext
-from edge_node.serving_state import ServingState
 from edge_node.stages.stage import Wait
+from edge_node.storage.node_state import NodeState
 
 CATCH_UP_SECONDS = 1.0
 """How long it waits."""
 
 
-def catch_up(context: RequestContext, state: ServingState) -> Wait | None:
+def catch_up(context: RequestContext, state: NodeState) -> Wait | None:
     """Before the distribution, since what the edge knows may be about that."""
     position = context.head.fields.get(b"x-edge-log-index")
     if position is None or not state.is_behind(position):

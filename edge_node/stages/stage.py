@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Final
 
-from edge_node.caching.decisions import Refuse
+from edge_node.caching.lookup import Refuse
 from edge_node.delivery.request_context import RequestContext
-from edge_node.model import Behavior, Distribution, Role
+from edge_node.model.configuration import Behavior, Distribution, Role
 from edge_node.policy.viewer_protocol import Redirect
-from edge_node.serving_state import ServingState
+from edge_node.storage.node_state import NodeState
 
 
 class Wait:
@@ -25,7 +25,7 @@ LocalReply = Refuse | Redirect
 """An answer made here."""
 StageAnswer = LocalReply | Wait | None
 """None: continue."""
-StageFunction = Callable[[RequestContext, ServingState], StageAnswer]
+StageFunction = Callable[[RequestContext, NodeState], StageAnswer]
 
 
 class Settled(Enum):

@@ -4,7 +4,7 @@ What a stage can say without looking at the request is worked out when the route
 for each request. A route with nothing left has a fast path, which is this table and not another one. docs/request-lifecycle.md is generated from it.
 """
 
-from edge_node.model import Behavior, Distribution, Role
+from edge_node.model.configuration import Behavior, Distribution, Role
 from edge_node.stages.access import allow_methods, apply_viewer_protocol, refuse_loop, restrict_countries
 from edge_node.stages.catch_up import catch_up
 from edge_node.stages.stage import Settled, Stage, StageFunction, StageSubject
@@ -12,19 +12,19 @@ from edge_node.stages.stage import Settled, Stage, StageFunction, StageSubject
 _EDGE, _REGIONAL = (Role.EDGE,), (Role.REGIONAL,)
 
 STAGES = (
-    Stage("limits", "2.5, 11", Settled.WHILE_PARSED, "listeners.heads.make_request_head"),
+    Stage("limits", "2.5, 11", Settled.WHILE_PARSED, "http.request_head.make_request_head"),
     Stage("loop detection", "RFC 8586", Settled.BY_SECTION, "policy.loop_detection.is_loop", roles=_EDGE, run=refuse_loop),
     Stage("catching up", "DESIGN 4, rule 4", Settled.PER_REQUEST, "stages.catch_up.catch_up", roles=_REGIONAL, run=catch_up),
-    Stage("distribution", "5.1", Settled.BY_ROUTE, "policy.routing.Planner"),
+    Stage("distribution", "5.1", Settled.BY_ROUTE, "policy.router.Router"),
     Stage("geo restriction", "6.5", Settled.PER_REQUEST, "policy.geo.is_geo_restricted", roles=_EDGE, compiles=restrict_countries),
-    Stage("behavior", "1.6", Settled.BY_ROUTE, "policy.routing.Planner"),
+    Stage("behavior", "1.6", Settled.BY_ROUTE, "policy.router.Router"),
     Stage("viewer protocol", "6.1", Settled.PER_REQUEST, "policy.viewer_protocol.judge_viewer_protocol", roles=_EDGE, compiles=apply_viewer_protocol),
     Stage("method", "2.6", Settled.BY_ROUTE, "policy.methods.is_method_allowed", compiles=allow_methods),
     Stage("key", "2.1", Settled.BY_PIPELINE, "caching.key.make_key"),
-    Stage("lookup", "DESIGN 4, rule 2", Settled.BY_PIPELINE, "shelf.Shelf"),
-    Stage("decision", "2.2 to 2.6", Settled.BY_PIPELINE, "caching.decisions.decide"),
+    Stage("lookup", "DESIGN 4, rule 2", Settled.BY_PIPELINE, "storage.cache.Cache"),
+    Stage("decision", "2.2 to 2.6", Settled.BY_PIPELINE, "caching.lookup.decide"),
     Stage("fill, or cached response", "2.9, 2.10, 3", Settled.BY_PIPELINE, "pipeline.dispatcher.Dispatcher"),
-    Stage("error response", "2.5", Settled.BY_PIPELINE, "policy.error_pages.page_for"),
+    Stage("error response", "2.5", Settled.BY_PIPELINE, "policy.error_responses.page_for"),
     Stage("send", "2.12", Settled.BY_PIPELINE, "delivery.downstream.DownstreamStream"),
     Stage("record", "8.1", Settled.BY_PIPELINE, "delivery.request_recorder.RequestRecorder"),
 )  # fmt: skip

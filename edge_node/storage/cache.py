@@ -7,37 +7,37 @@ request selects is decided here for behaviors that follow the RFCs (RFC 9111 sec
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from edge_node.caching.decisions import Reason
 from edge_node.caching.entry import Entry
-from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.caching.key import CacheKey, variant_key
+from edge_node.caching.lookup import Reason
 from edge_node.caching.vary import recency_of, variant_of
-from edge_node.compressing import Compressors
-from edge_node.model import RequestHead
-from edge_node.policy.answers import NodeFacts
-from edge_node.policy.routing import Plan
-from edge_node.policy.traits import TraitsTable
+from edge_node.http.compressor import Compressors
+from edge_node.model.http import RequestHead
+from edge_node.policy.response_head import LocalNode
+from edge_node.policy.router import Route
+from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.storage.protocol import Store
-from edge_node.variants import VariantIndex, target_of_key
+from edge_node.storage.variant_index import VariantIndex, target_of_key
 
 MOST_REMEMBERED_RETRIES = 4_096
 MOST_REMEMBERED_REQUESTS = 4_096
 """Of the latest puts: as many responses may overtake a slow one before it is believed to be the newest. Kept here, since a field of each entry would cost 48 bytes."""
 
 
-class Shelf:
+class Cache:
     """What a node has stored, and what it needs to know to use it."""
 
     def __init__(
         self,
-        node: NodeFacts,
+        node: LocalNode,
         store: Store,
         invalidations: InvalidationLog,
         clock: Callable[[], float],
-        traits: TraitsTable | None = None,
+        template: EntryTemplates | None = None,
     ) -> None:
         self.node = node
-        self.traits = traits or TraitsTable(node)
+        self.template = template or EntryTemplates(node)
         self.store = store
         self.invalidations = invalidations
         self.clock = clock
@@ -51,9 +51,9 @@ class Shelf:
 
     # -- finding
 
-    def find(self, plan: Plan, key: CacheKey, head: RequestHead) -> tuple[Entry | None, Reason]:
+    def find(self, route: Route, key: CacheKey, head: RequestHead) -> tuple[Entry | None, Reason]:
         """The entry for a request, if there is one that still holds; else why not."""
-        if not plan.is_strict:
+        if not route.is_strict:
             return self._find_valid(key)
         found: list[Entry] = []
         absence = Reason.NOT_STORED
@@ -75,7 +75,7 @@ class Shelf:
         """Whether a variant that still holds is stored for other requests; those that do not are forgotten, so that each is asked for once."""
         for other in self.variants.of_target(key):
             entry = self.store.peek(other) or self.store.lookup(other)  # only what is not in memory counts as used
-            if entry is not None and not self.is_void(entry):
+            if entry is not None and not self.is_invalidated(entry):
                 return True
             self.store.remove(other)
             self.variants.forget(other)
@@ -86,9 +86,9 @@ class Shelf:
         names = self.variants.newest_names(key)
         return variant_key(key, tuple(zip(names, variant_of(names, head.fields), strict=True))) if names else key
 
-    def peek(self, plan: Plan, key: CacheKey, head: RequestHead) -> Entry | None:
+    def peek(self, route: Route, key: CacheKey, head: RequestHead) -> Entry | None:
         """What is stored for a request, whether it still holds or not, without counting as a use."""
-        keys = self.variants.candidates(key, head.fields) if plan.is_strict else [key]
+        keys = self.variants.candidates(key, head.fields) if route.is_strict else [key]
         return next((entry for entry in map(self.store.peek, keys) if entry is not None), None)
 
     def _find_valid(self, key: CacheKey) -> tuple[Entry | None, Reason]:
@@ -98,7 +98,7 @@ class Shelf:
             return None, Reason.NOT_STORED
         applied_index = self.invalidations.applied_index
         if entry.stamp != applied_index:
-            if self.is_void(entry):
+            if self.is_invalidated(entry):
                 self.store.remove(key)
                 return None, Reason.INVALIDATED
             entry.stamp = applied_index
@@ -106,7 +106,7 @@ class Shelf:
             entry.retry_at = self._retries.get(key, 0.0)
         return entry, Reason.FRESH
 
-    def leave_alone(self, stale: Entry, until: float) -> None:
+    def back_off(self, stale: Entry, until: float) -> None:
         """Upstream failed to refresh an entry: until then it is used as it is, and upstream is not asked (reference 2.5)."""
         stale.retry_at = until
         if stale.body is not None:
@@ -114,7 +114,7 @@ class Shelf:
             if len(self._retries) > MOST_REMEMBERED_RETRIES:
                 self._retries.popitem(last=False)
 
-    def is_void(self, entry: Entry) -> bool:
+    def is_invalidated(self, entry: Entry) -> bool:
         """Whether an invalidation after its stamp matches it."""
         return self.invalidations.is_invalidated(entry.distribution_id, entry.target, entry.stamp)
 
@@ -126,7 +126,7 @@ class Shelf:
         The stamp of a stored entry does not tell which is newer: it moves forward with each use. `asked_at`: None for what is made of both.
         """
         invalidations = self.invalidations
-        if epoch != invalidations.epoch or (entry.stamp != invalidations.applied_index and self.is_void(entry)):
+        if epoch != invalidations.epoch or (entry.stamp != invalidations.applied_index and self.is_invalidated(entry)):
             return False
         if asked_at is not None:
             later = self._asked.get(entry.key)
@@ -147,13 +147,13 @@ class Shelf:
             self._asked.popitem(last=False)
 
     def index_variant(self, key: CacheKey) -> None:
-        """Make a stored variant findable; one that is no longer in the index must not be found, since a write could not void it (RFC 9111 section 4.4)."""
+        """Make a stored variant findable; one that is no longer in the index must not be found, since a write could not invalidate it (RFC 9111 section 4.4)."""
         for pushed_out in self.variants.add(key):
             self.store.remove(pushed_out)
 
     def replace(self, entry: Entry, replaced: Entry, asked_at: float) -> None:
         """Store a confirmed entry, if what it confirms is still there and still holds (DESIGN section 4, rule 8)."""
-        if not self._is_there(replaced) or self.is_void(entry):
+        if not self._is_there(replaced) or self.is_invalidated(entry):
             return
         writer = self.store.open_writer(entry.key, 0)
         if writer is not None:

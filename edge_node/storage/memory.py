@@ -69,7 +69,7 @@ class MemoryStore:
         self._entries: dict[CacheKey, Entry] = {}
         self.peek = self._entries.get
         self.touch: Callable[[Entry], object] = (
-            self._policy.touch if self._policy.touch_only_counts else self._touch_and_let_go
+            self._policy.touch if self._policy.touch_only_counts else self._touch_and_evict
         )
         """Count a use: in most policies no more than that, and on the way of every hit."""
         self.touch_only_counts: bool = self._policy.touch_only_counts
@@ -81,11 +81,11 @@ class MemoryStore:
             self.touch(entry)
         return entry
 
-    def _touch_and_let_go(self, entry: Entry) -> None:
+    def _touch_and_evict(self, entry: Entry) -> None:
         """A use after which the policy may let another entry go."""
-        leaving = self._policy.touch(entry)
-        if leaving is not None:
-            self._forget(leaving)
+        evicted = self._policy.touch(entry)
+        if evicted is not None:
+            self._forget(evicted)
 
     def open_writer(self, key: CacheKey, expected_length: int | None) -> MemoryWriter | None:
         """A writer, unless the body is known to be too large."""

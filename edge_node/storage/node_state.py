@@ -1,24 +1,24 @@
-"""What a node serves from, as far as the log has been applied: the planner of the current snapshot, the invalidations, and the other nodes.
+"""What a node serves from, as far as the log has been applied: the router of the current snapshot, the invalidations, and the other nodes.
 
-Changed only by `control_client.py`, on the event loop, one log entry at a time; read by the pipeline. A snapshot is replaced in one assignment.
+Changed only by `control/client.py`, on the event loop, one log entry at a time; read by the pipeline. A snapshot is replaced in one assignment.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from edge_node.caching.invalidations import InvalidationLog
-from edge_node.model import Distribution, Peer, Role
+from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.model.configuration import Distribution, Peer, Role
 from edge_node.policy.geo import GeoTable
-from edge_node.policy.routing import CompileStages, Planner, Snapshot, no_stages
+from edge_node.policy.router import CompileStages, Router, Snapshot, no_stages
 
 
-class ServingState:
+class NodeState:
     """The applied part of one log."""
 
     def __init__(self, region: str, compile_stages: CompileStages = no_stages) -> None:
         self._region = region
         self._compile_stages = compile_stages
-        self.planner = self._make_planner(Snapshot("", 0, {}))
+        self.router = self._make_router(Snapshot("", 0, {}))
         self.invalidations = InvalidationLog()
         self.has_forgotten = False
         """It cannot tell which invalidations it has acknowledged, and the control plane has not been heard since."""
@@ -27,7 +27,7 @@ class ServingState:
         """From this node's region to the others."""
         self.geo_table = GeoTable()
         """Where viewers are; nobody knows before the control plane has said it."""
-        self.void_everything: Callable[[], None] = lambda: None
+        self.invalidate_everything: Callable[[], None] = lambda: None
         """Called when cached responses belong to another log or it cannot be told which invalidations came after them; set by who keeps them.
 
         When it returns, those on disk must be gone for good: the journal that is written next would vouch for what a process killed later leaves.
@@ -39,7 +39,7 @@ class ServingState:
     @property
     def log_id(self) -> str:
         """Identity of the log that is applied; empty before the first snapshot."""
-        return self.planner.snapshot.log_id
+        return self.router.snapshot.log_id
 
     @property
     def applied_index(self) -> int:
@@ -65,35 +65,35 @@ class ServingState:
     def replace(
         self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
     ) -> None:
-        """Another snapshot: invalidations that it skips over void what was stamped before it; another log voids everything (DESIGN section 4, rule 9)."""
+        """Another snapshot: invalidations that it skips over cover what was stamped before it; another log invalidates everything (DESIGN section 4, rule 9)."""
         is_other_log = snapshot.log_id != self.log_id
         self.has_forgotten = False
-        self.planner = self._make_planner(snapshot)
+        self.router = self._make_router(snapshot)
         self.latency_milliseconds = latency_milliseconds
         self.geo_table = geo_table or GeoTable()
         if is_other_log:
             self.invalidations.start_over(snapshot.index)
-            self.void_everything()
+            self.invalidate_everything()
         else:
-            self.invalidations.void_before(snapshot.index)
+            self.invalidations.invalidate_before(snapshot.index)
         self._wake()
 
     def resume(
         self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
     ) -> None:
         """Go on where the process before this one stood; `invalidations` know already what it knew."""
-        self.planner = self._make_planner(snapshot)
+        self.router = self._make_router(snapshot)
         self.latency_milliseconds = latency_milliseconds
         self.geo_table = geo_table or GeoTable()
         self._wake()
 
     def put_distribution(self, index: int, distribution: Distribution) -> None:
         """One distribution new or changed at `index`."""
-        self._replace_distributions(index, {**self.planner.snapshot.distributions, distribution.id: distribution})
+        self._replace_distributions(index, {**self.router.snapshot.distributions, distribution.id: distribution})
 
     def remove_distribution(self, index: int, distribution_id: str) -> None:
         """One distribution gone at `index`."""
-        kept = {k: v for k, v in self.planner.snapshot.distributions.items() if k != distribution_id}
+        kept = {k: v for k, v in self.router.snapshot.distributions.items() if k != distribution_id}
         self.invalidations.forget_distribution(distribution_id)
         self._replace_distributions(index, kept)
 
@@ -145,11 +145,11 @@ class ServingState:
             return False
         return True
 
-    def _make_planner(self, snapshot: Snapshot) -> Planner:
-        return Planner(snapshot, self._compile_stages)
+    def _make_router(self, snapshot: Snapshot) -> Router:
+        return Router(snapshot, self._compile_stages)
 
     def _replace_distributions(self, index: int, distributions: Mapping[str, Distribution]) -> None:
-        self.planner = self._make_planner(Snapshot(self.log_id, index, distributions))
+        self.router = self._make_router(Snapshot(self.log_id, index, distributions))
         self.advance(index)
 
     def _wake(self) -> None:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from edge_node.caching.entry_codec import is_strict_entry
-from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.caching.key import CacheKey
-from edge_node.policy.traits import TraitsTable
-from edge_node.settings import Settings
-from edge_node.storage.disk.boot import read_boot_id
-from edge_node.storage.disk.space import DiskStatistics
+from edge_node.storage.disk.boot_id import read_boot_id
+from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.disk.store import DiskStore
-from edge_node.storage.eviction.choice import POLICIES
+from edge_node.storage.entry_templates import EntryTemplates
+from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.memory import MemoryStore
 from edge_node.storage.protocol import Store
 from edge_node.storage.tiered import TieredStore
@@ -20,8 +21,28 @@ CACHE_FOLDER = "cache"
 EPOCH_BYTES = 8
 
 
+class StorageSettings(Protocol):
+    """What is read of the settings, which know the names of the eviction policies and so cannot be imported here."""
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the folder of the disk tier goes."""
+
+    @property
+    def cache_bytes(self) -> int:
+        """Of memory."""
+
+    @property
+    def eviction_policy(self) -> str:
+        """What leaves memory first."""
+
+    @property
+    def disk_bytes(self) -> int:
+        """Of the disk tier; 0: there is none."""
+
+
 @dataclass(frozen=True, slots=True)
-class Stores:
+class Storage:
     """What answers come from."""
 
     store: Store
@@ -34,11 +55,11 @@ class Stores:
     """What the index of variants has to know of the process before; to be read once, before anything is stored."""
 
 
-def open_stores(settings: Settings, traits: TraitsTable, invalidations: InvalidationLog) -> Stores:
+def open_storage(settings: StorageSettings, template: EntryTemplates, invalidations: InvalidationLog) -> Storage:
     """Open them; raises DiskStoreError when the folder on disk cannot be used."""
     memory = MemoryStore(settings.cache_bytes, POLICIES[settings.eviction_policy])
     if not settings.disk_bytes:
-        return Stores(memory, None, lambda: None, lambda: None, lambda: iter(()))
+        return Storage(memory, None, lambda: None, lambda: None, lambda: iter(()))
     disk = DiskStore(settings.state_dir / CACHE_FOLDER, settings.disk_bytes, read_boot_id(), is_noted=is_strict_entry)
-    tiered = TieredStore(memory, disk, traits, lambda: invalidations.epoch.to_bytes(EPOCH_BYTES, "big"))
-    return Stores(tiered, disk.statistics, tiered.flush, tiered.close, tiered.strict_keys)
+    tiered = TieredStore(memory, disk, template, lambda: invalidations.epoch.to_bytes(EPOCH_BYTES, "big"))
+    return Storage(tiered, disk.statistics, tiered.flush, tiered.close, tiered.strict_keys)

@@ -6,7 +6,7 @@ Rules that live here.
   there piece by piece.
 - An entry that is found on disk comes back to memory if it is small.
 - An entry of which only parts are there is kept in memory alone, and so is one that a 304 has confirmed, unless it is small: after a restart the older header section is
-  found, which is validated again. The stamp on disk is then older than that in memory, which can only void more (DESIGN section 4, rule 2).
+  found, which is validated again. The stamp on disk is then older than that in memory, which can only invalidate more (DESIGN section 4, rule 2).
 - What memory keeps of an entry whose body is on disk holds no file open: the body is looked up with each use, and what the disk has let go is gone from memory too.
 - Removing removes both. Each record carries the epoch of the node's log; one of another epoch is none (DESIGN section 4, rule 9).
 """
@@ -14,15 +14,15 @@ Rules that live here.
 import logging
 from collections.abc import Callable, Iterator
 
-from edge_node.caching.bodies import Body, BodyLostError, LentPiece, PartsBody, Piece
 from edge_node.caching.entry import Entry, parse_field_lines
 from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry
 from edge_node.caching.key import CacheKey
-from edge_node.policy.traits import TraitsTable
+from edge_node.caching.stored_body import Body, BodyLostError, LentPiece, PartialStoredBody, Piece
 from edge_node.storage.disk.errors import DiskCorruptionError, DiskRemovalError
 from edge_node.storage.disk.record import DiskBody, DiskRecord, MappedBytes
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.disk.writer import DiskWriter
+from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.storage.memory import MemoryStore, MemoryWriter
 
 LARGEST_PROMOTED_BODY_BYTES = 1024 * 1024
@@ -33,7 +33,7 @@ LARGEST_REWRITTEN_BODY_BYTES = 65_536
 logger = logging.getLogger(__name__)
 
 
-class StoredBody:
+class DiskEntryBody:
     """A body on disk, as an entry has it."""
 
     __slots__ = ("_body",)
@@ -155,11 +155,11 @@ class TieredWriter:
     def commit(self, entry: Entry) -> None:
         """Find it from now on."""
         if self._in_memory is not None:
-            is_on_disk = isinstance(entry.body, StoredBody)
+            is_on_disk = isinstance(entry.body, DiskEntryBody)
             self._in_memory.commit(_with_body(entry, BodyElsewhere(entry.length)) if is_on_disk else entry)
             if self._chunks or entry.length <= LARGEST_REWRITTEN_BODY_BYTES:
                 self._store.write_through(entry)
-        elif self._on_disk is not None and self._has_body and not isinstance(entry.body, PartsBody):
+        elif self._on_disk is not None and self._has_body and not isinstance(entry.body, PartialStoredBody):
             self._store.commit_on_disk(entry, self._on_disk)
         elif self._on_disk is not None:  # the entry brings its body
             self._on_disk.abort()
@@ -189,12 +189,12 @@ class TieredStore:
     """Entries in memory and on disk."""
 
     def __init__(
-        self, memory: MemoryStore, disk: DiskStore, traits: TraitsTable, epoch_id: Callable[[], bytes]
+        self, memory: MemoryStore, disk: DiskStore, template: EntryTemplates, epoch_id: Callable[[], bytes]
     ) -> None:
         self._memory = memory
         self._disk: DiskStore | None = disk
         """None once it could not be changed: from then on there is memory alone."""
-        self._traits = traits
+        self._template = template
         self._epoch_id = epoch_id
         self.statistics = memory.statistics
         self.peek = memory.peek
@@ -244,7 +244,7 @@ class TieredStore:
 
     def _write_whole(self, disk: DiskStore, entry: Entry) -> None:
         body = entry.body
-        writer = disk.open_writer(entry.key, entry.length) if not isinstance(body, PartsBody) else None
+        writer = disk.open_writer(entry.key, entry.length) if not isinstance(body, PartialStoredBody) else None
         if writer is None:
             disk.remove(entry.key)
             return
@@ -292,19 +292,21 @@ class TieredStore:
         if record is None or record.epoch_id != self._epoch_id() or record.length != entry.length:
             self._memory.remove(entry.key)
             return None
-        return _with_body(entry, StoredBody(record.body))
+        return _with_body(entry, DiskEntryBody(record.body))
 
     def _read(self, key: CacheKey, record: DiskRecord) -> Entry | None:
         """The entry of a record; None when it is not of this version of the program, or damaged."""
         try:
             said = decode_entry(record.metadata)
             content_type = dict(parse_field_lines(said.field_lines)).get(b"content-type", b"")
-            traits = self._traits.of((said.status, said.reason), content_type, said.terms, is_strict=said.is_strict)
+            template = self._template.of(
+                (said.status, said.reason), content_type, said.cache_metadata, is_strict=said.is_strict
+            )
             lines = said.field_lines + b"\r\n"
             if record.length <= LARGEST_PROMOTED_BODY_BYTES:
-                entry = Entry(key, b"".join((lines, *record.body.chunks())), None, traits, record.stamp)
+                entry = Entry(key, b"".join((lines, *record.body.chunks())), None, template, record.stamp)
             else:
-                entry = Entry(key, lines, StoredBody(record.body), traits, record.stamp)
+                entry = Entry(key, lines, DiskEntryBody(record.body), template, record.stamp)
         except (UnknownLayoutError, DiskCorruptionError):
             return None
         entry.age_base = said.age_base
@@ -329,6 +331,6 @@ class TieredStore:
 
 def _with_body(entry: Entry, body: Body) -> Entry:
     """The same entry with its body from somewhere else."""
-    other = Entry(entry.key, entry.block, body, entry.traits, entry.stamp)
+    other = Entry(entry.key, entry.block, body, entry.template, entry.stamp)
     other.age_base, other.retry_at = entry.age_base, entry.retry_at
     return other

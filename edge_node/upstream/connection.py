@@ -11,11 +11,11 @@ from typing import Protocol, cast
 
 import httptools
 
-from edge_node.errors import UpstreamErrorKind, UpstreamFailure
-from edge_node.model import Header, ResponseHead
+from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
+from edge_node.model.http import Header, ResponseHead
+from edge_node.upstream.response_head_parser import ParsedHead, read_usual_head
 from edge_node.upstream.response_heads import MAXIMUM_HEAD_BYTES, is_visible, mistake_in
 from edge_node.upstream.response_heads import make_response_head as make_response_head  # noqa: PLC0414 - for who knows connections
-from edge_node.upstream.usual_responses import UsualHead, read_usual_head
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class ResponseSink(Protocol):
         """The final head and all of the body at once; a response comes like this or in the pieces above."""
 
 
-Ended = Callable[[UpstreamFailure | None], None]
+OnComplete = Callable[[UpstreamFailure | None], None]
 """Told once when an exchange ends: with nothing when the response is whole, else with what went wrong."""
 
 
@@ -51,7 +51,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._sink: ResponseSink | None = None
-        self._ended: Ended | None = None
+        self._ended: OnComplete | None = None
         """Of the exchange that is under way."""
         self._fields: list[Header] = []
         self._reason = b""
@@ -92,7 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def begin(
-        self, request: bytes, sink: ResponseSink, ended: Ended, *, is_head: bool, read_timeout: float, has_body: bool = False
+        self, request: bytes, sink: ResponseSink, ended: OnComplete, *, is_head: bool, read_timeout: float, has_body: bool = False
     ) -> None:  # fmt: skip
         """Send a request; its body is written next. `ended` is told when the response is whole, and then the connection may carry another one, or when it failed."""
         assert self._ended is None, "one exchange at a time"
@@ -184,7 +184,7 @@ class UpstreamConnection(asyncio.Protocol):
             logger.exception("internal error while taking a response")
             self.give_up(UpstreamErrorKind.INTERNAL, "an internal error occurred")
 
-    def _take_usual(self, sink: ResponseSink, usual: UsualHead, data: bytes) -> None:
+    def _take_usual(self, sink: ResponseSink, usual: ParsedHead, data: bytes) -> None:
         """A response whose length is known from its head."""
         self._has_head = True
         end = usual.body_start + usual.body_length

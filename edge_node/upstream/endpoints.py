@@ -1,10 +1,11 @@
-"""Whom to ask for a response, with what words and how much patience."""
+"""Whom to ask for a response, with what words and how long to wait."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
-from edge_node.model import Header, Origin, Peer
+from edge_node.model.configuration import Origin, Peer
+from edge_node.model.http import Header
 
 
 class Tier(StrEnum):
@@ -21,7 +22,7 @@ REGIONAL_MARGIN_SECONDS = 5.0
 """On top of what the regional cache itself may wait for the origin."""
 
 
-class Target:
+class Endpoint:
     """One upstream to try."""
 
     __slots__ = (
@@ -61,17 +62,17 @@ class Target:
         """The bytes of the request head."""
         return b"".join((self.request, *[b"%b: %b\r\n" % pair for pair in extra], b"\r\n"))
 
-    def within(self, completion_timeout: float) -> "Target":
+    def within(self, completion_timeout: float) -> "Endpoint":
         """The same with another bound on the whole response."""
-        return Target(
+        return Endpoint(
             self.tier, self.peer_id, self.address, self.connection_attempts, self.connect_timeout, self.read_timeout,
             self.keepalive, self.request, completion_timeout, self.failover_statuses,
         )  # fmt: skip
 
 
-def origin_target(origin: Origin, request: bytes, failover_statuses: frozenset[int] | None = None) -> Target:
-    """The origin, with the patience that the distribution configures (reference 1.4)."""
-    return Target(
+def origin_endpoint(origin: Origin, request: bytes, failover_statuses: frozenset[int] | None = None) -> Endpoint:
+    """The origin, with the time that the distribution configures (reference 1.4)."""
+    return Endpoint(
         Tier.ORIGIN,
         origin.id,
         (origin.host, origin.port),
@@ -85,18 +86,18 @@ def origin_target(origin: Origin, request: bytes, failover_statuses: frozenset[i
     )
 
 
-def regional_target(peer: Peer, origins: Sequence[Origin], request: bytes) -> Target:
-    """A regional cache: quick to give up connecting, but as patient as the regional cache may be with the origins that it asks in turn."""
-    origin_patience = sum(
+def regional_endpoint(peer: Peer, origins: Sequence[Origin], request: bytes) -> Endpoint:
+    """A regional cache: quick to give up connecting, but as long as the regional cache may be with the origins that it asks in turn."""
+    origin_seconds = sum(
         origin.connection_attempts * (origin.connection_timeout + origin.read_timeout) for origin in origins
     )
-    return Target(
+    return Endpoint(
         tier=Tier.REGIONAL,
         peer_id=peer.id,
         address=(peer.host, peer.port),
         connection_attempts=1,
         connect_timeout=REGIONAL_CONNECT_TIMEOUT_SECONDS,
-        read_timeout=origin_patience + REGIONAL_MARGIN_SECONDS,
+        read_timeout=origin_seconds + REGIONAL_MARGIN_SECONDS,
         keepalive=REGIONAL_KEEPALIVE_SECONDS,
         request=request,
     )

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge_node.errors import UpstreamErrorKind, UpstreamFailure
-from edge_node.model import Header
+from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
+from edge_node.model.http import Header
 from edge_node.upstream.connection import ResponseSink
-from edge_node.upstream.targets import Target
+from edge_node.upstream.endpoints import Endpoint
 
 
 class RequestBody(Protocol):
@@ -38,7 +38,7 @@ class ResponseFlow(Protocol):
 class FetchSink(ResponseSink, Protocol):
     """Who takes the response and can say where it stands."""
 
-    def connected(self, connection: ResponseFlow | None, target: Target) -> None:
+    def connected(self, connection: ResponseFlow | None, target: Endpoint) -> None:
         """The connection that feeds the sink from now on, and to whom it goes; None when it has ended."""
 
     def resume_point(self) -> Sequence[Header] | None:
@@ -73,6 +73,6 @@ class UpstreamFetcher(Protocol):
         """Whether a regional cache has failed of late and is left out for a while."""
 
     def fetch(
-        self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+        self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
     ) -> RunningFetch:
         """Bring the response to the sink. It begins at once where a connection is idle; a task is there only to connect, to wait for a place and to send a body."""

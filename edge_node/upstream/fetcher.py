@@ -9,14 +9,14 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure, ViewerLeftError
-from edge_node.model import Header
+from edge_node.model.counters import Counters
+from edge_node.model.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure, ViewerLeftError
+from edge_node.model.http import Header
 from edge_node.upstream.connection import UpstreamConnection
+from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody
 from edge_node.upstream.health import PeerHealth
 from edge_node.upstream.limits import UpstreamLimits, UpstreamSlots
-from edge_node.upstream.targets import Target, Tier
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ class Connections(Protocol):
     """Where connections to upstreams come from: `pool.py`."""
 
     def take_idle(self, address: tuple[str, int]) -> UpstreamConnection | None:
-        """One that was given back, if there is one that can still be used."""
+        """One that was released, if there is one that can still be used."""
 
     async def connect(self, address: tuple[str, int], timeout_seconds: float) -> UpstreamConnection:
         """A fresh one; UpstreamError when it cannot be had."""
 
-    def give_back(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
+    def release(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
         """A connection that may be used again, for so many seconds."""
 
 
@@ -71,7 +71,7 @@ class Fetcher:
         """See `UpstreamFetcher`."""
         return not self._health.is_clean and self._health.is_ejected(peer_id, self.clock())
 
-    def fetch(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> "Fetch":
+    def fetch(self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink) -> "Fetch":
         """See `UpstreamFetcher`."""
         fetch = Fetch(self, targets, method, body, sink)
         fetch.start()
@@ -79,13 +79,13 @@ class Fetcher:
 
     # -- what fetches tell
 
-    def succeeded(self, connection: UpstreamConnection, target: Target) -> None:
+    def succeeded(self, connection: UpstreamConnection, target: Endpoint) -> None:
         """The connection may carry another exchange."""
-        self.pool.give_back(target.address, connection, target.keepalive)
+        self.pool.release(target.address, connection, target.keepalive)
         if target.tier is Tier.REGIONAL and not self._health.is_clean:
             self._health.answered(target.peer_id, self.clock())
 
-    def failed(self, target: Target, failure: UpstreamFailure) -> None:
+    def failed(self, target: Endpoint, failure: UpstreamFailure) -> None:
         """An attempt."""
         self.counters.upstream_errors[target.tier.value, failure.kind.value] += 1
         if target.tier is Tier.REGIONAL:
@@ -108,14 +108,14 @@ class Fetch:
     )  # fmt: skip
 
     def __init__(
-        self, fetcher: Fetcher, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+        self, fetcher: Fetcher, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
     ) -> None:
         self._fetcher = fetcher
         self._targets = iter(targets)
         self._method = method
         self._body = body
         self._sink = sink
-        self._target: Target | None = None
+        self._target: Endpoint | None = None
         self._attempts_left = 0
         """At the target."""
         self._reuses_left = 0
@@ -157,14 +157,14 @@ class Fetch:
         self._deadline = self._fetcher.clock() + target.completion_timeout
         self._next_attempt(target)
 
-    def _next_attempt(self, target: Target) -> None:
+    def _next_attempt(self, target: Endpoint) -> None:
         """An idle connection first: one that turns out to be closed costs nothing but a try."""
         self._attempts_left -= 1
         is_repeatable = self._body is None and self._method in _REPEATABLE_METHODS
         self._reuses_left = MAXIMUM_REUSE_RETRIES if is_repeatable else 0
         self._connect(target)
 
-    def _connect(self, target: Target) -> None:
+    def _connect(self, target: Endpoint) -> None:
         slots = self._fetcher.limits.slots_of(target.address, target.tier)
         if not slots.is_full:
             slots.take()
@@ -175,13 +175,13 @@ class Fetch:
                 return
         self._task = self._fetcher.spawn(self._open(target, slots))
 
-    def _take_idle(self, target: Target) -> UpstreamConnection | None:
+    def _take_idle(self, target: Endpoint) -> UpstreamConnection | None:
         connection = self._fetcher.pool.take_idle(target.address) if self._reuses_left else None
         if connection is not None:
             self._reuses_left -= 1
         return connection
 
-    async def _open(self, target: Target, slots: UpstreamSlots) -> None:
+    async def _open(self, target: Endpoint, slots: UpstreamSlots) -> None:
         """A place, where there was none, and a connection."""
         try:
             connection = await self._wait_for_connection(target, slots)
@@ -198,7 +198,7 @@ class Fetch:
             self._task = None
             self._break_down()
 
-    async def _wait_for_connection(self, target: Target, slots: UpstreamSlots) -> UpstreamConnection:
+    async def _wait_for_connection(self, target: Endpoint, slots: UpstreamSlots) -> UpstreamConnection:
         fetcher = self._fetcher
         if self._slots is None:
             fetcher.counters.upstream_waits[target.tier.value] += 1
@@ -208,7 +208,7 @@ class Fetch:
         # One may have been given back since: the response before it is told of before its connection is free.
         return self._take_idle(target) or await fetcher.pool.connect(target.address, target.connect_timeout)
 
-    def _opening_failed(self, target: Target, failure: UpstreamFailure) -> None:
+    def _opening_failed(self, target: Endpoint, failure: UpstreamFailure) -> None:
         """There is no connection."""
         try:
             self._leave_slot()
@@ -217,7 +217,7 @@ class Fetch:
         except Exception:
             self._break_down()
 
-    def _exchange(self, connection: UpstreamConnection, target: Target) -> None:
+    def _exchange(self, connection: UpstreamConnection, target: Endpoint) -> None:
         """Send the request and let the response flow."""
         fetcher, sink, body = self._fetcher, self._sink, self._body
         self._connection = connection
@@ -235,7 +235,9 @@ class Fetch:
             read_timeout=target.read_timeout,
             has_body=body is not None,
         )
-        if body is not None:
+        if body is not None and body.length == 0:
+            connection.end_request()
+        elif body is not None:
             self._sending = fetcher.spawn(self._send_body(connection, body))
 
     def _on_exchange_end(self, failure: UpstreamFailure | None) -> None:
@@ -265,7 +267,7 @@ class Fetch:
         else:
             self._attempt_failed(target, failure)
 
-    def _attempt_failed(self, target: Target, failure: UpstreamFailure) -> None:
+    def _attempt_failed(self, target: Endpoint, failure: UpstreamFailure) -> None:
         """Once more here, or at the next target, or not at all."""
         fetcher = self._fetcher
         fetcher.failed(target, failure)
@@ -375,7 +377,7 @@ _STATUS_THAT_COUNTS = {
 """Reference 1.5: without a connection the criterion is 503, without a response in time 504; for what else goes wrong on the way it is 502."""
 
 
-def _may_fail_over(target: Target, failure: UpstreamFailure) -> bool:
+def _may_fail_over(target: Endpoint, failure: UpstreamFailure) -> bool:
     """Whether the next target may be asked after the last attempt at this one."""
     if target.failover_statuses is None or failure.kind is UpstreamErrorKind.FAILOVER:
         return True

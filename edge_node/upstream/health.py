@@ -15,7 +15,7 @@ No more than MAXIMUM_EJECTED_SHARE of the peers (but always one) are ejected for
 tier, to the origins. Those that cannot be connected to are ejected whatever their share is: nothing would get through to them anyway.
 """
 
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 
 BASE_EJECTION_SECONDS = 2.0
 """About as long as the control plane needs to notice that a node is gone and to take it out of the directory."""

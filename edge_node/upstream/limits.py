@@ -7,8 +7,8 @@ time. Idle connections are no load and are bounded by the pool (`MAXIMUM_IDLE_PE
 import asyncio
 from collections import deque
 
-from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.upstream.targets import Tier
+from edge_node.model.errors import UpstreamError, UpstreamErrorKind
+from edge_node.upstream.endpoints import Tier
 
 Address = tuple[str, int]
 

@@ -6,14 +6,14 @@ Errors that an origin sends are responses, and kept as such. Not for behaviors t
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.caching.key import CacheKey, distribution_of, target_of
 
-MOST_REMEMBERED_FAILURES = 4_096
+MAXIMUM_NEGATIVE_ENTRIES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class NegativeEntry:
     """What went wrong with one key, and until when that answers for it: plain values, since an exception holds the frames that it passed, and with them the viewers."""
 
     status: int
@@ -23,29 +23,29 @@ class Failure:
     """The log index that was applied then: an invalidation after it wants a new attempt."""
 
 
-class Failures:
+class NegativeCache:
     """The failures of one node."""
 
     def __init__(self) -> None:
-        self._failures: OrderedDict[CacheKey, Failure] = OrderedDict()
+        self._negative_cache: OrderedDict[CacheKey, NegativeEntry] = OrderedDict()
 
-    def find(self, key: CacheKey, now: float, invalidations: InvalidationLog) -> Failure | None:
+    def find(self, key: CacheKey, now: float, invalidations: InvalidationLog) -> NegativeEntry | None:
         """The failure that still answers for a key; an invalidation after it asks for another attempt."""
-        failure = self._failures.get(key)
+        failure = self._negative_cache.get(key)
         if failure is None:
             return None
         if now >= failure.until or invalidations.is_invalidated(distribution_of(key), target_of(key), failure.stamp):
-            del self._failures[key]
+            del self._negative_cache[key]
             return None
         return failure
 
-    def note(self, key: CacheKey, failure: Failure) -> None:
+    def note(self, key: CacheKey, failure: NegativeEntry) -> None:
         """Remember it; the oldest is forgotten beyond the bound."""
-        self._failures[key] = failure
-        self._failures.move_to_end(key)
-        if len(self._failures) > MOST_REMEMBERED_FAILURES:
-            self._failures.popitem(last=False)
+        self._negative_cache[key] = failure
+        self._negative_cache.move_to_end(key)
+        if len(self._negative_cache) > MAXIMUM_NEGATIVE_ENTRIES:
+            self._negative_cache.popitem(last=False)
 
     def clear(self) -> None:
         """Nothing of another log counts."""
-        self._failures.clear()
+        self._negative_cache.clear()

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections import deque
 
-from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.model.errors import UpstreamError, UpstreamErrorKind
 from edge_node.upstream.connection import UpstreamConnection
 
 MAXIMUM_IDLE_PER_UPSTREAM = 256
@@ -53,7 +53,7 @@ class ConnectionPool:
             raise _untouched(UpstreamErrorKind.RESET, f"{_name(address)} closed the connection at once")
         return connection
 
-    def give_back(self, address: Address, connection: UpstreamConnection, keepalive_seconds: float) -> None:
+    def release(self, address: Address, connection: UpstreamConnection, keepalive_seconds: float) -> None:
         """Keep a connection whose exchange has ended well."""
         idle = self._idle.setdefault(address, deque())
         if not connection.is_open or len(idle) >= MAXIMUM_IDLE_PER_UPSTREAM or keepalive_seconds <= 0:

@@ -2,7 +2,7 @@
 
 A final response in HTTP/1.1 whose framing leaves no two opinions: its head is there whole, every line of it is a name, a colon and visible characters, the body is
 framed by one Content-Length (or the status has none), and nothing is said of transfer codings, upgrades or closing. All others are left to the parser, which reads
-these in the same way: tests/property/test_edge_usual_responses.py.
+these in the same way: tests/property/edge_node/upstream/test_response_head_parser_properties.py.
 Lines repeat from one response to the next, so what a line says is remembered.
 """
 
@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from edge_node.model import Header, Headers, ResponseHead
+from edge_node.model.http import Header, Headers, ResponseHead
 
 LARGEST_USUAL_HEAD_BYTES = 16_384
 LONGEST_USUAL_LINE_BYTES = 512
@@ -26,7 +26,7 @@ _MALFORMED: Header = (b"", b"")
 _STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
-class UsualHead:
+class ParsedHead:
     """A head that was read in one piece, of a response after which the connection stays open."""
 
     __slots__ = ("body_length", "body_start", "head")
@@ -43,7 +43,7 @@ class UsualHead:
         self.body_length: Final = body_length
 
 
-def read_usual_head(data: bytes) -> UsualHead | None:
+def read_usual_head(data: bytes) -> ParsedHead | None:
     """The head at the beginning of these bytes; None when it is not of the usual kind. For responses to other methods than HEAD."""
     end = data.find(b"\r\n\r\n", 0, LARGEST_USUAL_HEAD_BYTES)
     if end < 0:
@@ -78,7 +78,7 @@ def read_usual_head(data: bytes) -> UsualHead | None:
     else:
         return None
     head = ResponseHead(status, reason, headers, length, fields)
-    return UsualHead(head, end + 4, 0 if status in _STATUSES_WITHOUT_BODY else length or 0)
+    return ParsedHead(head, end + 4, 0 if status in _STATUSES_WITHOUT_BODY else length or 0)
 
 
 def join_repeated(headers: Headers) -> dict[bytes, bytes]:

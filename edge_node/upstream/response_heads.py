@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from edge_node.model import Header, ResponseHead
-from edge_node.upstream.usual_responses import join_repeated
+from edge_node.model.http import Header, ResponseHead
+from edge_node.upstream.response_head_parser import join_repeated
 
 MAXIMUM_HEAD_BYTES = 32_768
 """As for requests (reference 2.5, status 494); a larger response head is OriginHeaderTooBigError: 502."""

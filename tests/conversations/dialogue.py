@@ -14,34 +14,35 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_node.access_log import AccessLog
-from edge_node.caching.bodies import LentPiece, Piece
-from edge_node.configuration import read_distribution
-from edge_node.connection_facts import ConnectionFacts
-from edge_node.counters import Counters
+from edge_node.caching.stored_body import LentPiece, Piece
+from edge_node.control.snapshot_reader import read_distribution
 from edge_node.delivery.downstream import DownstreamStream, ResponseSource
 from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_record import LogRecord, Record
 from edge_node.delivery.request_recorder import RequestRecorder
-from edge_node.errors import UpstreamErrorKind, UpstreamFailure, ViewerLeftError
 from edge_node.fill.cache_fill import CacheFill
+from edge_node.http.request_head import make_request_head
 from edge_node.listeners.fast_path import HitFastPath
-from edge_node.listeners.heads import make_request_head
 from edge_node.listeners.http1_stream import Http1Stream
-from edge_node.model import Header, Peer, RequestHead, Role
+from edge_node.model.configuration import Peer, Role
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.model.counters import Counters
+from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure, ViewerLeftError
+from edge_node.model.http import Header, RequestHead
+from edge_node.observability.access_log import AccessLog
 from edge_node.pipeline.pipeline import Parts, Pipeline
-from edge_node.policy.answers import NodeFacts
-from edge_node.policy.routing import Snapshot
-from edge_node.policy.upstream_requests import parse_request
-from edge_node.serving_state import ServingState
-from edge_node.shelf import Shelf
+from edge_node.policy.response_head import LocalNode
+from edge_node.policy.router import Snapshot
+from edge_node.policy.upstream_request import parse_request
 from edge_node.stages.table import StageTable
-from edge_node.storage.eviction.choice import POLICIES
+from edge_node.storage.cache import Cache
+from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.memory import MemoryStore
+from edge_node.storage.node_state import NodeState
 from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpstreamFetcher
-from edge_node.upstream.targets import Target, Tier
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.fuzz.strict_http import End, read_responses
@@ -100,7 +101,7 @@ class Viewer:
         lines = [b"%b: %b\r\n" % field for field in fields]
         self.data = b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode(), target.encode(), b"".join(lines))
         if minor_version == 1:
-            self.node.fast_path.learn(self.data, self.head)
+            self.node.fast_path.remember(self.data, self.head)
         self._begins()
         self.node.pipeline.handle(self.opens(self.head, body), self.head, body)
         return self
@@ -145,7 +146,7 @@ class Viewer:
 
     async def answer(self) -> Answer:
         """The response, once it is whole."""
-        await settle(lambda: self.is_done or self.is_cut)
+        await flush(lambda: self.is_done or self.is_cut)
         assert self.is_done, "the connection was cut"
         self.judge()
         return self.so_far()
@@ -213,7 +214,7 @@ class FakeConnection:
 class Fetch:
     """One fetch of the node; the test speaks for upstream."""
 
-    def __init__(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+    def __init__(self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
         self.targets = targets
         self.method = method
         self.body = body
@@ -236,7 +237,7 @@ class Fetch:
     def tiers(self) -> list[Tier]:
         return [target.tier for target in self.targets]
 
-    def connects(self, target: Target) -> None:
+    def connects(self, target: Endpoint) -> None:
         self.connection = FakeConnection(self.gives_up)
         self.sink.connected(self.connection, target)
 
@@ -279,7 +280,7 @@ class Fetch:
 
 
 class ScriptedFetcher:
-    """In the place of `edge_node.upstream.fetching.Fetcher`."""
+    """In the place of `edge_node.upstream.fetcher.Fetcher`."""
 
     def __init__(self) -> None:
         self.fetches: list[Fetch] = []
@@ -289,7 +290,7 @@ class ScriptedFetcher:
         return peer_id in self.down
 
     def fetch(
-        self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+        self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
     ) -> RunningFetch:
         fetch = Fetch(targets, method, body, sink)
         self.fetches.append(fetch)
@@ -300,11 +301,13 @@ class ServingFetcher(ScriptedFetcher):
     """One whose fetches are answered by a coroutine."""
 
     def fetch(
-        self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+        self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
     ) -> RunningFetch:
         return ServedFetch(self, targets, method, body, sink)
 
-    async def serve(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+    async def serve(
+        self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> None:
         raise NotImplementedError
 
 
@@ -314,7 +317,7 @@ class ServedFetch:
     def __init__(
         self,
         fetcher: ServingFetcher,
-        targets: Sequence[Target],
+        targets: Sequence[Endpoint],
         method: bytes,
         body: RequestBody | None,
         sink: FetchSink,
@@ -338,7 +341,7 @@ class ServedFetch:
 
 
 class Records:
-    """In the place of the access log: keeps the records, but for those of the short way. They may go to a log as well."""
+    """In the place of the access log: keeps the records, but for those of the fast path. They may go to a log as well."""
 
     is_enabled = True
 
@@ -352,12 +355,12 @@ class Records:
         if self.log is not None:
             self.log.write(records)
 
-    def settle(self) -> None:
-        self._counters.settle()
+    def flush(self) -> None:
+        self._counters.flush()
 
     @property
     def all(self) -> list[LogRecord]:
-        self.settle()
+        self.flush()
         return self._kept
 
 
@@ -393,10 +396,10 @@ class Node:
         self.records = Records(self.counters)
         recorder = RequestRecorder(self.counters, self.records, lambda: self.now, lambda: self.now)
         stages = StageTable(role)
-        self.state = ServingState("eu", stages.compile)
+        self.state = NodeState("eu", stages.compile)
         self.store = MemoryStore(capacity, POLICIES[policy])
-        self.facts = NodeFacts(role, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
-        shelf = Shelf(self.facts, self.store, self.state.invalidations, lambda: self.now)
+        self.facts = LocalNode(role, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
+        cache = Cache(self.facts, self.store, self.state.invalidations, lambda: self.now)
         self.tasks: set[asyncio.Task[None]] = set()
         self.timers: list[Timer] = []
         request_ids = RequestIds(bytes(20))
@@ -405,7 +408,7 @@ class Node:
         )
         self.pipeline = Pipeline(
             Parts(
-                shelf=shelf,
+                cache=cache,
                 state=self.state,
                 fetcher=upstream or self.fetcher,
                 recorder=recorder,
@@ -417,7 +420,7 @@ class Node:
                 call_later=self._call_later,
             )
         )
-        self.state.void_everything = self.pipeline.void_everything
+        self.state.invalidate_everything = self.pipeline.invalidate_everything
         self.message = distribution_message(
             origin_message("192.0.2.1", 8000), *(behaviors or (behavior_message(),)), **distribution
         )
@@ -463,7 +466,7 @@ class Node:
 
     async def fetch(self, number: int = 1) -> Fetch:
         """The n-th fetch since the start, as soon as the node makes it."""
-        await settle(lambda: len(self.fetcher.fetches) >= number)
+        await flush(lambda: len(self.fetcher.fetches) >= number)
         return self.fetcher.fetches[number - 1]
 
     async def asks_nothing_more(self, count: int) -> None:
@@ -478,12 +481,12 @@ class Node:
         """One request from an empty cache, answered with this."""
         number = len(self.fetcher.fetches)
         viewer = self.viewer().asks(target, *ask)
-        await settle(lambda: len(self.fetcher.fetches) > number)
+        await flush(lambda: len(self.fetcher.fetches) > number)
         self.fetcher.fetches[-1].answers(status, body, *headers)
         assert (await viewer.answer()).body == body
 
 
-async def settle(condition: Any) -> None:
+async def flush(condition: Any) -> None:
     """Let the loop turn until something holds; it never takes real time."""
     for _ in range(1000):
         if condition():

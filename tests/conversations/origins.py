@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import assert_never
 
-from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, UpstreamErrorKind
-from edge_node.model import Header
-from edge_node.policy.upstream_requests import parse_request
+from edge_node.model.counters import Counters
+from edge_node.model.errors import UpstreamError, UpstreamErrorKind
+from edge_node.model.http import Header
+from edge_node.policy.upstream_request import parse_request
 from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.fetching import Fetcher
-from tests.conversations.dialogue import TextHeader, settle
+from edge_node.upstream.fetcher import Fetcher
+from tests.conversations.dialogue import TextHeader, flush
 from tests.edge_wires import FakeTransport, turn
 
 
@@ -124,7 +124,7 @@ class Origins:
 
     async def asked(self, host: str, number: int = 1) -> Link:
         """The n-th exchange with a host, as soon as it begins."""
-        await settle(lambda: len(self.to(host)) >= number and self.to(host)[number - 1].line)
+        await flush(lambda: len(self.to(host)) >= number and self.to(host)[number - 1].line)
         return self.to(host)[number - 1]
 
     # -- edge_node.upstream.pool.ConnectionPool
@@ -143,6 +143,6 @@ class Origins:
         self.links.append(link)
         return link.connection
 
-    def give_back(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
+    def release(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
         del address, keepalive_seconds
         connection.close()

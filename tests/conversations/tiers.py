@@ -11,19 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_node.caching.bodies import Piece
-from edge_node.errors import UpstreamErrorKind, UpstreamFailure
+from edge_node.caching.stored_body import Piece
 from edge_node.fill.cache_fill import CacheFill
-from edge_node.listeners.heads import make_request_head
+from edge_node.http.request_head import make_request_head
 from edge_node.listeners.http1_stream import Http1Stream
-from edge_node.model import Header, Role
-from edge_node.policy.upstream_requests import parse_request
+from edge_node.model.configuration import Role
+from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
+from edge_node.model.http import Header
+from edge_node.policy.upstream_request import parse_request
 from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch
-from edge_node.upstream.targets import Target, Tier
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
-from tests.conversations.dialogue import Fetch, Node, ScriptedFetcher, Viewer, settle
+from tests.conversations.dialogue import Fetch, Node, ScriptedFetcher, Viewer, flush
 
 ALL_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE", "M-SEARCH")
 
@@ -69,7 +70,7 @@ class RelayedFetch(Fetch):
     """A fetch that a regional cache answers, with the bytes between them as on the wire. Like bytes on a wire they arrive a turn of the loop later."""
 
     def __init__(
-        self, regional: Node, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+        self, regional: Node, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
     ) -> None:
         super().__init__(targets, method, body, sink)
         self._asker = Asker(regional, asks_for=self)
@@ -123,7 +124,7 @@ class Relay(ScriptedFetcher):
         self._regional = regional
 
     def fetch(
-        self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink
+        self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
     ) -> RunningFetch:
         if targets[0].tier is not Tier.REGIONAL:
             return super().fetch(targets, method, body, sink)
@@ -175,7 +176,7 @@ class Tiers:
 
     async def origin_fetch(self, number: int = 1) -> Fetch:
         """The n-th fetch from the origin since the start."""
-        await settle(lambda: len(self.origin_fetches) >= number)
+        await flush(lambda: len(self.origin_fetches) >= number)
         return self.origin_fetches[number - 1]
 
     def passes(self, seconds: float) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_node.counters import Counters
-from edge_node.errors import UpstreamError, UpstreamErrorKind
+from edge_node.model.counters import Counters
+from edge_node.model.errors import UpstreamError, UpstreamErrorKind
 from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import configuration_pb2
 from tests.conversations.dialogue import Node
@@ -36,7 +36,7 @@ class KeptOrigin:
     def __init__(self, answers: dict[bytes, Pieces]) -> None:
         pool = ConnectionPool(asyncio.get_running_loop())
         self.take_idle = pool.take_idle
-        self.give_back = pool.give_back
+        self.release = pool.release
         self.answers = answers
         self.transports: list[HeardTransport] = []
         self.tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +88,7 @@ class Origin:
     def take_idle(self, address: tuple[str, int]) -> UpstreamConnection | None:
         return None
 
-    def give_back(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
+    def release(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
         """Kept open: whatever else the origin says on it is nobody's answer."""
 
     async def connect(self, address: tuple[str, int], timeout_seconds: float) -> UpstreamConnection:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from edge_node.delivery.downstream import DownstreamStream
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.errors import ViewerError, ViewerLeftError
-from edge_node.listeners.serving import OpenWire
-from edge_node.model import RequestHead
-from edge_node.policy.sections import HeaderSection, Recollection
+from edge_node.listeners.serving import KeptAliveStream
+from edge_node.model.errors import ViewerError, ViewerLeftError
+from edge_node.model.http import RequestHead
+from edge_node.policy.parse_cache import HeaderSection, ParseCache
 from tests.edge_wires import BodyReading, FakeListener, reply
 from tests.fuzz.strict_http import End, Fields, Request, read_requests, read_responses
 
@@ -31,12 +31,12 @@ class Understood:
 
 
 class RecordingService:
-    """Reads each request to its end and answers it with 204, a plain GET of known parts in the short way, as the pipeline does."""
+    """Reads each request to its end and answers it with 204, a plain GET of known parts on the fast path, as the pipeline does."""
 
-    def __init__(self, recollection: Recollection) -> None:
-        self.section_of = recollection.section_of
-        self.head_of = recollection.head_of
-        self._recollection = recollection
+    def __init__(self, parse_cache: ParseCache) -> None:
+        self.section_of = parse_cache.section_of
+        self.head_of = parse_cache.head_of
+        self._parse_cache = parse_cache
         self.fast_answers = 0
         self.requests: list[Understood] = []
         self.violations: list[ViewerError] = []
@@ -55,7 +55,7 @@ class RecordingService:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def answer(self, wire: OpenWire, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+    def answer(self, wire: KeptAliveStream, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
         del request_bytes
         head = self.head_of(line, section)
         if head is None or head.method != b"GET" or not head.is_plain:
@@ -65,10 +65,10 @@ class RecordingService:
         wire.write(b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n")
         return True
 
-    def learn(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
-        self._recollection.learn(data, head, with_line=is_answered)
+    def remember(self, data: bytes, head: RequestHead, *, is_answered: bool) -> None:
+        self._parse_cache.remember(data, head, with_line=is_answered)
 
-    def learn_target(self, head: RequestHead) -> None:
+    def remember_target(self, head: RequestHead) -> None:
         """Nothing is stored here, and so no request made of known parts is answered at once from what is stored."""
 
     async def _read(self, downstream: DownstreamStream, request: Understood, body: RequestBodyStream) -> None:
@@ -97,9 +97,9 @@ class Outcome:
     fast_answers: int
 
 
-async def outcome_of(pieces: Sequence[bytes], recollection: Recollection) -> Outcome:
+async def outcome_of(pieces: Sequence[bytes], parse_cache: ParseCache) -> Outcome:
     """Feed a fresh connection as a socket would."""
-    service = RecordingService(recollection)
+    service = RecordingService(parse_cache)
     listener = FakeListener(service)
     _, transport = listener.connect()
     for piece in pieces:

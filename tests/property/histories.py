@@ -12,16 +12,16 @@ from email.utils import formatdate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_node.policy.upstream_requests import parse_request
+from edge_node.policy.upstream_request import parse_request
 from tests import oracle_rfc9111 as oracle
-from tests.conversations.dialogue import Answer, Fetch, Node, Viewer, settle
-from tests.property.test_edge_strict_properties import ANSWERED_FIELDS, ASKED, REQUEST_FIELDS, STATUSES
-from tests.property.test_edge_strict_properties import Answer as Said
+from tests.conversations.dialogue import Answer, Fetch, Node, Viewer, flush
+from tests.property.edge_node.caching.test_rfc9111_properties import ANSWERED_FIELDS, ASKED, REQUEST_FIELDS, STATUSES
+from tests.property.edge_node.caching.test_rfc9111_properties import Answer as Said
 
 NOW = 1_800_000_000.0
 MATTERS = ("x-a", "accept-language", "accept", "cache-control", "pragma", "authorization")
 RETRY_SECONDS = 10.0
-"""For so long after a failure a stale response may stand in again: the origin counts as out of reach."""
+"""For so long after a failure a stale response may be served stale again: the origin counts as out of reach."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class Origin:
             return Exchange(asked)
         self.counter += 1
         named = [fetch.request[name] for name in ("if-none-match", "if-modified-since") if name in fetch.request]
-        confirmed = next((self.by_validator[value] for value in named if value in self.by_validator), None)
-        if said.kind == "not modified" and confirmed is not None and fetch.method != b"POST":
-            return self._confirms(fetch, asked, (said, asked_at, confirmed))
+        revalidated = next((self.by_validator[value] for value in named if value in self.by_validator), None)
+        if said.kind == "not modified" and revalidated is not None and fetch.method != b"POST":
+            return self._confirms(fetch, asked, (said, asked_at, revalidated))
         fields = (*self._fields(said, self.counter), ("X-Id", str(self.counter)))
         witness = oracle.Stored(asked, said.status, fields, asked_at, self.now())
         self.versions[self.counter] = [Version(self.counter, witness, False)]
@@ -177,7 +177,7 @@ class Passed:
     latest: oracle.Stored | None = None
     """The last whole response, where a plain request would find it if it may be reused at all."""
     seen: list[oracle.Stored] = field(default_factory=list)
-    voided: set[int] = field(default_factory=set)
+    invalidated: set[int] = field(default_factory=set)
     """Made invalid by a write (RFC 9111 section 4.4)."""
 
 
@@ -191,7 +191,7 @@ class Watch:
     tolerance_seconds: float
     """Age has whole seconds: each hop may make a response younger by less than one."""
     origin: Origin = field(init=False)
-    tally: Counter[str] = field(default_factory=Counter)
+    stats: Counter[str] = field(default_factory=Counter)
     passed: dict[tuple[int, str], Passed] = field(default_factory=dict)
     failed_at: dict[str, float] = field(default_factory=dict)
     answered: int = 0
@@ -234,7 +234,7 @@ class Watch:
 
     async def _are_answered(self, viewers: list[Viewer]) -> bool:
         fetches = self.asked_of.fetcher.fetches
-        await settle(lambda: all(viewer.is_done for viewer in viewers) or len(fetches) > self.answered)
+        await flush(lambda: all(viewer.is_done for viewer in viewers) or len(fetches) > self.answered)
         await quiet()
         assert not any(viewer.is_cut for viewer in viewers)
         return all(viewer.is_done for viewer in viewers)
@@ -308,18 +308,18 @@ def play(make: Callable[[], Watch], steps: list[Ask | float]) -> Counter[str]:
         for node in {*watch.edges, watch.asked_of}:
             for task in node.tasks:
                 task.cancel()
-        return watch.tally
+        return watch.stats
 
     return asyncio.run(history())
 
 
 def judged(make: Callable[[], Watch], count: int) -> Counter[str]:
-    tally: Counter[str] = Counter()
+    stats: Counter[str] = Counter()
 
     @settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
-        tally.update(play(make, steps))
+        stats.update(play(make, steps))
 
     every_history()
-    return tally
+    return stats

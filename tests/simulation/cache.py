@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.invalidation_index import InvalidationLog
 from tests.simulation.disk import Disk, Entry, Position
 from tests.simulation.world import Callback, World
 
@@ -49,7 +49,7 @@ class Cache:
     entries: dict[str, Entry] = field(default_factory=dict)
     fetches: dict[str, Fetch] = field(default_factory=dict)
     has_forgotten: bool = False
-    """It cannot tell what it has acknowledged: ServingState.has_forgotten."""
+    """It cannot tell what it has acknowledged: NodeState.has_forgotten."""
     waiting_for_log: list[Callable[[], bool]] = field(default_factory=list)
 
     # The log
@@ -64,13 +64,13 @@ class Cache:
         self.has_forgotten = True
 
     def apply_snapshot(self, position: Position) -> None:
-        """Void what was stored before; and everything that was stored under another log (rule 9)."""
+        """Invalidate what was stored before; and everything that was stored under another log (rule 9)."""
         self.has_forgotten = False
         if position.log_id != self.log_id:
             self.log.start_over(position.index)
-            self.void_everything()
+            self.invalidate_everything()
         else:
-            self.log.void_before(position.index)
+            self.log.invalidate_before(position.index)
         self.log_id = position.log_id
         self._log_advanced()
 
@@ -84,7 +84,7 @@ class Cache:
         self.log.advance(index)
         self._log_advanced()
 
-    def void_everything(self) -> None:
+    def invalidate_everything(self) -> None:
         """Indexes of different logs are never compared: no entry survives, and fetches on their way are of another epoch."""
         self.entries.clear()
         self.disk.void_entries()
@@ -123,7 +123,7 @@ class Cache:
         self._fetch(path, entry, respond)
 
     def lookup(self, path: str) -> Entry | None:
-        """The entry unless it is void (rule 2); an invalidated one is gone for every purpose (rule 8)."""
+        """The entry unless it is invalid (rule 2); an invalidated one is gone for every purpose (rule 8)."""
         entry = self.entries.get(path)
         if entry is None:
             return None
@@ -185,7 +185,7 @@ class Cache:
             nonlocal is_answered
             if not is_answered and self.may_serve(client):
                 is_answered = True
-                self.request(path, lambda version: answer(_confirmed(version, wanted)))
+                self.request(path, lambda version: answer(_revalidated(version, wanted)))
             return is_answered
 
         def without_cache() -> None:
@@ -203,7 +203,7 @@ class Cache:
         return client.log_id == self.log_id and client.index <= self.log.applied_index
 
 
-def _confirmed(version: int | None, wanted: int | None) -> int | None:
+def _revalidated(version: int | None, wanted: int | None) -> int | None:
     if version is not None and wanted is not None and validator(version) == validator(wanted):
         return NOT_MODIFIED
     return version

@@ -6,8 +6,8 @@ from control_plane.coordination import CatchUp, Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import PendingReceipts, Receipt
-from edge_node.caching.invalidations import InvalidationLog
-from edge_node.invalidation_journal import InvalidationJournal
+from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.control.journal import InvalidationJournal
 from proto.cdn.v1 import sync_pb2
 from proto.node_machine import Effect, NodeMachine
 from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch
@@ -129,7 +129,7 @@ class AcknowledgesBeforeItIsWritten(Node):
 
 
 class KeepsEntriesWithoutJournal(Node):
-    """A journal that cannot be relied on voids only what was stored before the snapshot."""
+    """A journal that cannot be relied on invalidates only what was stored before the snapshot."""
 
     def restore(self) -> None:
         stored = dict(self.disk.entries)
@@ -174,7 +174,7 @@ class BeginsTheJournalBeforeVoiding(Node):
 
 
 class RestoresNoFloor(InvalidationJournal):
-    """Which stamps a snapshot has voided is forgotten."""
+    """Which stamps a snapshot has invalidated is forgotten."""
 
     def resume(self, log_id: str, configuration_index: int) -> None:
         super().resume(log_id, configuration_index)
@@ -238,7 +238,7 @@ class RevalidatesTheInvalidated(_KeepsTheInvalidated):
 class KeepsEntriesOfAnotherLog(Cache):
     """Entries survive the change to another log, and their stamps are compared with its indexes."""
 
-    def void_everything(self) -> None:
+    def invalidate_everything(self) -> None:
         pass
 
 

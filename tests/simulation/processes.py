@@ -6,8 +6,8 @@ from control_plane.coordination import Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseRules
 from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import IssuedInvalidation
-from edge_node.caching.invalidation_records import JournalError
-from edge_node.invalidation_journal import InvalidationJournal
+from edge_node.control.journal import InvalidationJournal
+from edge_node.control.journal_codec import JournalError
 from proto.cdn.v1 import sync_pb2
 from proto.node_machine import (
     ApplyDirectory,
@@ -247,10 +247,10 @@ class Node:
         return f"boot-{self.disk.boots}"
 
     def restore(self) -> None:
-        """Go on from what is on the disk, as far as it vouches for it; else void what was stored (rule 7)."""
+        """Go on from what is on the disk, as far as it vouches for it; else invalidate what was stored (rule 7)."""
         snapshot, cache = self.disk.snapshot, self.cache
         if not snapshot.log_id:
-            cache.void_everything()
+            cache.invalidate_everything()
             self.journal.discard()
             return
         try:

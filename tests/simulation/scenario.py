@@ -11,7 +11,7 @@ from control_plane.coordination import Coordinator
 from control_plane.leases import LeaseRules
 from control_plane.nodes import Role
 from control_plane.receipts import Receipt
-from edge_node.invalidation_journal import InvalidationJournal
+from edge_node.control.journal import InvalidationJournal
 from proto.node_machine import NodeMachine
 from tests.simulation.cache import NOT_MODIFIED, Cache, validator
 from tests.simulation.disk import Disk, Position

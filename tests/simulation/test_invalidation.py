@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from edge_node import invalidation_journal
+from edge_node.control import journal
 from tests.simulation.planted import PLANTED
 from tests.simulation.scenario import Simulation, Violation
 
@@ -20,7 +20,7 @@ PLANTED_SEEDS = 2000
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node says what a disk does to it; thousands of them would say a lot."""
-    monkeypatch.setattr(invalidation_journal.logger, "disabled", True)
+    monkeypatch.setattr(journal.logger, "disabled", True)
 
 
 @pytest.mark.parametrize("portion", range(PORTIONS))

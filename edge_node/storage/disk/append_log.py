@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 
+from edge_node.storage.disk.disk_budget import DiskBudget, DiskStatistics
 from edge_node.storage.disk.format import DEAD, STATE_OFFSET, RecordHead, encode_head
 from edge_node.storage.disk.segment_index import index_length
 from edge_node.storage.disk.segments import Segment, Segments
-from edge_node.storage.disk.space import DiskStatistics, Space
 
 MOST_WAITING_BYTES = 256 * 1024
 
@@ -29,13 +29,13 @@ class AppendLog:
     def __init__(
         self,
         segments: Segments,
-        space: Space,
+        budget: DiskBudget,
         statistics: DiskStatistics,
         lost_record: LostRecord,
         sealed: Sealed,
     ) -> None:
         self._segments = segments
-        self._space = space
+        self._budget = budget
         self._statistics = statistics
         self._lost_record = lost_record
         self._sealed = sealed
@@ -49,7 +49,7 @@ class AppendLog:
         active = self._active
         if active is not None:
             whole_length = active.length + length + index_length(len(active.offsets) + 1)
-            if whole_length > self._space.segment_bytes:
+            if whole_length > self._budget.segment_bytes:
                 self.seal(length)
         if self._active is None:
             self._active = self._segments.create()

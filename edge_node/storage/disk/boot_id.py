@@ -1,5 +1,5 @@
 """Whether what is on the disk was written since the machine was started. Only crashes of the process are promised: after a power loss, files may be old or torn in ways
-that no checksum shows (a removal may be missing), so then all records are void.
+that no checksum shows (a removal may be missing), so then all records are invalid.
 """
 
 import contextlib

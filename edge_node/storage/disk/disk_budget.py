@@ -44,7 +44,7 @@ class DiskStatistics:
     """Too large, or no room beside other bodies that were arriving."""
 
 
-class Space:
+class DiskBudget:
     """How much of the capacity is taken; counts into `statistics.used_bytes`. Between the two limits the oldest files are left step by step, at the upper one at once."""
 
     __slots__ = ("_early_limit_bytes", "_limit_bytes", "_statistics", "segment_bytes")
@@ -80,6 +80,6 @@ class Space:
         """Count them."""
         self._statistics.used_bytes += length
 
-    def give_back(self, length: int) -> None:
+    def release(self, length: int) -> None:
         """They are gone from the disk."""
         self._statistics.used_bytes -= length

@@ -176,7 +176,7 @@ def decode_locator(data: bytes, marker: bytes) -> tuple[int, int] | None:
     return head_offset, length
 
 
-class Found(NamedTuple):
+class ScannedRecord(NamedTuple):
     """A record in a segment, or None for a stretch that is damaged; `end` is where it ends."""
 
     offset: int
@@ -188,7 +188,7 @@ ReadAt = Callable[[int, int], bytes]
 """(length, offset) -> at most so many bytes, less at the end of the file."""
 
 
-def walk_segment(read: ReadAt, size: int, marker: bytes) -> Iterator[Found]:
+def walk_segment(read: ReadAt, size: int, marker: bytes) -> Iterator[ScannedRecord]:
     """All records in a segment of `size` bytes, up to its index. Where bodies are large only heads are read; past damage the next true head is searched for."""
     offset, base, window, window_bytes = 0, 0, b"", _WINDOW_BYTES
     while offset < size:
@@ -208,7 +208,7 @@ def walk_segment(read: ReadAt, size: int, marker: bytes) -> Iterator[Found]:
                 base, window = offset, read(size - offset, offset)
                 size = min(size, base + len(window))
             head, end = None, base + _next_head(window, offset - base, marker)
-        yield Found(offset, head, end)
+        yield ScannedRecord(offset, head, end)
         window_bytes = _SMALL_WINDOW_BYTES if end - offset > _WINDOW_BYTES // 4 else _WINDOW_BYTES
         offset = end
 

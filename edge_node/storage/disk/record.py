@@ -38,7 +38,7 @@ class RecordSummary(NamedTuple):
     length: int
 
 
-class BodyPlace(NamedTuple):
+class BodyLocation(NamedTuple):
     """Where a body begins, and what of it was read with the head."""
 
     file: OpenFile
@@ -53,7 +53,7 @@ class DiskBody:
 
     __slots__ = ("_head", "_place", "_report_damage")
 
-    def __init__(self, head: RecordHead, place: BodyPlace, report_damage: Callable[[], None]) -> None:
+    def __init__(self, head: RecordHead, place: BodyLocation, report_damage: Callable[[], None]) -> None:
         self._head = head
         self._place = place
         self._report_damage = report_damage

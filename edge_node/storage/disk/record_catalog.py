@@ -15,12 +15,12 @@ from itertools import compress
 from typing import NamedTuple
 
 from edge_node.storage.disk.append_log import AppendLog
+from edge_node.storage.disk.disk_budget import DiskBudget, DiskStatistics
 from edge_node.storage.disk.files import OpenFile
 from edge_node.storage.disk.format import RecordHead, decode_head, head_length
 from edge_node.storage.disk.index import NUMBER_SHIFT, USED, RecordIndex, location, offset_of
 from edge_node.storage.disk.segment_index import SegmentIndex, index_length, state_words
 from edge_node.storage.disk.segments import Segment, Segments
-from edge_node.storage.disk.space import DiskStatistics, Space
 
 IsNoted = Callable[[bytes], bool]
 """Of a record's metadata: whether the owner wants to be told of the record at a start."""
@@ -38,7 +38,7 @@ FILE_STEPS = 8
 """A file that leaves or is spared counts as so many records."""
 
 
-class Place(NamedTuple):
+class RecordLocation(NamedTuple):
     """Where a record is."""
 
     segment: Segment
@@ -52,7 +52,7 @@ class ReadHead(NamedTuple):
     body_start: bytes
 
 
-def read_head(file: OpenFile, place: Place) -> ReadHead | None:
+def read_head(file: OpenFile, place: RecordLocation) -> ReadHead | None:
     """None: damaged, or not there any more."""
     marker, is_body = place.segment.name.marker, place.segment.name.is_body
     offset = place.segment.head_offset if is_body else place.offset
@@ -67,11 +67,11 @@ def read_head(file: OpenFile, place: Place) -> ReadHead | None:
     return head and ReadHead(head, b"" if is_body else data[head.length : head.record_length])
 
 
-class Catalogue:
+class RecordCatalog:
     """The index in memory over the files."""
 
     def __init__(
-        self, segments: Segments, space: Space, statistics: DiskStatistics, modulus: int, is_noted: IsNoted
+        self, segments: Segments, budget: DiskBudget, statistics: DiskStatistics, modulus: int, is_noted: IsNoted
     ) -> None:
         self._modulus = modulus
         """Of the key hashes."""
@@ -79,35 +79,35 @@ class Catalogue:
         self.highest_sequence = 0
         """Of all records that are or were here."""
         self._segments = segments
-        self._space = space
+        self._budget = budget
         self._statistics = statistics
-        self._log = AppendLog(segments, space, statistics, self._give_up, self._write_index)
+        self._log = AppendLog(segments, budget, statistics, self._give_up, self._write_index)
         self._index = RecordIndex()
-        self._leaving: Segment | None = None
+        self._draining: Segment | None = None
         self._copied_from: dict[int, int] = {}
-        """Offsets in `_leaving` of records that were copied from it, by key hash."""
+        """Offsets in `_draining` of records that were copied from it, by key hash."""
         self.flush = self._log.flush
         self.seal = self._log.seal
 
-    def find(self, key_hash: int) -> Place | None:
+    def find(self, key_hash: int) -> RecordLocation | None:
         """Where the record is in a file; what waits to be written is written first."""
         found = self._index.get(key_hash)
         if found is None:
             return None
         segment = self._segments.get(found >> NUMBER_SHIFT)
         assert segment is not None, "a location outlived its file"
-        place = Place(segment, offset_of(found))
+        place = RecordLocation(segment, offset_of(found))
         if self._log.is_waiting(*place):
             self._log.flush()
             return place if self.is_at(key_hash, place) else None
         return place
 
-    def is_at(self, key_hash: int, place: Place) -> bool:
+    def is_at(self, key_hash: int, place: RecordLocation) -> bool:
         """Whether the record of that key is there, and not elsewhere by now."""
         found = self._index.get(key_hash)
         return found is not None and found | USED == _location_of(place) | USED
 
-    def mark_used(self, key_hash: int, place: Place) -> None:
+    def mark_used(self, key_hash: int, place: RecordLocation) -> None:
         """It was looked up: worth keeping when its file leaves."""
         if place.segment.name.is_body:
             place.segment.was_used = True
@@ -118,7 +118,7 @@ class Catalogue:
         """A record at the young end; False when the disk refuses it. The caller has made room and forgotten what was there."""
         try:
             is_noted = self._is_noted(head.metadata)
-            place = Place(*self._log.append(head, body, key_hash, is_noted=is_noted))
+            place = RecordLocation(*self._log.append(head, body, key_hash, is_noted=is_noted))
         except OSError:
             self._statistics.write_errors += 1
             return False
@@ -128,7 +128,7 @@ class Catalogue:
         self._log.flush_when_full()
         return self.is_at(key_hash, place)
 
-    def add(self, key_hash: int, place: Place, head: RecordHead) -> bool:
+    def add(self, key_hash: int, place: RecordLocation, head: RecordHead) -> bool:
         """A record that is in a file already, behind those that are known of it; False when the key has another."""
         self.highest_sequence = max(self.highest_sequence, head.sequence)
         if not self._index.put_new(key_hash, _location_of(place)):
@@ -152,7 +152,7 @@ class Catalogue:
         self._statistics.records += segment.record_count
         return left_out
 
-    def point_to(self, key_hash: int, place: Place) -> None:
+    def point_to(self, key_hash: int, place: RecordLocation) -> None:
         """A record that `add_all` left out takes the place of the other one, which is forgotten."""
         self._index.put(key_hash, _location_of(place))
         place.segment.record_count += 1
@@ -170,19 +170,19 @@ class Catalogue:
         if found is not None and segment is not None:
             self._statistics.records -= 1
             segment.record_count -= 1
-            self._erase(Place(segment, offset_of(found)))
+            self._erase(RecordLocation(segment, offset_of(found)))
         copied_from = self._copied_from.pop(key_hash, None)
-        if copied_from is not None and self._leaving is not None:
-            self.mark_removed(Place(self._leaving, copied_from))
+        if copied_from is not None and self._draining is not None:
+            self.mark_removed(RecordLocation(self._draining, copied_from))
 
-    def mark_removed(self, place: Place) -> None:
+    def mark_removed(self, place: RecordLocation) -> None:
         """A record that is in a file and in no index: not to be found at the next start either."""
         if not self._segments.mark_dead(*place):
             self._statistics.write_errors += 1
             self._statistics.lost_records += place.segment.record_count
-            self._let_go(place.segment)
+            self._evict_segment(place.segment)
 
-    def report_damage(self, key_hash: int, place: Place) -> None:
+    def report_damage(self, key_hash: int, place: RecordLocation) -> None:
         """What was read there is not what was written."""
         self._statistics.corrupt_records += 1
         if self.is_at(key_hash, place):
@@ -191,21 +191,21 @@ class Catalogue:
     def report_missing(self, segment: Segment) -> None:
         """Somebody removed its file."""
         self._statistics.corrupt_records += segment.record_count
-        self._let_go(segment)
+        self._evict_segment(segment)
 
     def make_room(self, length: int) -> bool:
         """For so many more bytes; False when even letting everything go would not do."""
         steps = DRAINED_IN_A_STEP
-        while steps > 0 and not self._space.has_room_to_spare(length):
+        while steps > 0 and not self._budget.has_room_to_spare(length):
             victim = self._segments.oldest()
             if victim is None or self._segments.sweep():
                 break
-            steps -= self._let_go_gently(victim, length)
-        while not self._space.has_room(length):
+            steps -= self._evict_gradually(victim, length)
+        while not self._budget.has_room(length):
             if self._segments.sweep():
                 continue
             victim = self._segments.oldest()
-            if victim is None or not self._space.has_room(length - self._segments.total_bytes):
+            if victim is None or not self._budget.has_room(length - self._segments.total_bytes):
                 return False
             self._evict(victim)
         return True
@@ -213,14 +213,14 @@ class Catalogue:
     def clear(self) -> None:
         """Forget everything."""
         self._log.forget()
-        self._end_leaving()
+        self._end_draining()
         self._index.clear()
         self._statistics.records = 0
         self._segments.discard_all()
 
     def _write_index(self, segment: Segment, room: int) -> None:
         """An index is worth nothing but time: it is written where there is room for it."""
-        if not self._space.has_room(index_length(len(segment.offsets)) + room):
+        if not self._budget.has_room(index_length(len(segment.offsets)) + room):
             return
         number, get = segment.name.number, self._index.get
         live = []
@@ -231,7 +231,7 @@ class Catalogue:
         index = SegmentIndex(self._modulus, self.highest_sequence, segment.key_hashes, segment.offsets, states)
         self._segments.write_index(segment, index)
 
-    def _erase(self, place: Place) -> None:
+    def _erase(self, place: RecordLocation) -> None:
         segment, offset = place
         if segment.record_count == 0 and not self._log.is_active(segment):
             self._discard(segment)
@@ -240,7 +240,7 @@ class Catalogue:
         else:
             self.mark_removed(place)
 
-    def _let_go(self, segment: Segment) -> None:
+    def _evict_segment(self, segment: Segment) -> None:
         """Of a file with all that is in it."""
         if self._log.is_active(segment):
             self._log.forget()
@@ -254,22 +254,22 @@ class Catalogue:
         self._discard(segment)
 
     def _discard(self, segment: Segment) -> None:
-        if segment is self._leaving:
+        if segment is self._draining:
             self._log.flush()
-            self._end_leaving()
+            self._end_draining()
         self._segments.discard(segment)
 
-    def _let_go_gently(self, victim: Segment, length: int) -> int:
+    def _evict_gradually(self, victim: Segment, length: int) -> int:
         """A step on the way of the oldest file out of the store; how many records it counts for."""
         if victim.name.is_body:
             if victim.was_used:
                 victim.was_used = False
-                self._segments.spare(victim)
+                self._segments.readmit(victim)
             else:
                 self._evict(victim)
             return FILE_STEPS
-        if victim is not self._leaving:
-            self._begin_leaving(victim)
+        if victim is not self._draining:
+            self._begin_draining(victim)
             return FILE_STEPS
         count = min(MOST_DRAINED_IN_A_STEP, max(DRAINED_IN_A_STEP, _records_in_twice(length, victim)))
         self._copy_used(victim, count)
@@ -277,15 +277,15 @@ class Catalogue:
             self._evict(victim)
         return count
 
-    def _begin_leaving(self, victim: Segment) -> None:
+    def _begin_draining(self, victim: Segment) -> None:
         if self._log.is_active(victim):
             self._log.seal()
-        self._end_leaving()
+        self._end_draining()
         if self._segments.get(victim.name.number) is victim:  # sealing removes one in which nothing is left
-            self._leaving = victim
+            self._draining = victim
 
-    def _end_leaving(self) -> None:
-        self._leaving = None
+    def _end_draining(self) -> None:
+        self._draining = None
         self._copied_from.clear()
 
     def _evict(self, victim: Segment) -> None:
@@ -293,7 +293,7 @@ class Catalogue:
         self._log.seal() if self._log.is_active(victim) else self._log.flush()
         if self._segments.get(victim.name.number) is victim:
             self._statistics.evictions += victim.record_count
-            self._let_go(victim)
+            self._evict_segment(victim)
 
     def _copy_used(self, victim: Segment, count: int) -> None:
         start = victim.drained_count
@@ -302,9 +302,9 @@ class Catalogue:
         for key_hash in victim.key_hashes[start : start + count]:
             found = self._index.get(key_hash)
             if found is not None and found >> NUMBER_SHIFT == number and found & USED:
-                self._copy(key_hash, Place(victim, offset_of(found)))
+                self._copy(key_hash, RecordLocation(victim, offset_of(found)))
 
-    def _copy(self, key_hash: int, place: Place) -> None:
+    def _copy(self, key_hash: int, place: RecordLocation) -> None:
         """Where there is room and the record is good; else it leaves with its file."""
         try:
             file = self._segments.open(place.segment)
@@ -316,7 +316,7 @@ class Catalogue:
             body = file.read(head.body_length, place.offset + head.length)
             if len(body) < head.body_length:
                 return
-            copy = Place(*self._log.append(head, (body,), key_hash, is_noted=is_noted))
+            copy = RecordLocation(*self._log.append(head, (body,), key_hash, is_noted=is_noted))
         except OSError:
             return
         self._index.put(key_hash, _location_of(copy))
@@ -327,11 +327,11 @@ class Catalogue:
 
     def _may_be_copied(self, head: RecordHead) -> bool:
         length = head.record_length
-        return length <= self._space.largest_record_bytes and self._space.has_room(length)
+        return length <= self._budget.largest_record_bytes and self._budget.has_room(length)
 
     def _give_up(self, key_hash: int, segment: Segment, offset: int) -> None:
         """A record that the disk did not take."""
-        if self.is_at(key_hash, Place(segment, offset)):
+        if self.is_at(key_hash, RecordLocation(segment, offset)):
             self._index.pop(key_hash)
             segment.record_count -= 1
             self._statistics.records -= 1
@@ -343,5 +343,5 @@ def _records_in_twice(length: int, segment: Segment) -> int:
     return 2 * length * len(segment.key_hashes) // max(1, segment.length)
 
 
-def _location_of(place: Place) -> int:
+def _location_of(place: RecordLocation) -> int:
     return location(place.segment.name.number, place.offset)

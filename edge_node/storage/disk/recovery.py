@@ -10,18 +10,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from edge_node.storage.disk.catalogue import Catalogue, Place, read_head
+from edge_node.storage.disk.disk_budget import LARGEST_SEGMENT_BYTES, DiskStatistics
 from edge_node.storage.disk.files import OpenFile
-from edge_node.storage.disk.format import LOCATOR_BYTES, Found, RecordHead, decode_head, decode_locator, walk_segment
+from edge_node.storage.disk.format import (
+    LOCATOR_BYTES,
+    RecordHead,
+    ScannedRecord,
+    decode_head,
+    decode_locator,
+    walk_segment,
+)
 from edge_node.storage.disk.key_hash import KeyHash
+from edge_node.storage.disk.record_catalog import RecordCatalog, RecordLocation, read_head
 from edge_node.storage.disk.segment_index import SegmentIndex, read_index
 from edge_node.storage.disk.segments import Segment, Segments
-from edge_node.storage.disk.space import LARGEST_SEGMENT_BYTES, DiskStatistics
 
-_DAMAGE = Found(0, None, 0)
+_DAMAGE = ScannedRecord(0, None, 0)
 
 
-def found_in(segment: Segment, file: OpenFile) -> list[Found]:
+def found_in(segment: Segment, file: OpenFile) -> list[ScannedRecord]:
     """Everything in a file, removed records too. A file that cannot be read is damage."""
     try:
         if segment.name.is_body:
@@ -52,9 +59,11 @@ def _index_of(segments: Segments, segment: Segment) -> tuple[SegmentIndex, int] 
 class Recovery:
     """Fills a catalogue from the files."""
 
-    def __init__(self, segments: Segments, catalogue: Catalogue, statistics: DiskStatistics, key_hash: KeyHash) -> None:
+    def __init__(
+        self, segments: Segments, catalog: RecordCatalog, statistics: DiskStatistics, key_hash: KeyHash
+    ) -> None:
         self._segments = segments
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._statistics = statistics
         self._key_hash = key_hash
         self._walked: list[Segment] = []
@@ -70,18 +79,18 @@ class Recovery:
                 self._take_in(segment)
         self._statistics.recovered_records = self._statistics.records
         for segment in self._walked:
-            self._catalogue.index_segment(segment)
+            self._catalog.index_segment(segment)
 
     def _take_in_by_index(self, segment: Segment, index: SegmentIndex, index_offset: int) -> None:
-        for key_hash, offset in self._catalogue.add_all(segment, index, index_offset):
-            place = Place(segment, offset)
+        for key_hash, offset in self._catalog.add_all(segment, index, index_offset):
+            place = RecordLocation(segment, offset)
             head = self._head_at(place)
             if head is None:
                 self._statistics.corrupt_records += 1
             if head is None or not head.is_live:  # the process ended before it could mark it in the index, too
-                self._catalogue.mark_removed(place)
+                self._catalog.mark_removed(place)
             elif self._is_newest(place, head, key_hash):
-                self._catalogue.point_to(key_hash, place)
+                self._catalog.point_to(key_hash, place)
             if self._segments.get(segment.name.number) is not segment:
                 return
         if segment.record_count == 0:
@@ -92,10 +101,10 @@ class Recovery:
             if head is None:
                 self._statistics.corrupt_records += 1
                 continue
-            key_hash, place = self._key_hash.of(head.key), Place(segment, offset)
-            is_added = self._catalogue.add(key_hash, place, head) if head.is_live else self._pass_over(head)
+            key_hash, place = self._key_hash.of(head.key), RecordLocation(segment, offset)
+            is_added = self._catalog.add(key_hash, place, head) if head.is_live else self._pass_over(head)
             if not is_added and self._is_newest(place, head, key_hash):
-                self._catalogue.add(key_hash, place, head)
+                self._catalog.add(key_hash, place, head)
             if self._segments.get(segment.name.number) is not segment:
                 return
         if segment.record_count == 0:
@@ -105,10 +114,10 @@ class Recovery:
 
     def _pass_over(self, head: RecordHead) -> bool:
         """A removed record: its number is taken."""
-        self._catalogue.highest_sequence = max(self._catalogue.highest_sequence, head.sequence)
+        self._catalog.highest_sequence = max(self._catalog.highest_sequence, head.sequence)
         return True
 
-    def _read(self, segment: Segment) -> list[Found]:
+    def _read(self, segment: Segment) -> list[ScannedRecord]:
         try:
             file = self._segments.open(segment)
         except OSError:
@@ -121,18 +130,18 @@ class Recovery:
                 self._segments.grow(segment, whole_length - segment.length)
         return found
 
-    def _is_newest(self, place: Place, head: RecordHead, key_hash: int) -> bool:
+    def _is_newest(self, place: RecordLocation, head: RecordHead, key_hash: int) -> bool:
         """Whether this record is newer than the one that is known by its key, which is forgotten then. False: it is marked, or its file had to go for want of a mark."""
-        other = self._catalogue.find(key_hash)
+        other = self._catalog.find(key_hash)
         other_head = self._head_at(other) if other is not None else None
         if other_head is None or not other_head.is_live or other_head.sequence < head.sequence:
-            self._catalogue.forget(key_hash)
+            self._catalog.forget(key_hash)
         else:
-            self._catalogue.mark_removed(place)
+            self._catalog.mark_removed(place)
             return False
         return self._segments.get(place.segment.name.number) is place.segment
 
-    def _head_at(self, place: Place) -> RecordHead | None:
+    def _head_at(self, place: RecordLocation) -> RecordHead | None:
         try:
             found = read_head(self._segments.open(place.segment), place)
         except OSError:
@@ -140,7 +149,7 @@ class Recovery:
         return found.head if found is not None else None
 
 
-def _found_in_body(segment: Segment, file: OpenFile) -> Found:
+def _found_in_body(segment: Segment, file: OpenFile) -> ScannedRecord:
     marker = segment.name.marker
     place = decode_locator(file.read(LOCATOR_BYTES, 0), marker)
     if place is None:
@@ -150,10 +159,10 @@ def _found_in_body(segment: Segment, file: OpenFile) -> Found:
     if head is None or offset != LOCATOR_BYTES + head.body_length:
         return _DAMAGE
     segment.head_offset = offset
-    return Found(0, head, segment.length)
+    return ScannedRecord(0, head, segment.length)
 
 
-def _whole_length(segment: Segment, found: list[Found]) -> int:
+def _whole_length(segment: Segment, found: list[ScannedRecord]) -> int:
     """Where the last record of a segment ends: what is behind it is the torn end of a write, or as good as that."""
     ends = (record.end for record in reversed(found) if record.head is not None)
     return segment.length if segment.name.is_body else next(ends, segment.length)

@@ -13,12 +13,12 @@ from bisect import bisect_left
 from collections import OrderedDict, deque
 from pathlib import Path
 
+from edge_node.storage.disk.disk_budget import DiskBudget
 from edge_node.storage.disk.errors import DiskRemovalError
 from edge_node.storage.disk.files import DiskFiles, OpenFile, OpenFiles
 from edge_node.storage.disk.format import DEAD, MARKER_BYTES, STATE_OFFSET, FileName, parse_file_name
 from edge_node.storage.disk.proof import Proof
 from edge_node.storage.disk.segment_index import SegmentIndex, encode_index, state_offset
-from edge_node.storage.disk.space import Space
 
 FILES_SWEPT_IN_A_STEP = 64
 """Removing a file takes 10 to 50 us."""
@@ -77,11 +77,11 @@ class Segment:
 class Segments:
     """All of them, and the folder they are in."""
 
-    def __init__(self, folder: Path, space: Space, files: DiskFiles) -> None:
+    def __init__(self, folder: Path, budget: DiskBudget, files: DiskFiles) -> None:
         self._folder = folder
         self._records = folder / "records"
         self._arriving = folder / "arriving"
-        self._space = space
+        self._budget = budget
         self._files = files
         self._open_files = OpenFiles(files)
         self._by_number: OrderedDict[int, Segment] = OrderedDict()
@@ -104,7 +104,7 @@ class Segments:
         """The next to leave."""
         return next(iter(self._by_number.values()), None)
 
-    def spare(self, segment: Segment) -> None:
+    def readmit(self, segment: Segment) -> None:
         """Make it the youngest."""
         self._by_number.move_to_end(segment.name.number)
 
@@ -119,7 +119,7 @@ class Segments:
         for name, size in names:
             if name is not None:
                 self._next_number = max(self._next_number, name.number + 1)
-                self._space.take(size)
+                self._budget.take(size)
                 found.append(Segment(name, size))
         return found
 
@@ -139,7 +139,7 @@ class Segments:
         """Count bytes at its end; negative: bytes that did not come to be."""
         segment.length += length
         self.total_bytes += length
-        self._space.take(length)
+        self._budget.take(length)
 
     def create_body(self) -> tuple[FileName, OpenFile]:
         """A file for a body that arrives; OSError when there cannot be one."""
@@ -156,7 +156,7 @@ class Segments:
         """A body that will not become whole; what cannot be removed now is removed at the next start, and its room stays taken."""
         with contextlib.suppress(OSError):
             self._files.unlink(self._arriving / str(name))
-            self._space.give_back(length)
+            self._budget.release(length)
 
     def mark_dead(self, segment: Segment, offset: int) -> bool:
         """So that the record at `offset` is not found again, ever; False when it cannot be done."""
@@ -215,7 +215,7 @@ class Segments:
             path, length = self._to_sweep.popleft()
             with contextlib.suppress(OSError):
                 self._files.unlink(path)
-            self._space.give_back(length)
+            self._budget.release(length)
             if not self._to_sweep or self._to_sweep[0][0].parent != path.parent:
                 with contextlib.suppress(OSError):
                     self._files.remove_folder(path.parent)
@@ -249,7 +249,7 @@ class Segments:
             pass
         except OSError as error:
             self._empty_file(segment, error)
-        self._space.give_back(self._release_length(segment))
+        self._budget.release(self._release_length(segment))
 
     def _empty_file(self, segment: Segment, reason: OSError) -> None:
         """Where a folder refuses, the file itself may not."""
@@ -265,8 +265,8 @@ class Segments:
         file = self._open_files.forget(segment.name.number)
         if file is None:
             return segment.length
-        space, length = self._space, segment.length
-        file.call_when_closed(lambda: space.give_back(length))
+        budget, length = self._budget, segment.length
+        file.call_when_closed(lambda: budget.release(length))
         return 0
 
     def _new_name(self, *, is_body: bool) -> FileName:

@@ -1,11 +1,11 @@
-"""The disk store: records that survive the process. Where they are is `catalogue.py`'s, the bytes are `format.py`'s, files `segments.py`'s.
+"""The disk store: records that survive the process. Where they are is `record_catalog.py`'s, the bytes are `format.py`'s, files `segments.py`'s.
 
 Rules that live here.
 
 - An unfinished write is no record. What is replaced is forgotten before its replacement can be found at a start.
 - Nothing raises for a disk that refuses, or for damage: it is counted, and the record is not there. The two exceptions: a body that turns out to be damaged while it is
   being read (`DiskCorruptionError`), and a removal that cannot be made to last (`DiskRemovalError`: the owner must stop using the folder).
-- Records of before a restart of the machine are void (`boot.py`).
+- Records of before a restart of the machine are invalid (`boot_id.py`).
 
 Everything is synchronous and made for an event loop: a call does a bounded amount of work (docs/disk-format.md has the measurements).
 """
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from edge_node.storage.disk.boot import is_same_boot, record_boot, record_clean_end
-from edge_node.storage.disk.catalogue import Catalogue, IsNoted, Place, read_head
+from edge_node.storage.disk.boot_id import is_same_boot, record_boot, record_clean_end
+from edge_node.storage.disk.disk_budget import DiskBudget, DiskStatistics
 from edge_node.storage.disk.errors import DiskStoreError
 from edge_node.storage.disk.files import DiskFiles, FolderLock, OpenFile
 from edge_node.storage.disk.format import (
@@ -34,11 +34,11 @@ from edge_node.storage.disk.format import (
 )
 from edge_node.storage.disk.key_hash import KeyHash, new_modulus
 from edge_node.storage.disk.proof import Proof
-from edge_node.storage.disk.record import BodyPlace, DiskBody, DiskRecord, RecordSummary, summary_of
+from edge_node.storage.disk.record import BodyLocation, DiskBody, DiskRecord, RecordSummary, summary_of
+from edge_node.storage.disk.record_catalog import IsNoted, RecordCatalog, RecordLocation, read_head
 from edge_node.storage.disk.recovery import Recovery, found_in, modulus_in
 from edge_node.storage.disk.segments import Segment, Segments
-from edge_node.storage.disk.space import DiskStatistics, Space
-from edge_node.storage.disk.writer import ArrivedBody, BodyFile, DiskWriter, Labels
+from edge_node.storage.disk.writer import BodyChecksums, BodyFile, DiskWriter, RecordMetadata
 
 LARGEST_SMALL_RECORD_BYTES = 256 * 1024
 """Larger ones get a file of their own: they are not copied, and they leave one by one."""
@@ -63,9 +63,9 @@ class DiskStore:
         """Opens, and recovers what is there; DiskStoreError when the folder cannot be used, ValueError for a capacity that is too small."""
         self._is_noted = is_noted
         self.statistics = DiskStatistics(capacity_bytes)
-        self._space = Space(self.statistics)
-        self.largest_body_bytes = min(self._space.largest_body_bytes, LARGEST_BODY_BYTES)
-        self._largest_small_bytes = min(LARGEST_SMALL_RECORD_BYTES, self._space.largest_record_bytes)
+        self._budget = DiskBudget(self.statistics)
+        self.largest_body_bytes = min(self._budget.largest_body_bytes, LARGEST_BODY_BYTES)
+        self._largest_small_bytes = min(LARGEST_SMALL_RECORD_BYTES, self._budget.largest_record_bytes)
         self._folder = folder
         self._boot_id = boot_id
         self._files = files or DiskFiles()
@@ -79,26 +79,26 @@ class DiskStore:
     def lookup(self, key: bytes) -> DiskRecord | None:
         """The record, its head checked; counts as a use."""
         key_hash = self._key_hash.of(key)
-        place = self._catalogue.find(key_hash)
+        place = self._catalog.find(key_hash)
         file = self._open_file(place) if place is not None else None
         if place is None or file is None:
             return None
         found = read_head(file, place)
         if found is None:
-            self._catalogue.report_damage(key_hash, place)
+            self._catalog.report_damage(key_hash, place)
             return None
         if (
             not found.head.is_live
         ):  # removed by a process that ended before it could mark that in the index of the file, too
-            self._catalogue.forget(key_hash)
+            self._catalog.forget(key_hash)
             return None
         if found.head.key != key:
             return None
-        self._catalogue.mark_used(key_hash, place)
+        self._catalog.mark_used(key_hash, place)
         offset = LOCATOR_BYTES if place.segment.name.is_body else place.offset + found.head.length
-        body_place = BodyPlace(file, offset, found.body_start, _proof_of(place.segment, found.head))
+        body_place = BodyLocation(file, offset, found.body_start, _proof_of(place.segment, found.head))
         return DiskRecord(
-            found.head, DiskBody(found.head, body_place, partial(self._catalogue.report_damage, key_hash, place))
+            found.head, DiskBody(found.head, body_place, partial(self._catalog.report_damage, key_hash, place))
         )
 
     def records(self) -> Iterator[RecordSummary]:
@@ -113,10 +113,10 @@ class DiskStore:
     def _records_in(self, segments: Sequence[Segment]) -> Iterator[RecordSummary]:
         self.flush()
         for segment in segments:
-            file = self._open_file(Place(segment, 0))
+            file = self._open_file(RecordLocation(segment, 0))
             for found in found_in(segment, file) if file is not None else ():
-                head, place = found.head, Place(segment, found.offset)
-                if head is not None and head.is_live and self._catalogue.is_at(self._key_hash.of(head.key), place):
+                head, place = found.head, RecordLocation(segment, found.offset)
+                if head is not None and head.is_live and self._catalog.is_at(self._key_hash.of(head.key), place):
                     yield summary_of(head)
 
     def open_writer(self, key: bytes, expected_length: int | None) -> DiskWriter | None:
@@ -128,15 +128,15 @@ class DiskStore:
 
     def remove(self, key: bytes) -> None:
         """Forget the record, if there is one: not even kill -9 brings it back once this has returned."""
-        self._catalogue.forget(self._key_hash.of(key))
+        self._catalog.forget(self._key_hash.of(key))
 
     def clear(self) -> None:
         """Forget all records, as durably; bodies that are still arriving keep their room."""
-        self._catalogue.clear()
+        self._catalog.clear()
 
     def flush(self) -> None:
         """Write what waits, and go on with what `clear` began. To be called now and then: what waits is lost with the process."""
-        self._catalogue.flush()
+        self._catalog.flush()
         self._segments.sweep()
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class DiskStore:
         if not self._is_open:
             return
         self._is_open = False
-        self._catalogue.seal()
+        self._catalog.seal()
         while self._segments.sweep():
             pass
         self._segments.close()
@@ -154,20 +154,20 @@ class DiskStore:
     # What a writer asks for (writer.WritersHost).
 
     def is_small(self, labels_length: int, body_length: int) -> bool:
-        """See WritersHost."""
+        """See WriterBackend."""
         return HEAD_BYTES + labels_length + 4 * block_count(body_length) + body_length <= self._largest_small_bytes
 
     def refuse(self) -> None:
-        """See WritersHost."""
+        """See WriterBackend."""
         self.statistics.refused_bodies += 1
 
     def new_salt(self) -> int:
-        """See WritersHost."""
+        """See WriterBackend."""
         self._salt = (self._salt + block_count(self.largest_body_bytes) + 1) & SALT_MASK
         return self._salt
 
     def begin_body(self) -> BodyFile | None:
-        """See WritersHost."""
+        """See WriterBackend."""
         try:
             return BodyFile(*self._segments.create_body())
         except OSError:
@@ -175,8 +175,8 @@ class DiskStore:
             return None
 
     def write_body(self, file: OpenFile, data: bytes | memoryview, offset: int) -> bool:
-        """See WritersHost."""
-        if not self._catalogue.make_room(len(data)):
+        """See WriterBackend."""
+        if not self._catalog.make_room(len(data)):
             self.refuse()
             return False
         try:
@@ -184,25 +184,25 @@ class DiskStore:
         except OSError:
             self.statistics.write_errors += 1
             return False
-        self._space.take(len(data))
+        self._budget.take(len(data))
         return True
 
     def drop_body(self, body: BodyFile, length: int) -> None:
-        """See WritersHost."""
+        """See WriterBackend."""
         self._segments.drop_body(body.name, length)
 
-    def put_small(self, labels: Labels, body: ArrivedBody, parts: Sequence[bytes]) -> bool:
-        """See WritersHost."""
+    def put_small(self, labels: RecordMetadata, body: BodyChecksums, parts: Sequence[bytes]) -> bool:
+        """See WriterBackend."""
         head = self._head_of(labels, body)
-        if not self._catalogue.make_room(head.record_length):
+        if not self._catalog.make_room(head.record_length):
             self.refuse()
             return False
         key_hash = self._key_hash.of(labels.key)
-        self._catalogue.forget(key_hash)
-        return self._catalogue.append(key_hash, head, parts)
+        self._catalog.forget(key_hash)
+        return self._catalog.append(key_hash, head, parts)
 
-    def put_large(self, labels: Labels, body: ArrivedBody, place: BodyFile) -> bool:
-        """See WritersHost."""
+    def put_large(self, labels: RecordMetadata, body: BodyChecksums, place: BodyFile) -> bool:
+        """See WriterBackend."""
         head = self._head_of(labels, body)
         head_offset = LOCATOR_BYTES + body.length
         if head.length > LARGEST_HEAD_BYTES:
@@ -210,10 +210,10 @@ class DiskStore:
             return False
         if not self.write_body(place.file, encode_head(head, place.name.marker), head_offset):
             return False
-        self._catalogue.forget(self._key_hash.of(labels.key))
+        self._catalog.forget(self._key_hash.of(labels.key))
         if self._keep_body(place, head, head_offset):
             return True
-        self._space.give_back(head.length)
+        self._budget.release(head.length)
         return False
 
     def _keep_body(self, place: BodyFile, head: RecordHead, head_offset: int) -> bool:
@@ -225,10 +225,10 @@ class DiskStore:
         except OSError:
             self.statistics.write_errors += 1
             return False
-        self._catalogue.add(self._key_hash.of(head.key), Place(segment, 0), head)
+        self._catalog.add(self._key_hash.of(head.key), RecordLocation(segment, 0), head)
         return True
 
-    def _head_of(self, labels: Labels, body: ArrivedBody) -> RecordHead:
+    def _head_of(self, labels: RecordMetadata, body: BodyChecksums) -> RecordHead:
         self._sequence += 1
         return RecordHead(
             True,
@@ -242,11 +242,11 @@ class DiskStore:
             body.checksums,
         )
 
-    def _open_file(self, place: Place) -> OpenFile | None:
+    def _open_file(self, place: RecordLocation) -> OpenFile | None:
         try:
             return self._segments.open(place.segment)
         except FileNotFoundError:
-            self._catalogue.report_missing(place.segment)
+            self._catalog.report_missing(place.segment)
         except OSError:
             self.statistics.read_errors += 1
         return None
@@ -255,13 +255,13 @@ class DiskStore:
         self._files.make_folder(self._folder)
         self._lock = FolderLock(self._folder / "lock")
         try:
-            self._segments = Segments(self._folder, self._space, self._files)
+            self._segments = Segments(self._folder, self._budget, self._files)
             self._segments.remove_leftovers()
             if not is_same_boot(self._folder, self._boot_id):
                 self._segments.remove_all_files()
                 record_boot(self._folder, self._boot_id)
             self._recover()
-            self._catalogue.make_room(0)
+            self._catalog.make_room(0)
             self._is_open = True
         except BaseException:
             self._lock.release()
@@ -271,9 +271,9 @@ class DiskStore:
         found = self._segments.found()
         self._key_hash = KeyHash(modulus_in(self._segments, found) or new_modulus())
         modulus = self._key_hash.modulus
-        self._catalogue = Catalogue(self._segments, self._space, self.statistics, modulus, self._is_noted)
-        Recovery(self._segments, self._catalogue, self.statistics, self._key_hash).run(found)
-        self._sequence = self._catalogue.highest_sequence
+        self._catalog = RecordCatalog(self._segments, self._budget, self.statistics, modulus, self._is_noted)
+        Recovery(self._segments, self._catalog, self.statistics, self._key_hash).run(found)
+        self._sequence = self._catalog.highest_sequence
 
 
 def _proof_of(segment: Segment, head: RecordHead) -> Proof | None:

@@ -15,7 +15,7 @@ PIECE_BYTES = 4 * BLOCK_BYTES
 """Written at once; also the largest body that waits in memory for its end."""
 
 
-class Labels(NamedTuple):
+class RecordMetadata(NamedTuple):
     """What comes with a body when it is whole."""
 
     key: bytes
@@ -31,7 +31,7 @@ class BodyFile(NamedTuple):
     file: OpenFile
 
 
-class ArrivedBody(NamedTuple):
+class BodyChecksums(NamedTuple):
     """Length, checksums and the salt that they start from."""
 
     length: int
@@ -39,7 +39,7 @@ class ArrivedBody(NamedTuple):
     salt: int
 
 
-class WritersHost(Protocol):
+class WriterBackend(Protocol):
     """What a writer needs of its store. None of it raises for a disk that refuses: False or None, counted."""
 
     largest_body_bytes: int
@@ -62,10 +62,10 @@ class WritersHost(Protocol):
     def drop_body(self, body: BodyFile, length: int) -> None:
         """Remove the file of a body that will not be whole."""
 
-    def put_small(self, labels: Labels, body: ArrivedBody, parts: Sequence[bytes]) -> bool:
+    def put_small(self, labels: RecordMetadata, body: BodyChecksums, parts: Sequence[bytes]) -> bool:
         """Store a record with the body in memory."""
 
-    def put_large(self, labels: Labels, body: ArrivedBody, place: BodyFile) -> bool:
+    def put_large(self, labels: RecordMetadata, body: BodyChecksums, place: BodyFile) -> bool:
         """Store a record with the body in the file; False: the file is to be dropped."""
 
 
@@ -85,7 +85,7 @@ class DiskWriter:
         "_written",
     )
 
-    def __init__(self, host: WritersHost, key: bytes) -> None:
+    def __init__(self, host: WriterBackend, key: bytes) -> None:
         self._host = host
         self._key = key
         self._salt = host.new_salt()
@@ -114,7 +114,7 @@ class DiskWriter:
         """The body is whole: from now on `lookup` finds the record. False: the disk refused it or the writer was aborted; what was under the key may be gone, too."""
         if not self._is_open:
             return False
-        labels = Labels(self._key, metadata, stamp, epoch_id)
+        labels = RecordMetadata(self._key, metadata, stamp, epoch_id)
         is_stored = self._commit_small(labels) if self._is_small(labels) else self._commit_large(labels)
         if is_stored:
             self._is_open, self._file = False, None
@@ -134,23 +134,23 @@ class DiskWriter:
     def __del__(self) -> None:
         self.abort()
 
-    def _is_small(self, labels: Labels) -> bool:
+    def _is_small(self, labels: RecordMetadata) -> bool:
         labels_length = len(labels.key) + len(labels.metadata) + len(labels.epoch_id)
         return self._file is None and self._host.is_small(labels_length, self._length)
 
-    def _commit_small(self, labels: Labels) -> bool:
+    def _commit_small(self, labels: RecordMetadata) -> bool:
         body = b"".join(self._parts)
         self._add_checksums(memoryview(body))
         return self._host.put_small(labels, self._arrived(), (body,))
 
-    def _commit_large(self, labels: Labels) -> bool:
+    def _commit_large(self, labels: RecordMetadata) -> bool:
         if not self._write_blocks(is_end=True):
             return False
         assert self._file is not None
         return self._host.put_large(labels, self._arrived(), self._file)
 
-    def _arrived(self) -> ArrivedBody:
-        return ArrivedBody(self._length, bytes(self._checksums), self._salt)
+    def _arrived(self) -> BodyChecksums:
+        return BodyChecksums(self._length, bytes(self._checksums), self._salt)
 
     def _write_blocks(self, *, is_end: bool = False) -> bool:
         """Write the whole blocks that wait; at the end also the last, shorter one."""

@@ -13,7 +13,7 @@ HASH_MASK = (1 << 60) - 1
 FEWEST_STALE_TO_COMPACT = 64
 
 
-class Ghosts:
+class GhostQueue:
     """Hashes in order of departure. Empty, and next to free, until something is evicted."""
 
     __slots__ = ("_live", "_order", "_stale")

@@ -52,7 +52,7 @@ class EvictionPolicy(Protocol[Node]):
         """A hit. What it returns leaves because of it and is out already; nearly always None, and always if `touch_only_counts`."""
 
     def remove(self, node: Node) -> None:
-        """The node leaves for another reason than room (invalidated, voided): it is not remembered."""
+        """The node leaves for another reason than room (it was invalidated): it is not remembered."""
 
     def replace(self, old: Node, new: Node) -> None:
         """`new` is the same object in a newer version (a 304, a refetch) and inherits the place and the count of `old`, so that a refresh costs it nothing."""

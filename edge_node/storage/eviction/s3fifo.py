@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import ClassVar, Generic
 
-from edge_node.storage.eviction.ghosts import Ghosts
+from edge_node.storage.eviction.ghost_queue import GhostQueue
 from edge_node.storage.eviction.protocol import MOST_USES, Node
 from edge_node.storage.eviction.queue import Queue
 
@@ -47,7 +47,7 @@ class S3Fifo(Generic[Node]):
         self._main_capacity_bytes = capacity_bytes - self._small_capacity_bytes
         self._small: Queue[Node] = Queue(SMALL)
         self._main: Queue[Node] = Queue(MAIN)
-        self._ghosts = Ghosts()
+        self._ghosts = GhostQueue()
         self._stored = 0
         self._has_evicted = False
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LEDGERS = ["fidelity.md", "semantics.md"]
 NAMED = re.compile(r"`([\w./*-]+)`")
 
@@ -20,8 +20,9 @@ def named_files(document: str) -> set[str]:
 def test_what_a_ledger_names_exists(document: str) -> None:
     names = named_files(document)
     assert len(names) > 10, "the pattern finds nothing any more"
-    folders = [ROOT, ROOT / "tests/conversations", ROOT / "edge_node"]
-    folders += [path for path in (ROOT / "edge_node").iterdir() if path.is_dir()]
+    folders = [ROOT, ROOT / "edge_node"]
+    for start in (ROOT / "tests/conversations", ROOT / "edge_node"):
+        folders += [path for path in start.rglob("*") if path.is_dir()]
     missing = sorted(name for name in names if not any((folder / name).exists() for folder in folders))
     assert not missing
 

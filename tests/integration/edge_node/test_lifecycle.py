@@ -17,7 +17,7 @@ from tests.peers.origin import OriginExchange, cacheable, gated, reply
 from tests.peers.viewer import Viewer, get
 
 IDLE_EDGE_MIB = IDLE_NODE_MIB - 5
-"""An edge gives back the pages that only its start needed (edge_node/resident_memory.py), also those of compiled modules."""
+"""An edge gives back the pages that only its start needed (edge_node/observability/resident_memory.py), also those of compiled modules."""
 
 
 async def test_sigterm_cuts_no_request_in_flight(tmp_path: Path) -> None:

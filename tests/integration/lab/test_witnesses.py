@@ -13,8 +13,8 @@ import pytest
 from lab.quickstart_probes import DnsProbe, ObjectProbe, version_body, wait_for_return
 from lab.recorder import Recorder, WatchedNode
 from lab.recorder_http import ExchangeFailedError, exchange
-from tests.integration.test_load_locust import free_port, running, wait_ready
-from tests.integration.test_load_viewer import (
+from tests.integration.loadtests.test_locust import free_port, running, wait_ready
+from tests.integration.loadtests.test_viewer import (
     EDGE_1,
     EDGE_2,
     ScriptedEdge,

@@ -17,10 +17,10 @@ import pytest
 from lab.load import EXIT_FAILURES, LoadError, LoadFollower, LoadRun
 from loadtests.plan import Address, LoadPlan
 from loadtests.workload import Population
-from tests.integration.test_load_viewer import ScriptedRouter
+from tests.integration.loadtests.test_viewer import ScriptedRouter
 
 SITE = "127.16.2.1"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POPULATIONS = (Population("eu", "10.2.0.0/16", 2), Population("us", "10.1.0.0/16", 1))
 
 

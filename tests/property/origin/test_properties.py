@@ -16,7 +16,7 @@ from origin.messages import Delivery, Framing, Generated, Pattern, Response, sli
 from origin.patterns import pieces, read
 from origin.request_reader import ByteBudget, Event, RequestArrived, RequestReader, RequestRefused
 from origin.scenarios import Scenarios, kind_of
-from tests.unit.origin_builders import a_get, a_request, keep_everything
+from tests.origin_builders import a_get, a_request, keep_everything
 
 _SCENARIOS = Scenarios(BucketStore(1 << 20))
 _STREAMS = st.sampled_from(

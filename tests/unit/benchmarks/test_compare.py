@@ -18,7 +18,7 @@ from benchmarks.peers.compare import (
     verdict,
 )
 from benchmarks.peers.processes import BenchmarkError
-from edge_node.compiled import COMPILED, SOURCE
+from edge_node.code_loader import COMPILED, SOURCE
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 
 from control_plane import geo_table
 from control_plane.geo_table import GeoTableError, default_geo_table, parse_geo_table
-from edge_node.configuration import read_geo_table
+from edge_node.control.snapshot_reader import read_geo_table
 from lab.layout import Layout, Role
 from lab.topology_file import read_topology, shipped_topology
 
 COUNTRIES = {"us-east-1": b"US", "eu-central-1": b"DE", "ap-northeast-1": b"JP"}
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 
 
 def rows(text: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from lab.layout import routing_table as routing_table_of
 from lab.topology_file import read_topology, shipped_topology
 from proto.cdn.v1 import configuration_pb2
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 NODES = {name: service for name, service in SERVICES.items() if "labels" in service}

@@ -7,7 +7,7 @@ import pytest
 
 from edge_node import IS_COMPILED
 from edge_node.caching import reuse
-from edge_node.compiled import SETTING, folder_to_use, modules_folder
+from edge_node.code_loader import SETTING, folder_to_use, modules_folder
 from edge_node.listeners import fast_path
 
 

@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from edge_node.settings import SMALLEST_DISK_BYTES
-from edge_node.storage.eviction.choice import POLICIES
+from edge_node.storage.eviction.registry import POLICIES
 from lab.errors import UsageError
 from lab.topology import EVICTION_POLICIES, SMALLEST_DISK_MIB, Cache, Problem, TopologyError
 from lab.topology_file import parse_topology, read_topology, shipped_topology

@@ -5,7 +5,7 @@ import pytest
 from origin.behaviors import MAX_BEHAVIORS, Behavior, BehaviorTable, apply_behavior, paced, parse_behavior
 from origin.errors import InvalidInputError
 from origin.messages import Delivery, Response
-from tests.unit.origin_builders import a_get, a_request
+from tests.origin_builders import a_get, a_request
 
 _WHOLE = Response(200, (("ETag", '"a"'), ("Vary", "Accept")), b"content", accepts_ranges=True)
 

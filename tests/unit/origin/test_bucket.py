@@ -11,7 +11,7 @@ from origin import bucket_api
 from origin.bucket import MAX_HISTORY, BucketStore
 from origin.errors import StorageFullError
 from origin.messages import Response
-from tests.unit.origin_builders import a_request
+from tests.origin_builders import a_request
 
 _NAMESPACE = {"s3": "http://s3.amazonaws.com/doc/2006-03-01/"}
 

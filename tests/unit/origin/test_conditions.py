@@ -4,7 +4,7 @@ import pytest
 
 from origin.conditions import apply_conditions, http_date, parse_range
 from origin.messages import Generated, Response
-from tests.unit.origin_builders import a_get, a_request
+from tests.origin_builders import a_get, a_request
 
 _DATE = http_date(1_000_000)
 _LATER = http_date(1_000_001)

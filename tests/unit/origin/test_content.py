@@ -16,7 +16,7 @@ from origin.messages import BodyRule, Generated, Response
 from origin.patterns import read
 from origin.scenarios import KINDS, Scenarios, body_rule, kind_of
 from origin.website import Website
-from tests.unit.origin_builders import a_get, a_request
+from tests.origin_builders import a_get, a_request
 
 _NOW = 1_800_000_003.5
 

@@ -20,7 +20,7 @@ from origin.delivery import (
 )
 from origin.messages import PROMPT, Delivery, Framing, Generated, Request, Response
 from origin.wire import encode_head, must_close
-from tests.unit.origin_builders import a_get, a_request
+from tests.origin_builders import a_get, a_request
 
 _BODY = Response(200, body=b"x" * 100)
 _PIECE = 65_536

@@ -8,7 +8,7 @@ from origin import echo, misbehave
 from origin.conditions import apply_conditions, http_date
 from origin.errors import InvalidInputError
 from origin.messages import Framing, Response
-from tests.unit.origin_builders import a_get, a_request
+from tests.origin_builders import a_get, a_request
 
 _NOW = 1_000_000.0
 

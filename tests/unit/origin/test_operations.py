@@ -14,7 +14,7 @@ from origin.log_file import LogFile
 from origin.messages import Response
 from origin.node import OriginNode
 from origin.request_log import MAX_RECORDED_BYTES, MAX_RECORDS, MAX_UNWRITTEN_LINES, RequestLog
-from tests.unit.origin_builders import a_get, a_request
+from tests.origin_builders import a_get, a_request
 
 _NOW = 1_000_000.0
 

@@ -15,7 +15,7 @@ from origin.request_reader import (
     RequestRefused,
     path_and_query,
 )
-from tests.unit.origin_builders import keep_everything
+from tests.origin_builders import keep_everything
 
 
 def a_reader(budget: ByteBudget | None = None) -> RequestReader:

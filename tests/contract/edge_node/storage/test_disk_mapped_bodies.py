@@ -1,4 +1,4 @@
-"""Bodies that go from a mapped file to a socket (edge_node/storage/disk/record.py, mapping.py): proven once, never wrong, never touched by this process.
+"""Bodies that go from a mapped file to a socket (edge_node/storage/disk/record.py, storage/disk/mapping.py): proven once, never wrong, never touched by this process.
 
 What a socket received is compared with what was put, as the generator of the test knows it.
 """

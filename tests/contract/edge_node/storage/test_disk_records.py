@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.storage.disk.boot import read_boot_id
+from edge_node.storage.disk.boot_id import read_boot_id
+from edge_node.storage.disk.disk_budget import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.errors import (
     DiskCorruptionError,
     DiskRemovalError,
@@ -20,7 +21,6 @@ from edge_node.storage.disk.errors import (
 from edge_node.storage.disk.files import DiskFiles
 from edge_node.storage.disk.format import BLOCK_BYTES, DEAD, LIVE
 from edge_node.storage.disk.record import DiskRecord
-from edge_node.storage.disk.space import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.store import DiskStore
 
 CAPACITY = 8 * 1024 * 1024
@@ -148,7 +148,7 @@ def test_an_unfinished_write_is_no_record(open_store: Open, tmp_path: Path, leng
     assert open_store().lookup(b"a") is None
 
 
-def test_a_writer_that_is_let_go_gives_its_room_back(store: DiskStore, tmp_path: Path) -> None:
+def test_a_writer_that_is_abandoned_releases_its_room(store: DiskStore, tmp_path: Path) -> None:
     writer = store.open_writer(b"a", None)
     assert writer is not None and writer.write(bytes(LARGE))
     assert store.statistics.used_bytes > 0

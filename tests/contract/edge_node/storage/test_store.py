@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.caching.bodies import BodyLostError, PartsBody
-from edge_node.caching.entries import (
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
+from edge_node.caching.entry import Entry, EntryTemplate
+from edge_node.caching.entry_factory import (
     LARGEST_BLOCK_BODY_BYTES,
-    Arrival,
-    confirmed_entry,
+    ResponseTiming,
     make_entry,
     make_entry_of_body,
+    revalidated_entry,
     with_age,
 )
-from edge_node.caching.entry import Entry, Traits
 from edge_node.caching.partial import PartialBody
-from edge_node.caching.terms import LifetimeRule, Terms
-from edge_node.model import Role
-from edge_node.policy.answers import NodeFacts, content_length, write_fields
-from edge_node.policy.traits import TraitsTable
+from edge_node.caching.stored_body import BodyLostError, PartialStoredBody
+from edge_node.model.configuration import Role
+from edge_node.policy.response_head import LocalNode, content_length, write_fields
 from edge_node.storage.disk import files
 from edge_node.storage.disk.store import DiskStore
-from edge_node.storage.eviction.choice import POLICIES
+from edge_node.storage.entry_templates import EntryTemplates
+from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.memory import LARGEST_SHARE_OF_BUDGET, MemoryStore
 from edge_node.storage.protocol import Store
 from edge_node.storage.tiered import TieredStore
@@ -33,14 +33,14 @@ from edge_node.storage.tiered import TieredStore
 CAPACITY = 256 * 1024
 LARGEST_IN_MEMORY = CAPACITY // LARGEST_SHARE_OF_BUDGET
 DISK_CAPACITY = 32 * 1024 * 1024
-TRAITS = TraitsTable(NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a"))
+TEMPLATE = EntryTemplates(LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a"))
 FIELDS = ((b"content-type", b"text/plain"), (b"etag", b'"1"'), (b"date", b"Fri, 15 Jan 2027 08:00:00 GMT"))
 
 
 def tiered(folder: Path, memory_bytes: int = CAPACITY, epoch: int = 1) -> TieredStore:
     memory = MemoryStore(memory_bytes, POLICIES["s3fifo"])
     return TieredStore(
-        memory, DiskStore(folder / "cache", DISK_CAPACITY, "boot"), TRAITS, lambda: epoch.to_bytes(8, "big")
+        memory, DiskStore(folder / "cache", DISK_CAPACITY, "boot"), TEMPLATE, lambda: epoch.to_bytes(8, "big")
     )
 
 
@@ -63,9 +63,9 @@ def key_of(name: str) -> bytes:
     return b"E1\n/" + name.encode("latin-1")
 
 
-def traits(seconds: float = 60.0) -> Traits:
-    terms = Terms(seconds, LifetimeRule.MAX_AGE, stale_if_error_seconds=5.0)
-    return TRAITS.of((200, b"OK"), b"text/plain", terms, is_strict=False)
+def template(seconds: float = 60.0) -> EntryTemplate:
+    cache_metadata = CacheMetadata(seconds, LifetimeRule.MAX_AGE, stale_if_error_seconds=5.0)
+    return TEMPLATE.of((200, b"OK"), b"text/plain", cache_metadata, is_strict=False)
 
 
 def lines_of(length: int) -> bytes:
@@ -78,11 +78,11 @@ def put(store: Store, name: str, body: bytes = b"hello", piece: int = 60_000, *,
     chunks = [body[start : start + piece] for start in range(0, len(body), piece)]
     if writer is None or not all(writer.add(chunk) for chunk in chunks):
         return False
-    arrival = Arrival(7, 1_000.0, 5.0)
+    timing = ResponseTiming(7, 1_000.0, 5.0)
     if writer.keeps_chunks:
-        entry = make_entry(key_of(name), lines_of(len(body)), chunks, len(body), traits(), arrival)
+        entry = make_entry(key_of(name), lines_of(len(body)), chunks, len(body), template(), timing)
     else:
-        entry = with_age(Entry(key_of(name), lines_of(len(body)) + b"\r\n", None, traits(), arrival.stamp), arrival)
+        entry = with_age(Entry(key_of(name), lines_of(len(body)) + b"\r\n", None, template(), timing.stamp), timing)
     writer.commit(entry)
     return True
 
@@ -103,7 +103,7 @@ def test_what_is_committed_is_found_as_it_was(store: Store) -> None:
     entry = store.lookup(key_of("a"))
     assert entry is not None and (entry.key, body_of(entry), entry.length) == (key_of("a"), b"hello", 5)
     assert (entry.status, entry.headers, entry.etag) == (200, FIELDS, b'"1"')
-    assert (entry.stamp, entry.age_base, entry.terms) == (7, 995.0, traits().terms)
+    assert (entry.stamp, entry.age_base, entry.cache_metadata) == (7, 995.0, template().cache_metadata)
     assert store.lookup(key_of("b")) is None
 
 
@@ -145,7 +145,7 @@ def test_a_later_entry_replaces_an_earlier_one(store: Store) -> None:
     assert store.statistics.entries <= 1
 
 
-def test_what_is_removed_is_gone_and_gives_its_room_back(store: Store) -> None:
+def test_what_is_removed_is_gone_and_releases_its_room(store: Store) -> None:
     put(store, "a")
     store.remove(key_of("a"))
     store.remove(key_of("a"))
@@ -181,7 +181,11 @@ def test_a_part_of_a_body_is_kept_in_memory_or_not_at_all(store: Store) -> None:
     assert writer is not None
     put(store, "a", b"whole")
     writer.add(bytes(50))
-    writer.commit(make_entry_of_body(key_of("a"), lines_of(1_000), PartsBody(parts), traits(), Arrival(8, 0.0, 0.0)))
+    writer.commit(
+        make_entry_of_body(
+            key_of("a"), lines_of(1_000), PartialStoredBody(parts), template(), ResponseTiming(8, 0.0, 0.0)
+        )
+    )
     entry = store.lookup(key_of("a"))
     if entry is not None:
         assert entry.is_partial and entry.body is not None and entry.body.holds(100, 149)
@@ -227,7 +231,7 @@ def test_a_folder_that_is_opened_again_has_what_was_there_and_nothing_that_was_r
     assert found(again, "3") is None and found(again, "17") is None
     entry = again.lookup(key_of("4"))
     assert entry is not None and (entry.stamp, entry.age_base, entry.headers) == (7, 995.0, FIELDS)
-    assert entry.traits is traits() and (entry.status, entry.traits.reason) == (200, b"OK")
+    assert entry.template is template() and (entry.status, entry.template.reason) == (200, b"OK")
     again.close()
     third = tiered(tmp_path)  # a start that only read has changed nothing
     assert {name: found(third, name) for name in bodies} == bodies
@@ -276,11 +280,11 @@ LARGE = bytes(number % 253 for number in range(LARGEST_BLOCK_BODY_BYTES + 100_00
 
 
 def confirm(store: Store, name: str, stamp: int = 8) -> None:
-    """As `Shelf.replace` does it: a new header section for the stored body."""
+    """As `Cache.replace` does it: a new header section for the stored body."""
     stored = store.lookup(key_of(name))
     assert stored is not None
     lines = write_fields((*FIELDS, (b"x-confirmed", b"%d" % stamp))) + content_length(stored.length)
-    entry = confirmed_entry(stored, stored.key, lines, stored.traits, Arrival(stamp, 2_000.0, 0.0))
+    entry = revalidated_entry(stored, stored.key, lines, stored.template, ResponseTiming(stamp, 2_000.0, 0.0))
     writer = store.open_writer(entry.key, 0)
     assert writer is not None
     writer.commit(entry)
@@ -322,7 +326,7 @@ def test_confirmed_bodies_hold_no_more_files_open_than_others(tmp_path: Path, mo
     store.close()
 
 
-def test_a_confirmed_body_that_has_left_the_disk_gives_its_room_back_and_is_found_no_more(tmp_path: Path) -> None:
+def test_a_confirmed_body_that_has_left_the_disk_releases_its_room_and_is_found_no_more(tmp_path: Path) -> None:
     store = tiered(tmp_path)
     for number in range(20):
         put(store, f"old/{number}", LARGE)

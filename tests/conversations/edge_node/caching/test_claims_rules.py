@@ -9,13 +9,20 @@ from typing import Any
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
-from tests.conversations.dialogue import Node, TextHeader, settle
+from tests.conversations.dialogue import Node, TextHeader, flush
+from tests.conversations.edge_node.caching.test_claims_freshness import (
+    BOTH,
+    CLOUDFRONT,
+    ONE_OR_TWO,
+    RFC9111,
+    behavior,
+    way,
+)
+from tests.conversations.edge_node.upstream.test_failover import PRIMARY, SECONDARY, group
 from tests.conversations.origins import Origins
-from tests.conversations.test_claims_freshness import BOTH, CLOUDFRONT, ONE_OR_TWO, RFC9111, behavior, way
-from tests.conversations.test_edge_failover import PRIMARY, SECONDARY, group
 from tests.conversations.tiers import ALL_METHODS, strict
 
 FRESH = ("cache-control", "max-age=60")
@@ -284,11 +291,11 @@ async def test_who_joins_in_the_middle_streams_with_the_others(semantics: str, t
     there = way(tiers, behavior(semantics))
     first = there.asks()
     fetch = (await there.origin(1)).begins(200, FRESH, ("content-length", "9")).sends(b"one")
-    await settle(lambda: first.sent.endswith(b"one"))
+    await flush(lambda: first.sent.endswith(b"one"))
     second = there.asks()
-    await settle(lambda: second.sent.endswith(b"one"))
+    await flush(lambda: second.sent.endswith(b"one"))
     fetch.sends(b"two")
-    await settle(lambda: first.sent.endswith(b"onetwo") and second.sent.endswith(b"onetwo"))
+    await flush(lambda: first.sent.endswith(b"onetwo") and second.sent.endswith(b"onetwo"))
     assert not first.is_done and not second.is_done
     fetch.sends(b"end").ends()
     assert [(await viewer.answer()).body for viewer in (first, second)] == [b"onetwoend"] * 2
@@ -528,7 +535,7 @@ async def test_a_body_goes_on_where_it_broke_off_only_if_a_strong_tag_proves_tha
     first = (await origins.asked(PRIMARY)).begins(200, FRESH, ("content-length", "5"), *validator).sends(b"he")
     first.fails(UpstreamErrorKind.RESET)
     if not goes_on:
-        await settle(lambda: viewer.is_cut)
+        await flush(lambda: viewer.is_cut)
         assert origins.attempts == [PRIMARY]
         return
     second = await origins.asked(PRIMARY, 2)

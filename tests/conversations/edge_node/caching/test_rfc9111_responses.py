@@ -2,9 +2,9 @@
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 from tests.builders import policy_message
-from tests.conversations.dialogue import Node, settle
+from tests.conversations.dialogue import Node, flush
 from tests.conversations.tiers import strict, strict_node
 
 FRESH = ("cache-control", "max-age=60")
@@ -22,7 +22,7 @@ async def fresh_for(*headers: tuple[str, str], status: int = 200, policy: object
     else:
         fetch.answers(status, b"hello", *headers)
     await viewer.answer()
-    await settle(lambda: not node.tasks)
+    await flush(lambda: not node.tasks)
     start = node.now
     if not await is_used(node):
         return 0 if node.store.statistics.entries else None
@@ -187,7 +187,7 @@ async def test_stale_while_revalidate_answers_at_once_and_refreshes(seconds: flo
     assert fetch.request["if-none-match"] == '"1"'
     fetch.answers(200, b"new", FRESH)
     assert {(await viewer.answer()).body for viewer in viewers} == {b"old" if is_allowed else b"new"}
-    await settle(lambda: not node.tasks)
+    await flush(lambda: not node.tasks)
     assert (await node.viewer().asks("/a").answer()).body == b"new"
     await node.asks_nothing_more(2)
 
@@ -206,7 +206,7 @@ async def test_a_refresh_in_the_background_that_fails_leaves_what_is_stored(
         fetch.answers(failure, b"broken", ("cache-control", "max-age=600"))
     else:
         fetch.fails(failure)
-    await settle(lambda: not node.tasks)
+    await flush(lambda: not node.tasks)
     assert (await node.viewer().asks("/a").answer()).body == b"old"
 
 
@@ -232,7 +232,7 @@ FAILURES = [500, 502, 503, 504, 599, UpstreamErrorKind.REFUSED, UpstreamErrorKin
         ("max-age=60", 1_000, True),
     ],
 )
-async def test_stale_stands_in_for_a_failing_origin_inside_its_window(
+async def test_stale_is_served_for_a_failing_origin_inside_its_window(
     failure: int | UpstreamErrorKind, control: str, seconds: float, is_allowed: bool
 ) -> None:
     node = await stale(control, seconds)
@@ -247,14 +247,14 @@ async def test_stale_stands_in_for_a_failing_origin_inside_its_window(
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 429])
-async def test_stale_stands_in_for_no_answer_about_the_request(status: int) -> None:
+async def test_stale_is_served_for_no_answer_about_the_request(status: int) -> None:
     node = await stale("max-age=60, stale-if-error=100", 1)
     viewer = node.viewer().asks("/a")
     (await node.fetch(2)).answers(status, b"no")
     assert (await viewer.answer()).status == status
 
 
-async def test_a_guessed_lifetime_stands_in_for_nothing_without_stale_if_error() -> None:
+async def test_a_guessed_lifetime_is_served_stale_for_nothing_without_stale_if_error() -> None:
     for more, is_allowed in (((), False), ((("cache-control", "stale-if-error=100"),), True)):
         node = strict_node()
         await node.stores("/a", b"old", ("last-modified", "Fri, 15 Jan 2027 07:58:20 GMT"), *more)
@@ -288,7 +288,7 @@ async def test_a_truncated_response_is_never_reused_as_whole() -> None:
     viewer = node.viewer().asks("/a")
     fetch = (await node.fetch()).begins(200, FRESH, ("content-length", "5")).sends(b"he")
     fetch.fails(UpstreamErrorKind.TRUNCATED)
-    await settle(lambda: viewer.is_cut)
+    await flush(lambda: viewer.is_cut)
     viewer = node.viewer().asks("/a")
     (await node.fetch(2)).answers(200, b"hello", FRESH)
     assert (await viewer.answer()).body == b"hello"

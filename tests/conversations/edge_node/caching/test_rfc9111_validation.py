@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 from tests.conversations.dialogue import Node
 from tests.conversations.tiers import Tiers, strict, strict_node
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 from tests.builders import policy_message
-from tests.conversations.dialogue import Node, settle
+from tests.conversations.dialogue import Node, flush
 from tests.conversations.tiers import strict, strict_node
 
 FRESH = ("cache-control", "max-age=60")
@@ -159,7 +159,7 @@ async def test_a_refresh_of_one_variant_answers_nobody_who_asks_for_another() ->
     assert ((await english.answer()).body, (await german.answer()).body) == (b"hello", b"hallo")
 
 
-async def test_a_stale_variant_stands_in_for_nobody_who_asks_for_another() -> None:
+async def test_a_stale_variant_is_served_stale_for_nobody_who_asks_for_another() -> None:
     node = strict_node()
     await node.stores("/a", b"hello", FRESH, BY_LANGUAGE, ("age", "60"), ("etag", '"en"'), ask=[ENGLISH])
     english, german = node.viewer().asks("/a", ENGLISH), node.viewer().asks("/a", GERMAN)
@@ -169,7 +169,7 @@ async def test_a_stale_variant_stands_in_for_nobody_who_asks_for_another() -> No
     assert ((await english.answer()).body, (await german.answer()).body) == (b"hello", b"hallo")
 
 
-async def test_a_stale_variant_without_validator_stands_in_for_its_own_viewers_only() -> None:
+async def test_a_stale_variant_without_validator_is_served_stale_for_its_own_viewers_only() -> None:
     node = strict_node()
     await node.stores("/a", b"hello", FRESH, BY_LANGUAGE, ("age", "60"), ask=[ENGLISH])
     english, german = node.viewer().asks("/a", ENGLISH), node.viewer().asks("/a", GERMAN)
@@ -197,7 +197,7 @@ async def test_a_refresh_in_the_background_is_of_the_variant_that_was_used() -> 
     fetch = await node.fetch(3)
     assert (fetch.request["if-none-match"], fetch.request["accept-language"]) == ('"de"', "de")
     fetch.answers(200, b"neu", FRESH, BY_LANGUAGE)
-    await settle(lambda: not node.tasks)
+    await flush(lambda: not node.tasks)
     assert (await node.viewer().asks("/a", GERMAN).answer()).body == b"neu"
 
 

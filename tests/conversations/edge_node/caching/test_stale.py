@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 from tests.builders import ALL, behavior_message, policy_message
 from tests.conversations.dialogue import Node, TextHeader
 
@@ -223,7 +223,7 @@ async def test_a_refresh_that_breaks_off_in_the_background_leaves_the_copy() -> 
     assert await word(node) == (b"old", "Hit")
 
 
-async def test_an_invalidation_ends_the_window_and_voids_the_refresh_under_way() -> None:
+async def test_an_invalidation_ends_the_window_and_invalidates_the_refresh_under_way() -> None:
     node = await stored(SWR, ETAG)
     node.now += 60
     await word(node)
@@ -294,7 +294,7 @@ FAILURES = [
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("window", ["", ", stale-if-error=100"])
-async def test_a_stale_copy_stands_in(failure: Any, window: str) -> None:
+async def test_a_stale_copy_is_served_stale(failure: Any, window: str) -> None:
     node = await stored(("cache-control", "max-age=60" + window), ETAG)
     node.now += 60
     assert await fails(node, failure) == (200, b"old")
@@ -364,7 +364,7 @@ async def test_the_origin_is_asked_again_once_per_minimum_ttl_of_the_status(
     assert await fails(node, failure) == (200, b"old")
 
 
-async def test_without_a_validator_and_with_cookies_forwarded_a_copy_stands_in_too() -> None:
+async def test_without_a_validator_and_with_cookies_forwarded_a_copy_is_served_stale_too() -> None:
     for node in (await stored(FRESH), await stored(FRESH, ETAG, cookies=ALL)):
         node.now += 60
         assert await fails(node, 503) == (200, b"old")
@@ -382,21 +382,21 @@ async def test_a_confirmation_ends_the_time_in_which_the_origin_is_left_alone() 
     assert await fails(node, 503) == (200, b"old")
 
 
-async def test_an_error_never_stands_in_for_an_error() -> None:
+async def test_an_error_is_never_served_on_an_error() -> None:
     node = Node()
     await node.stores("/a", b"first", status=503)
     node.now += 10
     assert await fails(node, 500) == (500, b"broken")
 
 
-async def test_an_invalidated_copy_never_stands_in() -> None:
+async def test_an_invalidated_copy_is_never_served_stale() -> None:
     node = await stored(FRESH, ETAG)
     node.now += 60
     node.invalidates("/a")
     assert (await fails(node, 503))[0] == 503
 
 
-async def test_a_copy_that_is_invalidated_while_it_is_refreshed_does_not_stand_in() -> None:
+async def test_a_copy_that_is_invalidated_while_it_is_refreshed_is_not_served_stale() -> None:
     node = await stored(FRESH, ETAG)
     node.now += 60
     viewer = node.viewer().asks("/a")
@@ -406,7 +406,7 @@ async def test_a_copy_that_is_invalidated_while_it_is_refreshed_does_not_stand_i
     assert (await viewer.answer()).status == 502
 
 
-async def test_a_copy_of_another_log_does_not_stand_in() -> None:
+async def test_a_copy_of_another_log_is_not_served_stale() -> None:
     node = await stored(FRESH, ETAG)
     node.now += 60
     viewer = node.viewer().asks("/a")

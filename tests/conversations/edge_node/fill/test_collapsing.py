@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
 from edge_node.fill.coalescer import (
     COALESCE_TIMEOUT_SECONDS,
     FIRST_RELEASED,
@@ -12,10 +11,11 @@ from edge_node.fill.coalescer import (
     MAXIMUM_HIT_FOR_MISS_KEYS,
     PACE_SECONDS,
 )
-from edge_node.upstream.targets import Tier
+from edge_node.model.errors import UpstreamErrorKind
+from edge_node.upstream.endpoints import Tier
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
-from tests.conversations.dialogue import Fetch, Node, settle
+from tests.conversations.dialogue import Fetch, Node, flush
 from tests.conversations.tiers import Tiers
 
 FRESH = ("cache-control", "max-age=60")
@@ -292,7 +292,7 @@ async def test_the_fetch_ends_when_the_last_has_left_and_no_timer_stays() -> Non
     fetch = await node.fetch()
     for viewer in viewers:
         viewer.leaves()
-    await settle(lambda: fetch.is_cancelled and not node.tasks)
+    await flush(lambda: fetch.is_cancelled and not node.tasks)
     assert [timer.is_cancelled for timer in node.timers] == [True]
     assert {record.reason for record in node.records.all} == {"viewer_left"}
 
@@ -366,7 +366,7 @@ async def test_when_who_began_has_left_everybody_else_loses_patience() -> None:
     assert (await node.viewer().asks("/a").answer()).body == b"own"
 
 
-async def test_a_stale_copy_stands_in_for_those_alone_who_allow_it() -> None:
+async def test_a_stale_copy_is_served_stale_for_those_alone_who_allow_it() -> None:
     """RFC 5861 section 4: who began said stale-if-error, and who joined did not."""
     node = Node(behavior_message(**STRICT))
     await node.stores("/a", b"old", ("cache-control", "max-age=60, stale-if-error=0"), ("etag", '"1"'))
@@ -380,7 +380,7 @@ async def test_a_stale_copy_stands_in_for_those_alone_who_allow_it() -> None:
     assert (answer.status, answer.body) == (503, b"broken")
 
 
-async def test_a_stale_copy_stands_in_for_who_joined_though_who_began_has_left() -> None:
+async def test_a_stale_copy_is_served_stale_for_who_joined_though_who_began_has_left() -> None:
     node = Node(behavior_message(**STRICT))
     await node.stores("/a", b"old", ("cache-control", "max-age=60, stale-if-error=0"), ("etag", '"1"'))
     node.now += 60

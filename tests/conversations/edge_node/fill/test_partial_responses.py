@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
-from edge_node.model import Role
+from edge_node.model.configuration import Role
+from edge_node.model.errors import UpstreamErrorKind
 from tests.builders import behavior_message, caching_disabled, listed, policy_message
 from tests.conversations.dialogue import Answer, Fetch, Node, TextHeader, Viewer
 
@@ -600,7 +600,7 @@ async def test_an_expired_part_is_not_confirmed_for_who_wants_the_whole() -> Non
     assert (await viewer.answer()).body == BODY
 
 
-async def test_an_expired_whole_stands_in_for_an_error_on_a_range() -> None:
+async def test_an_expired_whole_is_served_on_an_error_on_a_range() -> None:
     node = Node()
     await node.stores("/a", BODY, FRESH)
     node.now += 60
@@ -622,7 +622,7 @@ async def test_an_expired_whole_is_confirmed_for_a_range() -> None:
     assert (answer.status, answer.body, answer.fields["x-cache"]) == (206, BODY[:10], "RefreshHit from cloudfront")
 
 
-async def test_an_invalidation_voids_parts() -> None:
+async def test_an_invalidation_invalidates_parts() -> None:
     node = Node()
     await stores_part(node, 0, 9)
     node.invalidates("/a")

@@ -1,6 +1,7 @@
 """Odd bodies, odd targets and attacks through a whole node, from the bytes of a viewer to the bytes of an origin and back, under both sets of rules.
 
-One row of `ATTACKS` in tests/unit/test_edge_smuggling.py is refused there by the reader; here nothing of it may reach an origin, the store or another viewer.
+One row of `ATTACKS` in tests/unit/edge_node/listeners/test_smuggling.py is refused there by the reader; here nothing of it may reach an origin, the store or
+another viewer.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from tests.conversations.dialogue import Node
 from tests.conversations.tiers import ALL_METHODS, Tiers, strict
 from tests.fuzz.origin_side import World
 from tests.fuzz.strict_http import read_responses
-from tests.unit.test_edge_smuggling import ATTACKS, BEFORE, BROKEN_BODIES, CHUNKED, SMUGGLED, post
+from tests.unit.edge_node.listeners.test_smuggling import ATTACKS, BEFORE, BROKEN_BODIES, CHUNKED, SMUGGLED, post
 
 BOTH = pytest.mark.parametrize("semantics", ["cloudfront", "rfc9111"])
 HOST = b"Host: d1.cdn.localhost\r\n"

@@ -2,11 +2,11 @@
 
 import pytest
 
-from edge_node.configuration import read_distribution
-from edge_node.errors import UpstreamErrorKind
+from edge_node.control.snapshot_reader import read_distribution
 from edge_node.fill.coalescer import COALESCE_TIMEOUT_SECONDS
-from edge_node.model import Role
-from edge_node.upstream.targets import Tier
+from edge_node.model.configuration import Role
+from edge_node.model.errors import UpstreamErrorKind
+from edge_node.upstream.endpoints import Tier
 from tests.builders import behavior_message, caching_disabled, listed, policy_message
 from tests.conversations.dialogue import Node, Viewer
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from edge_node.model import Role
-from edge_node.policy.upstream_requests import parse_request
+from edge_node.model.configuration import Role
+from edge_node.policy.upstream_request import parse_request
 from tests.builders import behavior_message, listed, policy_message
 from tests.conversations.dialogue import Node
 
@@ -25,7 +25,7 @@ async def test_an_invalidated_entry_is_gone() -> None:
     assert node.records.all[-1].reason == "invalidated"
 
 
-async def test_an_invalidated_entry_never_stands_in_for_an_error() -> None:
+async def test_an_invalidated_entry_is_never_served_on_an_error() -> None:
     node = Node()
     await node.stores("/a", b"old", FRESH, ("etag", '"1"'))
     node.invalidates("/a")
@@ -34,7 +34,7 @@ async def test_an_invalidated_entry_never_stands_in_for_an_error() -> None:
     assert (await viewer.answer()).status == 502
 
 
-async def test_an_entry_invalidated_during_its_refresh_does_not_stand_in_for_an_error() -> None:
+async def test_an_entry_invalidated_during_its_refresh_is_not_served_on_an_error() -> None:
     node = Node()
     await node.stores("/a", b"old", FRESH, ("age", "60"), ("etag", '"1"'))
     viewer = node.viewer().asks("/a")
@@ -107,7 +107,7 @@ async def test_every_variant_of_a_path_goes() -> None:
         await node.fetch(number)
 
 
-async def test_a_snapshot_that_skips_entries_voids_what_is_older() -> None:
+async def test_a_snapshot_that_skips_entries_invalidates_what_is_older() -> None:
     node = Node()
     await node.stores("/a", b"old", FRESH)
     node.learns("log-1", 9)
@@ -127,7 +127,7 @@ async def test_a_fetch_in_flight_across_a_snapshot_that_skips_entries_is_not_kep
 
 
 @pytest.mark.parametrize("index", [1, 5])
-async def test_another_log_voids_everything(index: int) -> None:
+async def test_another_log_invalidates_everything(index: int) -> None:
     node = Node()
     node.invalidates("/x")
     node.invalidates("/x")

@@ -2,8 +2,16 @@
 
 import pytest
 
-from tests.conversations.dialogue import Node, settle
-from tests.conversations.test_claims_freshness import BOTH, ONE_OR_TWO, RFC9111, TAG, Way, behavior, way
+from tests.conversations.dialogue import Node, flush
+from tests.conversations.edge_node.caching.test_claims_freshness import (
+    BOTH,
+    ONE_OR_TWO,
+    RFC9111,
+    TAG,
+    Way,
+    behavior,
+    way,
+)
 
 FRESH = ("cache-control", "max-age=60")
 LOGIN = ("authorization", "Basic Zm9v")
@@ -34,7 +42,7 @@ async def test_what_completes_a_part_for_one_makes_it_whole_for_nobody_else() ->
     mine, theirs = there.asks(LOGIN), there.asks()
     (await there.origin(2)).answers(206, b"llo", FRESH, TAG, ("content-range", "bytes 2-4/5"))
     assert (await mine.answer()).body == b"hello"
-    await settle(lambda: there.asked == 3)
+    await flush(lambda: there.asked == 3)
     assert "range" not in (await there.origin(3)).request
     (await there.origin(3)).answers(200, b"hello", FRESH, TAG)
     assert (await theirs.answer()).body == b"hello"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.errors import UpstreamErrorKind, ViewerError
-from edge_node.failures import MOST_REMEMBERED_FAILURES
-from edge_node.model import NO_HEAD, Role
+from edge_node.model.configuration import NO_HEAD, Role
+from edge_node.model.errors import UpstreamErrorKind, ViewerError
+from edge_node.upstream.negative_cache import MAXIMUM_NEGATIVE_ENTRIES
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, caching_disabled, listed, origin_message, policy_message
 from tests.conversations.dialogue import Answer, Node, Viewer
@@ -170,8 +170,8 @@ async def test_a_range_is_answered_by_the_failure_too_and_a_post_never() -> None
 
 
 async def test_failures_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MOST_REMEMBERED_FAILURES <= 4_096
-    monkeypatch.setattr("edge_node.failures.MOST_REMEMBERED_FAILURES", 2)
+    assert MAXIMUM_NEGATIVE_ENTRIES <= 4_096
+    monkeypatch.setattr("edge_node.upstream.negative_cache.MAXIMUM_NEGATIVE_ENTRIES", 2)
     node = Node()
     for target in ("/a", "/b", "/c"):
         await ask(node, target, TIMEOUT)

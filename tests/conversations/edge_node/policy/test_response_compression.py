@@ -8,11 +8,11 @@ from typing import Any
 import brotli  # type: ignore[import-untyped]  # ships neither stubs nor py.typed
 import pytest
 
-from edge_node.configuration import read_distribution
-from edge_node.errors import UpstreamErrorKind
-from edge_node.model import Role
+from edge_node.control.snapshot_reader import read_distribution
+from edge_node.model.configuration import Role
+from edge_node.model.errors import UpstreamErrorKind
 from tests.builders import behavior_message, caching_disabled, policy_message
-from tests.conversations.dialogue import Answer, Fetch, Node, TextHeader, Viewer, settle
+from tests.conversations.dialogue import Answer, Fetch, Node, TextHeader, Viewer, flush
 from tests.conversations.tiers import Tiers
 
 FRESH = ("cache-control", "max-age=60")
@@ -214,7 +214,7 @@ async def test_too_many_at_once_pass_as_they_are() -> None:
         (await node.fetch(number)).begins(200, FRESH, TEXT, ("content-length", str(length)))
     await not_coded(node, FRESH, TEXT)
     node.fetcher.fetches[0].fails(UpstreamErrorKind.RESET)
-    await settle(node.fetcher.fetches[0].is_over.__bool__)
+    await flush(node.fetcher.fetches[0].is_over.__bool__)
     assert is_coded(await gets(node, BOTH, target="/b"), "br")
 
 
@@ -322,7 +322,7 @@ def chunks_of(viewer: Viewer) -> bytes:
 @pytest.mark.parametrize("way", ["viewer leaves", "origin fails", "done"])
 async def test_the_memory_of_an_encoder_is_given_back(way: str) -> None:
     node = edge()
-    compressors = node.pipeline._shelf.compressors
+    compressors = node.pipeline._cache.compressors
     free = compressors._free_bytes
     viewer, fetch = await breaks_off(node)
     assert compressors._free_bytes < free
@@ -371,7 +371,7 @@ async def test_a_compressed_copy_is_confirmed_by_the_origins_own_tag() -> None:
     assert (answer.fields["vary"], answer.fields["x-cache"]) == ("Accept-Encoding", "RefreshHit from cloudfront")
 
 
-async def test_a_compressed_copy_stands_in_for_an_error() -> None:
+async def test_a_compressed_copy_is_served_on_an_error() -> None:
     node = edge()
     coded = await gets(node, BOTH)
     node.now += 60

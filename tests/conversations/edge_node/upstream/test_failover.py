@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, caching_disabled, origin_message
 from tests.conversations.dialogue import Node, Viewer

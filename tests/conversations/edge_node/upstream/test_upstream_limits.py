@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from edge_node.counters import Counters
-from edge_node.errors import UpstreamErrorKind
-from edge_node.upstream.fetching import Fetcher
+from edge_node.model.counters import Counters
+from edge_node.model.errors import UpstreamErrorKind
+from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.health import BASE_EJECTION_SECONDS
 from edge_node.upstream.limits import UpstreamLimits
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import caching_disabled
-from tests.conversations.dialogue import Node, Viewer, settle
+from tests.conversations.dialogue import Node, Viewer, flush
 from tests.conversations.origins import Origins
 from tests.conversations.tiers import strict
 
@@ -75,7 +75,7 @@ async def test_who_waits_too_long_gets_503_once_and_is_not_made_to_wait_for_each
     assert limited.node.counters.upstream_errors == {("origin", "overloaded"): 1}
 
 
-async def test_a_stale_copy_stands_in_when_there_is_no_place() -> None:
+async def test_a_stale_copy_is_served_stale_when_there_is_no_place() -> None:
     limited = Limited(1, waiting=0)
     stored = limited.asks("/old")
     (await limited.origins.asked(ORIGIN)).answers(200, b"old", FRESH, ("etag", '"1"'))
@@ -104,13 +104,13 @@ async def test_a_failed_request_gives_its_place_back(kind: UpstreamErrorKind) ->
     first, second = limited.asks("/1", "/2")
     while not first.is_done:  # whatever is tried again fails as well
         number = len(limited.origins.links)
-        await settle(lambda count=number: first.is_done or len(limited.origins.links) > count)
+        await flush(lambda count=number: first.is_done or len(limited.origins.links) > count)
         if not first.is_done and limited.origins.links[-1].line.startswith(b"GET /1"):
             limited.origins.links[-1].fails(kind)
         else:
             break
-        await settle(lambda: limited.origins.links[-1].is_closed)
-    await settle(lambda: limited.origins.links[-1].line.startswith(b"GET /2"))
+        await flush(lambda: limited.origins.links[-1].is_closed)
+    await flush(lambda: limited.origins.links[-1].line.startswith(b"GET /2"))
     limited.origins.links[-1].answers(200, b"2", FRESH)
     assert (await second.answer()).body == b"2"
 
@@ -134,7 +134,7 @@ async def test_one_bad_object_does_not_take_the_regional_cache_out(edge: tuple[N
         link = await origins.asked(REGIONAL, number)
         link.begins(200, FRESH, ("content-length", "10")).sends(b"half")
         link.fails(UpstreamErrorKind.TRUNCATED)
-        await settle(lambda viewer=viewer: viewer.is_cut)
+        await flush(lambda viewer=viewer: viewer.is_cut)
     assert not origins.fetcher.is_down("r1")
     assert origins.to(ORIGIN) == [] and origins.counters.upstream_ejections == 0
 
@@ -164,7 +164,7 @@ async def test_failures_with_answers_between_them_are_none_in_a_row(edge: tuple[
         link = await origins.asked(REGIONAL, number)
         if number % 2:
             link.fails(UpstreamErrorKind.RESET)
-            await settle(lambda count=number: len(origins.to(ORIGIN)) * 2 > count)
+            await flush(lambda count=number: len(origins.to(ORIGIN)) * 2 > count)
             origins.to(ORIGIN)[-1].answers(200, b"x", FRESH)
         else:
             link.answers(200, b"x", FRESH)

@@ -6,7 +6,7 @@ import re
 import h11
 import pytest
 
-from edge_node.policy.sections import Recollection
+from edge_node.policy.parse_cache import ParseCache
 from tests.fuzz.grammar import Sections, fields, request, request_stream
 from tests.fuzz.harness import TIMEOUT_SECONDS, cut, fuzz
 from tests.fuzz.strict_http import End, read_requests
@@ -19,8 +19,8 @@ CANARY = b"GET /canary HTTP/1.1\r\nHost: h\r\n\r\n"
 async def check_requests(data: bytes, rng: random.Random) -> None:
     stream = data + CANARY
     strict, end = read_strictly(stream)
-    known = Recollection()
-    at_once = await outcome_of([stream], Recollection())
+    known = ParseCache()
+    at_once = await outcome_of([stream], ParseCache())
     judge(at_once, strict, end)
     singly = one_by_one(stream, strict)
     for pieces in (singly, singly, cut(stream, rng), [stream], [bytes([byte]) for byte in stream]):
@@ -34,7 +34,7 @@ async def check_refusing_nothing(data: bytes, rng: random.Random) -> None:
     del rng
     strict, end = read_strictly(data)
     assert end is End.CLEAN
-    outcome = await outcome_of([data], Recollection())
+    outcome = await outcome_of([data], ParseCache())
     judge(outcome, strict, end)
     assert outcome.refusal is None and len(outcome.requests) == len(strict)
 

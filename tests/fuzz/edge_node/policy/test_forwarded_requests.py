@@ -22,7 +22,7 @@ ANSWERS = [
 
 FORWARDED = {
     b"cache-control", b"content-length", b"content-md5", b"content-type", b"date", b"from", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
-    b"if-unmodified-since", b"max-forwards", b"origin", b"pragma", b"range", b"request-range", b"transfer-encoding", b"via", b"warning", b"x-forwarded-for",
+    b"if-unmodified-since", b"max-forwards", b"origin", b"pragma", b"range", b"request-range", b"transfer-encoding", b"via", b"warning", b"x-forwarded-for", b"cdn-loop",
 }  # fmt: skip
 """Reference 2.11, last row of the table: from the viewer, whatever the policy says."""
 ADDED = {b"host", b"user-agent", b"x-amz-cf-id", b"connection"}
@@ -67,6 +67,7 @@ def judge_fields(forwarded: Request) -> None:
     assert forwarded.values(b"user-agent") == [b"Amazon CloudFront"]
     assert len(forwarded.values(b"x-forwarded-for")) == len(forwarded.values(b"via")) == 1
     assert forwarded.values(b"x-forwarded-for")[0].endswith(b"192.0.2.7")
+    assert forwarded.values(b"cdn-loop")[-1].endswith(b"cdnlab"), "RFC 8586: this pass is counted"
 
 
 def says_the_same(forwarded: Request, viewers: Request) -> bool:

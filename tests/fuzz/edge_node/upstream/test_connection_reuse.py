@@ -8,12 +8,12 @@ import random
 import pytest
 
 from tests.builders import behavior_message
+from tests.fuzz.edge_node.upstream.test_responses import final_of, judge_fields
+from tests.fuzz.edge_node.upstream.test_resuming import NEXT, in_reads
 from tests.fuzz.grammar import response, response_stream
 from tests.fuzz.harness import TIMEOUT_SECONDS, fuzz
 from tests.fuzz.origin_side import KeptOrigin, World
 from tests.fuzz.strict_http import End, Response, read_requests, read_responses
-from tests.fuzz.test_responses import final_of, judge_fields
-from tests.fuzz.test_resuming import NEXT, in_reads
 
 OWN_ERRORS = (502, 503, 504)
 BODIES = [b"of %d" % number for number in range(9)] + [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b""]

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import pytest
 
+from tests.fuzz.edge_node.upstream.test_responses import GET, behavior, final_of, judge_one_response
 from tests.fuzz.grammar import Token, attacked, chunked, fields
 from tests.fuzz.harness import TIMEOUT_SECONDS, cut, fuzz
 from tests.fuzz.origin_side import Pieces, World
 from tests.fuzz.strict_http import End, Response, read_requests, read_responses
-from tests.fuzz.test_responses import GET, behavior, final_of, judge_one_response
 
 NEXT = b"\n--next--\n"
 OBJECTS = [b"the one and only object", b"another object, as long", b"something else"]

@@ -107,7 +107,7 @@ async def test_invalidations_match_the_query_string_that_is_keyed(lab: EdgeLab) 
     assert [(await site.get(path)).body for path in ("/a", "/a?x=1", "/a?x=2", "/ab")] == [b"new"] * 4
 
 
-async def test_another_log_voids_everything(tmp_path: Path) -> None:
+async def test_another_log_invalidates_everything(tmp_path: Path) -> None:
     async with EdgeLab(tmp_path) as lab:
         await lab.start("edge-1")
         site = await lab.site()
@@ -127,7 +127,7 @@ async def test_another_log_voids_everything(tmp_path: Path) -> None:
             await restored.stop()
 
 
-async def test_a_snapshot_that_skips_entries_voids_what_is_older(tmp_path: Path) -> None:
+async def test_a_snapshot_that_skips_entries_invalidates_what_is_older(tmp_path: Path) -> None:
     async with EdgeLab(tmp_path) as lab:
         await lab.start("edge-1")
         site = await lab.site()
@@ -170,7 +170,7 @@ MISTAKES: dict[str, Mistake] = {
     "a header outside latin-1": lambda d: d.origins[0].custom_headers.add(name="A", value="\u20ac"),
     "a host that is none": lambda d: setattr(d.origins[0], "host", "\u20ac"),
 }
-"""More of them in tests/unit/test_edge_policy.py."""
+"""More of them in tests/unit/edge_node/policy/test_policy.py."""
 
 
 async def test_a_rejected_distribution_leaves_the_last_good_version_and_the_index_advances(lab: EdgeLab) -> None:

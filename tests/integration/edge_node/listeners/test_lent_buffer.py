@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from edge_node.listeners.writing import write_at_once
+from edge_node.listeners.socket_writer import write_at_once
 from tests.peers.nodes import EdgeLab
 from tests.peers.origin import cacheable
 from tests.peers.viewer import Viewer

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from edge_node.listeners.writing import UNSENT_BYTES
+from edge_node.listeners.socket_writer import UNSENT_BYTES
 from tests.builders import behavior_message, caching_disabled
 from tests.fuzz.strict_http import End, Response, read_responses
 from tests.peers.nodes import EdgeLab, Site

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import pytest
 
+from edge_node.storage.disk.disk_budget import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.errors import DiskCorruptionError
-from edge_node.storage.disk.space import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.store import DiskStore
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 CAPACITY = SMALLEST_CAPACITY_BYTES
 BOOT = "boot"
 SIZES = (20, 900, 6_000, 40_000, 400_000)
@@ -66,7 +66,7 @@ def work(folder: Path, seed: int) -> None:
 
 
 def start(*arguments: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.integration.test_edge_disk_crashes", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.integration.edge_node.storage.test_disk_crashes", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
 
 

@@ -8,22 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.caching import invalidations
-from edge_node.caching.accept_encoding import normalise_accept_encoding
+from edge_node.caching import invalidation_index
 from edge_node.caching.age import corrected_age
-from edge_node.caching.cache_control import LONGEST_LIFETIME_SECONDS, parse_cache_control, split_list
-from edge_node.caching.dates import parse_http_date
-from edge_node.caching.entries import Arrival, make_entry
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
 from edge_node.caching.entry import Entry
-from edge_node.caching.freshness import terms_by_table
-from edge_node.caching.invalidations import InvalidationLog
+from edge_node.caching.entry_factory import ResponseTiming, make_entry
+from edge_node.caching.freshness_cloudfront import metadata_by_table
+from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.caching.key import parse_cookies, select_query, target_of
-from edge_node.caching.terms import LifetimeRule, Terms
-from edge_node.model import CachePolicy, ResponseHead, Role, Selection, SelectionMode
-from edge_node.policy.answers import NodeFacts, content_length
-from edge_node.policy.patterns import compile_pattern, normalise_path
-from edge_node.policy.traits import TraitsTable
-from edge_node.storage.eviction.choice import POLICIES
+from edge_node.http.accept_encoding import normalise_accept_encoding
+from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS, parse_cache_control, split_list
+from edge_node.http.dates import parse_http_date
+from edge_node.model.configuration import CachePolicy, Role, Selection, SelectionMode
+from edge_node.model.http import ResponseHead
+from edge_node.policy.path_patterns import compile_pattern, normalise_path
+from edge_node.policy.response_head import LocalNode, content_length
+from edge_node.storage.entry_templates import EntryTemplates
+from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.memory import MemoryStore
 
 # -- invalidations
@@ -68,7 +69,7 @@ def replay(events: list[tuple[object, ...]]) -> tuple[InvalidationLog, ListScan]
             case ("advance",):
                 log.advance(index)
             case ("snapshot", int() as skipped):
-                log.void_before(index + skipped)
+                log.invalidate_before(index + skipped)
                 naive.entries.clear()
                 naive.floor = index + skipped
     return log, naive
@@ -92,7 +93,7 @@ def test_a_log_that_is_full_forgets_no_invalidation(
 ) -> None:
     """Beyond its bound it may void too much, never too little."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(invalidations, "MAXIMUM_PATHS_PER_DISTRIBUTION", 3)
+        patch.setattr(invalidation_index, "MAXIMUM_PATHS_PER_DISTRIBUTION", 3)
         log, naive = replay(events)
         for of_distribution in log._by_distribution.values():
             assert len(of_distribution.exact) + len(of_distribution.prefixes) <= 3
@@ -106,8 +107,8 @@ def test_a_log_that_is_full_forgets_no_invalidation(
 # -- the memory store
 
 CAPACITY = 32 * 1024
-TRAITS = TraitsTable(NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a")).of(
-    (200, b"OK"), b"", Terms(60.0, LifetimeRule.MAX_AGE), is_strict=False
+TEMPLATE = EntryTemplates(LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a")).of(
+    (200, b"OK"), b"", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=False
 )
 
 
@@ -116,7 +117,7 @@ def key_of(name: str) -> bytes:
 
 
 def entry_of(name: str, body: bytes) -> Entry:
-    return make_entry(key_of(name), content_length(len(body)), [body], len(body), TRAITS, Arrival(1, 0.0, 0.0))
+    return make_entry(key_of(name), content_length(len(body)), [body], len(body), TEMPLATE, ResponseTiming(1, 0.0, 0.0))
 
 
 NAMES = st.sampled_from([str(number) for number in range(30)])
@@ -290,7 +291,7 @@ def test_a_lifetime_is_never_outside_what_the_policy_allows(
     none = Selection(SelectionMode.NONE)
     policy = CachePolicy("p", minimum, minimum + above, minimum + above + more, False, False, none, none, none)
     fields = {b"cache-control": b", ".join(directives)} if directives else {}
-    seconds = terms_by_table(ResponseHead(status, b"", (), 0, fields), policy, 10.0, 0.0).lifetime_seconds
+    seconds = metadata_by_table(ResponseHead(status, b"", (), 0, fields), policy, 10.0, 0.0).lifetime_seconds
     if seconds is not None and status < 400:
         assert minimum <= seconds <= policy.maximum_ttl
         if minimum == 0 and {b"no-store", b"no-cache", b"private"} & set(directives):

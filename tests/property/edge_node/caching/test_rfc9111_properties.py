@@ -11,19 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_node.caching.age import initial_age
-from edge_node.caching.cache_control import LONGEST_LIFETIME_SECONDS
-from edge_node.caching.request_directives import NO_DEMANDS, demands_of
-from edge_node.caching.reuse import GatewayTimeout, Usable, UsableStale, judge, may_stand_in
-from edge_node.caching.storing import terms_of
-from edge_node.caching.structured_fields import parse_dictionary
-from edge_node.caching.targeted import directives_of
-from edge_node.caching.terms import Terms
+from edge_node.caching.cache_metadata import CacheMetadata
+from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.request_directives import NO_DIRECTIVES, request_directives_of
+from edge_node.caching.reuse import Fresh, OnlyIfCachedMiss, ServeStale, judge, may_serve_stale_if_error
+from edge_node.caching.revalidation import is_validated_by, update_fields, with_date
 from edge_node.caching.unsafe_methods import invalidated_targets
-from edge_node.caching.updating import is_validated_by, update_fields, with_date
 from edge_node.caching.vary import VARY_ANY, Recency, Variant, recency_of, variant_of, vary_names_of
-from edge_node.configuration import read_distribution
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Header, RequestHead, ResponseHead, Semantics
+from edge_node.control.snapshot_reader import read_distribution
+from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS
+from edge_node.http.request_head import make_request_head
+from edge_node.http.structured_fields import parse_dictionary
+from edge_node.http.targeted_cache_control import directives_of
+from edge_node.model.configuration import Semantics
+from edge_node.model.http import Header, RequestHead, ResponseHead
 from edge_node.upstream.connection import make_response_head
 from tests import oracle_rfc9111 as oracle
 from tests.builders import behavior_message, distribution_message, origin_message, policy_message
@@ -204,7 +205,7 @@ class Kept:
 
     witness: oracle.Stored
     headers: tuple[Header, ...]
-    terms: Terms
+    cache_metadata: CacheMetadata
     age_base: float
     vary_names: tuple[bytes, ...]
     variant: Variant
@@ -217,7 +218,7 @@ class RulesOnlyCache:
 
     now: float = NOW
     kept: dict[bytes, list[Kept]] = field(default_factory=dict)
-    tally: Counter[str] = field(default_factory=Counter)
+    stats: Counter[str] = field(default_factory=Counter)
 
     def ask(self, step: Ask) -> None:
         request = as_request(step.asked)
@@ -225,17 +226,17 @@ class RulesOnlyCache:
             self._write(request, step.answer)
             return
         entry = self._select(request)
-        demands = demands_of(request.fields, Semantics.RFC9111)
+        directives = request_directives_of(request.fields, Semantics.RFC9111)
         if entry is None:
-            if not demands.is_only_if_cached:
+            if not directives.is_only_if_cached:
                 self._fetch(step, request, None)
             return
-        match judge(entry.terms, demands, self.now - entry.age_base):
-            case Usable():
+        match judge(entry.cache_metadata, directives, self.now - entry.age_base):
+            case Fresh():
                 self._reuse(entry, step.asked, "fresh")
-            case UsableStale(reason):
+            case ServeStale(reason):
                 self._reuse(entry, step.asked, reason.value)
-            case GatewayTimeout():
+            case OnlyIfCachedMiss():
                 self._check_not_plain(entry, step.asked)
             case _:
                 self._check_not_plain(entry, step.asked)
@@ -250,7 +251,7 @@ class RulesOnlyCache:
         return max(matching, key=lambda entry: entry.recency, default=None)
 
     def _reuse(self, entry: Kept, asked: oracle.Asked, how: str, *, is_disconnected: bool = False) -> None:
-        self.tally[how] += 1
+        self.stats[how] += 1
         broken = oracle.forbidden(entry.witness, asked, self.now, is_disconnected=is_disconnected)
         assert not broken, f"{how}: {broken}"
         if not is_disconnected:
@@ -265,8 +266,10 @@ class RulesOnlyCache:
         self.now += step.answer.delay_seconds
         answer = step.answer
         if answer.kind == "lost":
-            demands = demands_of(request.fields, Semantics.RFC9111)
-            if entry is not None and may_stand_in(entry.terms, demands, self.now - entry.age_base):
+            directives = request_directives_of(request.fields, Semantics.RFC9111)
+            if entry is not None and may_serve_stale_if_error(
+                entry.cache_metadata, directives, self.now - entry.age_base
+            ):
                 self._reuse(entry, step.asked, "stands in", is_disconnected=True)
             return
         fields = answer.fields_at(self.now)
@@ -285,7 +288,7 @@ class RulesOnlyCache:
             entries.append(kept)
 
     def _confirm(self, entry: Kept, not_modified: oracle.Stored) -> None:
-        self.tally["confirmed"] += 1
+        self.stats["confirmed"] += 1
         witness = oracle.validated(entry.witness, not_modified)
         received = as_headers(not_modified.fields)
         headers = update_fields(entry.headers, tuple(received), self.now)
@@ -299,17 +302,17 @@ class RulesOnlyCache:
         self, witness: oracle.Stored, headers: tuple[Header, ...], received: dict[bytes, bytes], request: RequestHead
     ) -> Kept | None:
         head = as_response(witness.status, tuple(pair for pair in headers if pair[0] != b"age"))
-        terms = terms_of(request, head, STRICT, 10.0, self.now)
+        cache_metadata = metadata_of(request, head, STRICT, 10.0, self.now)
         names = vary_names_of(head.fields)
-        if not terms.is_storable:
+        if not cache_metadata.is_storable:
             return None
         age = initial_age(received, witness.request_time, witness.response_time, Semantics.RFC9111)
         recency = recency_of(head.fields, self.now)
         if names is VARY_ANY:
-            assert terms.is_always_validated
+            assert cache_metadata.is_always_validated
             names = ()
         variant = variant_of(names, request.fields)
-        return Kept(witness, headers, terms, witness.response_time - age, names, variant, recency)
+        return Kept(witness, headers, cache_metadata, witness.response_time - age, names, variant, recency)
 
     def _write(self, request: RequestHead, answer: Answer) -> None:
         self.now += answer.delay_seconds
@@ -330,15 +333,15 @@ def play(steps: list[Ask | float]) -> RulesOnlyCache:
 
 
 def test_no_history_makes_the_rules_reuse_what_the_rfc_forbids_or_refuse_what_is_plainly_fresh() -> None:
-    tally: Counter[str] = Counter()
+    stats: Counter[str] = Counter()
 
     @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
-        tally.update(play(steps).tally)
+        stats.update(play(steps).stats)
 
     every_history()
-    assert set(tally) == {"fresh", "stale_while_revalidate", "request_max_stale", "stands in", "confirmed"}, "a way of reuse never came up"  # fmt: skip
+    assert set(stats) == {"fresh", "stale_while_revalidate", "request_max_stale", "stands in", "confirmed"}, "a way of reuse never came up"  # fmt: skip
 
 
 PAIRS = [f"{first}, {second}" for first in DIRECTIVE_FORMS for second in DIRECTIVE_FORMS]
@@ -352,19 +355,19 @@ def follows_the_oracle(witness: oracle.Stored) -> bool:
     asked = witness.request
     headers = tuple(as_headers(witness.fields))
     response = as_response(witness.status, headers)
-    terms = terms_of(as_request(asked), response, STRICT, 10.0, witness.response_time)
+    cache_metadata = metadata_of(as_request(asked), response, STRICT, 10.0, witness.response_time)
     initial = initial_age(response.fields, witness.request_time, witness.response_time, Semantics.RFC9111)
     must_not = oracle.must_not_be_stored(witness)
-    assert not (terms.is_storable and must_not), f"{witness}: {must_not}"
-    for later in AGES if terms.is_storable else ():
+    assert not (cache_metadata.is_storable and must_not), f"{witness}: {must_not}"
+    for later in AGES if cache_metadata.is_storable else ():
         now = witness.response_time + later
-        verdict = judge(terms, NO_DEMANDS, initial + later)
-        if isinstance(verdict, Usable | UsableStale):
+        verdict = judge(cache_metadata, NO_DIRECTIVES, initial + later)
+        if isinstance(verdict, Fresh | ServeStale):
             assert not oracle.forbidden(witness, asked, now), f"{witness} after {later}"
-        if may_stand_in(terms, NO_DEMANDS, initial + later):
+        if may_serve_stale_if_error(cache_metadata, NO_DIRECTIVES, initial + later):
             assert not oracle.forbidden(witness, asked, now, is_disconnected=True), f"{witness} after {later}"
-        assert isinstance(verdict, Usable) or not oracle.plainly_reusable(witness, asked, now), f"{witness}"
-    return terms.is_storable
+        assert isinstance(verdict, Fresh) or not oracle.plainly_reusable(witness, asked, now), f"{witness}"
+    return cache_metadata.is_storable
 
 
 @pytest.mark.parametrize(("status", "fields"), [(200, NO_FIELDS), (200, AUTHORIZED), (299, NO_FIELDS)])
@@ -388,18 +391,20 @@ RESPONSES = (
 def test_no_demands_of_a_request_are_passed_over(said: str) -> None:
     answered = (("cache-control", said), ("date", formatdate(NOW, usegmt=True)))
     witness = oracle.Stored(oracle.Asked("GET", "/a"), 200, answered, NOW, NOW)
-    terms = terms_of(as_request(witness.request), as_response(200, tuple(as_headers(answered))), STRICT, 10.0, NOW)
+    cache_metadata = metadata_of(
+        as_request(witness.request), as_response(200, tuple(as_headers(answered))), STRICT, 10.0, NOW
+    )
     for first, second in product(REQUEST_DIRECTIVE_FORMS, repeat=2):
         asked = oracle.Asked("GET", "/a", (("cache-control", first), ("cache-control", second)))
-        demands = demands_of(as_request(asked).fields, Semantics.RFC9111)
+        directives = request_directives_of(as_request(asked).fields, Semantics.RFC9111)
         for age in (*AGES, 5.0, 55.0):
-            verdict = judge(terms, demands, age)
-            if isinstance(verdict, Usable | UsableStale):
+            verdict = judge(cache_metadata, directives, age)
+            if isinstance(verdict, Fresh | ServeStale):
                 assert not oracle.forbidden(witness, asked, NOW + age), f"{asked} at {age}"
                 assert not oracle.unwanted(witness, asked, NOW + age), f"{asked} at {age}"
             elif not oracle.unwanted(witness, asked, NOW + age):  # then only the response can be what forbids it
                 assert oracle.forbidden(witness, asked, NOW + age), f"{asked} at {age}"
-            if may_stand_in(terms, demands, age):
+            if may_serve_stale_if_error(cache_metadata, directives, age):
                 assert not oracle.forbidden(witness, asked, NOW + age, is_disconnected=True), f"{asked} at {age}"
 
 
@@ -442,11 +447,11 @@ def test_no_update_by_a_304_prolongs_what_it_does_not_say(old: oracle.Fields) ->
         witness = oracle.validated(before, oracle.Stored(before.request, 304, new, NOW - 2, NOW))
         merged = update_fields(tuple(as_headers(old)), tuple(as_headers(new)), NOW)
         head = as_response(200, tuple(pair for pair in merged if pair[0] != b"age"))
-        terms = terms_of(as_request(before.request), head, STRICT, 10.0, NOW)
+        cache_metadata = metadata_of(as_request(before.request), head, STRICT, 10.0, NOW)
         initial = initial_age(dict(as_headers(new)), NOW - 2, NOW, Semantics.RFC9111)
-        assert not (terms.is_storable and oracle.must_not_be_stored(witness)), new
-        for later in AGES if terms.is_storable else ():
-            is_usable = isinstance(judge(terms, NO_DEMANDS, initial + later), Usable | UsableStale)
+        assert not (cache_metadata.is_storable and oracle.must_not_be_stored(witness)), new
+        for later in AGES if cache_metadata.is_storable else ():
+            is_usable = isinstance(judge(cache_metadata, NO_DIRECTIVES, initial + later), Fresh | ServeStale)
             assert not (is_usable and oracle.forbidden(witness, before.request, NOW + later)), f"{new} after {later}"
 
 
@@ -485,15 +490,17 @@ def test_one_response_is_stored_and_reused_only_where_the_rfc_lets_it(
     """The same question without any history: one exchange, one more request like the first."""
     answer = Answer(status, fields, 0.0, "whole")
     cache = play([Ask(asked, answer), float(later)])
-    terms = next((kept.terms for entries in cache.kept.values() for kept in entries), None)
+    cache_metadata = next((kept.cache_metadata for entries in cache.kept.values() for kept in entries), None)
     witness = oracle.Stored(asked, status, answer.fields_at(NOW), NOW, NOW)
     if oracle.must_not_be_stored(witness):
-        assert terms is None
-    if terms is not None:
-        assert terms.lifetime_seconds is not None and 0 <= terms.lifetime_seconds <= MAXIMUM_TTL_SECONDS
-        assert terms.lifetime_seconds <= max(0.0, oracle.freshness_lifetime(witness))
+        assert cache_metadata is None
+    if cache_metadata is not None:
+        assert (
+            cache_metadata.lifetime_seconds is not None and 0 <= cache_metadata.lifetime_seconds <= MAXIMUM_TTL_SECONDS
+        )
+        assert cache_metadata.lifetime_seconds <= max(0.0, oracle.freshness_lifetime(witness))
     if oracle.plainly_reusable(witness, asked, cache.now):
-        assert terms is not None
+        assert cache_metadata is not None
     cache.ask(Ask(asked, answer))
 
 
@@ -502,8 +509,8 @@ def test_no_field_value_is_an_error_and_every_lifetime_has_its_bounds(value: byt
     control, _ = directives_of({b"cache-control": value, b"cdn-cache-control": value})
     lifetimes = (control.max_age, control.s_maxage, control.stale_while_revalidate, control.stale_if_error)
     assert all(0 <= seconds <= LONGEST_LIFETIME_SECONDS for seconds in lifetimes if seconds is not None)
-    demands = demands_of({b"cache-control": value, b"pragma": value}, Semantics.RFC9111)
-    assert demands.min_fresh >= 0 and (demands.max_age is None or demands.max_age >= 0)
+    directives = request_directives_of({b"cache-control": value, b"pragma": value}, Semantics.RFC9111)
+    assert directives.min_fresh >= 0 and (directives.max_age is None or directives.max_age >= 0)
     names = vary_names_of({b"vary": value})
     assert names is VARY_ANY or variant_of(names, dict.fromkeys(names, value)) is not None
 

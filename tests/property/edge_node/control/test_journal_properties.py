@@ -12,18 +12,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge_node.caching.invalidation_records import (
+from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.control.client import ControlClient
+from edge_node.control.journal_codec import (
     JournalError,
-    Origin,
+    JournalIdentity,
     invalidation_record,
     mark,
     nothing_record,
     replayed,
     whole_journal,
 )
-from edge_node.caching.invalidations import InvalidationLog
-from edge_node.control_client import ControlClient
-from edge_node.serving_state import ServingState
+from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 
@@ -112,8 +112,8 @@ class Node:
         self.start()
 
     def start(self) -> None:
-        self.state = ServingState("eu")
-        self.state.void_everything = self.stored.clear
+        self.state = NodeState("eu")
+        self.state.invalidate_everything = self.stored.clear
         self.client = ControlClient(self.state, "eu", self.directory, lambda: (0, 0))
         self.client._journal._growth_bytes = 150
         self.restored = self.client.restore()
@@ -237,7 +237,7 @@ def test_a_damaged_journal_is_refused_and_never_answers_otherwise(
     invalidations: list[tuple[str, str, list[str]]], compacted: int, data: st.DataObject
 ) -> None:
     """Cut anywhere, or with any bit the other way round: an answer that differs from before is never given."""
-    origin = Origin("log-1", 0, "boot")
+    origin = JournalIdentity("log-1", 0, "boot")
     log = InvalidationLog()
     journal = whole_journal(origin, log)
     for index, (_, distribution_id, paths) in enumerate(invalidations, 1):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.access_log import AccessLog
-from edge_node.configuration import read_distribution
+from edge_node.control.snapshot_reader import read_distribution
 from edge_node.listeners.http1 import ViewerConnection
-from edge_node.listeners.serving import FastPath, OpenWire
-from edge_node.policy.sections import HeaderSection
+from edge_node.listeners.serving import FastPath, KeptAliveStream
+from edge_node.observability.access_log import AccessLog
+from edge_node.policy.parse_cache import HeaderSection
 from edge_node.upstream.connection import make_response_head
+from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody
-from edge_node.upstream.targets import Target
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import ALL, behavior_message, caching_disabled, listed, policy_message
 from tests.conversations.dialogue import Node, ServingFetcher
@@ -29,7 +29,9 @@ class InstantUpstream(ServingFetcher):
 
     version = 1
 
-    async def serve(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+    async def serve(
+        self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> None:
         path = targets[0].request.split(b" ")[1]
         status, lifetime, size = ORIGIN.get(path[1:2], ORIGIN[b"a"])
         etag = b'"%d"' % self.version
@@ -78,12 +80,12 @@ class CountingFastPath:
     def __init__(self, fast_path: FastPath, *, is_open: bool) -> None:
         self.section_of = fast_path.section_of if is_open else lambda data: None
         self.head_of = fast_path.head_of
-        self.learn = fast_path.learn
-        self.learn_target = fast_path.learn_target
+        self.remember = fast_path.remember
+        self.remember_target = fast_path.remember_target
         self.answers = 0
         self._fast_path = fast_path
 
-    def answer(self, wire: OpenWire, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
+    def answer(self, wire: KeptAliveStream, section: HeaderSection, line: bytes, request_bytes: int) -> bool:
         is_answered = self._fast_path.answer(wire, section, line, request_bytes)
         self.answers += is_answered
         return is_answered
@@ -236,16 +238,16 @@ async def live_through(history: list[tuple[object, ...]], behavior: int, folder:
             asked += 1
             assert await fast.asks(*reads) == await slow.asks(*reads), reads
     assert slow.fast_answers == 0
-    tallies = [
+    stats_by_outcome = [
         {
-            key: (tally.count, tally.sent_bytes, tally.received_bytes)
-            for key, tally in side.node.counters.finished.items()
+            key: (stats.count, stats.sent_bytes, stats.received_bytes)
+            for key, stats in side.node.counters.finished.items()
         }
         for side in (fast, slow)
     ]
-    assert tallies[0] == tallies[1]
+    assert stats_by_outcome[0] == stats_by_outcome[1]
     for side in (fast, slow):
-        side.node.records.settle()
+        side.node.records.flush()
         assert side.node.records.log is not None
         side.node.records.log.close()
     assert fast.log.read_bytes() == slow.log.read_bytes()

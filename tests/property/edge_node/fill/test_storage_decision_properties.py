@@ -1,15 +1,15 @@
-"""What is remembered for responses that share some fields is what each of them would get by itself (`edge_node/keeping.py`)."""
+"""What is remembered for responses that share some fields is what each of them would get by itself (`edge_node/fill/storage_decision.py`)."""
 
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.caching.storing import terms_of
-from edge_node.configuration import read_distribution
-from edge_node.keeping import error_minimum_ttl, keep
-from edge_node.listeners.heads import make_request_head
-from edge_node.policy.routing import Plan, Planner, Snapshot
+from edge_node.caching.cacheability import metadata_of
+from edge_node.control.snapshot_reader import read_distribution
+from edge_node.fill.storage_decision import decide_storage, error_minimum_ttl
+from edge_node.http.request_head import make_request_head
+from edge_node.policy.router import Route, Router, Snapshot
 from edge_node.upstream.connection import make_response_head
 from tests.builders import behavior_message, caching_disabled, distribution_message, origin_message, policy_message
 
@@ -43,29 +43,29 @@ VALUES = {
 FIELDS = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in VALUES.items()})
 
 
-def plan_with(policy: Any) -> Plan:
+def route_with(policy: Any) -> Route:
     message = distribution_message(origin_message("192.0.2.1", 8000), behavior_message(policy=policy))
-    planner = Planner(Snapshot("log", 1, {"E1": read_distribution(message)}))
-    plan = planner.plan(REQUEST)
-    assert isinstance(plan, Plan)
-    return plan
+    router = Router(Snapshot("log", 1, {"E1": read_distribution(message)}))
+    route = router.route(REQUEST)
+    assert isinstance(route, Route)
+    return route
 
 
 REQUEST = make_request_head(b"GET", b"/a", [(b"host", b"d1.cdn.localhost")], 1, True)
-PLANS = [plan_with(policy) for policy in POLICIES]
+ROUTES = [route_with(policy) for policy in POLICIES]
 
 
 @given(
-    st.sampled_from(PLANS),
+    st.sampled_from(ROUTES),
     st.sampled_from([200, 203, 301, 302, 307, 404, 410, 418, 500, 503]),
     FIELDS,
     st.floats(0, 1e5),
 )
 @settings(max_examples=500, deadline=None)
-def test_remembered_terms_are_those_of_the_response_itself(
-    plan: Plan, status: int, fields: dict[bytes, bytes], later: float
+def test_remembered_metadata_are_those_of_the_response_itself(
+    route: Route, status: int, fields: dict[bytes, bytes], later: float
 ) -> None:
     response = make_response_head(status, b"X", fields.items())
-    kept = keep((REQUEST, plan, plan.key_for(REQUEST)), response, (), NOW + later)
-    minimum_ttl = error_minimum_ttl(plan, status)
-    assert kept.terms == terms_of(REQUEST, response, plan.behavior, minimum_ttl, NOW + later)
+    kept = decide_storage((REQUEST, route, route.key_for(REQUEST)), response, (), NOW + later)
+    minimum_ttl = error_minimum_ttl(route, status)
+    assert kept.cache_metadata == metadata_of(REQUEST, response, route.behavior, minimum_ttl, NOW + later)

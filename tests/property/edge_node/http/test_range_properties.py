@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_node.caching.conditional import StoredValidators, Verdict, is_for_origin, judge_request
+from edge_node.caching.conditional import PreconditionResult, StoredValidators, is_for_origin, judge_request
 from edge_node.caching.partial import (
     LARGEST_JOINED_CHUNK_BYTES,
     MOST_SEGMENTS,
@@ -20,7 +20,7 @@ from edge_node.caching.partial import (
     judge_part,
     may_combine,
 )
-from edge_node.caching.ranges import (
+from edge_node.http.ranges import (
     MOST_RANGES,
     PART_OVERHEAD_BYTES,
     ByteRange,
@@ -31,7 +31,8 @@ from edge_node.caching.ranges import (
     parse_content_range,
     select_ranges,
 )
-from edge_node.model import ResponseHead, Semantics
+from edge_node.model.configuration import Semantics
+from edge_node.model.http import ResponseHead
 
 SEMANTICS = st.sampled_from(list(Semantics))
 LENGTHS = st.one_of(st.integers(0, 60), st.integers(0, 2000))
@@ -336,23 +337,27 @@ def written_date(moment: int) -> bytes:
     return b"never" if moment == NEVER else formatdate(moment, usegmt=True).encode()
 
 
-def verdict_by_the_rfc(asked: Asked, tag: Tag | None, modified: int | None, date: int | None) -> Verdict:
+def verdict_by_the_rfc(asked: Asked, tag: Tag | None, modified: int | None, date: int | None) -> PreconditionResult:
     """RFC 9110 section 13.2.2, steps 3 to 6, for a stored 200 response."""
     if asked.none_match is not None:
         if isinstance(asked.none_match, str) or (tag and tag.opaque in [other.opaque for other in asked.none_match]):
-            return Verdict.NOT_MODIFIED
+            return PreconditionResult.NOT_MODIFIED
     elif asked.since not in (None, NEVER):
         changed = modified if modified is not None else date
         if changed is not None and asked.since is not None and changed <= asked.since:
-            return Verdict.NOT_MODIFIED
+            return PreconditionResult.NOT_MODIFIED
     if asked.method != b"GET" or not asked.has_range:
-        return Verdict.WHOLE
+        return PreconditionResult.WHOLE
     if isinstance(asked.if_range, Tag):
-        return Verdict.PART if asked.if_range == tag and not asked.if_range.is_weak else Verdict.WHOLE
+        return (
+            PreconditionResult.PART
+            if asked.if_range == tag and not asked.if_range.is_weak
+            else PreconditionResult.WHOLE
+        )
     if asked.if_range is not None:
         is_strong = modified is not None and date is not None and modified < date
-        return Verdict.PART if is_strong and asked.if_range == modified else Verdict.WHOLE
-    return Verdict.PART
+        return PreconditionResult.PART if is_strong and asked.if_range == modified else PreconditionResult.WHOLE
+    return PreconditionResult.PART
 
 
 @given(REQUESTS, st.none() | TAGS, st.none() | SECONDS, st.none() | SECONDS)

@@ -5,21 +5,21 @@ import asyncio
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edge_node.configuration import read_distribution
-from edge_node.errors import ViewerError
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Header, RequestHead
-from edge_node.policy.forwarding import Hop
-from edge_node.policy.routing import Plan, Planner, Snapshot
-from edge_node.policy.sections import Recollection
-from edge_node.policy.upstream_requests import LogPosition, Question, to_origin, to_regional
+from edge_node.control.snapshot_reader import read_distribution
+from edge_node.http.request_head import make_request_head
+from edge_node.model.errors import ViewerError
+from edge_node.model.http import Header, RequestHead
+from edge_node.policy.origin_request_headers import ForwardingContext
+from edge_node.policy.parse_cache import ParseCache
+from edge_node.policy.router import Route, Router, Snapshot
+from edge_node.policy.upstream_request import LogPosition, UpstreamRequest, to_origin, to_regional
 from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.targets import origin_target
+from edge_node.upstream.endpoints import origin_endpoint
 from tests.builders import behavior_message, distribution_message, listed, origin_message, policy_message
 from tests.edge_wires import FakeTransport, end_of_exchange, turn
+from tests.fuzz.edge_node.policy.test_forwarded_requests import FORWARDED
 from tests.fuzz.origin_side import World
 from tests.fuzz.strict_http import End, read_requests, read_responses
-from tests.fuzz.test_forwarding import FORWARDED
 from tests.fuzz.viewer_side import Outcome, outcome_of
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -35,7 +35,7 @@ CONTROLS = st.sampled_from([bytes([code]) for code in (*range(9), 11, 12, *range
 
 def heard(stream: bytes, size: int) -> Outcome:
     async def run() -> Outcome:
-        return await outcome_of([stream[at : at + size] for at in range(0, len(stream), size)], Recollection())
+        return await outcome_of([stream[at : at + size] for at in range(0, len(stream), size)], ParseCache())
 
     return asyncio.run(run())
 
@@ -208,9 +208,9 @@ def test_what_is_remembered_changes_nothing(requests: list[tuple[bytes, bytes]])
     """Each request of a warm node means what it means to a node that has never seen one."""
 
     async def check() -> None:
-        known = Recollection()
+        known = ParseCache()
         for line, section in requests * 2:
-            warm, cold = await outcome_of([line + section], known), await outcome_of([line + section], Recollection())
+            warm, cold = await outcome_of([line + section], known), await outcome_of([line + section], ParseCache())
             assert [(r.meaning, r.head.fields, r.head.is_plain, r.head.is_keep_alive) for r in warm.requests] == [
                 (r.meaning, r.head.fields, r.head.is_plain, r.head.is_keep_alive) for r in cold.requests
             ]
@@ -259,7 +259,7 @@ TARGETS = st.binary(max_size=20).map(lambda path: b"/" + bytes(b for b in path i
 POLICY = policy_message(headers=listed("x-keyed"), cookies=listed("kept"), accept_encoding_gzip=True)
 
 
-def question(method: bytes, target: bytes, fields: list[Header]) -> Question:
+def upstream_request(method: bytes, target: bytes, fields: list[Header]) -> UpstreamRequest:
     try:
         head: RequestHead = make_request_head(method, target, [(b"host", b"d1.cdn.localhost"), *fields], 1, True)
     except ViewerError:
@@ -267,9 +267,9 @@ def question(method: bytes, target: bytes, fields: list[Header]) -> Question:
         raise
     message = behavior_message(policy=POLICY, allowed_methods=["GET", "HEAD", "POST"])
     distribution = read_distribution(distribution_message(origin_message("192.0.2.1", 8000), message))
-    plan = Planner(Snapshot("log", 1, {distribution.id: distribution})).plan(head)
-    assert isinstance(plan, Plan)
-    return Question(head, plan, Hop(b"id==", b"1.1 node", b"192.0.2.7"))
+    route = Router(Snapshot("log", 1, {distribution.id: distribution})).route(head)
+    assert isinstance(route, Route)
+    return UpstreamRequest(head, route, ForwardingContext(b"id==", b"1.1 node", b"192.0.2.7"))
 
 
 @given(st.sampled_from([b"GET", b"HEAD", b"POST"]), TARGETS, FIELDS)
@@ -277,8 +277,8 @@ def test_a_field_outside_the_policy_and_the_table_never_reaches_the_origin(
     method: bytes, target: bytes, fields: list[Header]
 ) -> None:
     """Reference 2.11; otherwise a viewer could make the origin answer something that the key knows nothing of."""
-    asked = question(method, target, fields)
-    written = origin_target(asked.plan.behavior.origin, to_origin(asked, asked.plan.behavior.origin)).render()
+    asked = upstream_request(method, target, fields)
+    written = origin_endpoint(asked.route.behavior.origin, to_origin(asked, asked.route.behavior.origin)).render()
     requests, end = read_requests(written)
     assert end is End.CLEAN and len(requests) == 1
     request = requests[0]
@@ -302,10 +302,10 @@ def test_a_field_outside_the_policy_and_the_table_never_reaches_the_origin(
 @given(st.sampled_from([b"GET", b"POST"]), TARGETS, FIELDS)
 def test_no_bytes_of_a_viewer_add_a_line_to_a_request(method: bytes, target: bytes, fields: list[Header]) -> None:
     """However a value looks, what is sent reads as one request, and each of its lines is a viewer's whole field or the node's own."""
-    asked = question(method, target, fields)
-    origin = asked.plan.behavior.origin
+    asked = upstream_request(method, target, fields)
+    origin = asked.route.behavior.origin
     for sent in (to_origin(asked, origin), to_regional(asked, LogPosition("log", 1))):
-        requests, end = read_requests(origin_target(origin, sent).render())
+        requests, end = read_requests(origin_endpoint(origin, sent).render())
         assert end is End.CLEAN and len(requests) == 1
         assert requests[0].target == target and requests[0].body == b""
         assert requests[0].values(b"x-edge-log-index") in ([], [b"log:1"])

@@ -1,4 +1,4 @@
-"""The histories of test_edge_rfc9111_pipeline.py through behaviors in CloudFront's semantics, each answer judged by the tables of reference 2.2 to 2.5."""
+"""The histories of test_rfc9111_histories.py through behaviors in CloudFront's semantics, each answer judged by the tables of reference 2.2 to 2.5."""
 
 from dataclasses import dataclass, field, replace
 
@@ -42,13 +42,13 @@ class TableWatch(Watch):
         latest = self.of(outcome.edge, asked.target).latest
         if latest is not None and self._age(latest, outcome.began_at) < (self.ttl(latest) or 0.0):
             assert not outcome.exchanges, f"asked for what is fresh: {latest}"
-            self.tally["fresh"] += 1
+            self.stats["fresh"] += 1
         elif not outcome.is_first_hand:
             assert latest is not None and outcome.id == int(oracle.value_of(latest.fields, "x-id") or 0), outcome
             assert self._may_be_stale(latest, asked.target, outcome.answered_at), outcome
-            self.tally["stale"] += 1
+            self.stats["stale"] += 1
         else:
-            self.tally["fetched" if outcome.exchanges[-1].is_whole else "validated"] += 1
+            self.stats["fetched" if outcome.exchanges[-1].is_whole else "validated"] += 1
 
     def note(self, edge: int, exchange: Exchange) -> None:
         """The last storable response stays until another one takes its place."""

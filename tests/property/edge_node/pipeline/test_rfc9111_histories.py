@@ -35,18 +35,20 @@ class StrictWatch(Watch):
         assert versions, f"fields that were never together: {answer}"
         if outcome.is_first_hand and outcome.is_for_another:
             assert any(not oracle.forbidden(v.witness, asked, outcome.answered_at) for v in versions), "not for all"
-            self.tally["shared"] += 1
+            self.stats["shared"] += 1
             return
         if outcome.is_first_hand:
             given = {exchange.version for exchange in outcome.exchanges if exchange.id == outcome.id}
             assert outcome.version in given, "the fields of before the validation"
-            self.tally["validated" if not outcome.exchanges[-1].is_whole else "fetched"] += 1
+            self.stats["validated" if not outcome.exchanges[-1].is_whole else "fetched"] += 1
             return
         self._judge_reuse(outcome, versions)
 
     def _judge_reuse(self, outcome: Outcome, versions: list[Version]) -> None:
         asked, now = outcome.asked, outcome.answered_at
-        assert outcome.id not in self.of(outcome.edge, asked.target).voided, "used after a write had made it invalid"
+        assert outcome.id not in self.of(outcome.edge, asked.target).invalidated, (
+            "used after a write had made it invalid"
+        )
         is_disconnected = now - self.failed_at.get(asked.target, 0.0) < RETRY_SECONDS + 0.001
         moments = {now, now - self.tolerance_seconds}
         broken = [
@@ -57,7 +59,7 @@ class StrictWatch(Watch):
         ]
         assert len(broken) < len(versions) * len(moments), f"{outcome}: {broken}"
         is_fresh = any(oracle.is_fresh(version.witness, now) for version in versions)
-        self.tally["reused fresh" if is_fresh else "reused stale"] += 1
+        self.stats["reused fresh" if is_fresh else "reused stale"] += 1
 
     @staticmethod
     def _objections(
@@ -88,7 +90,7 @@ class StrictWatch(Watch):
         rivals = [w for w in there.seen if w is not latest and oracle.selects(w, outcome.asked)]
         if all(self._recency(w) < self._recency(latest) for w in rivals):
             assert not outcome.exchanges, f"asked for what may be used: {latest}"
-            self.tally["plainly reusable"] += 1
+            self.stats["plainly reusable"] += 1
 
     @staticmethod
     def _recency(witness: oracle.Stored) -> tuple[bool, float]:
@@ -102,10 +104,10 @@ class StrictWatch(Watch):
             return
         if asked.method not in ("GET", "HEAD"):
             if 200 <= exchange.status <= 399:
-                there.voided |= {v.id for versions in self.origin.versions.values() for v in versions}
+                there.invalidated |= {v.id for versions in self.origin.versions.values() for v in versions}
                 there.latest, there.seen = None, []
             return
-        there.voided.discard(exchange.id)
+        there.invalidated.discard(exchange.id)
         if asked.method == "HEAD":
             there.latest = None  # it may have updated or outdated what is stored
             return

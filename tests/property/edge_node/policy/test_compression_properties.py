@@ -12,8 +12,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.caching.accept_encoding import SERVER_ORDER, normalise_accept_encoding, preferred_coding
-from edge_node.compressing import LARGE_STREAM_BYTES, SMALL_BODY_BYTES, SMALL_STREAM_BYTES, Compressors
+from edge_node.http.accept_encoding import SERVER_ORDER, normalise_accept_encoding, preferred_coding
+from edge_node.http.compressor import LARGE_STREAM_BYTES, SMALL_BODY_BYTES, SMALL_STREAM_BYTES, Compressors
 from edge_node.policy.compression import encoded_fields
 
 CODINGS = st.sampled_from(SERVER_ORDER)
@@ -161,7 +161,7 @@ def test_an_encoded_response_says_what_it_is(headers: tuple[tuple[bytes, bytes],
 
 MEMORY_PROGRAM = """
 import sys
-from edge_node.compressing import Compressors
+from edge_node.http.compressor import Compressors
 coding, length, streams = sys.argv[1].encode(), int(sys.argv[2]), int(sys.argv[3])
 piece = b"".join(b"function f%d(a, b) { return a * %d + b; }\\n" % (n, n * 7919 % 1009) for n in range(2_000))[:32_768]
 def resident():

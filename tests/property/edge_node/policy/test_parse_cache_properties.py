@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.caching.bodies import Piece
+from edge_node.caching.stored_body import Piece
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.listeners.request_reader import RequestReader
-from edge_node.model import RequestHead
-from edge_node.policy.sections import LONGEST_REMEMBERED_LINE_BYTES, Recollection
+from edge_node.listeners.request_parser import RequestParser
+from edge_node.model.http import RequestHead
+from edge_node.policy.parse_cache import LONGEST_REMEMBERED_LINE_BYTES, ParseCache
 
 
 class FirstRequest:
@@ -49,11 +49,11 @@ def parts_of(head: RequestHead | None) -> tuple[object, ...] | None:
 
 def parsed(data: bytes) -> RequestHead | None:
     """What the parser makes of these bytes, if they are exactly one request."""
-    taker = FirstRequest()
-    reader = RequestReader(taker)
+    request_sink = FirstRequest()
+    reader = RequestParser(request_sink)
     reader.read(data)
     alone = reader.was_one_request
-    assert alone is None or taker.taken == [alone]
+    assert alone is None or request_sink.taken == [alone]
     return alone
 
 
@@ -92,11 +92,11 @@ def test_a_line_that_is_taken_without_the_parser_is_what_the_parser_reads(
     """Over lines that nobody has sent before, with each section that may be remembered."""
     line = edited(usual, edits)
     for section in KNOWN_SECTIONS:
-        known = Recollection()
+        known = ParseCache()
         first = b"GET /first HTTP/1.1" + section
         head = parsed(first)
         assert head is not None
-        known.learn(first, head, with_line=False)
+        known.remember(first, head, with_line=False)
         remembered = known.section_of(section)
         assert remembered is not None
         assembled = known.head_of(line, remembered)
@@ -108,11 +108,11 @@ def test_a_line_that_is_taken_without_the_parser_is_what_the_parser_reads(
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_every_byte_of_a_usual_path_is_one_that_the_parser_takes_as_it_is(method: bytes, code: int) -> None:
     section = KNOWN_SECTIONS[0]
-    known = Recollection()
+    known = ParseCache()
     first = b"GET /first HTTP/1.1" + section
     head = parsed(first)
     assert head is not None
-    known.learn(first, head)
+    known.remember(first, head)
     remembered = known.section_of(section)
     assert remembered is not None
     is_of_uris = chr(code) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?@!$&'()*+,;=%"
@@ -129,11 +129,11 @@ def test_every_byte_of_a_usual_path_is_one_that_the_parser_takes_as_it_is(method
 @given(st.binary(max_size=600).map(lambda path: bytes(b"abc/?&=%"[byte % 8] for byte in path)))
 def test_a_line_as_long_as_any_is_read_the_same(path: bytes) -> None:
     section = KNOWN_SECTIONS[1]
-    known = Recollection()
+    known = ParseCache()
     first = b"HEAD /first HTTP/1.1" + section
     head = parsed(first)
     assert head is not None
-    known.learn(first, head)
+    known.remember(first, head)
     remembered = known.section_of(section)
     assert remembered is not None
     line = b"GET /%b HTTP/1.1" % path
@@ -154,22 +154,22 @@ def test_a_line_as_long_as_any_is_read_the_same(path: bytes) -> None:
     ],
 )
 def test_a_section_that_has_a_say_in_framing_is_never_remembered(section: bytes) -> None:
-    known = Recollection()
+    known = ParseCache()
     data = b"GET /first HTTP/1.1" + section
     head = parsed(data)
     if head is not None:
-        known.learn(data, head)
+        known.remember(data, head)
     assert known.section_of(section) is None
 
 
 def test_the_line_of_another_version_or_host_is_not_remembered_with_its_section() -> None:
     """HTTP/1.0 has another default for the connection; an absolute target says the host itself."""
     for line in (b"GET /a HTTP/1.0", b"GET http://h/a HTTP/1.1"):
-        known = Recollection()
+        known = ParseCache()
         data = line + KNOWN_SECTIONS[0]
         head = parsed(data)
         assert head is not None
-        known.learn(data, head)
+        known.remember(data, head)
         assert known.section_of(KNOWN_SECTIONS[0]) is None
 
 

@@ -16,7 +16,8 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge_node.storage.disk.boot import record_boot
+from edge_node.storage.disk.boot_id import record_boot
+from edge_node.storage.disk.disk_budget import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.errors import DiskCorruptionError
 from edge_node.storage.disk.files import DiskFiles
 from edge_node.storage.disk.format import (
@@ -38,7 +39,6 @@ from edge_node.storage.disk.segment_index import (
     index_length,
     state_words,
 )
-from edge_node.storage.disk.space import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.disk.writer import DiskWriter
 
@@ -331,7 +331,7 @@ class DiskMachine(RuleBasedStateMachine):
     @invariant()
     def counts_its_records(self) -> None:
         statistics = self.store.statistics
-        assert statistics.records == len(self.store._catalogue._index)
+        assert statistics.records == len(self.store._catalog._index)
         assert statistics.records == sum(segment.record_count for segment in self.store._segments.all())
 
     def record_files(self) -> list[Path]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.storage.eviction.choice import POLICIES
 from edge_node.storage.eviction.frequency_sketch import HALVING_CHUNK, FrequencySketch
-from edge_node.storage.eviction.ghosts import FEWEST_STALE_TO_COMPACT, Ghosts
+from edge_node.storage.eviction.ghost_queue import FEWEST_STALE_TO_COMPACT, GhostQueue
 from edge_node.storage.eviction.protocol import MOST_USES, EvictionPolicy
 from edge_node.storage.eviction.queue import Queue
+from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.eviction.s3fifo import S3Fifo
 from tests.traces.replay import Cached
 
@@ -143,7 +143,7 @@ def test_there_are_never_more_ghosts_than_the_most_objects_that_were_stored(
 
 @given(st.lists(st.tuples(st.sampled_from(["remember", "recall", "trim"]), st.integers(0, 30)), max_size=400))
 def test_ghosts_are_a_queue_without_doubles_from_which_one_may_be_called_back(history: list[tuple[str, int]]) -> None:
-    ghosts = Ghosts()
+    ghosts = GhostQueue()
     expected: list[int] = []
     most = 0
     for verb, number in history:

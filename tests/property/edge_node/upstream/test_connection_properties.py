@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.errors import UpstreamError
+from edge_node.model.errors import UpstreamError
 from edge_node.upstream.connection import UpstreamConnection, make_response_head
+from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody
-from edge_node.upstream.targets import Target
 from tests.builders import behavior_message
 from tests.conversations.dialogue import Node, ServingFetcher
 from tests.edge_wires import EchoService, FakeListener, FakeTransport, end_of_exchange, statuses, turn
@@ -21,7 +21,9 @@ from tests.fuzz.strict_http import End, read_responses
 class InstantUpstream(ServingFetcher):
     """Answers every fetch at once with what was asked: cacheable, except below /no."""
 
-    async def serve(self, targets: Sequence[Target], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
+    async def serve(
+        self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
+    ) -> None:
         received = b""
         while body is not None and (chunk := await body.next_chunk()) is not None:
             received += chunk

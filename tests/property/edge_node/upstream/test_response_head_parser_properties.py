@@ -1,4 +1,4 @@
-"""What is read in one piece is read as the parser reads it (`upstream/usual_responses.py`)."""
+"""What is read in one piece is read as the parser reads it (`upstream/response_head_parser.py`)."""
 
 import asyncio
 from typing import Any
@@ -6,14 +6,10 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge_node.errors import UpstreamError
-from edge_node.model import ResponseHead
+from edge_node.model.errors import UpstreamError
+from edge_node.model.http import ResponseHead
 from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.usual_responses import (
-    LARGEST_USUAL_HEAD_BYTES,
-    LONGEST_USUAL_LINE_BYTES,
-    read_usual_head,
-)
+from edge_node.upstream.response_head_parser import LARGEST_USUAL_HEAD_BYTES, LONGEST_USUAL_LINE_BYTES, read_usual_head
 from tests.edge_wires import FakeTransport, end_of_exchange, turn
 
 STATUS_LINES = st.sampled_from(

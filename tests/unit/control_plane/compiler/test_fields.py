@@ -35,7 +35,7 @@ from tests.api_builders import (
 )
 
 MODEL = load_model()
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "management-api.md"
+DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "management-api.md"
 
 TABLES = [("DistributionConfig", DISTRIBUTION_FIELDS), ("CachePolicyConfig", CACHE_POLICY_FIELDS)]
 

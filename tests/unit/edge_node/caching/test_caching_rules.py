@@ -1,19 +1,20 @@
-"""The cache key (reference 2.1) and what is decided for a request (reference 2.4, 2.6), line by line. Terms of responses: test_edge_cloudfront_terms.py."""
+"""The cache key (reference 2.1) and what is decided for a request (reference 2.4, 2.6), line by line. Cache metadata of responses: test_freshness_cloudfront.py."""
 
 from typing import Any
 
 import pytest
 
-from edge_node.caching.decisions import Hit, Miss, Pass, Reason, Refresh, Refuse, decide
-from edge_node.caching.entries import Arrival, make_entry
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
 from edge_node.caching.entry import Entry
+from edge_node.caching.entry_factory import ResponseTiming, make_entry
 from edge_node.caching.key import parse_cookies, select_query
-from edge_node.caching.terms import LifetimeRule, Terms
-from edge_node.configuration import read_distribution
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Behavior, RequestHead, Role, Selection, SelectionMode
-from edge_node.policy.answers import NodeFacts, content_length, write_fields
-from edge_node.policy.traits import TraitsTable
+from edge_node.caching.lookup import Hit, Miss, Pass, Reason, Refuse, Revalidate, decide
+from edge_node.control.snapshot_reader import read_distribution
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import Behavior, Role, Selection, SelectionMode
+from edge_node.model.http import RequestHead
+from edge_node.policy.response_head import LocalNode, content_length, write_fields
+from edge_node.storage.entry_templates import EntryTemplates
 from tests.builders import (
     behavior_message,
     caching_disabled,
@@ -23,7 +24,7 @@ from tests.builders import (
     policy_message,
 )
 
-TRAITS = TraitsTable(NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a"))
+TEMPLATE = EntryTemplates(LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a"))
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 
 
@@ -69,9 +70,9 @@ def behavior(**changes: Any) -> Behavior:
 
 def entry(*, fresh_for: float, etag: bytes | None = b'"1"', retry_in: float = 0.0) -> Entry:
     lines = write_fields(((b"etag", etag),) if etag else ()) + content_length(0)
-    terms = Terms(fresh_for, LifetimeRule.MAX_AGE, stale_if_error_seconds=3_600.0)
-    traits = TRAITS.of((200, b"OK"), b"", terms, is_strict=False)
-    made = make_entry(b"E1\n/a", lines, [], 0, traits, Arrival(1, NOW, 0.0))
+    cache_metadata = CacheMetadata(fresh_for, LifetimeRule.MAX_AGE, stale_if_error_seconds=3_600.0)
+    template = TEMPLATE.of((200, b"OK"), b"", cache_metadata, is_strict=False)
+    made = make_entry(b"E1\n/a", lines, [], 0, template, ResponseTiming(1, NOW, 0.0))
     made.retry_at = NOW + retry_in
     return made
 
@@ -88,7 +89,7 @@ FRESH, EXPIRED = entry(fresh_for=1.0), entry(fresh_for=0.0)
     [
         (head(), behavior(), FRESH, Hit(FRESH, Reason.FRESH)),
         (head("HEAD"), behavior(), FRESH, Hit(FRESH, Reason.FRESH)),
-        (head(), behavior(), EXPIRED, Refresh(EXPIRED, Reason.EXPIRED)),
+        (head(), behavior(), EXPIRED, Revalidate(EXPIRED, Reason.EXPIRED)),
         (head(), behavior(), None, Miss(Reason.NOT_STORED, None)),
         (head(), behavior(policy=policy_message(cookies=listed("a"))), EXPIRED, Miss(Reason.EXPIRED, EXPIRED)),
         (head(), behavior(policy=caching_disabled()), FRESH, Pass(Reason.CACHING_DISABLED)),
@@ -118,7 +119,7 @@ def test_what_to_do_with_a_request(
 def test_a_refresh_that_failed_is_not_tried_again_at_once() -> None:
     stored = entry(fresh_for=0.0, retry_in=10.0)
     assert decide(head(), behavior(), stored, Reason.FRESH, NOW + 9.9) == Hit(stored, Reason.STALE_ON_ERROR)
-    assert decide(head(), behavior(), stored, Reason.FRESH, NOW + 10.0) == Refresh(stored, Reason.EXPIRED)
+    assert decide(head(), behavior(), stored, Reason.FRESH, NOW + 10.0) == Revalidate(stored, Reason.EXPIRED)
 
 
 def test_an_expired_entry_without_validators_is_fetched_anew() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from edge_node.caching.conditional import (
+    PreconditionResult,
     StoredValidators,
-    Verdict,
     is_for_origin,
     is_not_modified,
     is_strong_date,
@@ -13,7 +13,7 @@ from edge_node.caching.conditional import (
     strong_validator,
     validators,
 )
-from edge_node.model import Semantics
+from edge_node.model.configuration import Semantics
 
 EARLIER = b"Fri, 15 Jan 2027 07:59:59 GMT"
 MODIFIED = b"Fri, 15 Jan 2027 08:00:00 GMT"
@@ -144,40 +144,47 @@ def test_if_range(condition: bytes | None, stored: StoredValidators, may: bool) 
 @pytest.mark.parametrize(
     ("method", "fields", "verdict"),
     [
-        (b"GET", {}, Verdict.WHOLE),
-        (b"GET", {b"if-none-match": b'"1"'}, Verdict.NOT_MODIFIED),
-        (b"HEAD", {b"if-none-match": b'"1"'}, Verdict.NOT_MODIFIED),
-        (b"HEAD", {b"if-modified-since": MODIFIED}, Verdict.NOT_MODIFIED),
-        (b"GET", {b"if-none-match": b'"2"', b"if-modified-since": LATER}, Verdict.WHOLE),
-        (b"GET", {b"range": b"bytes=0-0"}, Verdict.PART),
-        (b"HEAD", {b"range": b"bytes=0-0"}, Verdict.WHOLE),
-        (b"GET", {b"if-range": b'"1"'}, Verdict.WHOLE),
-        (b"GET", {b"range": b"bytes=0-0", b"if-range": b'"1"'}, Verdict.PART),
-        (b"GET", {b"range": b"bytes=0-0", b"if-range": b'"2"'}, Verdict.WHOLE),
+        (b"GET", {}, PreconditionResult.WHOLE),
+        (b"GET", {b"if-none-match": b'"1"'}, PreconditionResult.NOT_MODIFIED),
+        (b"HEAD", {b"if-none-match": b'"1"'}, PreconditionResult.NOT_MODIFIED),
+        (b"HEAD", {b"if-modified-since": MODIFIED}, PreconditionResult.NOT_MODIFIED),
+        (b"GET", {b"if-none-match": b'"2"', b"if-modified-since": LATER}, PreconditionResult.WHOLE),
+        (b"GET", {b"range": b"bytes=0-0"}, PreconditionResult.PART),
+        (b"HEAD", {b"range": b"bytes=0-0"}, PreconditionResult.WHOLE),
+        (b"GET", {b"if-range": b'"1"'}, PreconditionResult.WHOLE),
+        (b"GET", {b"range": b"bytes=0-0", b"if-range": b'"1"'}, PreconditionResult.PART),
+        (b"GET", {b"range": b"bytes=0-0", b"if-range": b'"2"'}, PreconditionResult.WHOLE),
         # 304 comes before the range
-        (b"GET", {b"range": b"bytes=0-0", b"if-none-match": b'"1"'}, Verdict.NOT_MODIFIED),
-        (b"GET", {b"range": b"bytes=0-0", b"if-none-match": b'"2"'}, Verdict.PART),
-        (b"GET", {b"range": b"bytes=0-0", b"if-range": b'"2"', b"if-none-match": b'"1"'}, Verdict.NOT_MODIFIED),
+        (b"GET", {b"range": b"bytes=0-0", b"if-none-match": b'"1"'}, PreconditionResult.NOT_MODIFIED),
+        (b"GET", {b"range": b"bytes=0-0", b"if-none-match": b'"2"'}, PreconditionResult.PART),
+        (
+            b"GET",
+            {b"range": b"bytes=0-0", b"if-range": b'"2"', b"if-none-match": b'"1"'},
+            PreconditionResult.NOT_MODIFIED,
+        ),
         # OPTIONS selects no representation
-        (b"OPTIONS", {b"if-none-match": b"*", b"range": b"bytes=0-0"}, Verdict.WHOLE),
-        (b"OPTIONS", {b"if-match": b'"2"'}, Verdict.WHOLE),
+        (b"OPTIONS", {b"if-none-match": b"*", b"range": b"bytes=0-0"}, PreconditionResult.WHOLE),
+        (b"OPTIONS", {b"if-match": b'"2"'}, PreconditionResult.WHOLE),
     ],
 )
-def test_the_order_of_evaluation(method: bytes, fields: dict[bytes, bytes], verdict: Verdict) -> None:
+def test_the_order_of_evaluation(method: bytes, fields: dict[bytes, bytes], verdict: PreconditionResult) -> None:
     assert judge_request(method, fields, 200, STRONG) is verdict
 
 
 @pytest.mark.parametrize("status", [203, 301, 404])
 def test_ranges_and_conditions_are_for_200(status: int) -> None:
     fields = {b"range": b"bytes=0-0", b"if-none-match": b'"1"'}
-    assert judge_request(b"GET", fields, status, STRONG) is Verdict.WHOLE
+    assert judge_request(b"GET", fields, status, STRONG) is PreconditionResult.WHOLE
 
 
 @pytest.mark.parametrize("condition", [b"if-match", b"if-unmodified-since"])
 def test_conditions_for_the_origin_are_not_evaluated_here(condition: bytes) -> None:
     assert is_for_origin({condition: b"x"}) and not is_for_origin({b"if-none-match": b"x"})
-    assert judge_request(b"GET", {condition: LATER}, 200, STRONG) is Verdict.WHOLE
-    assert judge_request(b"GET", {condition: LATER, b"if-none-match": b'"1"'}, 200, STRONG) is Verdict.NOT_MODIFIED
+    assert judge_request(b"GET", {condition: LATER}, 200, STRONG) is PreconditionResult.WHOLE
+    assert (
+        judge_request(b"GET", {condition: LATER, b"if-none-match": b'"1"'}, 200, STRONG)
+        is PreconditionResult.NOT_MODIFIED
+    )
 
 
 # -- validators

@@ -1,13 +1,14 @@
-"""The terms of a response in CloudFront's semantics: the tables of reference 2.2 (success and redirects), 2.3 (stale) and 2.5 (errors), line by line."""
+"""The cache metadata of a response in CloudFront's semantics: the tables of reference 2.2 (success and redirects), 2.3 (stale) and 2.5 (errors), line by line."""
 
 import pytest
 
-from edge_node.caching.freshness import terms_by_table
-from edge_node.caching.storing import terms_of
-from edge_node.caching.terms import LifetimeRule
-from edge_node.configuration import read_distribution
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Behavior, CachePolicy, ResponseHead, Selection, SelectionMode
+from edge_node.caching.cache_metadata import LifetimeRule
+from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.freshness_cloudfront import metadata_by_table
+from edge_node.control.snapshot_reader import read_distribution
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import Behavior, CachePolicy, Selection, SelectionMode
+from edge_node.model.http import ResponseHead
 from edge_node.upstream.connection import make_response_head
 from tests.builders import behavior_message, distribution_message, origin_message
 
@@ -70,8 +71,8 @@ SHORT = policy(0, 30, 30)
     ],
 )
 def test_the_lifetime_of_a_success(fields: str, of_policy: CachePolicy, seconds: float | None, rule: str) -> None:
-    terms = terms_by_table(response(200, fields), of_policy, 10.0, NOW)
-    assert (terms.lifetime_seconds, terms.rule) == (seconds, LifetimeRule(rule))
+    cache_metadata = metadata_by_table(response(200, fields), of_policy, 10.0, NOW)
+    assert (cache_metadata.lifetime_seconds, cache_metadata.rule) == (seconds, LifetimeRule(rule))
 
 
 def behavior() -> Behavior:
@@ -106,7 +107,7 @@ def response(status: int, fields: str) -> ResponseHead:
     ],
 )
 def test_the_lifetime_by_status(status: int, fields: str, seconds: float | None) -> None:
-    assert terms_by_table(response(status, fields), OPTIMISED, 10.0, NOW).lifetime_seconds == seconds
+    assert metadata_by_table(response(status, fields), OPTIMISED, 10.0, NOW).lifetime_seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -133,18 +134,23 @@ def test_the_lifetime_by_status(status: int, fields: str, seconds: float | None)
 def test_how_long_a_stale_copy_may_be_used(
     control: str, of_policy: CachePolicy, while_revalidate: float, if_error: float
 ) -> None:
-    terms = terms_by_table(response(200, f"cache-control: {control}"), of_policy, 10.0, NOW)
-    assert (terms.stale_while_revalidate_seconds, terms.stale_if_error_seconds) == (while_revalidate, if_error)
+    cache_metadata = metadata_by_table(response(200, f"cache-control: {control}"), of_policy, 10.0, NOW)
+    assert (cache_metadata.stale_while_revalidate_seconds, cache_metadata.stale_if_error_seconds) == (
+        while_revalidate,
+        if_error,
+    )
 
 
 def test_an_error_is_never_used_stale() -> None:
-    terms = terms_by_table(response(404, "cache-control: max-age=60, stale-while-revalidate=60"), OPTIMISED, 10.0, NOW)
-    assert (terms.stale_while_revalidate_seconds, terms.stale_if_error_seconds) == (0, 0)
+    cache_metadata = metadata_by_table(
+        response(404, "cache-control: max-age=60, stale-while-revalidate=60"), OPTIMISED, 10.0, NOW
+    )
+    assert (cache_metadata.stale_while_revalidate_seconds, cache_metadata.stale_if_error_seconds) == (0, 0)
 
 
 def test_no_cache_is_kept_for_validation_unless_a_minimum_ttl_overrides_it() -> None:
-    assert terms_by_table(response(200, "cache-control: no-cache"), OPTIMISED, 10.0, NOW).is_always_validated
-    assert not terms_by_table(response(200, "cache-control: no-cache"), WITH_MINIMUM, 10.0, NOW).is_always_validated
+    assert metadata_by_table(response(200, "cache-control: no-cache"), OPTIMISED, 10.0, NOW).is_always_validated
+    assert not metadata_by_table(response(200, "cache-control: no-cache"), WITH_MINIMUM, 10.0, NOW).is_always_validated
 
 
 @pytest.mark.parametrize(
@@ -168,13 +174,13 @@ def test_no_cache_is_kept_for_validation_unless_a_minimum_ttl_overrides_it() -> 
     ],
 )
 def test_the_minimum_ttl_of_an_error(status: int, fields: str, minimum: float, seconds: float | None) -> None:
-    terms = terms_by_table(response(status, fields), OPTIMISED, minimum, NOW)
-    assert terms.lifetime_seconds == seconds
-    assert terms.rule is LifetimeRule.ERROR or seconds is None
+    cache_metadata = metadata_by_table(response(status, fields), OPTIMISED, minimum, NOW)
+    assert cache_metadata.lifetime_seconds == seconds
+    assert cache_metadata.rule is LifetimeRule.ERROR or seconds is None
 
 
 def test_targeted_fields_and_request_directives_mean_nothing() -> None:
     targeted = response(200, "cdn-cache-control: no-store|cache-control: max-age=60")
     asked = make_request_head(b"GET", b"/a", [(b"host", b"h"), (b"cache-control", b"no-store")], 1, True)
-    terms = terms_of(asked, targeted, behavior(), 10.0, NOW)
-    assert (terms.lifetime_seconds, terms.rule) == (60, LifetimeRule.MAX_AGE)
+    cache_metadata = metadata_of(asked, targeted, behavior(), 10.0, NOW)
+    assert (cache_metadata.lifetime_seconds, cache_metadata.rule) == (60, LifetimeRule.MAX_AGE)

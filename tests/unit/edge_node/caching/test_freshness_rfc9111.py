@@ -6,13 +6,14 @@ from email.utils import formatdate
 import pytest
 
 from edge_node.caching.age import initial_age
-from edge_node.caching.cache_control import LONGEST_LIFETIME_SECONDS
-from edge_node.caching.storing import terms_of
-from edge_node.caching.strict import HEURISTIC_MAXIMUM_SECONDS
-from edge_node.caching.terms import LifetimeRule, Terms, explain_rule
-from edge_node.configuration import read_distribution
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Behavior, Header, RequestHead, ResponseHead, Semantics
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, explain_rule
+from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.freshness_rfc9111 import HEURISTIC_MAXIMUM_SECONDS
+from edge_node.control.snapshot_reader import read_distribution
+from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import Behavior, Semantics
+from edge_node.model.http import Header, RequestHead, ResponseHead
 from edge_node.upstream.connection import make_response_head
 from tests.builders import behavior_message, caching_disabled, distribution_message, origin_message, policy_message
 
@@ -43,8 +44,10 @@ def request(method: str = "GET", fields: str = "") -> RequestHead:
     return make_request_head(method.encode(), b"/a", [(b"host", b"h"), *lines(fields)], 1, True)
 
 
-def terms(fields: str, status: int = 200, asked: RequestHead | None = None, behavior: Behavior = STRICT) -> Terms:
-    return terms_of(asked or request(), response(status, fields), behavior, 10.0, NOW)
+def cache_metadata(
+    fields: str, status: int = 200, asked: RequestHead | None = None, behavior: Behavior = STRICT
+) -> CacheMetadata:
+    return metadata_of(asked or request(), response(status, fields), behavior, 10.0, NOW)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def terms(fields: str, status: int = 200, asked: RequestHead | None = None, beha
     ],
 )  # fmt: skip
 def test_the_lifetime_of_a_success(fields: str, seconds: float | None, rule: str) -> None:
-    made = terms(fields)
+    made = cache_metadata(fields)
     assert (made.lifetime_seconds, made.rule) == (seconds, LifetimeRule(rule))
 
 
@@ -114,8 +117,11 @@ STORED_WITHOUT_LIFETIME = (200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414
 
 @pytest.mark.parametrize("status", [*range(100, 600), 600, 999])
 def test_every_status_code(status: int) -> None:
-    guessed, said = terms(LAST_MODIFIED, status), terms("cache-control: max-age=60", status)
-    marked, expiring = terms(f"cache-control: public|{LAST_MODIFIED}", status), terms(f"expires: {LATER}", status)
+    guessed, said = cache_metadata(LAST_MODIFIED, status), cache_metadata("cache-control: max-age=60", status)
+    marked, expiring = (
+        cache_metadata(f"cache-control: public|{LAST_MODIFIED}", status),
+        cache_metadata(f"expires: {LATER}", status),
+    )
     must_not = not 200 <= status <= 599 or status in (304, 428, 429, 431, 511)
     assert guessed.lifetime_seconds == (100 if status in STORED_WITHOUT_LIFETIME else None)
     assert said.lifetime_seconds == (None if must_not else 60)
@@ -140,7 +146,7 @@ def test_every_status_code(status: int) -> None:
     ],
 )
 def test_statuses_and_directives_together(status: int, fields: str, rule: str) -> None:
-    assert terms(fields, status).rule == LifetimeRule(rule)
+    assert cache_metadata(fields, status).rule == LifetimeRule(rule)
 
 
 @pytest.mark.parametrize(
@@ -164,23 +170,25 @@ def test_statuses_and_directives_together(status: int, fields: str, rule: str) -
     ],
 )
 def test_what_the_request_adds(asked: RequestHead, fields: str, rule: str) -> None:
-    assert terms(fields, asked=asked).rule == LifetimeRule(rule)
+    assert cache_metadata(fields, asked=asked).rule == LifetimeRule(rule)
 
 
 def test_only_the_maximum_ttl_of_the_policy_counts() -> None:
     behavior = strict(minimum_ttl_seconds=20, default_ttl_seconds=30, maximum_ttl_seconds=40)
-    assert terms("cache-control: max-age=60", behavior=behavior).lifetime_seconds == 40
-    assert terms("cache-control: max-age=60", behavior=behavior).rule is LifetimeRule.MAXIMUM_TTL
-    assert terms("cache-control: max-age=40", behavior=behavior).rule is LifetimeRule.MAX_AGE
-    assert terms("cache-control: max-age=1", behavior=behavior).lifetime_seconds == 1
-    assert terms("cache-control: no-store", behavior=behavior).rule is LifetimeRule.NO_STORE
-    assert terms("", behavior=behavior).rule is LifetimeRule.NO_LIFETIME
+    assert cache_metadata("cache-control: max-age=60", behavior=behavior).lifetime_seconds == 40
+    assert cache_metadata("cache-control: max-age=60", behavior=behavior).rule is LifetimeRule.MAXIMUM_TTL
+    assert cache_metadata("cache-control: max-age=40", behavior=behavior).rule is LifetimeRule.MAX_AGE
+    assert cache_metadata("cache-control: max-age=1", behavior=behavior).lifetime_seconds == 1
+    assert cache_metadata("cache-control: no-store", behavior=behavior).rule is LifetimeRule.NO_STORE
+    assert cache_metadata("", behavior=behavior).rule is LifetimeRule.NO_LIFETIME
 
 
 def test_a_policy_without_any_ttl_disables_caching() -> None:
     message = distribution_message(origin_message("h", 80), behavior_message(policy=caching_disabled()))
     disabled = replace(read_distribution(message).default_behavior, semantics=Semantics.RFC9111)
-    assert terms("cache-control: max-age=60", behavior=disabled) == Terms(None, LifetimeRule.CACHING_DISABLED)
+    assert cache_metadata("cache-control: max-age=60", behavior=disabled) == CacheMetadata(
+        None, LifetimeRule.CACHING_DISABLED
+    )
 
 
 # -- stale windows: sections 4.2.4 and 5.2.2, RFC 5861
@@ -206,26 +214,26 @@ def test_a_policy_without_any_ttl_disables_caching() -> None:
     ],
 )
 def test_how_long_it_may_be_used_stale(fields: str, while_revalidate: float, if_error: float, on_request: bool) -> None:
-    made = terms(fields)
+    made = cache_metadata(fields)
     windows = (made.stale_while_revalidate_seconds, made.stale_if_error_seconds, made.may_be_stale_on_request)
     assert windows == (while_revalidate, if_error, on_request)
 
 
-def test_what_else_the_terms_say() -> None:
-    assert terms("cache-control: no-cache, max-age=60").is_always_validated
-    assert terms("vary: a, *").is_always_validated
-    assert not terms('cache-control: no-cache="x", max-age=60').is_always_validated
-    assert terms("cache-control: max-age=60, immutable").is_immutable
-    assert terms('cache-control: no-cache="X-A", private="x-b", max-age=60').without_fields == (b"x-a", b"x-b")
-    assert terms("cache-control: max-age=60") == terms("cache-control: max-age=60|etag: x")
-    assert len({terms("cache-control: max-age=60"), terms("cache-control: max-age=60")}) == 1
+def test_what_else_the_metadata_say() -> None:
+    assert cache_metadata("cache-control: no-cache, max-age=60").is_always_validated
+    assert cache_metadata("vary: a, *").is_always_validated
+    assert not cache_metadata('cache-control: no-cache="x", max-age=60').is_always_validated
+    assert cache_metadata("cache-control: max-age=60, immutable").is_immutable
+    assert cache_metadata('cache-control: no-cache="X-A", private="x-b", max-age=60').without_fields == (b"x-a", b"x-b")
+    assert cache_metadata("cache-control: max-age=60") == cache_metadata("cache-control: max-age=60|etag: x")
+    assert len({cache_metadata("cache-control: max-age=60"), cache_metadata("cache-control: max-age=60")}) == 1
 
 
 def test_what_may_be_shared_is_fresh() -> None:
-    assert terms("cache-control: max-age=60").may_be_shared(59.9)
-    assert not terms("cache-control: max-age=60").may_be_shared(60.0)
-    assert not terms("cache-control: max-age=60, no-cache").may_be_shared(0.0)
-    assert not terms("cache-control: no-store").may_be_shared(0.0)
+    assert cache_metadata("cache-control: max-age=60").may_be_shared(59.9)
+    assert not cache_metadata("cache-control: max-age=60").may_be_shared(60.0)
+    assert not cache_metadata("cache-control: max-age=60, no-cache").may_be_shared(0.0)
+    assert not cache_metadata("cache-control: no-store").may_be_shared(0.0)
 
 
 def test_every_rule_can_be_explained() -> None:

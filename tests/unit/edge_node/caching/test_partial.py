@@ -6,17 +6,17 @@ from edge_node.caching.partial import (
     LARGEST_JOINED_CHUNK_BYTES,
     MOST_SEGMENTS,
     PartialBody,
-    PartRefusal,
+    PartialRejectReason,
     StorablePart,
     combined_fields,
-    completion_fields,
     cut,
     fields_of_whole,
     judge_part,
     may_combine,
+    range_fill_fields,
 )
-from edge_node.caching.ranges import ByteRange
-from edge_node.model import Headers, ResponseHead
+from edge_node.http.ranges import ByteRange
+from edge_node.model.http import Headers, ResponseHead
 
 MODIFIED = b"Fri, 15 Jan 2027 08:00:00 GMT"
 LATER = b"Fri, 15 Jan 2027 08:00:01 GMT"
@@ -58,24 +58,26 @@ def text(chunks: tuple[bytes | memoryview, ...]) -> bytes:
             response(content_range=b"bytes 0-4/10", last_modified=MODIFIED, date=MODIFIED),
             StorablePart(ByteRange(0, 4), 10, None),
         ),
-        (response(status=200, content_range=b"bytes 0-4/10"), PartRefusal.NOT_PARTIAL),
-        (response(status=416, content_range=b"bytes */10"), PartRefusal.NOT_PARTIAL),
-        (response(content_type=b"multipart/byteranges; boundary=x"), PartRefusal.MULTIPART),
-        (response(content_type=b"Multipart/Byteranges;boundary=x"), PartRefusal.MULTIPART),
+        (response(status=200, content_range=b"bytes 0-4/10"), PartialRejectReason.NOT_PARTIAL),
+        (response(status=416, content_range=b"bytes */10"), PartialRejectReason.NOT_PARTIAL),
+        (response(content_type=b"multipart/byteranges; boundary=x"), PartialRejectReason.MULTIPART),
+        (response(content_type=b"Multipart/Byteranges;boundary=x"), PartialRejectReason.MULTIPART),
         (
             response(content_type=b"multipart/byteranges; boundary=x", content_range=b"bytes 0-4/10"),
-            PartRefusal.MULTIPART,
+            PartialRejectReason.MULTIPART,
         ),
-        (response(), PartRefusal.NO_VALID_RANGE),
-        (response(content_range=b"bytes */10"), PartRefusal.NO_VALID_RANGE),
-        (response(content_range=b"bytes 0-4/4"), PartRefusal.NO_VALID_RANGE),
-        (response(content_range=b"seconds 0-4/10"), PartRefusal.NO_VALID_RANGE),
-        (response(content_range=b"bytes 0-4/*"), PartRefusal.UNKNOWN_LENGTH),
-        (response(content_range=b"bytes 0-5/10"), PartRefusal.LENGTH_MISMATCH),
-        (response(content_range=b"bytes 0-4/10", length=0), PartRefusal.LENGTH_MISMATCH),
+        (response(), PartialRejectReason.NO_VALID_RANGE),
+        (response(content_range=b"bytes */10"), PartialRejectReason.NO_VALID_RANGE),
+        (response(content_range=b"bytes 0-4/4"), PartialRejectReason.NO_VALID_RANGE),
+        (response(content_range=b"seconds 0-4/10"), PartialRejectReason.NO_VALID_RANGE),
+        (response(content_range=b"bytes 0-4/*"), PartialRejectReason.UNKNOWN_LENGTH),
+        (response(content_range=b"bytes 0-5/10"), PartialRejectReason.LENGTH_MISMATCH),
+        (response(content_range=b"bytes 0-4/10", length=0), PartialRejectReason.LENGTH_MISMATCH),
     ],
 )
-def test_which_partial_responses_may_be_stored(head: ResponseHead, expected: StorablePart | PartRefusal) -> None:
+def test_which_partial_responses_may_be_stored(
+    head: ResponseHead, expected: StorablePart | PartialRejectReason
+) -> None:
     assert judge_part(head, None) == expected
 
 
@@ -143,7 +145,7 @@ def test_the_fields_of_a_first_part_are_those_of_the_whole() -> None:
 
 
 def test_what_completes_an_entry() -> None:
-    assert completion_fields(ByteRange(5, 9), b'"1"') == ((b"range", b"bytes=5-9"), (b"if-range", b'"1"'))
+    assert range_fill_fields(ByteRange(5, 9), b'"1"') == ((b"range", b"bytes=5-9"), (b"if-range", b'"1"'))
 
 
 # -- segments

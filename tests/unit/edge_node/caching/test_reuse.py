@@ -2,43 +2,43 @@
 
 import pytest
 
-from edge_node.caching.request_directives import NO_DEMANDS, Demands, parse_demands
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
+from edge_node.caching.request_directives import NO_DIRECTIVES, RequestDirectives, parse_request_directives
 from edge_node.caching.reuse import (
     NOTHING_STORED,
-    GatewayTimeout,
+    Fresh,
     MustValidate,
+    OnlyIfCachedMiss,
+    ReuseDecision,
+    ServeStale,
     StaleReason,
-    Usable,
-    UsableStale,
     ValidationReason,
-    Verdict,
     judge,
-    may_stand_in,
+    may_serve_stale_if_error,
 )
-from edge_node.caching.terms import LifetimeRule, Terms
 
-PLAIN = Terms(60.0, LifetimeRule.MAX_AGE, stale_if_error_seconds=100.0, may_be_stale_on_request=True)
-STALE_WINDOW = Terms(
+PLAIN = CacheMetadata(60.0, LifetimeRule.MAX_AGE, stale_if_error_seconds=100.0, may_be_stale_on_request=True)
+STALE_WINDOW = CacheMetadata(
     60.0,
     LifetimeRule.MAX_AGE,
     stale_while_revalidate_seconds=30.0,
     stale_if_error_seconds=50.0,
     may_be_stale_on_request=True,
 )
-MUST_REVALIDATE = Terms(60.0, LifetimeRule.MAX_AGE)
-NO_CACHE = Terms(0.0, LifetimeRule.NO_CACHE, is_always_validated=True)
-IMMUTABLE = Terms(60.0, LifetimeRule.MAX_AGE, is_immutable=True, may_be_stale_on_request=True)
+MUST_REVALIDATE = CacheMetadata(60.0, LifetimeRule.MAX_AGE)
+NO_CACHE = CacheMetadata(0.0, LifetimeRule.NO_CACHE, is_always_validated=True)
+IMMUTABLE = CacheMetadata(60.0, LifetimeRule.MAX_AGE, is_immutable=True, may_be_stale_on_request=True)
 
-FRESH = Usable()
+FRESH = Fresh()
 EXPIRED = MustValidate(ValidationReason.EXPIRED)
-REVALIDATING = UsableStale(StaleReason.WHILE_REVALIDATE)
-ACCEPTED = UsableStale(StaleReason.MAX_STALE)
+REVALIDATING = ServeStale(StaleReason.WHILE_REVALIDATE)
+ACCEPTED = ServeStale(StaleReason.MAX_STALE)
 TOO_OLD = MustValidate(ValidationReason.REQUEST_MAX_AGE)
 NOT_FRESH_ENOUGH = MustValidate(ValidationReason.REQUEST_MIN_FRESH)
 
 
 @pytest.mark.parametrize(
-    ("terms", "demands", "age", "verdict"),
+    ("cache_metadata", "directives", "age", "verdict"),
     [
         (PLAIN, "", 0.0, FRESH),
         (PLAIN, "", 59.9, FRESH),
@@ -80,19 +80,19 @@ NOT_FRESH_ENOUGH = MustValidate(ValidationReason.REQUEST_MIN_FRESH)
         (MUST_REVALIDATE, "max-stale", 59.0, FRESH),
         # only-if-cached
         (PLAIN, "only-if-cached", 0.0, FRESH),
-        (PLAIN, "only-if-cached", 60.0, GatewayTimeout(ValidationReason.EXPIRED)),
+        (PLAIN, "only-if-cached", 60.0, OnlyIfCachedMiss(ValidationReason.EXPIRED)),
         (PLAIN, "only-if-cached, max-stale", 60.0, ACCEPTED),
-        (PLAIN, "only-if-cached, no-cache", 0.0, GatewayTimeout(ValidationReason.REQUEST_NO_CACHE)),
-        (NO_CACHE, "only-if-cached", 0.0, GatewayTimeout(ValidationReason.ALWAYS_VALIDATED)),
+        (PLAIN, "only-if-cached, no-cache", 0.0, OnlyIfCachedMiss(ValidationReason.REQUEST_NO_CACHE)),
+        (NO_CACHE, "only-if-cached", 0.0, OnlyIfCachedMiss(ValidationReason.ALWAYS_VALIDATED)),
         (STALE_WINDOW, "only-if-cached", 70.0, REVALIDATING),
     ],
 )
-def test_the_verdict(terms: Terms, demands: str, age: float, verdict: Verdict) -> None:
-    assert judge(terms, parse_demands(demands.encode()), age) == verdict
+def test_the_verdict(cache_metadata: CacheMetadata, directives: str, age: float, verdict: ReuseDecision) -> None:
+    assert judge(cache_metadata, parse_request_directives(directives.encode()), age) == verdict
 
 
 @pytest.mark.parametrize(
-    ("terms", "demands", "age", "may"),
+    ("cache_metadata", "directives", "age", "may"),
     [
         (PLAIN, "", 60.0, True),
         (PLAIN, "", 159.9, True),
@@ -108,15 +108,15 @@ def test_the_verdict(terms: Terms, demands: str, age: float, verdict: Verdict) -
         (NO_CACHE, "stale-if-error=500", 0.0, False),
     ],
 )
-def test_what_may_stand_in_for_an_error(terms: Terms, demands: str, age: float, may: bool) -> None:
-    assert may_stand_in(terms, parse_demands(demands.encode()), age) is may
+def test_what_may_be_served_on_an_error(cache_metadata: CacheMetadata, directives: str, age: float, may: bool) -> None:
+    assert may_serve_stale_if_error(cache_metadata, parse_request_directives(directives.encode()), age) is may
 
 
-def test_a_request_without_demands_takes_the_short_way_to_the_same_verdict() -> None:
-    for terms in (PLAIN, STALE_WINDOW, MUST_REVALIDATE, NO_CACHE, IMMUTABLE):
+def test_a_request_without_demands_takes_the_fast_path_to_the_same_verdict() -> None:
+    for cache_metadata in (PLAIN, STALE_WINDOW, MUST_REVALIDATE, NO_CACHE, IMMUTABLE):
         for age in (0.0, 59.0, 60.0, 89.0, 90.0):
-            assert judge(terms, NO_DEMANDS, age) == judge(terms, Demands(), age)
+            assert judge(cache_metadata, NO_DIRECTIVES, age) == judge(cache_metadata, RequestDirectives(), age)
 
 
 def test_only_if_cached_without_anything_stored_has_its_own_answer() -> None:
-    assert GatewayTimeout(None) == NOTHING_STORED
+    assert OnlyIfCachedMiss(None) == NOTHING_STORED

@@ -2,10 +2,10 @@
 
 import pytest
 
+from edge_node.caching.revalidation import HeadEffect, effect_of_head, is_validated_by, update_fields, with_date
 from edge_node.caching.unsafe_methods import invalidated_targets
-from edge_node.caching.updating import HeadEffect, effect_of_head, is_validated_by, update_fields, with_date
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Headers
+from edge_node.http.request_head import make_request_head
+from edge_node.model.http import Headers
 from edge_node.upstream.connection import make_response_head
 
 NOW = 1_800_000_000.0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control_client import SNAPSHOT_FILE, ControlClient
-from edge_node.serving_state import ServingState
+from edge_node.control.client import SNAPSHOT_FILE, ControlClient
+from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import distribution_message, geo_table_message, origin_message
 
@@ -21,7 +21,7 @@ class Node:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.state = ServingState("eu")
+        self.state = NodeState("eu")
         self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
         self.restored = self.client.restore()
 
@@ -99,7 +99,7 @@ def test_a_snapshot_of_before_there_were_tables_is_loaded(node: Node) -> None:
     assert not stored.HasField("geo_table") and not stored.distributions[0].HasField("geo_restriction")
     after = node.restarted()
     assert after.restored.is_warm and after.country() is None
-    assert after.state.planner.snapshot.distributions["E1"].geo_restriction is None
+    assert after.state.router.snapshot.distributions["E1"].geo_restriction is None
     after.client.close()
 
 
@@ -126,7 +126,7 @@ def test_a_table_on_disk_that_cannot_be_read_does_not_keep_a_node_from_serving(n
     stored.geo_table.CopyFrom(UNREADABLE)
     (node.directory / SNAPSHOT_FILE).write_bytes(stored.SerializeToString())
     after = node.restarted()
-    assert after.restored.is_warm and after.country() is None and "E1" in after.state.planner.snapshot.distributions
+    assert after.restored.is_warm and after.country() is None and "E1" in after.state.router.snapshot.distributions
     after.client.close()
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from edge_node import invalidation_journal
-from edge_node.caching import invalidations
-from edge_node.caching.invalidation_records import JournalError, Origin, replayed, whole_journal
-from edge_node.caching.invalidations import InvalidationLog
-from edge_node.control_client import JOURNAL_FILE, SNAPSHOT_FILE, ControlClient, Restored
-from edge_node.serving_state import ServingState
+from edge_node.caching import invalidation_index
+from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.control import journal as journal_module
+from edge_node.control.client import JOURNAL_FILE, SNAPSHOT_FILE, ControlClient, RestoreResult
+from edge_node.control.journal_codec import JournalError, JournalIdentity, replayed, whole_journal
+from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 
-WARM = Restored(has_configuration=True, is_warm=True)
-COLD = Restored(has_configuration=True, is_warm=False)
-NOTHING = Restored(has_configuration=False, is_warm=False)
+WARM = RestoreResult(has_configuration=True, is_warm=True)
+COLD = RestoreResult(has_configuration=True, is_warm=False)
+NOTHING = RestoreResult(has_configuration=False, is_warm=False)
 
 
 class Process:
@@ -26,9 +26,9 @@ class Process:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.voided = 0
-        self.state = ServingState("eu")
-        self.state.void_everything = self._void
+        self.invalidated = 0
+        self.state = NodeState("eu")
+        self.state.invalidate_everything = self._void
         self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
         self.restored = self.client.restore()
 
@@ -37,14 +37,14 @@ class Process:
         return Process(self.directory)
 
     def _void(self) -> None:
-        self.voided += 1
-        self.journal_when_voided = self.journal.read_bytes() if self.journal.is_file() else None
+        self.invalidated += 1
+        self.journal_when_invalidated = self.journal.read_bytes() if self.journal.is_file() else None
 
     @property
     def journal(self) -> Path:
         return self.directory / JOURNAL_FILE
 
-    def is_void(self, stamp: int, target: str = "/a") -> bool:
+    def is_invalidated(self, stamp: int, target: str = "/a") -> bool:
         return self.state.invalidations.is_invalidated("E1", target, stamp)
 
     def snapshot(self, index: int, log_id: str = "log-1") -> None:
@@ -83,23 +83,27 @@ def process(tmp_path: Path) -> Iterator[Process]:
 def test_what_was_acknowledged_is_known_after_a_kill(process: Process) -> None:
     process.invalidate(14, "/b/*")
     after = process.killed()
-    assert after.restored == WARM and after.voided == 0
+    assert after.restored == WARM and after.invalidated == 0
     assert after.client.position() == ("log-1", 14)
-    assert [after.is_void(stamp) for stamp in (9, 10, 11, 12, 13, 14)] == [True, True, True, False, False, False]
-    assert after.is_void(13, "/b/c") and not after.is_void(14, "/b/c") and not after.is_void(10, "/c")
+    assert [after.is_invalidated(stamp) for stamp in (9, 10, 11, 12, 13, 14)] == [True, True, True, False, False, False]
+    assert (
+        after.is_invalidated(13, "/b/c") and not after.is_invalidated(14, "/b/c") and not after.is_invalidated(10, "/c")
+    )
     assert after.state.invalidations.epoch == process.state.invalidations.epoch
     after.invalidate(15, "/c")  # and it goes on
     again = after.killed()
-    assert again.client.position() == ("log-1", 15) and again.is_void(14, "/c") and again.is_void(13, "/b/c")
+    assert (
+        again.client.position() == ("log-1", 15) and again.is_invalidated(14, "/c") and again.is_invalidated(13, "/b/c")
+    )
     again.client.close()
 
 
-def test_a_configuration_change_voids_nothing(process: Process) -> None:
+def test_a_configuration_change_invalidates_nothing(process: Process) -> None:
     for index in range(14, 20):
         process.configure(index)
     after = process.killed()
     assert after.restored == WARM
-    assert not after.is_void(10, "/b") and after.is_void(11) and not after.is_void(12)
+    assert not after.is_invalidated(10, "/b") and after.is_invalidated(11) and not after.is_invalidated(12)
     after.client.close()
 
 
@@ -118,7 +122,7 @@ def test_a_distribution_comes_and_goes(process: Process) -> None:
     assert process.entry(16, remove_distribution_id="E2") is None
     after = process.killed()
     assert (after.restored, after.client.position()) == (WARM, ("log-1", 16))
-    assert set(after.state.planner.snapshot.distributions) == {"E1"}
+    assert set(after.state.router.snapshot.distributions) == {"E1"}
     assert set(after.state.invalidations.distributions) == {"E1"}
     after.client.close()
 
@@ -128,17 +132,17 @@ def test_a_snapshot_that_skips_entries_is_remembered_as_a_floor(process: Process
     process.invalidate(21, "/b")
     after = process.killed()
     assert after.restored == WARM
-    assert after.is_void(19, "/c") and not after.is_void(20, "/c") and after.is_void(20, "/b")
+    assert after.is_invalidated(19, "/c") and not after.is_invalidated(20, "/c") and after.is_invalidated(20, "/b")
     after.client.close()
 
 
-def test_another_log_is_voided_before_its_journal_is_begun(process: Process) -> None:
+def test_another_log_is_invalidated_before_its_journal_is_begun(process: Process) -> None:
     epoch = process.state.invalidations.epoch
-    voided = process.voided
+    invalidated = process.invalidated
     before = process.journal.read_bytes()
     process.snapshot(5, "log-2")
-    assert process.voided == voided + 1
-    assert process.journal_when_voided == before
+    assert process.invalidated == invalidated + 1
+    assert process.journal_when_invalidated == before
     after = process.killed()
     assert (after.restored, after.client.position()) == (WARM, ("log-2", 5))
     assert after.state.invalidations.epoch != epoch
@@ -174,13 +178,13 @@ DAMAGES: dict[str, Callable[[Process], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_journal_that_cannot_be_relied_on_voids_everything(process: Process, damage: str) -> None:
+def test_a_journal_that_cannot_be_relied_on_invalidates_everything(process: Process, damage: str) -> None:
     DAMAGES[damage](process)
     after = process.killed()
-    assert (after.restored, after.voided) == (COLD, 1)
+    assert (after.restored, after.invalidated) == (COLD, 1)
     assert after.state.invalidations.epoch != process.state.invalidations.epoch
-    assert all(after.is_void(stamp, "/never-invalidated") for stamp in range(13))
-    assert set(after.state.planner.snapshot.distributions) == {"E1"}
+    assert all(after.is_invalidated(stamp, "/never-invalidated") for stamp in range(13))
+    assert set(after.state.router.snapshot.distributions) == {"E1"}
     assert (after.state.applied_index, after.client.position()) == (13, ("", 0))  # what it knows, and what it says
     after.client.close()
 
@@ -188,13 +192,13 @@ def test_a_journal_that_cannot_be_relied_on_voids_everything(process: Process, d
 def test_a_node_has_forgotten_until_it_has_a_snapshot_however_often_it_restarts(process: Process) -> None:
     _flip(process, -2)
     after = process.killed()
-    assert after.journal_when_voided is not None and not after.journal.exists()
+    assert after.journal_when_invalidated is not None and not after.journal.exists()
     again = after.killed()
-    assert (again.restored, again.voided, again.client.position()) == (COLD, 1, ("", 0))
+    assert (again.restored, again.invalidated, again.client.position()) == (COLD, 1, ("", 0))
     again.snapshot(13)
     assert again.client.position() == ("log-1", 13)
     warm = again.killed()
-    assert (warm.restored, warm.voided) == (WARM, 0)
+    assert (warm.restored, warm.invalidated) == (WARM, 0)
     warm.client.close()
 
 
@@ -220,7 +224,7 @@ def test_after_a_power_loss_nothing_is_relied_on(
     process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot = tmp_path / "boot_id"
-    monkeypatch.setattr(invalidation_journal, "BOOT_ID_FILE", boot)
+    monkeypatch.setattr(journal_module, "BOOT_ID_FILE", boot)
     boot.write_text("another\n")
     after = process.killed()
     assert after.restored == COLD
@@ -241,14 +245,14 @@ def test_a_journal_beside_another_snapshot_is_of_no_use(process: Process) -> Non
         other.SerializeToString()
     )  # a process killed before it began its journal
     after = process.killed()
-    assert (after.restored, after.is_void(13, "/x")) == (COLD, True)
+    assert (after.restored, after.is_invalidated(13, "/x")) == (COLD, True)
     after.client.close()
 
 
 def test_without_a_snapshot_there_is_nothing_to_go_on_from(process: Process) -> None:
     (process.directory / SNAPSHOT_FILE).unlink()
     after = process.killed()
-    assert (after.restored, after.voided, after.client.position()) == (NOTHING, 1, ("", 0))
+    assert (after.restored, after.invalidated, after.client.position()) == (NOTHING, 1, ("", 0))
     after.snapshot(30)
     again = after.killed()
     assert again.restored == WARM
@@ -271,7 +275,7 @@ def test_a_tail_that_was_cut_off_is_not_read(process: Process) -> None:
     after.invalidate(14, "/c")  # shorter than what lies there
     again = after.killed()
     assert again.client.position() == ("log-1", 14)
-    assert again.is_void(13, "/c") and not again.is_void(13, "/b")
+    assert again.is_invalidated(13, "/c") and not again.is_invalidated(13, "/b")
     again.client.close()
 
 
@@ -288,7 +292,7 @@ def test_a_configuration_that_was_meant_and_not_written_is_not_applied(
     after.configure(14)  # the control plane tells it again
     after.invalidate(15)
     again = after.killed()
-    assert (again.restored, again.client.position()) == (WARM, ("log-1", 15)) and again.is_void(14)
+    assert (again.restored, again.client.position()) == (WARM, ("log-1", 15)) and again.is_invalidated(14)
     again.client.close()
 
 
@@ -303,13 +307,13 @@ def test_a_full_disk_costs_the_journal_and_not_the_invalidation(
         patch.setattr(os, "pwrite", _refuse)
         for index in range(14, 17):
             process.invalidate(index, f"/{index}")
-        assert not process.journal.exists()  # a restart now would void everything
-        assert process.is_void(13, "/15")
+        assert not process.journal.exists()  # a restart now would invalidate everything
+        assert process.is_invalidated(13, "/15")
     for index in range(17, 22):
         process.invalidate(index, f"/{index}")
     after = process.killed()  # there was room again, and all that was missed is there
     assert (after.restored, after.client.position()) == (WARM, ("log-1", 21))
-    assert [after.is_void(13, f"/{index}") for index in (14, 15, 16, 17, 21, 22)] == [True] * 5 + [False]
+    assert [after.is_invalidated(13, f"/{index}") for index in (14, 15, 16, 17, 21, 22)] == [True] * 5 + [False]
     after.client.close()
 
 
@@ -321,10 +325,10 @@ def test_a_disk_that_cannot_even_remove_has_the_entry_refused(
         patch.setattr(Path, "unlink", _refuse)
         with pytest.raises(OSError):
             process.invalidate(14)
-    assert process.client.position() == ("log-1", 13) and not process.is_void(13)
+    assert process.client.position() == ("log-1", 13) and not process.is_invalidated(13)
     process.invalidate(14)
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 14)) and after.is_void(13)
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 14)) and after.is_invalidated(13)
     after.client.close()
 
 
@@ -359,19 +363,19 @@ def test_there_is_no_room_to_compact(process: Process, monkeypatch: pytest.Monke
             process.invalidate(index, f"/{index}")
     assert not [path for path in process.directory.iterdir() if path.suffix == ".new" and path.stem == "invalidations"]
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 59)) and after.is_void(20, "/21")
+    assert (after.restored, after.client.position()) == (WARM, ("log-1", 59)) and after.is_invalidated(20, "/21")
     after.client.close()
 
 
 def test_all_distributions_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invalidations, "MAXIMUM_COST_BYTES", 10_000)
+    monkeypatch.setattr(invalidation_index, "MAXIMUM_COST_BYTES", 10_000)
     log = InvalidationLog()
     for index in range(1, 301):
         log.append(index, f"E{index % 3}", [f"/{index}"])
         assert sum(of.cost_bytes for of in log.distributions.values()) == log._cost_bytes <= 10_000
         assert log.is_invalidated(f"E{index % 3}", f"/{index}", index - 1)
     assert all(log.is_invalidated(f"E{index % 3}", f"/{index}", index - 1) for index in range(1, 301))
-    origin = Origin("log-1", 0, "boot")
+    origin = JournalIdentity("log-1", 0, "boot")
     again, _ = replayed(whole_journal(origin, log), origin)
     assert again._cost_bytes == log._cost_bytes
     assert all(again.is_invalidated(f"E{index % 3}", f"/{index}", index - 1) for index in range(1, 301))
@@ -381,11 +385,11 @@ def test_texts_of_any_kind_come_back() -> None:
     log = InvalidationLog(3)
     paths = ["/", "/*", "*", "", "/ü\0€\n", "/" + "x" * 4000]
     log.append(4, "Ü1", paths)
-    origin = Origin("lög", 3, "boot")
+    origin = JournalIdentity("lög", 3, "boot")
     again, _ = replayed(whole_journal(origin, log), origin)
     assert (again.distributions["Ü1"].exact, again.distributions["Ü1"].prefixes) == (
         log.distributions["Ü1"].exact,
         log.distributions["Ü1"].prefixes,
     )
     with pytest.raises(JournalError):
-        replayed(whole_journal(origin, log), Origin("log", 3, "boot"))
+        replayed(whole_journal(origin, log), JournalIdentity("log", 3, "boot"))

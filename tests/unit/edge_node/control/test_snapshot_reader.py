@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from edge_node.configuration import read_distribution, read_snapshot
-from edge_node.errors import RejectedResourceError
-from edge_node.model import ErrorResponse, GeoRestriction, Semantics, ViewerProtocolPolicy
+from edge_node.control.snapshot_reader import read_distribution, read_snapshot
+from edge_node.model.configuration import ErrorResponse, GeoRestriction, Semantics, ViewerProtocolPolicy
+from edge_node.model.errors import RejectedResourceError
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 

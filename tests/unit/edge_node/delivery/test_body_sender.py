@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from edge_node.caching.bodies import BodyLostError, LentPiece, Piece
-from edge_node.caching.decisions import Reason, Result
-from edge_node.connection_facts import NO_CONNECTION
+from edge_node.caching.lookup import Reason, Result
+from edge_node.caching.stored_body import BodyLostError, LentPiece, Piece
 from edge_node.delivery.body_sender import LARGEST_TURN_BYTES, BodySender
 from edge_node.delivery.downstream import DownstreamHead, ResponseSource
-from edge_node.model import Headers
+from edge_node.model.connection_facts import NO_CONNECTION
+from edge_node.model.http import Headers
 
 PIECE = memoryview(bytes(200_000))
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from edge_node.caching.cache_control import (
+from edge_node.caching.request_directives import NO_DIRECTIVES, RequestDirectives, request_directives_of
+from edge_node.http.cache_control import (
     LONGEST_LIFETIME_SECONDS,
     LONGEST_REMEMBERED_VALUE_BYTES,
     NOTHING_SAID,
@@ -13,11 +14,10 @@ from edge_node.caching.cache_control import (
     parse_cache_control,
     split_list,
 )
-from edge_node.caching.dates import parse_http_date
-from edge_node.caching.request_directives import NO_DEMANDS, Demands, demands_of
-from edge_node.caching.structured_fields import Date, DisplayString, Token, parse_dictionary
-from edge_node.caching.targeted import directives_of, parse_targeted
-from edge_node.model import Semantics
+from edge_node.http.dates import parse_http_date
+from edge_node.http.structured_fields import Date, DisplayString, Token, parse_dictionary
+from edge_node.http.targeted_cache_control import directives_of, parse_targeted
+from edge_node.model.configuration import Semantics
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 
@@ -78,7 +78,9 @@ def test_a_long_field_is_read_like_a_short_one_and_not_remembered() -> None:
     padding = b"x=" + b"y" * LONGEST_REMEMBERED_VALUE_BYTES
     assert parse_cache_control(padding + b", max-age=5") == CacheControl(max_age=5)
     assert parse_targeted(padding + b", max-age=5") == CacheControl(max_age=5)
-    assert demands_of({b"cache-control": padding + b", no-cache"}, Semantics.RFC9111) == Demands(is_no_cache=True)
+    assert request_directives_of({b"cache-control": padding + b", no-cache"}, Semantics.RFC9111) == RequestDirectives(
+        is_no_cache=True
+    )
 
 
 def test_a_member_may_hold_commas_in_quotes() -> None:
@@ -175,7 +177,7 @@ def test_a_valid_targeted_field_decides_alone(fields: dict[bytes, bytes], expect
     ],
 )
 def test_what_a_request_demands(value: str, changes: dict[str, Any]) -> None:
-    assert demands_of({b"cache-control": value.encode()}, Semantics.RFC9111) == Demands(**changes)
+    assert request_directives_of({b"cache-control": value.encode()}, Semantics.RFC9111) == RequestDirectives(**changes)
 
 
 @pytest.mark.parametrize(
@@ -189,18 +191,18 @@ def test_what_a_request_demands(value: str, changes: dict[str, Any]) -> None:
     ],
 )
 def test_pragma_counts_only_without_cache_control(fields: dict[bytes, bytes], is_no_cache: bool) -> None:
-    assert demands_of(fields, Semantics.RFC9111).is_no_cache is is_no_cache
+    assert request_directives_of(fields, Semantics.RFC9111).is_no_cache is is_no_cache
 
 
 def test_nothing_said_is_the_one_value_that_the_fast_path_looks_for() -> None:
-    assert demands_of({}, Semantics.RFC9111) is NO_DEMANDS
-    assert demands_of({b"cache-control": b"x"}, Semantics.RFC9111) is NO_DEMANDS
+    assert request_directives_of({}, Semantics.RFC9111) is NO_DIRECTIVES
+    assert request_directives_of({b"cache-control": b"x"}, Semantics.RFC9111) is NO_DIRECTIVES
 
 
 def test_a_viewer_cannot_force_a_refresh_in_cloudfront_s_semantics() -> None:
     assert (
-        demands_of({b"cache-control": b"no-cache, no-store", b"pragma": b"no-cache"}, Semantics.CLOUDFRONT)
-        is NO_DEMANDS
+        request_directives_of({b"cache-control": b"no-cache, no-store", b"pragma": b"no-cache"}, Semantics.CLOUDFRONT)
+        is NO_DIRECTIVES
     )
 
 

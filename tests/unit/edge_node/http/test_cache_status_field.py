@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_node.caching.cache_status import CacheStatus, Forwarding
-from edge_node.caching.structured_fields import parse_dictionary
+from edge_node.http.cache_status_field import CacheStatus, Forwarding
+from edge_node.http.structured_fields import parse_dictionary
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from email.parser import BytesParser
 
 import pytest
 
-from edge_node.caching.ranges import (
+from edge_node.http.ranges import (
     MOST_RANGES,
     PART_OVERHEAD_BYTES,
     ByteRange,
@@ -17,7 +17,7 @@ from edge_node.caching.ranges import (
     parse_content_range,
     select_ranges,
 )
-from edge_node.model import Semantics
+from edge_node.model.configuration import Semantics
 
 BOTH = (Semantics.CLOUDFRONT, Semantics.RFC9111)
 WHOLE = None

@@ -2,10 +2,10 @@
 
 import pytest
 
-from edge_node.caching.bodies import Piece
+from edge_node.caching.stored_body import Piece
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.listeners.request_reader import MAXIMUM_EMPTY_LINES, MAXIMUM_SILENT_BYTES, RequestReader
-from edge_node.model import RequestHead
+from edge_node.listeners.request_parser import MAXIMUM_EMPTY_LINES, MAXIMUM_SILENT_BYTES, RequestParser
+from edge_node.model.http import RequestHead
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -37,7 +37,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     ("lines", "is_refused"), [(1, False), (MAXIMUM_EMPTY_LINES, False), (MAXIMUM_EMPTY_LINES + 1, True), (32_768, True)]
 )
 def test_few_empty_lines_may_stand_before_a_request(lines: int, is_refused: bool, step: int) -> None:
-    reader = RequestReader(Nobody())
+    reader = RequestParser(Nobody())
     data = b"\r\n" * lines + GET
     for at in range(0, len(data), step):
         reader.read(data[at : at + step])
@@ -46,7 +46,7 @@ def test_few_empty_lines_may_stand_before_a_request(lines: int, is_refused: bool
 
 @pytest.mark.parametrize("start", [b"0\r\nx: ", b"5;"], ids=["trailer", "chunk extension"])
 def test_a_chunked_body_without_content_ends(start: bytes) -> None:
-    reader = RequestReader(Nobody())
+    reader = RequestParser(Nobody())
     reader.read(CHUNKED + start)
     read = 0
     while reader.violation is None and read < 10 * MAXIMUM_SILENT_BYTES:
@@ -57,7 +57,7 @@ def test_a_chunked_body_without_content_ends(start: bytes) -> None:
 
 
 def test_a_long_head_does_not_count_as_a_body_without_content() -> None:
-    reader = RequestReader(Nobody())
+    reader = RequestParser(Nobody())
     reader.read(
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nX: %b\r\n\r\n"
         % (b"x" * (MAXIMUM_SILENT_BYTES - 200))

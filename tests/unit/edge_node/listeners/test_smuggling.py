@@ -6,7 +6,7 @@ readers would quarrel about, and no part of the node may see it.
 
 import pytest
 
-from edge_node.policy.sections import Recollection
+from edge_node.policy.parse_cache import ParseCache
 from edge_node.upstream.connection import UpstreamConnection
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message
@@ -14,7 +14,7 @@ from tests.edge_wires import turn
 from tests.fuzz.origin_side import World
 from tests.fuzz.strict_http import read_responses
 from tests.fuzz.viewer_side import Understood, outcome_of
-from tests.unit.test_edge_upstream_connection import Conversation
+from tests.unit.edge_node.upstream.test_connection import Conversation
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 BEFORE = b"GET /before HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -147,7 +147,7 @@ def reads(data: bytes, size: int) -> list[bytes]:
 async def test_an_ambiguous_request_is_refused_and_nothing_behind_it_is_heard(
     attack: bytes, status: int, size: int
 ) -> None:
-    outcome = await outcome_of(reads(BEFORE + attack + SMUGGLED, size), Recollection())
+    outcome = await outcome_of(reads(BEFORE + attack + SMUGGLED, size), ParseCache())
     assert [request.head.target for request in outcome.requests] == [b"/before"]
     assert outcome.refusal == status
     assert outcome.is_ended
@@ -156,7 +156,7 @@ async def test_an_ambiguous_request_is_refused_and_nothing_behind_it_is_heard(
 @READS
 @pytest.mark.parametrize("body", [row[1] for row in BROKEN_BODIES], ids=[row[0] for row in BROKEN_BODIES])
 async def test_a_broken_body_never_becomes_whole_and_nothing_behind_it_is_heard(body: bytes, size: int) -> None:
-    outcome = await outcome_of(reads(BEFORE + post(CHUNKED, body) + SMUGGLED, size), Recollection())
+    outcome = await outcome_of(reads(BEFORE + post(CHUNKED, body) + SMUGGLED, size), ParseCache())
     assert [request.head.target for request in outcome.requests] in ([b"/before"], [b"/before", b"/"])
     assert not any(request.is_whole for request in outcome.requests[1:])
     assert outcome.is_ended
@@ -165,21 +165,21 @@ async def test_a_broken_body_never_becomes_whole_and_nothing_behind_it_is_heard(
 async def test_a_request_in_a_body_stays_in_the_body() -> None:
     by_length = post(b"Content-Length: %d\r\n" % len(SMUGGLED), SMUGGLED)
     by_chunks = post(CHUNKED, b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED))
-    outcome = await outcome_of([BEFORE + by_length + by_chunks + BEFORE], Recollection())
+    outcome = await outcome_of([BEFORE + by_length + by_chunks + BEFORE], ParseCache())
     assert [request.head.target for request in outcome.requests] == [b"/before", b"/", b"/", b"/before"]
     assert [bytes(request.body) for request in outcome.requests] == [b"", SMUGGLED, SMUGGLED, b""]
 
 
 async def test_a_get_with_a_body_is_read_with_its_body() -> None:
     """Whoever forgets that a GET may have one takes it for the next request."""
-    outcome = await outcome_of([get(b"Host: h\r\nContent-Length: %d\r\n" % len(SMUGGLED)) + SMUGGLED], Recollection())
+    outcome = await outcome_of([get(b"Host: h\r\nContent-Length: %d\r\n" % len(SMUGGLED)) + SMUGGLED], ParseCache())
     assert [request.head.target for request in outcome.requests] == [b"/"]
 
 
 @pytest.mark.parametrize("name", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: x\r\n"])
 async def test_a_trailer_section_frames_nothing(name: bytes) -> None:
     """RFC 9110 section 6.5.1: fields of framing and routing do not count in a trailer section; the node may refuse them, too."""
-    outcome = await outcome_of([post(CHUNKED, b"0\r\n" + name + b"\r\n") + BEFORE], Recollection())
+    outcome = await outcome_of([post(CHUNKED, b"0\r\n" + name + b"\r\n") + BEFORE], ParseCache())
     targets = [request.head.target for request in outcome.requests]
     assert targets == [b"/", b"/before"] or (targets == [b"/"] and outcome.is_ended)
     assert outcome.requests[0].head.host == b"h"
@@ -203,11 +203,11 @@ def full_meaning(request: Understood) -> tuple[object, ...]:
 
 async def test_parts_that_are_remembered_mean_together_what_they_mean_when_they_are_read() -> None:
     """Every line with every section, in a node that has seen all of them, and in one that has seen none."""
-    known = Recollection()
+    known = ParseCache()
     requests = [b"%b\r\n%b\r\n" % (line, section) for line in LINES for section in SECTIONS]
     fast_answers = 0
     for data in requests * 2:
-        warm, cold = await outcome_of([data, data], known), await outcome_of([data, data], Recollection())
+        warm, cold = await outcome_of([data, data], known), await outcome_of([data, data], ParseCache())
         assert [full_meaning(request) for request in warm.requests] == [full_meaning(r) for r in cold.requests]
         assert (warm.refusal, warm.is_ended, warm.written) == (cold.refusal, cold.is_ended, cold.written)
         fast_answers += warm.fast_answers
@@ -314,7 +314,7 @@ LENIENT_READINGS = [
 
 @pytest.mark.parametrize("attack", [row[1] for row in LENIENT_READINGS], ids=[row[0] for row in LENIENT_READINGS])
 async def test_what_only_a_lenient_reader_takes_is_refused(attack: bytes) -> None:
-    outcome = await outcome_of([attack], Recollection())
+    outcome = await outcome_of([attack], ParseCache())
     assert outcome.refusal == 400 and not outcome.requests
 
 
@@ -327,7 +327,7 @@ async def test_a_request_line_is_looked_at_wherever_the_request_before_it_was_cu
     """The parser skips what is refused here, so it must never be given the end of one request and the beginning of the next together."""
     for place in range(1, len(before) + len(attack)):
         stream = before + attack
-        outcome = await outcome_of([stream[:place], stream[place:]], Recollection())
+        outcome = await outcome_of([stream[:place], stream[place:]], ParseCache())
         assert [bytes(request.head.target) for request in outcome.requests] == [b"/"]
         assert outcome.is_ended and outcome.refusal in (400, None)  # None: while the answer to the first is under way
 
@@ -340,13 +340,13 @@ async def test_a_request_line_is_looked_at_wherever_the_request_before_it_was_cu
     ],
 )  # fmt: skip
 async def test_what_follows_the_authority_of_an_absolute_target_is_kept_whole(target: bytes, path: bytes) -> None:
-    outcome = await outcome_of([get(line=b"GET " + target + b" HTTP/1.1\r\n")], Recollection())
+    outcome = await outcome_of([get(line=b"GET " + target + b" HTTP/1.1\r\n")], ParseCache())
     assert [(request.head.host, request.head.target) for request in outcome.requests] == [(b"h", path)]
 
 
 async def test_white_space_around_a_value_is_no_part_of_it() -> None:
     """RFC 9112 section 5.1; with it, one key becomes several, and `chunked ` is refused."""
-    outcome = await outcome_of([get(b"Host: h\r\nA: \t b c \t \r\n"), post(b"Transfer-Encoding: chunked \r\n", b"0\r\n\r\n")], Recollection())  # fmt: skip
+    outcome = await outcome_of([get(b"Host: h\r\nA: \t b c \t \r\n"), post(b"Transfer-Encoding: chunked \r\n", b"0\r\n\r\n")], ParseCache())  # fmt: skip
     assert outcome.requests[0].head.fields[b"a"] == b"b c"
     assert outcome.requests[1].is_whole
 
@@ -355,7 +355,7 @@ async def test_white_space_around_a_value_is_no_part_of_it() -> None:
     "request_bytes", [post(b"Connection: close\r\n" + FIVE), post(FIVE).replace(b"1.1", b"1.0", 1)]
 )
 async def test_the_body_of_a_last_request_may_come_later(request_bytes: bytes) -> None:
-    outcome = await outcome_of([request_bytes, b"hel", b"lo"], Recollection())
+    outcome = await outcome_of([request_bytes, b"hel", b"lo"], ParseCache())
     assert [bytes(request.body) for request in outcome.requests] == [b"hello"]
     assert outcome.requests[0].is_whole
 

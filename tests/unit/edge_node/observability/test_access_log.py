@@ -4,22 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from edge_node import access_log
-from edge_node.access_log import FIELDS, AccessLog
-from edge_node.caching.decisions import Reason, Result
-from edge_node.caching.ranges import BodyPart, ByteRange
-from edge_node.caching.terms import LifetimeRule, Terms
-from edge_node.configuration import read_distribution
-from edge_node.connection_facts import ConnectionFacts
-from edge_node.counters import Counters
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
+from edge_node.caching.lookup import Reason, Result
+from edge_node.control.snapshot_reader import read_distribution
 from edge_node.delivery.request_record import HitRecord, LogRecord
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Role
-from edge_node.policy.answers import NodeFacts
-from edge_node.policy.contents import Content
-from edge_node.policy.routing import Plan, Planner, Snapshot
-from edge_node.policy.sections import HeaderSection
-from edge_node.policy.traits import TraitsTable
+from edge_node.http.ranges import BodyPart, ByteRange
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import Role
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.model.counters import Counters
+from edge_node.observability import access_log
+from edge_node.observability.access_log import FIELDS, AccessLog
+from edge_node.policy.parse_cache import HeaderSection
+from edge_node.policy.representation import Representation
+from edge_node.policy.response_head import LocalNode
+from edge_node.policy.router import Route, Router, Snapshot
+from edge_node.storage.entry_templates import EntryTemplates
 from tests.builders import distribution_message, origin_message
 
 
@@ -60,14 +60,16 @@ def test_a_hit_of_the_fast_path_gives_the_same_line_as_one_of_the_pipeline(tmp_p
     long = record(b"/a.txt?x=1")
     section = HeaderSection(b"", long.head)
     read = read_distribution(distribution_message(origin_message("h", 80)))
-    plan = Planner(Snapshot("log-1", 1, {read.id: read})).plan(long.head)
-    assert isinstance(plan, Plan)
-    facts = NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a")
-    traits = TraitsTable(facts).of((200, b"OK"), b"text/plain", Terms(60.0, LifetimeRule.MAX_AGE), is_strict=False)
-    part = Content(206, b"", 10, 10, (BodyPart(b"", ByteRange(5, 14)),))
+    route = Router(Snapshot("log-1", 1, {read.id: read})).route(long.head)
+    assert isinstance(route, Route)
+    facts = LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a")
+    template = EntryTemplates(facts).of(
+        (200, b"OK"), b"text/plain", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=False
+    )
+    part = Representation(206, b"", 10, 10, (BodyPart(b"", ByteRange(5, 14)),))
     for content in (None, part):
         short = HitRecord(
-            long.ended_at, long.connection, section, plan, traits, 1500, 90, b"id==", 0.0125, 1024, content
+            long.ended_at, long.connection, section, route, template, 1500, 90, b"id==", 0.0125, 1024, content
         )
         log.write([record(b"/a.txt?x=1", first_byte_seconds=0.0125), short])
     log.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.resident_memory import Mapping, release_program_pages, unchanged_mappings
+from edge_node.observability.resident_memory import Mapping, release_program_pages, unchanged_mappings
 
 SMAPS = """\
 55d0c0000000-55d0c0001000 r-xp 00000000 fe:00 1311 /usr/bin/a program with spaces

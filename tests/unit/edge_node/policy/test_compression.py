@@ -7,22 +7,13 @@ import brotli  # type: ignore[import-untyped]  # ships neither stubs nor py.type
 import pytest
 import zstandard
 
-from edge_node import compressing
-from edge_node.caching import accept_encoding
-from edge_node.caching.accept_encoding import accepted_codings, normalise_accept_encoding, preferred_coding
-from edge_node.compressing import FLUSH_BYTES, Compressors, stream_bytes
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import (
-    Behavior,
-    CachePolicy,
-    Header,
-    Origin,
-    RequestHead,
-    ResponseHead,
-    Selection,
-    SelectionMode,
-    Semantics,
-)
+from edge_node.http import accept_encoding
+from edge_node.http import compressor as compressor_module
+from edge_node.http.accept_encoding import accepted_codings, normalise_accept_encoding, preferred_coding
+from edge_node.http.compressor import FLUSH_BYTES, Compressors, stream_bytes
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import Behavior, CachePolicy, Origin, Selection, SelectionMode, Semantics
+from edge_node.model.http import Header, RequestHead, ResponseHead
 from edge_node.policy.compression import CONTENT_TYPES, coding_for, encoded_fields, is_compressible
 from edge_node.upstream.connection import make_response_head
 
@@ -314,7 +305,7 @@ def test_a_body_that_comes_in_one_piece_is_as_small_as_it_can_be(coding: bytes) 
     body = TEXT[:20_000]
     compressor = Compressors().open(coding, len(body))
     assert compressor is not None
-    process, _, finish = compressing._ENCODERS[coding](len(body))
+    process, _, finish = compressor_module._ENCODERS[coding](len(body))
     assert compressor.compress(body) + compressor.finish() == process(body) + finish()
 
 
@@ -374,7 +365,7 @@ def test_nothing_can_follow_the_end(way_out: str) -> None:
     ("coding", "percent"), [(b"gzip", 38.0), (b"br", 25.0), (b"zstd", 35.0)], ids=["gzip", "br", "zstd"]
 )
 def test_a_body_becomes_as_small_as_the_chosen_levels_make_it(coding: bytes, percent: float) -> None:
-    """A guard against a level or a window that is changed by mistake; what other levels give is in the docstring of compressing.py."""
+    """A guard against a level or a window that is changed by mistake; what other levels give is in the docstring of http/compressor.py."""
     body = TEXT[:65_536]
     compressor = Compressors().open(coding, len(body))
     assert compressor is not None

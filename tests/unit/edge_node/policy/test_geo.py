@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from edge_node.configuration import read_distribution, read_geo_table
-from edge_node.errors import RejectedResourceError
-from edge_node.model import GeoRestriction
+from edge_node.control.snapshot_reader import read_distribution, read_geo_table
+from edge_node.model.configuration import GeoRestriction
+from edge_node.model.errors import RejectedResourceError
 from edge_node.policy import geo
 from edge_node.policy.geo import GEO_BLOCKED, GeoTable, is_geo_restricted
 from proto.cdn.v1 import configuration_pb2

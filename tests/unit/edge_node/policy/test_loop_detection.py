@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_node.caching.decisions import Reason
+from edge_node.caching.lookup import Reason
 from edge_node.policy.loop_detection import (
     CDN_ID,
     LONGEST_PARSED_BYTES,

@@ -4,14 +4,17 @@ from collections import Counter
 
 import pytest
 
-from edge_node.caching.decisions import Reason, Refuse, Result
-from edge_node.configuration import latencies_from, read_distribution, read_peers
-from edge_node.errors import RejectedResourceError
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import Peer, RequestHead, Role
-from edge_node.policy import routing
-from edge_node.policy.answers import (
-    NodeFacts,
+from edge_node.caching.lookup import Reason, Refuse, Result
+from edge_node.control.snapshot_reader import latencies_from, read_distribution, read_peers
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import Peer, Role
+from edge_node.model.errors import RejectedResourceError
+from edge_node.model.http import RequestHead
+from edge_node.policy import router as router_module
+from edge_node.policy.parent_selection import MAXIMUM_CANDIDATES, rank_regionals
+from edge_node.policy.path_patterns import compile_pattern, normalise_path
+from edge_node.policy.response_head import (
+    LocalNode,
     error_page,
     middle_of_head,
     spell_field_name,
@@ -19,10 +22,8 @@ from edge_node.policy.answers import (
     write_fields,
     x_cache,
 )
-from edge_node.policy.patterns import compile_pattern, normalise_path
-from edge_node.policy.regional_choice import MAXIMUM_CANDIDATES, rank_regionals
-from edge_node.policy.routing import Plan, Planner, Snapshot
-from edge_node.policy.viewer_fields import viewer_fields
+from edge_node.policy.response_headers import viewer_fields
+from edge_node.policy.router import Route, Router, Snapshot
 from edge_node.upstream.connection import make_response_head
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import ALL, behavior_message, distribution_message, listed, origin_message, policy_message
@@ -32,10 +33,10 @@ def head(target: str, host: str = "d1.cdn.localhost", method: str = "GET") -> Re
     return make_request_head(method.encode(), target.encode(), [(b"host", host.encode())], 1, True)
 
 
-def planner(*behaviors: configuration_pb2.Behavior, log_id: str = "log-1", **distribution: object) -> Planner:
+def router(*behaviors: configuration_pb2.Behavior, log_id: str = "log-1", **distribution: object) -> Router:
     message = distribution_message(origin_message("h", 80), *behaviors, **distribution)
     read = read_distribution(message)
-    return Planner(Snapshot(log_id, 1, {read.id: read}))
+    return Router(Snapshot(log_id, 1, {read.id: read}))
 
 
 @pytest.mark.parametrize(
@@ -78,48 +79,48 @@ def test_a_path_is_normalised(path: str, normal: str) -> None:
 
 
 def test_the_first_pattern_that_matches_wins_and_the_default_comes_last() -> None:
-    plans = planner(behavior_message("/a/b*"), behavior_message("/a*"), behavior_message())
+    routes = router(behavior_message("/a/b*"), behavior_message("/a*"), behavior_message())
 
     def chosen(target: str) -> str:
-        plan = plans.plan(head(target))
-        assert isinstance(plan, Plan)
-        return plan.behavior.path_pattern
+        route = routes.route(head(target))
+        assert isinstance(route, Route)
+        return route.behavior.path_pattern
 
     assert [chosen(target) for target in ("/a/bc", "/a/c", "/b", "/a/b/..?c=1")] == ["/a/b*", "/a*", "*", "/a*"]
 
 
 def test_hosts_select_distributions() -> None:
-    plans = planner(aliases=["www.example.org"])
+    routes = router(aliases=["www.example.org"])
     for host in ("d1.cdn.localhost", "D1.CDN.localhost:8080", "www.example.org"):
-        assert isinstance(plans.plan(head("/", host)), Plan)
-    unknown = plans.plan(head("/", "other.example"))
+        assert isinstance(routes.route(head("/", host)), Route)
+    unknown = routes.route(head("/", "other.example"))
     assert isinstance(unknown, Refuse) and (unknown.status, unknown.reason) == (403, Reason.UNKNOWN_HOST)
-    disabled = planner(enabled=False).plan(head("/"))
+    disabled = router(enabled=False).route(head("/"))
     assert isinstance(disabled, Refuse) and (disabled.status, disabled.reason) == (403, Reason.DISTRIBUTION_DISABLED)
-    empty = Planner(Snapshot("", 0, {})).plan(head("/"))
+    empty = Router(Snapshot("", 0, {})).route(head("/"))
     assert isinstance(empty, Refuse) and (empty.status, empty.reason) == (503, Reason.NOT_CONFIGURED)
 
 
-def test_plans_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "MAXIMUM_REMEMBERED_PLANS", 10)
-    plans = planner()
-    assert plans.plan(head("/a")) is not plans.plan(head("/a"))  # nothing is kept for what may never come again
-    plans.remember(head("/a"))
-    assert plans.plan(head("/a")) is plans.plan(head("/a"))
+def test_routes_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "MAXIMUM_REMEMBERED_ROUTES", 10)
+    routes = router()
+    assert routes.route(head("/a")) is not routes.route(head("/a"))  # nothing is kept for what may never come again
+    routes.remember(head("/a"))
+    assert routes.route(head("/a")) is routes.route(head("/a"))
     for number in range(100):
-        plans.remember(head(f"/{number}"))
-        plans.remember(head(f"/{number}", method="HEAD"))
-        plans.remember(head(f"/{number}", host=f"{number}.example"))
-    plans.remember(head("/" + "x" * 8_000))
-    kept = [line for of in (plans._plans, plans._routes) for lines in of.values() for line in lines]
-    assert len(kept) <= 10 and len(plans._plans) + len(plans._routes) <= 4
+        routes.remember(head(f"/{number}"))
+        routes.remember(head(f"/{number}", method="HEAD"))
+        routes.remember(head(f"/{number}", host=f"{number}.example"))
+    routes.remember(head("/" + "x" * 8_000))
+    kept = [line for of in (routes._routes, routes._fast_routes) for lines in of.values() for line in lines]
+    assert len(kept) <= 10 and len(routes._routes) + len(routes._fast_routes) <= 4
     assert all(len(line) < 1_000 for line in kept)  # a viewer chooses them: memory has a bound
 
 
 def test_the_target_of_invalidations_has_the_keyed_query_only() -> None:
-    plans = planner(behavior_message(policy=policy_message(query_strings=listed("x"))))
-    plan = plans.plan(head("/a?y=2&x=1"))
-    assert isinstance(plan, Plan) and (plan.target, plan.query, plan.path) == ("/a?x=1", b"x=1", b"/a")
+    routes = router(behavior_message(policy=policy_message(query_strings=listed("x"))))
+    route = routes.route(head("/a?y=2&x=1"))
+    assert isinstance(route, Route) and (route.target, route.query, route.path) == ("/a?x=1", b"x=1", b"/a")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_the_word_of_x_cache(result: Result, status: int, word: bytes) -> None:
 
 
 def test_a_response_head_is_spelled_as_people_expect() -> None:
-    node = NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 x")
+    node = LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 x")
     start = start_of_head(node, (404, b""), (Result.ERROR, Reason.UPSTREAM_STATUS, b"w"))
     lines = write_fields(((b"content-type", b"a"), (b"etag", b"b")))
     whole = b"".join((start, b"id==", middle_of_head(5, True), lines, b"\r\n")).decode()
@@ -172,7 +173,7 @@ def test_a_response_head_is_spelled_as_people_expect() -> None:
         "Age: 5\r\nConnection: keep-alive\r\nContent-Type: a\r\nETag: b\r\n\r\n"
     )
     assert middle_of_head(None, False) == b"\r\nConnection: close\r\n"
-    regional = start_of_head(NodeFacts(Role.REGIONAL, b"p", b"v"), (200, b"Fine"), (Result.HIT, Reason.FRESH, b"w"))
+    regional = start_of_head(LocalNode(Role.REGIONAL, b"p", b"v"), (200, b"Fine"), (Result.HIT, Reason.FRESH, b"w"))
     assert regional.startswith(b"HTTP/1.1 200 Fine\r\n") and b"X-Edge-Result: hit;fresh\r\n" in regional
     assert spell_field_name(b"x-amz-meta-a") == b"X-Amz-Meta-A"
     assert b"502 ERROR" in error_page(502, "because", b"id==") and b"Request ID: id==" in error_page(

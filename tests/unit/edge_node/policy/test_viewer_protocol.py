@@ -2,9 +2,10 @@
 
 import pytest
 
-from edge_node.caching.decisions import Reason, Refuse
-from edge_node.listeners.heads import make_request_head
-from edge_node.model import RequestHead, ViewerProtocolPolicy
+from edge_node.caching.lookup import Reason, Refuse
+from edge_node.http.request_head import make_request_head
+from edge_node.model.configuration import ViewerProtocolPolicy
+from edge_node.model.http import RequestHead
 from edge_node.policy.viewer_protocol import Redirect, judge_viewer_protocol
 
 METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"PURGE"]

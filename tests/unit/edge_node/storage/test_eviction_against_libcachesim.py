@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge_node.storage.eviction.choice import POLICIES
+from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.eviction.wtinylfu import WTinyLfu
 from tests.traces.recorded import identifier_trace
 from tests.traces.replay import Cached, hits_of

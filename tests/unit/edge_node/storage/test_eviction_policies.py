@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from edge_node.storage.eviction.choice import DEFAULT_POLICY, POLICIES
 from edge_node.storage.eviction.frequency_sketch import COUNTERS_PER_ENTRY, HASHES, FrequencySketch
-from edge_node.storage.eviction.ghosts import Ghosts
+from edge_node.storage.eviction.ghost_queue import GhostQueue
 from edge_node.storage.eviction.protocol import MOST_USES, EvictionPolicy
+from edge_node.storage.eviction.registry import DEFAULT_POLICY, POLICIES
 from edge_node.storage.eviction.s3fifo import MAIN, SMALL, S3Fifo
 from edge_node.storage.eviction.sieve import Sieve
 from edge_node.storage.eviction.wtinylfu import PROBATION, PROTECTED, WINDOW, WTinyLfu
@@ -394,7 +394,7 @@ def test_the_links_followed_for_a_request_do_not_grow_with_the_number_of_objects
 
 
 def test_ghosts_are_forgotten_in_the_order_in_which_they_came_also_those_that_came_twice() -> None:
-    ghosts = Ghosts()
+    ghosts = GhostQueue()
     for key in (b"a", b"b", b"c"):
         ghosts.remember(key)
     assert ghosts.recall(b"a")
@@ -407,7 +407,7 @@ def test_ghosts_are_forgotten_in_the_order_in_which_they_came_also_those_that_ca
 
 
 def test_a_ghost_that_comes_back_again_and_again_leaves_nothing_behind() -> None:
-    ghosts = Ghosts()
+    ghosts = GhostQueue()
     ghosts.remember(b"first")
     tracemalloc.start()
     try:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from edge_node.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure
-from edge_node.model import ResponseHead
+from edge_node.model.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure
+from edge_node.model.http import ResponseHead
 from edge_node.upstream.connection import UpstreamConnection
 from tests.edge_wires import FakeTransport, end_of_exchange, turn
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_node.errors import UpstreamErrorKind
+from edge_node.model.errors import UpstreamErrorKind
 from edge_node.upstream.health import (
     BASE_EJECTION_SECONDS,
     MAXIMUM_EJECTION_SECONDS,

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from edge_node.errors import Fault, UpstreamError, UpstreamErrorKind
+from edge_node.model.errors import Fault, UpstreamError, UpstreamErrorKind
 from edge_node.upstream import limits as limits_module
+from edge_node.upstream.endpoints import Tier
 from edge_node.upstream.limits import REGIONAL_CONNECTIONS, UpstreamLimits, UpstreamSlots
-from edge_node.upstream.targets import Tier
 from tests.edge_wires import turn
 
 ADDRESS = ("192.0.2.1", 80)

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from edge_node.counters import Counters
 from edge_node.listeners.http1 import ViewerConnection
-from edge_node.model import Peer, Role
+from edge_node.model.configuration import Peer, Role
+from edge_node.model.counters import Counters
 from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, origin_message
@@ -52,7 +52,7 @@ class Upstreams:
 
     def __init__(self, regional: "Node | None" = None) -> None:
         pool = ConnectionPool(asyncio.get_running_loop())
-        self.take_idle, self.give_back = pool.take_idle, pool.give_back
+        self.take_idle, self.release = pool.take_idle, pool.release
         self.pending: list[Asked] = []
         self.transports: list[FakeTransport] = []
         self._regional = regional

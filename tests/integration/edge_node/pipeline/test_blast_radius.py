@@ -15,34 +15,34 @@ from typing import Any
 import pytest
 
 from edge_node import IS_COMPILED
-from edge_node.counters import Counters
 from edge_node.delivery.cached_response import CachedResponder
 from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.delivery.streamed_response import StreamedResponse
-from edge_node.exception_barrier import ExceptionBarrier
-from edge_node.failures import Failures
 from edge_node.fill.cache_fill import CacheFill
 from edge_node.fill.coalescer import COALESCE_TIMEOUT_SECONDS, RequestCoalescer
 from edge_node.fill.endpoint_selector import EndpointSelector
 from edge_node.fill.fill_storage import FillStorage
 from edge_node.fill.response_stream import ResponseStream
-from edge_node.fill.upstream_request_factory import Asking
 from edge_node.listeners.fast_path import HitFastPath
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.http1_stream import Http1Stream
+from edge_node.model.counters import Counters
 from edge_node.pipeline.dispatcher import Dispatcher
 from edge_node.pipeline.error_responses import ErrorResponses
+from edge_node.pipeline.exception_barrier import ExceptionBarrier
 from edge_node.pipeline.pipeline import Pipeline
-from edge_node.policy.routing import Planner
-from edge_node.shelf import Shelf
+from edge_node.pipeline.upstream_request_factory import UpstreamRequestFactory
+from edge_node.policy.router import Router
+from edge_node.storage.cache import Cache
 from edge_node.storage.memory import MemoryStore
 from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.fetching import Fetch, Fetcher
+from edge_node.upstream.endpoints import Endpoint
+from edge_node.upstream.fetcher import Fetch, Fetcher
 from edge_node.upstream.limits import UpstreamLimits, UpstreamSlots
+from edge_node.upstream.negative_cache import NegativeCache
 from edge_node.upstream.pool import ConnectionPool
-from edge_node.upstream.targets import Target
 from tests.builders import behavior_message, origin_message
 from tests.conversations.dialogue import HOST, Node
 from tests.edge_wires import FakeListener
@@ -51,9 +51,9 @@ from tests.peers.viewer import Viewer
 pytestmark = pytest.mark.skipif(IS_COMPILED, reason="methods of compiled classes cannot be replaced")
 
 COLLABORATORS: tuple[type, ...] = (
-    Asking, CachedResponder, CacheFill, ConnectionPool, Dispatcher, EndpointSelector, ErrorResponses, Failures, Fetch, Fetcher, FillStorage, HitFastPath,
-    Http1Stream, MemoryStore, Pipeline, Planner, RequestBodyStream, RequestCoalescer, RequestContext, RequestRecorder, ResponseStream, Shelf, StreamedResponse,
-    Target, UpstreamConnection, UpstreamLimits, UpstreamSlots, ViewerConnection,
+    UpstreamRequestFactory, CachedResponder, CacheFill, ConnectionPool, Dispatcher, EndpointSelector, ErrorResponses, NegativeCache, Fetch, Fetcher,
+    FillStorage, HitFastPath, Http1Stream, MemoryStore, Pipeline, Router, RequestBodyStream, RequestCoalescer, RequestContext, RequestRecorder, ResponseStream,
+    Cache, StreamedResponse, Endpoint, UpstreamConnection, UpstreamLimits, UpstreamSlots, ViewerConnection,
 )  # fmt: skip
 ALL_METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 NOT_BROKEN = {
@@ -198,7 +198,7 @@ async def a_miss(world: World) -> None:
 
 
 async def a_miss_on_an_idle_connection(world: World) -> None:
-    """A plain fetch."""
+    """A fast miss."""
     await world.asks("/first")
     await world.asks("/a")
 

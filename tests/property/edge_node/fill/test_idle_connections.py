@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from edge_node.access_log import AccessLog
-from edge_node.counters import Counters
-from edge_node.model import Peer, Role
-from edge_node.policy.routing import Snapshot
+from edge_node.model.configuration import Peer, Role
+from edge_node.model.counters import Counters
+from edge_node.observability.access_log import AccessLog
+from edge_node.policy.router import Snapshot
 from edge_node.upstream.connection import UpstreamConnection
-from edge_node.upstream.fetching import Fetcher
+from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import ALL, behavior_message, caching_disabled, listed, origin_message, policy_message
@@ -114,7 +114,7 @@ class ManualOrigin:
     def __init__(self) -> None:
         pool = ConnectionPool(asyncio.get_running_loop())
         self.take_idle = pool.take_idle
-        self.give_back = pool.give_back
+        self.release = pool.release
         self.transports: list[FakeTransport] = []
         self.heard: list[tuple[tuple[str, int], bytes]] = []
         """All requests."""
@@ -155,7 +155,7 @@ class Connections:
     def __init__(self, origin: ManualOrigin, *, is_at_once: bool) -> None:
         self._origin = origin
         self._is_at_once = is_at_once
-        self.give_back = origin.give_back
+        self.release = origin.release
         self.begun_at_once = 0
 
     def take_idle(self, address: tuple[str, int]) -> UpstreamConnection | None:
@@ -221,7 +221,7 @@ class Side:
                 self.node.invalidates(path)
             case ("another log",):
                 state = self.node.state
-                snapshot = state.planner.snapshot
+                snapshot = state.router.snapshot
                 state.replace(Snapshot(snapshot.log_id + "+", snapshot.index, snapshot.distributions), {})
         await turn(12)
 
@@ -253,18 +253,18 @@ class Side:
     def everything(self) -> dict[str, Any]:
         """All that can be seen of it."""
         counters = self.node.counters
-        counters.settle()
+        counters.flush()
         return {
             "viewers": [self.written[n] + bytes(self.viewers[n][1].written) for n in range(VIEWERS)],
             "open": [self.viewers[n][1].is_closing() for n in range(VIEWERS)],
             "origin": sorted(self.origin.heard),
             "stored": {
-                key: (entry.block, astuple(entry.traits), entry.stamp, entry.age_base)
+                key: (entry.block, astuple(entry.template), entry.stamp, entry.age_base)
                 for key, entry in self.node.store._entries.items()
             },
             "used": self.node.store.statistics.used_bytes,
             "finished": {
-                key: (tally.count, tally.sent_bytes, tally.received_bytes) for key, tally in counters.finished.items()
+                key: (stats.count, stats.sent_bytes, stats.received_bytes) for key, stats in counters.finished.items()
             },
             "fetches": dict(counters.upstream_fetches),
             # A request that waits a turn may get a fresh connection where the other one got an idle one: only a fresh one that is reset counts.
@@ -286,7 +286,7 @@ class Side:
                 transport.abort()
         await turn(20)
         assert not self.node.tasks
-        self.node.records.settle()
+        self.node.records.flush()
         assert self.node.records.log is not None
         self.node.records.log.close()
 

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edge_node.counters import Counters
-from edge_node.errors import Fault, ViewerError
+from edge_node.model.counters import Counters
+from edge_node.model.errors import Fault, ViewerError
 
 logger = logging.getLogger(__name__)
 

@@ -1,37 +1,37 @@
-"""The stores of a node, opened as it opens them (edge_node/stores.py)."""
+"""The stores of a node, opened as it opens them (edge_node/storage/storage_factory.py)."""
 
 from pathlib import Path
 
 import pytest
 
-from edge_node.caching.entries import Arrival, make_entry
-from edge_node.caching.invalidations import InvalidationLog
-from edge_node.caching.terms import LifetimeRule, Terms
-from edge_node.model import Role
-from edge_node.policy.answers import NodeFacts, content_length
-from edge_node.policy.traits import TraitsTable
+from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
+from edge_node.caching.entry_factory import ResponseTiming, make_entry
+from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.model.configuration import Role
+from edge_node.policy.response_head import LocalNode, content_length
 from edge_node.settings import parse_settings
-from edge_node.stores import Stores, open_stores
+from edge_node.storage.entry_templates import EntryTemplates
+from edge_node.storage.storage_factory import Storage, open_storage
 
-TRAITS = TraitsTable(NodeFacts(Role.EDGE, b"FRA56-P1", b"1.1 a"))
+TEMPLATE = EntryTemplates(LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a"))
 MIB = 1 << 20
 
 
-def open_in(folder: Path, disk_bytes: int = 64 * MIB) -> Stores:
+def open_in(folder: Path, disk_bytes: int = 64 * MIB) -> Storage:
     flags = {
         "node-id": "edge-1", "role": "edge", "region": "eu-central-1", "pop": "FRA56-P1", "listen": "127.0.1.1:8080", "admin": "127.0.1.1:9000",
         "control-plane": "127.0.1.1:7000", "state-dir": str(folder), "cache-bytes": str(16 * MIB), "disk-bytes": str(disk_bytes),
     }  # fmt: skip
     settings = parse_settings([word for name, value in flags.items() for word in (f"--{name}", value)])
-    return open_stores(settings, TRAITS, InvalidationLog())
+    return open_storage(settings, TEMPLATE, InvalidationLog())
 
 
-def put(stores: Stores, key: bytes, length: int, *, is_strict: bool) -> None:
-    traits = TRAITS.of((200, b"OK"), b"text/plain", Terms(60.0, LifetimeRule.MAX_AGE), is_strict=is_strict)
+def put(stores: Storage, key: bytes, length: int, *, is_strict: bool) -> None:
+    template = TEMPLATE.of((200, b"OK"), b"text/plain", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=is_strict)
     body = [bytes(50_000)] * (length // 50_000) + [bytes(length % 50_000)]
     writer = stores.store.open_writer(key, length)
     assert writer is not None and all(writer.add(chunk) for chunk in body)
-    writer.commit(make_entry(key, content_length(length), body, length, traits, Arrival(7, 1_000.0, 5.0)))
+    writer.commit(make_entry(key, content_length(length), body, length, template, ResponseTiming(7, 1_000.0, 5.0)))
 
 
 @pytest.mark.parametrize("is_closed", [True, False])

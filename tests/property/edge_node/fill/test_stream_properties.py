@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.errors import UpstreamErrorKind
 from edge_node.fill import response_stream
-from tests.conversations.dialogue import Fetch, Node, Viewer, settle
+from edge_node.model.errors import UpstreamErrorKind
+from tests.conversations.dialogue import Fetch, Node, Viewer, flush
 
 WINDOW = 400
 LARGEST_CHUNK = 300
@@ -175,4 +175,4 @@ async def drop_the_rest(node: Node) -> None:
     """End the fetches that viewers made for themselves."""
     for task in list(node.tasks):
         task.cancel()
-    await settle(lambda: not node.tasks)
+    await flush(lambda: not node.tasks)

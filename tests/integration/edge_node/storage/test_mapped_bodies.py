@@ -13,8 +13,8 @@ from typing import cast
 import pytest
 import uvloop
 
-from edge_node.caching.bodies import BodyLostError
-from edge_node.listeners.writing import TAIL_BYTES, lend_at_once
+from edge_node.caching.stored_body import BodyLostError
+from edge_node.listeners.socket_writer import TAIL_BYTES, lend_at_once
 from tests.peers.nodes import EdgeLab, Node, Site, until
 from tests.peers.origin import cacheable
 from tests.peers.viewer import Viewer

@@ -7,7 +7,7 @@ import pytest
 from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.upstream.connection import UpstreamConnection
 from tests.builders import behavior_message, caching_disabled
-from tests.conversations.dialogue import Node, Viewer, settle
+from tests.conversations.dialogue import Node, Viewer, flush
 from tests.conversations.origins import Link, Origins
 
 ORIGIN = "192.0.2.1"
@@ -23,7 +23,7 @@ class KeptOrigins(Origins):
         super().__init__()
         self.kept: list[UpstreamConnection] = []
 
-    def give_back(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
+    def release(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
         if connection.is_open:
             self.kept.append(connection)
 
@@ -69,7 +69,7 @@ async def test_behind_a_body_that_was_sent_whole_the_connection_is_kept(length: 
     if length != 0:
         body.feed(b"0123456789")
     body.end()
-    await settle(lambda: link.body == sent)
+    await flush(lambda: link.body == sent)
     link.answers(200, b"done")
     assert (await viewer.answer()).body == b"done"
     assert len(origins.kept) == 1 and not link.is_closed
@@ -78,7 +78,7 @@ async def test_behind_a_body_that_was_sent_whole_the_connection_is_kept(length: 
 async def test_a_viewer_that_leaves_in_its_body_ends_the_request() -> None:
     origins, viewer, body, link = await posting(10)
     body.feed(b"hello")
-    await settle(lambda: link.body == b"hello")
+    await flush(lambda: link.body == b"hello")
     viewer.leaves()
-    await settle(lambda: link.is_closed)
+    await flush(lambda: link.is_closed)
     assert origins.kept == []

@@ -1,0 +1,1 @@
+"""The values that everything else speaks about; nothing here decides anything."""
