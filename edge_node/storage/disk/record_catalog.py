@@ -123,7 +123,8 @@ class RecordCatalog:
             self._statistics.write_errors += 1
             return False
         self._index.put(key_hash, _location_of(place))
-        self.highest_sequence = max(self.highest_sequence, head.sequence)
+        if head.sequence > self.highest_sequence:
+            self.highest_sequence = head.sequence
         self._statistics.records += 1
         self._log.flush_when_full()
         return self.is_at(key_hash, place)
