@@ -9,7 +9,7 @@ from edge_node.delivery.body_sender import BodySender, new_buffer, pieces_of, pi
 from edge_node.delivery.downstream import DownstreamHead
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_record import SentResponse
-from edge_node.delivery.streamed_response import ResponseTools
+from edge_node.delivery.streamed_response import ResponseDependencies
 from edge_node.model.configuration import Semantics
 from edge_node.policy.cache_status import status_of_entry
 from edge_node.policy.error_responses import STATUSES_THAT_CLOSE
@@ -23,9 +23,9 @@ _FIELDS_OF_LOCAL_REPLIES = ((b"content-type", b"text/html"), (b"server", b"Cloud
 class CachedResponder:
     """Sends them."""
 
-    def __init__(self, tools: ResponseTools, clock: Callable[[], float]) -> None:
-        self._tools = tools
-        self._node = tools.node
+    def __init__(self, dependencies: ResponseDependencies, clock: Callable[[], float]) -> None:
+        self._dependencies = dependencies
+        self._node = dependencies.node
         self._clock = clock
         """Seconds since the epoch."""
         self._buffer = new_buffer()
@@ -60,7 +60,7 @@ class CachedResponder:
         if entry.body is None or entry.body.memory_bytes >= content.body_length:
             self._send_at_once(context, head, list(pieces_of(entry, content)), sent)
         else:
-            self._send_at_pace(context, head, (entry, content), sent)
+            self._send_at_pace(context, head, entry, content, sent)
 
     def refuse(self, context: RequestContext, refusal: Refuse) -> None:
         """Answer with a page made here."""
@@ -105,24 +105,23 @@ class CachedResponder:
         self, context: RequestContext, head: DownstreamHead, pieces: Sequence[Piece], sent: SentResponse
     ) -> None:
         downstream = context.downstream
-        context.first_byte_at = self._tools.monotonic()
+        context.first_byte_at = self._dependencies.monotonic()
         downstream.send_whole(head, pieces)
         downstream.end()
-        self._tools.recorder.end(context, sent)
+        self._dependencies.recorder.end(context, sent)
         downstream.release()
 
     def _send_at_pace(
-        self, context: RequestContext, head: DownstreamHead, what: tuple[Entry, Representation], sent: SentResponse
+        self, context: RequestContext, head: DownstreamHead, entry: Entry, content: Representation, sent: SentResponse
     ) -> None:
         """Of what is not in memory no more is read than the viewer takes."""
-        entry, content = what
 
         def ended(is_whole: bool) -> None:
             if not is_whole:
                 context.reason = Reason.VIEWER_LEFT
-            self._tools.recorder.end(context, sent)
+            self._dependencies.recorder.end(context, sent)
 
-        context.first_byte_at = self._tools.monotonic()
+        context.first_byte_at = self._dependencies.monotonic()
         BodySender(
             context.downstream, head, pieces_to_send(entry, content, self._buffer, context.downstream), ended
         ).start()

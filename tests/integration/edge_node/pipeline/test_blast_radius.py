@@ -198,7 +198,7 @@ async def a_miss(world: World) -> None:
 
 
 async def a_miss_on_an_idle_connection(world: World) -> None:
-    """A fast miss."""
+    """A miss that begins without a task."""
     await world.asks("/first")
     await world.asks("/a")
 
