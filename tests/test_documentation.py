@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_node.caching.lookup import Reason, Result
 from edge_node.model.counters import Counters
 from edge_node.observability.metrics import NodeCollector, Sources
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
 from tests.test_architecture import LAYERS
+from tests.test_request_lifecycle import names_in_the_code
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(["README.md", *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))])
@@ -81,3 +83,21 @@ def test_the_layers_in_the_page_are_those_that_are_checked(program: str) -> None
         {name.strip(" `") for name in layer.split("\\|")} for layer in row.split(" | ", 1)[1].strip(" |").split("→")
     ]
     assert told == list(LAYERS[program])
+
+
+def test_the_contract_explains_each_result_and_each_reason() -> None:
+    section = (ROOT / "docs/contracts.md").read_text().partition("## Results and reasons")[2].partition("\n## ")[0]
+    results, reasons = section.split("\n| reason | says |\n")
+    for enum, table in ((Result, results), (Reason, reasons)):
+        rows = [line for line in table.splitlines() if line.startswith("| `")]
+        explained = [name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split(" | ")[0])]
+        assert sorted(explained) == sorted(enum)
+
+
+def test_our_names_in_the_glossary_are_in_the_code() -> None:
+    """Those in the first column of either table."""
+    rows = [line.split(" | ")[0] for line in (ROOT / "docs/glossary.md").read_text().splitlines() if line[:2] == "| "]
+    names = {name for row in rows for name in re.findall(r"`([A-Za-z_][A-Za-z0-9_.]*)`", row)}
+    of_configuration = {"cloudfront", "rfc9111"}
+    files = {name for name in names if name.endswith(".py")}
+    assert len(names) > 10 and not names - files - names_in_the_code() - of_configuration
