@@ -80,7 +80,9 @@ def test_a_stage_does_what_its_row_says(stage: Stage) -> None:
 
 
 def test_each_file_on_the_page_exists() -> None:
-    files = [name for name in mentioned() if name.endswith(".py") or ("/" in name and NAME.fullmatch(name.split("/")[0]))]
+    files = [
+        name for name in mentioned() if name.endswith(".py") or ("/" in name and NAME.fullmatch(name.split("/")[0]))
+    ]
     assert len(files) > 30, "the pattern finds nothing any more"
     missing = [name for name in files if not ((ROOT / "edge_node" / name).exists() or (ROOT / name).exists())]
     assert not missing

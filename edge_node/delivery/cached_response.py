@@ -11,6 +11,7 @@ from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_record import SentResponse
 from edge_node.delivery.streamed_response import ResponseDependencies
 from edge_node.model.configuration import Semantics
+from edge_node.model.http import Headers
 from edge_node.policy.cache_status import status_of_entry
 from edge_node.policy.error_responses import STATUSES_THAT_CLOSE
 from edge_node.policy.representation import Representation, choose_representation
@@ -64,34 +65,24 @@ class CachedResponder:
 
     def refuse(self, context: RequestContext, refusal: Refuse) -> None:
         """Answer with a page made here."""
-        page = error_page(refusal.status, refusal.text, context.request_id)
         context.result, context.reason = Result.ERROR, refusal.reason
-        head = DownstreamHead(
-            refusal.status,
-            b"",
-            Result.ERROR,
-            refusal.reason,
-            x_cache(Result.ERROR, refusal.status),
-            context.request_id,
-            None,
-            write_fields(_FIELDS_OF_LOCAL_REPLIES),
-            len(page),
-            must_close=context.body is not None,
-        )
-        body = [] if context.head.method == b"HEAD" else [page]
-        self._send_at_once(context, head, body, SentResponse(refusal.status, b"text/html", len(page)))
+        page = error_page(refusal.status, refusal.text, context.request_id)
+        self._reply(context, refusal.status, _FIELDS_OF_LOCAL_REPLIES, page)
 
     def redirect(self, context: RequestContext, redirect: Redirect) -> None:
         """Send the viewer to another URL (reference 6.1)."""
-        page = redirect.body
         context.result, context.reason = Result.REDIRECT, redirect.reason
         fields = (*_FIELDS_OF_LOCAL_REPLIES, (b"location", redirect.location))
+        self._reply(context, redirect.status, fields, redirect.body)
+
+    def _reply(self, context: RequestContext, status: int, fields: Headers, page: bytes) -> None:
+        """A page made here; what the viewer still sends of its request is not read, so nothing may follow on its connection."""
         head = DownstreamHead(
-            redirect.status,
+            status,
             b"",
-            Result.REDIRECT,
-            redirect.reason,
-            x_cache(Result.REDIRECT, redirect.status),
+            context.result,
+            context.reason,
+            x_cache(context.result, status),
             context.request_id,
             None,
             write_fields(fields),
@@ -99,7 +90,7 @@ class CachedResponder:
             must_close=context.body is not None,
         )
         body = [] if context.head.method == b"HEAD" else [page]
-        self._send_at_once(context, head, body, SentResponse(redirect.status, b"text/html", len(page)))
+        self._send_at_once(context, head, body, SentResponse(status, b"text/html", len(page)))
 
     def _send_at_once(
         self, context: RequestContext, head: DownstreamHead, pieces: Sequence[Piece], sent: SentResponse

@@ -12,9 +12,7 @@ from tests.conversations.dialogue import VIEWER, Node
 
 FRESH = ("cache-control", "max-age=60")
 EDGE = (("x-edge-distribution", "E1"), ("x-edge-request-id", "id=="))
-ONLY_GERMANY = configuration_pb2.GeoRestriction(
-    type=configuration_pb2.GeoRestriction.TYPE_ALLOW_LIST, countries=["DE"]
-)
+ONLY_GERMANY = configuration_pb2.GeoRestriction(type=configuration_pb2.GeoRestriction.TYPE_ALLOW_LIST, countries=["DE"])
 HTTPS_ONLY = behavior_message(viewer_protocol_policy=configuration_pb2.VIEWER_PROTOCOL_POLICY_HTTPS_ONLY)
 TO_HTTPS = behavior_message(viewer_protocol_policy=configuration_pb2.VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS)
 
