@@ -65,12 +65,12 @@ fuzz: setup ## what viewers and origins may send, for ten minutes per target (CD
 	$(BIN)/python -m pytest tests/fuzz
 
 .PHONY: check
-check: setup ## linter, formatter, types, stale stubs, import rules
+check: setup ## linter, formatter, types, stale stubs, import rules, docs against the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES)
 	$(BIN)/python proto/generate.py --check
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_request_lifecycle.py tests/test_documentation.py
 
 .PHONY: bench-setup
 bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic Server, HAProxy, wrk (Debian, needs root or sudo)

@@ -32,14 +32,14 @@ def sources_of(package: Path) -> Iterable[Path]:
 
 def folder_to_use(package: Path, environment: Mapping[str, str]) -> Path | None:
     """The folder of compiled modules to use, if any; ImportError when they were asked for and are not there."""
-    said = environment.get(SETTING, "")
-    if said not in ("", SOURCE, COMPILED):
-        raise ImportError(f"{SETTING} is {said!r}: it can be {SOURCE}, {COMPILED} or nothing")
-    if said == SOURCE:
+    setting = environment.get(SETTING, "")
+    if setting not in ("", SOURCE, COMPILED):
+        raise ImportError(f"{SETTING} is {setting!r}: it can be {SOURCE}, {COMPILED} or nothing")
+    if setting == SOURCE:
         return None
     folder = modules_folder(package)
     if folder.is_dir():
         return folder
-    if said == COMPILED:
+    if setting == COMPILED:
         raise ImportError(f"{SETTING} is {COMPILED}, but there are no compiled modules of these sources: make compiled")
     return None

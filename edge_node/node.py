@@ -24,7 +24,7 @@ from edge_node.observability.admin import AdminSources, start_admin_server
 from edge_node.observability.explain import Explainer
 from edge_node.observability.metrics import Sources, make_exposition
 from edge_node.pipeline.exception_barrier import ExceptionBarrier
-from edge_node.pipeline.pipeline import Parts, Pipeline
+from edge_node.pipeline.pipeline import Pipeline, PipelineDependencies
 from edge_node.policy.response_head import LocalNode
 from edge_node.settings import Address, Settings
 from edge_node.stages.table import StageTable
@@ -201,7 +201,7 @@ class EdgeNode:
             self._pool, self._counters, self.clock, limits, lambda: len(self._state.regionals), self._spawn
         )
         return Pipeline(
-            Parts(
+            PipelineDependencies(
                 cache=self._cache,
                 state=self._state,
                 fetcher=fetcher,

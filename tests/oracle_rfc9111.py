@@ -20,7 +20,7 @@ Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A request."""
 
     method: str
@@ -32,7 +32,7 @@ class Asked:
 class Stored:
     """A response, the request that it answered, and the cache's clock at both ends of the exchange; seconds since the epoch."""
 
-    request: Asked
+    request: Request
     status: int
     fields: Fields
     request_time: float
@@ -302,7 +302,7 @@ def selecting_value(name: str, fields: Fields) -> object:
     return frozenset(ranked)
 
 
-def selects(stored: Stored, asked: Asked) -> bool:
+def selects(stored: Stored, asked: Request) -> bool:
     vary = value_of(stored.fields, "vary")
     names = [part.strip(" \t").lower() for part in (vary or "").split(",") if part.strip(" \t")]
     return "*" not in names and all(
@@ -313,7 +313,7 @@ def selects(stored: Stored, asked: Asked) -> bool:
 # -- section 4: may it be used?
 
 
-def forbidden(stored: Stored, asked: Asked, now: float, *, is_disconnected: bool = False) -> list[str]:
+def forbidden(stored: Stored, asked: Request, now: float, *, is_disconnected: bool = False) -> list[str]:
     """The sentences that using the stored response without validation would break."""
     broken = must_not_be_stored(stored)
     policy = policy_of(stored)
@@ -331,7 +331,7 @@ def forbidden(stored: Stored, asked: Asked, now: float, *, is_disconnected: bool
 
 
 def _stale_is_forbidden(
-    policy: Policy, stored: Stored, asked: Asked, now: float, *, is_disconnected: bool
+    policy: Policy, stored: Stored, asked: Request, now: float, *, is_disconnected: bool
 ) -> list[str]:
     """Section 4.2.4."""
     for name in ("must-revalidate", "proxy-revalidate"):
@@ -361,7 +361,7 @@ def _stale_is_forbidden(
     return ["4.2.4: stale, not disconnected, and nobody permits it"]
 
 
-def unwanted(stored: Stored, asked: Asked, now: float) -> list[str]:
+def unwanted(stored: Stored, asked: Request, now: float) -> list[str]:
     """Section 5.2.1: what the request prefers. Advisory; a strict cache follows it."""
     wishes: list[str] = []
     age, lifetime = current_age(stored, now), freshness_lifetime(stored)
@@ -402,7 +402,7 @@ def validated(stored: Stored, not_modified: Stored) -> Stored:
 PLAIN_DIRECTIVES = re.compile(r"(?:public, )?max-age=[0-9]{1,9}(?:, (?:immutable|no-transform))?")
 
 
-def plainly_reusable(stored: Stored, asked: Asked, now: float) -> bool:
+def plainly_reusable(stored: Stored, asked: Request, now: float) -> bool:
     """An explicit lifetime that is not over, in the plainest form, and neither response nor request nor Vary says anything else."""
     return (
         stored.request.method == "GET"

@@ -130,6 +130,22 @@ STUB_READERS = {
 }
 """Where the generated messages may be touched: the modules that translate them."""
 
+MOST_TUPLE_MEMBERS = 3
+TUPLES_AS_KEYS = {"edge_node/storage/entry_templates.py": "tuple[int, bytes, bytes, CacheMetadata, bool]"}
+"""Annotations with more members than a record may have as a tuple: keys of a dictionary, which are only ever compared as a whole."""
+PLACES_OF_ANY = {
+    "edge_node/caching/entry.py": "the neighbours of an entry are whatever the eviction policy links",
+    "edge_node/storage/eviction/registry.py": "policies are generic over what they evict",
+    "edge_node/policy/router.py": "a stage takes what is defined above this package",
+    "edge_node/observability/admin.py": "JSON",
+    "edge_node/observability/explain.py": "JSON",
+    "edge_node/node.py": "JSON; what a coroutine yields and is sent",
+    "edge_node/pipeline/exception_barrier.py": "the loop's context; what a coroutine yields and is sent",
+    "edge_node/pipeline/pipeline.py": "what a coroutine yields and is sent",
+    "edge_node/upstream/fetcher.py": "what a coroutine yields and is sent",
+}
+"""Where `Any` may be written in the edge node, and why there is no better type."""
+
 LONGEST_FUNCTION_LINES = 50
 LONGEST_FILE_LINES = 400
 MOST_PARAMETERS = 6
@@ -296,6 +312,58 @@ def test_functions_and_files_stay_short() -> None:
 def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """A command of the command line: its parameters are its options."""
     return any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def fixed_tuples_of(path: Path) -> Iterator[tuple[str, int]]:
+    """Each `tuple[A, B, ...]` with a fixed number of members, as it is written."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple" and isinstance(node.slice, ast.Tuple):
+            members = node.slice.elts
+            if not (isinstance(members[-1], ast.Constant) and members[-1].value is ...):
+                yield ast.unparse(node), len(members)
+
+
+def test_no_tuple_of_the_edge_node_stands_for_a_record() -> None:
+    """DESIGN section 11: three members at most; what is more has names."""
+    long = [
+        (name_of(path), text)
+        for path in source_files("edge_node")
+        for text, members in fixed_tuples_of(path)
+        if members > MOST_TUPLE_MEMBERS
+    ]
+    assert sorted(long) == sorted(TUPLES_AS_KEYS.items())
+
+
+def test_no_parameter_of_the_edge_node_is_several() -> None:
+    """A tuple that is only there to have no seventh parameter is taken apart at once: `a, b = pair`."""
+    wrong = []
+    for path in source_files("edge_node"):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                wrong += [f"{name_of(path)}:{function.lineno} {name}" for name in taken_apart(function)]
+    assert not wrong
+
+
+def taken_apart(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    """The parameters that are fixed tuples by their annotation, and that the function unpacks."""
+    tuples = {
+        argument.arg
+        for argument in (*function.args.args, *function.args.kwonlyargs)
+        if argument.annotation is not None and ast.unparse(argument.annotation).startswith("tuple[")
+    }
+    for node in function.body:
+        match node:
+            case ast.Assign(targets=[ast.Tuple()], value=ast.Name(id=name)) if name in tuples:
+                yield name
+
+
+def test_any_is_written_where_there_is_no_better_type() -> None:
+    places = {
+        name_of(path)
+        for path in source_files("edge_node")
+        if any(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(ast.parse(path.read_text())))
+    }
+    assert places == set(PLACES_OF_ANY)
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -146,9 +146,7 @@ _GET_WITH_BODY = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTION
 def decide(head: RequestHead, behavior: Behavior, entry: Entry | None, absence: Reason, now: float) -> Decision:
     """One request against what is stored for its key; `absence` says why there is no entry."""
     directives = request_directives_of(head.fields, behavior.semantics)
-    decision = decide_before_lookup(head, behavior) or _decide_by_entry(
-        head, behavior, (entry, absence), directives, now
-    )
+    decision = decide_before_lookup(head, behavior) or _decide_by_entry(head, behavior, entry, absence, directives, now)
     if directives.is_only_if_cached and head.method in behavior.cached_methods and _asks_upstream(decision):
         return _ONLY_IF_CACHED  # RFC 9111 section 5.2.1.7; a write is not for a cache to answer, whatever it says
     return decision
@@ -160,15 +158,19 @@ def _asks_upstream(decision: Decision) -> bool:
 
 
 def _decide_by_entry(
-    head: RequestHead, behavior: Behavior, found: tuple[Entry | None, Reason], directives: RequestDirectives, now: float
+    head: RequestHead,
+    behavior: Behavior,
+    entry: Entry | None,
+    absence: Reason,
+    directives: RequestDirectives,
+    now: float,
 ) -> Decision:
-    entry, absence = found
     if entry is None:
         return Miss(absence, None)
     if behavior.semantics is Semantics.RFC9111 and is_for_origin(head.fields):
         return Miss(Reason.REQUEST_DIRECTIVE, None)
-    verdict = judge(entry.cache_metadata, directives, now - entry.age_base)
-    match verdict:
+    reusability = judge(entry.cache_metadata, directives, now - entry.age_base)
+    match reusability:
         case Fresh():
             return _use(head, entry, Reason.FRESH)
         case ServeStale(reason=StaleReason.WHILE_REVALIDATE):
@@ -176,7 +178,7 @@ def _decide_by_entry(
         case ServeStale():
             return _use(head, entry, Reason.STALE_ON_REQUEST)
         case MustValidate(reason=reason):
-            return _validate(behavior, entry, reason, (directives, now))
+            return _validate(behavior, entry, reason, directives, now)
         case OnlyIfCachedMiss():
             return _ONLY_IF_CACHED
         case _ as unreachable:
@@ -209,9 +211,8 @@ def _is_enough(head: RequestHead, entry: Entry) -> bool:
 
 
 def _validate(
-    behavior: Behavior, entry: Entry, reason: ValidationReason, demands_and_now: tuple[RequestDirectives, float]
+    behavior: Behavior, entry: Entry, reason: ValidationReason, directives: RequestDirectives, now: float
 ) -> Decision:
-    directives, now = demands_and_now
     may_be_stale = reason is ValidationReason.EXPIRED and may_serve_stale_if_error(
         entry.cache_metadata, directives, now - entry.age_base
     )

@@ -93,7 +93,7 @@ class ControlClient:
         return RestoreResult(has_configuration=True, is_warm=True)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._journal_file.close()
 
     # -- proto.node_session.Applier

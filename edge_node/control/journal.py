@@ -229,7 +229,7 @@ class DiskJournalFile:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._use(-1)
 
     def _use(self, descriptor: int) -> None:

@@ -9,8 +9,9 @@ from edge_node.delivery.body_sender import BodySender, new_buffer, pieces_of, pi
 from edge_node.delivery.downstream import DownstreamHead
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_record import SentResponse
-from edge_node.delivery.streamed_response import ResponseTools
+from edge_node.delivery.streamed_response import ResponseDependencies
 from edge_node.model.configuration import Semantics
+from edge_node.model.http import Headers
 from edge_node.policy.cache_status import status_of_entry
 from edge_node.policy.error_responses import STATUSES_THAT_CLOSE
 from edge_node.policy.representation import Representation, choose_representation
@@ -23,9 +24,9 @@ _FIELDS_OF_LOCAL_REPLIES = ((b"content-type", b"text/html"), (b"server", b"Cloud
 class CachedResponder:
     """Sends them."""
 
-    def __init__(self, tools: ResponseTools, clock: Callable[[], float]) -> None:
-        self._tools = tools
-        self._node = tools.node
+    def __init__(self, dependencies: ResponseDependencies, clock: Callable[[], float]) -> None:
+        self._dependencies = dependencies
+        self._node = dependencies.node
         self._clock = clock
         """Seconds since the epoch."""
         self._buffer = new_buffer()
@@ -60,38 +61,28 @@ class CachedResponder:
         if entry.body is None or entry.body.memory_bytes >= content.body_length:
             self._send_at_once(context, head, list(pieces_of(entry, content)), sent)
         else:
-            self._send_at_pace(context, head, (entry, content), sent)
+            self._send_at_pace(context, head, entry, content, sent)
 
     def refuse(self, context: RequestContext, refusal: Refuse) -> None:
         """Answer with a page made here."""
-        page = error_page(refusal.status, refusal.text, context.request_id)
         context.result, context.reason = Result.ERROR, refusal.reason
-        head = DownstreamHead(
-            refusal.status,
-            b"",
-            Result.ERROR,
-            refusal.reason,
-            x_cache(Result.ERROR, refusal.status),
-            context.request_id,
-            None,
-            write_fields(_FIELDS_OF_LOCAL_REPLIES),
-            len(page),
-            must_close=context.body is not None,
-        )
-        body = [] if context.head.method == b"HEAD" else [page]
-        self._send_at_once(context, head, body, SentResponse(refusal.status, b"text/html", len(page)))
+        page = error_page(refusal.status, refusal.text, context.request_id)
+        self._reply(context, refusal.status, _FIELDS_OF_LOCAL_REPLIES, page)
 
     def redirect(self, context: RequestContext, redirect: Redirect) -> None:
         """Send the viewer to another URL (reference 6.1)."""
-        page = redirect.body
         context.result, context.reason = Result.REDIRECT, redirect.reason
         fields = (*_FIELDS_OF_LOCAL_REPLIES, (b"location", redirect.location))
+        self._reply(context, redirect.status, fields, redirect.body)
+
+    def _reply(self, context: RequestContext, status: int, fields: Headers, page: bytes) -> None:
+        """A page made here; what the viewer still sends of its request is not read, so nothing may follow on its connection."""
         head = DownstreamHead(
-            redirect.status,
+            status,
             b"",
-            Result.REDIRECT,
-            redirect.reason,
-            x_cache(Result.REDIRECT, redirect.status),
+            context.result,
+            context.reason,
+            x_cache(context.result, status),
             context.request_id,
             None,
             write_fields(fields),
@@ -99,30 +90,29 @@ class CachedResponder:
             must_close=context.body is not None,
         )
         body = [] if context.head.method == b"HEAD" else [page]
-        self._send_at_once(context, head, body, SentResponse(redirect.status, b"text/html", len(page)))
+        self._send_at_once(context, head, body, SentResponse(status, b"text/html", len(page)))
 
     def _send_at_once(
         self, context: RequestContext, head: DownstreamHead, pieces: Sequence[Piece], sent: SentResponse
     ) -> None:
         downstream = context.downstream
-        context.first_byte_at = self._tools.monotonic()
+        context.first_byte_at = self._dependencies.monotonic()
         downstream.send_whole(head, pieces)
         downstream.end()
-        self._tools.recorder.end(context, sent)
+        self._dependencies.recorder.end(context, sent)
         downstream.release()
 
     def _send_at_pace(
-        self, context: RequestContext, head: DownstreamHead, what: tuple[Entry, Representation], sent: SentResponse
+        self, context: RequestContext, head: DownstreamHead, entry: Entry, content: Representation, sent: SentResponse
     ) -> None:
         """Of what is not in memory no more is read than the viewer takes."""
-        entry, content = what
 
         def ended(is_whole: bool) -> None:
             if not is_whole:
                 context.reason = Reason.VIEWER_LEFT
-            self._tools.recorder.end(context, sent)
+            self._dependencies.recorder.end(context, sent)
 
-        context.first_byte_at = self._tools.monotonic()
+        context.first_byte_at = self._dependencies.monotonic()
         BodySender(
             context.downstream, head, pieces_to_send(entry, content, self._buffer, context.downstream), ended
         ).start()

@@ -18,7 +18,7 @@ from edge_node.policy.response_head import LocalNode, own_fields
 class DownstreamHead:
     """The head of a final response toward the viewer.
 
-    Its fields are, in this order: those that the node writes in every response (reference 2.12, `http/response_head.py`), and the field block of the response itself.
+    Its fields are, in this order: those that the node writes in every response (reference 2.12, `policy/response_head.py`), and the field block of the response itself.
     """
 
     __slots__ = (

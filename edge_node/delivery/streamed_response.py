@@ -34,7 +34,7 @@ TakeOutcome = Callable[["StreamedResponse", FillOutcome], None]
 """What is done when the fill has come to something: the one place where that is decided is the dispatcher."""
 
 
-class ResponseTools:
+class ResponseDependencies:
     """What all of a node's responses are sent with."""
 
     __slots__ = ("monotonic", "node", "recorder")
@@ -48,7 +48,7 @@ class ResponseTools:
 class StreamedResponse:
     """One of those who read a response stream."""
 
-    __slots__ = ("_sent", "_take_outcome", "_tools", "context", "is_over", "position", "role", "route", "stream")
+    __slots__ = ("_dependencies", "_sent", "_take_outcome", "context", "is_over", "position", "role", "route", "stream")
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class StreamedResponse:
         route: Route,
         role: FillRole,
         stream: ResponseStream,
-        tools: ResponseTools,
+        dependencies: ResponseDependencies,
         take_outcome: TakeOutcome,
     ) -> None:
         self.context: Final = context
         self.route: Final = route
         self.role: Final = role
         self.stream: Final = stream
-        self._tools: Final = tools
+        self._dependencies: Final = dependencies
         self._take_outcome: Final = take_outcome
         self._sent = NOTHING_SENT
         self.position = 0
@@ -73,7 +73,7 @@ class StreamedResponse:
 
     # -- reader of a stream
 
-    def settled(self, outcome: FillOutcome) -> None:
+    def outcome_arrived(self, outcome: FillOutcome) -> None:
         """Anything but a response that has begun is another way to the answer."""
         if not self.is_over:
             self.is_over = outcome is not ANSWERED
@@ -133,7 +133,7 @@ class StreamedResponse:
             context.body.break_off()
         self.stream.detach(self)
         sent = self._sent
-        self._tools.recorder.end(context, SentResponse(sent.status, sent.content_type, UNKNOWN_LENGTH))
+        self._dependencies.recorder.end(context, SentResponse(sent.status, sent.content_type, UNKNOWN_LENGTH))
 
     # -- what the dispatcher calls
 
@@ -143,12 +143,12 @@ class StreamedResponse:
         head = stream.head
         assert head is not None
         if not context.head.is_plain and self._is_not_modified(head):
-            fields = stream.fields if self._tools.node.is_regional else not_modified_fields(stream.fields)
-            self._send_all(self._make_head(head, (304, b""), write_fields(fields), None), ())
+            fields = stream.fields if self._dependencies.node.is_regional else not_modified_fields(stream.fields)
+            self._send_all(self._make_head(head, 304, b"", write_fields(fields), None), ())
             self._end(0, may_abandon=True)
             return
         lines = stream.field_lines + stream.own_lines if self.role is FillRole.LEADER else stream.field_lines
-        answer = self._make_head(head, (head.status, head.reason), lines, head.content_length)
+        answer = self._make_head(head, head.status, head.reason, lines, head.content_length)
         if context.head.method == b"HEAD" or head.status in (204, 304):
             self._send_all(answer, ())
             self._end(0, may_abandon=False)
@@ -169,15 +169,14 @@ class StreamedResponse:
     def _is_not_modified(self, head: ResponseHead) -> bool:
         by_name = dict(self.stream.fields)
         etag, last_modified, date = (by_name.get(name) for name in (b"etag", b"last-modified", b"date"))
-        asked = self.context.head
-        return asked.method != b"OPTIONS" and is_not_modified(asked.fields, head.status, etag, last_modified, date)
+        request = self.context.head
+        return request.method != b"OPTIONS" and is_not_modified(request.fields, head.status, etag, last_modified, date)
 
     def _make_head(
-        self, head: ResponseHead, status_and_phrase: tuple[int, bytes], lines: bytes, length: int | None
+        self, head: ResponseHead, status: int, phrase: bytes, lines: bytes, length: int | None
     ) -> DownstreamHead:
         """The head as this viewer gets it, and what will be recorded of it."""
-        context, route, said = self.context, self.route, self.stream.upstream_result
-        status, phrase = status_and_phrase
+        context, route, upstream_result = self.context, self.route, self.stream.upstream_result
         why = context.reason
         if context.result is Result.MISS and head.status >= 400:
             context.result, context.reason = Result.ERROR, Reason.UPSTREAM_STATUS
@@ -186,18 +185,18 @@ class StreamedResponse:
             if status == 200:
                 status, phrase = context.error_page_status, b""
         if route.is_strict:
-            own = status_of_fetch(self._tools.node, why, is_stored=self.stream.is_stored)
+            own = status_of_fetch(self._dependencies.node, why, is_stored=self.stream.is_stored)
             lines += b"Cache-Status: %b\r\n" % own
-        context.first_byte_at = self._tools.monotonic()
+        context.first_byte_at = self._dependencies.monotonic()
         self._sent = SentResponse(status, head.fields.get(b"content-type", b""), UNKNOWN_LENGTH)
         return DownstreamHead(
             status,
             phrase,
             context.result,
             context.reason,
-            x_cache(result_to_show(context.result, said), status),
+            x_cache(result_to_show(context.result, upstream_result), status),
             context.request_id,
-            age_to_show(head, said, is_strict=route.is_strict),
+            age_to_show(head, upstream_result, is_strict=route.is_strict),
             lines,
             length,
             must_close=context.error_page_status in STATUSES_THAT_CLOSE,
@@ -211,7 +210,7 @@ class StreamedResponse:
         self.is_over = True
         downstream, sent, stream = self.context.downstream, self._sent, self.stream
         downstream.end()
-        self._tools.recorder.end(self.context, SentResponse(sent.status, sent.content_type, body_length))
+        self._dependencies.recorder.end(self.context, SentResponse(sent.status, sent.content_type, body_length))
         stream.detach(self, may_abandon=may_abandon and not stream.is_stored)
         downstream.release()
 
@@ -221,6 +220,6 @@ class StreamedResponse:
         context = self.context
         context.result, context.reason = Result.ERROR, Reason.UPSTREAM_FAILED
         received = self.stream.received_bytes
-        self._tools.recorder.end(context, SentResponse(self._sent.status, self._sent.content_type, received))
+        self._dependencies.recorder.end(context, SentResponse(self._sent.status, self._sent.content_type, received))
         self.stream.detach(self)
         context.downstream.reset()

@@ -9,16 +9,16 @@ from edge_node.upstream.response_heads import make_response_head
 
 
 def begin_coding(
-    cache: Cache, upstream_request: UpstreamRequest, head: ResponseHead, *, is_whole_asked: bool
+    cache: Cache, upstream_request: UpstreamRequest, head: ResponseHead, *, wants_whole: bool
 ) -> tuple[ResponseHead, Compressor | None]:
     """The head as viewers get it, and what codes the body; None: it passes as it is, or there will be none.
 
-    Edges code, for viewers. `is_whole_asked`: upstream was asked for everything, whatever range the viewer wants.
+    Edges code, for viewers. `wants_whole`: upstream is asked for everything, whatever range the viewer wants.
     """
     request, behavior = upstream_request.head, upstream_request.route.behavior
     if not behavior.compresses or cache.node.is_regional or head.content_length is None:
         return head, None
-    coding = coding_for(request, head, behavior, is_whole_asked=is_whole_asked)
+    coding = coding_for(request, head, behavior, wants_whole=wants_whole)
     if coding is None:
         return head, None
     compressor = cache.compressors.open(coding, head.content_length) if request.method == b"GET" else None

@@ -87,7 +87,7 @@ class CacheFill:
         self._invalidate = invalidate
         """For a write, where the RFCs rule."""
         self._answered_at = cache.clock()
-        self._asked = FetchContext(
+        self._context = FetchContext(
             upstream_request.head, upstream_request.route, cache.invalidations.applied_index, self._answered_at
         )
         self.is_shared = True
@@ -99,7 +99,7 @@ class CacheFill:
         if about is not None and upstream_request.route.is_strict:
             self.varying = varying_fields(about.key)
         """What the response's Vary makes of the request, once its head is there; before it, that of the stored response which it is about."""
-        self._storage = FillStorage(cache, upstream_request, self._asked, stored.revalidates or stored.stale_if_error)
+        self._storage = FillStorage(cache, upstream_request, self._context, stored.revalidates or stored.stale_if_error)
         self._storage_decision: StorageDecision | None = None
         self._range_fill: RangeFill | None = None
         self._compressor: Compressor | None = None
@@ -111,13 +111,13 @@ class CacheFill:
     @property
     def validated_index(self) -> int:
         """The log index that was applied when the fetch began (DESIGN section 4, rule 1)."""
-        return self._asked.stamp
+        return self._context.stamp
 
     def begin(self, fetcher: UpstreamFetcher, targets: Sequence[Endpoint], body: RequestBody | None) -> None:
         """Ask upstream."""
         self._fetch = fetcher.fetch(targets, self.upstream_request.head.method, body, self)
 
-    def void(self) -> None:
+    def invalidate(self) -> None:
         """What comes was made before something changed it: it is not stored."""
         self.may_be_stored = False
         self.stream.drop_writer()
@@ -273,9 +273,9 @@ class CacheFill:
         is_for_all = head.status in (200, 206) or not self._has_viewer_conditions
         key = self.key if is_for_all and self.may_be_stored else None
         dated = head_with_date(head, self._answered_at)
-        is_whole_asked = not self.upstream_request.has_viewer_conditions and self._stored.completes is None
-        head, self._compressor = begin_coding(self._cache, self.upstream_request, dated, is_whole_asked=is_whole_asked)
-        received = classify_response(self._asked, key, head, self._answered_at)
+        wants_whole = not self.upstream_request.has_viewer_conditions and self._stored.completes is None
+        head, self._compressor = begin_coding(self._cache, self.upstream_request, dated, wants_whole=wants_whole)
+        received = classify_response(self._context, key, head, self._answered_at)
         writer = self._storage.open_writer(received, self._stored.stale_if_error)
         self._storage_decision = received.storage_decision
         self._share(received, writer)
@@ -311,7 +311,7 @@ class CacheFill:
         """304: the entry lives on with the new fields and a new lifetime (reference 2.4, RFC 9111 section 4.3.4)."""
         entry = self._storage.apply(stored, answer, self._answered_at)
         varying = varying_fields(entry.key)
-        is_shared = entry.cache_metadata.may_be_shared(timing_of(self._asked, answer, self._answered_at).initial_age)
+        is_shared = entry.cache_metadata.may_be_shared(timing_of(self._context, answer, self._answered_at).initial_age)
         others = [r for r in self.stream.followers if not (is_shared and r.may_share(varying))]
         self.stream.release(others, Unshared(Reason.NOT_STORABLE))
         self.stream.serve_entry(entry, Result.REFRESH_HIT, Reason.REVALIDATED)
@@ -326,13 +326,13 @@ class CacheFill:
         fields = combined_fields(partial.headers, viewer_fields(head, self.route.behavior), self._answered_at)
         whole = make_response_head(200, b"OK", (*fields, (b"content-length", b"%d" % partial.length)))
         storage_decision = decide_storage(
-            (self.upstream_request.head, self.route, self.key), whole, fields, self._answered_at
+            self.upstream_request.head, self.route, self.key, whole, fields, self._answered_at
         )
         self._range_fill = range_fill
         self._storage_decision = storage_decision
         may_be_stored = storage_decision.cache_metadata.is_storable and self.may_be_stored
         writer = self._cache.store.open_writer(storage_decision.key, partial.length) if may_be_stored else None
-        initial_age = timing_of(self._asked, head, self._answered_at).initial_age
+        initial_age = timing_of(self._context, head, self._answered_at).initial_age
         if writer is None or not storage_decision.cache_metadata.may_be_shared(initial_age):
             self.is_shared = False
             self.stream.release_followers(Reason.NOT_STORABLE)

@@ -159,13 +159,13 @@ class RequestCoalescer:
         """What is under way belongs to another log: nobody joins it, nothing of it is stored."""
         fills, self._joinable = self._joinable, {}
         for fill in fills.values():
-            fill.void()
+            fill.invalidate()
 
     def invalidate_target(self, distribution_id: str, target: str) -> None:
         """Responses that are on their way were made before something changed the target: nobody joins them, nothing of them is stored."""
         for fill in tuple(self._under_way):
             if fill.route.distribution.id == distribution_id and fill.route.target == target:
-                fill.void()
+                fill.invalidate()
                 self._unjoin(fill)
 
     # -- registry of the fills

@@ -23,14 +23,14 @@ from edge_node.storage.protocol import Writer
 class FillStorage:
     """What one fill may put into the cache."""
 
-    __slots__ = ("_asked", "_cache", "_epoch", "_replaces", "_upstream_request")
+    __slots__ = ("_cache", "_context", "_epoch", "_replaces", "_upstream_request")
 
     def __init__(
-        self, cache: Cache, upstream_request: UpstreamRequest, asked: FetchContext, replaces: Entry | None
+        self, cache: Cache, upstream_request: UpstreamRequest, context: FetchContext, replaces: Entry | None
     ) -> None:
         self._cache = cache
         self._upstream_request = upstream_request
-        self._asked = asked
+        self._context = context
         self._epoch = cache.invalidations.epoch
         """Of the log, when upstream was asked."""
         self._replaces = replaces
@@ -47,7 +47,7 @@ class FillStorage:
                 writer.abort()  # parts are put together in memory; one that has no room there is passed on
                 return None
             return writer
-        if stale is not None and received.head.status == 200 and not self._asked.route.is_strict:
+        if stale is not None and received.head.status == 200 and not self._context.route.is_strict:
             self._cache.remove(stale)  # replaced (reference 2.4), by what nobody else may have
         return None
 
@@ -73,11 +73,11 @@ class FillStorage:
             stream.drop_writer()
             return
         entry, is_of_both = self._make_entry(stream, storage_decision, there, answered_at)
-        if not self._cache.put(entry, self._epoch, None if is_of_both else self._asked.asked_at, writer.commit):
+        if not self._cache.put(entry, self._epoch, None if is_of_both else self._context.requested_at, writer.commit):
             stream.drop_writer()
             return
         stream.stored()
-        if self._asked.route.is_strict:
+        if self._context.route.is_strict:
             self._cache.index_variant(entry.key)
             replaced = self._replaces
             if replaced is not None and replaced.key != entry.key and part is None:
@@ -90,9 +90,9 @@ class FillStorage:
         if storage_decision.part is not None:
             return self._make_partial_entry(stream, storage_decision, there, answered_at)
         template = template_of(
-            self._cache.template, self._asked.route, storage_decision.head, storage_decision.cache_metadata
+            self._cache.template, self._context.route, storage_decision.head, storage_decision.cache_metadata
         )
-        timing = timing_of(self._asked, storage_decision.head, answered_at)
+        timing = timing_of(self._context, storage_decision.head, answered_at)
         lines = stream.field_lines + content_length(stream.received_bytes)
         if stream.keeps_chunks:
             return make_entry(
@@ -104,16 +104,16 @@ class FillStorage:
         self, stream: ResponseStream, storage_decision: StorageDecision, there: Entry | None, answered_at: float
     ) -> tuple[Entry, bool]:
         """The part that came, with those that are there and belong to the same bytes (RFC 9111 section 3.4), if together they have room."""
-        part, writer, said = storage_decision.part, stream.writer, (storage_decision.fields, stream.chunks)
+        part, writer = storage_decision.part, stream.writer
         assert part is not None and writer is not None
-        parts, fields = with_stored_parts(there, part, said, answered_at)
+        parts, fields = with_stored_parts(there, part, storage_decision.fields, stream.chunks, answered_at)
         if not writer.admits(parts.stored_bytes):
-            parts, fields = with_stored_parts(None, part, said, answered_at)
+            parts, fields = with_stored_parts(None, part, storage_decision.fields, stream.chunks, answered_at)
         is_of_both = parts.stored_bytes > stream.received_bytes
         template = template_of(
-            self._cache.template, self._asked.route, storage_decision.head, storage_decision.cache_metadata
+            self._cache.template, self._context.route, storage_decision.head, storage_decision.cache_metadata
         )
-        timing = timing_of(self._asked, storage_decision.head, answered_at)
+        timing = timing_of(self._context, storage_decision.head, answered_at)
         lines = write_fields(fields) + content_length(part.complete_length)
         if parts.is_complete:
             chunks = [bytes(chunk) for chunk in parts.segments[0].chunks] if parts.segments else []
@@ -128,10 +128,10 @@ class FillStorage:
 
     def apply(self, stored: Entry, answer: ResponseHead, answered_at: float) -> Entry:
         """The entry with the fields of an answer; those who ask later find it so, if they may."""
-        timing = timing_of(self._asked, answer, answered_at)
+        timing = timing_of(self._context, answer, answered_at)
         revalidated = revalidate(self._upstream_request, stored, answer, timing, self._cache.template)
         if revalidated.replaces:
-            self._cache.replace(revalidated.entry, stored, self._asked.asked_at)
+            self._cache.replace(revalidated.entry, stored, self._context.requested_at)
         elif revalidated.is_outdated:
             self._cache.remove(stored)
         return revalidated.entry
@@ -155,4 +155,4 @@ class FillStorage:
 
     def back_off(self, stale: Entry, status: int) -> None:
         """Leave upstream alone for the error caching minimum TTL; a refresh in the background leaves the copy its own window."""
-        self._cache.back_off(stale, self._cache.clock() + error_minimum_ttl(self._asked.route, status))
+        self._cache.back_off(stale, self._cache.clock() + error_minimum_ttl(self._context.route, status))

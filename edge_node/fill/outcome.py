@@ -1,4 +1,4 @@
-"""What a cache fill has come to for one of those who wait for it: a value, matched once (`pipeline/dispatch.py`)."""
+"""What a cache fill has come to for one of those who wait for it: a value, matched once (`pipeline/dispatcher.py`)."""
 
 from enum import Enum, auto
 

@@ -39,10 +39,9 @@ def is_whole_of(there: Entry | None, part: StorablePart | None, now: float) -> b
 
 
 def with_stored_parts(
-    there: Entry | None, part: StorablePart, fields_and_chunks: tuple[Headers, Iterable[Chunk]], now: float
+    there: Entry | None, part: StorablePart, fields: Headers, chunks: Iterable[Chunk], now: float
 ) -> tuple[PartialBody, Headers]:
     """A part that came now, in one body with those that are stored and belong to the same bytes (RFC 9111 section 3.4); a part of something else stands alone."""
-    fields, chunks = fields_and_chunks
     parts = PartialBody(part.complete_length)
     if (
         there is not None

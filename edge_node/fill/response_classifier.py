@@ -1,6 +1,6 @@
 """What becomes of a final response that has just begun: when it was made, what of it is for whom, whether and how it is kept.
 
-Worked out from its head alone, for a fill that goes on with what comes behind it, and for a fast miss that has it all (`fills.py`, `plain_fetches.py`).
+Worked out from its head alone, before anything of its body is passed on (`cache_fill.py`).
 """
 
 from typing import Final
@@ -24,22 +24,22 @@ _RESULTS = {result.value: result for result in Result}
 
 
 class FetchContext:
-    """What a response answers, and when that was asked."""
+    """What a response answers, and when that was requested."""
 
-    __slots__ = ("asked_at", "head", "route", "stamp")
+    __slots__ = ("head", "requested_at", "route", "stamp")
 
     def __init__(
         self,
         head: RequestHead,
         route: Route,
         stamp: int,
-        asked_at: float,
+        requested_at: float,
     ) -> None:
         self.head: Final = head
         self.route: Final = route
         self.stamp: Final = stamp
         """The log index that was applied then (DESIGN section 4, rule 1)."""
-        self.asked_at: Final = asked_at
+        self.requested_at: Final = requested_at
         """Seconds since the epoch."""
 
 
@@ -82,15 +82,15 @@ class ResponseClassification:
 
 
 def classify_response(
-    asked: FetchContext, key: CacheKey | None, head: ResponseHead, answered_at: float
+    context: FetchContext, key: CacheKey | None, head: ResponseHead, answered_at: float
 ) -> ResponseClassification:
     """A response whose head came at `answered_at`; without a key it is not kept."""
-    route = asked.route
+    route = context.route
     behavior = route.behavior
     fields = viewer_fields(head, behavior)
-    storage_decision = None if key is None else decide_storage((asked.head, route, key), head, fields, answered_at)
+    storage_decision = None if key is None else decide_storage(context.head, route, key, head, fields, answered_at)
     return ResponseClassification(
-        head, fields, fields_for_one(head, behavior), storage_decision, timing_of(asked, head, answered_at)
+        head, fields, fields_for_one(head, behavior), storage_decision, timing_of(context, head, answered_at)
     )
 
 
@@ -103,17 +103,17 @@ def head_with_date(head: ResponseHead, received_at: float) -> ResponseHead:
 
 def parent_result(head: ResponseHead, target: Endpoint | None) -> Result | None:
     """The regional cache's own result; an origin that sends this field is not believed. An error status of the origin's own is a miss like any other."""
-    said = head.fields.get(b"x-edge-result")
-    if said is None or target is None or target.tier is not Tier.REGIONAL:
+    value = head.fields.get(b"x-edge-result")
+    if value is None or target is None or target.tier is not Tier.REGIONAL:
         return None
-    word, _, reason = said.decode("latin-1").partition(";")
-    return Result.MISS if reason == Reason.UPSTREAM_STATUS else _RESULTS.get(word)
+    result, _, reason = value.decode("latin-1").partition(";")
+    return Result.MISS if reason == Reason.UPSTREAM_STATUS else _RESULTS.get(result)
 
 
-def timing_of(asked: FetchContext, head: ResponseHead, answered_at: float) -> ResponseTiming:
+def timing_of(context: FetchContext, head: ResponseHead, answered_at: float) -> ResponseTiming:
     """When it came, and how old it was then (RFC 9111 section 4.2.3)."""
-    age = initial_age(head.fields, asked.asked_at, answered_at, asked.route.behavior.semantics)
-    return ResponseTiming(asked.stamp, answered_at, age)
+    age = initial_age(head.fields, context.requested_at, answered_at, context.route.behavior.semantics)
+    return ResponseTiming(context.stamp, answered_at, age)
 
 
 def template_of(
@@ -121,4 +121,4 @@ def template_of(
 ) -> EntryTemplate:
     """What the entry shares with others of its kind."""
     content_type = head.fields.get(b"content-type", b"")
-    return table.of((head.status, head.reason), content_type, cache_metadata, is_strict=route.is_strict)
+    return table.of(head.status, head.reason, content_type, cache_metadata, is_strict=route.is_strict)

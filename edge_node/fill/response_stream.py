@@ -41,7 +41,7 @@ class StreamReader(Protocol):
     def role(self) -> FillRole:
         """Whether the fill was begun for this reader."""
 
-    def settled(self, outcome: FillOutcome) -> None:
+    def outcome_arrived(self, outcome: FillOutcome) -> None:
         """What the fill has come to, told once. Unless the answer is that the response has begun, the stream has forgotten the reader."""
 
     def advanced(self) -> None:
@@ -131,7 +131,7 @@ class ResponseStream:
         """Add a reader; it is told at once what is already there."""
         self.readers.append(reader)
         if self.state is StreamState.STREAMING:
-            reader.settled(ANSWERED)
+            reader.outcome_arrived(ANSWERED)
 
     def detach(self, reader: StreamReader, *, may_abandon: bool = True) -> None:
         """Forget a reader; without any, the fetch is given up, unless this one was satisfied without the body."""
@@ -147,7 +147,7 @@ class ResponseStream:
         if leaving:
             self.readers = [reader for reader in self.readers if reader not in leaving]
             for reader in leaving:
-                reader.settled(outcome)
+                reader.outcome_arrived(outcome)
 
     def release_followers(self, reason: Reason) -> None:
         """The response is for the leader alone (reference 2.10)."""
@@ -178,7 +178,7 @@ class ResponseStream:
     def announce(self) -> None:
         """Everybody who waits may have this response."""
         for reader in tuple(self.readers):
-            reader.settled(ANSWERED)
+            reader.outcome_arrived(ANSWERED)
 
     def serve_entry(self, entry: Entry, result: Result, reason: Reason) -> None:
         """End with an entry that everybody who waits is answered from."""

@@ -52,7 +52,8 @@ def revalidate(
     if route.is_strict and b"vary" in merged.fields:
         key = variant_key(primary_key(key), varying_of(request, route, merged))
     shared = template.of(
-        (stored.status, stored.template.reason),
+        stored.status,
+        stored.template.reason,
         merged.fields.get(b"content-type", b""),
         cache_metadata if cache_metadata.is_storable else not_stored(LifetimeRule.NO_STORE),
         is_strict=route.is_strict,
@@ -65,11 +66,11 @@ def revalidate(
 
 def _of_coded(stored: Headers, update: Headers) -> Headers:
     """A body that was coded here keeps its own weak tag, and its Vary, where the origin repeats what it says of the body before (RFC 9110 section 8.8.1)."""
-    before, said = dict(stored), dict(update)
-    etag = said.get(b"etag")
+    before, updated = dict(stored), dict(update)
+    etag = updated.get(b"etag")
     if etag is None or b"content-encoding" not in before or etag == before.get(b"etag"):
         return update
     if weak_etag(etag) != before.get(b"etag"):
         return update
     kept = tuple(pair for pair in update if pair[0] != b"etag")
-    return with_vary(kept) if b"vary" in said else kept
+    return with_vary(kept) if b"vary" in updated else kept

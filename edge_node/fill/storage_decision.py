@@ -52,11 +52,10 @@ def error_minimum_ttl(route: Route, status: int) -> float:
 
 
 def decide_storage(
-    request_route_key: tuple[RequestHead, Route, CacheKey], response: ResponseHead, fields: Headers, now: float
+    request: RequestHead, route: Route, key: CacheKey, response: ResponseHead, fields: Headers, now: float
 ) -> StorageDecision:
     """What is decided about storing a response to this request, whose key is the one given but for its variant; received now. `fields` are the response's
     end-to-end fields."""
-    request, route, key = request_route_key
     if not route.is_strict and response.status != 206:
         return StorageDecision(key, (), _metadata_by_table(route, response, now), response, fields)
     key = primary_key(key)
@@ -91,8 +90,8 @@ def _metadata_by_table(route: Route, response: ResponseHead, now: float) -> Cach
 def _metadata_without_dates(
     status: int, control: bytes | None, vary: bytes, policy: CachePolicy, error_minimum_ttl: float
 ) -> CacheMetadata:
-    said = {b"vary": vary} if control is None else {b"vary": vary, b"cache-control": control}
-    return metadata_by_table(ResponseHead(status, b"", (), None, said), policy, error_minimum_ttl, 0.0)
+    fields = {b"vary": vary} if control is None else {b"vary": vary, b"cache-control": control}
+    return metadata_by_table(ResponseHead(status, b"", (), None, fields), policy, error_minimum_ttl, 0.0)
 
 
 def varying_of(request: RequestHead, route: Route, response: ResponseHead) -> tuple[KeyedField, ...]:

@@ -30,11 +30,24 @@ Step = Callable[[bytes], bytes]
 End = Callable[[], bytes]
 
 
+class Encoder:
+    """What the libraries have in common."""
+
+    __slots__ = ("finish", "flush", "process")
+
+    def __init__(self, process: Step, flush: End, finish: End) -> None:
+        self.process = process
+        """Take a piece; what is ready comes back."""
+        self.flush = flush
+        """Give out all that was taken."""
+        self.finish = finish
+
+
 class Compressor:
     """One body on its way; made by `Compressors.open`."""
 
-    def __init__(self, steps: tuple[Step, End, End], length: int, release: Callable[[], None]) -> None:
-        self._process, self._flush, self._finish = steps
+    def __init__(self, encoder: Encoder, length: int, release: Callable[[], None]) -> None:
+        self._encoder = encoder
         self._release: Callable[[], None] | None = release
         self._remaining_bytes = length
         self._held_bytes = FLUSH_BYTES
@@ -45,25 +58,25 @@ class Compressor:
 
         The encoder is flushed after the first piece and whenever FLUSH_BYTES have gone in since the last time, but not at the end, which `finish` writes.
         """
-        data = self._process(chunk)
+        data = self._encoder.process(chunk)
         self._remaining_bytes -= len(chunk)
         self._held_bytes += len(chunk)
         if self._held_bytes < FLUSH_BYTES or self._remaining_bytes <= 0:
             return data
         self._held_bytes = 0
-        return data + self._flush()
+        return data + self._encoder.flush()
 
     def finish(self) -> bytes:
         """The end of the encoded body. Only for a body that is whole: one that broke off is closed, and must not look complete."""
-        data = self._finish()
+        data = self._encoder.finish()
         self.close()
         return data
 
     def close(self) -> None:
-        """Give the memory back; as often as anybody likes."""
+        """Release the memory; as often as anybody likes."""
         release, self._release = self._release, None
         if release is not None:
-            self._process, self._flush, self._finish = _closed_step, _closed_end, _closed_end
+            self._encoder = _CLOSED
             release()
 
 
@@ -78,9 +91,9 @@ class Compressors:
         cost = stream_bytes(length)
         if cost > self._free_bytes:
             return None
-        steps = _ENCODERS[coding](length)
+        encoder = _ENCODERS[coding](length)
         self._free_bytes -= cost
-        return Compressor(steps, length, lambda: self._release_cost(cost))
+        return Compressor(encoder, length, lambda: self._release_cost(cost))
 
     def _release_cost(self, cost: int) -> None:
         self._free_bytes += cost
@@ -96,23 +109,25 @@ def _window_bits(length: int, smallest: int) -> int:
     return max(smallest, min(LARGEST_WINDOW_BITS, length.bit_length()))
 
 
-def _gzip(length: int) -> tuple[Step, End, End]:
+def _gzip(length: int) -> Encoder:
     del length  # its window is always 32 KiB (RFC 1951 section 2)
     encoder = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, 16 + isal_zlib.MAX_WBITS)
-    return encoder.compress, lambda: encoder.flush(isal_zlib.Z_SYNC_FLUSH), lambda: encoder.flush(isal_zlib.Z_FINISH)
+    return Encoder(
+        encoder.compress, lambda: encoder.flush(isal_zlib.Z_SYNC_FLUSH), lambda: encoder.flush(isal_zlib.Z_FINISH)
+    )
 
 
-def _brotli(length: int) -> tuple[Step, End, End]:
+def _brotli(length: int) -> Encoder:
     encoder = brotli.Compressor(quality=BROTLI_QUALITY, lgwin=_window_bits(length, 16))
-    return encoder.process, encoder.flush, encoder.finish
+    return Encoder(encoder.process, encoder.flush, encoder.finish)
 
 
-def _zstd(length: int) -> tuple[Step, End, End]:
+def _zstd(length: int) -> Encoder:
     parameters = zstandard.ZstdCompressionParameters.from_level(
         ZSTD_LEVEL, source_size=length, window_log=_window_bits(length, 10)
     )
     encoder = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    return encoder.compress, lambda: encoder.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK), encoder.flush
+    return Encoder(encoder.compress, lambda: encoder.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK), encoder.flush)
 
 
 def _closed_step(chunk: bytes) -> bytes:
@@ -123,4 +138,6 @@ def _closed_end() -> bytes:
     raise ValueError("the body has ended already")
 
 
-_ENCODERS: dict[bytes, Callable[[int], tuple[Step, End, End]]] = {b"gzip": _gzip, b"br": _brotli, b"zstd": _zstd}
+_CLOSED = Encoder(_closed_step, _closed_end, _closed_end)
+"""Of a body that has ended: the library's encoder, and its memory, is gone."""
+_ENCODERS: dict[bytes, Callable[[int], Encoder]] = {b"gzip": _gzip, b"br": _brotli, b"zstd": _zstd}

@@ -119,12 +119,12 @@ def _resolve_target(target: bytes, fields: dict[bytes, bytes], minor_version: in
         raise ViewerError(400, "The request target is not a path.")
     authority = _PATH_OR_QUERY.split(rest, maxsplit=1)[0]
     path = rest[len(authority) :]
-    asked_name, asked_port = _host_and_port(authority)
-    if not asked_name:
+    target_name, target_port = _host_and_port(authority)
+    if not target_name:
         raise ViewerError(400, "The request target has no host.")
-    if host_field and (asked_name, asked_port) != (name, port):
+    if host_field and (target_name, target_port) != (name, port):
         raise ViewerError(400, "The request target and the Host field name different hosts.")
-    return path if path.startswith(b"/") else b"/" + path, asked_name
+    return path if path.startswith(b"/") else b"/" + path, target_name
 
 
 _PATH_OR_QUERY = re.compile(rb"[/?]")

@@ -31,10 +31,10 @@ from edge_node.storage.protocol import Store
 LARGEST_COPIED_BODY_BYTES = 32_768
 """Up to this size head and body leave as one piece; beyond, copying costs more than a second piece."""
 MOST_REMEMBERED_AGES = 4_096
-NO_BOUNDARY = b"several-ranges-go-the-long-way"
+NO_BOUNDARY = b"several-ranges-take-the-slow-path"
 
 
-class Asked:
+class RequestArrival:
     """When a request came, and how large it was."""
 
     __slots__ = ("now", "request_bytes", "started_at")
@@ -129,7 +129,9 @@ class HitFastPath:
         else:
             self._touch(entry)
         if not section.is_plain:
-            return self._answer_in_part(wire, section, line, route, entry, Asked(now, started_at, request_bytes))
+            return self._answer_in_part(
+                wire, section, line, route, entry, RequestArrival(now, started_at, request_bytes)
+            )
         block = entry.block
         request_id = self._next_request_id()
         middle = self._middles.get(int(age)) or self._middle(int(age))
@@ -154,7 +156,13 @@ class HitFastPath:
         return True
 
     def _answer_in_part(
-        self, wire: KeptAliveStream, section: HeaderSection, line: bytes, route: Route, entry: Entry, asked: Asked
+        self,
+        wire: KeptAliveStream,
+        section: HeaderSection,
+        line: bytes,
+        route: Route,
+        entry: Entry,
+        arrival: RequestArrival,
     ) -> bool:
         """Answer a request with conditions or ranges; errors are left to the pipeline."""
         known = section.contents.get(line)
@@ -166,18 +174,18 @@ class HitFastPath:
                 return False
             lines = section.remember_content(line, entry, content)
         request_id = self._next_request_id()
-        age = int(asked.now - entry.age_base)
+        age = int(arrival.now - entry.age_base)
         start = self._starts.get(content.status) or self._start(content.status, entry)
         head = b"".join((start, request_id, self._middles.get(age) or self._middle(age), lines))
         if content.parts:
             wire.send_many([head, *pieces_of(entry, content)])
         else:
             wire.write(head)
-        seconds = self._monotonic() - asked.started_at
+        seconds = self._monotonic() - arrival.started_at
         sent_bytes, length = len(head) + content.body_length, content.body_length
         self._recorder.take(
             HitRecord(
-                asked.now, wire.facts, section, route, entry.template, sent_bytes, asked.request_bytes, request_id, seconds, length, content
+                arrival.now, wire.facts, section, route, entry.template, sent_bytes, arrival.request_bytes, request_id, seconds, length, content
             )
         )  # fmt: skip
         return True
@@ -186,8 +194,8 @@ class HitFastPath:
         """The start of a head with another status than the entry's; the entry's own comes with it."""
         if status == entry.status:
             return entry.template.start
-        outcome = (Result.HIT, Reason.FRESH, x_cache(Result.HIT, status))
-        start = self._starts[status] = start_of_head(self._node, (status, b""), outcome)
+        x_cache_value = x_cache(Result.HIT, status)
+        start = self._starts[status] = start_of_head(self._node, status, b"", Result.HIT, Reason.FRESH, x_cache_value)
         return start
 
     def _middle(self, age_seconds: int) -> bytes:

@@ -184,7 +184,7 @@ class Http1Stream:
         is_framed = framing != b"" or not self._has_body
         has_all_been_read = self._body is None or self._body.is_complete
         self._keeps_alive = self._wire.may_keep_alive and is_framed and has_all_been_read and not head.must_close
-        start = start_of_head(self._node, (status, head.phrase), (head.result, head.reason, head.x_cache))
+        start = start_of_head(self._node, status, head.phrase, head.result, head.reason, head.x_cache)
         middle = middle_of_head(head.age_seconds, self._keeps_alive)
         return b"".join((start, head.request_id, middle, head.field_block, framing, b"\r\n"))
 

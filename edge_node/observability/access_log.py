@@ -1,6 +1,6 @@
 """The access log: CloudFront's 33 standard fields, tab-separated (reference 8.1).
 
-Lines are made and written in batches (`recording.py`). What the disk does not take is bounded: beyond it records are dropped and counted.
+Lines are made and written in batches (`delivery/request_recorder.py`). What the disk does not take is bounded: beyond it records are dropped and counted.
 """
 
 import re
@@ -132,7 +132,8 @@ class AccessLog:
                 or connection.scheme != known.connection.scheme
             ):
                 known = record
-                before, host, protocol_texts, after = _describe(record)
+                texts = _describe(record)
+                before, host, protocol_texts, after = texts.before, texts.host, texts.protocol, texts.after
             time_taken = "0.000" if seconds < 0.0005 else f"{seconds:.3f}"
             append(
                 f"{start}{record.sent_bytes}\t{connection.address}{before}{record.request_id.decode('latin-1')}{host}{record.received_bytes}\t{time_taken}{protocol_texts}{connection.port}\t{time_taken}{after}"
@@ -148,8 +149,23 @@ class AccessLog:
         return self._line_start
 
 
-def _describe(record: HitRecord) -> tuple[str, str, str, str]:
+class _HitTexts:
     """What stands between the fields of a hit's line that are never the same."""
+
+    __slots__ = ("after", "before", "host", "protocol")
+
+    def __init__(self, before: str, host: str, protocol: str, after: str) -> None:
+        self.before = before
+        """Up to the request id."""
+        self.host = host
+        """From there to the bytes received."""
+        self.protocol = protocol
+        """From the time taken to the port."""
+        self.after = after
+
+
+def _describe(record: HitRecord) -> _HitTexts:
+    """Worked out once for hits that follow each other and are alike."""
     section, route, template, part, connection = (
         record.section,
         record.route,
@@ -161,7 +177,7 @@ def _describe(record: HitRecord) -> tuple[str, str, str, str]:
     stem, query = route.log_texts or _describe_route(route)
     ranges = "-\t-" if part is None else _range_texts(part.range)
     after = f"\tHit\t{_text(template.content_type)}\t{record.content_length}\t{ranges}\n"
-    return (
+    return _HitTexts(
         f"{stem}{record.status}\t{viewer}\t{query}",
         f"\t{host}\t{connection.scheme.decode()}\t",
         f"\t{protocol_texts}\t{_tls_texts(connection)}\tHit\tHTTP/1.1\t-\t-\t",
@@ -188,7 +204,7 @@ def _describe_section(section: HeaderSection) -> tuple[str, str, str]:
 
 def _describe_route(route: Route) -> tuple[str, str]:
     """The same, as far as host and target say it."""
-    stem, _, query = route.asked_target.partition(b"?")
+    stem, _, query = route.raw_target.partition(b"?")
     route.log_texts = (
         f"\tGET\t{_text(route.distribution.domain_name)}\t{_text(stem)}\t",
         f"{_text(query)}\t-\tHit\t",

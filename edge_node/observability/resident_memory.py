@@ -52,7 +52,7 @@ def unchanged_mappings(maps: str) -> list[Mapping]:
 
 
 def release_program_pages() -> int:
-    """How many mappings were given back; 0 where this cannot be done, which costs memory and nothing else."""
+    """How many mappings were released; 0 where this cannot be done, which costs memory and nothing else."""
     if sys.platform != "linux":
         return 0
     try:

@@ -29,7 +29,7 @@ from edge_node.caching.unsafe_methods import SAFE_METHODS
 from edge_node.caching.vary import is_same_variant
 from edge_node.delivery.cached_response import CachedResponder
 from edge_node.delivery.request_context import RequestContext
-from edge_node.delivery.streamed_response import ResponseTools, StreamedResponse, TakeOutcome
+from edge_node.delivery.streamed_response import ResponseDependencies, StreamedResponse, TakeOutcome
 from edge_node.fill.cache_fill import CacheFill
 from edge_node.fill.coalescer import (
     LEADS_AND_FOLLOWS,
@@ -69,7 +69,7 @@ Dispatched = Next | Refuse
 
 
 @dataclass(frozen=True, slots=True)
-class DispatchTools:
+class DispatcherDependencies:
     """What a dispatcher works with."""
 
     cache: Cache
@@ -78,24 +78,24 @@ class DispatchTools:
     endpoints: EndpointSelector
     fetcher: UpstreamFetcher
     responder: CachedResponder
-    responses: ResponseTools
+    responses: ResponseDependencies
     errors: ErrorResponses
 
 
 class Dispatcher:
     """Decides and does."""
 
-    def __init__(self, tools: DispatchTools, take_outcome: TakeOutcome) -> None:
-        self._cache = tools.cache
-        self._state = tools.state
-        self._coalescer = tools.coalescer
-        self._endpoints = tools.endpoints
-        self._fetcher = tools.fetcher
-        self._responder = tools.responder
-        self._responses = tools.responses
-        self._errors = tools.errors
-        self._request_factory = UpstreamRequestFactory(tools.cache.node)
-        self._is_regional = tools.cache.node.is_regional
+    def __init__(self, dependencies: DispatcherDependencies, take_outcome: TakeOutcome) -> None:
+        self._cache = dependencies.cache
+        self._state = dependencies.state
+        self._coalescer = dependencies.coalescer
+        self._endpoints = dependencies.endpoints
+        self._fetcher = dependencies.fetcher
+        self._responder = dependencies.responder
+        self._responses = dependencies.responses
+        self._errors = dependencies.errors
+        self._request_factory = UpstreamRequestFactory(dependencies.cache.node)
+        self._is_regional = dependencies.cache.node.is_regional
         self._take_outcome = take_outcome
         """How a request that waits for a fill comes back into the pipeline."""
 
@@ -311,8 +311,8 @@ class Dispatcher:
         """RFC 9111 section 4.4: what a write has changed is gone here, stored or on its way."""
         router = self._state.router
         for target in targets:
-            asked = head.of(b"GET", target, head.memo)
-            route = router.route_for_edge(asked) if self._is_regional else router.route(asked)
+            target_head = head.of(b"GET", target, head.memo)
+            route = router.route_for_edge(target_head) if self._is_regional else router.route(target_head)
             if isinstance(route, Route) and route.distribution.id == distribution_id:
                 self._cache.invalidate_targets([route.base_key])
                 self._coalescer.invalidate_target(distribution_id, route.target)

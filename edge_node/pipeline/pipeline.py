@@ -17,7 +17,7 @@ from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_record import NOTHING_SENT
 from edge_node.delivery.request_recorder import RequestRecorder
-from edge_node.delivery.streamed_response import ResponseTools, StreamedResponse
+from edge_node.delivery.streamed_response import ResponseDependencies, StreamedResponse
 from edge_node.fill.coalescer import CallLater, RequestCoalescer, call_later
 from edge_node.fill.endpoint_selector import EndpointSelector
 from edge_node.fill.outcome import FillOutcome
@@ -25,7 +25,7 @@ from edge_node.model.configuration import NO_HEAD
 from edge_node.model.counters import Counters
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import RequestHead
-from edge_node.pipeline.dispatcher import Dispatched, Dispatcher, DispatchTools, Next
+from edge_node.pipeline.dispatcher import Dispatched, Dispatcher, DispatcherDependencies, Next
 from edge_node.pipeline.error_responses import ErrorResponses
 from edge_node.pipeline.exception_barrier import ExceptionBarrier
 from edge_node.policy.router import Route
@@ -37,7 +37,7 @@ from edge_node.upstream.fetch_sink import UpstreamFetcher
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PipelineDependencies:
     """What a pipeline is made of."""
 
     cache: Cache
@@ -56,32 +56,34 @@ class Parts:
 class Pipeline:
     """What a node does with requests."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._state = parts.state
-        self._cache = parts.cache
-        self._is_regional = parts.cache.node.is_regional
-        self._entry_stages = parts.entry_stages
-        self._barrier = ExceptionBarrier(parts.counters)
-        self._next_request_id = parts.request_ids.next
-        self._recorder = parts.recorder
-        self._spawn = parts.spawn
-        self._monotonic = parts.monotonic
-        responses = ResponseTools(parts.cache.node, parts.recorder, parts.monotonic)
-        self._responder = CachedResponder(responses, parts.cache.clock)
-        self._errors = ErrorResponses(parts.state, parts.cache.clock, is_regional=self._is_regional)
-        self._coalescer = RequestCoalescer(parts.state, parts.counters, parts.call_later, parts.monotonic)
-        endpoints = EndpointSelector(parts.state, parts.fetcher.is_down, is_regional=self._is_regional)
-        tools = DispatchTools(
-            parts.cache,
-            parts.state,
+    def __init__(self, dependencies: PipelineDependencies) -> None:
+        self._state = dependencies.state
+        self._cache = dependencies.cache
+        self._is_regional = dependencies.cache.node.is_regional
+        self._entry_stages = dependencies.entry_stages
+        self._barrier = ExceptionBarrier(dependencies.counters)
+        self._next_request_id = dependencies.request_ids.next
+        self._recorder = dependencies.recorder
+        self._spawn = dependencies.spawn
+        self._monotonic = dependencies.monotonic
+        responses = ResponseDependencies(dependencies.cache.node, dependencies.recorder, dependencies.monotonic)
+        self._responder = CachedResponder(responses, dependencies.cache.clock)
+        self._errors = ErrorResponses(dependencies.state, dependencies.cache.clock, is_regional=self._is_regional)
+        self._coalescer = RequestCoalescer(
+            dependencies.state, dependencies.counters, dependencies.call_later, dependencies.monotonic
+        )
+        endpoints = EndpointSelector(dependencies.state, dependencies.fetcher.is_down, is_regional=self._is_regional)
+        to_dispatch_with = DispatcherDependencies(
+            dependencies.cache,
+            dependencies.state,
             self._coalescer,
             endpoints,
-            parts.fetcher,
+            dependencies.fetcher,
             self._responder,
             responses,
             self._errors,
         )
-        self._dispatcher = Dispatcher(tools, self._take_outcome)
+        self._dispatcher = Dispatcher(to_dispatch_with, self._take_outcome)
 
     def handle(self, downstream: DownstreamStream, head: RequestHead, body: RequestBodyStream | None) -> None:
         """Take a request; the answer begins now or later."""

@@ -31,9 +31,9 @@ RFC 9530 sections 2 and 3 (a digest of the representation is one of its encoded 
 
 
 def coding_for(
-    request: RequestHead, response: ResponseHead, behavior: Behavior, *, is_whole_asked: bool = False
+    request: RequestHead, response: ResponseHead, behavior: Behavior, *, wants_whole: bool = False
 ) -> bytes | None:
-    """The coding in which the viewer is to have this response; None: as it is. `is_whole_asked`: upstream was not asked for the viewer's range, but for everything.
+    """The coding in which the viewer is to have this response; None: as it is. `wants_whole`: upstream was not asked for the viewer's range, but for everything.
 
     A response to HEAD gets the same answer as one to GET: its fields must be those that GET would bring (RFC 9110 sections 8.6 and 9.3.2). Answers to other
     methods pass as they are: they are sent once, and the reference speaks of objects.
@@ -42,7 +42,7 @@ def coding_for(
         request.method not in (b"GET", b"HEAD")
         or not behavior.compresses
         or request.minor_version < 1
-        or (b"range" in request.fields and not is_whole_asked)
+        or (b"range" in request.fields and not wants_whole)
     ):
         return None
     if not is_compressible(response):

@@ -139,7 +139,7 @@ def _accept_encoding(head: RequestHead, route: Route, normalised: bytes | None) 
 
 def forwarded_for(fields: Mapping[bytes, bytes], hop: ForwardingContext) -> bytes:
     """X-Forwarded-For with this hop's peer appended."""
-    said = fields.get(b"x-forwarded-for")
+    value = fields.get(b"x-forwarded-for")
     if not hop.viewer_address:
-        return said or b"unknown"
-    return said + b", " + hop.viewer_address if said else hop.viewer_address
+        return value or b"unknown"
+    return value + b", " + hop.viewer_address if value else hop.viewer_address

@@ -63,15 +63,15 @@ def x_cache(result: Result, status: int) -> bytes:
     return b"RefreshHit from cloudfront" if result is Result.REFRESH_HIT else b"Miss from cloudfront"
 
 
-def result_to_show(result: Result, said: Result | None) -> Result:
+def result_to_show(result: Result, upstream_result: Result | None) -> Result:
     """What X-Cache speaks of, when a regional cache has said how it came to its answer: a hit there is a hit for the viewer."""
-    return said if said in (Result.HIT, Result.REFRESH_HIT) and result is Result.MISS else result
+    return upstream_result if upstream_result in (Result.HIT, Result.REFRESH_HIT) and result is Result.MISS else result
 
 
-def age_to_show(head: ResponseHead, said: Result | None, *, is_strict: bool) -> int | None:
+def age_to_show(head: ResponseHead, upstream_result: Result | None, *, is_strict: bool) -> int | None:
     """The Age of an answer that a regional cache gave from its store, or that an origin says of its own; none on a plain miss; by the RFCs it is never lost."""
     fields = head.fields
-    return age_value(fields) if b"age" in fields and (is_strict or said is not Result.MISS) else None
+    return age_value(fields) if b"age" in fields and (is_strict or upstream_result is not Result.MISS) else None
 
 
 @lru_cache(maxsize=256)
@@ -82,17 +82,18 @@ def status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
-def own_fields(node: LocalNode, result: Result, reason: Reason, word: bytes) -> Headers:
-    """What this node says of each response, but for the request id: `word` is that of X-Cache. A regional cache tells its edges how it came to its answer."""
-    told = ((b"x-edge-result", b"%b;%b" % (result.encode(), reason.encode())),) if node.is_regional else ()
-    return ((b"x-cache", word), (b"via", node.via), (b"x-amz-cf-pop", node.pop), *told)
+def own_fields(node: LocalNode, result: Result, reason: Reason, x_cache_value: bytes) -> Headers:
+    """What this node says of each response, but for the request id. A regional cache tells its edges how it came to its answer."""
+    edge_result = ((b"x-edge-result", b"%b;%b" % (result.encode(), reason.encode())),) if node.is_regional else ()
+    return ((b"x-cache", x_cache_value), (b"via", node.via), (b"x-amz-cf-pop", node.pop), *edge_result)
 
 
 def start_of_head(
-    node: LocalNode, status_and_reason: tuple[int, bytes], outcome: tuple[Result, Reason, bytes]
+    node: LocalNode, status: int, phrase: bytes, result: Result, reason: Reason, x_cache_value: bytes
 ) -> bytes:
-    """Status line and this node's own fields, up to the request id; `outcome` ends with the word for X-Cache."""
-    return b"%b%bX-Amz-Cf-Id: " % (status_line(*status_and_reason), write_fields(own_fields(node, *outcome)))
+    """Status line and this node's own fields, up to the request id; without a phrase the usual one."""
+    own = write_fields(own_fields(node, result, reason, x_cache_value))
+    return b"%b%bX-Amz-Cf-Id: " % (status_line(status, phrase), own)
 
 
 @lru_cache(maxsize=4096)

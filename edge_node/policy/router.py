@@ -51,10 +51,21 @@ def no_stages(distribution: Distribution, behavior: Behavior, method: bytes) -> 
 
 
 class Route:
-    """Everything about a request that its host, method and target settle."""
+    """Everything about a request that its host, method and target determine."""
 
     __slots__ = (
-        "asked_target", "behavior", "coding", "distribution", "has_fixed_key", "key", "log_texts", "method_class", "more_keys", "path", "query", "stages",
+        "behavior",
+        "coding",
+        "distribution",
+        "has_fixed_key",
+        "key",
+        "log_texts",
+        "method_class",
+        "more_keys",
+        "path",
+        "query",
+        "raw_target",
+        "stages",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
@@ -64,7 +75,7 @@ class Route:
         path: bytes,
         query: bytes,
         method_class: bytes,
-        asked_target: bytes,
+        raw_target: bytes,
         has_fixed_key: bool,
         stages: tuple[StageFunction, ...] = (),
         coding: bytes | None = None,
@@ -79,7 +90,7 @@ class Route:
         self.query = query
         """The query string as keyed and forwarded."""
         self.method_class = method_class
-        self.asked_target = asked_target
+        self.raw_target = raw_target
         """As the viewer sent it."""
         self.has_fixed_key = has_fixed_key
         """Nothing of the header section but Accept-Encoding is in the key."""
@@ -195,7 +206,7 @@ class Router:
             self._remember(host, line, route, is_fast_route=self._is_fast_route(head, route))
 
     def fast_routes_of(self, host: bytes) -> dict[bytes, Route]:
-        """The routes of this host for GET requests by request line: those that a fresh entry answers whatever else the request says (`short_way.py`)."""
+        """The routes of this host for GET requests by request line: those that a fresh entry answers whatever else the request says (`listeners/fast_path.py`)."""
         return self._fast_routes.setdefault(host, {}) if host in self._by_host else {}
 
     def _remember(self, host: bytes, line: bytes, route: Route | Refuse, *, is_fast_route: bool) -> None:

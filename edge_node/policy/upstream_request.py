@@ -169,14 +169,14 @@ def _framing(upstream_request: UpstreamRequest) -> tuple[Header, ...]:
 
 
 def _cdn_loop(upstream_request: UpstreamRequest) -> tuple[Header, ...]:
-    """RFC 8586: an edge adds this pass, its regional cache says what the edge has said."""
-    said = upstream_request.head.fields.get(b"cdn-loop")
+    """RFC 8586: an edge adds this pass, its regional cache repeats it."""
+    value = upstream_request.head.fields.get(b"cdn-loop")
     if upstream_request.hop.viewer_address:
-        return ((b"cdn-loop", cdn_loop_for_upstream(said)),)
-    return () if said is None else ((b"cdn-loop", said),)
+        return ((b"cdn-loop", cdn_loop_for_upstream(value)),)
+    return () if value is None else ((b"cdn-loop", value),)
 
 
 def _via(upstream_request: UpstreamRequest) -> bytes:
     """Appended to what the viewer's request carried (reference 2.11)."""
-    said = upstream_request.head.fields.get(b"via")
-    return said + b", " + upstream_request.hop.via if said else upstream_request.hop.via
+    value = upstream_request.head.fields.get(b"via")
+    return value + b", " + upstream_request.hop.via if value else upstream_request.hop.via

@@ -28,8 +28,8 @@ StageAnswer = LocalReply | Wait | None
 StageFunction = Callable[[RequestContext, NodeState], StageAnswer]
 
 
-class Settled(Enum):
-    """What a stage has to look at, and so when it is over with."""
+class Evaluated(Enum):
+    """What a stage has to look at, and so when it is evaluated."""
 
     WHILE_PARSED = "the bytes of the head, while they are parsed"
     BY_SECTION = "the header section: one that it has to look at is not remembered, so that its requests are parsed and pass the stage each time"
@@ -52,13 +52,13 @@ class StageSubject:
 class Stage:
     """A row of the table. At most one of `compiles` and `run` is there; a row with neither is done where its rule says."""
 
-    __slots__ = ("compiles", "name", "roles", "rule", "run", "section", "settled")
+    __slots__ = ("compiles", "evaluated", "name", "roles", "rule", "run", "section")
 
     def __init__(  # noqa: PLR0913 - one for each column
         self,
         name: str,
         section: str,
-        settled: Settled,
+        evaluated: Evaluated,
         rule: str,
         *,
         roles: tuple[Role, ...] = (Role.EDGE, Role.REGIONAL),
@@ -68,7 +68,7 @@ class Stage:
         self.name: Final = name
         self.section: Final = section
         """Of the reference (`cloudfront.md`), or the RFC."""
-        self.settled: Final = settled
+        self.evaluated: Final = evaluated
         self.rule: Final = rule
         """Where the rule lives: a module of this package and what is in it; tests/test_request_lifecycle.py holds it against the code."""
         self.roles: Final = roles

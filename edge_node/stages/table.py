@@ -7,26 +7,26 @@ for each request. A route with nothing left has a fast path, which is this table
 from edge_node.model.configuration import Behavior, Distribution, Role
 from edge_node.stages.access import allow_methods, apply_viewer_protocol, refuse_loop, restrict_countries
 from edge_node.stages.catch_up import catch_up
-from edge_node.stages.stage import Settled, Stage, StageFunction, StageSubject
+from edge_node.stages.stage import Evaluated, Stage, StageFunction, StageSubject
 
 _EDGE, _REGIONAL = (Role.EDGE,), (Role.REGIONAL,)
 
 STAGES = (
-    Stage("limits", "2.5, 11", Settled.WHILE_PARSED, "http.request_head.make_request_head"),
-    Stage("loop detection", "RFC 8586", Settled.BY_SECTION, "policy.loop_detection.is_loop", roles=_EDGE, run=refuse_loop),
-    Stage("catching up", "DESIGN 4, rule 4", Settled.PER_REQUEST, "stages.catch_up.catch_up", roles=_REGIONAL, run=catch_up),
-    Stage("distribution", "5.1", Settled.BY_ROUTE, "policy.router.Router"),
-    Stage("geo restriction", "6.5", Settled.PER_REQUEST, "policy.geo.is_geo_restricted", roles=_EDGE, compiles=restrict_countries),
-    Stage("behavior", "1.6", Settled.BY_ROUTE, "policy.router.Router"),
-    Stage("viewer protocol", "6.1", Settled.PER_REQUEST, "policy.viewer_protocol.judge_viewer_protocol", roles=_EDGE, compiles=apply_viewer_protocol),
-    Stage("method", "2.6", Settled.BY_ROUTE, "policy.methods.is_method_allowed", compiles=allow_methods),
-    Stage("key", "2.1", Settled.BY_PIPELINE, "caching.key.make_key"),
-    Stage("lookup", "DESIGN 4, rule 2", Settled.BY_PIPELINE, "storage.cache.Cache"),
-    Stage("decision", "2.2 to 2.6", Settled.BY_PIPELINE, "caching.lookup.decide"),
-    Stage("fill, or cached response", "2.9, 2.10, 3", Settled.BY_PIPELINE, "pipeline.dispatcher.Dispatcher"),
-    Stage("error response", "2.5", Settled.BY_PIPELINE, "policy.error_responses.page_for"),
-    Stage("send", "2.12", Settled.BY_PIPELINE, "delivery.downstream.DownstreamStream"),
-    Stage("record", "8.1", Settled.BY_PIPELINE, "delivery.request_recorder.RequestRecorder"),
+    Stage("limits", "2.5, 11", Evaluated.WHILE_PARSED, "http.request_head.make_request_head"),
+    Stage("loop detection", "RFC 8586", Evaluated.BY_SECTION, "policy.loop_detection.is_loop", roles=_EDGE, run=refuse_loop),
+    Stage("catching up", "DESIGN 4, rule 4", Evaluated.PER_REQUEST, "stages.catch_up.catch_up", roles=_REGIONAL, run=catch_up),
+    Stage("distribution", "5.1", Evaluated.BY_ROUTE, "policy.router.Router"),
+    Stage("geo restriction", "6.5", Evaluated.PER_REQUEST, "policy.geo.is_geo_restricted", roles=_EDGE, compiles=restrict_countries),
+    Stage("behavior", "1.6", Evaluated.BY_ROUTE, "policy.router.Router"),
+    Stage("viewer protocol", "6.1", Evaluated.PER_REQUEST, "policy.viewer_protocol.judge_viewer_protocol", roles=_EDGE, compiles=apply_viewer_protocol),
+    Stage("method", "2.6", Evaluated.BY_ROUTE, "policy.methods.is_method_allowed", compiles=allow_methods),
+    Stage("key", "2.1", Evaluated.BY_PIPELINE, "caching.key.make_key"),
+    Stage("lookup", "DESIGN 4, rule 2", Evaluated.BY_PIPELINE, "storage.cache.Cache"),
+    Stage("decision", "2.2 to 2.6", Evaluated.BY_PIPELINE, "caching.lookup.decide"),
+    Stage("fill, or cached response", "2.9, 2.10, 3", Evaluated.BY_PIPELINE, "pipeline.dispatcher.Dispatcher"),
+    Stage("error response", "2.5", Evaluated.BY_PIPELINE, "policy.error_responses.page_for"),
+    Stage("send", "2.12", Evaluated.BY_PIPELINE, "delivery.downstream.DownstreamStream"),
+    Stage("record", "8.1", Evaluated.BY_PIPELINE, "delivery.request_recorder.RequestRecorder"),
 )  # fmt: skip
 """Signature (6.3), WAF (6.7) and viewer-request function (7.1) will stand behind the method; response headers policy (1.9) and viewer-response function before `send`."""
 

@@ -46,7 +46,7 @@ class Cache:
         self.compressors = Compressors()
         self._retries: OrderedDict[CacheKey, float] = OrderedDict()
         """Of entries that do not stay in memory between two requests."""
-        self._asked: OrderedDict[CacheKey, tuple[int, float]] = OrderedDict()
+        self._requested_at: OrderedDict[CacheKey, tuple[int, float]] = OrderedDict()
         """When upstream was asked for what was put last under a key: index of the log, and moment."""
 
     # -- finding
@@ -120,19 +120,19 @@ class Cache:
 
     # -- putting
 
-    def put(self, entry: Entry, epoch: int, asked_at: float | None, commit: Callable[[Entry], None]) -> bool:
+    def put(self, entry: Entry, epoch: int, requested_at: float | None, commit: Callable[[Entry], None]) -> bool:
         """Commit an entry, unless it was invalidated while it came (DESIGN section 4, rules 1, 3), or what is there was asked for later; says whether it did.
 
-        The stamp of a stored entry does not tell which is newer: it moves forward with each use. `asked_at`: None for what is made of both.
+        The stamp of a stored entry does not tell which is newer: it moves forward with each use. `requested_at`: None for what is made of both.
         """
         invalidations = self.invalidations
         if epoch != invalidations.epoch or (entry.stamp != invalidations.applied_index and self.is_invalidated(entry)):
             return False
-        if asked_at is not None:
-            later = self._asked.get(entry.key)
-            if later is not None and later > (entry.stamp, asked_at) and self._is_past(later):
+        if requested_at is not None:
+            later = self._requested_at.get(entry.key)
+            if later is not None and later > (entry.stamp, requested_at) and self._is_past(later):
                 return False
-            self._note_asked(entry, asked_at)
+            self._note_requested(entry, requested_at)
         commit(entry)
         return True
 
@@ -140,25 +140,25 @@ class Cache:
         """A moment that is still to come is of a clock that was set back, and index and moment of another time are not compared."""
         return asked[1] <= self.clock()
 
-    def _note_asked(self, entry: Entry, asked_at: float) -> None:
-        self._asked[entry.key] = (entry.stamp, asked_at)
-        self._asked.move_to_end(entry.key)
-        if len(self._asked) > MOST_REMEMBERED_REQUESTS:
-            self._asked.popitem(last=False)
+    def _note_requested(self, entry: Entry, requested_at: float) -> None:
+        self._requested_at[entry.key] = (entry.stamp, requested_at)
+        self._requested_at.move_to_end(entry.key)
+        if len(self._requested_at) > MOST_REMEMBERED_REQUESTS:
+            self._requested_at.popitem(last=False)
 
     def index_variant(self, key: CacheKey) -> None:
         """Make a stored variant findable; one that is no longer in the index must not be found, since a write could not invalidate it (RFC 9111 section 4.4)."""
         for pushed_out in self.variants.add(key):
             self.store.remove(pushed_out)
 
-    def replace(self, entry: Entry, replaced: Entry, asked_at: float) -> None:
+    def replace(self, entry: Entry, replaced: Entry, requested_at: float) -> None:
         """Store a confirmed entry, if what it confirms is still there and still holds (DESIGN section 4, rule 8)."""
         if not self._is_there(replaced) or self.is_invalidated(entry):
             return
         writer = self.store.open_writer(entry.key, 0)
         if writer is not None:
             writer.commit(entry)
-            self._note_asked(entry, asked_at)
+            self._note_requested(entry, requested_at)
         if entry.key != replaced.key:  # another Vary came with the confirmation
             self.remove(replaced)
             self.index_variant(entry.key)
@@ -183,5 +183,5 @@ class Cache:
     def clear(self) -> None:
         """Everything belongs to another log (DESIGN section 4, rule 9)."""
         self.store.clear()
-        self._asked.clear()
+        self._requested_at.clear()
         self.variants.clear()

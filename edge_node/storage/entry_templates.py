@@ -18,21 +18,21 @@ class EntryTemplates:
 
     def of(
         self,
-        status_and_reason: tuple[int, bytes],
+        status: int,
+        reason: bytes,
         content_type: bytes,
         cache_metadata: CacheMetadata,
         *,
         is_strict: bool,
     ) -> EntryTemplate:
         """The template of a response."""
-        status, reason = status_and_reason
         kind = (status, reason, content_type, cache_metadata, is_strict)
         template = self._kinds.get(kind)
         if template is None:
             if len(self._kinds) >= MOST_REMEMBERED_KINDS:
                 self._kinds.clear()
-            outcome = (Result.HIT, Reason.FRESH, x_cache(Result.HIT, status))
-            start = start_of_head(self._node, status_and_reason, outcome)
+            x_cache_value = x_cache(Result.HIT, status)
+            start = start_of_head(self._node, status, reason, Result.HIT, Reason.FRESH, x_cache_value)
             is_plain = status < 400 and not is_strict
             template = self._kinds[kind] = EntryTemplate(
                 status, reason, content_type, cache_metadata, start, is_plain, is_strict

@@ -7,7 +7,7 @@ Rules that live here.
 - An entry that is found on disk comes back to memory if it is small.
 - An entry of which only parts are there is kept in memory alone, and so is one that a 304 has confirmed, unless it is small: after a restart the older header section is
   found, which is validated again. The stamp on disk is then older than that in memory, which can only invalidate more (DESIGN section 4, rule 2).
-- What memory keeps of an entry whose body is on disk holds no file open: the body is looked up with each use, and what the disk has let go is gone from memory too.
+- What memory keeps of an entry whose body is on disk holds no file open: the body is looked up with each use, and what the disk has evicted is gone from memory too.
 - Removing removes both. Each record carries the epoch of the node's log; one of another epoch is none (DESIGN section 4, rule 9).
 """
 
@@ -264,7 +264,7 @@ class TieredStore:
         self._change_disk(lambda disk: disk.flush())
 
     def close(self) -> None:
-        """Write everything and let go of the folder."""
+        """Write everything and close the folder."""
         self._change_disk(lambda disk: disk.close())
 
     def strict_keys(self) -> Iterator[CacheKey]:
@@ -297,19 +297,19 @@ class TieredStore:
     def _read(self, key: CacheKey, record: DiskRecord) -> Entry | None:
         """The entry of a record; None when it is not of this version of the program, or damaged."""
         try:
-            said = decode_entry(record.metadata)
-            content_type = dict(parse_field_lines(said.field_lines)).get(b"content-type", b"")
+            decoded = decode_entry(record.metadata)
+            content_type = dict(parse_field_lines(decoded.field_lines)).get(b"content-type", b"")
             template = self._template.of(
-                (said.status, said.reason), content_type, said.cache_metadata, is_strict=said.is_strict
+                decoded.status, decoded.reason, content_type, decoded.cache_metadata, is_strict=decoded.is_strict
             )
-            lines = said.field_lines + b"\r\n"
+            lines = decoded.field_lines + b"\r\n"
             if record.length <= LARGEST_PROMOTED_BODY_BYTES:
                 entry = Entry(key, b"".join((lines, *record.body.chunks())), None, template, record.stamp)
             else:
                 entry = Entry(key, lines, DiskEntryBody(record.body), template, record.stamp)
         except (UnknownLayoutError, DiskCorruptionError):
             return None
-        entry.age_base = said.age_base
+        entry.age_base = decoded.age_base
         return entry
 
     def _remove_on_disk(self, key: CacheKey) -> None:

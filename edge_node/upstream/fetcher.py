@@ -205,7 +205,7 @@ class Fetch:
             seconds = fetcher.limits.wait_seconds
             await slots.wait(target.address, min(seconds, target.completion_timeout or seconds))
             self._slots = slots
-        # One may have been given back since: the response before it is told of before its connection is free.
+        # One may have been released since: the response before it is told of before its connection is free.
         return self._take_idle(target) or await fetcher.pool.connect(target.address, target.connect_timeout)
 
     def _opening_failed(self, target: Endpoint, failure: UpstreamFailure) -> None:

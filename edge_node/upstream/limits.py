@@ -69,7 +69,7 @@ class UpstreamSlots:
             raise
 
     def release(self) -> None:
-        """Give a place back: to who has waited longest, or to whoever comes."""
+        """Release a place: to who has waited longest, or to whoever comes."""
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():

@@ -31,7 +31,7 @@ from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure, ViewerLeftError
 from edge_node.model.http import Header, RequestHead
 from edge_node.observability.access_log import AccessLog
-from edge_node.pipeline.pipeline import Parts, Pipeline
+from edge_node.pipeline.pipeline import Pipeline, PipelineDependencies
 from edge_node.policy.response_head import LocalNode
 from edge_node.policy.router import Snapshot
 from edge_node.policy.upstream_request import parse_request
@@ -407,7 +407,7 @@ class Node:
             self.facts, self.store, self.state, recorder, request_ids, lambda: self.now, lambda: self.now
         )
         self.pipeline = Pipeline(
-            Parts(
+            PipelineDependencies(
                 cache=cache,
                 state=self.state,
                 fetcher=upstream or self.fetcher,

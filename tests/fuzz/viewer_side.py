@@ -116,7 +116,7 @@ async def outcome_of(pieces: Sequence[bytes], parse_cache: ParseCache) -> Outcom
     for _ in range(5):
         await asyncio.sleep(0)
     assert not service.tasks, "somebody still waits for a body that will not come"
-    assert not listener.open, "the connection was not given back"
+    assert not listener.open, "the connection was not released"
     assert len(service.violations) <= 1
     return outcome
 

@@ -29,13 +29,13 @@ class Ask:
     """A viewer's request at one of the edges, and what the origin would say to it."""
 
     edge: int
-    asked: oracle.Asked
+    asked: oracle.Request
     said: Said
-    also: oracle.Asked | None = None
+    also: oracle.Request | None = None
     """At the same moment, by somebody else."""
 
     @property
-    def all_asked(self) -> tuple[oracle.Asked, ...]:
+    def all_asked(self) -> tuple[oracle.Request, ...]:
         """Nothing can be said of a write and a read at the same moment."""
         is_write = self.asked.method not in ("GET", "HEAD")
         return (self.asked,) if self.also is None or is_write else (self.asked, self.also)
@@ -45,13 +45,13 @@ SAID = st.builds(
     Said, STATUSES, ANSWERED_FIELDS, st.sampled_from([0.0, 0.0, 0.5, 15.0]), st.sampled_from(["whole", "whole", "not modified", "not modified", "lost"])
 )  # fmt: skip
 READS = ASKED.filter(lambda asked: asked.method in ("GET", "HEAD"))
-OTHER_READS = REQUEST_FIELDS.map(lambda fields: oracle.Asked("GET", "/a", tuple(fields.items())))
+OTHER_READS = REQUEST_FIELDS.map(lambda fields: oracle.Request("GET", "/a", tuple(fields.items())))
 STEPS = st.lists(
     st.one_of(
         st.builds(Ask, st.integers(0, 1), ASKED, SAID),
         st.builds(Ask, st.integers(0, 1), ASKED, SAID, READS),
         st.builds(Ask, st.integers(0, 1), OTHER_READS, SAID, OTHER_READS),
-        st.builds(Ask, st.just(0), st.just(oracle.Asked("GET", "/a")), SAID),
+        st.builds(Ask, st.just(0), st.just(oracle.Request("GET", "/a")), SAID),
         st.sampled_from([0.5, 1.0, 4.0, 9.5, 10.0, 11.0, 30.0, 100.0]),
     ),
     min_size=3,
@@ -75,7 +75,7 @@ class Version:
 class Exchange:
     """What came of one request to the origin."""
 
-    asked: oracle.Asked
+    asked: oracle.Request
     id: int | None = None
     """Of the representation that it gave or confirmed; None: it was lost."""
     is_whole: bool = False
@@ -120,7 +120,7 @@ class Origin:
             fetch.answers(said.status, body, *fields)
         return Exchange(asked, self.counter, True, said.status, self.counter)
 
-    def _confirms(self, fetch: Fetch, asked: oracle.Asked, what: tuple[Said, float, int]) -> Exchange:
+    def _confirms(self, fetch: Fetch, asked: oracle.Request, what: tuple[Said, float, int]) -> Exchange:
         said, asked_at, number = what
         fields = tuple(pair for pair in self._fields(said, self.counter) if pair[0] not in ("etag", "last-modified"))
         etag = next((value for value, known in self.by_validator.items() if known == number and '"' in value), None)
@@ -155,11 +155,11 @@ class Origin:
         return tuple(fields)
 
 
-def asked_by(fetch: Fetch) -> oracle.Asked:
+def asked_by(fetch: Fetch) -> oracle.Request:
     """The request as it reached the origin, as far as it matters."""
     line, _ = parse_request(fetch.targets[0].request)
     fields = tuple((name, value) for name, value in fetch.request.items() if name in MATTERS)
-    return oracle.Asked(fetch.method.decode(), line.split(b" ")[1].decode(), fields)
+    return oracle.Request(fetch.method.decode(), line.split(b" ")[1].decode(), fields)
 
 
 def body_of(number: int) -> bytes:
@@ -263,7 +263,7 @@ class Outcome:
     """One request and what came of it."""
 
     edge: int
-    asked: oracle.Asked
+    asked: oracle.Request
     answer: Answer
     exchanges: list[Exchange]
     began_at: float

@@ -62,7 +62,7 @@ class DiskFiles:
         os.ftruncate(descriptor, length)
 
     def close(self, descriptor: int) -> None:
-        """Let go of it."""
+        """Release it."""
         os.close(descriptor)
 
     def unlink(self, path: Path) -> None:

@@ -21,7 +21,7 @@ BLOCKS_IN_A_READ = 4
 """256 KiB a piece: a tenth less processor time for a large body than 64 KiB (docs/disk-format.md)."""
 
 LARGEST_MAPPED_BYTES = 2 * 1024 * 1024
-"""A piece: what a sender gives one viewer before others have their turn (`edge_node/sending.py`)."""
+"""A piece: what a sender gives one viewer before others have their turn (`delivery/body_sender.py`)."""
 
 
 HELD_BACK_BYTES = 4096

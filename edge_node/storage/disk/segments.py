@@ -239,7 +239,7 @@ class Segments:
             self._files.remove_folder(folder)
 
     def close(self) -> None:
-        """Let go of all files that nobody reads."""
+        """Close all files that nobody reads."""
         self._open_files.close()
 
     def _remove_file(self, segment: Segment, path: Path) -> None:

@@ -140,7 +140,7 @@ class DiskStore:
         self._segments.sweep()
 
     def close(self) -> None:
-        """Write what waits and let go of the folder. Bodies that are still held stay readable. Allowed twice; nothing else is allowed after it."""
+        """Write what waits and close the folder. Bodies that are still held stay readable. Allowed twice; nothing else is allowed after it."""
         if not self._is_open:
             return
         self._is_open = False

@@ -1,6 +1,6 @@
 """A body on its way to the disk. Small ones wait in memory and share a segment; larger ones go to a file of their own as they arrive.
 
-Whoever opened a writer commits or aborts it; one that is let go counts as aborted.
+Whoever opened a writer commits or aborts it; one that is dropped counts as aborted.
 """
 
 from __future__ import annotations

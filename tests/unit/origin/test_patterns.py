@@ -9,7 +9,7 @@ def test_a_part_far_in_is_what_the_whole_has_there() -> None:
     assert read("a", 2 * BLOCK_BYTES - 7, 50) == whole[2 * BLOCK_BYTES - 7 :][:50]
 
 
-def test_the_short_way_for_small_parts_gives_the_bytes_of_the_block() -> None:
+def test_small_parts_have_a_fast_path_that_gives_the_bytes_of_the_block() -> None:
     block = BlockSource("small").block(0)
     for offset, length in ((0, 1), (0, BLOCK_BYTES), (5, 20), (16, 1_000), (BLOCK_BYTES - 1, 1)):
         assert read("small", offset, length) == block[offset : offset + length]

@@ -65,7 +65,7 @@ def key_of(name: str) -> bytes:
 
 def template(seconds: float = 60.0) -> EntryTemplate:
     cache_metadata = CacheMetadata(seconds, LifetimeRule.MAX_AGE, stale_if_error_seconds=5.0)
-    return TEMPLATE.of((200, b"OK"), b"text/plain", cache_metadata, is_strict=False)
+    return TEMPLATE.of(200, b"OK", b"text/plain", cache_metadata, is_strict=False)
 
 
 def lines_of(length: int) -> bytes:

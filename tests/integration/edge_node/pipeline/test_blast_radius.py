@@ -1,7 +1,7 @@
 """An exception that nobody expects costs one request: planted once in every method on the way of a request, one after the other, over real sockets on both sides.
 
 Which methods those are is found out by watching a run without a fault. After each fault the node must have counted it and must answer the next requests, for the same
-object and for another; it has one connection to the origin only, so that a place that is not given back is noticed, as is a fetch that is still taken for one under way.
+object and for another; it has one connection to the origin only, so that a place that is not released is noticed, as is a fetch that is still taken for one under way.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ NOT_BROKEN = {
     (RequestBodyStream, "__init__"), (RequestBodyStream, "feed"), (RequestBodyStream, "end"),
     (UpstreamSlots, "release"), (Fetch, "_on_exchange_end"),
 }  # fmt: skip
-"""What calls these is the listener's, which answers 500 or closes by itself; a place that is not given back is lost, but nothing in giving it back can fail; and the last
+"""What calls these is the listener's, which answers 500 or closes by itself; a place that is not released is lost, but nothing in releasing it can fail; and the last
 is the barrier between a connection and its fetch."""
 DEADLINE_SECONDS = 10.0
 Method = tuple[type, str]
@@ -198,7 +198,7 @@ async def a_miss(world: World) -> None:
 
 
 async def a_miss_on_an_idle_connection(world: World) -> None:
-    """A fast miss."""
+    """A miss that begins without a task."""
     await world.asks("/first")
     await world.asks("/a")
 

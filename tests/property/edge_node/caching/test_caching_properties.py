@@ -108,7 +108,7 @@ def test_a_log_that_is_full_forgets_no_invalidation(
 
 CAPACITY = 32 * 1024
 TEMPLATE = EntryTemplates(LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a")).of(
-    (200, b"OK"), b"", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=False
+    200, b"OK", b"", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=False
 )
 
 

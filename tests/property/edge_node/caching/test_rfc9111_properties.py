@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ask:
-    asked: oracle.Asked
+    asked: oracle.Request
     answer: Answer
 
 
@@ -161,7 +161,7 @@ DEMANDING_FIELDS = st.builds(lambda directive: (("cache-control", directive),), 
 ASKED_FIELDS = st.one_of(often_plain(st.just({}), REQUEST_FIELDS, ODD_REQUEST_FIELDS), DEMANDING_FIELDS)
 ANSWERED_FIELDS = often_plain(PLAIN_RESPONSE_FIELDS, RESPONSE_FIELDS, ODD_RESPONSE_FIELDS)
 ASKED = st.builds(
-    oracle.Asked,
+    oracle.Request,
     st.sampled_from(["GET", "GET", "GET", "GET", "HEAD", "POST", "M-SEARCH"]),
     st.sampled_from(["/a", "/a", "/a", "/b"]),
     ASKED_FIELDS,
@@ -191,7 +191,7 @@ def as_headers(fields: oracle.Fields) -> list[Header]:
     return [(name.encode(), value.encode()) for name, value in fields]
 
 
-def as_request(asked: oracle.Asked) -> RequestHead:
+def as_request(asked: oracle.Request) -> RequestHead:
     return make_request_head(asked.method.encode(), asked.target.encode(), [(b"host", b"h"), *as_headers(asked.fields)], 1, True)  # fmt: skip
 
 
@@ -250,14 +250,14 @@ class RulesOnlyCache:
         ]
         return max(matching, key=lambda entry: entry.recency, default=None)
 
-    def _reuse(self, entry: Kept, asked: oracle.Asked, how: str, *, is_disconnected: bool = False) -> None:
+    def _reuse(self, entry: Kept, asked: oracle.Request, how: str, *, is_disconnected: bool = False) -> None:
         self.stats[how] += 1
         broken = oracle.forbidden(entry.witness, asked, self.now, is_disconnected=is_disconnected)
         assert not broken, f"{how}: {broken}"
         if not is_disconnected:
             assert not oracle.unwanted(entry.witness, asked, self.now)
 
-    def _check_not_plain(self, entry: Kept, asked: oracle.Asked) -> None:
+    def _check_not_plain(self, entry: Kept, asked: oracle.Request) -> None:
         assert not oracle.plainly_reusable(entry.witness, asked, self.now), "a response that may be used was not used"
 
     def _fetch(self, step: Ask, request: RequestHead, entry: Kept | None) -> None:
@@ -361,12 +361,12 @@ def follows_the_oracle(witness: oracle.Stored) -> bool:
     assert not (cache_metadata.is_storable and must_not), f"{witness}: {must_not}"
     for later in AGES if cache_metadata.is_storable else ():
         now = witness.response_time + later
-        verdict = judge(cache_metadata, NO_DIRECTIVES, initial + later)
-        if isinstance(verdict, Fresh | ServeStale):
+        reusability = judge(cache_metadata, NO_DIRECTIVES, initial + later)
+        if isinstance(reusability, Fresh | ServeStale):
             assert not oracle.forbidden(witness, asked, now), f"{witness} after {later}"
         if may_serve_stale_if_error(cache_metadata, NO_DIRECTIVES, initial + later):
             assert not oracle.forbidden(witness, asked, now, is_disconnected=True), f"{witness} after {later}"
-        assert isinstance(verdict, Fresh) or not oracle.plainly_reusable(witness, asked, now), f"{witness}"
+        assert isinstance(reusability, Fresh) or not oracle.plainly_reusable(witness, asked, now), f"{witness}"
     return cache_metadata.is_storable
 
 
@@ -375,7 +375,7 @@ def follows_the_oracle(witness: oracle.Stored) -> bool:
 def test_no_two_directives_together_allow_what_the_rfc_forbids(name: str, status: int, fields: oracle.Fields) -> None:
     for pair in PAIRS:
         answered = ((name, pair), ("date", formatdate(NOW, usegmt=True)), ("etag", '"1"'))
-        witness = oracle.Stored(oracle.Asked("GET", "/a", fields), status, answered, NOW, NOW)
+        witness = oracle.Stored(oracle.Request("GET", "/a", fields), status, answered, NOW, NOW)
         is_stored = follows_the_oracle(witness)
         # A quote that is not closed may restrict more than it says; everything else is stored unless it must not be.
         assert is_stored or oracle.must_not_be_stored(witness) or pair.count('"') % 2, pair
@@ -390,16 +390,16 @@ RESPONSES = (
 @pytest.mark.parametrize("said", RESPONSES)
 def test_no_demands_of_a_request_are_passed_over(said: str) -> None:
     answered = (("cache-control", said), ("date", formatdate(NOW, usegmt=True)))
-    witness = oracle.Stored(oracle.Asked("GET", "/a"), 200, answered, NOW, NOW)
+    witness = oracle.Stored(oracle.Request("GET", "/a"), 200, answered, NOW, NOW)
     cache_metadata = metadata_of(
         as_request(witness.request), as_response(200, tuple(as_headers(answered))), STRICT, 10.0, NOW
     )
     for first, second in product(REQUEST_DIRECTIVE_FORMS, repeat=2):
-        asked = oracle.Asked("GET", "/a", (("cache-control", first), ("cache-control", second)))
+        asked = oracle.Request("GET", "/a", (("cache-control", first), ("cache-control", second)))
         directives = request_directives_of(as_request(asked).fields, Semantics.RFC9111)
         for age in (*AGES, 5.0, 55.0):
-            verdict = judge(cache_metadata, directives, age)
-            if isinstance(verdict, Fresh | ServeStale):
+            reusability = judge(cache_metadata, directives, age)
+            if isinstance(reusability, Fresh | ServeStale):
                 assert not oracle.forbidden(witness, asked, NOW + age), f"{asked} at {age}"
                 assert not oracle.unwanted(witness, asked, NOW + age), f"{asked} at {age}"
             elif not oracle.unwanted(witness, asked, NOW + age):  # then only the response can be what forbids it
@@ -418,10 +418,10 @@ def test_no_two_requests_share_a_variant_that_vary_tells_apart(vary: str) -> Non
     ]
     names = vary_names_of({b"vary": vary.encode()})
     for first in requests[::3]:
-        witness = oracle.Stored(oracle.Asked("GET", "/a", first), 200, (("vary", vary),), NOW, NOW)
+        witness = oracle.Stored(oracle.Request("GET", "/a", first), 200, (("vary", vary),), NOW, NOW)
         left = as_request(witness.request).fields
         for second in (first, *requests[::7]):
-            asked = oracle.Asked("GET", "/a", second)
+            asked = oracle.Request("GET", "/a", second)
             is_same = names is not VARY_ANY and variant_of(names, left) == variant_of(names, as_request(asked).fields)
             assert is_same <= oracle.selects(witness, asked), f"{first} and {second}"
             assert is_same or first != second or names is VARY_ANY, f"{first} does not select its own response"
@@ -441,7 +441,7 @@ NEW_FIELDS = (
 
 @pytest.mark.parametrize("old", OLD_FIELDS)
 def test_no_update_by_a_304_prolongs_what_it_does_not_say(old: oracle.Fields) -> None:
-    before = oracle.Stored(oracle.Asked("GET", "/a"), 200, old, NOW - 30, NOW - 30)
+    before = oracle.Stored(oracle.Request("GET", "/a"), 200, old, NOW - 30, NOW - 30)
     for chosen in product((False, True), repeat=len(NEW_FIELDS)):
         new = tuple(pair for pair, is_chosen in zip(NEW_FIELDS, chosen, strict=True) if is_chosen)
         witness = oracle.validated(before, oracle.Stored(before.request, 304, new, NOW - 2, NOW))
@@ -473,7 +473,7 @@ def test_no_fields_about_time_together_allow_what_the_rfc_forbids(delay: float) 
     for expires, made, modified, age in product(MORE_TIMES, MORE_TIMES, TIMES, AGE_FORMS):
         fields = {"expires": expires, "date": made, "last-modified": modified, "age": age}
         answered = tuple((name, value) for name, value in fields.items() if value is not None)
-        stored += follows_the_oracle(oracle.Stored(oracle.Asked("GET", "/a"), 200, answered, NOW - delay, NOW))
+        stored += follows_the_oracle(oracle.Stored(oracle.Request("GET", "/a"), 200, answered, NOW - delay, NOW))
     assert stored > 3_000
 
 
@@ -485,7 +485,7 @@ def test_no_fields_about_time_together_allow_what_the_rfc_forbids(delay: float) 
     st.integers(0, 4_000),
 )
 def test_one_response_is_stored_and_reused_only_where_the_rfc_lets_it(
-    asked: oracle.Asked, status: int, fields: Pairs, later: int
+    asked: oracle.Request, status: int, fields: Pairs, later: int
 ) -> None:
     """The same question without any history: one exchange, one more request like the first."""
     answer = Answer(status, fields, 0.0, "whole")

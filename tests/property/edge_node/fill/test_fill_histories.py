@@ -36,7 +36,7 @@ MOST_ATTEMPTS = 6
 """Two at each origin, and on connections that turned out to be closed."""
 
 
-class Asked:
+class OriginRequest:
     """One request at an origin."""
 
     def __init__(self, host: str, data: bytes, transport: FakeTransport) -> None:
@@ -53,7 +53,7 @@ class Upstreams:
     def __init__(self, regional: "Node | None" = None) -> None:
         pool = ConnectionPool(asyncio.get_running_loop())
         self.take_idle, self.release = pool.take_idle, pool.release
-        self.pending: list[Asked] = []
+        self.pending: list[OriginRequest] = []
         self.transports: list[FakeTransport] = []
         self._regional = regional
 
@@ -68,7 +68,7 @@ class Upstreams:
         class Transport(FakeTransport):
             def write(self, data: Any) -> None:
                 super().write(data)
-                pending.append(Asked(address[0], bytes(data), self))
+                pending.append(OriginRequest(address[0], bytes(data), self))
 
         self.transports.append(Transport(connection))
         return connection
@@ -106,7 +106,7 @@ def pipe(near: UpstreamConnection, node: Node) -> FakeTransport:
                 ends[self._other].close()
 
     ends.append(Transport(near, 1))
-    far = ViewerConnection(FakeListener(node.pipeline))
+    far = ViewerConnection(FakeListener(node.pipeline, node.fast_path))
     ends.append(Transport(far, 0))
     return ends[0]
 
@@ -129,7 +129,7 @@ class Viewer:
     """One connection."""
 
     def __init__(self, node: Node) -> None:
-        self.connection = ViewerConnection(FakeListener(node.pipeline))
+        self.connection = ViewerConnection(FakeListener(node.pipeline, node.fast_path))
         self.transport = ViewerTransport(self.connection)
         self.asked: list[tuple[str, str, str]] = []
         """Method, target, who."""
@@ -253,7 +253,7 @@ class Lab:
         if breaks_off and not asked.transport.is_lost:
             asked.transport.close()
 
-    def _response(self, asked: Asked) -> tuple[int, bytes | None, list[str]]:
+    def _response(self, asked: OriginRequest) -> tuple[int, bytes | None, list[str]]:
         """Status, body (None: there is none) and fields."""
         rng, who = self.rng, asked.fields.get("from", "nobody")
         is_listed = self.has_group and asked.host == PRIMARY

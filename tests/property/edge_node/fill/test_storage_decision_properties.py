@@ -66,6 +66,6 @@ def test_remembered_metadata_are_those_of_the_response_itself(
     route: Route, status: int, fields: dict[bytes, bytes], later: float
 ) -> None:
     response = make_response_head(status, b"X", fields.items())
-    kept = decide_storage((REQUEST, route, route.key_for(REQUEST)), response, (), NOW + later)
+    kept = decide_storage(REQUEST, route, route.key_for(REQUEST), response, (), NOW + later)
     minimum_ttl = error_minimum_ttl(route, status)
     assert kept.cache_metadata == metadata_of(REQUEST, response, route.behavior, minimum_ttl, NOW + later)

@@ -290,7 +290,7 @@ class Tag:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Conditions:
     """The conditions of a request before they are written down; moments are seconds, NEVER is no date."""
 
     method: bytes
@@ -323,7 +323,7 @@ NEVER = -1
 SECONDS = st.integers(1_800_000_000, 1_800_000_003)
 TAGS = st.builds(Tag, st.booleans(), st.sampled_from(["a", "b", "a,b", "\\", ""]))
 REQUESTS = st.builds(
-    Asked,
+    Conditions,
     st.sampled_from([b"GET", b"HEAD"]),
     st.none() | st.just("*") | st.lists(TAGS, min_size=1, max_size=3),
     st.none() | st.just(NEVER) | SECONDS,
@@ -337,7 +337,7 @@ def written_date(moment: int) -> bytes:
     return b"never" if moment == NEVER else formatdate(moment, usegmt=True).encode()
 
 
-def verdict_by_the_rfc(asked: Asked, tag: Tag | None, modified: int | None, date: int | None) -> PreconditionResult:
+def result_by_the_rfc(asked: Conditions, tag: Tag | None, modified: int | None, date: int | None) -> PreconditionResult:
     """RFC 9110 section 13.2.2, steps 3 to 6, for a stored 200 response."""
     if asked.none_match is not None:
         if isinstance(asked.none_match, str) or (tag and tag.opaque in [other.opaque for other in asked.none_match]):
@@ -362,7 +362,7 @@ def verdict_by_the_rfc(asked: Asked, tag: Tag | None, modified: int | None, date
 
 @given(REQUESTS, st.none() | TAGS, st.none() | SECONDS, st.none() | SECONDS)
 def test_a_request_is_judged_as_the_rfc_reads(
-    asked: Asked, tag: Tag | None, modified: int | None, date: int | None
+    asked: Conditions, tag: Tag | None, modified: int | None, date: int | None
 ) -> None:
     stored = StoredValidators(
         tag.written() if tag else None,
@@ -370,7 +370,7 @@ def test_a_request_is_judged_as_the_rfc_reads(
         written_date(date) if date is not None else None,
     )
     assert is_for_origin(asked.fields()) == (asked.origin_condition is not None)
-    assert judge_request(asked.method, asked.fields(), 200, stored) is verdict_by_the_rfc(asked, tag, modified, date)
+    assert judge_request(asked.method, asked.fields(), 200, stored) is result_by_the_rfc(asked, tag, modified, date)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))

@@ -63,7 +63,7 @@ class StrictWatch(Watch):
 
     @staticmethod
     def _objections(
-        witness: oracle.Stored, asked: oracle.Asked, now: float, *, is_disconnected: bool
+        witness: oracle.Stored, asked: oracle.Request, now: float, *, is_disconnected: bool
     ) -> list[str] | None:
         found = oracle.forbidden(witness, asked, now)
         if not found and not oracle.unwanted(witness, asked, now):

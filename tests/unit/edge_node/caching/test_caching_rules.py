@@ -71,7 +71,7 @@ def behavior(**changes: Any) -> Behavior:
 def entry(*, fresh_for: float, etag: bytes | None = b'"1"', retry_in: float = 0.0) -> Entry:
     lines = write_fields(((b"etag", etag),) if etag else ()) + content_length(0)
     cache_metadata = CacheMetadata(fresh_for, LifetimeRule.MAX_AGE, stale_if_error_seconds=3_600.0)
-    template = TEMPLATE.of((200, b"OK"), b"", cache_metadata, is_strict=False)
+    template = TEMPLATE.of(200, b"OK", b"", cache_metadata, is_strict=False)
     made = make_entry(b"E1\n/a", lines, [], 0, template, ResponseTiming(1, NOW, 0.0))
     made.retry_at = NOW + retry_in
     return made

@@ -37,7 +37,7 @@ def test_what_is_decoded_is_what_was_encoded(
     now: float,
     is_strict: bool,
 ) -> None:
-    template = TABLE.of((status, reason), b"", cache_metadata, is_strict=is_strict)
+    template = TABLE.of(status, reason, b"", cache_metadata, is_strict=is_strict)
     lines = write_fields(fields) + content_length(5)
     entry = make_entry(b"E1\n/a", lines, [b"hello"], 5, template, ResponseTiming(3, now, 0.0))
     metadata = encode_entry(entry)

@@ -64,7 +64,7 @@ def test_a_hit_of_the_fast_path_gives_the_same_line_as_one_of_the_pipeline(tmp_p
     assert isinstance(route, Route)
     facts = LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a")
     template = EntryTemplates(facts).of(
-        (200, b"OK"), b"text/plain", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=False
+        200, b"OK", b"text/plain", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=False
     )
     part = Representation(206, b"", 10, 10, (BodyPart(b"", ByteRange(5, 14)),))
     for content in (None, part):

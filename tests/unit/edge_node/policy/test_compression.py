@@ -305,8 +305,8 @@ def test_a_body_that_comes_in_one_piece_is_as_small_as_it_can_be(coding: bytes) 
     body = TEXT[:20_000]
     compressor = Compressors().open(coding, len(body))
     assert compressor is not None
-    process, _, finish = compressor_module._ENCODERS[coding](len(body))
-    assert compressor.compress(body) + compressor.finish() == process(body) + finish()
+    encoder = compressor_module._ENCODERS[coding](len(body))
+    assert compressor.compress(body) + compressor.finish() == encoder.process(body) + encoder.finish()
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -340,7 +340,7 @@ def test_streams_share_one_bound_on_memory() -> None:
     assert first is not None and second is not None
     assert compressors.open(b"gzip", 1_000) is None
     first.close()
-    first.close()  # gives back once
+    first.close()  # releases once
     assert compressors.open(b"zstd", 100_000) is None  # a large one does not fit into the place of a small one
     third = compressors.open(b"zstd", 1_000)
     assert third is not None

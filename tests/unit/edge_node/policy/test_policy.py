@@ -165,7 +165,7 @@ def test_the_word_of_x_cache(result: Result, status: int, word: bytes) -> None:
 
 def test_a_response_head_is_spelled_as_people_expect() -> None:
     node = LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 x")
-    start = start_of_head(node, (404, b""), (Result.ERROR, Reason.UPSTREAM_STATUS, b"w"))
+    start = start_of_head(node, 404, b"", Result.ERROR, Reason.UPSTREAM_STATUS, b"w")
     lines = write_fields(((b"content-type", b"a"), (b"etag", b"b")))
     whole = b"".join((start, b"id==", middle_of_head(5, True), lines, b"\r\n")).decode()
     assert whole == (
@@ -173,7 +173,7 @@ def test_a_response_head_is_spelled_as_people_expect() -> None:
         "Age: 5\r\nConnection: keep-alive\r\nContent-Type: a\r\nETag: b\r\n\r\n"
     )
     assert middle_of_head(None, False) == b"\r\nConnection: close\r\n"
-    regional = start_of_head(LocalNode(Role.REGIONAL, b"p", b"v"), (200, b"Fine"), (Result.HIT, Reason.FRESH, b"w"))
+    regional = start_of_head(LocalNode(Role.REGIONAL, b"p", b"v"), 200, b"Fine", Result.HIT, Reason.FRESH, b"w")
     assert regional.startswith(b"HTTP/1.1 200 Fine\r\n") and b"X-Edge-Result: hit;fresh\r\n" in regional
     assert spell_field_name(b"x-amz-meta-a") == b"X-Amz-Meta-A"
     assert b"502 ERROR" in error_page(502, "because", b"id==") and b"Request ID: id==" in error_page(

@@ -27,7 +27,7 @@ def open_in(folder: Path, disk_bytes: int = 64 * MIB) -> Storage:
 
 
 def put(stores: Storage, key: bytes, length: int, *, is_strict: bool) -> None:
-    template = TEMPLATE.of((200, b"OK"), b"text/plain", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=is_strict)
+    template = TEMPLATE.of(200, b"OK", b"text/plain", CacheMetadata(60.0, LifetimeRule.MAX_AGE), is_strict=is_strict)
     body = [bytes(50_000)] * (length // 50_000) + [bytes(length % 50_000)]
     writer = stores.store.open_writer(key, length)
     assert writer is not None and all(writer.add(chunk) for chunk in body)

@@ -1,4 +1,4 @@
-"""Places at an upstream: taken, waited for in turn, given back, and refused to those who would wait too long."""
+"""Places at an upstream: taken, waited for in turn, released, and refused to those who would wait too long."""
 
 import asyncio
 
