@@ -107,6 +107,8 @@ class CacheFill:
         self._continues_seen = 0
         self._connection: ResponseFlow | None = None
         self._fetch: RunningFetch | None = None
+        """Until it has ended: each would keep the other."""
+        self._has_ended = False
 
     @property
     def validated_index(self) -> int:
@@ -115,7 +117,8 @@ class CacheFill:
 
     def begin(self, fetcher: UpstreamFetcher, targets: Sequence[Endpoint], body: RequestBody | None) -> None:
         """Ask upstream."""
-        self._fetch = fetcher.fetch(targets, self.upstream_request.head.method, body, self)
+        fetch = fetcher.fetch(targets, self.upstream_request.head.method, body, self)
+        self._fetch = None if self._has_ended else fetch
 
     def void(self) -> None:
         """What comes was made before something changed it: it is not stored."""
@@ -213,10 +216,10 @@ class CacheFill:
 
     def stream_abandoned(self) -> None:
         """Nobody waits for the response."""
+        fetch = self._fetch
         self.stream.abandon()
         self._registry.forget(self)
         self._close()
-        fetch, self._fetch = self._fetch, None
         if fetch is not None:
             fetch.cancel()
 
@@ -396,5 +399,6 @@ class CacheFill:
 
     def _close(self) -> None:
         """Release what an unfinished body needed."""
+        self._has_ended, self._fetch = True, None
         if self._compressor is not None:
             self._compressor.close()
