@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge_node.caching.entry import Entry
+from edge_node.caching.entry_factory import ResponseTiming
 from edge_node.caching.key import CacheKey, KeyedField, varying_fields
 from edge_node.caching.lookup import Reason, Result
 from edge_node.caching.partial import combined_fields
@@ -100,7 +101,8 @@ class CacheFill:
             self.varying = varying_fields(about.key)
         """What the response's Vary makes of the request, once its head is there; before it, that of the stored response which it is about."""
         self._storage = FillStorage(cache, upstream_request, self._asked, stored.revalidates or stored.stale_if_error)
-        self._storage_decision: StorageDecision | None = None
+        self._kept: tuple[StorageDecision, ResponseTiming] | None = None
+        """How the response is stored, if it may be."""
         self._range_fill: RangeFill | None = None
         self._compressor: Compressor | None = None
         self._target: Endpoint | None = None
@@ -280,14 +282,16 @@ class CacheFill:
         head, self._compressor = begin_coding(self._cache, self.upstream_request, dated, is_whole_asked=is_whole_asked)
         received = classify_response(self._asked, key, head, self._answered_at)
         writer = self._storage.open_writer(received, self._stored.stale_if_error)
-        self._storage_decision = received.storage_decision
+        if writer is not None and received.storage_decision is not None:
+            self._kept = (received.storage_decision, received.timing)
         self._share(received, writer)
-        stream.own_lines = write_fields(received.own_fields)
+        if received.own_fields:
+            stream.own_lines = write_fields(received.own_fields)
         stream.open(received.head, received.fields, writer)
         is_complete = whole is not None and self._compressor is None
         if is_complete and whole is not None:
             stream.add_whole(whole)
-            self._storage.store(stream, self._storage_decision, self._answered_at)
+            self._store()
             stream.close_whole()
         self._registry.fill_began_answering(self)
         stream.announce()
@@ -332,11 +336,12 @@ class CacheFill:
             (self.upstream_request.head, self.route, self.key), whole, fields, self._answered_at
         )
         self._range_fill = range_fill
-        self._storage_decision = storage_decision
         may_be_stored = storage_decision.cache_metadata.is_storable and self.may_be_stored
         writer = self._cache.store.open_writer(storage_decision.key, partial.length) if may_be_stored else None
-        initial_age = timing_of(self._asked, head, self._answered_at).initial_age
-        if writer is None or not storage_decision.cache_metadata.may_be_shared(initial_age):
+        timing = timing_of(self._asked, head, self._answered_at)
+        if writer is not None:
+            self._kept = (storage_decision, timing)
+        if writer is None or not storage_decision.cache_metadata.may_be_shared(timing.initial_age):
             self.is_shared = False
             self.stream.release_followers(Reason.NOT_STORABLE)
         self.stream.open(whole, fields, writer)
@@ -379,8 +384,13 @@ class CacheFill:
                 return
             for piece in self._range_fill.rest():
                 stream.body_arrived(bytes(piece))
-        self._storage.store(stream, self._storage_decision, self._answered_at)
+        self._store()
         stream.complete()
+
+    def _store(self) -> None:
+        if self._kept is not None:
+            storage_decision, timing = self._kept
+            self._storage.store(self.stream, storage_decision, timing)
 
     def _fail(self, failure: UpstreamFailure) -> None:
         """Upstream is lost; before the head something stale may be served."""

@@ -81,6 +81,8 @@ class ResponseStream:
         self._owner: StreamOwner | None = owner
         """None once nothing will come any more: the two would keep each other until the garbage collector looks, which looks at all that is stored as well."""
         self.state = StreamState.WAITING
+        self.is_ended = False
+        """Nothing will come any more."""
         self.head: ResponseHead | None = None
         self.fields: Headers = ()
         self.field_lines = b""
@@ -105,11 +107,6 @@ class ResponseStream:
     def end(self) -> int:
         """Index after the last chunk."""
         return self.first_chunk + len(self.chunks)
-
-    @property
-    def is_ended(self) -> bool:
-        """Nothing will come any more."""
-        return self.state in (StreamState.COMPLETE, StreamState.FAILED)
 
     @property
     def keeps_chunks(self) -> bool:
@@ -271,6 +268,7 @@ class ResponseStream:
 
     def _close(self, state: StreamState) -> None:
         self.state = state
+        self.is_ended = True
         self._flow = self._owner = None
 
     def _abandon_owner(self) -> None:
