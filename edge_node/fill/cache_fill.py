@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge_node.caching.entry import Entry
+from edge_node.caching.entry_factory import ResponseTiming
 from edge_node.caching.key import CacheKey, KeyedField, varying_fields
 from edge_node.caching.lookup import Reason, Result
 from edge_node.caching.partial import combined_fields
@@ -100,13 +101,16 @@ class CacheFill:
             self.varying = varying_fields(about.key)
         """What the response's Vary makes of the request, once its head is there; before it, that of the stored response which it is about."""
         self._storage = FillStorage(cache, upstream_request, self._context, stored.revalidates or stored.stale_if_error)
-        self._storage_decision: StorageDecision | None = None
+        self._kept: tuple[StorageDecision, ResponseTiming] | None = None
+        """How the response is stored, if it may be."""
         self._range_fill: RangeFill | None = None
         self._compressor: Compressor | None = None
         self._target: Endpoint | None = None
         self._continues_seen = 0
         self._connection: ResponseFlow | None = None
         self._fetch: RunningFetch | None = None
+        """Until it has ended: each would keep the other."""
+        self._has_ended = False
 
     @property
     def validated_index(self) -> int:
@@ -115,7 +119,8 @@ class CacheFill:
 
     def begin(self, fetcher: UpstreamFetcher, targets: Sequence[Endpoint], body: RequestBody | None) -> None:
         """Ask upstream."""
-        self._fetch = fetcher.fetch(targets, self.upstream_request.head.method, body, self)
+        fetch = fetcher.fetch(targets, self.upstream_request.head.method, body, self)
+        self._fetch = None if self._has_ended else fetch
 
     def invalidate(self) -> None:
         """What comes was made before something changed it: it is not stored."""
@@ -213,10 +218,10 @@ class CacheFill:
 
     def stream_abandoned(self) -> None:
         """Nobody waits for the response."""
+        fetch = self._fetch
         self.stream.abandon()
         self._registry.forget(self)
         self._close()
-        fetch, self._fetch = self._fetch, None
         if fetch is not None:
             fetch.cancel()
 
@@ -277,14 +282,16 @@ class CacheFill:
         head, self._compressor = begin_coding(self._cache, self.upstream_request, dated, wants_whole=wants_whole)
         received = classify_response(self._context, key, head, self._answered_at)
         writer = self._storage.open_writer(received, self._stored.stale_if_error)
-        self._storage_decision = received.storage_decision
+        if writer is not None and received.storage_decision is not None:
+            self._kept = (received.storage_decision, received.timing)
         self._share(received, writer)
-        stream.own_lines = write_fields(received.own_fields)
+        if received.own_fields:
+            stream.own_lines = write_fields(received.own_fields)
         stream.open(received.head, received.fields, writer)
         is_complete = whole is not None and self._compressor is None
         if is_complete and whole is not None:
             stream.add_whole(whole)
-            self._storage.store(stream, self._storage_decision, self._answered_at)
+            self._store()
             stream.close_whole()
         self._registry.fill_began_answering(self)
         stream.announce()
@@ -329,11 +336,12 @@ class CacheFill:
             self.upstream_request.head, self.route, self.key, whole, fields, self._answered_at
         )
         self._range_fill = range_fill
-        self._storage_decision = storage_decision
         may_be_stored = storage_decision.cache_metadata.is_storable and self.may_be_stored
         writer = self._cache.store.open_writer(storage_decision.key, partial.length) if may_be_stored else None
-        initial_age = timing_of(self._context, head, self._answered_at).initial_age
-        if writer is None or not storage_decision.cache_metadata.may_be_shared(initial_age):
+        timing = timing_of(self._context, head, self._answered_at)
+        if writer is not None:
+            self._kept = (storage_decision, timing)
+        if writer is None or not storage_decision.cache_metadata.may_be_shared(timing.initial_age):
             self.is_shared = False
             self.stream.release_followers(Reason.NOT_STORABLE)
         self.stream.open(whole, fields, writer)
@@ -376,8 +384,13 @@ class CacheFill:
                 return
             for piece in self._range_fill.rest():
                 stream.body_arrived(bytes(piece))
-        self._storage.store(stream, self._storage_decision, self._answered_at)
+        self._store()
         stream.complete()
+
+    def _store(self) -> None:
+        if self._kept is not None:
+            storage_decision, timing = self._kept
+            self._storage.store(self.stream, storage_decision, timing)
 
     def _fail(self, failure: UpstreamFailure) -> None:
         """Upstream is lost; before the head something stale may be served."""
@@ -396,5 +409,6 @@ class CacheFill:
 
     def _close(self) -> None:
         """Release what an unfinished body needed."""
+        self._has_ended, self._fetch = True, None
         if self._compressor is not None:
             self._compressor.close()

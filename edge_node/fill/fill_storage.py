@@ -4,7 +4,7 @@ stored already (sections 4.3.4 and 4.3.5)."""
 from typing import assert_never
 
 from edge_node.caching.entry import Entry
-from edge_node.caching.entry_factory import make_entry, make_entry_of_body, with_age
+from edge_node.caching.entry_factory import ResponseTiming, make_entry, make_entry_of_body, with_age
 from edge_node.caching.key import CacheKey
 from edge_node.caching.revalidation import HeadEffect, effect_of_head
 from edge_node.caching.stored_body import PartialStoredBody
@@ -51,28 +51,20 @@ class FillStorage:
             self._cache.remove(stale)  # replaced (reference 2.4), by what nobody else may have
         return None
 
-    def store(self, stream: ResponseStream, storage_decision: StorageDecision | None, answered_at: float) -> None:
-        """The body is whole: store it, if that was begun."""
-        if (
-            storage_decision is not None
-            and storage_decision.part is not None
-            and not storage_decision.part.may_be_body(stream.received_bytes)
-        ):
-            stream.drop_writer()
-        if stream.writer is not None and storage_decision is not None:
-            self._commit(stream, storage_decision, answered_at)
-
-    def _commit(self, stream: ResponseStream, storage_decision: StorageDecision, answered_at: float) -> None:
-        """Store the whole body of a stream that has a writer, unless it was invalidated while it came, or something newer or better is there."""
-        writer = stream.writer
-        assert writer is not None
-        part = storage_decision.part
-        there = self._stored_now(storage_decision.key) if part is not None else None
-        has_outgrown_memory = part is not None and not writer.keeps_chunks
-        if has_outgrown_memory or is_whole_of(there, part, answered_at):
+    def store(self, stream: ResponseStream, storage_decision: StorageDecision, timing: ResponseTiming) -> None:
+        """The body of a stream is whole: store it, if the stream still has a writer, unless it was invalidated while it came, or something newer or better is there."""
+        part, writer = storage_decision.part, stream.writer
+        if writer is None:
+            return
+        if part is not None and not part.may_be_body(stream.received_bytes):
             stream.drop_writer()
             return
-        entry, is_of_both = self._make_entry(stream, storage_decision, there, answered_at)
+        there = self._stored_now(storage_decision.key) if part is not None else None
+        has_outgrown_memory = part is not None and not writer.keeps_chunks
+        if has_outgrown_memory or is_whole_of(there, part, timing.response_time):
+            stream.drop_writer()
+            return
+        entry, is_of_both = self._make_entry(stream, storage_decision, there, timing)
         if not self._cache.put(entry, self._epoch, None if is_of_both else self._context.requested_at, writer.commit):
             stream.drop_writer()
             return
@@ -84,15 +76,14 @@ class FillStorage:
                 self._cache.remove(replaced)  # the same request selected it, and would again
 
     def _make_entry(
-        self, stream: ResponseStream, storage_decision: StorageDecision, there: Entry | None, answered_at: float
+        self, stream: ResponseStream, storage_decision: StorageDecision, there: Entry | None, timing: ResponseTiming
     ) -> tuple[Entry, bool]:
         """The entry; True: it has parts of what is there in it."""
         if storage_decision.part is not None:
-            return self._make_partial_entry(stream, storage_decision, there, answered_at)
+            return self._make_partial_entry(stream, storage_decision, there, timing)
         template = template_of(
             self._cache.template, self._context.route, storage_decision.head, storage_decision.cache_metadata
         )
-        timing = timing_of(self._context, storage_decision.head, answered_at)
         lines = stream.field_lines + content_length(stream.received_bytes)
         if stream.keeps_chunks:
             return make_entry(
@@ -101,19 +92,18 @@ class FillStorage:
         return with_age(Entry(storage_decision.key, lines + b"\r\n", None, template, timing.stamp), timing), False
 
     def _make_partial_entry(
-        self, stream: ResponseStream, storage_decision: StorageDecision, there: Entry | None, answered_at: float
+        self, stream: ResponseStream, storage_decision: StorageDecision, there: Entry | None, timing: ResponseTiming
     ) -> tuple[Entry, bool]:
         """The part that came, with those that are there and belong to the same bytes (RFC 9111 section 3.4), if together they have room."""
         part, writer = storage_decision.part, stream.writer
         assert part is not None and writer is not None
-        parts, fields = with_stored_parts(there, part, storage_decision.fields, stream.chunks, answered_at)
+        parts, fields = with_stored_parts(there, part, storage_decision.fields, stream.chunks, timing.response_time)
         if not writer.admits(parts.stored_bytes):
-            parts, fields = with_stored_parts(None, part, storage_decision.fields, stream.chunks, answered_at)
+            parts, fields = with_stored_parts(None, part, storage_decision.fields, stream.chunks, timing.response_time)
         is_of_both = parts.stored_bytes > stream.received_bytes
         template = template_of(
             self._cache.template, self._context.route, storage_decision.head, storage_decision.cache_metadata
         )
-        timing = timing_of(self._context, storage_decision.head, answered_at)
         lines = write_fields(fields) + content_length(part.complete_length)
         if parts.is_complete:
             chunks = [bytes(chunk) for chunk in parts.segments[0].chunks] if parts.segments else []

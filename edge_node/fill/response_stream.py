@@ -78,8 +78,11 @@ class ResponseStream:
     """A response in flight."""
 
     def __init__(self, owner: StreamOwner) -> None:
-        self._owner = owner
+        self._owner: StreamOwner | None = owner
+        """None once nothing will come any more: the two would keep each other until the garbage collector looks, which looks at all that is stored as well."""
         self.state = StreamState.WAITING
+        self.is_ended = False
+        """Nothing will come any more."""
         self.head: ResponseHead | None = None
         self.fields: Headers = ()
         self.field_lines = b""
@@ -104,11 +107,6 @@ class ResponseStream:
     def end(self) -> int:
         """Index after the last chunk."""
         return self.first_chunk + len(self.chunks)
-
-    @property
-    def is_ended(self) -> bool:
-        """Nothing will come any more."""
-        return self.state in (StreamState.COMPLETE, StreamState.FAILED)
 
     @property
     def keeps_chunks(self) -> bool:
@@ -138,7 +136,7 @@ class ResponseStream:
         if reader in self.readers:
             self.readers.remove(reader)
             if not self.readers and may_abandon and not self.is_ended:
-                self._owner.stream_abandoned()
+                self._abandon_owner()
             elif not self.is_ended:
                 self.reader_moved()
 
@@ -195,7 +193,7 @@ class ResponseStream:
         if not self.keeps_chunks:
             self.reader_moved()
         if self.writer is None and not self.readers and not self.is_ended:
-            self._owner.stream_abandoned()  # it went on for the store alone, which does not want it
+            self._abandon_owner()  # it went on for the store alone, which does not want it
 
     def reader_moved(self) -> None:
         """Drop what every reader has passed; hold upstream up or let it go on."""
@@ -270,7 +268,12 @@ class ResponseStream:
 
     def _close(self, state: StreamState) -> None:
         self.state = state
-        self._flow = None
+        self.is_ended = True
+        self._flow = self._owner = None
+
+    def _abandon_owner(self) -> None:
+        if self._owner is not None:
+            self._owner.stream_abandoned()
 
     def _tell_end(self) -> None:
         for reader in tuple(self.readers):

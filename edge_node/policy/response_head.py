@@ -7,6 +7,7 @@ fields of the response with its framing, which a stored response has ready.
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Final
 
 from edge_node.caching.age import age_value
 from edge_node.caching.lookup import Reason, Result
@@ -31,7 +32,7 @@ _NOT_MODIFIED_FIELDS = frozenset(
 """RFC 9110 section 15.4.5; Last-Modified too, since a viewer without the ETag has nothing else, and the targeted field (RFC 9213), which the next cache updates by."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LocalNode:
     """What a node says of itself in every response."""
 
@@ -46,7 +47,10 @@ class LocalNode:
         return self.role is Role.REGIONAL
 
 
-@lru_cache(maxsize=512)
+MOST_REMEMBERED_NAMES = 512
+_line_starts: Final[dict[bytes, bytes]] = {}
+
+
 def spell_field_name(name: bytes) -> bytes:
     """`content-type` as `Content-Type`: what people expect to read in HTTP/1.1."""
     return _SPELLINGS.get(name) or name.title()
@@ -88,6 +92,7 @@ def own_fields(node: LocalNode, result: Result, reason: Reason, x_cache_value: b
     return ((b"x-cache", x_cache_value), (b"via", node.via), (b"x-amz-cf-pop", node.pop), *edge_result)
 
 
+@lru_cache(maxsize=128)
 def start_of_head(
     node: LocalNode, status: int, phrase: bytes, result: Result, reason: Reason, x_cache_value: bytes
 ) -> bytes:
@@ -106,7 +111,21 @@ def middle_of_head(age_seconds: int | None, keep_alive: bool) -> bytes:
 
 def write_fields(fields: Headers) -> bytes:
     """Field lines."""
-    return b"".join([b"%b: %b\r\n" % (spell_field_name(name), value) for name, value in fields])
+    parts: list[bytes] = []
+    for name, value in fields:
+        parts.append(_line_starts.get(name) or _start_of_line(name))
+        parts.append(value)
+        parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _start_of_line(name: bytes) -> bytes:
+    """A name with its colon, remembered: those that repeat are soon known again after all were forgotten."""
+    start = spell_field_name(name) + b": "
+    if len(_line_starts) >= MOST_REMEMBERED_NAMES:
+        _line_starts.clear()
+    _line_starts[name] = start
+    return start
 
 
 def content_length(length: int) -> bytes:

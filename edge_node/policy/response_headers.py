@@ -72,4 +72,4 @@ def _without_fields(head: ResponseHead, *, is_strict: bool) -> frozenset[bytes]:
     if is_strict:
         return frozenset(directives_of(head.fields).control.without_fields)
     value = head.fields.get(b"cache-control")
-    return frozenset(parse_cache_control(value).without_fields) if value and b'"' in value else _NO_NAMES
+    return frozenset(parse_cache_control(value).without_fields) if value and value.find(b'"') >= 0 else _NO_NAMES

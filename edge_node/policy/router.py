@@ -6,7 +6,7 @@ The answer for one (host, method class, target) never changes within a snapshot,
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edge_node.caching.key import (
     LONGEST_REMEMBERED_FIELD_BYTES,
@@ -26,6 +26,7 @@ LONGEST_REMEMBERED_TARGET_BYTES = 512
 """A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
 MOST_REMEMBERED_KEYS = 32
 """Of one route, by Accept-Encoding: browsers have a handful between them."""
+MOST_REMEMBERED_STAGES = 1_024
 _NO_KEYS: Mapping[bytes | None, CacheKey] = {}
 _NO_ROUTES: Mapping[bytes, "Route | Refuse"] = {}
 
@@ -58,8 +59,10 @@ class Route:
         "coding",
         "distribution",
         "has_fixed_key",
+        "is_strict",
         "key",
         "log_texts",
+        "may_validate",
         "method_class",
         "more_keys",
         "path",
@@ -103,6 +106,10 @@ class Route:
         """Those of others."""
         self.log_texts = log_texts
         """What the access log makes of it."""
+        self.is_strict: Final = behavior.semantics is Semantics.RFC9111
+        """The RFCs' rules hold, not CloudFront's."""
+        self.may_validate: Final = self.is_strict or behavior.cache_policy.cookies.is_empty
+        """Stored responses are validated by conditional requests; CloudFront makes none where cookies are forwarded (reference 2.4)."""
 
     @property
     def keyed_target(self) -> bytes:
@@ -113,16 +120,6 @@ class Route:
     def target(self) -> str:
         """The same, as invalidation paths are compared with it."""
         return self.keyed_target.decode("latin-1")
-
-    @property
-    def is_strict(self) -> bool:
-        """The RFCs' rules hold, not CloudFront's."""
-        return self.behavior.semantics is Semantics.RFC9111
-
-    @property
-    def may_validate(self) -> bool:
-        """Stored responses are validated by conditional requests; CloudFront makes none where cookies are forwarded (reference 2.4)."""
-        return self.is_strict or self.behavior.cache_policy.cookies.is_empty
 
     @property
     def may_collapse(self) -> bool:
@@ -186,6 +183,8 @@ class Router:
         self._fast_routes: dict[bytes, dict[bytes, Route]] = {}
         """Those of GET requests that a fresh entry answers whatever else the request says."""
         self._remembered = 0
+        self._stages: dict[tuple[int, bytes], tuple[StageFunction, ...]] = {}
+        """What is left of the stages for a behavior (of this snapshot, which keeps it) and a method."""
 
     def route(self, head: RequestHead) -> Route | Refuse:
         """The route for a viewer's request."""
@@ -261,8 +260,16 @@ class Router:
             method_class,
             head.target,
             has_fixed_key,
-            self._compile_stages(distribution, behavior, head.method),
+            self._stages_of(distribution, behavior, head.method),
         )
+
+    def _stages_of(self, distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[StageFunction, ...]:
+        stages = self._stages.get((id(behavior), method))
+        if stages is None:
+            stages = self._compile_stages(distribution, behavior, method)
+            if len(self._stages) < MOST_REMEMBERED_STAGES:  # viewers may make up as many methods as they like
+                self._stages[id(behavior), method] = stages
+        return stages
 
     def _select_behavior(self, distribution: Distribution, path: bytes) -> Behavior:
         """List order, first match wins, default last."""

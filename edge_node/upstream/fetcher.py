@@ -87,7 +87,7 @@ class Fetcher:
 
     def failed(self, target: Endpoint, failure: UpstreamFailure) -> None:
         """An attempt."""
-        self.counters.upstream_errors[target.tier.value, failure.kind.value] += 1
+        self.counters.upstream_errors[target.tier, failure.kind.value] += 1
         if target.tier is Tier.REGIONAL:
             is_ejected = self._health.failed(target.peer_id, failure.kind, self.clock(), self._count_regionals())
             self.counters.upstream_ejections += is_ejected
@@ -201,7 +201,7 @@ class Fetch:
     async def _wait_for_connection(self, target: Endpoint, slots: UpstreamSlots) -> UpstreamConnection:
         fetcher = self._fetcher
         if self._slots is None:
-            fetcher.counters.upstream_waits[target.tier.value] += 1
+            fetcher.counters.upstream_waits[target.tier] += 1
             seconds = fetcher.limits.wait_seconds
             await slots.wait(target.address, min(seconds, target.completion_timeout or seconds))
             self._slots = slots
@@ -223,7 +223,7 @@ class Fetch:
         self._connection = connection
         self._received_before, self._sent_before = connection.received_bytes, connection.sent_bytes
         extra: Sequence[Header] = (sink.resume_point() or ()) if sink.has_started else ()
-        fetcher.counters.upstream_fetches[target.tier.value] += 1
+        fetcher.counters.upstream_fetches[target.tier] += 1
         sink.connected(connection, target)
         if target.completion_timeout:
             self._completion = _bound_completion(connection, self._seconds_left())
@@ -326,7 +326,7 @@ class Fetch:
             self._sending = None
         self._leave_slot()
         if connection is not None and self._target is not None:
-            transferred, tier = self._fetcher.counters.transferred, self._target.tier.value
+            transferred, tier = self._fetcher.counters.transferred, self._target.tier
             transferred[tier, "received"] += connection.received_bytes - self._received_before
             transferred[tier, "sent"] += connection.sent_bytes - self._sent_before
 

@@ -21,8 +21,10 @@ _LONGEST_LENGTH_DIGITS = 18
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)").fullmatch
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)").fullmatch
 """RFC 9112 sections 4 and 5."""
-_MALFORMED: Header = (b"", b"")
-"""In the place of a line that is no field."""
+_MALFORMED_NAME: Final = b""
+"""Of a line that is no field."""
+_known_lines: Final[dict[bytes, Header]] = {}
+"""What the lines say that came of late."""
 _STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -52,12 +54,12 @@ def read_usual_head(data: bytes) -> ParsedHead | None:
     status_and_reason = _read_status_line(lines[0])
     if status_and_reason is None:
         return None
-    if len(max(lines, key=len)) > LONGEST_USUAL_LINE_BYTES:
+    if end > LONGEST_USUAL_LINE_BYTES and len(max(lines, key=len)) > LONGEST_USUAL_LINE_BYTES:
         return None
-    headers = tuple(map(_read_line, lines[1:]))
-    if _MALFORMED in headers:
-        return None
+    headers = tuple([_known_lines.get(line) or _read_line(line) for line in lines[1:]])
     fields = dict(headers)
+    if _MALFORMED_NAME in fields:
+        return None
     connection = fields.get(b"connection")
     if connection is not None and connection.lower() != b"keep-alive":
         return None
@@ -95,7 +97,11 @@ def _read_status_line(line: bytes) -> tuple[int, bytes] | None:
     return None if match is None else (int(match[1]), match[2])
 
 
-@lru_cache(maxsize=MOST_REMEMBERED_LINES)
 def _read_line(line: bytes) -> Header:
+    """A line that is not known, and is from now on: those that repeat are soon known again after all were forgotten."""
     match = _FIELD_LINE(line)
-    return _MALFORMED if match is None else (match[1].lower(), match[2].strip(b" \t"))
+    header = (_MALFORMED_NAME, b"") if match is None else (match[1].lower(), match[2].strip(b" \t"))
+    if len(_known_lines) >= MOST_REMEMBERED_LINES:
+        _known_lines.clear()
+    _known_lines[line] = header
+    return header
