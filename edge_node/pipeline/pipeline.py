@@ -18,6 +18,7 @@ from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_record import NOTHING_SENT
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.delivery.streamed_response import ResponseTools, StreamedResponse
+from edge_node.delivery.tunnel import TunnelTools
 from edge_node.fill.coalescer import CallLater, RequestCoalescer, call_later
 from edge_node.fill.endpoint_selector import EndpointSelector
 from edge_node.fill.outcome import FillOutcome
@@ -80,6 +81,7 @@ class Pipeline:
             self._responder,
             responses,
             self._errors,
+            TunnelTools(parts.recorder, parts.counters, parts.monotonic, parts.call_later, self._barrier.note),
         )
         self._dispatcher = Dispatcher(tools, self._take_outcome)
 

@@ -42,7 +42,7 @@ from edge_node.storage.memory import MemoryStore
 from edge_node.storage.node_state import NodeState
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint, Tier
-from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpstreamFetcher
+from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpgradeSink, UpstreamFetcher
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.fuzz.strict_http import End, read_responses
@@ -295,6 +295,9 @@ class ScriptedFetcher:
         fetch = Fetch(targets, method, body, sink)
         self.fetches.append(fetch)
         return fetch
+
+    def upgrade(self, targets: Sequence[Endpoint], sink: UpgradeSink) -> RunningFetch:
+        return self.fetch(targets, b"GET", None, sink)
 
 
 class ServingFetcher(ScriptedFetcher):
