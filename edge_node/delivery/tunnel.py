@@ -18,6 +18,8 @@ from edge_node.model.tunnel import TunnelEnd
 
 IDLE_TIMEOUT_SECONDS = 600.0
 """Without a byte in either direction (reference 9)."""
+LOOK_SECONDS = 60.0
+"""How often it is looked at whether a peer for which something waits has taken any of it."""
 FLUSH_TIMEOUT_SECONDS = 60.0
 """How long a peer may take for the rest when the tunnel is over: as long as the least rate of answers is looked at (`listeners/deadlines.py`)."""
 
@@ -136,7 +138,7 @@ class Tunnel:
         tools.counters.opened_tunnels += 1
         self._viewer = TunnelSide(self, viewer_end)
         self._viewer.other, self._upstream.other = self._upstream, self._viewer
-        self._timer = tools.call_later(IDLE_TIMEOUT_SECONDS, self._look_after_idle)
+        self._timer = tools.call_later(LOOK_SECONDS, self._look_after_idle)
 
     def open(self) -> None:
         """From now on."""
@@ -199,7 +201,7 @@ class Tunnel:
             self._unsent_bytes = unsent_bytes
             left_seconds = self._moved_at + IDLE_TIMEOUT_SECONDS - self._tools.monotonic()
             if left_seconds > 0:
-                self._timer = self._tools.call_later(left_seconds, self._look_after_idle)
+                self._timer = self._tools.call_later(min(left_seconds, LOOK_SECONDS), self._look_after_idle)
             else:
                 self.close()
         except Exception:

@@ -1,6 +1,7 @@
 """Tunnels byte by byte, over real sockets and both tiers: heads judged by the strict reader, ends of every kind, and origins that switch as they should not."""
 
 import asyncio
+import contextlib
 import random
 import socket
 import struct
@@ -102,6 +103,21 @@ async def test_the_head_is_one_of_http_and_what_follows_is_none(lab: EdgeLab, si
         for gone in (b"content-length", b"transfer-encoding", b"keep-alive", b"x-edge-result"):
             assert not answer.values(gone)
         assert await read_exactly(viewer, len(data) - len(SWITCH)) == data[len(SWITCH) :]
+
+
+async def test_interim_responses_come_before_it_where_the_rfcs_rule(
+    lab: EdgeLab, site: Site, strict_site: Site
+) -> None:
+    for each, statuses in ((strict_site, [103, 101]), (site, [101])):
+        each.script("/hints", switching(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + SWITCH, then=echo))
+        async with Viewer(lab.edge.http) as viewer:
+            heads = await opened(viewer, each, "/hints")
+            while b" 101 " not in heads:
+                heads += await viewer.reader.readuntil(b"\r\n\r\n")
+            answers, _ = read_responses(heads, [b"GET"], is_closed=False)
+            assert [answer.status for answer in answers] == statuses
+            await viewer.send(b"bytes")
+            assert await read_exactly(viewer, 5) == b"bytes"
 
 
 @pytest.mark.parametrize("is_early", [True, False])
@@ -342,19 +358,23 @@ async def test_the_connection_of_a_refused_handshake_is_used_again_for_plain_req
     assert connections[2] not in connections[:2], "a handshake gets a connection of its own"
 
 
-async def test_a_viewer_that_leaves_during_the_handshake_ends_it(lab: EdgeLab, site: Site) -> None:
-    ended = asyncio.Event()
+async def test_a_viewer_that_left_during_the_handshake_leaves_no_tunnel(lab: EdgeLab, site: Site) -> None:
+    gate, ended = asyncio.Event(), asyncio.Event()
 
-    async def wait(exchange: OriginExchange) -> None:
-        await exchange.reader.read()
+    async def switch_late(exchange: OriginExchange) -> None:
+        await gate.wait()
+        await exchange.send(SWITCH)
+        with contextlib.suppress(OSError):
+            await exchange.reader.read()
         ended.set()
         exchange.is_over = True
 
-    site.script("/patient", wait)
+    site.script("/patient", switch_late)
     async with Viewer(lab.edge.http) as viewer:
         await viewer.ask(site.host, "/patient", *HANDSHAKE)
         await site.wait_asked("/patient")
         abort_hard(viewer.writer)
+    gate.set()
     await asyncio.wait_for(ended.wait(), PATIENCE_SECONDS)
 
 
