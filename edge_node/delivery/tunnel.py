@@ -130,18 +130,13 @@ class Tunnel:
         """When that was looked at last."""
         self._timer: asyncio.TimerHandle | None = None
         self._upstream = TunnelSide(self, upstream_end)
-        try:
-            viewer_end = context.downstream.take_over(head)
-        except Exception:
-            upstream_end.reset()  # who made this tunnel sees to the viewer
-            raise
-        tools.counters.opened_tunnels += 1
-        self._viewer = TunnelSide(self, viewer_end)
+        self._viewer = TunnelSide(self, context.downstream.take_over(head))
         self._viewer.other, self._upstream.other = self._upstream, self._viewer
-        self._timer = tools.call_later(LOOK_SECONDS, self._look_after_idle)
 
     def open(self) -> None:
         """From now on."""
+        self._tools.counters.opened_tunnels += 1
+        self._timer = self._tools.call_later(LOOK_SECONDS, self._look_after_idle)
         for side in (self._upstream, self._viewer):
             try:
                 side.end.open(side)

@@ -21,10 +21,10 @@ class UpgradeFill(CacheFill):
     def switched(self, head: ResponseHead, upstream_end: TunnelEnd) -> None:
         """Upstream has switched protocols: there is no response, and whoever waits takes the connection."""
         self._registry.forget(self)
-        if self.stream.is_ended or not self.stream.readers:
-            upstream_end.reset()
-        else:
+        if not self.stream.is_ended:
             self.stream.switch(Switched(head, upstream_end))
+        if not upstream_end.is_open:  # nobody waits any more, or a mistake of this program cost the one who did
+            upstream_end.reset()
 
     def _fails_over(self, head: ResponseHead) -> bool:
         """An answer is an answer: no other origin is asked when the handshake has been sent."""

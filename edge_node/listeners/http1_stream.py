@@ -159,7 +159,6 @@ class Http1Stream:
         """101, with what HTTP/1.1 needs for it, and no framing (RFC 9110 sections 7.8 and 8.6)."""
         start = start_of_head(self._node, (head.status, head.phrase), (head.result, head.reason, head.x_cache))
         self._send(b"".join((start, head.request_id, b"\r\n", SWITCHED_LINES, head.field_block, b"\r\n")))
-        self._is_released = True
         return self._wire.hand_over()
 
     def end(self) -> None:

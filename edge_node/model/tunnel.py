@@ -34,6 +34,10 @@ class TunnelEnd(Protocol):
     received_bytes: int
     """From it, handed to the receiver."""
 
+    @property
+    def is_open(self) -> bool:
+        """Somebody has it."""
+
     def open(self, receiver: TunnelReceiver) -> None:
         """From now on its bytes go there, first those that had come behind the head. Called once; nothing is read before."""
 

@@ -48,6 +48,11 @@ class TunnelConnection(asyncio.Protocol):
 
     # -- TunnelEnd
 
+    @property
+    def is_open(self) -> bool:
+        """There is a receiver."""
+        return self._receiver is not None
+
     def open(self, receiver: TunnelReceiver) -> None:
         """What had come before is told first."""
         self._receiver = receiver

@@ -199,6 +199,8 @@ async def make_world() -> AsyncIterator[World]:
         for task in (*tasks, *node.tasks):
             task.cancel()
         await asyncio.gather(*tasks, *node.tasks, return_exceptions=True)
+        for _ in range(5):
+            await asyncio.sleep(0)  # what was aborted is closed in the next turns of the loop
         loop.set_exception_handler(None)
 
 
