@@ -30,6 +30,7 @@ from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure, ViewerLeftError
 from edge_node.model.http import Header, RequestHead
+from edge_node.model.tunnel import TunnelEnd
 from edge_node.observability.access_log import AccessLog
 from edge_node.pipeline.pipeline import Parts, Pipeline
 from edge_node.policy.response_head import LocalNode
@@ -184,6 +185,9 @@ class Viewer:
     def send_many(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
             self.send(piece)
+
+    def hand_over(self) -> TunnelEnd:
+        raise AssertionError("tunnels are spoken with over sockets")
 
     def abort(self) -> None:
         self.is_cut = True
