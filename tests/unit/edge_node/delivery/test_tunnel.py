@@ -275,3 +275,50 @@ async def test_a_mistake_with_the_first_bytes_does_as_well() -> None:
     world.open()
     assert world.counters.internal_errors == 1
     assert world.viewer.is_reset and world.origin.is_reset
+
+
+class FramedEnd(FakeEnd):
+    """One of many streams on a connection, as HTTP/2 has them (RFC 8441): bytes leave as DATA frames, as far as its own credit goes."""
+
+    def __init__(self, credit: int) -> None:
+        super().__init__()
+        self.frames: list[bytes] = []
+        self._credit = credit
+        self._kept = b""
+
+    def send(self, data: bytes) -> None:
+        super().send(data)
+        self._kept += data
+        self._pump()
+
+    def gives_credit(self, count: int) -> None:
+        self._credit += count
+        self._pump()
+        if not self.is_write_blocked and self.receiver is not None:
+            self.receiver.credit_returned()
+
+    def _pump(self) -> None:
+        frame, self._kept = self._kept[: self._credit], self._kept[self._credit :]
+        self._credit -= len(frame)
+        if frame:
+            self.frames.append(frame)
+        self.unsent_bytes = len(self._kept)
+        self.is_write_blocked = self.unsent_bytes > 0
+        if self.is_closed and not self._kept:
+            self.is_lost()
+
+
+async def test_a_stream_with_its_own_credit_is_an_end_like_any_other() -> None:
+    world = World(is_open=False)
+    world.stream.viewer = world.viewer = framed = FramedEnd(credit=4)
+    world.open()
+    world.origin.says(b"abc")
+    assert not world.origin.is_paused
+    world.origin.says(b"defgh")
+    assert world.origin.is_paused and framed.frames == [b"abc", b"d"]
+    framed.gives_credit(2)
+    assert framed.frames[-1] == b"ef" and framed.is_write_blocked
+    world.origin.is_lost()
+    assert framed.is_closed and world.records == [], "what was sent has still to be taken"
+    framed.gives_credit(100)
+    assert framed.frames == [b"abc", b"d", b"ef", b"gh"] and world.is_recorded_once()
