@@ -48,6 +48,12 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 test: setup ## all tests but those that need a Docker engine
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not docker"
 
+# By hand and at night: npm fetches Vite into a folder of the test's own.
+.PHONY: test-vite
+test-vite: export CDNLAB_VITE := 1
+test-vite: setup ## a Vite development server with hot reload behind `cdnlab serve` (needs node, npm and a network)
+	$(BIN)/python -m pytest -rs tests/integration/lab/test_vite.py
+
 # Less than a minute on two cores, again after each change of the sources; docs/decisions/0013-compiled-ahead-of-time.md.
 .PHONY: compiled
 compiled: setup ## edges compiled ahead of time: a quarter more hits and twice the misses a second (needs gcc and Python's headers)

@@ -14,7 +14,8 @@ from edge_node.model.errors import UpstreamError, UpstreamFailure, ViewerError, 
 from edge_node.model.http import RequestHead
 from edge_node.policy.parse_cache import HeaderSection, ParseCache
 from edge_node.policy.response_head import LocalNode
-from edge_node.upstream.connection import ResponseSink, UpstreamConnection
+from edge_node.upstream.connection import UpstreamConnection
+from edge_node.upstream.response_sink import ResponseSink
 from tests.fuzz.strict_http import End, read_requests, read_responses
 
 
@@ -88,6 +89,10 @@ class FakeTransport(asyncio.Transport):
             self._is_delivering = False
 
     # -- what the node does
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self.protocol = protocol
 
     def write(self, data: Any) -> None:
         assert not self._is_closing and not self.has_written_eof, "nothing may be written after the end"

@@ -21,6 +21,7 @@ from edge_node.caching.reuse import (
     may_serve_stale_if_error,
 )
 from edge_node.http.ranges import Selected, select_ranges
+from edge_node.http.request_head import is_websocket_handshake
 from edge_node.model.configuration import Behavior, Semantics
 from edge_node.model.http import RequestHead
 
@@ -65,6 +66,7 @@ class Reason(StrEnum):
     FAILED_RECENTLY = "failed_recently"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     GET_WITH_BODY = "get_with_body"
+    WEBSOCKET = "websocket"
     UNKNOWN_HOST = "unknown_host"
     DISTRIBUTION_DISABLED = "distribution_disabled"
     GEO_BLOCKED = "geo_blocked"
@@ -125,6 +127,13 @@ class Pass:
 
 
 @dataclass(slots=True)
+class Tunnel:
+    """To the origin, and if it switches protocols, bytes both ways from then on (reference 9): not looked up, not stored, not collapsed."""
+
+    reason: Reason
+
+
+@dataclass(slots=True)
 class Refuse:
     """An answer made here."""
 
@@ -133,7 +142,7 @@ class Refuse:
     text: str
 
 
-Decision = Hit | ServeStaleAndRevalidate | Revalidate | FetchMissingRange | Miss | Pass | Refuse
+Decision = Hit | ServeStaleAndRevalidate | Revalidate | FetchMissingRange | Miss | Pass | Tunnel | Refuse
 
 _ONLY_IF_CACHED = Refuse(
     504, Reason.ONLY_IF_CACHED, "Nothing usable is stored, and the request does not want the origin to be asked."
@@ -228,8 +237,10 @@ def _validate(
     return Revalidate(entry, why) if is_allowed and has_validator else Miss(why, entry)
 
 
-def decide_before_lookup(head: RequestHead, behavior: Behavior) -> Refuse | Pass | None:
+def decide_before_lookup(head: RequestHead, behavior: Behavior) -> Refuse | Pass | Tunnel | None:
     """What the method and the policy settle before anything is looked up (reference 2.6); None: look up."""
+    if is_websocket_handshake(head):
+        return Tunnel(Reason.WEBSOCKET)
     if head.method not in behavior.cached_methods:
         return Pass(Reason.METHOD)
     if head.has_body:

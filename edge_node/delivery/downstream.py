@@ -12,6 +12,7 @@ from edge_node.caching.lookup import Reason, Result
 from edge_node.caching.stored_body import LentPiece, Piece
 from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.model.http import Headers
+from edge_node.model.tunnel import TunnelEnd
 from edge_node.policy.response_head import LocalNode, own_fields
 
 
@@ -86,6 +87,7 @@ class DownstreamStream(Protocol):
     """One request's stream toward the viewer.
 
     A response is `send_whole`, or `send_head`, any number of `send_body`; then `end`, and when it has been recorded `release`. `reset` may come at any time before.
+    Or it is `take_over`, and nothing else.
     """
 
     connection: ConnectionFacts
@@ -125,6 +127,12 @@ class DownstreamStream(Protocol):
 
     def send_whole(self, head: DownstreamHead, pieces: Sequence[Piece]) -> None:
         """A head and all of its body: nothing, where the request or the status has none."""
+
+    def take_over(self, head: DownstreamHead) -> TunnelEnd:
+        """Hand the stream over: a head with 101, in the protocol's own way (RFC 9110 section 7.8, RFC 8441 section 5), and behind it bytes both ways.
+
+        Whoever answers is told nothing more: what happens is told to the receiver of the end. `sent_bytes` and `received_bytes` stay those of the handshake.
+        """
 
     def end(self) -> None:
         """The body is whole; `sent_bytes` is final."""

@@ -130,15 +130,22 @@ Record = LogRecord | HitRecord
 class SentResponse:
     """What a record says of the response, and the stream does not count."""
 
-    __slots__ = ("byte_range", "content_length", "content_type", "status")
+    __slots__ = ("byte_range", "content_length", "content_type", "status", "tunnelled")
 
     def __init__(
-        self, status: int, content_type: bytes, content_length: int, byte_range: ByteRange | None = None
+        self,
+        status: int,
+        content_type: bytes,
+        content_length: int,
+        byte_range: ByteRange | None = None,
+        tunnelled: tuple[int, int] = (0, 0),
     ) -> None:
         self.status: Final = status
         self.content_type: Final = content_type
         self.content_length: Final = content_length
         self.byte_range: Final = byte_range
+        self.tunnelled: Final = tunnelled
+        """Bytes to the viewer and from it, behind the head of a 101."""
 
 
 NOTHING_SENT = SentResponse(0, b"", UNKNOWN_LENGTH)
@@ -153,8 +160,8 @@ def record_of(context: RequestContext, sent: SentResponse, now: float, ended_at:
         downstream.connection,
         context.domain_name,
         sent.status,
-        downstream.sent_bytes,
-        downstream.received_bytes,
+        downstream.sent_bytes + sent.tunnelled[0],
+        downstream.received_bytes + sent.tunnelled[1],
         context.result,
         context.reason,
         context.request_id,

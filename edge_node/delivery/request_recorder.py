@@ -64,9 +64,12 @@ class RequestRecorder:
                 stats = hits.get(status)
                 if stats is None:
                     stats = hits[status] = stats_by_outcome[Result.HIT, Reason.FRESH, status]
+                seconds = record.seconds
             else:
                 stats = stats_by_outcome[record.result, record.reason, record.status]
-            stats.add(record.seconds, record.sent_bytes, record.received_bytes)
+                # A tunnel took as long as the handshake did; how long it was open is no latency.
+                seconds = record.first_byte_seconds if record.status == 101 else record.seconds
+            stats.add(seconds, record.sent_bytes, record.received_bytes)
         if self._access_log.is_enabled:
             self._access_log.write(records)
 

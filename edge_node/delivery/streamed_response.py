@@ -159,6 +159,11 @@ class StreamedResponse:
             context.downstream.send_head(answer)
             self.advanced()
 
+    def switched_head(self, head: ResponseHead) -> DownstreamHead:
+        """The head of a 101, as this viewer gets it: end-to-end fields, and the node's own as for a miss."""
+        lines = write_fields(viewer_fields(head, self.route.behavior))
+        return self._make_head(head, head.status, head.reason, lines, None)
+
     def leave(self, *, may_abandon: bool) -> None:
         """Go on to something else."""
         self.is_over = True

@@ -5,6 +5,8 @@ from enum import Enum, auto
 from edge_node.caching.entry import Entry
 from edge_node.caching.lookup import Reason, Result
 from edge_node.model.errors import UpstreamFailure
+from edge_node.model.http import ResponseHead
+from edge_node.model.tunnel import TunnelEnd
 
 
 class FillRole(Enum):
@@ -51,5 +53,15 @@ class Failed:
         self.failure = failure
 
 
+class Switched:
+    """Upstream speaks the protocol that the viewer asked for (RFC 9110 section 7.8): what is left is to join the two."""
+
+    __slots__ = ("head", "upstream_end")
+
+    def __init__(self, head: ResponseHead, upstream_end: TunnelEnd) -> None:
+        self.head = head
+        self.upstream_end = upstream_end
+
+
 ANSWERED = Answered()
-FillOutcome = Answered | Unshared | ServeEntry | Failed
+FillOutcome = Answered | Unshared | ServeEntry | Switched | Failed

@@ -12,7 +12,7 @@ from typing import Protocol
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import KeyedField
 from edge_node.caching.lookup import Reason, Result
-from edge_node.fill.outcome import ANSWERED, Failed, FillOutcome, FillRole, ServeEntry, Unshared
+from edge_node.fill.outcome import ANSWERED, Failed, FillOutcome, FillRole, ServeEntry, Switched, Unshared
 from edge_node.model.errors import UpstreamFailure
 from edge_node.model.http import Headers, ResponseHead
 from edge_node.policy.response_head import write_fields
@@ -182,6 +182,11 @@ class ResponseStream:
         """End with an entry that everybody who waits is answered from."""
         self._close(StreamState.COMPLETE)
         self.release(tuple(self.readers), ServeEntry(entry, result, reason))
+
+    def switch(self, outcome: Switched) -> None:
+        """There will be no response: who waits gets the connection."""
+        self._close(StreamState.COMPLETE)
+        self.release(tuple(self.readers), outcome)
 
     def body_arrived(self, data: bytes) -> None:
         """Keep the chunk, tell the readers, and hold upstream up if they do not follow."""

@@ -86,6 +86,16 @@ def is_websocket(upgrade: bytes) -> bool:
     return b"websocket" in [protocol.strip(b" \t").lower() for protocol in upgrade.split(b",")]
 
 
+def is_websocket_handshake(head: RequestHead) -> bool:
+    """Whether a viewer asks for a tunnel (RFC 6455 section 4.2.1): GET, in HTTP/1.1, without a body, with what a server needs to answer.
+
+    What is wrong with these fields, the origin says.
+    """
+    if not head.upgrade or head.method != b"GET" or head.has_body or not is_websocket(head.upgrade):
+        return False
+    return b"sec-websocket-key" in head.fields and b"sec-websocket-version" in head.fields
+
+
 def _named_by_connection(fields: dict[bytes, bytes]) -> set[bytes]:
     """Fields that end at this hop (RFC 9110 section 7.6.1): as if they had not been sent, or the cache would select by what the origin never sees."""
     value = fields.get(b"connection")

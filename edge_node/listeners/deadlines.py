@@ -5,6 +5,8 @@ slower is cut off. No RFC has a number; Apache's `mod_reqtimeout` asks for 500 b
 reads, or has something to send, counts: a body that upstream does not take, and an answer that does not come, are not the viewer's fault.
 """
 
+import math
+
 HEAD_TIMEOUT_SECONDS = 10.0
 """From the first byte of a head to its last; slower is a slow-loris."""
 IDLE_TIMEOUT_SECONDS = 65.0
@@ -52,6 +54,10 @@ class Deadline:
         """A window begins in which the viewer has to take of what waits for it."""
         self.unsent_bytes = unsent_bytes
         self.at = now + STALL_TIMEOUT_SECONDS
+
+    def expect_nothing(self) -> None:
+        """What the connection carries has its own limits (`delivery/tunnel.py`)."""
+        self.at = math.inf
 
     def linger(self, now: float) -> None:
         """The end."""

@@ -12,6 +12,7 @@ from typing import cast
 from edge_node.caching.stored_body import LentPiece, Piece
 from edge_node.delivery.downstream import ResponseSource
 from edge_node.delivery.request_body import RequestBodyStream
+from edge_node.http.request_head import is_websocket_handshake
 from edge_node.listeners.deadlines import Deadline
 from edge_node.listeners.http1_stream import Http1Stream
 from edge_node.listeners.request_parser import RequestParser
@@ -22,6 +23,7 @@ from edge_node.model.connection_facts import NO_CONNECTION, ConnectionFacts
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import RequestHead
 from edge_node.policy.parse_cache import HeaderSection
+from edge_node.upstream.tunnel_connection import TunnelConnection
 
 WRITE_BLOCKED_BYTES = 262_144
 """A viewer that has so much before it, and more than a quarter of it, gets no more. With less, a large body needs a turn of the loop for each piece."""
@@ -53,18 +55,13 @@ class ViewerConnection(asyncio.Protocol):
         self._source: ResponseSource | None = None
         """Who answers the request that is under way."""
         self._stream: Http1Stream | None = None
-        """Its stream."""
-        self._is_unbuffered = False
-        self._is_busy = False
-        self._is_closing = False
+        self._is_unbuffered = self._is_busy = self._is_closing = self._is_ended = self._is_reading_paused = False
         self._unread = b""
         """What came behind a request that is not answered yet; from `_unread_at` on it waits."""
         self._unread_at = 0
-        self._has_more = False
-        """Bytes came behind the last request."""
-        self._is_reading_paused = False
-        self._is_ended = False
-        self._has_heard_all = False
+        self._has_heard_all = self._has_more = self._may_tunnel = False
+        """The viewer has said all; bytes came behind the last request; those behind it may be a tunnel's."""
+        self._tunnel: TunnelConnection | None = None
         self._clock = listener.clock
         self._deadline = Deadline(listener.clock())
 
@@ -84,8 +81,7 @@ class ViewerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The viewer is gone; whoever works for it is told."""
         del exc  # a reset and a close mean the same here
-        self._transport = None
-        self._can_fast_path = False
+        self._transport, self._can_fast_path = None, False
         self.write, self.write_lent = write_nowhere, lend_nowhere
         self._listener.closed(self)
         source, self._source = self._source, None
@@ -148,17 +144,9 @@ class ViewerConnection(asyncio.Protocol):
 
     def _update_can_fast_path(self) -> None:
         """Whether a request that comes now can be answered at once, and another one may follow it."""
-        self._can_fast_path = not (
-            self._is_busy
-            or self._is_closing
-            or self._is_ended
-            or self._has_heard_all
-            or self.is_write_blocked
-            or self._is_reading_paused
-            or self._unread
-            or self._reader.is_in_message
-            or self._listener.is_draining
-        )
+        is_over = self._is_closing or self._is_ended or self._has_heard_all or self._listener.is_draining
+        is_held_up = self.is_write_blocked or self._is_reading_paused or self._unread != b""
+        self._can_fast_path = not (self._is_busy or is_over or is_held_up or self._reader.is_in_message)
 
     def pause_writing(self) -> None:
         """The viewer does not follow."""
@@ -178,7 +166,7 @@ class ViewerConnection(asyncio.Protocol):
     def _read(self, data: bytes, start: int) -> None:
         """The slow path: parse, as far as there is somebody to take it. After the last request nothing is read but the rest of its body."""
         reader = self._reader
-        if self._is_closing and (reader.body is None or reader.violation is not None):
+        if self._is_closing and not self._may_tunnel and (reader.body is None or reader.violation is not None):
             self._has_more = True
             return
         was_in_message, was_in_body = reader.is_in_message, reader.body is not None
@@ -202,7 +190,7 @@ class ViewerConnection(asyncio.Protocol):
 
     def _let_wait(self, data: bytes, start: int) -> None:
         """Until what is before it is answered, if anything may follow that."""
-        if self._is_closing:
+        if self._is_closing and not self._may_tunnel:
             self._has_more = True
             return
         self._unread, self._unread_at = data, start
@@ -231,6 +219,7 @@ class ViewerConnection(asyncio.Protocol):
         self._can_fast_path = False
         if not head.is_keep_alive:
             self._is_closing = True
+            self._may_tunnel = is_websocket_handshake(head)
         may_wait = body is not None and not body.is_complete and head.minor_version >= 1
         if may_wait and head.fields.get(b"expect", b"").lower() == b"100-continue":
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -294,6 +283,19 @@ class ViewerConnection(asyncio.Protocol):
                 self._read_on()
         self._update_can_fast_path()
 
+    def hand_over(self) -> TunnelConnection:
+        """The tunnel has the connection; it only keeps its place among the others, and is never one that waits for nothing."""
+        assert self._transport is not None
+        self._source = None
+        self._deadline.expect_nothing()
+        unread, self._unread = self._unread[self._unread_at :], b""
+        self._tunnel = TunnelConnection(
+            self._transport, self.connection_lost, unread, is_reading_paused=self._is_reading_paused, has_peer_ended=self._has_heard_all
+        )  # fmt: skip
+        if self._listener.is_draining:
+            asyncio.get_running_loop().call_soon(self._tunnel.node_leaves)
+        return self._tunnel
+
     def _close(self) -> None:
         """Close after what was sent; if the viewer may still be sending, tell it first and read on for a moment."""
         reader = self._reader
@@ -338,10 +340,8 @@ class ViewerConnection(asyncio.Protocol):
     def look_at_body(self) -> None:
         """Read if there is somebody for what comes."""
         transport, body = self._transport, self._reader.body
-        if transport is None:
-            return
         has_to_pause = not self._is_ended and (self._unread != b"" or (body is not None and body.is_full))
-        if has_to_pause == self._is_reading_paused:
+        if transport is None or has_to_pause == self._is_reading_paused:
             return
         self._is_reading_paused = has_to_pause
         if has_to_pause:
@@ -394,5 +394,7 @@ class ViewerConnection(asyncio.Protocol):
     def drain(self) -> None:
         """Close now if idle; else after the answer that is under way."""
         self._can_fast_path = False
-        if not self._is_busy and not self._unread and self._transport is not None:
+        if self._tunnel is not None:
+            self._tunnel.node_leaves()
+        elif not self._is_busy and not self._unread and self._transport is not None:
             self._transport.close()

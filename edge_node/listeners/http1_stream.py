@@ -12,6 +12,7 @@ from edge_node.delivery.downstream import DownstreamHead, ResponseSource
 from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.model.http import Headers, RequestHead
+from edge_node.model.tunnel import TunnelEnd
 from edge_node.policy.response_head import (
     LocalNode,
     content_length,
@@ -23,6 +24,7 @@ from edge_node.policy.response_head import (
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+SWITCHED_LINES = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 STATUSES_WITHOUT_BODY = frozenset({204, 304})
 LARGEST_JOINED_BYTES = 32_768
 """Up to this size a head and what follows it leave in one piece; beyond, copying costs more than a second piece."""
@@ -59,6 +61,9 @@ class Http1Wire(Protocol):
 
     def end_response(self, *, keep_alive: bool) -> None:
         """The response has been handed over whole."""
+
+    def hand_over(self) -> TunnelEnd:
+        """The connection carries no HTTP any more; what came behind the request is the first that the tunnel gives."""
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -149,6 +154,12 @@ class Http1Stream:
             self._wire.write(b"".join((written, *pieces)))
         else:
             self._wire.send_many([written, *pieces])
+
+    def take_over(self, head: DownstreamHead) -> TunnelEnd:
+        """101, with what HTTP/1.1 needs for it, and no framing (RFC 9110 sections 7.8 and 8.6)."""
+        start = start_of_head(self._node, (head.status, head.phrase), (head.result, head.reason, head.x_cache))
+        self._send(b"".join((start, head.request_id, b"\r\n", SWITCHED_LINES, head.field_block, b"\r\n")))
+        return self._wire.hand_over()
 
     def end(self) -> None:
         """Where the length was not known, the viewer is told."""

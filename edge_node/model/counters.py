@@ -66,6 +66,7 @@ class Counters:
         self.refused_connections = 0
         self.shed_connections = 0
         self.internal_errors = 0
+        self.opened_tunnels = self.closed_tunnels = 0
         self.log_records_dropped = 0
 
     @property

@@ -229,9 +229,17 @@ def _rest_of_line(record: LogRecord) -> str:
     first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
     return (
         f"\t{_text(head.method)}\t{_text(record.domain_name)}\t{_text(stem)}\t{record.status:03d}\t{viewer}\t{_text(query)}\t-\t{result_type}\t"
-        f"{record.request_id.decode('latin-1')}\t{host}\t{connection.scheme.decode()}\t{record.received_bytes}\t{seconds}\t{protocol_texts}\t{_tls_texts(connection)}\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
+        f"{record.request_id.decode('latin-1')}\t{host}\t{_protocol(record)}\t{record.received_bytes}\t{seconds}\t{protocol_texts}\t{_tls_texts(connection)}\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
         f"{connection.port}\t{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
     )
+
+
+def _protocol(record: LogRecord) -> str:
+    """`cs-protocol`: a WebSocket is `ws` or `wss`."""
+    scheme = record.connection.scheme
+    if record.status != 101:
+        return scheme.decode()
+    return "wss" if scheme == b"https" else "ws"
 
 
 def _viewer_texts(*fields: bytes | None) -> tuple[str, str, str]:

@@ -18,9 +18,10 @@ from edge_node.caching.lookup import (
     Refuse,
     Revalidate,
     ServeStaleAndRevalidate,
+    Tunnel,
     decide,
 )
-from edge_node.http.request_head import make_request_head
+from edge_node.http.request_head import is_websocket_handshake, make_request_head
 from edge_node.model.configuration import Peer, Role
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import Header, RequestHead
@@ -195,7 +196,8 @@ class Explainer:
 
     def _next(self, head: RequestHead, route: Route, steps: list[str], *, is_cacheable: bool) -> JsonObject:
         """Whom the node would ask."""
-        upstream_request = UpstreamRequest(head, route, ForwardingContext(b"explain", self._cache.node.via, b"-"))
+        hop = ForwardingContext(b"explain", self._cache.node.via, b"-")
+        upstream_request = UpstreamRequest(head, route, hop, is_upgrade=is_websocket_handshake(head))
         if is_cacheable and self._cache.node.role is Role.EDGE:
             peers = rank_regionals(
                 self._state.regionals, self._state.latency_milliseconds, hash_input(route), lambda _: False
@@ -264,8 +266,15 @@ def _freshness(entry: Entry, now: float) -> JsonObject:
     }
 
 
+_FIRST_MISS = "The first request for a key is a miss; the same request again is a hit, if the response may be stored."
+_MISS_HINTS = {
+    Reason.INVALIDATED: "It was a hit until the invalidation; the next request stores it again.",
+    Reason.EXPIRED: "A longer lifetime would have kept it fresh; an ETag or Last-Modified would have allowed a cheap refresh.",
+}
+
+
 def _describe(
-    decision: Hit | ServeStaleAndRevalidate | Revalidate | FetchMissingRange | Miss | Pass,
+    decision: Hit | ServeStaleAndRevalidate | Revalidate | FetchMissingRange | Miss | Pass | Tunnel,
 ) -> tuple[str, Reason, str]:
     match decision:
         case Hit(reason=reason):
@@ -288,22 +297,10 @@ def _describe(
                 Reason.EXPIRED,
                 "A longer lifetime (Cache-Control: max-age or s-maxage, or the policy's TTLs) would have kept it fresh.",
             )
-        case Miss(reason=Reason.INVALIDATED):
-            return "miss", Reason.INVALIDATED, "It was a hit until the invalidation; the next request stores it again."
-        case Miss(reason=Reason.EXPIRED):
-            return (
-                "miss",
-                Reason.EXPIRED,
-                "A longer lifetime would have kept it fresh; an ETag or Last-Modified would have allowed a cheap refresh.",
-            )
         case Miss(reason=reason):
-            return (
-                "miss",
-                reason,
-                "The first request for a key is a miss; the same request again is a hit, if the response may be stored.",
-            )
-        case Pass(reason=Reason.CACHING_DISABLED):
-            return "pass", Reason.CACHING_DISABLED, "A cache policy with a TTL above 0 would allow hits."
+            return "miss", reason, _MISS_HINTS.get(reason, _FIRST_MISS)
+        case Tunnel(reason=reason):
+            return "tunnel", reason, "It is a WebSocket's handshake: if the origin answers 101, bytes go both ways."
         case Pass(reason=reason):
             return "pass", reason, "Only the behavior's cached methods can be hits."
 

@@ -92,7 +92,7 @@ class NodeCollector:
     def _traffic(self) -> Iterator[Metric]:
         counters = self._sources.counters
         requests: Totals = defaultdict(int)
-        responses: Totals = {(f"{hundreds}xx",): 0 for hundreds in range(2, 6)}
+        responses: Totals = {(f"{hundreds}xx",): 0 for hundreds in range(1, 6)}
         transferred: Totals = defaultdict(int, counters.transferred)
         for (result, reason, status), stats in counters.finished.items():
             requests[result, reason] += stats.count
@@ -113,6 +113,8 @@ class NodeCollector:
         )
         yield _total("cdn_refused_connections", "Connections beyond the limit.", counters.refused_connections)
         yield _total("cdn_shed_connections", "Idle connections closed for new ones.", counters.shed_connections)
+        yield _total("cdn_tunnels", "WebSockets that were opened.", counters.opened_tunnels)
+        yield _gauge("cdn_open_tunnels", "Those that are open.", counters.opened_tunnels - counters.closed_tunnels)
         yield _gauge(
             "cdn_open_connections",
             "Connections of viewers, or of edges at a regional cache.",

@@ -3,6 +3,7 @@
     key -> entry, if it still holds -> decide -> hit:                      answer from the entry
                                              -> revalidate, complete, miss: follow a fill or lead one
                                              -> pass:                      a fill of its own, straight to the origin
+                                             -> tunnel:                    a fill of its own, and after 101 bytes both ways
 
 Decisions are made in `caching`, `policy` and `fill`; bytes are moved by `delivery`, `upstream` and the listener. What cannot be answered here goes back as a value.
 """
@@ -23,6 +24,7 @@ from edge_node.caching.lookup import (
     Result,
     Revalidate,
     ServeStaleAndRevalidate,
+    Tunnel,
     decide,
 )
 from edge_node.caching.unsafe_methods import SAFE_METHODS
@@ -30,6 +32,8 @@ from edge_node.caching.vary import is_same_variant
 from edge_node.delivery.cached_response import CachedResponder
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.streamed_response import ResponseDependencies, StreamedResponse, TakeOutcome
+from edge_node.delivery.tunnel import Tunnel as OpenTunnel
+from edge_node.delivery.tunnel import TunnelDependencies
 from edge_node.fill.cache_fill import CacheFill
 from edge_node.fill.coalescer import (
     LEADS_AND_FOLLOWS,
@@ -40,9 +44,11 @@ from edge_node.fill.coalescer import (
     may_share_revalidation,
 )
 from edge_node.fill.endpoint_selector import EndpointSelector
-from edge_node.fill.outcome import Answered, Failed, FillOutcome, FillRole, ServeEntry, Unshared
+from edge_node.fill.outcome import Answered, Failed, FillOutcome, FillRole, ServeEntry, Switched, Unshared
 from edge_node.fill.range_fill import conditions_for_missing_range, conditions_to_revalidate
 from edge_node.fill.stale_context import NOTHING_STORED, StaleContext
+from edge_node.fill.upgrade_fill import UpgradeFill
+from edge_node.http.request_head import is_websocket_handshake
 from edge_node.model.http import RequestHead
 from edge_node.pipeline.error_responses import ErrorResponses
 from edge_node.pipeline.upstream_request_factory import UpstreamRequestFactory
@@ -80,6 +86,7 @@ class DispatcherDependencies:
     responder: CachedResponder
     responses: ResponseDependencies
     errors: ErrorResponses
+    tunnels: TunnelDependencies
 
 
 class Dispatcher:
@@ -96,13 +103,14 @@ class Dispatcher:
         self._errors = dependencies.errors
         self._request_factory = UpstreamRequestFactory(dependencies.cache.node)
         self._is_regional = dependencies.cache.node.is_regional
+        self._tunnels = dependencies.tunnels
         self._take_outcome = take_outcome
         """How a request that waits for a fill comes back into the pipeline."""
 
     def dispatch(self, context: RequestContext, route: Route) -> Dispatched:
         """A request that may be looked up."""
         head = context.head
-        if context.is_without_cache:
+        if context.is_without_cache and not is_websocket_handshake(head):
             return self._pass(context, route, Reason.REGIONAL_BEHIND)
         key = route.key_for(head)
         entry, absence = self._cache.find(route, key, head)
@@ -124,6 +132,8 @@ class Dispatcher:
                 return self._miss(context, route, key, reason, stale_entry or entry)
             case Pass(reason=reason):
                 return self._pass(context, route, reason)
+            case Tunnel(reason=reason):
+                return self._shake_hands(context, route, reason)
             case Refuse() as refusal:
                 return refusal
             case _ as unreachable:
@@ -134,10 +144,10 @@ class Dispatcher:
         context, route = reader.context, reader.route
         match outcome:
             case Answered():
-                head = reader.stream.head
-                assert head is not None
-                if head.status >= 400 and self._errors.becomes_page(
-                    context, route, head.status, Reason.UPSTREAM_STATUS
+                begun = reader.stream.head
+                assert begun is not None
+                if begun.status >= 400 and self._errors.becomes_page(
+                    context, route, begun.status, Reason.UPSTREAM_STATUS
                 ):
                     reader.leave(may_abandon=not reader.stream.is_stored)
                     return Next.START_AGAIN
@@ -147,6 +157,10 @@ class Dispatcher:
                 return self._fetch_alone(context, route, reason)
             case ServeEntry(entry=entry, result=result, reason=reason):
                 return self._serve_entry(reader, entry, result, reason)
+            case Switched(head=head, upstream_end=upstream_end):
+                context.result = Result.MISS
+                OpenTunnel(context, reader.switched_head(head), upstream_end, self._tunnels).open()
+                return Next.ANSWERED
             case Failed(failure=failure):
                 context.attempts += 1
                 if reader.role is FillRole.FOLLOWER and context.attempts <= MAXIMUM_ATTEMPTS:
@@ -263,6 +277,14 @@ class Dispatcher:
         invalidate = self._invalidate if is_write else None
         fill = CacheFill(self._cache, upstream_request, None, self._coalescer, invalidate=invalidate)
         return self._attach(context, fill, is_cacheable=False)
+
+    def _shake_hands(self, context: RequestContext, route: Route, reason: Reason) -> Dispatched:
+        """Edge, regional cache, origin, as a miss goes; what comes is neither stored nor shared, nor is a failure remembered for others."""
+        context.result, context.reason = Result.PASS, reason
+        upstream_request = self._request_factory.as_upgrade(context, route)
+        return self._attach(
+            context, UpgradeFill(self._cache, upstream_request, None, self._coalescer), is_cacheable=True
+        )
 
     def _follow(self, context: RequestContext, route: Route, key: CacheKey, sharing: Sharing) -> Sharing | None:
         """Wait for a fill that is under way, if there is one to wait for; else how this request may share its own.

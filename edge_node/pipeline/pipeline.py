@@ -18,6 +18,7 @@ from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_record import NOTHING_SENT
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.delivery.streamed_response import ResponseDependencies, StreamedResponse
+from edge_node.delivery.tunnel import TunnelDependencies
 from edge_node.fill.coalescer import CallLater, RequestCoalescer, call_later
 from edge_node.fill.endpoint_selector import EndpointSelector
 from edge_node.fill.outcome import FillOutcome
@@ -82,6 +83,13 @@ class Pipeline:
             self._responder,
             responses,
             self._errors,
+            TunnelDependencies(
+                dependencies.recorder,
+                dependencies.counters,
+                dependencies.monotonic,
+                dependencies.call_later,
+                self._barrier.note,
+            ),
         )
         self._dispatcher = Dispatcher(to_dispatch_with, self._take_outcome)
 

@@ -22,6 +22,10 @@ class UpstreamRequestFactory:
             return UpstreamRequest(context.head, route, self._hop(context))
         return UpstreamRequest(context.head, route, self._hop(context), body_length=body.length, has_body=True)
 
+    def as_upgrade(self, context: RequestContext, route: Route) -> UpstreamRequest:
+        """The same for a WebSocket's handshake."""
+        return UpstreamRequest(context.head, route, self._hop(context), is_upgrade=True)
+
     def under_conditions(
         self, context: RequestContext, route: Route, conditions: tuple[Header, ...], head: RequestHead | None = None
     ) -> UpstreamRequest:

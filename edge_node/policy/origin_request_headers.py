@@ -4,7 +4,7 @@ Fields outside the key reach the origin only where the table says so. What an ed
 and applying the table twice changes nothing, so a regional cache forwards by the same function.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final
 
 from edge_node.caching.key import select_parts
@@ -34,6 +34,11 @@ _WRITTEN_HERE = frozenset(
     | {b"content-length", b"transfer-encoding", b"expect", b"trailer", b"keep-alive", b"proxy-connection"}
 )
 """Written by this module whatever the key holds, or never forwarded."""
+
+_HANDSHAKE = frozenset({
+    b"sec-websocket-extensions", b"sec-websocket-key", b"sec-websocket-protocol", b"sec-websocket-version",
+})  # fmt: skip
+"""RFC 6455 section 11.3. CloudFront wants the policy to forward them (reference 9); a handshake is of no use without, so they go with it here."""
 
 USER_AGENT = b"Amazon CloudFront"
 
@@ -106,6 +111,12 @@ def _all_fields(
     if coding is not None:
         chosen.append((b"accept-encoding", coding))
     return chosen
+
+
+def handshake_fields(head: RequestHead, said: Set[bytes]) -> tuple[Header, ...]:
+    """What makes a request one for a WebSocket, but for what is said already."""
+    own = [pair for pair in head.headers if pair[0] in _HANDSHAKE and pair[0] not in said]
+    return (*own, (b"upgrade", b"websocket"), (b"connection", b"Upgrade"))
 
 
 def host_for_origin(head: RequestHead, route: Route, origin: Origin) -> bytes:

@@ -10,6 +10,7 @@ from edge_node.policy.loop_detection import cdn_loop_for_upstream
 from edge_node.policy.origin_request_headers import (
     ForwardingContext,
     forwarded_for,
+    handshake_fields,
     host_for_origin,
     origin_fields,
     with_custom_headers,
@@ -47,7 +48,7 @@ class _CachedFieldLines:
 class UpstreamRequest:
     """One request of a viewer, as it is to be put upstream."""
 
-    __slots__ = ("body_length", "conditions", "has_body", "has_viewer_conditions", "head", "hop", "route")
+    __slots__ = ("body_length", "conditions", "has_body", "has_viewer_conditions", "head", "hop", "is_upgrade", "route")
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
         self,
@@ -58,6 +59,7 @@ class UpstreamRequest:
         has_viewer_conditions: bool = True,
         body_length: int | None = None,
         has_body: bool = False,
+        is_upgrade: bool = False,
     ) -> None:
         self.head: Final = head
         self.route: Final = route
@@ -67,6 +69,8 @@ class UpstreamRequest:
         self.has_viewer_conditions: Final = has_viewer_conditions
         self.body_length: Final = body_length
         self.has_body: Final = has_body
+        self.is_upgrade: Final = is_upgrade
+        """It asks for a WebSocket, as the viewer's does (RFC 6455 section 4.1)."""
 
 
 def to_origin(upstream_request: UpstreamRequest, origin: Origin) -> RequestBytes:
@@ -132,8 +136,11 @@ def _cached_lines(upstream_request: UpstreamRequest, origin: Origin | None) -> b
         host = head.fields.get(b"host", head.host)
     else:
         host, fields = host_for_origin(head, route, origin), with_custom_headers(fields, origin)
-    last = ((b"via", _via(upstream_request)), (b"connection", b"keep-alive"))
-    lines = _write(((b"host", host), *fields, *_cdn_loop(upstream_request), *last))
+    via = (b"via", _via(upstream_request))
+    if upstream_request.is_upgrade:  # such a section is never shared with other requests
+        handshake = handshake_fields(head, {name for name, _ in fields})
+        return _write(((b"host", host), *fields, *_cdn_loop(upstream_request), via, *handshake))
+    lines = _write(((b"host", host), *fields, *_cdn_loop(upstream_request), via, (b"connection", b"keep-alive")))
     if head.memo is not None and len(head.memo) < MOST_REMEMBERED_OF_A_SECTION:
         head.memo[kind] = _CachedFieldLines(route.behavior, head.method, lines)
     return lines

@@ -6,41 +6,25 @@ the response is decided elsewhere.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
 from edge_node.model.http import Header, ResponseHead
 from edge_node.upstream.response_head_parser import ParsedHead, read_usual_head
-from edge_node.upstream.response_heads import MAXIMUM_HEAD_BYTES, is_visible, mistake_in
+from edge_node.upstream.response_heads import (
+    MAXIMUM_HEAD_BYTES,
+    NOT_ASKED_TO_SWITCH,
+    is_visible,
+    mistake_in,
+    mistake_in_interim,
+)
 from edge_node.upstream.response_heads import make_response_head as make_response_head  # noqa: PLC0414 - for who knows connections
+from edge_node.upstream.response_sink import OnComplete, OnSwitch, ResponseSink
+from edge_node.upstream.tunnel_connection import TunnelConnection
 
 logger = logging.getLogger(__name__)
-
-MAXIMUM_INTERIM_RESPONSES = 16
-"""Before one final response; more is an upstream that plays with us."""
-
-
-class ResponseSink(Protocol):
-    """Who takes a response as it arrives."""
-
-    def interim_arrived(self, head: ResponseHead) -> None:
-        """The status and header section of an interim response (RFC 9110 section 15.2)."""
-
-    def head_arrived(self, head: ResponseHead) -> None:
-        """The final status and header section."""
-
-    def body_arrived(self, data: bytes) -> None:
-        """The next bytes of the body, transfer coding removed."""
-
-    def whole_arrived(self, head: ResponseHead, body: bytes) -> None:
-        """The final head and all of the body at once; a response comes like this or in the pieces above."""
-
-
-OnComplete = Callable[[UpstreamFailure | None], None]
-"""Told once when an exchange ends: with nothing when the response is whole, else with what went wrong."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -53,36 +37,32 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink: ResponseSink | None = None
         self._ended: OnComplete | None = None
         """Of the exchange that is under way."""
+        self.on_switch: OnSwitch | None = None
+        """Set before a request that asks for another protocol: who takes the connection when upstream switches. The exchange ends when the tunnel does."""
+        self._switched: ResponseHead | None = None
+        self._tunnel: TunnelConnection | None = None
         self._fields: list[Header] = []
         self._reason = b""
         self._head_bytes = 0
-        self._is_head_request = False
+        self._is_head_request = self._has_head = self._ends_at_close = False
+        self._is_response_started = self._is_paused = False
         self._interim_responses = 0
-        self._has_head = False
         self._is_whole = False
         """The parser has seen the end of the response,"""
         self._is_last = False
         """and that no other one can follow it here."""
         self._missing_bytes = 0
         """Of a body that the parser is not asked about."""
-        self._ends_at_close = False
-        self._is_response_started = False
-        self._is_paused = False
         self._writable: asyncio.Future[None] | None = None
         self._has_request_body = False
         self._is_request_whole = True
         """Nothing more of the request will be written."""
         self._taken_bytes = 0
         """How much of what was written the upstream had taken when that was looked at last."""
-        self._read_timeout = 0.0
-        self._last_progress = 0.0
+        self._read_timeout = self._last_progress = self._watch_rings_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self._watch_rings_at = 0.0
-        self.requests_sent = 0
         self.idle_since = 0.0
-        self.received_bytes = 0
-        self._received_before = 0
-        self.sent_bytes = 0
+        self.requests_sent = self.received_bytes = self.sent_bytes = self._received_before = 0
 
     # -- what the owner calls
 
@@ -211,8 +191,11 @@ class UpstreamConnection(asyncio.Protocol):
         mistake = None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            mistake = "switched protocols without having been asked to"
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._switched is not None:
+                self._hand_over(self._switched, data[upgrade.args[0] :])
+                return
+            mistake = NOT_ASKED_TO_SWITCH
         except httptools.HttpParserCallbackError:
             raise
         except httptools.HttpParserError as error:
@@ -235,9 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = None
         if self._ended is not None:
             self._break_off(is_orderly=exc is None)
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._stop_watch()
 
     def _break_off(self, *, is_orderly: bool) -> None:
         if self._ends_at_close and is_orderly:
@@ -283,18 +264,19 @@ class UpstreamConnection(asyncio.Protocol):
         if self._sink is None or self._is_whole:
             return
         reason = self._reason if is_visible(self._reason) else b""
+        head = make_response_head(status, reason, self._fields)
         if status < 200:
             self._interim_responses += 1
-            if status < 100:  # RFC 9110 section 15: there is no such class
-                self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"status {status}")
-            elif self._interim_responses > MAXIMUM_INTERIM_RESPONSES:
-                self._fail(UpstreamErrorKind.INVALID_RESPONSE, "too many interim responses")
+            mistake = mistake_in_interim(head, self._interim_responses, may_switch=self.on_switch is not None)
+            if mistake is not None:
+                self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
+            elif status == 101:
+                self._switched = head
             else:
-                self._sink.interim_arrived(make_response_head(status, reason, self._fields))
+                self._sink.interim_arrived(head)
             return
         self._has_head = True
         self._head_bytes = 0
-        head = make_response_head(status, reason, self._fields)
         is_large = self.received_bytes - self._received_before > MAXIMUM_HEAD_BYTES
         mistake = mistake_in(head, self._parser.get_http_version(), is_large=is_large)
         if mistake is not None:
@@ -306,6 +288,23 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink.head_arrived(head)
         if self._is_head_request:
             self._end_message()
+
+    def _hand_over(self, head: ResponseHead, rest: bytes) -> None:
+        """Nothing but bytes from here on (RFC 9110 section 7.8)."""
+        assert self._transport is not None and self.on_switch is not None
+        self._stop_watch()
+        self.received_bytes -= len(rest)
+        self._tunnel = tunnel = TunnelConnection(self._transport, self._tunnel_lost, rest)
+        self.on_switch(head, tunnel)
+
+    def _tunnel_lost(self, exc: Exception | None) -> None:
+        """The exchange has been the tunnel."""
+        del exc
+        tunnel, self._transport = self._tunnel, None
+        if tunnel is not None:
+            self.sent_bytes += tunnel.sent_bytes
+            self.received_bytes += tunnel.received_bytes
+        self._end(None, is_last=True)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -339,6 +338,11 @@ class UpstreamConnection(asyncio.Protocol):
             watch.cancel()
         self._watch_rings_at = now + self._read_timeout
         self._watch = self._loop.call_later(self._read_timeout, self._check_progress)
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _check_progress(self) -> None:
         """The read timeout: for the first byte and between two reads (reference 1.4). It counts the time in which upstream is waited for.
@@ -380,7 +384,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _end(self, failure: UpstreamFailure | None, *, is_last: bool) -> None:
         """Tell who waits, whatever happens on the way."""
-        ended, self._ended, self._sink = self._ended, None, None
+        ended, self._ended, self._sink, self.on_switch = self._ended, None, None, None
         try:
             self.resume_writing()
             if self._is_paused:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
-from edge_node.model.http import Header
-from edge_node.upstream.connection import ResponseSink
+from edge_node.model.http import Header, ResponseHead
+from edge_node.model.tunnel import TunnelEnd
 from edge_node.upstream.endpoints import Endpoint
+from edge_node.upstream.response_sink import ResponseSink
 
 
 class RequestBody(Protocol):
@@ -59,6 +60,13 @@ class FetchSink(ResponseSink, Protocol):
         """Instead: the viewer left before its request was whole."""
 
 
+class UpgradeSink(FetchSink, Protocol):
+    """Who takes a response that may be 101."""
+
+    def switched(self, head: ResponseHead, upstream_end: TunnelEnd) -> None:
+        """In place of a response: upstream has switched protocols. The fetch ends when the tunnel does."""
+
+
 class RunningFetch(Protocol):
     """A response that is being got."""
 
@@ -76,3 +84,6 @@ class UpstreamFetcher(Protocol):
         self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
     ) -> RunningFetch:
         """Bring the response to the sink. It begins at once where a connection is idle; a task is there only to connect, to wait for a place and to send a body."""
+
+    def upgrade(self, targets: Sequence[Endpoint], sink: UpgradeSink) -> RunningFetch:
+        """The same for a GET that asks for another protocol: sent once, on a connection of its own, and to another target only if nothing of it was sent."""

@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure, ViewerLeftError
-from edge_node.model.http import Header
+from edge_node.model.http import Header, ResponseHead
+from edge_node.model.tunnel import TunnelEnd
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.endpoints import Endpoint, Tier
-from edge_node.upstream.fetch_sink import FetchSink, RequestBody
+from edge_node.upstream.fetch_sink import FetchSink, RequestBody, UpgradeSink
 from edge_node.upstream.health import PeerHealth
 from edge_node.upstream.limits import UpstreamLimits, UpstreamSlots
+from edge_node.upstream.retry_policy import REPEATABLE_METHODS, may_fail_over, may_try_again, was_of_idle_connection
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +27,6 @@ MAXIMUM_REUSE_RETRIES = 2
 
 SHORTEST_COMPLETION_SECONDS = 0.01
 """With less than this left no further attempt is made: timers may ring a little before the clock says so. The first one has so much at least; 0 would be no bound."""
-
-_REPEATABLE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-"""Reference 2.6: the others are never sent twice."""
 
 
 class Connections(Protocol):
@@ -77,11 +76,21 @@ class Fetcher:
         fetch.start()
         return fetch
 
+    def upgrade(self, targets: Sequence[Endpoint], sink: UpgradeSink) -> "Fetch":
+        """See `UpstreamFetcher`."""
+        fetch = Fetch(self, targets, b"GET", None, sink, sink)
+        fetch.start()
+        return fetch
+
     # -- what fetches tell
 
     def succeeded(self, connection: UpstreamConnection, target: Endpoint) -> None:
         """The connection may carry another exchange."""
         self.pool.release(target.address, connection, target.keepalive)
+        self.answered(target)
+
+    def answered(self, target: Endpoint) -> None:
+        """It works."""
         if target.tier is Tier.REGIONAL and not self._health.is_clean:
             self._health.answered(target.peer_id, self.clock())
 
@@ -105,12 +114,21 @@ class Fetch:
     __slots__ = (
         "_attempts_left", "_body", "_completion", "_connection", "_deadline", "_fetcher", "_has_waited", "_is_over", "_method", "_received_before",
         "_reuses_left", "_sending", "_sent_before", "_sink", "_slots", "_target", "_targets", "_task",
+        "_upgrade_sink",
     )  # fmt: skip
 
     def __init__(
-        self, fetcher: Fetcher, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink
+        self,
+        fetcher: Fetcher,
+        targets: Sequence[Endpoint],
+        method: bytes,
+        body: RequestBody | None,
+        sink: FetchSink,
+        upgrade_sink: UpgradeSink | None = None,
     ) -> None:
+        """`upgrade_sink`: the sink again, where the response may be 101."""
         self._fetcher = fetcher
+        self._upgrade_sink = upgrade_sink
         self._targets = iter(targets)
         self._method = method
         self._body = body
@@ -160,7 +178,7 @@ class Fetch:
     def _next_attempt(self, target: Endpoint) -> None:
         """An idle connection first: one that turns out to be closed costs nothing but a try."""
         self._attempts_left -= 1
-        is_repeatable = self._body is None and self._method in _REPEATABLE_METHODS
+        is_repeatable = self._upgrade_sink is None and self._body is None and self._method in REPEATABLE_METHODS
         self._reuses_left = MAXIMUM_REUSE_RETRIES if is_repeatable else 0
         self._connect(target)
 
@@ -227,6 +245,8 @@ class Fetch:
         sink.connected(connection, target)
         if target.completion_timeout:
             self._completion = _bound_completion(connection, self._seconds_left())
+        if self._upgrade_sink is not None:
+            connection.on_switch = self._on_switch
         connection.begin(
             target.render(extra),
             sink,
@@ -239,6 +259,16 @@ class Fetch:
             connection.end_request()
         elif body is not None:
             self._sending = fetcher.spawn(self._send_body(connection, body))
+
+    def _on_switch(self, head: ResponseHead, upstream_end: TunnelEnd) -> None:
+        """The connection is a tunnel: no request is worked on any more, so that its place is free, and no time limit of a response holds."""
+        assert self._upgrade_sink is not None and self._target is not None
+        if self._completion is not None:
+            self._completion.cancel()
+            self._completion = None
+        self._leave_slot()
+        self._fetcher.answered(self._target)
+        self._upgrade_sink.switched(head, upstream_end)
 
     def _on_exchange_end(self, failure: UpstreamFailure | None) -> None:
         """Called by the connection, which must not suffer from what goes wrong here."""
@@ -262,7 +292,7 @@ class Fetch:
             return
         if failure is None or self._sink.is_ended:  # it closed the connection itself
             self._end(None)
-        elif _was_of_idle_connection(failure):
+        elif was_of_idle_connection(failure):
             self._connect(target)
         else:
             self._attempt_failed(target, failure)
@@ -272,13 +302,14 @@ class Fetch:
         fetcher = self._fetcher
         fetcher.failed(target, failure)
         is_final_here = failure.kind in (UpstreamErrorKind.FAILOVER, UpstreamErrorKind.OVERLOADED)
-        if not is_final_here and not _may_try_again(failure, self._method, self._body, self._sink):
+        is_repeatable = failure.is_request_untouched or self._upgrade_sink is None
+        if not is_final_here and not (is_repeatable and may_try_again(failure, self._method, self._body, self._sink)):
             self._end(failure)
             return
         has_time = not target.completion_timeout or self._deadline - fetcher.clock() >= SHORTEST_COMPLETION_SECONDS
         if self._attempts_left and not is_final_here and has_time:
             self._next_attempt(target)
-        elif _may_fail_over(target, failure):
+        elif may_fail_over(target, failure):
             self._next_target(failure)
         else:
             self._end(failure)
@@ -365,33 +396,3 @@ def _bound_completion(connection: UpstreamConnection, seconds: float) -> asyncio
     """The response completion timeout (reference 1.4)."""
     detail = f"the response was not complete in {seconds:g} s"
     return asyncio.get_running_loop().call_later(seconds, connection.give_up, UpstreamErrorKind.READ_TIMEOUT, detail)
-
-
-_STATUS_THAT_COUNTS = {
-    UpstreamErrorKind.REFUSED: 503,
-    UpstreamErrorKind.CONNECT_TIMEOUT: 503,
-    UpstreamErrorKind.NAME: 503,
-    UpstreamErrorKind.OVERLOADED: 503,
-    UpstreamErrorKind.READ_TIMEOUT: 504,
-}
-"""Reference 1.5: without a connection the criterion is 503, without a response in time 504; for what else goes wrong on the way it is 502."""
-
-
-def _may_fail_over(target: Endpoint, failure: UpstreamFailure) -> bool:
-    """Whether the next target may be asked after the last attempt at this one."""
-    if target.failover_statuses is None or failure.kind is UpstreamErrorKind.FAILOVER:
-        return True
-    return _STATUS_THAT_COUNTS.get(failure.kind, 502) in target.failover_statuses
-
-
-def _may_try_again(failure: UpstreamFailure, method: bytes, body: RequestBody | None, sink: FetchSink) -> bool:
-    if failure.kind is UpstreamErrorKind.INTERNAL:
-        return False  # it would fail here again
-    if sink.has_started:
-        return sink.resume_point() is not None
-    return failure.is_request_untouched or (body is None and method in _REPEATABLE_METHODS)
-
-
-def _was_of_idle_connection(failure: UpstreamFailure) -> bool:
-    """The upstream had closed it, most likely, before the request came: that says nothing of a fresh one."""
-    return failure.is_on_reused_connection and failure.kind is not UpstreamErrorKind.READ_TIMEOUT

@@ -9,6 +9,9 @@ from edge_node.upstream.response_head_parser import join_repeated
 MAXIMUM_HEAD_BYTES = 32_768
 """As for requests (reference 2.5, status 494); a larger response head is OriginHeaderTooBigError: 502."""
 
+MAXIMUM_INTERIM_RESPONSES = 16
+"""Before one final response; more is an upstream that plays with us."""
+
 is_visible = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 """A reason phrase (RFC 9112 section 4)."""
 
@@ -22,6 +25,31 @@ def mistake_in(head: ResponseHead, version: str, *, is_large: bool) -> str | Non
     if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         return "a transfer coding other than chunked"
     if is_large and sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
+        return f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
+    return None
+
+
+def mistake_in_interim(head: ResponseHead, number: int, *, may_switch: bool) -> str | None:
+    """The same of the n-th interim response to a request; `may_switch`: that asked for a WebSocket."""
+    if head.status < 100:  # RFC 9110 section 15: there is no such class
+        return f"status {head.status}"
+    if head.status == 101:
+        return _mistake_in_switch(head) if may_switch else NOT_ASKED_TO_SWITCH
+    return "too many interim responses" if number > MAXIMUM_INTERIM_RESPONSES else None
+
+
+NOT_ASKED_TO_SWITCH = "switched protocols without having been asked to"
+
+
+def _mistake_in_switch(head: ResponseHead) -> str | None:
+    """Without the two fields nobody has switched (RFC 6455 section 4.1), and with a length there would be a body (RFC 9110 section 8.6)."""
+    fields = head.fields
+    options = [option.strip(b" \t").lower() for option in fields.get(b"connection", b"").split(b",")]
+    if fields.get(b"upgrade", b"").lower() != b"websocket" or b"upgrade" not in options:
+        return "switched to another protocol than was asked for"
+    if b"content-length" in fields or b"transfer-encoding" in fields:
+        return "switched protocols with a body"
+    if sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
         return f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
     return None
 

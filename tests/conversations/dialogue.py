@@ -30,6 +30,7 @@ from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure, ViewerLeftError
 from edge_node.model.http import Header, RequestHead
+from edge_node.model.tunnel import TunnelEnd
 from edge_node.observability.access_log import AccessLog
 from edge_node.pipeline.pipeline import Pipeline, PipelineDependencies
 from edge_node.policy.response_head import LocalNode
@@ -42,7 +43,7 @@ from edge_node.storage.memory import MemoryStore
 from edge_node.storage.node_state import NodeState
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint, Tier
-from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpstreamFetcher
+from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpgradeSink, UpstreamFetcher
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.fuzz.strict_http import End, read_responses
@@ -185,6 +186,9 @@ class Viewer:
         for piece in pieces:
             self.send(piece)
 
+    def hand_over(self) -> TunnelEnd:
+        raise AssertionError("tunnels are spoken with over sockets")
+
     def abort(self) -> None:
         self.is_cut = True
         self.leaves()
@@ -295,6 +299,9 @@ class ScriptedFetcher:
         fetch = Fetch(targets, method, body, sink)
         self.fetches.append(fetch)
         return fetch
+
+    def upgrade(self, targets: Sequence[Endpoint], sink: UpgradeSink) -> RunningFetch:
+        return self.fetch(targets, b"GET", None, sink)
 
 
 class ServingFetcher(ScriptedFetcher):

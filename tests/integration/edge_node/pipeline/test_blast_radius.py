@@ -20,11 +20,13 @@ from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.delivery.request_context import RequestContext
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.delivery.streamed_response import StreamedResponse
+from edge_node.delivery.tunnel import Tunnel, TunnelSide
 from edge_node.fill.cache_fill import CacheFill
 from edge_node.fill.coalescer import COALESCE_TIMEOUT_SECONDS, RequestCoalescer
 from edge_node.fill.endpoint_selector import EndpointSelector
 from edge_node.fill.fill_storage import FillStorage
 from edge_node.fill.response_stream import ResponseStream
+from edge_node.fill.upgrade_fill import UpgradeFill
 from edge_node.listeners.fast_path import HitFastPath
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.http1_stream import Http1Stream
@@ -43,6 +45,7 @@ from edge_node.upstream.fetcher import Fetch, Fetcher
 from edge_node.upstream.limits import UpstreamLimits, UpstreamSlots
 from edge_node.upstream.negative_cache import NegativeCache
 from edge_node.upstream.pool import ConnectionPool
+from edge_node.upstream.tunnel_connection import TunnelConnection
 from tests.builders import behavior_message, origin_message
 from tests.conversations.dialogue import HOST, Node
 from tests.edge_wires import FakeListener
@@ -53,7 +56,7 @@ pytestmark = pytest.mark.skipif(IS_COMPILED, reason="methods of compiled classes
 COLLABORATORS: tuple[type, ...] = (
     UpstreamRequestFactory, CachedResponder, CacheFill, ConnectionPool, Dispatcher, EndpointSelector, ErrorResponses, NegativeCache, Fetch, Fetcher,
     FillStorage, HitFastPath, Http1Stream, MemoryStore, Pipeline, Router, RequestBodyStream, RequestCoalescer, RequestContext, RequestRecorder, ResponseStream,
-    Cache, StreamedResponse, Endpoint, UpstreamConnection, UpstreamLimits, UpstreamSlots, ViewerConnection,
+    Cache, StreamedResponse, Endpoint, UpstreamConnection, UpstreamLimits, UpstreamSlots, ViewerConnection, Tunnel, TunnelSide, TunnelConnection, UpgradeFill,
 )  # fmt: skip
 ALL_METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 NOT_BROKEN = {
@@ -142,6 +145,9 @@ async def _serve(world: World, reader: asyncio.StreamReader, writer: asyncio.Str
                 await world.gate.wait()
             if target.startswith("/cut"):
                 return
+            if b"upgrade: websocket" in head.lower():
+                await _echo(reader, writer)
+                return
             seconds = 0 if target.startswith("/old") else 60
             fields = f'Cache-Control: max-age={seconds}\r\nETag: "1"\r\n'
             writer.write(f"HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nhel".encode())
@@ -152,6 +158,18 @@ async def _serve(world: World, reader: asyncio.StreamReader, writer: asyncio.Str
         pass
     finally:
         writer.transport.abort()
+
+
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A tunnel's other end: gives back what it gets, and so much more than anybody takes at once."""
+    writer.write(SWITCH + b"first")
+    while data := await reader.read(65_536):
+        writer.write(data * 300)
+        await writer.drain()
+    writer.write_eof()
 
 
 @asynccontextmanager
@@ -181,6 +199,8 @@ async def make_world() -> AsyncIterator[World]:
         for task in (*tasks, *node.tasks):
             task.cancel()
         await asyncio.gather(*tasks, *node.tasks, return_exceptions=True)
+        for _ in range(5):
+            await asyncio.sleep(0)  # what was aborted is closed in the next turns of the loop
         loop.set_exception_handler(None)
 
 
@@ -251,10 +271,25 @@ async def followers_that_lose_patience(world: World) -> None:
             await world.answered(viewer)
 
 
+async def a_websocket(world: World) -> None:
+    """Bytes behind both heads, a viewer that is behind, and an end in each direction."""
+    fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Version: 13\r\n"
+    async with Viewer(world.address, receive_buffer=4_096) as viewer:
+        await viewer.send(f"GET /socket HTTP/1.1\r\nHost: {world.host}\r\n{fields}\r\n".encode() + b"x" * 40_000)
+        viewer.writer.write_eof()
+        reading = asyncio.ensure_future(viewer.reader.read())
+        try:
+            await world.until(reading.done)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+    await world.until(lambda: not world.listener.open)
+
+
 Scenario = Callable[[World], Awaitable[None]]
 SCENARIOS: tuple[Scenario, ...] = (
     a_miss, a_miss_on_an_idle_connection, a_miss_in_pieces, a_hit, a_refresh, an_upload, an_error_of_the_origin, a_viewer_that_leaves,
-    followers_that_lose_patience,
+    followers_that_lose_patience, a_websocket,
 )  # fmt: skip
 
 

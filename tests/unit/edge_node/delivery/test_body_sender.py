@@ -9,6 +9,7 @@ from edge_node.delivery.body_sender import LARGEST_TURN_BYTES, BodySender
 from edge_node.delivery.downstream import DownstreamHead, ResponseSource
 from edge_node.model.connection_facts import NO_CONNECTION
 from edge_node.model.http import Headers
+from edge_node.model.tunnel import TunnelEnd
 
 PIECE = memoryview(bytes(200_000))
 
@@ -35,6 +36,9 @@ class Stream:
 
     def begin(self, source: ResponseSource, *, is_unbuffered: bool = False) -> None:
         assert is_unbuffered, "pieces are in a shared buffer"
+
+    def take_over(self, head: DownstreamHead) -> TunnelEnd:
+        raise AssertionError("no tunnels from a cache")
 
     def send_interim(self, status: int, phrase: bytes, fields: Headers) -> None:
         raise AssertionError("no interim responses from a cache")
