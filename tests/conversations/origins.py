@@ -43,6 +43,10 @@ class Pieces(Enum):
                 assert_never(unreachable)
 
 
+usual_pieces = Pieces.HEAD_AND_BODY
+"""Where a test does not say (conftest.py)."""
+
+
 class Link:
     """One exchange with an origin, on a real connection without a socket."""
 
@@ -87,9 +91,9 @@ class Link:
         if not self.is_closed:
             self._transport.close()
 
-    def answers(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces = Pieces.HEAD_AND_BODY) -> None:
+    def answers(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces | None = None) -> None:
         """A whole response; a real peer's comes in any pieces, and the node must not care."""
-        for piece in self._whole(status, body, headers, pieces):
+        for piece in self._whole(status, body, headers, pieces or usual_pieces):
             self.sends(piece)
 
     async def answers_slowly(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces) -> None:
