@@ -359,6 +359,10 @@ class Fetch:
         is_usual = b"transfer-encoding" not in fields and fields.get(b"connection", b"keep-alive") == b"keep-alive"
         return self.arrival is Arrival.WHOLE and self.method != b"HEAD" and is_usual
 
+    def informs(self, status: int, *headers: TextHeader) -> None:
+        """An interim response."""
+        self.sink.interim_arrived(self._make_head(status, headers, {100: b"Continue", 103: b"Early Hints"}[status]))
+
     def sends(self, data: bytes) -> "Fetch":
         self.sink.body_arrived(data)
         return self

@@ -2,20 +2,11 @@
 
 import pytest
 
-from edge_node.upstream.connection import make_response_head
 from tests.builders import policy_message
-from tests.conversations.dialogue import Fetch, Node, Viewer
+from tests.conversations.dialogue import Node, Viewer
 from tests.conversations.tiers import Tiers, strict, strict_node
 
 FRESH = ("cache-control", "max-age=60")
-
-
-def informs(fetch: Fetch, status: int, *headers: tuple[str, str]) -> None:
-    """An interim response."""
-    reason = {100: b"Continue", 103: b"Early Hints"}[status]
-    fetch.sink.interim_arrived(
-        make_response_head(status, reason, [(n.encode(), value.encode()) for n, value in headers])
-    )
 
 
 # -- toward the origin
@@ -110,7 +101,7 @@ async def test_an_interim_response_is_passed_on_through_both_tiers_and_stays_apa
     tiers = Tiers(strict())
     viewer = tiers.viewer().asks("/a")
     fetch = await tiers.origin_fetch()
-    informs(fetch, 103, ("link", "</style.css>; rel=preload"), ("x-early", "1"), ("connection", "x-early"))
+    fetch.informs(103, ("link", "</style.css>; rel=preload"), ("x-early", "1"), ("connection", "x-early"))
     fetch.answers(200, b"hello", FRESH)
     await viewer_is_done(viewer)
     final = viewer.so_far()
@@ -124,7 +115,7 @@ async def test_all_who_wait_are_told_and_nobody_who_comes_later() -> None:
     node = strict_node()
     viewers = [node.viewer().asks("/a") for _ in range(2)]
     fetch = await node.fetch()
-    informs(fetch, 103, ("link", "</a>"))
+    fetch.informs(103, ("link", "</a>"))
     viewers.append(node.viewer().asks("/a"))
     fetch.answers(200, b"hello", FRESH)
     for viewer in viewers:
@@ -137,7 +128,7 @@ async def test_100_continue_is_for_nobody_however_often_it_comes() -> None:
     viewer = node.viewer().asks("/a")
     fetch = await node.fetch()
     for _ in range(3):
-        informs(fetch, 100)
+        fetch.informs(100)
     fetch.answers(200, b"hello", FRESH)
     assert (await viewer.answer()).status == 200
 
@@ -147,7 +138,7 @@ async def test_a_viewer_of_http_1_0_is_told_nothing_in_between() -> None:
     viewer = node.viewer()
     viewer.asks("/a", ("x-a", "1"), minor_version=0)
     fetch = await node.fetch()
-    informs(fetch, 103, ("link", "</a>"))
+    fetch.informs(103, ("link", "</a>"))
     fetch.answers(200, b"hello", FRESH)
     assert (await viewer.answer()).status == 200
 
@@ -156,7 +147,7 @@ async def test_cloudfront_passes_no_interim_response_on() -> None:
     node = Node()
     viewer = node.viewer().asks("/a")
     fetch = await node.fetch()
-    informs(fetch, 103, ("link", "</a>"))
+    fetch.informs(103, ("link", "</a>"))
     fetch.answers(200, b"hello", FRESH)
     assert (await viewer.answer()).status == 200
 
