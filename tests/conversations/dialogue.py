@@ -35,7 +35,6 @@ from edge_node.observability.access_log import AccessLog
 from edge_node.pipeline.pipeline import Parts, Pipeline
 from edge_node.policy.response_head import LocalNode
 from edge_node.policy.router import Snapshot
-from edge_node.policy.upstream_request import parse_request
 from edge_node.stages.table import StageTable
 from edge_node.storage.cache import Cache
 from edge_node.storage.eviction.registry import POLICIES
@@ -46,7 +45,7 @@ from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpstreamFetcher
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
-from tests.fuzz.strict_http import End, Fields, Response, read_responses
+from tests.fuzz.strict_http import End, Fields, Response, read_request_head, read_responses
 
 HOST = b"d1.cdn.localhost"
 TextHeader = tuple[str, str]
@@ -320,12 +319,16 @@ class Fetch:
         self.connection = FakeConnection(self.gives_up)
         self.is_over = False
         self.is_cancelled = False
+        for target in targets:
+            asked = read_request_head(target.request + b"\r\n")
+            assert asked.method == method, target.request
         self.connects(targets[0])
 
     @property
     def request(self) -> dict[str, str]:
         """Fields of the request as its first target gets them."""
-        return {name.decode(): value.decode() for name, value in parse_request(self.targets[0].request)[1]}
+        fields = read_request_head(self.targets[0].request + b"\r\n").fields
+        return {name.decode(): value.decode() for name, value in fields}
 
     def gives_up(self, kind: UpstreamErrorKind, detail: str) -> None:
         self._end(UpstreamFailure(kind, detail))

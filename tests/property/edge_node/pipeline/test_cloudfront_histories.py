@@ -146,4 +146,4 @@ def by_table(minimum: int) -> TableWatch:
 def test_the_same_histories_follow_cloudfronts_table_in_its_semantics() -> None:
     ways = {"fetched", "validated", "fresh", "stale"}
     assert set(judged(lambda: by_table(0), 200)) == ways
-    assert set(judged(lambda: by_table(20), 100)) == ways
+    assert set(judged(lambda: by_table(20), 200)) == ways
