@@ -60,8 +60,8 @@ class DownstreamHead:
         """None: no Age field."""
         self.field_block = field_block
         """Field lines, each ended by CRLF, without Content-Length: the form in which a header section is kept (`caching/entry.py`); `parse_field_lines` reads it."""
-        self.content_length = content_length
-        """Of the representation (RFC 9110 section 8.6), also where no body follows; None: unknown, or not to be said."""
+        self.content_length = None if status == 204 else content_length
+        """Of the representation (RFC 9110 section 8.6), also where no body follows; None: unknown, or not to be said, as in 204."""
         self.must_close = must_close
         """Nothing may follow on this connection, where a protocol has no streams (reference 2.5)."""
 

@@ -191,7 +191,7 @@ class Http1Stream:
         """Decide on the framing, and write the head."""
         status = head.status
         self._has_body = not self._is_head_request and status not in STATUSES_WITHOUT_BODY
-        framing = self._frame(status, head.content_length)
+        framing = self._frame(head.content_length)
         is_framed = framing != b"" or not self._has_body
         has_all_been_read = self._body is None or self._body.is_complete
         self._keeps_alive = self._wire.may_keep_alive and is_framed and has_all_been_read and not head.must_close
@@ -199,11 +199,9 @@ class Http1Stream:
         middle = middle_of_head(head.age_seconds, self._keeps_alive)
         return b"".join((start, head.request_id, middle, head.field_block, framing, b"\r\n"))
 
-    def _frame(self, status: int, length: int | None) -> bytes:
+    def _frame(self, length: int | None) -> bytes:
         """How the viewer finds the end of the body (RFC 9112 section 6)."""
         self._is_chunked = False
-        if status == 204:  # RFC 9110 section 8.6: never with a length
-            return b""
         if length is not None:
             return content_length(length)
         self._is_chunked = self._has_body and self._minor_version >= 1

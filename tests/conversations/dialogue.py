@@ -11,7 +11,8 @@ Everything between is the real code: pipeline, fills, transfers, exchanges, hits
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from edge_node.caching.stored_body import LentPiece, Piece
@@ -29,13 +30,12 @@ from edge_node.model.configuration import Peer, Role
 from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure, ViewerLeftError
-from edge_node.model.http import Header, RequestHead
+from edge_node.model.http import Header, RequestHead, ResponseHead
 from edge_node.model.tunnel import TunnelEnd
 from edge_node.observability.access_log import AccessLog
 from edge_node.pipeline.pipeline import Pipeline, PipelineDependencies
 from edge_node.policy.response_head import LocalNode
 from edge_node.policy.router import Snapshot
-from edge_node.policy.upstream_request import parse_request
 from edge_node.stages.table import StageTable
 from edge_node.storage.cache import Cache
 from edge_node.storage.eviction.registry import POLICIES
@@ -46,10 +46,11 @@ from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpgradeSink, UpstreamFetcher
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
-from tests.fuzz.strict_http import End, read_responses
+from tests.fuzz.strict_http import End, Fields, Response, read_request_head, read_responses
 
 HOST = b"d1.cdn.localhost"
 TextHeader = tuple[str, str]
+Interim = tuple[int, Fields]
 VIEWER = ConnectionFacts("192.0.2.7", 40_000)
 
 
@@ -60,31 +61,40 @@ class Answer:
     status: int
     fields: dict[str, str]
     body: bytes
+    lines: Sequence[TextHeader] = ()
+    """All fields, repeated ones too."""
+    is_whole: bool = False
+    interims: Sequence[Interim] = ()
+    """What came before it."""
+
+    def values(self, name: str) -> list[str]:
+        return [value for given, value in self.lines if given == name]
 
 
-@dataclass(eq=False)
+def answer_of(status: int, fields: Fields, body: bytes, *, is_whole: bool, interims: Sequence[Interim]) -> Answer:
+    lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+    return Answer(status, dict(lines), body, lines, is_whole, interims)
+
+
 class Viewer:
-    """A viewer's connection: keeps what it was sent. This one speaks HTTP/1.1; it is the wire beneath the node's own streams, and every byte is read strictly."""
+    """A viewer that asks one thing after another and keeps what it is sent. Which protocol it speaks is a subclass; every byte or frame is read strictly."""
 
-    node: "Node"
-    sent: bytearray = field(default_factory=bytearray)
-    is_write_blocked: bool = False
-    is_open: bool = True
-    is_cut: bool = False
-    is_done: bool = False
-    facts: ConnectionFacts = VIEWER
-    request_bytes: int = 100
-    may_keep_alive: bool = True
-    keeps_alive: bool | None = None
-    source: ResponseSource | None = None
-    head: RequestHead | None = None
-    data: bytes = b""
-    fast_answers: int = 0
-    """How many requests were answered by the fast path."""
+    has_fast_path = False
+    """Requests of known parts take it, where it is open."""
 
-    def __post_init__(self) -> None:
-        self.write: Callable[[Piece], None] = self.send
-        self.write_lent: Callable[[LentPiece, int], int] | None = None
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.is_open = True
+        self.is_cut = False
+        """The node broke the response off."""
+        self.is_done = False
+        """The response is whole."""
+        self.keeps_alive: bool | None = None
+        """What a connection without streams has promised."""
+        self.head: RequestHead | None = None
+        self.data = b""
+        self.fast_answers = 0
+        """How many requests were answered by the fast path."""
 
     def asks(
         self,
@@ -103,33 +113,106 @@ class Viewer:
         self.data = b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode(), target.encode(), b"".join(lines))
         if minor_version == 1:
             self.node.fast_path.remember(self.data, self.head)
-        self._begins()
         self.node.pipeline.handle(self.opens(self.head, body), self.head, body)
         return self
+
+    def asks_again(self) -> "Viewer":
+        """The same once more."""
+        assert self.head is not None
+        self.node.pipeline.handle(self.opens(self.head), self.head, None)
+        return self
+
+    def opens(self, head: RequestHead, body: RequestBodyStream | None = None) -> DownstreamStream:
+        """A stream for the answer to this."""
+        raise NotImplementedError
+
+    def leaves(self) -> None:
+        """Wants no more."""
+        raise NotImplementedError
+
+    def holds(self) -> None:
+        """Reads no more for now."""
+        raise NotImplementedError
+
+    def takes_more(self) -> None:
+        """Reads again."""
+        raise NotImplementedError
+
+    def judge(self) -> None:
+        """All that has come until now is what may come: where the response is over one response and nothing else, else the beginning of one."""
+        raise NotImplementedError
+
+    def read(self) -> Answer | None:
+        """The response, as far as its head has come."""
+        raise NotImplementedError
+
+    async def answer(self) -> Answer:
+        """The response, once it is whole."""
+        await flush(lambda: self.is_done or self.is_cut)
+        assert self.is_done, "the connection was cut"
+        self.judge()
+        return self.so_far()
+
+    def so_far(self) -> Answer:
+        read = self.read()
+        assert read is not None, "no answer yet"
+        return read
+
+    @property
+    def body(self) -> bytes:
+        """Of the response, as far as it has come."""
+        read = self.read()
+        return b"" if read is None else read.body
+
+    @property
+    def has_got_nothing(self) -> bool:
+        """Not a byte."""
+        raise NotImplementedError
+
+    def look_at_body(self) -> None:
+        """The body of a request has room, or none any more (`edge_node.delivery.request_body`)."""
+
+
+class Http1Viewer(Viewer):
+    """A connection of HTTP/1.1: it is the wire beneath the node's own streams."""
+
+    has_fast_path = True
+
+    def __init__(self, node: "Node") -> None:
+        super().__init__(node)
+        self.sent = bytearray()
+        self.is_write_blocked = False
+        self.facts = VIEWER
+        self.request_bytes = 100
+        self.may_keep_alive = True
+        self.source: ResponseSource | None = None
+        self._method = b""
+        """Of the request that `sent` answers."""
+        self.write: Callable[[Piece], None] = self.send
+        self.write_lent: Callable[[LentPiece, int], int] | None = None
 
     def asks_again(self) -> "Viewer":
         """The same bytes once more, as `listeners/http1.py` takes them: by the fast path, where that is open."""
         fast_path = self.node.fast_path
         assert self.head is not None
-        self._begins()
         line, _, _ = self.data.partition(b"\r\n")
         section = fast_path.section_of(self.data[len(line) :])
+        self._begins(self.head)
         if not self.has_fast_path or section is None or not fast_path.answer(self, section, line, len(self.data)):
             head = (section and fast_path.head_of(line, section)) or self.head
-            self.node.pipeline.handle(self.opens(head, None), head, None)
+            self.node.pipeline.handle(self.opens(head), head, None)
         else:
             self.fast_answers += 1
             self.is_done = self.keeps_alive = True  # the fast path keeps the connection open and ends no response
         return self
 
-    has_fast_path = True
-
     def opens(self, head: RequestHead, body: RequestBodyStream | None = None) -> DownstreamStream:
-        """A stream for the answer to this."""
-        self.head = head
+        self._begins(head)
         return Http1Stream(self, self.node.facts, head, body)
 
-    def _begins(self) -> None:
+    def _begins(self, head: RequestHead) -> None:
+        self.judge()
+        self.head, self._method = head, head.method
         self.sent.clear()
         self.is_done = False
 
@@ -139,34 +222,39 @@ class Viewer:
         if source is not None:
             source.viewer_left()
 
+    def holds(self) -> None:
+        self.is_write_blocked = True
+
     def takes_more(self) -> None:
-        """Read again after having been blocked."""
         self.is_write_blocked = False
         if self.source is not None:
             self.source.credit_returned()
 
-    async def answer(self) -> Answer:
-        """The response, once it is whole."""
-        await flush(lambda: self.is_done or self.is_cut)
-        assert self.is_done, "the connection was cut"
-        self.judge()
-        return self.so_far()
-
     def judge(self) -> None:
-        """What was sent is one response and nothing else, as a strict reader reads it."""
-        assert self.head is not None
-        responses, end = read_responses(bytes(self.sent), [self.head.method], is_closed=not self.keeps_alive)
+        responses, end = self._responses()
         final = [response for response in responses if response.status >= 200]
-        assert end is End.CLEAN and len(final) == 1, (end, bytes(self.sent[:2000]))
+        if self.is_done:
+            assert end is End.CLEAN and len(final) == 1, (end, bytes(self.sent[:2000]))
+        else:
+            assert end is not End.INVALID, bytes(self.sent[:2000])
+            assert not (self.is_cut and any(response.is_whole for response in final)), "cut off, and it looks whole"
 
-    def so_far(self) -> Answer:
-        head, separator, body = bytes(self.sent).partition(b"\r\n\r\n")
-        assert separator, f"no answer yet: {bytes(self.sent)!r}"
-        status_line, *lines = head.decode("latin-1").split("\r\n")
-        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        if fields.get("transfer-encoding") == "chunked":
-            body = _unchunk(body)
-        return Answer(int(status_line.split(" ")[1]), fields, body)
+    def _responses(self) -> tuple[list[Response], End]:
+        is_closed = self.is_done and not self.keeps_alive
+        return read_responses(bytes(self.sent), [self._method], is_closed=is_closed)
+
+    def read(self) -> Answer | None:
+        responses, end = self._responses()
+        assert end is not End.INVALID, bytes(self.sent[:2000])
+        if not responses or responses[-1].status < 200:
+            return None
+        *before, last = responses
+        interims = [(response.status, response.fields) for response in before]
+        return answer_of(last.status, last.fields, last.body, is_whole=last.is_whole, interims=interims)
+
+    @property
+    def has_got_nothing(self) -> bool:
+        return not self.sent
 
     # -- the node's side: edge_node.listeners.http1_stream.Http1Wire
 
@@ -193,8 +281,13 @@ class Viewer:
         self.is_cut = True
         self.leaves()
 
-    def look_at_body(self) -> None:
-        pass
+
+class Arrival(Enum):
+    """In which pieces upstream's responses come; whatever they are, the answer to viewers is the same."""
+
+    PIECES = "head, then body"
+    WHOLE = "a response whose length is known in one piece, as most come"
+    SPLIT = "head, then the body in several pieces"
 
 
 class FakeConnection:
@@ -218,6 +311,9 @@ class FakeConnection:
 class Fetch:
     """One fetch of the node; the test speaks for upstream."""
 
+    arrival = Arrival.PIECES
+    """Of what `answers` sends, and of responses without a body (conftest.py)."""
+
     def __init__(self, targets: Sequence[Endpoint], method: bytes, body: RequestBody | None, sink: FetchSink) -> None:
         self.targets = targets
         self.method = method
@@ -227,12 +323,16 @@ class Fetch:
         self.connection = FakeConnection(self.gives_up)
         self.is_over = False
         self.is_cancelled = False
+        for target in targets:
+            asked = read_request_head(target.request + b"\r\n")
+            assert asked.method == method, target.request
         self.connects(targets[0])
 
     @property
     def request(self) -> dict[str, str]:
         """Fields of the request as its first target gets them."""
-        return {name.decode(): value.decode() for name, value in parse_request(self.targets[0].request)[1]}
+        fields = read_request_head(self.targets[0].request + b"\r\n").fields
+        return {name.decode(): value.decode() for name, value in fields}
 
     def gives_up(self, kind: UpstreamErrorKind, detail: str) -> None:
         self._end(UpstreamFailure(kind, detail))
@@ -247,9 +347,28 @@ class Fetch:
 
     def begins(self, status: int, *headers: TextHeader, reason: bytes = b"OK") -> "Fetch":
         """The head of the response."""
-        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
-        self.sink.head_arrived(make_response_head(status, reason, fields))
+        head = self._make_head(status, headers, reason)
+        is_whole = status in (204, 304) or head.content_length == 0
+        if is_whole and self._may_come_whole(head):
+            self.sink.whole_arrived(head, b"")
+        else:
+            self.sink.head_arrived(head)
         return self
+
+    def _make_head(self, status: int, headers: Sequence[TextHeader], reason: bytes = b"OK") -> ResponseHead:
+        return make_response_head(
+            status, reason, [(name.lower().encode(), value.strip().encode()) for name, value in headers]
+        )
+
+    def _may_come_whole(self, head: ResponseHead) -> bool:
+        """As `edge_node/upstream/connection.py` hands responses over."""
+        fields = head.fields
+        is_usual = b"transfer-encoding" not in fields and fields.get(b"connection", b"keep-alive") == b"keep-alive"
+        return self.arrival is Arrival.WHOLE and self.method != b"HEAD" and is_usual
+
+    def informs(self, status: int, *headers: TextHeader) -> None:
+        """An interim response."""
+        self.sink.interim_arrived(self._make_head(status, headers, {100: b"Continue", 103: b"Early Hints"}[status]))
 
     def sends(self, data: bytes) -> "Fetch":
         self.sink.body_arrived(data)
@@ -260,10 +379,21 @@ class Fetch:
 
     def answers(self, status: int, body: bytes, *headers: TextHeader) -> None:
         """A whole response."""
-        self.begins(status, *headers, ("content-length", str(len(body))))
-        if body:
-            self.sends(body)
+        headers = (*headers, ("content-length", str(len(body))))
+        head = self._make_head(status, headers)
+        if self._may_come_whole(head):
+            self.sink.whole_arrived(head, body)
+        else:
+            self.begins(status, *headers)
+            for piece in self._pieces(body):
+                self.sends(piece)
         self.ends()
+
+    def _pieces(self, body: bytes) -> list[bytes]:
+        if self.arrival is not Arrival.SPLIT:
+            return [body] if body else []
+        third = len(body) // 3
+        return [piece for piece in (body[:1], body[1:third], body[max(third, 1) :]) if piece]
 
     def confirms(self, *headers: TextHeader) -> None:
         self.begins(304, *headers)
@@ -465,11 +595,21 @@ class Node:
     def knows_regionals(self, *ids: str) -> None:
         self.state.put_directory([Peer(i, Role.REGIONAL, "eu", "FRA-R", "192.0.2.9", 80, "192.0.2.9:81") for i in ids])
 
-    viewer_kind: type[Viewer] = Viewer
+    viewer_kind: type[Viewer] = Http1Viewer
     """Which protocol viewers speak (conftest.py)."""
+    judged: list[Viewer] | None = None
+    """Where viewers are kept, so that what they have got is judged when the test is over (conftest.py)."""
+
+    def forgets_viewers(self) -> None:
+        """They are not judged at the end, and nothing of the tests holds them."""
+        if self.judged is not None:
+            self.judged.clear()
 
     def viewer(self) -> Viewer:
-        return self.viewer_kind(self)
+        viewer = self.viewer_kind(self)
+        if self.judged is not None:
+            self.judged.append(viewer)
+        return viewer
 
     async def fetch(self, number: int = 1) -> Fetch:
         """The n-th fetch since the start, as soon as the node makes it."""
@@ -500,13 +640,3 @@ async def flush(condition: Any) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it never happened")
-
-
-def _unchunk(data: bytes) -> bytes:
-    body = bytearray()
-    while data:
-        size, _, rest = data.partition(b"\r\n")
-        length = int(size, 16)
-        body += rest[:length]
-        data = rest[length + 2 :]
-    return bytes(body)

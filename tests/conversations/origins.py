@@ -13,12 +13,11 @@ from typing import assert_never
 
 from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind
-from edge_node.model.http import Header
-from edge_node.policy.upstream_request import parse_request
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.fetcher import Fetcher
 from tests.conversations.dialogue import TextHeader, flush
 from tests.edge_wires import FakeTransport, turn
+from tests.fuzz.strict_http import End, Request, read_requests
 
 
 class Pieces(Enum):
@@ -43,6 +42,10 @@ class Pieces(Enum):
                 assert_never(unreachable)
 
 
+usual_pieces = Pieces.HEAD_AND_BODY
+"""Where a test does not say (conftest.py)."""
+
+
 class Link:
     """One exchange with an origin, on a real connection without a socket."""
 
@@ -54,24 +57,32 @@ class Link:
     @property
     def line(self) -> bytes:
         """The request's; empty until it has come."""
-        return self._head[0]
+        return b"" if self._asked is None else self._asked.raw.partition(b"\r\n")[0]
 
     @property
     def request(self) -> dict[str, str]:
-        return {name.decode().lower(): value.decode() for name, value in self._head[1]}
+        return {} if self._asked is None else {name.decode(): value.decode() for name, value in self._asked.fields}
 
     @property
     def body(self) -> bytes:
-        return bytes(self._transport.written).partition(b"\r\n\r\n")[2]
+        """As far as it has come, without its framing."""
+        return b"" if self._asked is None else self._asked.body
+
+    @property
+    def is_heard_out(self) -> bool:
+        """The request has come whole."""
+        return self._asked is not None and self._asked.is_whole
 
     @property
     def is_closed(self) -> bool:
         return self._transport.is_closing()
 
     @property
-    def _head(self) -> tuple[bytes, Sequence[Header]]:
-        head, end, _ = bytes(self._transport.written).partition(b"\r\n\r\n")
-        return parse_request(head + b"\r\n") if end else (b"", ())
+    def _asked(self) -> Request | None:
+        """What the node has written, read strictly: one request, or the beginning of it."""
+        requests, end = read_requests(bytes(self._transport.written))
+        assert end is not End.INVALID and len(requests) <= 1, bytes(self._transport.written)
+        return requests[0] if requests else None
 
     def begins(self, status: int, *headers: TextHeader) -> "Link":
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
@@ -87,9 +98,9 @@ class Link:
         if not self.is_closed:
             self._transport.close()
 
-    def answers(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces = Pieces.HEAD_AND_BODY) -> None:
+    def answers(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces | None = None) -> None:
         """A whole response; a real peer's comes in any pieces, and the node must not care."""
-        for piece in self._whole(status, body, headers, pieces):
+        for piece in self._whole(status, body, headers, pieces or usual_pieces):
             self.sends(piece)
 
     async def answers_slowly(self, status: int, body: bytes, *headers: TextHeader, pieces: Pieces) -> None:

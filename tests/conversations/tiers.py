@@ -8,23 +8,19 @@ assert (await viewer.answer()).body == b"hello"
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edge_node.caching.stored_body import Piece
-from edge_node.fill.cache_fill import CacheFill
 from edge_node.http.request_head import make_request_head
-from edge_node.listeners.http1_stream import Http1Stream
 from edge_node.model.configuration import Role
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
-from edge_node.model.http import Header
-from edge_node.policy.upstream_request import parse_request
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
-from tests.conversations.dialogue import Fetch, Node, ScriptedFetcher, Viewer, flush
+from tests.conversations.dialogue import Fetch, Http1Viewer, Node, ScriptedFetcher, Viewer, flush
+from tests.fuzz.strict_http import End, read_request_head, read_responses
 
 ALL_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE", "M-SEARCH")
 
@@ -43,27 +39,27 @@ def strict_node(**changes: Any) -> Node:
     return Node(strict(**changes))
 
 
-@dataclass(eq=False)
-class Asker(Viewer):
+class Asker(Http1Viewer):
     """An edge, as a regional cache sees it: what it is sent goes on to the fetch that asked."""
 
-    asks_for: "RelayedFetch | None" = None
+    def __init__(self, node: Node, asks_for: "RelayedFetch") -> None:
+        super().__init__(node)
+        self.asks_for = asks_for
+        if node.judged is not None:
+            node.judged.append(self)
 
     def send(self, data: Piece) -> None:
         super().send(data)
-        assert self.asks_for is not None
         self.asks_for.more(bytes(data))
 
     def end_response(self, *, keep_alive: bool) -> None:
         super().end_response(keep_alive=keep_alive)
         self.judge()
-        assert self.asks_for is not None
         self.asks_for.whole()
 
     def abort(self) -> None:
         super().abort()
-        if self.asks_for is not None:
-            self.asks_for.cut()
+        self.asks_for.cut()
 
 
 class RelayedFetch(Fetch):
@@ -75,12 +71,11 @@ class RelayedFetch(Fetch):
         super().__init__(targets, method, body, sink)
         self._asker = Asker(regional, asks_for=self)
         self._received = bytearray()
-        self._has_head = self._is_chunked = False
-        line, text = parse_request(targets[0].request)
-        method, target, _ = line.split(b" ")
-        fields: list[Header] = [(name.lower(), value) for name, value in text]
-        head = self._asker.head = make_request_head(method, target, fields, 1, True)
-        self._soon(lambda: regional.pipeline.handle(Http1Stream(self._asker, regional.facts, head, None), head, None))
+        self._interims = self._passed_bytes = 0
+        self._has_head = False
+        asked = read_request_head(targets[0].request + b"\r\n")
+        head = make_request_head(asked.method, asked.target, list(asked.fields), 1, True)
+        self._soon(lambda: regional.pipeline.handle(self._asker.opens(head), head, None))
 
     def _soon(self, step: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(lambda: None if self.is_over else step())
@@ -88,22 +83,38 @@ class RelayedFetch(Fetch):
     def more(self, data: bytes) -> None:
         self._soon(lambda: self._take(data))
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes, *, is_closed: bool = False) -> None:
+        """What has come by now, read strictly; its parts go to the sink once."""
         self._received += data
-        while not self._has_head and b"\r\n\r\n" in self._received:
-            status, self._is_chunked = _take_head(self._received, self.sink)
-            self._has_head = status >= 200
-        if self._has_head and not self._is_chunked and self._received and not self.connection.is_closed:
-            data = bytes(self._received)
-            self._received.clear()
-            self.sink.body_arrived(data)
+        responses, end = read_responses(bytes(self._received), [self.method], is_closed=is_closed)
+        assert end is not End.INVALID, bytes(self._received[:2000])
+        finals = [response for response in responses if response.status >= 200]
+        interims = responses[: len(responses) - len(finals)]
+        for response in interims[self._interims :]:
+            self.sink.interim_arrived(make_response_head(response.status, response.reason, list(response.fields)))
+        self._interims = len(interims)
+        if not finals or self.is_over:
+            return
+        final = finals[0]
+        if not self._has_head:
+            self._has_head = True
+            head = make_response_head(final.status, final.reason, list(final.fields))
+            if final.is_whole and self._may_come_whole(head) and not final.ends_at_close:
+                self._passed_bytes = len(final.body)
+                self.sink.whole_arrived(head, final.body)
+            else:
+                self.sink.head_arrived(head)
+        piece = final.body[self._passed_bytes :]
+        self._passed_bytes = len(final.body)
+        if piece and not self.connection.is_closed:
+            self.sink.body_arrived(piece)
 
     def whole(self) -> None:
-        self._soon(self._end_whole)
+        is_closed = not self._asker.keeps_alive
+        self._soon(lambda: self._end_whole(is_closed=is_closed))
 
-    def _end_whole(self) -> None:
-        if self._is_chunked:
-            self.sink.body_arrived(unchunk(bytes(self._received)))
+    def _end_whole(self, *, is_closed: bool) -> None:
+        self._take(b"", is_closed=is_closed)
         self._end(None)
 
     def cut(self) -> None:
@@ -131,30 +142,6 @@ class Relay(ScriptedFetcher):
         fetch = RelayedFetch(self._regional, targets, method, body, sink)
         self.fetches.append(fetch)
         return fetch
-
-
-def _take_head(received: bytearray, sink: CacheFill) -> tuple[int, bool]:
-    """Hand one head over, interim or final; its status, and whether the body is chunked."""
-    data, _, rest = bytes(received).partition(b"\r\n\r\n")
-    received[:] = rest
-    status_line, *lines = data.split(b"\r\n")
-    fields = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
-    _, status, reason = status_line.split(b" ", 2)
-    head = make_response_head(int(status), reason, fields)
-    if head.status < 200:
-        sink.interim_arrived(head)
-    else:
-        sink.head_arrived(head)
-    return head.status, (b"transfer-encoding", b"chunked") in fields
-
-
-def unchunk(data: bytes) -> bytes:
-    body = bytearray()
-    while data:
-        size, _, rest = data.partition(b"\r\n")
-        body += rest[: int(size, 16)]
-        data = rest[int(size, 16) + 2 :]
-    return bytes(body)
 
 
 class Tiers:

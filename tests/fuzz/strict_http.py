@@ -92,6 +92,17 @@ def read_requests(data: bytes) -> tuple[list[Request], End]:
             return requests, end
 
 
+def read_request_head(data: bytes) -> Request:
+    """One head and not a byte more; its body is left to whoever reads on. Raises InvalidError."""
+    try:
+        head, at = _read_request_head(data, 0)
+    except _IncompleteError:
+        raise InvalidError("not a whole head") from None
+    if at != len(data):
+        raise InvalidError("more than a head")
+    return Request(*head, b"", _request_framing(head) == 0, data)
+
+
 def read_responses(
     data: bytes, methods: list[bytes], *, is_closed: bool, is_from_origin: bool = False
 ) -> tuple[list[Response], End]:
@@ -245,15 +256,15 @@ def _read_body(data: bytes, at: int, framing: _Framing) -> tuple[bytes, End, int
     if isinstance(framing, int):
         body = data[at : at + framing]
         return body, End.CLEAN if len(body) == framing else End.INCOMPLETE, at + len(body)
-    body = b""
+    chunks = bytearray()
     try:
         while True:
             size, at = _read_chunk_line(data, at)
             if size == 0:
                 lines, at = _lines(data, at)
                 _fields(lines)
-                return body, End.CLEAN, at
-            body += data[at : at + size]
+                return bytes(chunks), End.CLEAN, at
+            chunks += data[at : at + size]
             after = data[at + size : at + size + 2]
             if not b"\r\n".startswith(after):
                 raise InvalidError("a chunk longer than its size")
@@ -261,9 +272,9 @@ def _read_body(data: bytes, at: int, framing: _Framing) -> tuple[bytes, End, int
                 raise _IncompleteError
             at += size + 2
     except _IncompleteError:
-        return body, End.INCOMPLETE, at
+        return bytes(chunks), End.INCOMPLETE, at
     except InvalidError:
-        return body, End.INVALID, at
+        return bytes(chunks), End.INVALID, at
 
 
 def _read_chunk_line(data: bytes, at: int) -> tuple[int, int]:

@@ -1,12 +1,18 @@
 """An origin whose every response, delay and chunk a test decides: a real HTTP/1.1 server on a loopback socket.
 
 A path is answered by a *script*, an `async def` that gets the exchange and says when which bytes go out. Waiting is for events of the test, never for time.
+All that a node has said on a connection is read by a strict reader when the origin stops, also what no script looked at.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
+
+from tests.fuzz.strict_http import End, read_requests
+
+JUDGED_BYTES = 262_144
+"""Of each connection that are kept and read strictly when the origin stops; what a long upload says after it is its script's to read."""
 
 Header = tuple[str, str]
 Script = Callable[["OriginExchange"], Awaitable[None]]
@@ -137,6 +143,8 @@ class ScriptedOrigin:
     _server: asyncio.Server | None = None
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _open: set[asyncio.Task[None]] = field(default_factory=set)
+    _heard: list[bytearray] = field(default_factory=list)
+    """By connection, the beginning of what came on it."""
 
     async def __aenter__(self) -> "ScriptedOrigin":
         await self.start()
@@ -160,6 +168,10 @@ class ScriptedOrigin:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        heard, self._heard = self._heard, []
+        for data in heard:
+            _, end = read_requests(bytes(data))
+            assert end is not End.INVALID, f"a node sent what is no request: {bytes(data[:2000])!r}"
 
     def asked(self, path: str) -> list[OriginRequest]:
         """The requests for a path, in order."""
@@ -173,6 +185,7 @@ class ScriptedOrigin:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
+        self._heard.append(_keep_what_comes(reader))
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
@@ -195,6 +208,19 @@ class ScriptedOrigin:
         finally:
             self._open.discard(task)
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+
+
+def _keep_what_comes(reader: asyncio.StreamReader) -> bytearray:
+    """The beginning of what is fed to a reader from now on: called before the loop has read anything from the new connection."""
+    heard = bytearray()
+    feed = reader.feed_data
+
+    def keep(data: bytes) -> None:
+        heard.extend(data[: JUDGED_BYTES - len(heard)] if len(heard) < JUDGED_BYTES else b"")
+        feed(data)
+
+    reader.feed_data = keep  # type: ignore[assignment, method-assign]
+    return heard
 
 
 async def _read_head(reader: asyncio.StreamReader) -> OriginRequest | None:

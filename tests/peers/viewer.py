@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from types import TracebackType
 
+from tests.fuzz.strict_http import End, read_responses
+
 PATIENCE_SECONDS = 10.0
 
 
@@ -38,6 +40,7 @@ class Viewer:
         host, _, port = address.rpartition(":")
         self._address = (host, int(port))
         self._limit = receive_buffer or 1 << 22
+        self._last_head = b""
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
@@ -63,7 +66,9 @@ class Viewer:
     async def read_head(self) -> Answer:
         """The next response's head; its body is left to read."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            head = await self.reader.readuntil(b"\r\n\r\n")
+            head = self._last_head = await self.reader.readuntil(b"\r\n\r\n")
+        responses, end = read_responses(head, [b"GET"], is_closed=False)
+        assert len(responses) == 1 and end is not End.INVALID, head
         status_line, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         version, status, _ = status_line.split(" ", 2)
         assert version == "HTTP/1.1"
@@ -74,24 +79,34 @@ class Viewer:
         """The next response, whole."""
         head = await self.read_head()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return Answer(head.status, head.headers, await self._body(head, method))
+            framed = bytearray()
+            answer = Answer(head.status, head.headers, await self._body(head, method, framed))
+        is_closed = head.get("content-length") is None and head.get("transfer-encoding") is None
+        responses, end = read_responses(self._last_head + framed, [method.encode()], is_closed=is_closed)
+        assert end is End.CLEAN and [response.body for response in responses] == [answer.body], self._last_head
+        return answer
 
-    async def _body(self, head: Answer, method: str) -> bytes:
+    async def _body(self, head: Answer, method: str, framed: bytearray) -> bytes:
+        """`framed`: gets the same as it came."""
         if method == "HEAD" or head.status in (204, 304) or head.status < 200:
             return b""
         if (head.get("transfer-encoding") or "") == "chunked":
             assert head.get("content-length") is None
             body = bytearray()
-            while size := int((await self.reader.readuntil(b"\r\n")).strip(), 16):
-                body += await self.reader.readexactly(size)
-                assert await self.reader.readexactly(2) == b"\r\n"
-            assert await self.reader.readexactly(2) == b"\r\n"
-            return bytes(body)
+            while True:
+                line = await self.reader.readuntil(b"\r\n")
+                chunk = await self.reader.readexactly(int(line, 16) + 2)
+                framed += line + chunk
+                body += chunk[:-2]
+                if len(chunk) == 2:  # the last one, and no trailers
+                    return bytes(body)
         length = head.get("content-length")
         if length is not None:
-            return await self.reader.readexactly(int(length))
+            framed += await self.reader.readexactly(int(length))
+            return bytes(framed)
         assert head.get("connection") == "close", "neither a length nor a close tells the end"
-        return await self.reader.read(-1)
+        framed += await self.reader.read(-1)
+        return bytes(framed)
 
     async def get(
         self, host: str, target: str, *headers: tuple[str, str], method: str = "GET", body: bytes | None = None

@@ -12,9 +12,9 @@ from email.utils import formatdate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_node.policy.upstream_request import parse_request
 from tests import oracle_rfc9111 as oracle
 from tests.conversations.dialogue import Answer, Fetch, Node, Viewer, flush
+from tests.fuzz.strict_http import read_request_head
 from tests.property.edge_node.caching.test_rfc9111_properties import ANSWERED_FIELDS, ASKED, REQUEST_FIELDS, STATUSES
 from tests.property.edge_node.caching.test_rfc9111_properties import Answer as Said
 
@@ -157,9 +157,9 @@ class Origin:
 
 def asked_by(fetch: Fetch) -> oracle.Request:
     """The request as it reached the origin, as far as it matters."""
-    line, _ = parse_request(fetch.targets[0].request)
+    target = read_request_head(fetch.targets[0].request + b"\r\n").target
     fields = tuple((name, value) for name, value in fetch.request.items() if name in MATTERS)
-    return oracle.Request(fetch.method.decode(), line.split(b" ")[1].decode(), fields)
+    return oracle.Request(fetch.method.decode(), target.decode(), fields)
 
 
 def body_of(number: int) -> bytes:

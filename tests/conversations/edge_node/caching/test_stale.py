@@ -258,7 +258,7 @@ async def test_what_was_remembered_of_a_fresh_copy_ends_with_its_time() -> None:
     for _ in range(4):
         await viewer.answer()
         viewer.asks_again()
-    assert viewer.fast_answers
+    assert viewer.fast_answers or not viewer.has_fast_path
     node.now += 60
     viewer.asks_again()
     assert (await viewer.answer()).body == b"old"

@@ -171,7 +171,7 @@ async def repeated(node: Node, target: str = "/a") -> Viewer:
         await viewer.answer()
         viewer.asks_again()
     await viewer.answer()
-    assert viewer.fast_answers
+    assert viewer.fast_answers or not viewer.has_fast_path
     return viewer
 
 
@@ -188,7 +188,7 @@ async def test_a_remembered_answer_is_the_same_but_for_its_age_and_id() -> None:
         changed = {name for name in first.fields if first.fields[name] != again.fields[name]}
         assert changed == {"age", "x-amz-cf-id"} and first.fields.keys() == again.fields.keys()
         ids.add(again.fields["x-amz-cf-id"])
-    assert viewer.fast_answers == 5 and len(ids) == 6
+    assert viewer.fast_answers == (5 if viewer.has_fast_path else 0) and len(ids) == 6
     assert node.counters.finished["hit", "fresh", 200].count == 6
 
 
@@ -633,7 +633,7 @@ async def test_upstream_is_write_blocked_at_a_window_and_goes_on_when_the_viewer
     node = Node()
     viewer = node.viewer().asks("/a")
     fetch = (await node.fetch()).begins(200, ("cache-control", "no-store"), ("content-length", "300"))
-    viewer.is_write_blocked = True
+    viewer.holds()
     paused = []
     for data in (b"x" * 100, b"y"):
         fetch.sends(data)
@@ -652,7 +652,7 @@ async def test_a_viewer_that_caught_up_while_there_was_no_connection_does_not_st
     node = Node()
     viewer = node.viewer().asks("/a")
     fetch = (await node.fetch()).begins(200, ("cache-control", "no-store"), ("content-length", "201"), ("etag", '"1"'))
-    viewer.is_write_blocked = True
+    viewer.holds()
     fetch.sends(b"x" * 101)
     fetch.sink.connected(None, fetch.targets[-1])  # it is gone
     viewer.takes_more()

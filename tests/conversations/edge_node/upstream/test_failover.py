@@ -9,9 +9,8 @@ from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.model.errors import UpstreamErrorKind
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, caching_disabled, origin_message
-from tests.conversations.dialogue import Node, Viewer
+from tests.conversations.dialogue import Answer, Node, Viewer
 from tests.conversations.origins import Link, Origins, Pieces
-from tests.fuzz.strict_http import End, Response, read_responses
 
 FRESH = ("cache-control", "max-age=60")
 EVERY_CRITERION = (400, 403, 404, 416, 429, 500, 502, 503, 504)
@@ -275,11 +274,11 @@ async def test_a_status_that_is_listed_is_not_asked_for_again_at_the_primary() -
 # -- the failed response in any pieces
 
 
-def judged(viewer: Viewer, method: str = "GET") -> Response:
+def judged(viewer: Viewer) -> Answer:
     """All that a viewer was sent is one response."""
-    responses, end = read_responses(bytes(viewer.sent), [method.encode()], is_closed=False)
-    assert end is End.CLEAN, (end, bytes(viewer.sent))
-    return responses[0]
+    viewer.judge()
+    assert viewer.is_done
+    return viewer.so_far()
 
 
 @pytest.mark.parametrize("is_slow", [False, True])

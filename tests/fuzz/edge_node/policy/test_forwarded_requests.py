@@ -72,7 +72,7 @@ def judge_fields(forwarded: Request) -> None:
 
 def says_the_same(forwarded: Request, viewers: Request) -> bool:
     """In what the table takes from the viewer as it is; the requests of a viewer go on in their order, and some do not."""
-    as_they_are = FORWARDED - {b"via", b"x-forwarded-for", b"content-length", b"transfer-encoding"}
+    as_they_are = FORWARDED - {b"via", b"x-forwarded-for", b"cdn-loop", b"content-length", b"transfer-encoding"}
     is_same_line = (forwarded.method, forwarded.target) == (viewers.method, viewers.target)
     return is_same_line and all(forwarded.values(name) == viewers.values(name) for name in as_they_are)
 

@@ -49,6 +49,7 @@ from edge_node.upstream.tunnel_connection import TunnelConnection
 from tests.builders import behavior_message, origin_message
 from tests.conversations.dialogue import HOST, Node
 from tests.edge_wires import FakeListener
+from tests.fuzz.strict_http import read_request_head
 from tests.peers.viewer import Viewer
 
 pytestmark = pytest.mark.skipif(IS_COMPILED, reason="methods of compiled classes cannot be replaced")
@@ -137,7 +138,7 @@ async def _serve(world: World, reader: asyncio.StreamReader, writer: asyncio.Str
     try:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            _, target, _ = head.decode().split(" ", 2)
+            target = read_request_head(head).target.decode()
             world.asked.append(target)
             if b"content-length: 10" in head.lower():
                 await reader.readexactly(10)

@@ -24,7 +24,7 @@ from tests.builders import behavior_message, origin_message
 from tests.conversations.dialogue import Node
 from tests.conversations.origins import Pieces
 from tests.edge_wires import FakeListener, FakeTransport, turn
-from tests.fuzz.strict_http import End, Response, read_responses
+from tests.fuzz.strict_http import End, Response, read_requests, read_responses
 
 STRICT = configuration_pb2.SEMANTICS_RFC9111
 PRIMARY, SECONDARY, REGIONAL = "192.0.2.1", "192.0.2.2", "192.0.2.50"
@@ -42,9 +42,10 @@ class OriginRequest:
     def __init__(self, host: str, data: bytes, transport: FakeTransport) -> None:
         self.host = host
         self.transport = transport
-        line, *lines = data.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
-        self.method, self.target, _ = line.split(" ")
-        self.fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        (asked,), end = read_requests(data)
+        assert end is End.CLEAN, data
+        self.method, self.target = asked.method.decode(), asked.target.decode()
+        self.fields = {name.decode(): value.decode("latin-1") for name, value in asked.fields}
 
 
 class Upstreams:

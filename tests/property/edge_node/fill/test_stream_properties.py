@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from edge_node.fill import response_stream
 from edge_node.model.errors import UpstreamErrorKind
-from tests.conversations.dialogue import Fetch, Node, Viewer, flush
+from tests.conversations.dialogue import Fetch, Http1Viewer, Node, Viewer, flush
+from tests.conversations.multiplexed_viewer import MultiplexedViewer
 
 WINDOW = 400
 LARGEST_CHUNK = 300
@@ -53,7 +55,7 @@ class Run:
             case ("join",):
                 self.viewers.append(self.node.viewer().asks("/a"))
             case ("hold", int() as number):
-                self.viewer(number).is_write_blocked = True
+                self.viewer(number).holds()
             case ("let go", int() as number):
                 self.viewer(number).takes_more()
             case ("leave", int() as number) if self.viewer(number).is_open:
@@ -61,6 +63,12 @@ class Run:
 
     def viewer(self, number: int) -> Viewer:
         return self.viewers[number % len(self.viewers)]
+
+
+def new_node(kind: type[Viewer], **changes: Any) -> Node:
+    node = Node(**changes)
+    node.viewer_kind = kind
+    return node
 
 
 async def play(node: Node, control: str, steps: list[tuple[object, ...]], end: str, admitted: int = 0) -> Run:
@@ -89,43 +97,32 @@ async def play(node: Node, control: str, steps: list[tuple[object, ...]], end: s
 
 
 def check_everybody(run: Run, end: str) -> None:
-    own = [viewer for viewer in run.viewers if viewer.sent.startswith(b"HTTP/1.1 200")]
-    for viewer in own:
-        _, _, coded = bytes(viewer.sent).partition(b"\r\n\r\n")
-        received, is_whole = read_chunks(coded)
-        assert run.body.startswith(received)
+    for viewer in run.viewers:
+        viewer.judge()
+        answer = viewer.read()
+        if answer is None or answer.status != 200:
+            continue
+        assert run.body.startswith(answer.body)
+        assert answer.is_whole == viewer.is_done
         if viewer.is_done:
-            assert is_whole and received == run.body
+            assert answer.body == run.body
             assert end == "whole"
         elif viewer.is_open:
             raise AssertionError("a viewer was left waiting")
-        else:
-            assert not is_whole or received == run.body
 
 
-def read_chunks(data: bytes) -> tuple[bytes, bool]:
-    """The body so far, and whether its end was told."""
-    body = bytearray()
-    while data:
-        size, separator, rest = data.partition(b"\r\n")
-        assert separator
-        length = int(size, 16)
-        if not length:
-            assert rest == b"\r\n"
-            return bytes(body), True
-        assert rest[length : length + 2] == b"\r\n"
-        body += rest[:length]
-        data = rest[length + 2 :]
-    return bytes(body), False
+KINDS = pytest.mark.parametrize("kind", [Http1Viewer, MultiplexedViewer])
+"""Viewers with a connection each, and all on one."""
 
 
+@KINDS
 @settings(deadline=None, max_examples=150)
 @given(STEPS, ENDS)
 def test_every_reader_of_a_stored_stream_gets_exactly_the_body_or_a_cut(
-    steps: list[tuple[object, ...]], end: str
+    kind: type[Viewer], steps: list[tuple[object, ...]], end: str
 ) -> None:
     async def check() -> None:
-        node = Node()
+        node = new_node(kind)
         run = await play(node, "max-age=60", steps, end)
         check_everybody(run, end)
         stored = [node.store.peek(key) for key in list(node.store._entries)]
@@ -139,13 +136,14 @@ def test_every_reader_of_a_stored_stream_gets_exactly_the_body_or_a_cut(
     asyncio.run(check())
 
 
+@KINDS
 @settings(deadline=None, max_examples=150)
 @given(STEPS.map(lambda steps: [step for step in steps if step[0] != "join"]), ENDS)
 def test_a_stream_that_is_not_stored_keeps_a_window_for_its_slowest_reader(
-    steps: list[tuple[object, ...]], end: str
+    kind: type[Viewer], steps: list[tuple[object, ...]], end: str
 ) -> None:
     async def check() -> None:
-        node = Node()
+        node = new_node(kind)
         run = await play(node, "no-store", steps, end)
         check_everybody(run, end)
         await drop_the_rest(node)
@@ -155,11 +153,14 @@ def test_a_stream_that_is_not_stored_keeps_a_window_for_its_slowest_reader(
         asyncio.run(check())
 
 
+@KINDS
 @settings(deadline=None, max_examples=150)
 @given(STEPS, ENDS)
-def test_a_stream_that_outgrows_the_store_goes_on_in_a_window(steps: list[tuple[object, ...]], end: str) -> None:
+def test_a_stream_that_outgrows_the_store_goes_on_in_a_window(
+    kind: type[Viewer], steps: list[tuple[object, ...]], end: str
+) -> None:
     async def check() -> None:
-        node = Node(capacity=8 * 1_000)  # admits 1,000 bytes
+        node = new_node(kind, capacity=8 * 1_000)  # admits 1,000 bytes
         run = await play(node, "max-age=60", steps, end, admitted=1_000)
         check_everybody(run, end)
         if len(run.body) > 1_000:
