@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge_node.caching.entry import Entry
-from edge_node.caching.entry_factory import ResponseTiming
 from edge_node.caching.key import CacheKey, KeyedField, varying_fields
 from edge_node.caching.lookup import Reason, Result
 from edge_node.caching.partial import combined_fields
@@ -30,7 +29,6 @@ from edge_node.fill.response_classifier import (
 )
 from edge_node.fill.response_stream import ResponseStream, StreamState
 from edge_node.fill.stale_context import NOTHING_STORED, StaleContext
-from edge_node.fill.storage_decision import StorageDecision, decide_storage
 from edge_node.http.compressor import Compressor
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
 from edge_node.model.http import Header, RequestHead, ResponseHead
@@ -101,8 +99,6 @@ class CacheFill:
             self.varying = varying_fields(about.key)
         """What the response's Vary makes of the request, once its head is there; before it, that of the stored response which it is about."""
         self._storage = FillStorage(cache, upstream_request, self._context, stored.revalidates or stored.stale_if_error)
-        self._kept: tuple[StorageDecision, ResponseTiming] | None = None
-        """How the response is stored, if it may be."""
         self._range_fill: RangeFill | None = None
         self._compressor: Compressor | None = None
         self._target: Endpoint | None = None
@@ -282,8 +278,6 @@ class CacheFill:
         head, self._compressor = begin_coding(self._cache, self.upstream_request, dated, wants_whole=wants_whole)
         received = classify_response(self._context, key, head, self._answered_at)
         writer = self._storage.open_writer(received, self._stored.stale_if_error)
-        if writer is not None and received.storage_decision is not None:
-            self._kept = (received.storage_decision, received.timing)
         self._share(received, writer)
         if received.own_fields:
             stream.own_lines = write_fields(received.own_fields)
@@ -291,7 +285,7 @@ class CacheFill:
         is_complete = whole is not None and self._compressor is None
         if is_complete and whole is not None:
             stream.add_whole(whole)
-            self._store()
+            self._storage.store(stream)
             stream.close_whole()
         self._registry.fill_began_answering(self)
         stream.announce()
@@ -332,16 +326,12 @@ class CacheFill:
             return False
         fields = combined_fields(partial.headers, viewer_fields(head, self.route.behavior), self._answered_at)
         whole = make_response_head(200, b"OK", (*fields, (b"content-length", b"%d" % partial.length)))
-        storage_decision = decide_storage(
-            self.upstream_request.head, self.route, self.key, whole, fields, self._answered_at
-        )
         self._range_fill = range_fill
-        may_be_stored = storage_decision.cache_metadata.is_storable and self.may_be_stored
-        writer = self._cache.store.open_writer(storage_decision.key, partial.length) if may_be_stored else None
         timing = timing_of(self._context, head, self._answered_at)
-        if writer is not None:
-            self._kept = (storage_decision, timing)
-        if writer is None or not storage_decision.cache_metadata.may_be_shared(timing.initial_age):
+        writer, may_be_shared = None, False
+        if self.may_be_stored:
+            writer, may_be_shared = self._storage.open_writer_of_whole(self.key, whole, fields, timing)
+        if not may_be_shared:
             self.is_shared = False
             self.stream.release_followers(Reason.NOT_STORABLE)
         self.stream.open(whole, fields, writer)
@@ -384,13 +374,8 @@ class CacheFill:
                 return
             for piece in self._range_fill.rest():
                 stream.body_arrived(bytes(piece))
-        self._store()
+        self._storage.store(stream)
         stream.complete()
-
-    def _store(self) -> None:
-        if self._kept is not None:
-            storage_decision, timing = self._kept
-            self._storage.store(self.stream, storage_decision, timing)
 
     def _fail(self, failure: UpstreamFailure) -> None:
         """Upstream is lost; before the head something stale may be served."""

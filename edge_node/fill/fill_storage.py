@@ -12,8 +12,8 @@ from edge_node.fill.range_fill import is_whole_of, with_stored_parts
 from edge_node.fill.response_classifier import FetchContext, ResponseClassification, template_of, timing_of
 from edge_node.fill.response_stream import ResponseStream
 from edge_node.fill.revalidated_entry import revalidate
-from edge_node.fill.storage_decision import StorageDecision, error_minimum_ttl
-from edge_node.model.http import ResponseHead
+from edge_node.fill.storage_decision import StorageDecision, decide_storage, error_minimum_ttl
+from edge_node.model.http import Headers, ResponseHead
 from edge_node.policy.response_head import content_length, write_fields
 from edge_node.policy.upstream_request import UpstreamRequest
 from edge_node.storage.cache import Cache
@@ -23,7 +23,7 @@ from edge_node.storage.protocol import Writer
 class FillStorage:
     """What one fill may put into the cache."""
 
-    __slots__ = ("_cache", "_context", "_epoch", "_replaces", "_upstream_request")
+    __slots__ = ("_cache", "_context", "_decided", "_epoch", "_replaces", "_upstream_request")
 
     def __init__(
         self, cache: Cache, upstream_request: UpstreamRequest, context: FetchContext, replaces: Entry | None
@@ -35,6 +35,8 @@ class FillStorage:
         """Of the log, when upstream was asked."""
         self._replaces = replaces
         """What the same request selected before."""
+        self._decided: tuple[StorageDecision, ResponseTiming] | None = None
+        """How the response is stored for which a writer was opened."""
 
     def open_writer(self, received: ResponseClassification, stale: Entry | None) -> Writer | None:
         """Room in the store, if the response is to be stored and there is room; `stale` is what it may take the place of."""
@@ -46,16 +48,31 @@ class FillStorage:
             if storage_decision.part is not None and writer is not None and not writer.keeps_chunks:
                 writer.abort()  # parts are put together in memory; one that has no room there is passed on
                 return None
+            self._decided = (storage_decision, received.timing)
             return writer
         if stale is not None and received.head.status == 200 and not self._context.route.is_strict:
             self._cache.remove(stale)  # replaced (reference 2.4), by what nobody else may have
         return None
 
-    def store(self, stream: ResponseStream, storage_decision: StorageDecision, timing: ResponseTiming) -> None:
+    def open_writer_of_whole(
+        self, key: CacheKey, head: ResponseHead, fields: Headers, timing: ResponseTiming
+    ) -> tuple[Writer | None, bool]:
+        """The same for the whole that a part completes, and whether those who joined may have it."""
+        route = self._context.route
+        storage_decision = decide_storage(self._context.head, route, key, head, fields, timing.response_time)
+        if not storage_decision.cache_metadata.is_storable:
+            return None, False
+        writer = self._cache.store.open_writer(storage_decision.key, head.content_length)
+        self._decided = (storage_decision, timing)
+        return writer, writer is not None and storage_decision.cache_metadata.may_be_shared(timing.initial_age)
+
+    def store(self, stream: ResponseStream) -> None:
         """The body of a stream is whole: store it, if the stream still has a writer, unless it was invalidated while it came, or something newer or better is there."""
-        part, writer = storage_decision.part, stream.writer
-        if writer is None:
+        decided, writer = self._decided, stream.writer
+        if decided is None or writer is None:
             return
+        storage_decision, timing = decided
+        part = storage_decision.part
         if part is not None and not part.may_be_body(stream.received_bytes):
             stream.drop_writer()
             return
