@@ -1,7 +1,9 @@
 """The stages of a request, in the order in which it passes them (reference 6.8): the one literal table.
 
 What a stage can say without looking at the request is worked out when the route of the request is made, once for all requests that share it; what is left there is run
-for each request. A route with nothing left has a fast path, which is this table and not another one. docs/request-lifecycle.md is generated from it.
+for each request. A route with nothing left has a fast path, which is this table and not another one.
+
+The table in docs/request-lifecycle.md is made from it (tests/stage_table.py).
 """
 
 from edge_node.model.configuration import Behavior, Distribution, Role
