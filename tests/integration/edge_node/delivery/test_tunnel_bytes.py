@@ -62,10 +62,16 @@ def switching(*pieces: bytes, then: Callable[[OriginExchange], Awaitable[None]] 
     return script
 
 
+async def finish(exchange: OriginExchange) -> None:
+    """Close when all has left: a process that ends in good order loses nothing of what it wrote."""
+    exchange.close()
+    await exchange.writer.wait_closed()
+
+
 async def echo(exchange: OriginExchange) -> None:
     while data := await exchange.reader.read(65_536):
         await exchange.send(data)
-    exchange.writer.write_eof()
+    await finish(exchange)
 
 
 async def opened(viewer: Viewer, site: Site, path: str, behind: bytes = b"") -> bytes:
@@ -151,7 +157,7 @@ async def test_a_half_close_of_the_viewer_leaves_it_its_answer(lab: EdgeLab, sit
     async def answer_at_the_end(exchange: OriginExchange) -> None:
         said = await exchange.reader.read()
         await exchange.send(said[::-1])
-        exchange.writer.write_eof()
+        await finish(exchange)
 
     site.script("/half", switching(SWITCH, then=answer_at_the_end))
     async with Viewer(lab.edge.http) as viewer:
@@ -196,9 +202,8 @@ async def test_an_end_loses_no_bytes_of_a_viewer_that_is_behind(lab: EdgeLab, si
 
     async def send_all(exchange: OriginExchange) -> None:
         await exchange.send(block)
-        exchange.writer.write_eof()
+        await finish(exchange)
         is_gone.set()
-        await exchange.reader.read()
 
     site.script("/late", switching(SWITCH, then=send_all))
     async with Viewer(lab.edge.http, receive_buffer=4_096) as viewer:
@@ -231,8 +236,7 @@ async def test_a_viewer_that_reads_nothing_holds_the_origin_up(lab: EdgeLab, sit
         for _ in range(64):
             await exchange.send(block)
             sent += 1
-        exchange.writer.write_eof()
-        await exchange.reader.read()
+        await finish(exchange)
 
     site.script("/flood", switching(SWITCH, then=flood))
     async with Viewer(lab.edge.http, receive_buffer=4_096) as viewer:
