@@ -141,4 +141,4 @@ class DownstreamStream(Protocol):
         """The request is over, and recorded: the next one may begin."""
 
     def reset(self) -> None:
-        """The response broke off: the viewer must not take it for whole."""
+        """The response broke off: the viewer must not take it for whole. Whoever answers is told `viewer_left`, now or later, unless the stream was released."""

@@ -13,6 +13,7 @@ from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import configuration_pb2
 from tests.conversations.dialogue import Node
 from tests.edge_wires import FakeListener, FakeTransport
+from tests.fuzz.strict_http import read_request_head
 
 Pieces = Sequence[bytes]
 
@@ -50,7 +51,7 @@ class KeptOrigin:
     def _heard(self, transport: HeardTransport, request: bytes) -> None:
         assert not any(task.get_name() == str(id(transport)) for task in self.tasks), "asked while it was answering"
         self.reused += len(transport.written) > len(request)
-        pieces = self.answers[request.split(b" ", 2)[1]]
+        pieces = self.answers[read_request_head(request).target]
         task = asyncio.get_running_loop().create_task(self._say(transport, pieces), name=str(id(transport)))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

@@ -20,6 +20,7 @@ from proto.cdn.v1 import configuration_pb2
 from tests.builders import ALL, behavior_message, caching_disabled, listed, policy_message
 from tests.conversations.dialogue import Node, ServingFetcher
 from tests.edge_wires import FakeListener, FakeTransport, turn
+from tests.fuzz.strict_http import End, read_requests, read_responses
 
 # -- the world
 
@@ -119,7 +120,12 @@ class Side:
             if not self.transport.is_closing():
                 self.connection.data_received(data)
             await turn(30)
-        return bytes(self.transport.written[before:])
+        got = bytes(self.transport.written[before:])
+        if not self._is_fast:  # all that this connection has heard and said
+            methods = [request.method for request in read_requests(b"".join(reads))[0]]
+            _, end = read_responses(got, [*methods, b"GET"], is_closed=self.transport.is_closing())
+            assert end is not End.INVALID, got
+        return got
 
     def changes(self, step: tuple[object, ...]) -> None:
         """What is no request."""

@@ -27,7 +27,7 @@ from proto.cdn.v1 import configuration_pb2
 from tests.builders import ALL, behavior_message, caching_disabled, listed, origin_message, policy_message
 from tests.conversations.dialogue import Node
 from tests.edge_wires import FakeListener, FakeTransport, turn
-from tests.fuzz.strict_http import End, Response, read_responses
+from tests.fuzz.strict_http import End, Response, read_request_head, read_responses
 
 BEHAVIORS: list[configuration_pb2.Behavior] = [
     behavior_message(),
@@ -129,7 +129,8 @@ class ManualOrigin:
             def write(self, data: Any) -> None:
                 super().write(data)
                 origin.heard.append((address, bytes(data)))
-                origin.pending.append((bytes(data).partition(b"x-amz-cf-id: ")[2], self))
+                (request_id,) = read_request_head(bytes(data)).values(b"x-amz-cf-id")
+                origin.pending.append((request_id, self))
 
         self.transports.append(Transport(connection))
         return connection
