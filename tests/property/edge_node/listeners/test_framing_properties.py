@@ -307,14 +307,15 @@ def test_no_bytes_of_a_viewer_add_a_line_to_a_request(method: bytes, target: byt
     for sent in (to_origin(asked, origin), to_regional(asked, LogPosition("log", 1))):
         requests, end = read_requests(origin_endpoint(origin, sent).render())
         assert end is End.CLEAN and len(requests) == 1
-        assert requests[0].target == target and requests[0].body == b""
+        asked_for = target[:-1] if target.find(b"?") == len(target) - 1 else target  # an empty query is none
+        assert requests[0].target == asked_for and requests[0].body == b""
         assert requests[0].values(b"x-edge-log-index") in ([], [b"log:1"])
         said = {(name, value.strip(b" \t")) for name, value in fields}
         assert {pair for pair in requests[0].fields if pair[0] not in OWN_VALUES} <= said
 
 
 OWN_VALUES = {
-    b"accept-encoding", b"connection", b"cookie", b"host", b"user-agent", b"via", b"x-amz-cf-id", b"x-edge-distribution", b"x-edge-log-index",
+    b"accept-encoding", b"cdn-loop", b"connection", b"cookie", b"host", b"user-agent", b"via", b"x-amz-cf-id", b"x-edge-distribution", b"x-edge-log-index",
     b"x-edge-request-id", b"x-forwarded-for",
 }  # fmt: skip
 
