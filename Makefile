@@ -23,6 +23,7 @@ setup: $(VENV)/.installed ## create .venv with everything in requirements.lock, 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+	@[ -n "$${CI:-}" ] || $(BIN)/python -m deploy.compile_edge --in-background
 
 $(VENV)/.locked: requirements.lock | $(BIN)/python
 	$(PIP) install --quiet --require-hashes --requirement requirements.lock
@@ -54,7 +55,7 @@ test-vite: export CDNLAB_VITE := 1
 test-vite: setup ## a Vite development server with hot reload behind `cdnlab serve` (needs node, npm and a network)
 	$(BIN)/python -m pytest -rs tests/integration/lab/test_vite.py
 
-# Less than a minute on two cores, again after each change of the sources; docs/decisions/0013-compiled-ahead-of-time.md.
+# `make setup` has begun it, where a compiler is. A minute or two on two cores, again after each change of the sources; docs/decisions/0013-compiled-ahead-of-time.md.
 .PHONY: compiled
 compiled: setup ## edges compiled ahead of time: a quarter more hits and twice the misses a second (needs gcc and Python's headers)
 	$(BIN)/python -m deploy.compile_edge

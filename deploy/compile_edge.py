@@ -1,11 +1,14 @@
 """`make compiled`: compiles the modules of the edge node that answer requests ahead of time, with mypyc and the C compiler that is here.
 
 Where the result goes, and when it is used, is `edge_node/code_loader.py`'s. It is put there in one step when all of it is done; those of older sources are removed.
+`make setup` starts it behind everything else that runs, and nobody waits for it: until it is done edges run from their source.
 What is left as it is: the rim that speaks gRPC and Prometheus (their generated classes gain nothing), and what the compiler cannot express.
 """
 
+import fcntl
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -23,6 +26,7 @@ from edge_node.code_loader import modules_folder, sources_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "edge_node"
+BUILD = ROOT / "build"
 
 LEFT_AS_SOURCE = (
     "__init__.py", "__main__.py", "code_loader.py",  # they choose which code is run
@@ -81,12 +85,55 @@ def _is_compiled(path: Path) -> bool:
     return path.relative_to(PACKAGE).as_posix() not in LEFT_AS_SOURCE
 
 
+def compile_in_background() -> str:
+    """Start a process of its own that compiles with what nobody else wants of the processors, and say so."""
+    missing = why_not_possible()
+    if missing:
+        return f"Edges run from their source: {missing}"
+    if modules_folder(PACKAGE).is_dir():
+        return ""
+    BUILD.mkdir(exist_ok=True)
+    log = BUILD / "compile.log"
+    with log.open("wb") as output:
+        subprocess.Popen(
+            ["nice", "-n", "19", sys.executable, "-m", "deploy.compile_edge"],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    return (
+        f"Edges are being compiled meanwhile ({log.relative_to(ROOT)}); until that is done they run from their source."
+    )
+
+
+def _compile() -> int:
+    """Unless another process has done it, or is doing it: that is waited for."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "compile.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = modules_folder(PACKAGE)
+        if folder.is_dir():
+            print(f"compiled already: {folder.relative_to(ROOT)}")
+            return 0
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(dir=BUILD) as work:
+            compile_modules(folder, Path(work))
+        if modules_folder(PACKAGE) != folder:
+            shutil.rmtree(folder)
+            print("make compiled: the sources were changed meanwhile; once more, please", file=sys.stderr)
+            return 1
+        print(f"compiled in {time.monotonic() - began:.0f} s: {folder.relative_to(ROOT)}")
+        return 0
+
+
 def main() -> int:
-    """With `--check` only say whether it can be done. Exit status: 0 when the modules are there (or can be made), 1 when they cannot be made here."""
+    """With `--check` only say whether it can be done, with `--in-background` do not wait for it. Exit status: 0 when the modules are there (or can be made, or are
+    being made), 1 when they cannot be made here."""
     missing = why_not_possible()
     if "--check" in sys.argv[1:]:
         print(missing or "extensions can be compiled here")
         return 1 if missing else 0
+    if "--in-background" in sys.argv[1:]:
+        print(compile_in_background())
+        return 0
     folder = modules_folder(PACKAGE)
     if folder.is_dir():
         print(f"compiled already: {folder.relative_to(ROOT)}")
@@ -95,12 +142,7 @@ def main() -> int:
         print(f"make compiled: {missing}\nEdges run from their source without it, somewhat slower.", file=sys.stderr)
         return 1
     os.chdir(ROOT)
-    began = time.monotonic()
-    (ROOT / "build").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / "build") as work:
-        compile_modules(folder, Path(work))
-    print(f"compiled in {time.monotonic() - began:.0f} s: {folder.relative_to(ROOT)}")
-    return 0
+    return _compile()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`make compiled` where it cannot work says what is missing, and that nothing depends on it."""
 
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -42,3 +43,44 @@ def test_who_cannot_compile_is_told_that_edges_run_all_the_same(
 def test_what_is_left_as_source_is_there() -> None:
     """A module that was moved or renamed must not be compiled by mistake."""
     assert [name for name in compile_edge.LEFT_AS_SOURCE if not (compile_edge.PACKAGE / name).is_file()] == []
+
+
+def test_in_the_background_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(compile_edge, "why_not_possible", lambda: "")
+    monkeypatch.setattr(compile_edge, "modules_folder", lambda _: tmp_path / "none")
+    monkeypatch.setattr(compile_edge, "ROOT", tmp_path)
+    monkeypatch.setattr(compile_edge, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    monkeypatch.setattr(sys, "argv", ["compile_edge", "--in-background"])
+    assert compile_edge.main() == 0
+    assert started == [["nice", "-n", "19", sys.executable, "-m", "deploy.compile_edge"]]
+    assert "being compiled meanwhile (build/compile.log)" in capsys.readouterr().out
+
+
+def test_in_the_background_nothing_is_begun_where_it_cannot_be_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compile_edge, "why_not_possible", lambda: "there is no C compiler")
+    monkeypatch.setattr(sys, "argv", ["compile_edge", "--in-background"])
+    assert compile_edge.main() == 0
+    assert capsys.readouterr().out == "Edges run from their source: there is no C compiler\n"
+
+
+def test_modules_of_sources_that_changed_while_they_were_compiled_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / "before", tmp_path / "after"]
+    monkeypatch.setattr(compile_edge, "modules_folder", lambda _: folders[0])
+    monkeypatch.setattr(compile_edge, "BUILD", tmp_path / "build")
+
+    def compile_and_edit(folder: Path, work: Path) -> None:
+        del work
+        folder.mkdir()
+        folders.pop(0)
+
+    monkeypatch.setattr(compile_edge, "compile_modules", compile_and_edit)
+    assert compile_edge._compile() == 1
+    assert not (tmp_path / "before").exists() and "changed meanwhile" in capsys.readouterr().err
