@@ -157,7 +157,7 @@ class Http1Stream:
 
     def take_over(self, head: DownstreamHead) -> TunnelEnd:
         """101, with what HTTP/1.1 needs for it, and no framing (RFC 9110 sections 7.8 and 8.6)."""
-        start = start_of_head(self._node, (head.status, head.phrase), (head.result, head.reason, head.x_cache))
+        start = start_of_head(self._node, head.status, head.phrase, head.result, head.reason, head.x_cache)
         self._send(b"".join((start, head.request_id, b"\r\n", SWITCHED_LINES, head.field_block, b"\r\n")))
         return self._wire.hand_over()
 

@@ -92,11 +92,18 @@ def own_fields(node: LocalNode, result: Result, reason: Reason, x_cache_value: b
     return ((b"x-cache", x_cache_value), (b"via", node.via), (b"x-amz-cf-pop", node.pop), *edge_result)
 
 
-@lru_cache(maxsize=128)
 def start_of_head(
     node: LocalNode, status: int, phrase: bytes, result: Result, reason: Reason, x_cache_value: bytes
 ) -> bytes:
     """Status line and this node's own fields, up to the request id; without a phrase the usual one."""
+    start: bytes = _start_of_head(node, status, phrase, result, reason, x_cache_value)
+    return start
+
+
+@lru_cache(maxsize=128)
+def _start_of_head(
+    node: LocalNode, status: int, phrase: bytes, result: Result, reason: Reason, x_cache_value: bytes
+) -> bytes:
     own = write_fields(own_fields(node, result, reason, x_cache_value))
     return b"%b%bX-Amz-Cf-Id: " % (status_line(status, phrase), own)
 

@@ -131,6 +131,12 @@ def gated(gate: asyncio.Event, then: Script) -> Script:
     return script
 
 
+def _before_tunnel(data: bytes) -> bytes:
+    """Up to the end of a handshake: what follows belongs to the two ends of the tunnel (RFC 6455 section 4)."""
+    at = data.find(b"upgrade: websocket\r\n")
+    return data if at < 0 else data[: data.find(b"\r\n\r\n", at) + 4]
+
+
 @dataclass
 class ScriptedOrigin:
     """`async with ScriptedOrigin() as origin:`; scripts by path, with or without the query string."""
@@ -170,7 +176,7 @@ class ScriptedOrigin:
         await asyncio.gather(*tasks, return_exceptions=True)
         heard, self._heard = self._heard, []
         for data in heard:
-            _, end = read_requests(bytes(data))
+            _, end = read_requests(_before_tunnel(bytes(data)))
             assert end is not End.INVALID, f"a node sent what is no request: {bytes(data[:2000])!r}"
 
     def asked(self, path: str) -> list[OriginRequest]:
