@@ -7,6 +7,8 @@ object and for another; it has one connection to the origin only, so that a plac
 import asyncio
 import inspect
 import logging
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -253,9 +255,13 @@ async def an_error_of_the_origin(world: World) -> None:
 
 
 async def a_viewer_that_leaves(world: World) -> None:
+    """With a reset: one that only says that it has said all may wait for its answer."""
     async with Viewer(world.address) as viewer:
         await viewer.ask(world.host, "/gated")
         await world.until(lambda: "/gated" in world.asked)
+        connection: socket.socket = viewer.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        viewer.writer.transport.abort()
     await world.until(lambda: not world.listener.open)
 
 
