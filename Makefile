@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 # Set this to use an interpreter that `make setup` would not choose: make setup PYTHON=/opt/python3.13/bin/python3
 PYTHON ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+TEST_PROCESSES ?= 2
 EDGE_TESTS := $(wildcard tests/*/edge_node) tests/integration/system
 PACKAGES := $(wildcard benchmarks control_plane deploy dns_router edge_node lab loadtests origin proto tests)
 
@@ -47,7 +48,7 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 
 .PHONY: test
 test: setup ## all tests but those that need a Docker engine
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not docker"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker"
 
 # By hand and at night: npm fetches Vite into a folder of the test's own.
 .PHONY: test-vite
@@ -63,7 +64,7 @@ compiled: setup ## edges compiled ahead of time: a quarter more hits and twice t
 .PHONY: test-compiled
 test-compiled: export CDNLAB_EDGE_CODE := compiled
 test-compiled: compiled ## the tests of edges once more, with their compiled modules
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not docker" $(EDGE_TESTS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker" $(EDGE_TESTS)
 
 # Each target runs for so long; a failing input is cut down and printed. Other cases: CDNLAB_FUZZ_SEED=7
 .PHONY: fuzz

@@ -4,10 +4,25 @@ The same examples in every run, so that a change that breaks something is told a
 To look for new ones, as one should now and then: `CDNLAB_NEW_EXAMPLES=1 make test`; what it finds becomes an `@example`.
 """
 
+import gc
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("new", derandomize=False)
 settings.load_profile("new" if os.environ.get("CDNLAB_NEW_EXAMPLES") else "same")
+
+_FIRST = ("simulation", "lab", "control_plane", "system", "integration", "property", "fuzz")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long and waits much comes first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: next((at for at, name in enumerate(_FIRST) if name in item.path.parts), len(_FIRST)))
+
+
+def pytest_collection_finish() -> None:
+    """The collector need not look at thousands of tests again and again."""
+    gc.collect()
+    gc.freeze()

@@ -130,7 +130,8 @@ class StateDir:
                 return
             if not self.path.is_dir():
                 raise LabError(f"{self.path} is not a folder; give another one with --state")
-            strangers = sorted(entry.name for entry in self.path.iterdir() if entry.name not in OWN_NAMES)
+            names = sorted(entry.name for entry in self.path.iterdir())
+            strangers = [name for name in names if name not in OWN_NAMES and not name.startswith(f"{FILE_NAME}.")]
         if strangers:
             raise LabError(
                 f"{self.path} holds {strangers[0]!r}, which is not a lab's; give another folder with --state"
@@ -139,8 +140,12 @@ class StateDir:
     def claim(self, record: LabRecord) -> None:
         """Makes the folder ours in one step; FileExistsError when somebody else was faster."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with self.file.open("x", encoding="utf-8") as file:
-            file.write(to_json(record))
+        fresh = self.path / f"{FILE_NAME}.{os.getpid()}"
+        try:
+            fresh.write_text(to_json(record), encoding="utf-8")
+            os.link(fresh, self.file)  # with all that is in it: whoever reads it finds the whole record or no file
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def write(self, record: LabRecord) -> None:
         fresh = self.path / f"{FILE_NAME}.new"
@@ -171,6 +176,8 @@ class StateDir:
     def remove(self) -> None:
         """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
         shutil.rmtree(self.path / "nodes", ignore_errors=True)
+        for unfinished in self.path.glob(f"{FILE_NAME}.*"):
+            unfinished.unlink(missing_ok=True)
         for name in sorted(OWN_NAMES - {"nodes", FILE_NAME}):
             (self.path / name).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)

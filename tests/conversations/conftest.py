@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from edge_node import IS_COMPILED
 from tests.conversations import origins
 from tests.conversations.dialogue import Arrival, Fetch, Http1Viewer, Node, Viewer
 from tests.conversations.multiplexed_viewer import MultiplexedViewer
@@ -37,6 +38,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "manner" not in metafunc.fixturenames:
         return
     manners = dict[str, Manner | None](HTTP1)
+    if IS_COMPILED:  # the same code again: one manner of each protocol
+        del manners["http1-pieces"]
     if metafunc.definition.get_closest_marker("http1_only") is None:
         manners |= MULTIPLEXED
     if not inspect.iscoroutinefunction(metafunc.function):  # nobody speaks in it

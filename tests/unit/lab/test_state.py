@@ -73,6 +73,24 @@ def test_a_folder_of_which_nothing_may_be_known_is_refused(
         claim(StateDir(tmp_path), record, lambda: None)
 
 
+def test_a_record_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: LabRecord
+) -> None:
+    """A reader that comes while a lab is being claimed found an empty file."""
+    seen: list[str] = []
+
+    def look_and_link(fresh: Path, file: Path) -> None:
+        seen.append(fresh.read_text())
+        assert not file.exists()
+        fresh.rename(file)
+
+    monkeypatch.setattr(os, "link", look_and_link)
+    state = StateDir(tmp_path)
+    state.claim(record)
+    assert state.read() == record and seen == [state.file.read_text()]
+    assert [path.name for path in tmp_path.iterdir()] == ["lab.json"]
+
+
 def test_nothing_of_others_is_removed_with_the_state(tmp_path: Path, record: LabRecord) -> None:
     state = StateDir(tmp_path / "lab")
     state.claim(record)
