@@ -59,7 +59,7 @@ test-vite: setup ## a Vite development server with hot reload behind `cdnlab ser
 # `make setup` has begun it, where a compiler is. A minute or two on two cores, again after each change of the sources; docs/decisions/0013-compiled-ahead-of-time.md.
 .PHONY: compiled
 compiled: setup ## edges compiled ahead of time: a quarter more hits and twice the misses a second (needs gcc and Python's headers)
-	$(BIN)/python -m deploy.compile_edge
+	CDNLAB_EDGE_CODE=source $(BIN)/python -m deploy.compile_edge
 
 .PHONY: test-compiled
 test-compiled: export CDNLAB_EDGE_CODE := compiled
