@@ -26,7 +26,6 @@ LONGEST_REMEMBERED_TARGET_BYTES = 512
 """A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
 MOST_REMEMBERED_KEYS = 32
 """Of one route, by Accept-Encoding: browsers have a handful between them."""
-MOST_REMEMBERED_STAGES = 1_024
 _NO_KEYS: Mapping[bytes | None, CacheKey] = {}
 _NO_ROUTES: Mapping[bytes, "Route | Refuse"] = {}
 
@@ -183,8 +182,8 @@ class Router:
         self._fast_routes: dict[bytes, dict[bytes, Route]] = {}
         """Those of GET requests that a fresh entry answers whatever else the request says."""
         self._remembered = 0
-        self._stages: dict[tuple[int, bytes], tuple[StageFunction, ...]] = {}
-        """What is left of the stages for a behavior (of this snapshot, which keeps it) and a method."""
+        self._stages: dict[tuple[str, int, bytes], tuple[StageFunction, ...]] = {}
+        """What is left of the stages for a distribution, a behavior of it (this snapshot keeps it) and a method that it allows."""
 
     def route(self, head: RequestHead) -> Route | Refuse:
         """The route for a viewer's request."""
@@ -264,11 +263,12 @@ class Router:
         )
 
     def _stages_of(self, distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[StageFunction, ...]:
-        stages = self._stages.get((id(behavior), method))
+        known = distribution.id, id(behavior), method
+        stages = self._stages.get(known)
         if stages is None:
             stages = self._compile_stages(distribution, behavior, method)
-            if len(self._stages) < MOST_REMEMBERED_STAGES:  # viewers may make up as many methods as they like
-                self._stages[id(behavior), method] = stages
+            if method in behavior.allowed_methods:  # of the others viewers may make up as many as they like
+                self._stages[known] = stages
         return stages
 
     def _select_behavior(self, distribution: Distribution, path: bytes) -> Behavior:
