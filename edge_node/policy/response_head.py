@@ -48,6 +48,8 @@ class LocalNode:
 
 
 MOST_REMEMBERED_NAMES = 512
+LONGEST_REMEMBERED_NAME_BYTES = 64
+"""Origins choose them: together at most 64 KiB, with what is made of them."""
 _line_starts: Final[dict[bytes, bytes]] = {}
 
 
@@ -129,9 +131,10 @@ def write_fields(fields: Headers) -> bytes:
 def _start_of_line(name: bytes) -> bytes:
     """A name with its colon, remembered: those that repeat are soon known again after all were forgotten."""
     start = spell_field_name(name) + b": "
-    if len(_line_starts) >= MOST_REMEMBERED_NAMES:
-        _line_starts.clear()
-    _line_starts[name] = start
+    if len(name) <= LONGEST_REMEMBERED_NAME_BYTES:
+        if len(_line_starts) >= MOST_REMEMBERED_NAMES:
+            _line_starts.clear()
+        _line_starts[name] = start
     return start
 
 
