@@ -6,6 +6,7 @@ To look for new ones, as one should now and then: `CDNLAB_NEW_EXAMPLES=1 make te
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,7 +20,12 @@ _FIRST = ("simulation", "lab", "control_plane", "system", "integration", "proper
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long and waits much comes first, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: next((at for at, name in enumerate(_FIRST) if name in item.path.parts), len(_FIRST)))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    folders = item.path.relative_to(Path(__file__).parent).parts
+    return next((turn for turn, name in enumerate(_FIRST) if name in folders), len(_FIRST))
 
 
 def pytest_collection_finish() -> None:
