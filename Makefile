@@ -24,7 +24,7 @@ setup: $(VENV)/.installed ## create .venv with everything in requirements.lock, 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
-	@[ -n "$${CI:-}" ] || $(BIN)/python -m deploy.compile_edge --in-background
+	@[ -n "$${CI:-}" ] || CDNLAB_EDGE_CODE=source $(BIN)/python -m deploy.compile_edge --in-background
 
 $(VENV)/.locked: requirements.lock | $(BIN)/python
 	$(PIP) install --quiet --require-hashes --requirement requirements.lock

@@ -91,7 +91,7 @@ def compile_in_background() -> str:
     if missing:
         return f"Edges run from their source: {missing}"
     if modules_folder(PACKAGE).is_dir():
-        return ""
+        return "Edges are compiled already."
     BUILD.mkdir(exist_ok=True)
     log = BUILD / "compile.log"
     with log.open("wb") as output:
