@@ -52,11 +52,14 @@ class Entry:
         "age_base", "block", "body", "body_start", "key", "newer", "older", "queue", "retry_at", "stamp", "template", "uses",
     )  # fmt: skip
 
-    def __init__(self, key: CacheKey, block: bytes, body: Body | None, template: EntryTemplate, stamp: int) -> None:
+    def __init__(
+        self, key: CacheKey, block: bytes, body: Body | None, template: EntryTemplate, stamp: int, body_start: int = 0
+    ) -> None:
+        """`body_start`: where that is known already."""
         self.key = key
         self.block = block
         """Field lines as they are sent, Content-Length among them, the empty line, and the body unless `body` has it."""
-        self.body_start = _shared(block.index(END_OF_FIELDS) + 4)
+        self.body_start = _shared(body_start or block.index(END_OF_FIELDS) + 4)
         """Where the body begins in `block`."""
         self.body = body
         self.template = template

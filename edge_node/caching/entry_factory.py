@@ -40,7 +40,7 @@ def make_entry(
         block, body = b"".join((field_lines, b"\r\n", *chunks)), None
     else:
         block, body = field_lines + b"\r\n", MemoryBody(tuple(chunks), length)
-    return with_age(Entry(key, block, body, template, timing.stamp), timing)
+    return with_age(Entry(key, block, body, template, timing.stamp, len(field_lines) + 2), timing)
 
 
 def make_entry_of_body(

@@ -14,7 +14,7 @@ from edge_node.caching.lookup import Reason, Result
 from edge_node.caching.revalidation import with_date
 from edge_node.fill.storage_decision import StorageDecision, decide_storage
 from edge_node.model.http import Headers, RequestHead, ResponseHead
-from edge_node.policy.response_headers import fields_for_one, viewer_fields
+from edge_node.policy.response_headers import divided_fields
 from edge_node.policy.router import Route
 from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.upstream.connection import make_response_head
@@ -86,12 +86,9 @@ def classify_response(
 ) -> ResponseClassification:
     """A response whose head came at `answered_at`; without a key it is not kept."""
     route = context.route
-    behavior = route.behavior
-    fields = viewer_fields(head, behavior)
+    fields, own_fields = divided_fields(head, route.behavior)
     storage_decision = None if key is None else decide_storage(context.head, route, key, head, fields, answered_at)
-    return ResponseClassification(
-        head, fields, fields_for_one(head, behavior), storage_decision, timing_of(context, head, answered_at)
-    )
+    return ResponseClassification(head, fields, own_fields, storage_decision, timing_of(context, head, answered_at))
 
 
 def head_with_date(head: ResponseHead, received_at: float) -> ResponseHead:

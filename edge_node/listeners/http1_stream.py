@@ -148,7 +148,9 @@ class Http1Stream:
             return
         if self._is_chunked:
             pieces = [b"%x\r\n%b\r\n" % (len(piece), bytes(piece)) for piece in pieces if piece]
-        length = sum(map(len, pieces))
+        length = 0
+        for piece in pieces:
+            length += len(piece)
         self.sent_bytes += len(written) + length
         if length <= LARGEST_JOINED_BYTES:
             self._wire.write(b"".join((written, *pieces)))

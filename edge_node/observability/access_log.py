@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
+from typing import Final
 
 from edge_node.caching.lookup import Reason, Result
 from edge_node.delivery.request_record import HitRecord, LogRecord, Record
@@ -29,6 +30,8 @@ _LOGGED_BYTES = tuple(
 _is_as_it_is = re.compile(rb"[!$&()*+,\-./0-9:;=?@A-Z_a-z]*").fullmatch
 LONGEST_REMEMBERED_TEXT_BYTES = 512
 """Longer ones are not worth the memory: a viewer chooses them, and thousands are kept."""
+MOST_REMEMBERED_TEXTS = 4_096
+_known_texts: Final[dict[bytes, str]] = {}
 MAXIMUM_UNWRITTEN_BYTES = 16 * 1024 * 1024
 LARGEST_FILE_BYTES = 128 * 1024 * 1024
 """A larger file becomes FILE.1, in place of the one before: the log never takes more than twice this."""
@@ -134,7 +137,7 @@ class AccessLog:
                 known = record
                 texts = _describe(record)
                 before, host, protocol_texts, after = texts.before, texts.host, texts.protocol, texts.after
-            time_taken = "0.000" if seconds < 0.0005 else f"{seconds:.3f}"
+            time_taken = _seconds_text(seconds)
             append(
                 f"{start}{record.sent_bytes}\t{connection.address}{before}{record.request_id.decode('latin-1')}{host}{record.received_bytes}\t{time_taken}{protocol_texts}{connection.port}\t{time_taken}{after}"
             )
@@ -190,7 +193,7 @@ def _range_texts(sent: ByteRange | None) -> str:
 
 
 def _tls_texts(connection: ConnectionFacts) -> str:
-    return f"{_text(connection.tls_protocol)}\t{_text(connection.tls_cipher)}"
+    return f"{_repeated_text(connection.tls_protocol)}\t{_repeated_text(connection.tls_cipher)}"
 
 
 def _describe_section(section: HeaderSection) -> tuple[str, str, str]:
@@ -224,14 +227,26 @@ def _rest_of_line(record: LogRecord) -> str:
     result_type = "Error" if is_error else _RESULT_TYPES[record.result]
     detailed = _DETAILED_ERRORS.get(record.reason, result_type)
     length, connection = record.content_length, record.connection
+    content_length = str(length) if length >= 0 else "-"
     ranges = _range_texts(record.byte_range)
-    seconds = f"{record.seconds:.3f}"
-    first_byte = seconds if record.first_byte_seconds == record.seconds else f"{record.first_byte_seconds:.3f}"
+    seconds = _seconds_text(record.seconds)
+    first_byte = seconds if record.first_byte_seconds == record.seconds else _seconds_text(record.first_byte_seconds)
+    # No format specifications in here: one of them makes compiled code format each of the fields for itself, at ten times the cost.
     return (
-        f"\t{_text(head.method)}\t{_text(record.domain_name)}\t{_text(stem)}\t{record.status:03d}\t{viewer}\t{_text(query)}\t-\t{result_type}\t"
+        f"\t{_repeated_text(head.method)}\t{_repeated_text(record.domain_name)}\t{_text(stem)}\t{_status_text(record.status)}\t{viewer}\t{_text(query)}\t-\t{result_type}\t"
         f"{record.request_id.decode('latin-1')}\t{host}\t{_protocol(record)}\t{record.received_bytes}\t{seconds}\t{protocol_texts}\t{_tls_texts(connection)}\t{result_type}\tHTTP/1.{head.minor_version}\t-\t-\t"
-        f"{connection.port}\t{first_byte}\t{detailed}\t{_text(record.content_type)}\t{length if length >= 0 else '-'}\t{ranges}\n"
+        f"{connection.port}\t{first_byte}\t{detailed}\t{_repeated_text(record.content_type)}\t{content_length}\t{ranges}\n"
     )
+
+
+def _status_text(status: int) -> str:
+    """Three digits: 000 where the viewer left before there was one."""
+    return str(status) if status else "000"
+
+
+def _seconds_text(seconds: float) -> str:
+    """In milliseconds, as the log has it."""
+    return "0.000" if seconds < 0.0005 else f"{seconds:.3f}"
 
 
 def _protocol(record: LogRecord) -> str:
@@ -256,13 +271,19 @@ def _join_viewer_texts(
 
 
 def _text(value: bytes | None) -> str:
-    """A field as the log writes it: `-` for nothing."""
+    """A field as the log writes it: `-` for nothing. White space, non-ASCII and the characters of reference 8.1 are percent-encoded, so that a line stays a line."""
     if not value:
         return "-"
-    return _encode(value) if len(value) <= LONGEST_REMEMBERED_TEXT_BYTES else _encode.__wrapped__(value)
-
-
-@lru_cache(maxsize=4096)
-def _encode(value: bytes) -> str:
-    """White space, non-ASCII and the characters of reference 8.1 are percent-encoded, so that a line stays a line."""
     return value.decode("ascii") if _is_as_it_is(value) else "".join(map(_LOGGED_BYTES.__getitem__, value))
+
+
+def _repeated_text(value: bytes) -> str:
+    """The same of what many lines have, such as a domain name: remembered."""
+    text = _known_texts.get(value)
+    if text is None:
+        text = _text(value)
+        if len(value) <= LONGEST_REMEMBERED_TEXT_BYTES:
+            if len(_known_texts) >= MOST_REMEMBERED_TEXTS:
+                _known_texts.clear()
+            _known_texts[value] = text
+    return text

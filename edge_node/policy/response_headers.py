@@ -1,5 +1,7 @@
 """What of an upstream's header section reaches the viewer, and is stored: reference 2.12, 2.2 (Set-Cookie) and 2.4 (Vary)."""
 
+from typing import Final
+
 from edge_node.http.cache_control import parse_cache_control, split_list
 from edge_node.http.targeted_cache_control import directives_of
 from edge_node.model.configuration import Behavior, CachePolicy, Semantics
@@ -14,28 +16,41 @@ _DROPPED = _HOP_BY_HOP | _REPLACED
 _DROPPED_WITH_COOKIES = _DROPPED | {b"set-cookie"}
 _NOTHING_NAMED = frozenset({b"close", b"keep-alive", b"Keep-Alive", b"Close"})
 _NO_NAMES: frozenset[bytes] = frozenset()
+MOST_REMEMBERED_VALUES = 256
+LONGEST_REMEMBERED_VALUE_BYTES = 512
+_field_names_in: Final[dict[bytes, frozenset[bytes]]] = {}
+"""By Cache-Control: which fields it keeps from being stored."""
 
 
 def viewer_fields(head: ResponseHead, behavior: Behavior) -> Headers:
     """End-to-end fields as viewers get them, and as they are stored."""
-    is_strict = behavior.semantics is Semantics.RFC9111
+    return _fields_but(head, behavior, _without_fields(head, behavior))
+
+
+def divided_fields(head: ResponseHead, behavior: Behavior) -> tuple[Headers, Headers]:
+    """The same, and what only the viewer gets who asked for it: end-to-end fields that no-cache="..." or private="..." keep from being stored and from others."""
+    kept_back = _without_fields(head, behavior)
+    for_all = _fields_but(head, behavior, kept_back)
+    if not kept_back:
+        return for_all, ()
+    for_one = kept_back - _dropped(behavior) - _named_by_connection(head)
+    return for_all, tuple([pair for pair in head.headers if pair[0] in for_one and not _is_internal(pair[0])])
+
+
+def _fields_but(head: ResponseHead, behavior: Behavior, kept_back: frozenset[bytes]) -> Headers:
     dropped = _dropped(behavior)
-    named = _named_by_connection(head) | _without_fields(head, is_strict=is_strict)
-    if named:
-        dropped |= named
-    kept = [pair for pair in head.headers if pair[0] not in dropped and pair[0][:7] != b"x-edge-"]
-    if not is_strict and b"vary" in head.fields:
+    named = _named_by_connection(head)
+    if named or kept_back:
+        dropped = dropped | named | kept_back
+    kept = [pair for pair in head.headers if pair[0] not in dropped and not _is_internal(pair[0])]
+    if behavior.semantics is not Semantics.RFC9111 and b"vary" in head.fields:
         kept = _with_filtered_vary(kept, behavior.cache_policy)
     return tuple(kept)
 
 
-def fields_for_one(head: ResponseHead, behavior: Behavior) -> Headers:
-    """What only the viewer gets who asked for it: end-to-end fields that no-cache="..." or private="..." keep from being stored and from others."""
-    named = _without_fields(head, is_strict=behavior.semantics is Semantics.RFC9111)
-    if not named:
-        return ()
-    named -= _dropped(behavior) | _named_by_connection(head)
-    return tuple(pair for pair in head.headers if pair[0] in named and pair[0][:7] != b"x-edge-")
+def _is_internal(name: bytes) -> bool:
+    """What one node tells another."""
+    return name[:1] == b"x" and name[:7] == b"x-edge-"
 
 
 def _dropped(behavior: Behavior) -> frozenset[bytes]:
@@ -67,9 +82,22 @@ def _named_by_connection(head: ResponseHead) -> frozenset[bytes]:
     return frozenset(name.lower() for name in split_list(value))
 
 
-def _without_fields(head: ResponseHead, *, is_strict: bool) -> frozenset[bytes]:
+def _without_fields(head: ResponseHead, behavior: Behavior) -> frozenset[bytes]:
     """`no-cache="Set-Cookie"` keeps the object without these fields (reference 2.2, RFC 9111 section 5.2.2.4)."""
-    if is_strict:
+    if behavior.semantics is Semantics.RFC9111:
         return frozenset(directives_of(head.fields).control.without_fields)
     value = head.fields.get(b"cache-control")
-    return frozenset(parse_cache_control(value).without_fields) if value and value.find(b'"') >= 0 else _NO_NAMES
+    if value is None:
+        return _NO_NAMES
+    known = _field_names_in.get(value)
+    return _read_field_names(value) if known is None else known
+
+
+def _read_field_names(control: bytes) -> frozenset[bytes]:
+    """Remembered, as most responses of an origin say the same: those that repeat are soon known again after all were forgotten."""
+    names = frozenset(parse_cache_control(control).without_fields)
+    if len(control) <= LONGEST_REMEMBERED_VALUE_BYTES:
+        if len(_field_names_in) >= MOST_REMEMBERED_VALUES:
+            _field_names_in.clear()
+        _field_names_in[control] = names
+    return names

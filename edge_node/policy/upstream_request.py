@@ -34,6 +34,7 @@ class LogPosition:
 
 
 MOST_REMEMBERED_OF_A_SECTION = 8
+NO_NAMES: Final[Set[bytes]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class UpstreamRequest:
 
 def to_origin(upstream_request: UpstreamRequest, origin: Origin) -> RequestBytes:
     """The request as an origin gets it."""
-    own_names = {name for name, _ in origin.custom_headers}
+    own_names = {name for name, _ in origin.custom_headers} if origin.custom_headers else NO_NAMES
     lines = [
         _line(upstream_request, origin.path_prefix),
         _cached_lines(upstream_request, origin),
@@ -96,7 +97,7 @@ def to_regional(upstream_request: UpstreamRequest, position: LogPosition) -> Req
     lines = [
         _line(upstream_request, b""),
         _cached_lines(upstream_request, None),
-        _changing_lines(upstream_request, set()),
+        _changing_lines(upstream_request, NO_NAMES),
     ]
     lines.append(_write(_framing(upstream_request) + edge_fields))
     return b"".join(lines)
@@ -149,9 +150,9 @@ def _cached_lines(upstream_request: UpstreamRequest, origin: Origin | None) -> b
 def _changing_lines(upstream_request: UpstreamRequest, own_names: Set[bytes]) -> bytes:
     """The field lines that differ from one request to the next."""
     hop = upstream_request.hop
-    lines = [b"x-amz-cf-id: %b\r\n" % hop.request_id]
+    lines = [b"x-amz-cf-id: ", hop.request_id, b"\r\n"]
     if b"x-forwarded-for" not in own_names:
-        lines.append(b"x-forwarded-for: %b\r\n" % forwarded_for(upstream_request.head.fields, hop))
+        lines += (b"x-forwarded-for: ", forwarded_for(upstream_request.head.fields, hop), b"\r\n")
     if upstream_request.conditions:
         lines.append(_write(upstream_request.conditions))
     return b"".join(lines)

@@ -61,7 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
         """How much of what was written the upstream had taken when that was looked at last."""
         self._read_timeout = self._last_progress = self._watch_rings_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self.idle_since = 0.0
+        self.idle_until = 0.0
         self.requests_sent = self.received_bytes = self.sent_bytes = self._received_before = 0
 
     # -- what the owner calls

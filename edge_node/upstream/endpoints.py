@@ -1,6 +1,6 @@
 """Whom to ask for a response, with what words and how long to wait."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -58,9 +58,13 @@ class Endpoint:
         self.failover_statuses: Final = failover_statuses
         """Of the primary of an origin group: what sends a request to the next target (reference 1.5); None: it is in no group."""
 
-    def render(self, extra: Iterable[Header] = ()) -> bytes:
+    def render(self, extra: Sequence[Header] = ()) -> bytes:
         """The bytes of the request head."""
-        return b"".join((self.request, *[b"%b: %b\r\n" % pair for pair in extra], b"\r\n"))
+        return (
+            b"".join((self.request, *[b"%b: %b\r\n" % pair for pair in extra], b"\r\n"))
+            if extra
+            else self.request + b"\r\n"
+        )
 
     def within(self, completion_timeout: float) -> "Endpoint":
         """The same with another bound on the whole response."""

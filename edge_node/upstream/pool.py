@@ -19,15 +19,16 @@ class ConnectionPool:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._idle: dict[Address, deque[UpstreamConnection]] = {}
-        self._keepalive_seconds: dict[Address, float] = {}
 
     def take_idle(self, address: Address) -> UpstreamConnection | None:
         """An open idle connection, if there is one that is not too old."""
         idle = self._idle.get(address)
-        oldest_allowed = self._loop.time() - self._keepalive_seconds.get(address, 0.0)
+        if not idle:
+            return None
+        now = self._loop.time()
         while idle:
             connection = idle.pop()
-            if connection.is_open and connection.idle_since >= oldest_allowed:
+            if connection.is_open and now <= connection.idle_until:
                 return connection
             connection.close()
         return None
@@ -55,23 +56,23 @@ class ConnectionPool:
 
     def release(self, address: Address, connection: UpstreamConnection, keepalive_seconds: float) -> None:
         """Keep a connection whose exchange has ended well."""
-        idle = self._idle.setdefault(address, deque())
+        idle = self._idle.get(address)
+        if idle is None:
+            idle = self._idle[address] = deque()
         if not connection.is_open or len(idle) >= MAXIMUM_IDLE_PER_UPSTREAM or keepalive_seconds <= 0:
             connection.close()
             return
-        connection.idle_since = self._loop.time()
-        self._keepalive_seconds[address] = keepalive_seconds
+        connection.idle_until = self._loop.time() + keepalive_seconds
         idle.append(connection)
 
     def close_expired(self) -> None:
         """Close what has been idle for too long; called once a second."""
         for address, idle in list(self._idle.items()):
-            oldest_allowed = self._loop.time() - self._keepalive_seconds.get(address, 0.0)
-            while idle and (idle[0].idle_since < oldest_allowed or not idle[0].is_open):
+            now = self._loop.time()
+            while idle and (idle[0].idle_until < now or not idle[0].is_open):
                 idle.popleft().close()
             if not idle:
                 del self._idle[address]
-                self._keepalive_seconds.pop(address, None)
 
     def close(self) -> None:
         """Close every idle connection."""

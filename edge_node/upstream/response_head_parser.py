@@ -16,13 +16,21 @@ LARGEST_USUAL_HEAD_BYTES = 16_384
 LONGEST_USUAL_LINE_BYTES = 512
 MOST_REMEMBERED_LINES = 4_096
 """Together at most 2 MiB of lines, and as much of what they say."""
+MOST_REMEMBERED_NAMES = 512
 _LONGEST_LENGTH_DIGITS = 18
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)").fullmatch
-_FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)").fullmatch
+_is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_is_visible = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 """RFC 9112 sections 4 and 5."""
 _MALFORMED_NAME: Final = b""
 """Of a line that is no field."""
+_SELDOM_REPEATED = frozenset(
+    {b"age", b"content-range", b"etag", b"expires", b"last-modified", b"set-cookie", b"x-amz-cf-id", b"x-request-id"}
+)
+"""Their lines are of one response, and would only push out those of many."""
+_known_names: Final[dict[bytes, bytes]] = {}
+"""Names as they came, and in lower case."""
 _known_lines: Final[dict[bytes, Header]] = {}
 """What the lines say that came of late."""
 _STATUSES_WITHOUT_BODY = frozenset({204, 304})
@@ -61,7 +69,7 @@ def read_usual_head(data: bytes) -> ParsedHead | None:
     if _MALFORMED_NAME in fields:
         return None
     connection = fields.get(b"connection")
-    if connection is not None and connection.lower() != b"keep-alive":
+    if connection is not None and connection != b"keep-alive" and connection.lower() != b"keep-alive":
         return None
     if b"transfer-encoding" in fields or b"upgrade" in fields or b"proxy-connection" in fields:
         return None
@@ -98,10 +106,31 @@ def _read_status_line(line: bytes) -> tuple[int, bytes] | None:
 
 
 def _read_line(line: bytes) -> Header:
-    """A line that is not known, and is from now on: those that repeat are soon known again after all were forgotten."""
-    match = _FIELD_LINE(line)
-    header = (_MALFORMED_NAME, b"") if match is None else (match[1].lower(), match[2].strip(b" \t"))
-    if len(_known_lines) >= MOST_REMEMBERED_LINES:
-        _known_lines.clear()
-    _known_lines[line] = header
+    """A line that is not known; most are from now on: those that repeat are soon known again after all were forgotten."""
+    spelled, colon, value = line.partition(b":")
+    name = _known_names.get(spelled) or _read_name(spelled)
+    if not colon or name == _MALFORMED_NAME or not _is_field_value(value):
+        return (_MALFORMED_NAME, b"")
+    header = (name, value.strip(b" \t"))
+    if name not in _SELDOM_REPEATED:
+        if len(_known_lines) >= MOST_REMEMBERED_LINES:
+            _known_lines.clear()
+        _known_lines[line] = header
     return header
+
+
+def _is_field_value(value: bytes) -> bool:
+    """RFC 9112 section 5.5; nearly all are printable ASCII, which is found out in a third of the time."""
+    text = value.decode("latin-1")
+    return (text.isascii() and text.isprintable()) or _is_visible(value) is not None
+
+
+def _read_name(spelled: bytes) -> bytes:
+    """In lower case, and remembered if it is a name."""
+    if _is_token(spelled) is None:
+        return _MALFORMED_NAME
+    name = spelled.lower()
+    if len(_known_names) >= MOST_REMEMBERED_NAMES:
+        _known_names.clear()
+    _known_names[spelled] = name
+    return name
