@@ -4,6 +4,7 @@ promtool runs where it is installed, in the Prometheus container.
 """
 
 import json
+import os
 import urllib.parse
 import urllib.request
 from typing import Any
@@ -77,6 +78,14 @@ def test_every_node_is_scraped_with_its_place(lab: ComposeLab) -> None:
             "region": metric["region"],
             "pop": metric.get("pop", ""),
         } == (places[metric["node"]])
+
+
+def test_the_image_has_edges_compiled_ahead_of_time(lab: ComposeLab) -> None:
+    """Decision 13; unless the image was asked to be without."""
+    expected = "0" if os.environ.get("CDNLAB_EDGE_CODE") == "source" else "1"
+    wait_until(lambda: len(query(lab, "cdn_edge_compiled")) == 8, 30, "8 edges and regional caches scraped")
+
+    assert {sample["value"][1] for sample in query(lab, "cdn_edge_compiled")} == {expected}
 
 
 def test_traffic_shows_in_the_hit_ratios(
