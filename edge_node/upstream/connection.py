@@ -281,6 +281,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
             return
         is_chunked = b"transfer-encoding" in head.fields
+        self._is_last = is_chunked and self._parser.get_http_version() == "1.0"  # RFC 9112 section 6.1
         has_body = not self._is_head_request and status not in (204, 304)
         self._ends_at_close = has_body and not is_chunked and head.content_length is None
         self._sink.head_arrived(head)
@@ -324,7 +325,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _end_message(self) -> None:
         """Only the parser knows now whether another response may follow; who waits is told when it has let go of these bytes."""
         self._is_whole = True
-        self._is_last = self._ends_at_close or not self._parser.should_keep_alive()
+        self._is_last = self._is_last or self._ends_at_close or not self._parser.should_keep_alive()
 
     # -- ends
 

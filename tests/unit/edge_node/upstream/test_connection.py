@@ -158,6 +158,7 @@ async def test_a_response_without_a_length_that_ends_in_a_reset_is_truncated() -
     [
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ],
 )
 async def test_a_connection_that_the_upstream_will_close_is_not_used_again(closing: bytes) -> None:
