@@ -148,7 +148,7 @@ class CacheFill:
         if head is None or self.stream.is_ended or head.status != 200 or head.content_length is None:
             return None
         etag = head.fields.get(b"etag", b"")
-        if not etag.startswith(b'"') or self._range_fill is not None:
+        if not etag.startswith(b'"') or self.upstream_request.asks_for_part:
             return None
         return ((b"range", b"bytes=%d-" % self.stream.received_bytes), (b"if-range", etag))
 

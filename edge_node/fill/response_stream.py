@@ -98,7 +98,8 @@ class ResponseStream:
         self.received_bytes = 0
         self.upstream_result: Result | None = None
         """What a regional cache said of its answer."""
-        self.readers: list[StreamReader] = []
+        self.readers: dict[StreamReader, None] = {}
+        """In the order in which they came: thousands may follow, and leave in any order."""
         self._flow: UpstreamFlow | None = None
         self._passed_bytes = 0
         self._is_paused = False
@@ -127,14 +128,14 @@ class ResponseStream:
 
     def attach(self, reader: StreamReader) -> None:
         """Add a reader; it is told at once what is already there."""
-        self.readers.append(reader)
+        self.readers[reader] = None
         if self.state is StreamState.STREAMING:
             reader.outcome_arrived(ANSWERED)
 
     def detach(self, reader: StreamReader, *, may_abandon: bool = True) -> None:
         """Forget a reader; without any, the fetch is given up, unless this one was satisfied without the body."""
         if reader in self.readers:
-            self.readers.remove(reader)
+            del self.readers[reader]
             if not self.readers and may_abandon and not self.is_ended:
                 self._abandon_owner()
             elif not self.is_ended:
@@ -142,10 +143,10 @@ class ResponseStream:
 
     def release(self, leaving: Sequence[StreamReader], outcome: FillOutcome) -> None:
         """Some are told that they get something else."""
-        if leaving:
-            self.readers = [reader for reader in self.readers if reader not in leaving]
-            for reader in leaving:
-                reader.outcome_arrived(outcome)
+        for reader in leaving:
+            del self.readers[reader]
+        for reader in leaving:
+            reader.outcome_arrived(outcome)
 
     def release_followers(self, reason: Reason) -> None:
         """The response is for the leader alone (reference 2.10)."""
@@ -202,7 +203,7 @@ class ResponseStream:
 
     def reader_moved(self) -> None:
         """Drop what every reader has passed; hold upstream up or let it go on."""
-        if self.keeps_chunks or self.is_ended:
+        if self.keeps_chunks or self.is_ended or not (self.chunks or self._is_paused):
             return
         slowest = min((reader.position for reader in self.readers), default=self.end)
         drop = slowest - self.first_chunk

@@ -23,7 +23,7 @@ from edge_node.model.connection_facts import NO_CONNECTION, ConnectionFacts
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import RequestHead
 from edge_node.policy.parse_cache import HeaderSection
-from edge_node.upstream.tunnel_connection import TunnelConnection
+from edge_node.upstream.tunnel_connection import TunnelConnection, reset_at_close
 
 WRITE_BLOCKED_BYTES = 262_144
 """A viewer that has so much before it, and more than a quarter of it, gets no more. With less, a large body needs a turn of the loop for each piece."""
@@ -87,8 +87,7 @@ class ViewerConnection(asyncio.Protocol):
         source, self._source = self._source, None
         if source is not None:
             source.viewer_left()
-        self._unread = b""
-        self._section = None
+        self._unread, self._section = b"", None
         if self._reader.body is not None:
             self._reader.body.break_off()
 
@@ -268,8 +267,7 @@ class ViewerConnection(asyncio.Protocol):
 
     def end_response(self, *, keep_alive: bool) -> None:
         """The answer is handed over: close, or go on."""
-        self._source = self._stream = None
-        self._is_busy = False
+        self._source, self._stream, self._is_busy = None, None, False
         if self._is_unbuffered:
             self._is_unbuffered = False
             if self._transport is not None:
@@ -331,10 +329,11 @@ class ViewerConnection(asyncio.Protocol):
             self._transport.writelines(pieces)
 
     def abort(self) -> None:
-        """Cut the connection."""
-        self._is_closing = True
-        self._can_fast_path = False
+        """Cut the connection. Where an orderly end would be that of the response, by a reset (RFC 9112 section 8)."""
+        self._is_closing, self._can_fast_path = True, False
         if self._transport is not None:
+            if self._stream is not None and self._stream.ends_at_close:
+                reset_at_close(self._transport)
             self._transport.abort()
 
     def look_at_body(self) -> None:
@@ -366,6 +365,8 @@ class ViewerConnection(asyncio.Protocol):
             if deadline.was_taken_fast_enough(transport.get_write_buffer_size()):
                 self._watch_sending()
             else:
+                if transport.get_write_buffer_size() > 0:
+                    reset_at_close(transport)  # what was sent last is lost, and may have been all that told its end
                 transport.abort()
         elif self._reader.body is not None and not self._is_reading_paused:
             if deadline.has_come_fast_enough():
@@ -386,8 +387,7 @@ class ViewerConnection(asyncio.Protocol):
 
     def shed(self) -> None:
         """Close: an idle connection may be closed at any time (RFC 9112 section 9.5), and viewers send what was not answered on another one."""
-        self._can_fast_path = False
-        self._is_closing = True
+        self._is_closing, self._can_fast_path = True, False
         if self._transport is not None:
             self._transport.close()
 

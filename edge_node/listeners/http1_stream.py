@@ -74,7 +74,7 @@ class Http1Stream:
 
     __slots__ = (
         "_body", "_has_body", "_is_chunked", "_is_head_request", "_is_released", "_is_unbuffered", "_keeps_alive", "_minor_version", "_node", "_wire",
-        "connection", "sent_bytes",
+        "connection", "ends_at_close", "sent_bytes",
     )  # fmt: skip
 
     def __init__(self, wire: Http1Wire, node: LocalNode, head: RequestHead, body: RequestBodyStream | None) -> None:
@@ -86,6 +86,8 @@ class Http1Stream:
         self._has_body = True
         """The response's."""
         self._is_chunked = False
+        self.ends_at_close = False
+        """The end of the connection is that of the body (RFC 9112 section 6.3)."""
         self._keeps_alive = False
         """What the head has promised."""
         self._is_unbuffered = False
@@ -194,9 +196,9 @@ class Http1Stream:
         status = head.status
         self._has_body = not self._is_head_request and status not in STATUSES_WITHOUT_BODY
         framing = self._frame(head.content_length)
-        is_framed = framing != b"" or not self._has_body
-        has_all_been_read = self._body is None or self._body.is_complete
-        self._keeps_alive = self._wire.may_keep_alive and is_framed and has_all_been_read and not head.must_close
+        self.ends_at_close = self._has_body and not framing
+        may_follow = not self.ends_at_close and (self._body is None or self._body.is_complete)
+        self._keeps_alive = self._wire.may_keep_alive and may_follow and not head.must_close
         start = start_of_head(self._node, status, head.phrase, head.result, head.reason, head.x_cache)
         middle = middle_of_head(head.age_seconds, self._keeps_alive)
         return b"".join((start, head.request_id, middle, head.field_block, framing, b"\r\n"))

@@ -4,9 +4,21 @@ import re
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """`*` is zero or more characters including "/", `?` is one; case-sensitive; a leading "/" is optional."""
+    """`*` is zero or more characters including "/", `?` is one; case-sensitive; a leading "/" is optional.
+
+    What stands between two `*` is matched where it comes first, and that is never taken back (an atomic group): a later place could only leave less for the rest.
+    Without it a viewer's path of 8 KB against a pattern with three `*` holds up the node for seconds, and with more of them for years.
+    """
     text = pattern if pattern.startswith(("/", "*")) else f"/{pattern}"
-    return re.compile("".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in text), re.DOTALL)
+    first, *others = [_literal(part) for part in text.split("*")]
+    if not others:
+        return re.compile(first, re.DOTALL)
+    *inner, last = others
+    return re.compile("".join((first, *[f"(?>.*?{part})" for part in inner if part], f".*{last}")), re.DOTALL)
+
+
+def _literal(part: str) -> str:
+    return "".join("." if c == "?" else re.escape(c) for c in part)
 
 
 def normalise_path(path: str) -> str:

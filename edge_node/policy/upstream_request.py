@@ -73,6 +73,12 @@ class UpstreamRequest:
         self.is_upgrade: Final = is_upgrade
         """It asks for a WebSocket, as the viewer's does (RFC 6455 section 4.1)."""
 
+    @property
+    def asks_for_part(self) -> bool:
+        """It has a Range or a condition of one already, the viewer's or our own: no other one can go along (RFC 9110 section 5.3)."""
+        said = self.head.fields if self.has_viewer_conditions else dict(self.conditions)
+        return b"range" in said or b"if-range" in said
+
 
 def to_origin(upstream_request: UpstreamRequest, origin: Origin) -> RequestBytes:
     """The request as an origin gets it."""

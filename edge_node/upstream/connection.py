@@ -43,10 +43,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel: TunnelConnection | None = None
         self._fields: list[Header] = []
         self._reason = b""
-        self._head_bytes = 0
+        self._silent_bytes = self._interim_responses = 0
+        """The first: read without a byte of content (of a head, chunk extensions, trailers), since a head was whole or content came."""
         self._is_head_request = self._has_head = self._ends_at_close = False
         self._is_response_started = self._is_paused = False
-        self._interim_responses = 0
         self._is_whole = False
         """The parser has seen the end of the response,"""
         self._is_last = False
@@ -80,7 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._ended = ended
         self._is_head_request = is_head
         self._has_head = self._is_whole = self._is_last = self._ends_at_close = self._is_response_started = False
-        self._interim_responses = self._missing_bytes = 0
+        self._interim_responses = self._missing_bytes = self._silent_bytes = 0
         self._received_before = self.received_bytes
         self._read_timeout = read_timeout
         self._has_request_body, self._is_request_whole = has_body, not has_body
@@ -189,6 +189,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _parse(self, data: bytes) -> None:
         """A response of any other kind."""
         mistake = None
+        self._silent_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -204,10 +205,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish(is_last=self._is_last or mistake is not None)
         elif mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
-        elif not self._has_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAXIMUM_HEAD_BYTES:
-                self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"response head larger than {MAXIMUM_HEAD_BYTES} bytes")
+        elif self._silent_bytes > MAXIMUM_HEAD_BYTES:
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"more than {MAXIMUM_HEAD_BYTES} bytes without content")
 
     def eof_received(self) -> bool:
         """A half-closed upstream has said all: close."""
@@ -275,14 +274,14 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._sink.interim_arrived(head)
             return
-        self._has_head = True
-        self._head_bytes = 0
+        self._has_head, self._silent_bytes = True, 0
         is_large = self.received_bytes - self._received_before > MAXIMUM_HEAD_BYTES
         mistake = mistake_in(head, self._parser.get_http_version(), is_large=is_large)
         if mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
             return
         is_chunked = b"transfer-encoding" in head.fields
+        self._is_last = is_chunked and self._parser.get_http_version() == "1.0"  # RFC 9112 section 6.1
         has_body = not self._is_head_request and status not in (204, 304)
         self._ends_at_close = has_body and not is_chunked and head.content_length is None
         self._sink.head_arrived(head)
@@ -308,6 +307,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
+        self._silent_bytes = 0
         if self._is_whole:  # of an answer to HEAD, which has none
             self._is_last = True
         elif self._sink is None:
@@ -325,7 +325,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _end_message(self) -> None:
         """Only the parser knows now whether another response may follow; who waits is told when it has let go of these bytes."""
         self._is_whole = True
-        self._is_last = self._ends_at_close or not self._parser.should_keep_alive()
+        self._is_last = self._is_last or self._ends_at_close or not self._parser.should_keep_alive()
 
     # -- ends
 

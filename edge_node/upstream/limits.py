@@ -61,7 +61,7 @@ class UpstreamSlots:
         except BaseException as error:
             if place.done() and not place.cancelled():
                 self.release()  # it came just as the waiting ended
-            else:
+            elif place in self._waiting:  # else it was passed over, by a place that was released since
                 self._waiting.remove(place)
             if isinstance(error, TimeoutError):
                 text = f"no connection to {address[0]}:{address[1]} was free in {seconds:g} s"

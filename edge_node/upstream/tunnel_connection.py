@@ -16,6 +16,14 @@ TUNNEL_BUFFER_BYTES = 65_536
 _RESET = struct.pack("ii", 1, 0)
 """Linger for 0 seconds: what closes the socket resets the connection (RFC 9293 section 3.10.4, ABORT)."""
 
+
+def reset_at_close(transport: asyncio.Transport) -> None:
+    """An open transport: the peer will be told that its end was no orderly one."""
+    socket = transport.get_extra_info("socket")
+    if socket is not None:
+        socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET)
+
+
 ConnectionLost = Callable[[Exception | None], None]
 
 
@@ -103,9 +111,8 @@ class TunnelConnection(asyncio.Protocol):
         """Cut the connection."""
         if self._is_gone:
             return
-        socket = self._transport.get_extra_info("socket")
-        if socket is not None and not self._transport.is_closing():
-            socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET)
+        if not self._transport.is_closing():
+            reset_at_close(self._transport)
         self._transport.abort()
 
     # -- asyncio.Protocol

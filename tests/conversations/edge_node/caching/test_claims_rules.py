@@ -544,6 +544,21 @@ async def test_a_body_goes_on_where_it_broke_off_only_if_a_strong_tag_proves_tha
 
 
 @BOTH
+@pytest.mark.parametrize("field", [("range", "bytes=0-1"), ("if-range", '"1"')])
+async def test_the_whole_that_came_for_a_range_is_not_asked_for_again_by_a_second_range(
+    field: tuple[str, str], semantics: str
+) -> None:
+    """Two lines of one field that is no list mean nothing (RFC 9110 section 5.3), and this origin has not honoured the first."""
+    origins = Origins()
+    values = configuration_pb2.SEMANTICS_RFC9111 if semantics == RFC9111 else configuration_pb2.SEMANTICS_UNSPECIFIED
+    viewer = group(origins, [504], attempts=3, semantics=values).viewer().asks("/a", field)
+    first = (await origins.asked(PRIMARY)).begins(200, FRESH, ("content-length", "5"), ("etag", '"1"')).sends(b"he")
+    first.fails(UpstreamErrorKind.RESET)
+    await flush(lambda: viewer.is_cut)
+    assert origins.attempts == [PRIMARY]
+
+
+@BOTH
 async def test_what_was_asked_for_earlier_does_not_take_the_place_of_what_was_asked_for_later(semantics: str) -> None:
     """DESIGN section 4, rule 1: the stamp says which is older, also where the invalidation between them was of something else."""
     node = Node(behavior(semantics))

@@ -521,6 +521,17 @@ async def test_a_missing_part_that_breaks_off_is_cut_and_the_parts_stay() -> Non
     await hits(node, "bytes=0-9", BODY[:10])
 
 
+async def test_an_object_that_has_changed_and_breaks_off_is_cut() -> None:
+    """The request for the missing part has a range already."""
+    node = Node()
+    viewer, fetch = await completing(node, (0, 9))
+    fetch.begins(200, FRESH, ("etag", '"2"'), ("content-length", "90")).sends(b"other")
+    assert fetch.sink.resume_point() is None
+    fetch.fails(UpstreamErrorKind.TRUNCATED)
+    with pytest.raises(AssertionError, match="cut"):
+        await viewer.answer()
+
+
 async def test_a_completed_object_that_is_not_for_all_goes_to_who_asked_alone() -> None:
     node = Node()
     viewer, fetch = await completing(node, (0, 9))

@@ -269,6 +269,35 @@ async def test_the_kernel_holds_little_for_a_viewer_that_reads_nothing(lab: Edge
     assert end is End.CLEAN and answer.body == body
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "broken off"])
+async def test_the_end_of_a_response_that_broke_off_is_not_taken_for_that_of_a_whole_one(
+    lab: EdgeLab, version: bytes, is_whole: bool
+) -> None:
+    """HTTP/1.0 without a length: an orderly close says that this was all (RFC 9112 section 8), so a cut must be a reset."""
+    site, gate = await lab.site(), asyncio.Event()
+
+    async def script(exchange: OriginExchange) -> None:
+        await exchange.send_head(200, ("Transfer-Encoding", "chunked"))
+        await exchange.send_chunk(b"half")
+        await gate.wait()
+        await exchange.send(b"0\r\n\r\n") if is_whole else exchange.abort()
+
+    site.script("/a", script)
+    async with Viewer(lab.edge.http) as viewer, asyncio.timeout(PATIENCE_SECONDS):
+        await viewer.send(b"GET /a HTTP/%b\r\nHost: %b\r\nConnection: close\r\n\r\n" % (version, site.host.encode()))
+        data = await viewer.reader.readuntil(b"half")
+        gate.set()
+        is_reset = False
+        try:
+            data += await viewer.reader.read()
+        except ConnectionResetError:
+            is_reset = True
+    _, end = read_responses(data, [b"GET"], is_closed=True)
+    assert is_reset is (version == b"1.0" and not is_whole)
+    assert (end is End.CLEAN and not is_reset) is is_whole
+
+
 async def test_nothing_of_this_was_an_error_of_this_program(lab: EdgeLab) -> None:
     assert "Traceback" not in lab.edge.log()
     assert "ERROR" not in lab.edge.log()

@@ -60,6 +60,16 @@ def test_a_pattern(pattern: str, path: str, does_match: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    "pattern", ["/*a*a*a*.jpg", "*/a/*/a/*/a/*?b", f"/{'*a' * 120}*b", f"/{'*?' * 120}*b", "*" * 254 + "b"]
+)
+def test_a_long_path_is_compared_with_many_wildcards_at_once(pattern: str) -> None:
+    """The path is the viewer's: trying the places of each `*` in turn takes years for these."""
+    compiled = compile_pattern(pattern)
+    for unit in ("a", "/a", "/a/"):
+        assert compiled.fullmatch("/" + unit * (8_000 // len(unit))) is None
+
+
+@pytest.mark.parametrize(
     ("path", "normal"),
     [
         ("/", "/"),

@@ -158,6 +158,7 @@ async def test_a_response_without_a_length_that_ends_in_a_reset_is_truncated() -
     [
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ],
 )
 async def test_a_connection_that_the_upstream_will_close_is_not_used_again(closing: bytes) -> None:
@@ -248,6 +249,33 @@ async def test_what_is_no_response_is_an_error(response: bytes, piece: int) -> N
     await turn()
     assert failure(end) is UpstreamErrorKind.INVALID_RESPONSE
     assert not sink.body and not conversation.connection.is_open
+
+
+@pytest.mark.parametrize("endless", [b"Trailer: x\r\n", b"Trailer: " + b"x" * 2_000, b"1;" + b"a" * 2_000])
+async def test_an_upstream_that_goes_on_without_content_is_left(endless: bytes) -> None:
+    """The parser keeps trailers: one without end would fill the memory (RFC 9110 section 6.5.1)."""
+    conversation = Conversation()
+    _, end = conversation.asks()
+    start = b"0\r\n" if endless.startswith(b"T") else b""
+    conversation.hears(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" + start)
+    heard = 0
+    while not end.done() and heard < 100_000:
+        conversation.hears(endless)
+        heard += len(endless)
+    assert failure(end) is UpstreamErrorKind.INVALID_RESPONSE
+    assert 30_000 < heard < 40_000 and not conversation.connection.is_open
+
+
+async def test_what_comes_without_content_is_counted_anew_with_each_piece_and_each_response() -> None:
+    conversation = Conversation()
+    for _ in range(3):
+        sink, end = conversation.asks()
+        conversation.hears(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            conversation.hears(b"1;" + b"a" * 20_000, b"\r\nx\r\n")
+        conversation.hears(b"0\r\nTrailer: " + b"a" * 20_000, b"\r\n\r\n")
+        await end
+        assert sink.body == b"xxx" and conversation.connection.is_open
 
 
 @pytest.mark.parametrize(

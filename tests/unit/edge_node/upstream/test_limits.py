@@ -84,6 +84,28 @@ async def test_who_leaves_just_as_the_place_comes_passes_it_on() -> None:
     assert slots.is_unused
 
 
+async def test_who_has_just_left_is_passed_over_by_a_place_that_comes() -> None:
+    slots = full()
+    first, second = await waiting(slots, 2)
+    first.cancel()  # and has not run since
+    slots.release()
+    await turn()
+    assert first.cancelled() and second.done()
+    slots.release()
+    assert slots.is_unused
+
+
+async def test_whose_waiting_has_just_ended_is_passed_over_by_a_place_that_comes() -> None:
+    slots = full()
+    late = asyncio.ensure_future(slots.wait(ADDRESS, 0.0))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(slots.release)  # behind the end of its time, before it is told
+    with pytest.raises(UpstreamError) as raised:
+        await late
+    assert raised.value.failure.kind is UpstreamErrorKind.OVERLOADED
+    assert slots.is_unused
+
+
 async def test_each_upstream_has_places_of_its_own_and_a_regional_cache_has_more() -> None:
     limits = UpstreamLimits(1)
     origin, other = limits.slots_of(ADDRESS, Tier.ORIGIN), limits.slots_of(("192.0.2.2", 80), Tier.ORIGIN)
