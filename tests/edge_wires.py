@@ -178,10 +178,9 @@ def reply(downstream: DownstreamStream, status: int, body: bytes = b"", *, must_
 class FakeListener:
     """One server's connections, on a clock that the test moves."""
 
-    def __init__(self, service: Service, fast_path: FastPath | None = None) -> None:
-        """Without a fast path of its own the service is that, too."""
+    def __init__(self, service: Service, fast_path: FastPath) -> None:
         self.service = service
-        self.fast_path: FastPath = fast_path or service  # type: ignore[assignment]
+        self.fast_path = fast_path
         self.node = NODE
         self.is_draining = False
         self.now = 0.0

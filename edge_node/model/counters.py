@@ -55,8 +55,9 @@ class Counters:
         """Finished requests by result, reason and status, as far as they have been counted."""
         self.flush: Callable[[], None] = lambda: None
         """Counts what has finished since; set by who records."""
-        self.transferred: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        """Bytes by upstream tier and direction; those of viewers are in the stats."""
+        self.received_bytes: defaultdict[str, int] = defaultdict(int)
+        self.sent_bytes: defaultdict[str, int] = defaultdict(int)
+        """By upstream tier; those of viewers are in the stats."""
         self.collapsed_requests = 0
         self.upstream_fetches: defaultdict[str, int] = defaultdict(int)
         self.upstream_errors: defaultdict[tuple[str, ...], int] = defaultdict(int)
@@ -68,6 +69,15 @@ class Counters:
         self.internal_errors = 0
         self.opened_tunnels = self.closed_tunnels = 0
         self.log_records_dropped = 0
+
+    @property
+    def transferred(self) -> defaultdict[tuple[str, ...], int]:
+        """Bytes by upstream tier and direction."""
+        transferred: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        for direction, by_tier in (("received", self.received_bytes), ("sent", self.sent_bytes)):
+            for tier, count in by_tier.items():
+                transferred[tier, direction] = count
+        return transferred
 
     @property
     def finished(self) -> defaultdict[tuple[str, str, int], RequestStats]:

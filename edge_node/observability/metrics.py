@@ -93,7 +93,7 @@ class NodeCollector:
         counters = self._sources.counters
         requests: Totals = defaultdict(int)
         responses: Totals = {(f"{hundreds}xx",): 0 for hundreds in range(1, 6)}
-        transferred: Totals = defaultdict(int, counters.transferred)
+        transferred: Totals = counters.transferred
         for (result, reason, status), stats in counters.finished.items():
             requests[result, reason] += stats.count
             if status:  # 0: the viewer left before an answer began

@@ -130,4 +130,5 @@ class ParseCache:
             return None
         if known == (first.method, first.target):
             return first
-        return first.of(*known, first.memo)
+        method, target = known
+        return first.of(method, target, first.memo)

@@ -1,6 +1,6 @@
 """What of an upstream's header section reaches the viewer, and is stored: reference 2.12, 2.2 (Set-Cookie) and 2.4 (Vary)."""
 
-from typing import Final
+from typing import Any, Final, cast
 
 from edge_node.http.cache_control import parse_cache_control, split_list
 from edge_node.http.targeted_cache_control import directives_of
@@ -42,7 +42,11 @@ def _fields_but(head: ResponseHead, behavior: Behavior, kept_back: frozenset[byt
     named = _named_by_connection(head)
     if named or kept_back:
         dropped = dropped | named | kept_back
-    kept = [pair for pair in head.headers if pair[0] not in dropped and not _is_internal(pair[0])]
+    kept: list[Any] = []  # as objects, as in upstream/response_head_parser.py
+    for field in cast("tuple[Any, ...]", head.headers):
+        name, _ = cast("Header", field)
+        if name not in dropped and not _is_internal(name):
+            kept.append(field)
     if behavior.semantics is not Semantics.RFC9111 and b"vary" in head.fields:
         kept = _with_filtered_vary(kept, behavior.cache_policy)
     return tuple(kept)

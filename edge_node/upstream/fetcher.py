@@ -357,9 +357,9 @@ class Fetch:
             self._sending = None
         self._leave_slot()
         if connection is not None and self._target is not None:
-            transferred, tier = self._fetcher.counters.transferred, self._target.tier
-            transferred[tier, "received"] += connection.received_bytes - self._received_before
-            transferred[tier, "sent"] += connection.sent_bytes - self._sent_before
+            counters, tier = self._fetcher.counters, self._target.tier
+            counters.received_bytes[tier] += connection.received_bytes - self._received_before
+            counters.sent_bytes[tier] += connection.sent_bytes - self._sent_before
 
     def _leave_slot(self) -> None:
         slots, self._slots = self._slots, None

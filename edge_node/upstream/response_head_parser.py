@@ -8,7 +8,7 @@ Lines repeat from one response to the next, so what a line says is remembered.
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, cast
 
 from edge_node.model.http import Header, Headers, ResponseHead
 
@@ -31,7 +31,7 @@ _SELDOM_REPEATED = frozenset(
 """Their lines are of one response, and would only push out those of many."""
 _known_names: Final[dict[bytes, bytes]] = {}
 """Names as they came, and in lower case."""
-_known_lines: Final[dict[bytes, Header]] = {}
+_known_lines: Final[dict[bytes, Any]] = {}
 """What the lines say that came of late."""
 _STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
@@ -64,14 +64,8 @@ def read_usual_head(data: bytes) -> ParsedHead | None:
         return None
     if end > LONGEST_USUAL_LINE_BYTES and len(max(lines, key=len)) > LONGEST_USUAL_LINE_BYTES:
         return None
-    headers = tuple([_known_lines.get(line) or _read_line(line) for line in lines[1:]])
-    fields = dict(headers)
-    if _MALFORMED_NAME in fields:
-        return None
-    connection = fields.get(b"connection")
-    if connection is not None and connection != b"keep-alive" and connection.lower() != b"keep-alive":
-        return None
-    if b"transfer-encoding" in fields or b"upgrade" in fields or b"proxy-connection" in fields:
+    headers, fields = _read_fields(lines[1:])
+    if _MALFORMED_NAME in fields or _is_unusual(fields):
         return None
     length_text = fields.get(b"content-length")
     if len(fields) < len(headers):
@@ -91,6 +85,26 @@ def read_usual_head(data: bytes) -> ParsedHead | None:
     return ParsedHead(head, end + 4, 0 if status in _STATUSES_WITHOUT_BODY else length or 0)
 
 
+def _read_fields(lines: list[bytes]) -> tuple[Headers, dict[bytes, bytes]]:
+    """In their order, and by name, where the last one of a name counts. Kept as objects: typed pairs would be taken apart and put together anew by compiled code."""
+    headers: list[Any] = []
+    fields: dict[bytes, bytes] = {}
+    for line in lines:
+        header = _known_lines.get(line) or _read_line(line)
+        headers.append(header)
+        name, value = cast("Header", header)
+        fields[name] = value
+    return tuple(headers), fields
+
+
+def _is_unusual(fields: dict[bytes, bytes]) -> bool:
+    """Something is said of the connection or of transfer codings."""
+    connection = fields.get(b"connection")
+    if connection is not None and connection != b"keep-alive" and connection.lower() != b"keep-alive":
+        return True
+    return b"transfer-encoding" in fields or b"upgrade" in fields or b"proxy-connection" in fields
+
+
 def join_repeated(headers: Headers) -> dict[bytes, bytes]:
     """Fields by name, repeated ones joined by a comma (RFC 9110 section 5.3); Set-Cookie is only ever read from the list."""
     by_name: dict[bytes, bytes] = {}
@@ -105,7 +119,7 @@ def _read_status_line(line: bytes) -> tuple[int, bytes] | None:
     return None if match is None else (int(match[1]), match[2])
 
 
-def _read_line(line: bytes) -> Header:
+def _read_line(line: bytes) -> Any:
     """A line that is not known; most are from now on: those that repeat are soon known again after all were forgotten."""
     spelled, colon, value = line.partition(b":")
     name = _known_names.get(spelled) or _read_name(spelled)

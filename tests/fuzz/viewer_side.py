@@ -100,7 +100,7 @@ class Outcome:
 async def outcome_of(pieces: Sequence[bytes], parse_cache: ParseCache) -> Outcome:
     """Feed a fresh connection as a socket would."""
     service = RecordingService(parse_cache)
-    listener = FakeListener(service)
+    listener = FakeListener(service, service)
     _, transport = listener.connect()
     for piece in pieces:
         transport.feed(piece)

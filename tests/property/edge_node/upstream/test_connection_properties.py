@@ -140,7 +140,7 @@ SPOILED = st.builds(
 def test_whatever_a_viewer_sends_it_gets_whole_answers_or_a_close(stream: bytes, sizes: list[int], ends: bool) -> None:
     async def check() -> None:
         service = EchoService()
-        listener = FakeListener(service)
+        listener = FakeListener(service, service)
         connection, transport = listener.connect()
         rest, number = stream, 0
         while rest and not transport.is_lost:

@@ -13,7 +13,7 @@ def open_connection(
     *, takes_everything: bool = True
 ) -> tuple[http1.ViewerConnection, FakeTransport, EchoService, FakeListener]:
     service = EchoService()
-    listener = FakeListener(service)
+    listener = FakeListener(service, service)
     connection, transport = listener.connect(takes_everything=takes_everything)
     return connection, transport, service, listener
 
