@@ -1,6 +1,6 @@
 """What to do with one request: a value, and the reason for it. The reason is also the metrics label and the log field.
 
-What the request needs of the world (the stored entry, the time) comes as arguments; what the decision leads to is done by `pipeline/pipeline.py`, which matches it once.
+What the request needs of the world (the stored entry, the time) comes as arguments; what the decision leads to `pipeline/dispatcher.py` does, which matches it once.
 """
 
 from dataclasses import dataclass

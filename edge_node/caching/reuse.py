@@ -51,8 +51,7 @@ class MustValidate:
 class OnlyIfCachedMiss:
     """504: upstream would have to be asked, but the request says only-if-cached (section 5.2.1.7)."""
 
-    reason: ValidationReason | None
-    """None: nothing is stored."""
+    reason: ValidationReason
 
 
 ReuseDecision = Fresh | ServeStale | MustValidate | OnlyIfCachedMiss
@@ -61,8 +60,6 @@ FRESH = Fresh()
 _STALE = {reason: ServeStale(reason) for reason in StaleReason}
 _VALIDATE = {reason: MustValidate(reason) for reason in ValidationReason}
 _TIMEOUT = {reason: OnlyIfCachedMiss(reason) for reason in ValidationReason}
-NOTHING_STORED = OnlyIfCachedMiss(None)
-"""The answer to only-if-cached where nothing is stored."""
 
 
 def judge(cache_metadata: CacheMetadata, directives: RequestDirectives, age_seconds: float) -> ReuseDecision:

@@ -134,6 +134,10 @@ def _resolve_target(target: bytes, fields: dict[bytes, bytes], minor_version: in
         raise ViewerError(400, "The request target has no host.")
     if host_field and (target_name, target_port) != (name, port):
         raise ViewerError(400, "The request target and the Host field name different hosts.")
+    if (
+        not host_field
+    ):  # of HTTP/1.0: whatever is keyed by or sent as Host is what the target says (RFC 9112 section 3.2.2)
+        fields[b"host"] = authority
     return path if path.startswith(b"/") else b"/" + path, target_name
 
 

@@ -11,7 +11,6 @@ from typing import Final
 
 from edge_node.caching.age import age_value
 from edge_node.caching.lookup import Reason, Result
-from edge_node.http.ranges import ByteRange
 from edge_node.model.configuration import Role
 from edge_node.model.http import Headers, ResponseHead
 
@@ -141,16 +140,6 @@ def _start_of_line(name: bytes) -> bytes:
 def content_length(length: int) -> bytes:
     """The framing line of a body whose length is known."""
     return b"Content-Length: %d\r\n" % length
-
-
-def content_range(part: ByteRange, whole_length: int) -> bytes:
-    """The framing lines of a 206 answer."""
-    return b"Content-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n" % (
-        part.first,
-        part.last,
-        whole_length,
-        part.length,
-    )
 
 
 def not_modified_fields(fields: Headers) -> Headers:

@@ -22,7 +22,7 @@ from edge_node.upstream.response_heads import (
 )
 from edge_node.upstream.response_heads import make_response_head as make_response_head  # noqa: PLC0414 - for who knows connections
 from edge_node.upstream.response_sink import OnComplete, OnSwitch, ResponseSink
-from edge_node.upstream.tunnel_connection import TunnelConnection
+from edge_node.upstream.tunnel_connection import TunnelConnection, reset_at_close
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._missing_bytes = 0
         """Of a body that the parser is not asked about."""
         self._writable: asyncio.Future[None] | None = None
-        self._has_request_body = False
-        self._is_request_whole = True
-        """Nothing more of the request will be written."""
+        self._has_request_body, self._is_request_whole = False, True
+        """The second: nothing more of the request will be written."""
         self._taken_bytes = 0
         """How much of what was written the upstream had taken when that was looked at last."""
         self._read_timeout = self._last_progress = self._watch_rings_at = 0.0
@@ -132,8 +131,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(kind, detail)
 
     def close(self) -> None:
-        """End the connection at once."""
+        """End the connection at once. In an exchange by a reset: an orderly end says no more than that the request is whole (RFC 9112 section 9.6)."""
         if self._transport is not None:
+            if self._ended is not None:
+                reset_at_close(self._transport)
             self._transport.abort()
 
     # -- asyncio.Protocol
@@ -245,8 +246,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._is_last = True
         elif self._sink is None:
             self.close()
-        self._fields = []
-        self._reason = b""
+        self._fields, self._reason = [], b""
 
     def on_status(self, status: bytes) -> None:
         """The reason phrase, perhaps in pieces."""
@@ -262,8 +262,7 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._sink is None or self._is_whole:
             return
-        reason = self._reason if is_visible(self._reason) else b""
-        head = make_response_head(status, reason, self._fields)
+        head = make_response_head(status, self._reason if is_visible(self._reason) else b"", self._fields)
         if status < 200:
             self._interim_responses += 1
             mistake = mistake_in_interim(head, self._interim_responses, may_switch=self.on_switch is not None)
@@ -296,9 +295,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel = tunnel = TunnelConnection(self._transport, self._tunnel_lost, rest)
         self.on_switch(head, tunnel)
 
-    def _tunnel_lost(self, exc: Exception | None) -> None:
+    def _tunnel_lost(self, _exc: Exception | None) -> None:
         """The exchange has been the tunnel."""
-        del exc
         tunnel, self._transport = self._tunnel, None
         if tunnel is not None:
             self.sent_bytes += tunnel.sent_bytes
@@ -389,6 +387,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.resume_writing()
             if self._is_paused:
                 self.resume()  # whoever held it up has no part in the next exchange
+            if failure is not None and self._transport is not None:
+                reset_at_close(self._transport)
             if is_last:
                 self.close()
             if self._is_head_request:  # the parser waits for a body that a HEAD response does not have

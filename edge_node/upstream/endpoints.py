@@ -66,13 +66,6 @@ class Endpoint:
             else self.request + b"\r\n"
         )
 
-    def within(self, completion_timeout: float) -> "Endpoint":
-        """The same with another bound on the whole response."""
-        return Endpoint(
-            self.tier, self.peer_id, self.address, self.connection_attempts, self.connect_timeout, self.read_timeout,
-            self.keepalive, self.request, completion_timeout, self.failover_statuses,
-        )  # fmt: skip
-
 
 def origin_endpoint(origin: Origin, request: bytes, failover_statuses: frozenset[int] | None = None) -> Endpoint:
     """The origin, with the time that the distribution configures (reference 1.4)."""

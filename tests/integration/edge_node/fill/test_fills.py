@@ -7,6 +7,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -308,8 +309,9 @@ async def test_a_viewer_that_leaves_an_early_error_frees_the_origin(lab: EdgeLab
     async def script(exchange: OriginExchange) -> None:
         await exchange.send_head(503, length=1 << 30)
         await exchange.send(b"x" * 1_000)
-        while await exchange.reader.read(65_536):
-            pass
+        with suppress(ConnectionResetError):
+            while await exchange.reader.read(65_536):
+                pass
         is_closed.set()
         exchange.close()
 
@@ -320,6 +322,45 @@ async def test_a_viewer_that_leaves_an_early_error_frees_the_origin(lab: EdgeLab
         resets(viewer)
         async with asyncio.timeout(5):
             await is_closed.wait()
+
+
+HANDSHAKE = (
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+)
+
+
+@pytest.mark.parametrize("has_begun", [False, True], ids=["before the head", "in the body"])
+@pytest.mark.parametrize("fields", [(), HANDSHAKE], ids=["get", "websocket"])
+async def test_a_viewer_that_leaves_frees_both_tiers_and_the_origin(
+    tiers: EdgeLab, fields: tuple[tuple[str, str], ...], has_begun: bool
+) -> None:
+    """An orderly end of the edge's connection would be that of a viewer who waits for the answer: the regional cache went on, attempt after attempt."""
+    site = await tiers.site()
+    is_reset = asyncio.Event()
+
+    async def script(exchange: OriginExchange) -> None:
+        if has_begun:
+            await exchange.send_head(200, ("Cache-Control", "no-store"), length=100)
+            await exchange.send(b"half")
+        try:
+            await exchange.reader.read(1)
+        except ConnectionResetError:
+            is_reset.set()
+        exchange.close()
+
+    site.script("/a", script)
+    async with Viewer(tiers.edge.http) as viewer:
+        await viewer.ask(site.host, "/a", *fields)
+        await site.wait_asked("/a")
+        if has_begun:
+            await viewer.read_head()
+        resets(viewer)
+        async with asyncio.timeout(5):
+            await is_reset.wait()
+    assert len(site.asked("/a")) == 1
 
 
 async def test_none_of_it_was_an_error_of_this_program(lab: EdgeLab, tiers: EdgeLab) -> None:

@@ -5,7 +5,6 @@ import pytest
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
 from edge_node.caching.request_directives import NO_DIRECTIVES, RequestDirectives, parse_request_directives
 from edge_node.caching.reuse import (
-    NOTHING_STORED,
     Fresh,
     MustValidate,
     OnlyIfCachedMiss,
@@ -116,7 +115,3 @@ def test_a_request_without_demands_takes_the_fast_path_to_the_same_verdict() -> 
     for cache_metadata in (PLAIN, STALE_WINDOW, MUST_REVALIDATE, NO_CACHE, IMMUTABLE):
         for age in (0.0, 59.0, 60.0, 89.0, 90.0):
             assert judge(cache_metadata, NO_DIRECTIVES, age) == judge(cache_metadata, RequestDirectives(), age)
-
-
-def test_only_if_cached_without_anything_stored_has_its_own_answer() -> None:
-    assert OnlyIfCachedMiss(None) == NOTHING_STORED

@@ -323,3 +323,13 @@ def test_latencies_are_symmetric() -> None:
         ]
     )
     assert latencies_from("eu", table) == {"eu": 0.0, "us": 40.0, "ap": 90.0}
+
+
+def test_without_a_host_field_the_name_in_an_absolute_target_is_what_is_keyed_and_sent() -> None:
+    """HTTP/1.0: two names of one distribution shared a key, and the origin was asked for whichever came first (RFC 9112 section 3.2.2)."""
+    by_host = behavior_message(policy=policy_message(headers=listed("Host")))
+    route_of = router(by_host, aliases=["one.test", "two.test"]).route
+    heads = [make_request_head(b"GET", b"http://%b/a" % name, [], 0, False) for name in (b"one.test", b"two.test")]
+    routes = [route for route in map(route_of, heads) if isinstance(route, Route)]
+    keys = [route.key_for(head) for route, head in zip(routes, heads, strict=True)]
+    assert [key.rpartition(b"\n")[2] for key in keys] == [b"h host: one.test", b"h host: two.test"]
