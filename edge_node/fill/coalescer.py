@@ -156,10 +156,8 @@ class RequestCoalescer:
         return True
 
     def invalidate_everything(self) -> None:
-        """What is under way belongs to another log: nobody joins it, nothing of it is stored."""
-        fills, self._joinable = self._joinable, {}
-        for fill in fills.values():
-            fill.invalidate()
+        """What is under way belongs to another log: nobody joins it. That nothing of it is stored, the log's epoch says (`Cache.put`)."""
+        self._joinable.clear()
 
     def invalidate_target(self, distribution_id: str, target: str) -> None:
         """Responses that are on their way were made before something changed the target: nobody joins them, nothing of them is stored."""

@@ -240,8 +240,7 @@ class ViewerConnection(asyncio.Protocol):
             return
         else:
             self._source = None
-            source.viewer_left()
-            body.break_off()
+            source.viewer_left()  # who reads the body hears of it as well
         self._stream = Http1Stream(self, self._listener.node, NO_HEAD, None)
         self._service.refuse_malformed(self._stream, violation)
 

@@ -161,6 +161,21 @@ async def test_a_fetch_in_flight_across_a_change_of_log_is_not_kept(
     assert (await viewer.answer()).body == b"new"
 
 
+async def test_those_who_waited_when_the_log_changed_are_answered_and_who_comes_later_waits_for_a_new_fetch() -> None:
+    node = Node()
+    before = [node.viewer().asks("/a") for _ in range(3)]
+    old = await node.fetch()
+    node.learns("log-2", 1)
+    after = [node.viewer().asks("/a")]
+    new = await node.fetch(2)
+    old.answers(200, b"old", FRESH)
+    assert [(await viewer.answer()).body for viewer in before] == [b"old"] * 3
+    after.append(node.viewer().asks("/a"))
+    new.answers(200, b"new", FRESH)
+    assert [(await viewer.answer()).body for viewer in after] == [b"new"] * 2
+    await node.asks_nothing_more(2)
+
+
 async def test_a_refresh_in_flight_across_a_change_of_log_is_not_kept() -> None:
     node = Node()
     for _ in range(5):

@@ -170,6 +170,25 @@ async def test_with_caching_disabled_a_get_fails_over_all_the_same() -> None:
     assert (await viewer.answer()).body == b"second"
 
 
+HANDSHAKE = (
+    ("connection", "Upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("sec-websocket-version", "13"),
+)
+
+
+@pytest.mark.parametrize("status", [200, *EVERY_CRITERION])
+@pytest.mark.parametrize("body", [b"", b"no tunnel here"])
+async def test_an_answer_to_a_handshake_goes_to_the_viewer_whatever_it_is(status: int, body: bytes) -> None:
+    origins = Origins()
+    viewer = group(origins).viewer().asks("/a", *HANDSHAKE)
+    (await origins.asked(PRIMARY)).answers(status, body)
+    answer = await viewer.answer()
+    assert (answer.status, answer.body) == (status, body)
+    assert origins.attempts == [PRIMARY], "a handshake is sent once"
+
+
 async def test_each_miss_begins_at_the_primary_again() -> None:
     origins = Origins()
     node = group(origins, [500])

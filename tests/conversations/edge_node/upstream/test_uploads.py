@@ -76,6 +76,15 @@ async def test_behind_a_body_that_was_sent_whole_the_connection_is_kept(length: 
     assert len(origins.kept) == 1 and not link.is_closed
 
 
+async def test_each_piece_of_a_body_goes_on_as_it_comes() -> None:
+    _, _, body, link = await posting(100)
+    sent = b""
+    for piece in (b"a", b"bc", b"def"):
+        body.feed(piece)
+        sent += piece
+        await flush(lambda expected=sent: link.body == expected)
+
+
 async def test_a_viewer_that_leaves_in_its_body_ends_the_request() -> None:
     origins, viewer, body, link = await posting(10)
     body.feed(b"hello")
@@ -83,3 +92,15 @@ async def test_a_viewer_that_leaves_in_its_body_ends_the_request() -> None:
     viewer.leaves()
     await flush(lambda: link.is_closed)
     assert origins.kept == []
+
+
+@pytest.mark.parametrize("length", [10, None])
+async def test_a_body_that_breaks_off_ends_the_request_also_while_the_viewer_is_there(length: int | None) -> None:
+    """What comes of a body may turn out to be none: upstream, which waits for the rest, hears of it at once."""
+    origins, viewer, body, link = await posting(length)
+    body.feed(b"hello")
+    await flush(lambda: link.body == b"hello")
+    body.break_off()
+    await flush(lambda: link.is_closed)
+    assert (origins.kept, viewer.is_open, viewer.has_got_nothing) == ([], True, True)
+    assert not origins.counters.upstream_errors

@@ -104,6 +104,16 @@ def test_a_log_that_is_full_forgets_no_invalidation(
         assert not log.is_invalidated(distribution_id, target, log.applied_index)
 
 
+def test_up_to_its_bound_a_log_voids_nothing_but_what_was_invalidated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation_index, "MAXIMUM_PATHS_PER_DISTRIBUTION", 3)
+    log = InvalidationLog()
+    log.append(1, "E1", ["/a", "/b/*", "/c"])
+    log.append(2, "E1", ["/a"])  # known already: it takes no more room
+    assert [log.is_invalidated("E1", target, 0) for target in ("/a", "/b/1", "/c", "/d")] == [True, True, True, False]
+    log.append(3, "E1", ["/e"])
+    assert log.is_invalidated("E1", "/d", 2) and not log.is_invalidated("E2", "/d", 2)
+
+
 # -- the memory store
 
 CAPACITY = 32 * 1024

@@ -514,6 +514,20 @@ async def test_an_answer_has_a_least_rate(bytes_a_second: int, is_cut: bool) -> 
     assert transport.is_aborted == is_cut
 
 
+async def test_a_viewer_that_takes_no_more_is_cut_off_however_fast_it_was_before() -> None:
+    connection, transport, service, listener = open_connection(takes_everything=False)
+    transport.feed(WAIT)
+    wire, _ = service.waiting[0]
+    wire.send_head(response_head(1_000_000))
+    wire.send_body(b"x" * 1_000_000)
+    transport.takes(500_000)
+    pass_time(connection, listener, deadlines.STALL_TIMEOUT_SECONDS)
+    pass_time(connection, listener, deadlines.STALL_TIMEOUT_SECONDS - 1)
+    assert not transport.is_closing(), "each window is looked at when it is over"
+    pass_time(connection, listener, 1.0)
+    assert transport.is_aborted
+
+
 async def test_a_last_answer_that_is_never_taken_does_not_keep_the_connection() -> None:
     connection, transport, _, listener = open_connection(takes_everything=False)
     transport.feed(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

@@ -73,6 +73,19 @@ async def test_who_leaves_while_waiting_takes_no_place_along() -> None:
     assert slots.is_unused
 
 
+async def test_who_has_left_or_waited_too_long_is_none_of_the_many_that_wait() -> None:
+    slots = full(most_waiting=1)
+    with pytest.raises(UpstreamError):
+        await slots.wait(ADDRESS, 0.0)
+    (left,) = await waiting(slots, 1)
+    left.cancel()
+    await turn()
+    (next_one,) = await waiting(slots, 1)
+    assert not next_one.done(), "there is room for one who waits"
+    slots.release()
+    await next_one
+
+
 async def test_who_leaves_just_as_the_place_comes_passes_it_on() -> None:
     slots = full()
     first, second = await waiting(slots, 2)
