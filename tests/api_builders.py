@@ -96,6 +96,11 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return copied
 
 
+MODEL = load_model()
+ROUTER = Router(MODEL)
+"""Neither changes; to read the model takes longer than most tests."""
+
+
 class WireApi:
     """The API as a client's serializer and parser see it, without a socket and without signatures."""
 
@@ -104,17 +109,15 @@ class WireApi:
         self.deployment = FakeDeployment()
         self.now = NOW
         self._rng = random.Random(1)
-        self._model = load_model()
-        self._router = Router(self._model)
 
     def do(self, name: str, **parameters: Any) -> Any:
         """One request and its response; ApiError when it is refused."""
-        operation = self._model.operation_model(name)
+        operation = MODEL.operation_model(name)
         request = RestXMLSerializer().serialize_to_request(parameters, operation)
         parts = urlsplit(request["url_path"])
         query = "&".join(filter(None, (parts.query, percent_encode_sequence(request["query_string"]))))
         parsed_query = unique_query(parse_query(query))
-        routed, labels = self._router.find(request["method"], parts.path, parsed_query)
+        routed, labels = ROUTER.find(request["method"], parts.path, parsed_query)
         headers = {header.lower(): value for header, value in request["headers"].items()}
         decoded = decode_request(routed, WireRequest(labels, parsed_query, headers, request["body"]))
         validate(routed, decoded)

@@ -21,6 +21,8 @@ HOST = "127.12.0.1"
 CREDENTIALS = {"cdnlab": "cdnlab-secret"}
 ZONE = "cdn.localhost"
 DEADLINE_SECONDS = 10.0
+SESSION = boto3.session.Session()
+"""Of all clients: each session reads the description of CloudFront anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def running_api(folder: Path) -> Iterator[ApiServer]:
 
 def client(endpoint: str, access_key_id: str = "cdnlab", secret_access_key: str = "cdnlab-secret") -> Any:
     """boto3's client, without retries: a test wants to see the first answer."""
-    return boto3.session.Session().client(
+    return SESSION.client(
         "cloudfront",
         endpoint_url=endpoint,
         region_name="us-east-1",

@@ -368,3 +368,12 @@ PLANTED: dict[str, Parts] = {
     "lease: forgotten on reconnect": Parts(coordinator=ForgetsLeasesOnReconnect),
     "lease: told before it is durable": Parts(coordinator=TellsLeasesBeforeTheyAreDurable),
 }
+
+SHOWN_BY: dict[str, int] = {
+    "rule 7: a node that has forgotten refills from a regional cache": 122,
+    "rule 7: forgets that it has forgotten": 582,
+    "rule 7: restores no floor": 48,
+    "rule 9: stores across logs": 46,
+    "rule 9: takes heartbeats for acknowledgements": 267,
+}
+"""The first seed of those bugs that need a rare one: it is looked at first, and all others only if a change of the simulation has moved it."""

@@ -95,9 +95,10 @@ class Simulation:
     def __init__(self, seed: int, parts: Parts = Parts()) -> None:
         world = self.world = World(seed)
         rng = world.rng
-        self.faults = {fault for fault in FAULTS if rng.random() < 0.35}
+        faults = [fault for fault in FAULTS if rng.random() < 0.35]
         if rng.random() < 0.5:  # by itself, or one kind of fault would hide the other's mistakes
-            self.faults = {fault for fault in self.faults if rng.random() < 0.6} | {*rng.sample(DISK_FAULTS, 2)}
+            faults = [fault for fault in faults if rng.random() < 0.6] + rng.sample(DISK_FAULTS, 2)
+        self.faults = set(faults)  # dice are never thrown in the order of a set, which is another one in each process
         self.stall_probability = rng.choice((0.02, 0.1, 0.3)) if "stall" in self.faults else 0.0
         self.versions = dict.fromkeys(PATHS, 1)
         self.promises = Promises()
