@@ -7,16 +7,16 @@ steps, which are the origin's. Which bytes a Range field selects is decided in h
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edge_node.http.dates import parse_http_date
 from edge_node.model.http import Header
 
-_ENTITY_TAGS = re.compile(rb'(?:W/)?"[^"]*"(?![^\s,])|[^\s,]+')
+_ENTITY_TAGS: Final = re.compile(rb'(?:W/)?"[^"]*"(?![^\s,])|[^\s,]+')
 """The members of a list of entity tags. A tag has no escapes (RFC 9110 section 8.8.3): a backslash in it is a character like others, unlike in quoted strings.
 Tags without quotes are sent in the wild, by origins and so by their viewers; they are equal to themselves only."""
 
-SHORTEST_STRONG_DATE_SECONDS = 1.0
+SHORTEST_STRONG_DATE_SECONDS: Final = 1.0
 """A date is a strong validator when the response is at least this much younger (RFC 9110 section 8.8.2.2): within one second, content may change and its date not."""
 
 

@@ -5,19 +5,19 @@ request id, Age) before it. What many entries have in common is in `EntryTemplat
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edge_node.caching.cache_metadata import CacheMetadata
 from edge_node.caching.key import CacheKey, distribution_of, target_of
 from edge_node.caching.stored_body import Body
 from edge_node.model.http import Header, Headers
 
-ENTRY_OVERHEAD_BYTES = 320
+ENTRY_OVERHEAD_BYTES: Final = 320
 """What an entry takes beside its key and block, counted against the budget with them (measured: benchmarks/entry_overhead.py)."""
 
-END_OF_FIELDS = b"\r\n\r\n"
+END_OF_FIELDS: Final = b"\r\n\r\n"
 
-_SHARED_INTEGERS = tuple(range(2_048))
+_SHARED_INTEGERS: Final = tuple(range(2_048))
 
 
 def _shared(number: int) -> int:

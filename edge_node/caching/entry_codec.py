@@ -5,14 +5,15 @@ The layout is this program's own; its first byte is a version, and metadata of a
 
 import struct
 from dataclasses import dataclass
+from typing import Final
 
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
 from edge_node.caching.entry import Entry
 
-_VERSION = 1
-_HEAD = struct.Struct("<BBHddddHHHH")
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("<BBHddddHHHH")
 _STRICT, _MAY_BE_STALE, _ALWAYS_VALIDATED, _IMMUTABLE = 1, 2, 4, 8
-_NO_LIFETIME = -1.0
+_NO_LIFETIME: Final = -1.0
 
 
 class UnknownLayoutError(ValueError):

@@ -7,7 +7,7 @@ from edge_node.caching.entry import Entry, EntryTemplate
 from edge_node.caching.key import CacheKey
 from edge_node.caching.stored_body import Body, MemoryBody
 
-LARGEST_BLOCK_BODY_BYTES = 1_048_576
+LARGEST_BLOCK_BODY_BYTES: Final = 1_048_576
 """Up to this size a body is put into one piece with its header section when it is stored; larger ones are kept in the chunks in which they came."""
 
 

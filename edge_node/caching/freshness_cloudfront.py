@@ -6,6 +6,7 @@ CloudFront does not document them.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, not_stored
 from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS, CacheControl, parse_cache_control, split_list
@@ -13,15 +14,15 @@ from edge_node.http.dates import parse_http_date
 from edge_node.model.configuration import CachePolicy
 from edge_node.model.http import ResponseHead
 
-ERROR_CACHING_MINIMUM_TTL_SECONDS = 10
+ERROR_CACHING_MINIMUM_TTL_SECONDS: Final = 10
 """Reference 2.5: the default when the distribution has no entry for the status."""
 
-_CACHED_ERRORS = frozenset({404, 414, 500, 501, 502, 503, 504})
-_CACHED_ERRORS_UNLESS_FORBIDDEN = frozenset({404, 410, 414, 501})
-_ERRORS_CACHED_WITH_LIFETIME = frozenset({400, 403, 405, 410, 412, 415})
+_CACHED_ERRORS: Final = frozenset({404, 414, 500, 501, 502, 503, 504})
+_CACHED_ERRORS_UNLESS_FORBIDDEN: Final = frozenset({404, 410, 414, 501})
+_ERRORS_CACHED_WITH_LIFETIME: Final = frozenset({400, 403, 405, 410, 412, 415})
 """Reference 2.5. 410 stands only in the rule about directives; it is treated as the other statuses that need a lifetime."""
-_REDIRECTS_THAT_NEED_CACHE_CONTROL = frozenset({307, 308})
-_CACHED_BY_TABLE = frozenset({200, 203, 300, 301, 302, 303, 307, 308})
+_REDIRECTS_THAT_NEED_CACHE_CONTROL: Final = frozenset({307, 308})
+_CACHED_BY_TABLE: Final = frozenset({200, 203, 300, 301, 302, 303, 307, 308})
 
 
 def metadata_by_table(

@@ -6,6 +6,7 @@ stored as a part is the business of who stores it.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, not_stored
 from edge_node.caching.freshness_cloudfront import lifetime_from_expires
@@ -17,21 +18,21 @@ from edge_node.http.targeted_cache_control import Directives, directives_of
 from edge_node.model.configuration import CachePolicy, Semantics
 from edge_node.model.http import RequestHead, ResponseHead
 
-HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
+HEURISTICALLY_CACHEABLE: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """RFC 9110 section 15.1."""
 
-UNDERSTOOD = frozenset({
+UNDERSTOOD: Final = frozenset({
     200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 305, 307, 308,
     400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505,
 })  # fmt: skip
 """What must-understand asks for (RFC 9111 section 5.2.2.3): the final statuses of RFC 9110 that are complete answers; 206 and 416 are about a range."""
 
-NEVER_STORED = frozenset({304, 428, 429, 431, 511})
+NEVER_STORED: Final = frozenset({304, 428, 429, 431, 511})
 """A 304 updates what is stored (RFC 9111 section 4.3.4); the others say so themselves (RFC 6585)."""
 
-HEURISTIC_FRACTION = 0.1
+HEURISTIC_FRACTION: Final = 0.1
 """Of the time since Last-Modified: what RFC 9111 section 4.2.2 calls typical."""
-HEURISTIC_MAXIMUM_SECONDS = 86_400.0
+HEURISTIC_MAXIMUM_SECONDS: Final = 86_400.0
 """A guess is never trusted for more than a day; the RFC leaves the bound open."""
 
 

@@ -21,7 +21,7 @@ from edge_node.http.accept_encoding import accepted_codings
 from edge_node.model.configuration import CachePolicy, Selection, SelectionMode, Semantics
 from edge_node.model.http import Header, RequestHead
 
-LONGEST_REMEMBERED_FIELD_BYTES = 256
+LONGEST_REMEMBERED_FIELD_BYTES: Final = 256
 """A viewer chooses its fields: longer ones are worked out anew each time, so that remembering has a bound in bytes."""
 
 CacheKey = bytes

@@ -5,7 +5,7 @@ What the request needs of the world (the stored entry, the time) comes as argume
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from edge_node.caching.conditional import is_for_origin
 from edge_node.caching.entry import Entry
@@ -144,12 +144,12 @@ class Refuse:
 
 Decision = Hit | ServeStaleAndRevalidate | Revalidate | FetchMissingRange | Miss | Pass | Tunnel | Refuse
 
-_ONLY_IF_CACHED = Refuse(
+_ONLY_IF_CACHED: Final = Refuse(
     504, Reason.ONLY_IF_CACHED, "Nothing usable is stored, and the request does not want the origin to be asked."
 )
-_OF_THE_RESPONSE = frozenset({ValidationReason.EXPIRED, ValidationReason.ALWAYS_VALIDATED})
+_OF_THE_RESPONSE: Final = frozenset({ValidationReason.EXPIRED, ValidationReason.ALWAYS_VALIDATED})
 """Why a stored response has to be confirmed whatever the request says: it is stale, or as good as stale."""
-_GET_WITH_BODY = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTIONS request must not have a body.")
+_GET_WITH_BODY: Final = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTIONS request must not have a body.")
 
 
 def decide(head: RequestHead, behavior: Behavior, entry: Entry | None, absence: Reason, now: float) -> Decision:

@@ -7,6 +7,7 @@ representation; chunks are never copied whole. What a request asks for is decide
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from edge_node.caching.conditional import strong_validator
 from edge_node.caching.revalidation import update_fields
@@ -16,11 +17,11 @@ from edge_node.model.http import Header, Headers, ResponseHead
 Chunk = bytes | memoryview
 Chunks = tuple[Chunk, ...]
 
-MOST_SEGMENTS = 32
+MOST_SEGMENTS: Final = 32
 """Pieces that one partial body may be in. A viewer who asks for every second byte gets no more of the node's memory and time than this;
 a player that jumps about in a video leaves fewer."""
 
-LARGEST_JOINED_CHUNK_BYTES = 16_384
+LARGEST_JOINED_CHUNK_BYTES: Final = 16_384
 """Where two segments meet, their chunks become one up to this size, so that a body that came in single bytes is not kept in single bytes."""
 
 
@@ -91,7 +92,7 @@ def may_combine(stored_validator: bytes | None, stored_length: int, arrived: Sto
     )
 
 
-_NOT_OF_THE_WHOLE = frozenset({b"content-range", b"content-length", b"transfer-encoding"})
+_NOT_OF_THE_WHOLE: Final = frozenset({b"content-range", b"content-length", b"transfer-encoding"})
 """Fields of one message and not of the representation. The length of the whole is that of the entry, and is written into each answer."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
+from typing import Final
 
 from edge_node.http.cache_control import (
     LONGEST_REMEMBERED_VALUE_BYTES,
@@ -32,9 +33,9 @@ class RequestDirectives:
     stale_if_error: float = 0.0
 
 
-NO_DIRECTIVES = RequestDirectives()
-_WITH_SECONDS = frozenset({b"max-age", b"max-stale", b"min-fresh", b"stale-if-error"})
-_NO_CACHE = RequestDirectives(is_no_cache=True)
+NO_DIRECTIVES: Final = RequestDirectives()
+_WITH_SECONDS: Final = frozenset({b"max-age", b"max-stale", b"min-fresh", b"stale-if-error"})
+_NO_CACHE: Final = RequestDirectives(is_no_cache=True)
 
 
 def request_directives_of(fields: Mapping[bytes, bytes], semantics: Semantics) -> RequestDirectives:

@@ -6,6 +6,7 @@ That the request selects this response at all (key, method, Vary) is settled bef
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from edge_node.caching.cache_metadata import CacheMetadata
 from edge_node.caching.request_directives import NO_DIRECTIVES, RequestDirectives
@@ -56,10 +57,10 @@ class OnlyIfCachedMiss:
 
 ReuseDecision = Fresh | ServeStale | MustValidate | OnlyIfCachedMiss
 
-FRESH = Fresh()
-_STALE = {reason: ServeStale(reason) for reason in StaleReason}
-_VALIDATE = {reason: MustValidate(reason) for reason in ValidationReason}
-_TIMEOUT = {reason: OnlyIfCachedMiss(reason) for reason in ValidationReason}
+FRESH: Final = Fresh()
+_STALE: Final = {reason: ServeStale(reason) for reason in StaleReason}
+_VALIDATE: Final = {reason: MustValidate(reason) for reason in ValidationReason}
+_TIMEOUT: Final = {reason: OnlyIfCachedMiss(reason) for reason in ValidationReason}
 
 
 def judge(cache_metadata: CacheMetadata, directives: RequestDirectives, age_seconds: float) -> ReuseDecision:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from enum import Enum
 from math import ceil
+from typing import Final
 
 from edge_node.http.cache_control import split_list
 from edge_node.model.http import Headers
 
-_NOT_UPDATED = frozenset({
+_NOT_UPDATED: Final = frozenset({
     b"content-length", b"content-encoding", b"content-range",
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization", b"proxy-connection", b"te",
     b"trailer", b"transfer-encoding", b"upgrade",

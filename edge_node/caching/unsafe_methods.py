@@ -3,15 +3,16 @@
 Not in CloudFront's semantics, where a write purges nothing (reference 2.6).
 """
 
+from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from edge_node.model.http import RequestHead, ResponseHead
 
-SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 """RFC 9110 section 9.2.1; any other method, an unknown one too, counts as unsafe."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_LOCATIONS = (b"location", b"content-location")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_LOCATIONS: Final = (b"location", b"content-location")
 
 
 def invalidated_targets(request: RequestHead, response: ResponseHead, scheme: bytes) -> tuple[bytes, ...]:

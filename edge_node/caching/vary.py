@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edge_node.http.cache_control import split_list_checked
 from edge_node.http.dates import parse_http_date
 
-LONGEST_REMEMBERED_VALUE_BYTES = 512
+LONGEST_REMEMBERED_VALUE_BYTES: Final = 512
 
 
 class VaryAny(Enum):
@@ -23,14 +23,14 @@ class VaryAny(Enum):
     VARY_ANY = "*"
 
 
-VARY_ANY = VaryAny.VARY_ANY
+VARY_ANY: Final = VaryAny.VARY_ANY
 
 Variant = tuple[bytes | None, ...]
 """One value for each name; None where the request has no such field, which matches only where there is none either."""
 
-_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_FIELD_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 
-_NO_LISTS = frozenset({
+_NO_LISTS: Final = frozenset({
     b"authorization", b"cookie", b"date", b"from", b"host", b"if-modified-since", b"if-range", b"if-unmodified-since", b"max-forwards",
     b"origin", b"proxy-authorization", b"referer", b"user-agent",
 })  # fmt: skip
@@ -98,7 +98,7 @@ def is_same_variant(fields: Mapping[bytes, bytes], varying: Sequence[tuple[bytes
 
 # -- preferences: RFC 9110 section 12.5. The order of members carries no meaning, a missing weight is 1.
 
-_WEIGHT = re.compile(rb"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
+_WEIGHT: Final = re.compile(rb"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
 def _weighted(member: bytes) -> bytes | None:

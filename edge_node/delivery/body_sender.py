@@ -11,16 +11,17 @@ processor's cache.
 import asyncio
 import mmap
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from edge_node.caching.entry import Entry
 from edge_node.caching.stored_body import BodyLostError, LentPiece, Piece
 from edge_node.delivery.downstream import DownstreamHead, DownstreamStream
 from edge_node.policy.representation import Representation
 
-LARGEST_COPIED_PIECE_BYTES = 16_384
-BUFFER_BYTES = 786_432
+LARGEST_COPIED_PIECE_BYTES: Final = 16_384
+BUFFER_BYTES: Final = 786_432
 """Of a body on disk that are read and sent at once, and at most copied for a viewer that does not follow. Less, and more, costs processor time (docs/disk-format.md)."""
-LARGEST_TURN_BYTES = 2_097_152
+LARGEST_TURN_BYTES: Final = 2_097_152
 """Once so much has been sent to one viewer, the others have their turn: half a millisecond to one. With half of it a mapped body takes a tenth more processor time."""
 
 

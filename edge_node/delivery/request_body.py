@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge_node.model.errors import ViewerLeftError
 
-REQUEST_BODY_WINDOW_BYTES = 65_536
+REQUEST_BODY_WINDOW_BYTES: Final = 65_536
 """The viewer is paused above this many bytes that upstream has not taken."""
 
 

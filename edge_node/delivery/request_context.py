@@ -1,5 +1,7 @@
 """One request on its way: what the stages look at, where it stands, and what will be said of it in the log."""
 
+from typing import Final
+
 from edge_node.caching.lookup import Reason, Result
 from edge_node.delivery.downstream import DownstreamStream
 from edge_node.delivery.request_body import RequestBodyStream
@@ -7,7 +9,7 @@ from edge_node.model.configuration import Semantics
 from edge_node.model.http import RequestHead
 from edge_node.policy.router import Route
 
-NO_DOMAIN = b"-"
+NO_DOMAIN: Final = b"-"
 """In the log, before the distribution is known."""
 
 

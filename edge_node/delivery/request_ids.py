@@ -1,6 +1,8 @@
 """Request ids: 56 base64url-like characters ending "==" (reference 2.12), unique per request."""
 
-_ENDS = tuple(b"%03x==" % number for number in range(4_096))
+from typing import Final
+
+_ENDS: Final = tuple(b"%03x==" % number for number in range(4_096))
 
 
 class RequestIds:

@@ -12,7 +12,7 @@ from edge_node.policy.parse_cache import HeaderSection
 from edge_node.policy.representation import Representation
 from edge_node.policy.router import Route
 
-UNKNOWN_LENGTH = -1
+UNKNOWN_LENGTH: Final = -1
 
 
 class LogRecord:
@@ -148,7 +148,7 @@ class SentResponse:
         """Bytes to the viewer and from it, behind the head of a 101."""
 
 
-NOTHING_SENT = SentResponse(0, b"", UNKNOWN_LENGTH)
+NOTHING_SENT: Final = SentResponse(0, b"", UNKNOWN_LENGTH)
 
 
 def record_of(context: RequestContext, sent: SentResponse, now: float, ended_at: float) -> LogRecord:

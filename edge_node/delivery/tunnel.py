@@ -16,11 +16,11 @@ from edge_node.fill.coalescer import CallLater
 from edge_node.model.counters import Counters
 from edge_node.model.tunnel import TunnelEnd
 
-IDLE_TIMEOUT_SECONDS = 600.0
+IDLE_TIMEOUT_SECONDS: Final = 600.0
 """Without a byte in either direction (reference 9)."""
-LOOK_SECONDS = 60.0
+LOOK_SECONDS: Final = 60.0
 """How often it is looked at whether a peer for which something waits has taken any of it."""
-FLUSH_TIMEOUT_SECONDS = 60.0
+FLUSH_TIMEOUT_SECONDS: Final = 60.0
 """How long a peer may take for the rest when the tunnel is over: as long as the least rate of answers is looked at (`listeners/deadlines.py`)."""
 
 

@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from edge_node.caching.conditional import is_for_origin
 from edge_node.caching.entry import Entry
@@ -22,13 +23,13 @@ from edge_node.model.http import RequestHead
 from edge_node.policy.router import Route
 from edge_node.storage.node_state import NodeState
 
-COALESCE_TIMEOUT_SECONDS = 5.0
+COALESCE_TIMEOUT_SECONDS: Final = 5.0
 """How long those who joined wait for the head of somebody else's response before each asks alone: waiting must never take longer than not waiting would."""
-FIRST_RELEASED = 8
+FIRST_RELEASED: Final = 8
 """So many ask alone when the timeout ends, twice as many PACE_SECONDS later, and so on as a connection's window opens (RFC 5681 section 3.1): a slow upstream gets no
 thousand requests at once for what it was asked for already. The head may still come for the others meanwhile; of a thousand the last is released after 3.5 s."""
-PACE_SECONDS = 0.5
-HIT_FOR_MISS_SECONDS = 10.0
+PACE_SECONDS: Final = 0.5
+HIT_FOR_MISS_SECONDS: Final = 10.0
 """After a response that could not be shared, requests for its key do not wait for each other for so long: they would only take turns."""
 MAXIMUM_HIT_FOR_MISS_KEYS = 4_096
 
@@ -50,9 +51,9 @@ class Sharing:
     """Begin one that others may join."""
 
 
-NO_SHARING = Sharing(may_follow=False, may_lead=False)
-LEADS_AND_FOLLOWS = Sharing(may_follow=True, may_lead=True)
-_FOLLOWS_ONLY = Sharing(may_follow=True, may_lead=False)
+NO_SHARING: Final = Sharing(may_follow=False, may_lead=False)
+LEADS_AND_FOLLOWS: Final = Sharing(may_follow=True, may_lead=True)
+_FOLLOWS_ONLY: Final = Sharing(may_follow=True, may_lead=False)
 
 
 def may_share_fill(head: RequestHead, route: Route, *, is_hit_for_miss: bool) -> Sharing:

@@ -1,6 +1,7 @@
 """What a cache fill has come to for one of those who wait for it: a value, matched once (`pipeline/dispatcher.py`)."""
 
 from enum import Enum, auto
+from typing import Final
 
 from edge_node.caching.entry import Entry
 from edge_node.caching.lookup import Reason, Result
@@ -63,5 +64,5 @@ class Switched:
         self.upstream_end = upstream_end
 
 
-ANSWERED = Answered()
+ANSWERED: Final = Answered()
 FillOutcome = Answered | Unshared | ServeEntry | Switched | Failed

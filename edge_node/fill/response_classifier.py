@@ -20,7 +20,7 @@ from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint, Tier
 
-_RESULTS = {result.value: result for result in Result}
+_RESULTS: Final = {result.value: result for result in Result}
 
 
 class FetchContext:

@@ -1,6 +1,7 @@
 """What the answer to a request about a stored response makes of it: a 304 that confirms it, or the head of its present form (RFC 9111 sections 4.3.4, 4.3.5, 3.2)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from edge_node.caching.cache_metadata import LifetimeRule, not_stored
 from edge_node.caching.cacheability import metadata_of
@@ -17,7 +18,7 @@ from edge_node.policy.upstream_request import UpstreamRequest
 from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.upstream.connection import make_response_head
 
-_NOT_FOR_THIS_REQUEST = frozenset({LifetimeRule.REQUEST_NO_STORE, LifetimeRule.AUTHORIZATION})
+_NOT_FOR_THIS_REQUEST: Final = frozenset({LifetimeRule.REQUEST_NO_STORE, LifetimeRule.AUTHORIZATION})
 """The request is why nothing of this answer is stored: what was stored before stays as it is."""
 
 

@@ -27,4 +27,4 @@ class StaleContext:
         """The answer to a HEAD may say something about it (RFC 9111 section 4.3.5)."""
 
 
-NOTHING_STORED = StaleContext()
+NOTHING_STORED: Final = StaleContext()

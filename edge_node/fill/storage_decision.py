@@ -17,7 +17,7 @@ from edge_node.model.http import Headers, RequestHead, ResponseHead
 from edge_node.policy.router import Route
 from edge_node.upstream.connection import make_response_head
 
-LONGEST_REMEMBERED_VALUES_BYTES = 512
+LONGEST_REMEMBERED_VALUES_BYTES: Final = 512
 
 
 class StorageDecision:

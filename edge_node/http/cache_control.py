@@ -9,15 +9,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
-LONGEST_LIFETIME_SECONDS = 100 * 365 * 86_400
+LONGEST_LIFETIME_SECONDS: Final = 100 * 365 * 86_400
 """The largest lifetime that is accepted (reference 2.2); larger ones, and overflows (RFC 9111 section 1.2.2), mean this."""
 
-LONGEST_REMEMBERED_VALUE_BYTES = 512
+LONGEST_REMEMBERED_VALUE_BYTES: Final = 512
 
-_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_LIFETIMES = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
-_QUALIFIABLE = frozenset({b"no-cache", b"private"})
+_FIELD_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LIFETIMES: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
+_QUALIFIABLE: Final = frozenset({b"no-cache", b"private"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class CacheControl:
         return self.must_revalidate or self.proxy_revalidate
 
 
-NOTHING_SAID = CacheControl()
+NOTHING_SAID: Final = CacheControl()
 
 
 def split_list(value: bytes) -> list[bytes]:

@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from math import floor
+from typing import Final
 
-_TOKEN = re.compile(rb"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
-_PRINTABLE = re.compile(rb"[ -~]*")
-_LARGEST_INTEGER = 999_999_999_999_999
+_TOKEN: Final = re.compile(rb"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
+_PRINTABLE: Final = re.compile(rb"[ -~]*")
+_LARGEST_INTEGER: Final = 999_999_999_999_999
 """RFC 9651 section 3.3.1."""
 
 

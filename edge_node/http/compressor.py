@@ -5,25 +5,26 @@ compressed once and sent many times, so size counts for more than time; above th
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import brotli  # type: ignore[import-untyped]  # ships neither stubs nor py.typed
 import zstandard
 from isal import isal_zlib
 
-GZIP_LEVEL = 2
-BROTLI_QUALITY = 5
-ZSTD_LEVEL = 3
+GZIP_LEVEL: Final = 2
+BROTLI_QUALITY: Final = 5
+ZSTD_LEVEL: Final = 3
 
-LARGEST_WINDOW_BITS = 18
+LARGEST_WINDOW_BITS: Final = 18
 """256 KiB for Brotli and zstd (RFC 9659 allows 8 MiB): 1 MiB of JavaScript becomes 30.7 % of itself, and 30.6 % with four times the window and twice the memory."""
-FLUSH_BYTES = 32_768
+FLUSH_BYTES: Final = 32_768
 """No more than so many bytes of the body wait inside an encoder. 1 MiB of JavaScript grows by 0.2 % of its size from it."""
 
-SMALL_BODY_BYTES = 32_768
-SMALL_STREAM_BYTES = 655_360
-LARGE_STREAM_BYTES = 3_670_016
+SMALL_BODY_BYTES: Final = 32_768
+SMALL_STREAM_BYTES: Final = 655_360
+LARGE_STREAM_BYTES: Final = 3_670_016
 """What a stream takes at most, measured: 517 KiB for bodies of up to 32 KiB, 3.3 MiB for larger ones, both with Brotli (gzip 0.4 MiB, zstd 1.4 MiB)."""
-MEMORY_BYTES = 67_108_864
+MEMORY_BYTES: Final = 67_108_864
 """Of all streams of a node together: 102 small ones or 18 large ones. Beyond it a response is passed on as it is (reference 2.7: best effort)."""
 
 Step = Callable[[bytes], bytes]
@@ -138,6 +139,6 @@ def _closed_end() -> bytes:
     raise ValueError("the body has ended already")
 
 
-_CLOSED = Encoder(_closed_step, _closed_end, _closed_end)
+_CLOSED: Final = Encoder(_closed_step, _closed_end, _closed_end)
 """Of a body that has ended: the library's encoder, and its memory, is gone."""
 _ENCODERS: dict[bytes, Callable[[int], Encoder]] = {b"gzip": _gzip, b"br": _brotli, b"zstd": _zstd}

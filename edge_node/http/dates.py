@@ -7,17 +7,18 @@ import re
 from calendar import timegm
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from typing import Final
 
-LONGEST_DATE_BYTES = 64
+LONGEST_DATE_BYTES: Final = 64
 """The longest form of the RFC has 33 octets; what is longer is no date, and not worth remembering."""
 
-_MONTHS = {
+_MONTHS: Final = {
     name: number
     for number, name in enumerate((b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1)
 }  # fmt: skip
-_TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-_MONTH = rb"(?P<month>[a-z]{3})"
-_FORMS = (
+_TIME: Final = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_MONTH: Final = rb"(?P<month>[a-z]{3})"
+_FORMS: Final = (
     re.compile(rb"(?:mon|tue|wed|thu|fri|sat|sun), (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" gmt"),
     re.compile(
         rb"(?:mon|tues|wednes|thurs|fri|satur|sun)day, (?P<day>\d\d)-"

@@ -10,24 +10,26 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edge_node.model.configuration import Semantics
 
-MOST_RANGES = 64
+MOST_RANGES: Final = 64
 """More in one field is a broken client or an attack (RFC 9110 section 14.2): the whole representation. Players and viewers of documents ask for fewer than ten."""
 
-PART_OVERHEAD_BYTES = 80
+PART_OVERHEAD_BYTES: Final = 80
 """What a further part costs (the figure of RFC 9110 section 15.3.7.2): ranges with a smaller gap between them are joined."""
 
-LARGEST_POSITION = 10**18
+LARGEST_POSITION: Final = 10**18
 """Positions beyond are taken for this one (RFC 9110 section 14.1.2 warns of overflow): no representation is as long, and numbers cost time to read."""
 
-LONGEST_REMEMBERED_FIELD_BYTES = 64
+LONGEST_REMEMBERED_FIELD_BYTES: Final = 64
 
-_RANGE_SPEC = re.compile(rb"(\d+)-(\d*)|-(\d+)")
-_CONTENT_RANGE = re.compile(rb"bytes[ \t]+(?:(\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)|\*/(\d{1,18}))", re.IGNORECASE)
-_BOUNDARY = re.compile(rb"[0-9A-Za-z_-]{1,70}")
+_RANGE_SPEC: Final = re.compile(rb"(\d+)-(\d*)|-(\d+)")
+_CONTENT_RANGE: Final = re.compile(
+    rb"bytes[ \t]+(?:(\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)|\*/(\d{1,18}))", re.IGNORECASE
+)
+_BOUNDARY: Final = re.compile(rb"[0-9A-Za-z_-]{1,70}")
 
 
 class ByteRange(NamedTuple):

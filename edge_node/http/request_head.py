@@ -2,24 +2,27 @@
 
 import re
 from functools import lru_cache
+from typing import Final
 
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import Header, RequestHead
 
-MAXIMUM_TARGET_BYTES = 8_192
+MAXIMUM_TARGET_BYTES: Final = 8_192
 """Reference 2.5: a longer URL is 414, then close."""
-MAXIMUM_HEAD_BYTES = 32_768
+MAXIMUM_HEAD_BYTES: Final = 32_768
 """Reference 2.5: a larger head is 494, then close."""
 
-LONGEST_HOST_BYTES = 262
+LONGEST_HOST_BYTES: Final = 262
 """A name of 255 octets (RFC 1035 section 2.3.4), a colon and a port."""
 
-_NOT_PLAIN = frozenset(
+_NOT_PLAIN: Final = frozenset(
     {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
 )
 
-_NOTHING_NAMED = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
-_NEVER_ENDED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"cdn-loop"})
+_NOTHING_NAMED: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+_NEVER_ENDED: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"cdn-loop"}
+)
 """What frames and routes a message is not the viewer's to take out of it; whatever Connection says of these is ignored."""
 
 
@@ -141,9 +144,9 @@ def _resolve_target(target: bytes, fields: dict[bytes, bytes], minor_version: in
     return path if path.startswith(b"/") else b"/" + path, target_name
 
 
-_PATH_OR_QUERY = re.compile(rb"[/?]")
+_PATH_OR_QUERY: Final = re.compile(rb"[/?]")
 """What ends an authority (RFC 3986 section 3.2)."""
-_AUTHORITY = re.compile(rb"(\[[0-9a-f:.]+\]|[0-9a-z._~!$&'()*+;=%-]*)(?::([0-9]*))?")
+_AUTHORITY: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[0-9a-z._~!$&'()*+;=%-]*)(?::([0-9]*))?")
 """uri-host and port (RFC 3986 section 3.2.2), in lower case."""
 
 

@@ -8,6 +8,7 @@ import binascii
 import re
 from base64 import b64decode
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,15 @@ BareItem = bool | int | float | str | bytes | Token | Date | DisplayString
 Member = BareItem | tuple[BareItem, ...]
 """Of a dictionary: an item or an inner list; parameters are gone."""
 
-_KEY = re.compile(rb"[a-z*][a-z0-9_.*-]*")
-_NUMBER = re.compile(rb"-?(?:\d{1,12}\.\d{1,3}|\d{1,15})(?![\d.])")
-_STRING = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-_TOKEN = re.compile(rb"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
-_BYTES = re.compile(rb":([A-Za-z0-9+/=]*):")
-_DISPLAY = re.compile(rb'%"((?:[ !#$&-~]|%[0-9a-f]{2})*)"')
-_BOOLEAN = re.compile(rb"\?([01])")
-_WHITE_SPACE = re.compile(rb"[ \t]*")
-_SPACES = re.compile(rb" *")
+_KEY: Final = re.compile(rb"[a-z*][a-z0-9_.*-]*")
+_NUMBER: Final = re.compile(rb"-?(?:\d{1,12}\.\d{1,3}|\d{1,15})(?![\d.])")
+_STRING: Final = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_TOKEN: Final = re.compile(rb"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
+_BYTES: Final = re.compile(rb":([A-Za-z0-9+/=]*):")
+_DISPLAY: Final = re.compile(rb'%"((?:[ !#$&-~]|%[0-9a-f]{2})*)"')
+_BOOLEAN: Final = re.compile(rb"\?([01])")
+_WHITE_SPACE: Final = re.compile(rb"[ \t]*")
+_SPACES: Final = re.compile(rb" *")
 
 
 class _NotStructuredError(ValueError):

@@ -6,7 +6,7 @@ consumed (section 2.1): a flag counts as absent; a lifetime counts as invalid fr
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edge_node.http.cache_control import (
     LONGEST_LIFETIME_SECONDS,
@@ -19,11 +19,11 @@ from edge_node.http.cache_control import (
 )
 from edge_node.http.structured_fields import Member, parse_dictionary
 
-TARGET_LIST = (b"cdn-cache-control",)
+TARGET_LIST: Final = (b"cdn-cache-control",)
 """Section 2.2: the fields that are meant for this cache, most specific first."""
 
-_LIFETIMES = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
-_QUALIFIABLE = frozenset({"no-cache", "private"})
+_LIFETIMES: Final = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
+_QUALIFIABLE: Final = frozenset({"no-cache", "private"})
 
 
 class Directives(NamedTuple):

@@ -11,24 +11,25 @@ import logging
 import os
 import resource
 from dataclasses import dataclass
+from typing import Final
 
 from edge_node.listeners.serving import OpenConnection
 
 logger = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 10_000
+MOST_CONNECTIONS: Final = 10_000
 """Of viewers: what one process answers in good time. The look at all of them, once a second, takes a few milliseconds."""
-OWN_DESCRIPTORS = 256
+OWN_DESCRIPTORS: Final = 256
 """128 idle files of the cache on disk (`storage/disk/files.py`), and as many for those that are being read, journals, logs, listeners, the admin port and the session."""
-LEAST_CONNECTIONS = 16
+LEAST_CONNECTIONS: Final = 16
 """With so low a limit that fewer would remain, the reserve is given up: some answers are better than none."""
-DESCRIPTORS_A_CONNECTION = 2
+DESCRIPTORS_A_CONNECTION: Final = 2
 """The viewer's and, on a miss, one to upstream."""
-SHED_SHARE = 64
+SHED_SHARE: Final = 64
 """One of so many connections are closed at once, since looking for them takes a look at all."""
-LOOK_AGAIN_SECONDS = 0.1
+LOOK_AGAIN_SECONDS: Final = 0.1
 """After a look that found nobody: a flood of connections to a node whose viewers are all being answered must not cost a look at all of these for each."""
-LOG_SECONDS = 10.0
+LOG_SECONDS: Final = 10.0
 """At most one line about it in this time."""
 
 

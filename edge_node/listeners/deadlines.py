@@ -6,23 +6,24 @@ reads, or has something to send, counts: a body that upstream does not take, and
 """
 
 import math
+from typing import Final
 
-HEAD_TIMEOUT_SECONDS = 10.0
+HEAD_TIMEOUT_SECONDS: Final = 10.0
 """From the first byte of a head to its last; slower is a slow-loris."""
-IDLE_TIMEOUT_SECONDS = 65.0
+IDLE_TIMEOUT_SECONDS: Final = 65.0
 """Between two requests on a connection."""
-BODY_WINDOW_SECONDS = 30.0
+BODY_WINDOW_SECONDS: Final = 30.0
 """Over which the rate of a request's body is looked at, and so the longest pause in it: the slowest mobile networks and a change of cell fit in."""
-STALL_TIMEOUT_SECONDS = 60.0
+STALL_TIMEOUT_SECONDS: Final = 60.0
 """Over which the rate of an answer is looked at. Kernels hand on what was read in steps of up to 64 KiB (a half of the receiver's buffer, or one segment of loopback),
 so that a shorter window would take a slow viewer for one that has gone."""
-LEAST_BYTES_A_SECOND = 500
+LEAST_BYTES_A_SECOND: Final = 500
 """Modems are twelve times as fast. At this rate a body holds its connection for no more than 2,000 seconds per megabyte."""
-LINGER_SECONDS = 2.0
+LINGER_SECONDS: Final = 2.0
 """After an answer that came before the request was read whole: closing at once would reset the connection, and the answer with it (RFC 9112 section 9.6)."""
 
-LEAST_BODY_BYTES = int(LEAST_BYTES_A_SECOND * BODY_WINDOW_SECONDS)
-LEAST_SENT_BYTES = int(LEAST_BYTES_A_SECOND * STALL_TIMEOUT_SECONDS)
+LEAST_BODY_BYTES: Final = int(LEAST_BYTES_A_SECOND * BODY_WINDOW_SECONDS)
+LEAST_SENT_BYTES: Final = int(LEAST_BYTES_A_SECOND * STALL_TIMEOUT_SECONDS)
 
 
 class Deadline:

@@ -7,6 +7,7 @@ Both say the same, byte for byte: tests/property/edge_node/delivery/test_fast_pa
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey
@@ -28,10 +29,10 @@ from edge_node.storage.eviction.protocol import MOST_USES
 from edge_node.storage.node_state import NodeState
 from edge_node.storage.protocol import Store
 
-LARGEST_COPIED_BODY_BYTES = 32_768
+LARGEST_COPIED_BODY_BYTES: Final = 32_768
 """Up to this size head and body leave as one piece; beyond, copying costs more than a second piece."""
-MOST_REMEMBERED_AGES = 4_096
-NO_BOUNDARY = b"several-ranges-take-the-slow-path"
+MOST_REMEMBERED_AGES: Final = 4_096
+NO_BOUNDARY: Final = b"several-ranges-take-the-slow-path"
 
 
 class RequestArrival:

@@ -7,7 +7,7 @@ answers before it, and no more than one read of it is ever held.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Final, cast
 
 from edge_node.caching.stored_body import LentPiece, Piece
 from edge_node.delivery.downstream import ResponseSource
@@ -25,7 +25,7 @@ from edge_node.model.http import RequestHead
 from edge_node.policy.parse_cache import HeaderSection
 from edge_node.upstream.tunnel_connection import TunnelConnection, reset_at_close
 
-WRITE_BLOCKED_BYTES = 262_144
+WRITE_BLOCKED_BYTES: Final = 262_144
 """A viewer that has so much before it, and more than a quarter of it, gets no more. With less, a large body needs a turn of the loop for each piece."""
 
 

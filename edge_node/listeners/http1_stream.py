@@ -5,7 +5,7 @@ writes heads of this protocol is its fast path (`fast_path.py`), from the same p
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge_node.caching.stored_body import LentPiece, Piece
 from edge_node.delivery.downstream import DownstreamHead, ResponseSource
@@ -22,11 +22,11 @@ from edge_node.policy.response_head import (
     write_fields,
 )
 
-CHUNKED = b"Transfer-Encoding: chunked\r\n"
-LAST_CHUNK = b"0\r\n\r\n"
-SWITCHED_LINES = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-STATUSES_WITHOUT_BODY = frozenset({204, 304})
-LARGEST_JOINED_BYTES = 32_768
+CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+SWITCHED_LINES: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+STATUSES_WITHOUT_BODY: Final = frozenset({204, 304})
+LARGEST_JOINED_BYTES: Final = 32_768
 """Up to this size a head and what follows it leave in one piece; beyond, copying costs more than a second piece."""
 
 

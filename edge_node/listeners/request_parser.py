@@ -9,7 +9,7 @@ does not switch ignores it): the body, if there is one, is read by another parse
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import httptools
 
@@ -20,11 +20,11 @@ from edge_node.model.http import Header, RequestHead
 
 logger = logging.getLogger(__name__)
 
-_END = b"\r\n\r\n"
-_END_BYTES = 4
-MAXIMUM_EMPTY_LINES = 4
+_END: Final = b"\r\n\r\n"
+_END_BYTES: Final = 4
+MAXIMUM_EMPTY_LINES: Final = 4
 """Before a request line. RFC 9112 section 2.2 asks to ignore at least one; each costs a look, so that more of them are refused."""
-MAXIMUM_SILENT_BYTES = MAXIMUM_HEAD_BYTES
+MAXIMUM_SILENT_BYTES: Final = MAXIMUM_HEAD_BYTES
 """Of a chunked body, in reads without one byte of content: chunk extensions and the trailer section, which the parser keeps field by field."""
 
 

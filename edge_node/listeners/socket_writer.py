@@ -10,14 +10,15 @@ import asyncio
 import os
 import socket as sockets
 from collections.abc import Callable
+from typing import Final
 
 from edge_node.caching.stored_body import LentPiece, Piece
 
-TAIL_BYTES = 16_384
+TAIL_BYTES: Final = 16_384
 """Of a lent piece that a socket does not take now, so much waits in the transport: when that has left, there is room for more."""
 
 
-UNSENT_BYTES = 131_072
+UNSENT_BYTES: Final = 131_072
 """What the kernel holds of an answer that it has not sent yet, for each viewer. Left to itself that was 3.8 MB for a viewer that reads nothing: a hundred of them held
 398 MB of kernel memory, and hold 26 MB with this. Hits of 1 MiB and 10 MiB are as fast as without it: unlike SO_SNDBUF it does not bound what is on its way, and so
 neither the rate over a long path nor the kernel's own tuning. Node and kernel refill each other within a turn of the loop.

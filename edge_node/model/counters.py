@@ -3,8 +3,9 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Final
 
-LATENCY_BOUNDS_SECONDS = (
+LATENCY_BOUNDS_SECONDS: Final = (
     0.0001,
     0.00025,
     0.0005,
@@ -23,7 +24,7 @@ LATENCY_BOUNDS_SECONDS = (
     10.0,
     30.0,
 )
-FIRST_BOUND_SECONDS = LATENCY_BOUNDS_SECONDS[0]
+FIRST_BOUND_SECONDS: Final = LATENCY_BOUNDS_SECONDS[0]
 
 
 class RequestStats:

@@ -33,7 +33,7 @@ class UpstreamErrorKind(StrEnum):
     """It is not its fault: this node failed while it took the response."""
 
 
-_STATUS_OF_KIND = {  # reference 2.5, last table: refused ports, bad responses and names are 502; timeouts are 504
+_STATUS_OF_KIND: Final = {  # reference 2.5, last table: refused ports, bad responses and names are 502; timeouts are 504
     UpstreamErrorKind.REFUSED: 502,
     UpstreamErrorKind.CONNECT_TIMEOUT: 504,
     UpstreamErrorKind.READ_TIMEOUT: 504,

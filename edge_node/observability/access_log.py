@@ -19,24 +19,24 @@ from edge_node.model.counters import Counters
 from edge_node.policy.parse_cache import HeaderSection
 from edge_node.policy.router import Route
 
-FIELDS = (
+FIELDS: Final = (
     "date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent) cs-uri-query cs(Cookie) x-edge-result-type "
     "x-edge-request-id x-host-header cs-protocol cs-bytes time-taken x-forwarded-for ssl-protocol ssl-cipher x-edge-response-result-type cs-protocol-version "
     "fle-status fle-encrypted-fields c-port time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start sc-range-end"
 )
-_LOGGED_BYTES = tuple(
+_LOGGED_BYTES: Final = tuple(
     chr(b) if 0x21 <= b <= 0x7E and b not in b"<>\"#%{}|\\^~[]`'" else f"%{b:02X}" for b in range(256)
 )
-_is_as_it_is = re.compile(rb"[!$&()*+,\-./0-9:;=?@A-Z_a-z]*").fullmatch
-LONGEST_REMEMBERED_TEXT_BYTES = 512
+_is_as_it_is: Final = re.compile(rb"[!$&()*+,\-./0-9:;=?@A-Z_a-z]*").fullmatch
+LONGEST_REMEMBERED_TEXT_BYTES: Final = 512
 """Longer ones are not worth the memory: a viewer chooses them, and thousands are kept."""
-MOST_REMEMBERED_TEXTS = 4_096
+MOST_REMEMBERED_TEXTS: Final = 4_096
 _known_texts: Final[dict[bytes, str]] = {}
-MAXIMUM_UNWRITTEN_BYTES = 16 * 1024 * 1024
-LARGEST_FILE_BYTES = 128 * 1024 * 1024
+MAXIMUM_UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
+LARGEST_FILE_BYTES: Final = 128 * 1024 * 1024
 """A larger file becomes FILE.1, in place of the one before: the log never takes more than twice this."""
 
-_RESULT_TYPES = {
+_RESULT_TYPES: Final = {
     Result.HIT: "Hit",
     Result.REFRESH_HIT: "RefreshHit",
     Result.MISS: "Miss",
@@ -44,7 +44,7 @@ _RESULT_TYPES = {
     Result.REDIRECT: "Redirect",
     Result.ERROR: "Error",
 }
-_DETAILED_ERRORS = {  # reference 8.1, detailed result type
+_DETAILED_ERRORS: Final = {  # reference 8.1, detailed result type
     Reason.METHOD_NOT_ALLOWED: "InvalidRequestMethod",
     Reason.GET_WITH_BODY: "InvalidRequest",
     Reason.BAD_REQUEST: "InvalidRequest",

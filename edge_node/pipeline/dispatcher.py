@@ -10,7 +10,7 @@ Decisions are made in `caching`, `policy` and `fill`; bytes are moved by `delive
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import assert_never
+from typing import Final, assert_never
 
 from edge_node.caching.entry import Entry
 from edge_node.caching.key import CacheKey
@@ -58,7 +58,7 @@ from edge_node.storage.cache import Cache
 from edge_node.storage.node_state import NodeState
 from edge_node.upstream.fetch_sink import UpstreamFetcher
 
-MAXIMUM_ATTEMPTS = 2
+MAXIMUM_ATTEMPTS: Final = 2
 """A viewer whose joined fill failed tries once more, perhaps joining again; after that it gets the error."""
 
 

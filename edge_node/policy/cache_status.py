@@ -1,11 +1,13 @@
 """The Cache-Status member (RFC 9211) of this node's answers, for behaviors that follow the RFCs."""
 
+from typing import Final
+
 from edge_node.caching.entry import Entry
 from edge_node.caching.lookup import Reason, Result
 from edge_node.http.cache_status_field import CacheStatus, Forwarding
 from edge_node.policy.response_head import LocalNode
 
-_FORWARDING = {
+_FORWARDING: Final = {
     Reason.NOT_STORED: Forwarding.URI_MISS,
     Reason.INVALIDATED: Forwarding.URI_MISS,
     Reason.VARIANT_NOT_STORED: Forwarding.VARY_MISS,

@@ -3,29 +3,31 @@
 Decisions only; bytes are compressed by `edge_node/http/compressor.py`. Only edges compress: what a regional cache passes on is as the origin sent it.
 """
 
+from typing import Final
+
 from edge_node.http.accept_encoding import accepted_codings, preferred_coding
 from edge_node.http.cache_control import parse_cache_control, split_list
 from edge_node.http.targeted_cache_control import directives_of
 from edge_node.model.configuration import Behavior, Semantics
 from edge_node.model.http import Headers, RequestHead, ResponseHead
 
-SMALLEST_BYTES = 1_000
-LARGEST_BYTES = 10_000_000
-STATUSES = frozenset({200, 403, 404})
+SMALLEST_BYTES: Final = 1_000
+LARGEST_BYTES: Final = 10_000_000
+STATUSES: Final = frozenset({200, 403, 404})
 
-_APPLICATION = (
+_APPLICATION: Final = (
     b"dash+xml eot font font-sfnt javascript json opentype otf pdf pkcs7-mime protobuf rss+xml truetype ttf vnd.apple.mpegurl vnd.mapbox-vector-tile "
     b"vnd.ms-fontobject wasm xhtml+xml xml x-font-opentype x-font-truetype x-font-ttf x-httpd-cgi x-javascript x-mpegurl x-opentype x-otf x-perl x-ttf"
 )
-_TEXT = b"css csv html javascript js plain richtext tab-separated-values xml x-component x-java-source x-script"
-CONTENT_TYPES = frozenset(
+_TEXT: Final = b"css csv html javascript js plain richtext tab-separated-values xml x-component x-java-source x-script"
+CONTENT_TYPES: Final = frozenset(
     [b"application/" + name for name in _APPLICATION.split()]
     + [b"font/" + name for name in b"eot opentype otf ttf".split()]
     + [b"text/" + name for name in _TEXT.split()]
     + [b"image/svg+xml", b"vnd.apple.mpegurl"]
 )
 
-_OF_THE_BYTES_SENT = frozenset({b"content-length", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_OF_THE_BYTES_SENT: Final = frozenset({b"content-length", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 """They describe the bytes before they were encoded, and would make a viewer reject the response: RFC 9110 section 8.6, RFC 1864, RFC 3230 section 4.3.2,
 RFC 9530 sections 2 and 3 (a digest of the representation is one of its encoded form)."""
 

@@ -1,14 +1,16 @@
 """Custom error pages (reference 2.5): which page a viewer gets instead of an error, and the request that fetches it."""
 
+from typing import Final
+
 from edge_node.caching.lookup import Reason
 from edge_node.model.configuration import ErrorResponse
 from edge_node.model.http import RequestHead
 from edge_node.policy.router import Route
 
-STATUSES_THAT_CLOSE = frozenset({400, 405, 414, 416, 500, 501})
+STATUSES_THAT_CLOSE: Final = frozenset({400, 405, 414, 416, 500, 501})
 """With a page, the connection closes after these and stays open after the others (reference 2.5)."""
 
-_NEVER_REPLACED = frozenset(
+_NEVER_REPLACED: Final = frozenset(
     {
         Reason.BAD_REQUEST,
         Reason.NOT_CONFIGURED,
@@ -18,7 +20,7 @@ _NEVER_REPLACED = frozenset(
     }
 )
 """A suspicious request, and what is said of capacity, get no page (reference 2.5); for who wants no origin to be asked none is fetched."""
-_NOT_OF_THE_PAGE = frozenset({
+_NOT_OF_THE_PAGE: Final = frozenset({
     b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range",
     b"cache-control", b"content-length", b"content-type", b"expect", b"pragma", b"transfer-encoding",
 })  # fmt: skip

@@ -11,20 +11,20 @@ from typing import Final
 from edge_node.caching.lookup import Reason, Refuse
 from edge_node.model.configuration import Distribution, GeoRestriction
 
-MOST_REMEMBERED_ADDRESSES = 4_096
+MOST_REMEMBERED_ADDRESSES: Final = 4_096
 """Of viewers that ask again; half a megabyte at most. Beyond it all are forgotten: who comes from many addresses costs what finding a country costs, and no memory."""
-LONGEST_ADDRESS_CHARACTERS = 64
+LONGEST_ADDRESS_CHARACTERS: Final = 64
 """An IPv6 address takes 45 and a zone 16; what is longer is none."""
 
-GEO_BLOCKED = Refuse(
+GEO_BLOCKED: Final = Refuse(
     403, Reason.GEO_BLOCKED, "This distribution is configured to block access from the country that you are in."
 )
 """The error page of the distribution for 403 may take its place (reference 6.5)."""
 
 _IPV4_BITS, _IPV6_BITS = 32, 128
-_MAPPED_PREFIX = 0xFFFF
+_MAPPED_PREFIX: Final = 0xFFFF
 """Of ::ffff:0:0/96, IPv4 addresses as IPv6 sockets show them (RFC 4291 section 2.5.5.2)."""
-_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+_HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF")
 
 
 class GeoNetwork:

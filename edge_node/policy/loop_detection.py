@@ -14,32 +14,32 @@ from typing import Final
 
 from edge_node.caching.lookup import Reason, Refuse
 
-CDN_ID = b"cdnlab"
+CDN_ID: Final = b"cdnlab"
 """A pseudonym (RFC 8586 section 2), the same at all edges."""
-MAXIMUM_PASSES = 2
+MAXIMUM_PASSES: Final = 2
 """Reference 11: distributions in a chain."""
 
-LOOP_DETECTED = Refuse(
+LOOP_DETECTED: Final = Refuse(
     403,
     Reason.LOOP_DETECTED,
     "The request has passed through as many distributions as a chain may have, or goes in circles.",
 )
 
-LONGEST_PARSED_BYTES = 1_024
+LONGEST_PARSED_BYTES: Final = 1_024
 """A hundred CDNs fit in. A longer field is a viewer's own, and reading 32 KiB of members strictly would cost more than the rest of its request."""
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_QUOTED_STRING = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-_IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]+|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+=:]+)\]"
-_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+=]|%[0-9A-Fa-f]{2})+"
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED_STRING: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_IP_LITERAL: Final = rb"\[(?:[0-9A-Fa-f:.]+|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+=:]+)\]"
+_NAME: Final = rb"(?:[A-Za-z0-9\-._~!$&'()*+=]|%[0-9A-Fa-f]{2})+"
 """reg-name without the two sub-delims that separate members and parameters here."""
-_HOST_ID = re.compile(rb"(?:%b|%b)(?::[0-9]*)?" % (_IP_LITERAL, _NAME))
-_PSEUDONYM = re.compile(_TOKEN)
-_PARAMETER = re.compile(rb"[ \t]*;[ \t]*(%b)=(%b|%b)" % (_TOKEN, _TOKEN, _QUOTED_STRING))
-_NO_MEMBERS = re.compile(rb"[ \t,]*")
-_END_OF_MEMBER = re.compile(rb"[ \t]*(?:,[ \t,]*|\Z)")
+_HOST_ID: Final = re.compile(rb"(?:%b|%b)(?::[0-9]*)?" % (_IP_LITERAL, _NAME))
+_PSEUDONYM: Final = re.compile(_TOKEN)
+_PARAMETER: Final = re.compile(rb"[ \t]*;[ \t]*(%b)=(%b|%b)" % (_TOKEN, _TOKEN, _QUOTED_STRING))
+_NO_MEMBERS: Final = re.compile(rb"[ \t,]*")
+_END_OF_MEMBER: Final = re.compile(rb"[ \t]*(?:,[ \t,]*|\Z)")
 """Empty members are skipped (RFC 9110 section 5.6.1.2)."""
-_ESCAPED = re.compile(rb"\\(.)")
+_ESCAPED: Final = re.compile(rb"\\(.)")
 
 
 class CdnInfo:

@@ -1,9 +1,11 @@
 """Which methods a behavior allows (reference 2.6)."""
 
+from typing import Final
+
 from edge_node.caching.lookup import Reason, Refuse
 from edge_node.model.configuration import Behavior
 
-METHOD_NOT_ALLOWED = Refuse(
+METHOD_NOT_ALLOWED: Final = Refuse(
     403,
     Reason.METHOD_NOT_ALLOWED,
     "This distribution is not configured to allow the HTTP request method that was used for this request. "

@@ -12,11 +12,11 @@ from edge_node.model.configuration import Origin
 from edge_node.model.http import Header, RequestHead
 from edge_node.policy.router import Route
 
-_ALWAYS_FORWARDED = frozenset({
+_ALWAYS_FORWARDED: Final = frozenset({
     b"cache-control", b"content-md5", b"content-type", b"date", b"from", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
     b"if-unmodified-since", b"max-forwards", b"origin", b"pragma", b"range", b"request-range", b"warning",
 })  # fmt: skip
-_CONDITIONS = frozenset(
+_CONDITIONS: Final = frozenset(
     {
         b"if-match",
         b"if-modified-since",
@@ -27,20 +27,20 @@ _CONDITIONS = frozenset(
         b"request-range",
     }
 )
-_AUTHORIZATION_FORWARDED = frozenset({b"DELETE", b"PATCH", b"POST", b"PUT"})
-_WRITTEN_HERE = frozenset(
+_AUTHORIZATION_FORWARDED: Final = frozenset({b"DELETE", b"PATCH", b"POST", b"PUT"})
+_WRITTEN_HERE: Final = frozenset(
     {b"host", b"accept-encoding", b"cookie", b"connection", b"te", b"upgrade", b"proxy-authorization"}
     | {b"x-forwarded-for", b"x-amz-cf-id", b"via", b"cdn-loop"}
     | {b"content-length", b"transfer-encoding", b"expect", b"trailer", b"keep-alive", b"proxy-connection"}
 )
 """Written by this module whatever the key holds, or never forwarded."""
 
-_HANDSHAKE = frozenset({
+_HANDSHAKE: Final = frozenset({
     b"sec-websocket-extensions", b"sec-websocket-key", b"sec-websocket-protocol", b"sec-websocket-version",
 })  # fmt: skip
 """RFC 6455 section 11.3. CloudFront wants the policy to forward them (reference 9); a handshake is of no use without, so they go with it here."""
 
-USER_AGENT = b"Amazon CloudFront"
+USER_AGENT: Final = b"Amazon CloudFront"
 
 
 class ForwardingContext:

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from edge_node.model.configuration import Peer
 
-MAXIMUM_CANDIDATES = 3
+MAXIMUM_CANDIDATES: Final = 3
 """After so many dead regional caches the origin is asked directly: a viewer waits only so long."""
 
 

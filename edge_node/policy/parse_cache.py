@@ -7,25 +7,25 @@ Browsers repeat their sections exactly, and thousands of viewers ask for the sam
 """
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edge_node.caching.entry import Entry, EntryTemplate
 from edge_node.model.http import RequestHead
 from edge_node.policy.representation import Representation
 from edge_node.policy.router import Route, Router
 
-LONGEST_REMEMBERED_LINE_BYTES = 512
-LONGEST_REMEMBERED_SECTION_BYTES = 2_048
-MOST_REMEMBERED_LINES = 16_384
-MOST_REMEMBERED_CONTENTS = 4
-MOST_REMEMBERED_SECTIONS = 4_096
+LONGEST_REMEMBERED_LINE_BYTES: Final = 512
+LONGEST_REMEMBERED_SECTION_BYTES: Final = 2_048
+MOST_REMEMBERED_LINES: Final = 16_384
+MOST_REMEMBERED_CONTENTS: Final = 4
+MOST_REMEMBERED_SECTIONS: Final = 4_096
 """Together at most 8 MiB of lines and 8 MiB of sections, were every one of the longest kind."""
 
-_USUAL_LINE = re.compile(rb"(GET|HEAD) (/[!$&-;=?-Z_a-z~%]*) HTTP/1\.1")
+_USUAL_LINE: Final = re.compile(rb"(GET|HEAD) (/[!$&-;=?-Z_a-z~%]*) HTTP/1\.1")
 """Lines about which no reader of requests can have two opinions: method and version as most requests have them, and a path of characters that a URI is made of
 (RFC 3986 section 2). tests/property/edge_node/policy/test_parse_cache_properties.py compares it with the parser."""
 
-_CANNOT_BE_RECOMBINED = (b"upgrade", b"expect", b"transfer-encoding", b"content-length", b"cdn-loop")
+_CANNOT_BE_RECOMBINED: Final = (b"upgrade", b"expect", b"transfer-encoding", b"content-length", b"cdn-loop")
 """The last one because a stage looks at it (`stages/table.py`: loop detection)."""
 
 

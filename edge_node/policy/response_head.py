@@ -14,9 +14,9 @@ from edge_node.caching.lookup import Reason, Result
 from edge_node.model.configuration import Role
 from edge_node.model.http import Headers, ResponseHead
 
-_SPELLINGS = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate", b"te": b"TE", b"dnt": b"DNT"}
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus} | {494: b"Request Header Too Large"}
-_NOT_MODIFIED_FIELDS = frozenset(
+_SPELLINGS: Final = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate", b"te": b"TE", b"dnt": b"DNT"}
+_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus} | {494: b"Request Header Too Large"}
+_NOT_MODIFIED_FIELDS: Final = frozenset(
     {
         b"cache-control",
         b"cdn-cache-control",
@@ -46,8 +46,8 @@ class LocalNode:
         return self.role is Role.REGIONAL
 
 
-MOST_REMEMBERED_NAMES = 512
-LONGEST_REMEMBERED_NAME_BYTES = 64
+MOST_REMEMBERED_NAMES: Final = 512
+LONGEST_REMEMBERED_NAME_BYTES: Final = 64
 """Origins choose them: together at most 64 KiB, with what is made of them."""
 _line_starts: Final[dict[bytes, bytes]] = {}
 

@@ -1,23 +1,23 @@
 """What of an upstream's header section reaches the viewer, and is stored: reference 2.12, 2.2 (Set-Cookie) and 2.4 (Vary)."""
 
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from edge_node.http.cache_control import parse_cache_control, split_list
 from edge_node.http.targeted_cache_control import directives_of
 from edge_node.model.configuration import Behavior, CachePolicy, Semantics
 from edge_node.model.http import Header, Headers, ResponseHead
 
-_HOP_BY_HOP = frozenset({
+_HOP_BY_HOP: Final = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
 })  # fmt: skip
-_REPLACED = frozenset({b"via", b"x-cache", b"x-amz-cf-pop", b"x-amz-cf-id", b"age", b"content-length"})
+_REPLACED: Final = frozenset({b"via", b"x-cache", b"x-amz-cf-pop", b"x-amz-cf-id", b"age", b"content-length"})
 """Written anew by this node: framing because the body is framed anew, Age because it moves on."""
-_DROPPED = _HOP_BY_HOP | _REPLACED
-_DROPPED_WITH_COOKIES = _DROPPED | {b"set-cookie"}
-_NOTHING_NAMED = frozenset({b"close", b"keep-alive", b"Keep-Alive", b"Close"})
+_DROPPED: Final = _HOP_BY_HOP | _REPLACED
+_DROPPED_WITH_COOKIES: Final = _DROPPED | {b"set-cookie"}
+_NOTHING_NAMED: Final = frozenset({b"close", b"keep-alive", b"Keep-Alive", b"Close"})
 _NO_NAMES: frozenset[bytes] = frozenset()
-MOST_REMEMBERED_VALUES = 256
-LONGEST_REMEMBERED_VALUE_BYTES = 512
+MOST_REMEMBERED_VALUES: Final = 256
+LONGEST_REMEMBERED_VALUE_BYTES: Final = 512
 _field_names_in: Final[dict[bytes, frozenset[bytes]]] = {}
 """By Cache-Control: which fields it keeps from being stored."""
 
@@ -42,14 +42,14 @@ def _fields_but(head: ResponseHead, behavior: Behavior, kept_back: frozenset[byt
     named = _named_by_connection(head)
     if named or kept_back:
         dropped = dropped | named | kept_back
-    kept: list[Any] = []  # as objects, as in upstream/response_head_parser.py
-    for field in cast("tuple[Any, ...]", head.headers):
+    kept: list[object] = []  # as objects, as in upstream/response_head_parser.py
+    for field in cast("tuple[object, ...]", head.headers):
         name, _ = cast("Header", field)
         if name not in dropped and not _is_internal(name):
             kept.append(field)
     if behavior.semantics is not Semantics.RFC9111 and b"vary" in head.fields:
-        kept = _with_filtered_vary(kept, behavior.cache_policy)
-    return tuple(kept)
+        return tuple(_with_filtered_vary(cast("list[Header]", kept), behavior.cache_policy))
+    return cast("Headers", tuple(kept))
 
 
 def _is_internal(name: bytes) -> bool:

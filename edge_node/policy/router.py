@@ -21,10 +21,10 @@ from edge_node.model.configuration import Behavior, Distribution, Semantics
 from edge_node.model.http import RequestHead
 from edge_node.policy.path_patterns import compile_pattern, normalise_path
 
-MAXIMUM_REMEMBERED_ROUTES = 16_384
-LONGEST_REMEMBERED_TARGET_BYTES = 512
+MAXIMUM_REMEMBERED_ROUTES: Final = 16_384
+LONGEST_REMEMBERED_TARGET_BYTES: Final = 512
 """A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
-MOST_REMEMBERED_KEYS = 32
+MOST_REMEMBERED_KEYS: Final = 32
 """Of one route, by Accept-Encoding: browsers have a handful between them."""
 _NO_KEYS: Mapping[bytes | None, CacheKey] = {}
 _NO_ROUTES: Mapping[bytes, "Route | Refuse"] = {}
@@ -151,11 +151,11 @@ class Route:
         return make_key(self.distribution.id, self.method_class, self.keyed_target, parts)
 
 
-_UNKNOWN_HOST = Refuse(
+_UNKNOWN_HOST: Final = Refuse(
     403, Reason.UNKNOWN_HOST, "The request could not be satisfied: no distribution answers to this host name."
 )
-_DISABLED = Refuse(403, Reason.DISTRIBUTION_DISABLED, "The distribution is disabled.")
-_NOT_CONFIGURED = Refuse(503, Reason.NOT_CONFIGURED, "This node has no configuration yet.")
+_DISABLED: Final = Refuse(403, Reason.DISTRIBUTION_DISABLED, "The distribution is disabled.")
+_NOT_CONFIGURED: Final = Refuse(503, Reason.NOT_CONFIGURED, "This node has no configuration yet.")
 
 
 def _line_of(head: RequestHead) -> bytes:

@@ -33,7 +33,7 @@ class LogPosition:
         return f"{self.log_id}:{self.index}".encode()
 
 
-MOST_REMEMBERED_OF_A_SECTION = 8
+MOST_REMEMBERED_OF_A_SECTION: Final = 8
 NO_NAMES: Final[Set[bytes]] = frozenset()
 
 

@@ -9,18 +9,18 @@ from edge_node.caching.lookup import Reason, Refuse
 from edge_node.model.configuration import ViewerProtocolPolicy
 from edge_node.model.http import RequestHead
 
-HTTPS = b"https"
-HTTPS_PORT = 443
+HTTPS: Final = b"https"
+HTTPS_PORT: Final = 443
 """Left out of a URL (RFC 9110 section 4.2.2)."""
 
-_READS = frozenset({b"GET", b"HEAD"})
-_KEPT_BY_307 = frozenset({b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"})
+_READS: Final = frozenset({b"GET", b"HEAD"})
+_KEPT_BY_307: Final = frozenset({b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"})
 
-_HTTPS_ONLY = Refuse(403, Reason.HTTPS_ONLY, "This distribution answers requests over HTTPS only.")
-_CANNOT_BE_REDIRECTED = Refuse(
+_HTTPS_ONLY: Final = Refuse(403, Reason.HTTPS_ONLY, "This distribution answers requests over HTTPS only.")
+_CANNOT_BE_REDIRECTED: Final = Refuse(
     403, Reason.HTTPS_ONLY, "This distribution answers requests over HTTPS only, and this request cannot be redirected."
 )
-_PHRASES = {301: b"301 Moved Permanently", 307: b"307 Temporary Redirect"}
+_PHRASES: Final = {301: b"301 Moved Permanently", 307: b"307 Temporary Redirect"}
 
 
 class Redirect:

@@ -6,6 +6,7 @@ request selects is decided here for behaviors that follow the RFCs (RFC 9111 sec
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from edge_node.caching.entry import Entry
 from edge_node.caching.invalidation_index import InvalidationLog
@@ -20,8 +21,8 @@ from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.storage.protocol import Store
 from edge_node.storage.variant_index import VariantIndex, target_of_key
 
-MOST_REMEMBERED_RETRIES = 4_096
-MOST_REMEMBERED_REQUESTS = 4_096
+MOST_REMEMBERED_RETRIES: Final = 4_096
+MOST_REMEMBERED_REQUESTS: Final = 4_096
 """Of the latest puts: as many responses may overtake a slow one before it is believed to be the newest. Kept here, since a field of each entry would cost 48 bytes."""
 
 

@@ -1,11 +1,13 @@
 """What stored responses of one kind share, made once for each kind (`caching/entry.py`)."""
 
+from typing import Final
+
 from edge_node.caching.cache_metadata import CacheMetadata
 from edge_node.caching.entry import EntryTemplate
 from edge_node.caching.lookup import Reason, Result
 from edge_node.policy.response_head import LocalNode, start_of_head, x_cache
 
-MOST_REMEMBERED_KINDS = 4_096
+MOST_REMEMBERED_KINDS: Final = 4_096
 """Beyond it entries of one kind no longer share what they have in common; an origin chooses how many kinds there are."""
 
 

@@ -4,13 +4,14 @@ The budget covers bodies that are still arriving as well as stored ones, with th
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from edge_node.caching.entry import ENTRY_OVERHEAD_BYTES, Entry
 from edge_node.caching.key import CacheKey
 from edge_node.storage.eviction.protocol import EvictionPolicy
 from edge_node.storage.protocol import StoreStatistics
 
-LARGEST_SHARE_OF_BUDGET = 8
+LARGEST_SHARE_OF_BUDGET: Final = 8
 """A body larger than an eighth of the budget is not admitted: it would push out everything else for one object."""
 
 

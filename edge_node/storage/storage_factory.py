@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge_node.caching.entry_codec import is_strict_entry
 from edge_node.caching.invalidation_index import InvalidationLog
@@ -17,8 +17,8 @@ from edge_node.storage.memory import MemoryStore
 from edge_node.storage.protocol import Store
 from edge_node.storage.tiered import TieredStore
 
-CACHE_FOLDER = "cache"
-EPOCH_BYTES = 8
+CACHE_FOLDER: Final = "cache"
+EPOCH_BYTES: Final = 8
 
 
 class StorageSettings(Protocol):

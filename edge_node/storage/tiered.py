@@ -13,6 +13,7 @@ Rules that live here.
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from edge_node.caching.entry import Entry, parse_field_lines
 from edge_node.caching.entry_codec import UnknownLayoutError, decode_entry, encode_entry
@@ -25,9 +26,9 @@ from edge_node.storage.disk.writer import DiskWriter
 from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.storage.memory import MemoryStore, MemoryWriter
 
-LARGEST_PROMOTED_BODY_BYTES = 1024 * 1024
+LARGEST_PROMOTED_BODY_BYTES: Final = 1024 * 1024
 """Larger bodies are answered from disk each time: reading them at once would hold up everybody else."""
-LARGEST_REWRITTEN_BODY_BYTES = 65_536
+LARGEST_REWRITTEN_BODY_BYTES: Final = 65_536
 """A confirmed entry is written to disk again up to this size of its body."""
 
 logger = logging.getLogger(__name__)

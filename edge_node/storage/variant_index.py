@@ -5,12 +5,13 @@ An entry that the store has evicted leaves a name here, until it is pushed out b
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Final
 
 from edge_node.caching.key import CacheKey, primary_key, variant_key, varying_names
 from edge_node.caching.vary import variant_of
 
-MOST_TARGETS = 65_536
-MOST_KEYS_OF_A_TARGET = 64
+MOST_TARGETS: Final = 65_536
+MOST_KEYS_OF_A_TARGET: Final = 64
 """An origin that varies on what every viewer sends differently would fill the cache with one object: beyond so many variants the oldest is forgotten."""
 
 Target = bytes

@@ -15,10 +15,10 @@ class Tier(StrEnum):
     ORIGIN = "origin"
 
 
-REGIONAL_CONNECT_TIMEOUT_SECONDS = 1.0
+REGIONAL_CONNECT_TIMEOUT_SECONDS: Final = 1.0
 """A regional cache that takes longer is as good as dead: the next one is asked."""
-REGIONAL_KEEPALIVE_SECONDS = 30.0
-REGIONAL_MARGIN_SECONDS = 5.0
+REGIONAL_KEEPALIVE_SECONDS: Final = 30.0
+REGIONAL_MARGIN_SECONDS: Final = 5.0
 """On top of what the regional cache itself may wait for the origin."""
 
 

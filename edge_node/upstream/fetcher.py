@@ -7,7 +7,7 @@ What may be tried again: anything of which nothing was sent; a request without a
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure, ViewerLeftError
@@ -22,10 +22,10 @@ from edge_node.upstream.retry_policy import REPEATABLE_METHODS, may_fail_over, m
 
 logger = logging.getLogger(__name__)
 
-MAXIMUM_REUSE_RETRIES = 2
+MAXIMUM_REUSE_RETRIES: Final = 2
 """Idle connections that turn out to be closed cost a try each; after two a fresh connection is made without looking for another idle one."""
 
-SHORTEST_COMPLETION_SECONDS = 0.01
+SHORTEST_COMPLETION_SECONDS: Final = 0.01
 """With less than this left no further attempt is made: timers may ring a little before the clock says so. The first one has so much at least; 0 would be no bound."""
 
 

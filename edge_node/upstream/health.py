@@ -15,20 +15,22 @@ No more than MAXIMUM_EJECTED_SHARE of the peers (but always one) are ejected for
 tier, to the origins. Those that cannot be connected to are ejected whatever their share is: nothing would get through to them anyway.
 """
 
+from typing import Final
+
 from edge_node.model.errors import UpstreamErrorKind
 
-BASE_EJECTION_SECONDS = 2.0
+BASE_EJECTION_SECONDS: Final = 2.0
 """About as long as the control plane needs to notice that a node is gone and to take it out of the directory."""
-MAXIMUM_EJECTION_SECONDS = 60.0
+MAXIMUM_EJECTION_SECONDS: Final = 60.0
 """A peer that is well again gets its keys back within a minute, however long it was gone."""
-MAXIMUM_EJECTED_SHARE = 0.5
+MAXIMUM_EJECTED_SHARE: Final = 0.5
 """With half of the tier left the origins get nothing of the rest: the next peer is asked for the keys of one that is out."""
-EJECTION_SCORE = 6
-MOST_REMEMBERED_PEERS = 256
+EJECTION_SCORE: Final = 6
+MOST_REMEMBERED_PEERS: Final = 256
 """Far more than a lab has; peers that left the directory are forgotten from the oldest on."""
 
-_UNREACHABLE = frozenset({UpstreamErrorKind.REFUSED, UpstreamErrorKind.CONNECT_TIMEOUT, UpstreamErrorKind.NAME})
-_SCORES = {
+_UNREACHABLE: Final = frozenset({UpstreamErrorKind.REFUSED, UpstreamErrorKind.CONNECT_TIMEOUT, UpstreamErrorKind.NAME})
+_SCORES: Final = {
     UpstreamErrorKind.REFUSED: 3,
     UpstreamErrorKind.CONNECT_TIMEOUT: 3,
     UpstreamErrorKind.NAME: 3,
@@ -36,7 +38,7 @@ _SCORES = {
     UpstreamErrorKind.READ_TIMEOUT: 2,
 }
 """Two of three or three of two reach EJECTION_SCORE. What is not here says nothing of the peer."""
-_PROBATION_SCORE = EJECTION_SCORE - min(_SCORES.values())
+_PROBATION_SCORE: Final = EJECTION_SCORE - min(_SCORES.values())
 
 
 class _Record:

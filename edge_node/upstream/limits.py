@@ -6,21 +6,22 @@ time. Idle connections are no load and are bounded by the pool (`MAXIMUM_IDLE_PE
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind
 from edge_node.upstream.endpoints import Tier
 
 Address = tuple[str, int]
 
-DEFAULT_ORIGIN_CONNECTIONS = 256
+DEFAULT_ORIGIN_CONNECTIONS: Final = 256
 """What usual web servers work on at once (Apache's default is 256, too). At 50 ms a response it makes 5,000 a second, more than a node can pass on."""
-REGIONAL_CONNECTIONS = 1_024
+REGIONAL_CONNECTIONS: Final = 1_024
 """A regional cache is a node like this one and takes 10,000; all of an edge's traffic may go to one of them, where each waits for its origin."""
-MAXIMUM_WAITING = 1_024
+MAXIMUM_WAITING: Final = 1_024
 """Four rounds of all connections to an origin: who comes later would wait longer than WAIT_SECONDS unless a round takes about a second or less."""
-WAIT_SECONDS = 5.0
+WAIT_SECONDS: Final = 5.0
 """As long as those wait who joined somebody else's fetch: long enough for a burst to pass, short enough for a viewer to try again."""
-MOST_IDLE_UPSTREAMS = 1_024
+MOST_IDLE_UPSTREAMS: Final = 1_024
 """Upstreams of which a (then empty) counter is kept."""
 
 

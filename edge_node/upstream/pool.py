@@ -3,11 +3,12 @@
 import asyncio
 import socket
 from collections import deque
+from typing import Final
 
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind
 from edge_node.upstream.connection import UpstreamConnection
 
-MAXIMUM_IDLE_PER_UPSTREAM = 256
+MAXIMUM_IDLE_PER_UPSTREAM: Final = 256
 """More than an edge ever has in use at once with one upstream in a lab; each costs a socket and about 10 KiB."""
 
 Address = tuple[str, int]

@@ -8,32 +8,32 @@ Lines repeat from one response to the next, so what a line says is remembered.
 
 import re
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from edge_node.model.http import Header, Headers, ResponseHead
 
-LARGEST_USUAL_HEAD_BYTES = 16_384
-LONGEST_USUAL_LINE_BYTES = 512
-MOST_REMEMBERED_LINES = 4_096
+LARGEST_USUAL_HEAD_BYTES: Final = 16_384
+LONGEST_USUAL_LINE_BYTES: Final = 512
+MOST_REMEMBERED_LINES: Final = 4_096
 """Together at most 2 MiB of lines, and as much of what they say."""
-MOST_REMEMBERED_NAMES = 512
-_LONGEST_LENGTH_DIGITS = 18
+MOST_REMEMBERED_NAMES: Final = 512
+_LONGEST_LENGTH_DIGITS: Final = 18
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)").fullmatch
-_is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
-_is_visible = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)").fullmatch
+_is_token: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_is_visible: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 """RFC 9112 sections 4 and 5."""
 _MALFORMED_NAME: Final = b""
 """Of a line that is no field."""
-_SELDOM_REPEATED = frozenset(
+_SELDOM_REPEATED: Final = frozenset(
     {b"age", b"content-range", b"etag", b"expires", b"last-modified", b"set-cookie", b"x-amz-cf-id", b"x-request-id"}
 )
 """Their lines are of one response, and would only push out those of many."""
 _known_names: Final[dict[bytes, bytes]] = {}
 """Names as they came, and in lower case."""
-_known_lines: Final[dict[bytes, Any]] = {}
+_known_lines: Final[dict[bytes, object]] = {}
 """What the lines say that came of late."""
-_STATUSES_WITHOUT_BODY = frozenset({204, 304})
+_STATUSES_WITHOUT_BODY: Final = frozenset({204, 304})
 
 
 class ParsedHead:
@@ -87,14 +87,14 @@ def read_usual_head(data: bytes) -> ParsedHead | None:
 
 def _read_fields(lines: list[bytes]) -> tuple[Headers, dict[bytes, bytes]]:
     """In their order, and by name, where the last one of a name counts. Kept as objects: typed pairs would be taken apart and put together anew by compiled code."""
-    headers: list[Any] = []
+    headers: list[object] = []
     fields: dict[bytes, bytes] = {}
     for line in lines:
         header = _known_lines.get(line) or _read_line(line)
         headers.append(header)
         name, value = cast("Header", header)
         fields[name] = value
-    return tuple(headers), fields
+    return cast("Headers", tuple(headers)), fields
 
 
 def _is_unusual(fields: dict[bytes, bytes]) -> bool:
@@ -119,7 +119,7 @@ def _read_status_line(line: bytes) -> tuple[int, bytes] | None:
     return None if match is None else (int(match[1]), match[2])
 
 
-def _read_line(line: bytes) -> Any:
+def _read_line(line: bytes) -> object:
     """A line that is not known; most are from now on: those that repeat are soon known again after all were forgotten."""
     spelled, colon, value = line.partition(b":")
     name = _known_names.get(spelled) or _read_name(spelled)

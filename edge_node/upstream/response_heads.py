@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from edge_node.model.http import Header, ResponseHead
 from edge_node.upstream.response_head_parser import join_repeated
 
-MAXIMUM_HEAD_BYTES = 32_768
+MAXIMUM_HEAD_BYTES: Final = 32_768
 """As for requests (reference 2.5, status 494); a larger response head is OriginHeaderTooBigError: 502."""
 
-MAXIMUM_INTERIM_RESPONSES = 16
+MAXIMUM_INTERIM_RESPONSES: Final = 16
 """Before one final response; more is an upstream that plays with us."""
 
-is_visible = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
+is_visible: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 """A reason phrase (RFC 9112 section 4)."""
 
 
@@ -38,7 +39,7 @@ def mistake_in_interim(head: ResponseHead, number: int, *, may_switch: bool) -> 
     return "too many interim responses" if number > MAXIMUM_INTERIM_RESPONSES else None
 
 
-NOT_ASKED_TO_SWITCH = "switched protocols without having been asked to"
+NOT_ASKED_TO_SWITCH: Final = "switched protocols without having been asked to"
 
 
 def _mistake_in_switch(head: ResponseHead) -> str | None:

@@ -1,13 +1,15 @@
 """What may be tried again after an attempt that failed (reference 1.5, 2.6)."""
 
+from typing import Final
+
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
 from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody
 
-REPEATABLE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+REPEATABLE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Reference 2.6: the others are never sent twice."""
 
-_STATUS_THAT_COUNTS = {
+_STATUS_THAT_COUNTS: Final = {
     UpstreamErrorKind.REFUSED: 503,
     UpstreamErrorKind.CONNECT_TIMEOUT: 503,
     UpstreamErrorKind.NAME: 503,

@@ -8,12 +8,13 @@ import asyncio
 import socket as sockets
 import struct
 from collections.abc import Callable
+from typing import Final
 
 from edge_node.model.tunnel import TunnelReceiver
 
-TUNNEL_BUFFER_BYTES = 65_536
+TUNNEL_BUFFER_BYTES: Final = 65_536
 """A peer that has so much before it, and more than a quarter of it, gets no more. Less than a response's: messages are small, and a tunnel may be blocked for long."""
-_RESET = struct.pack("ii", 1, 0)
+_RESET: Final = struct.pack("ii", 1, 0)
 """Linger for 0 seconds: what closes the socket resets the connection (RFC 9293 section 3.10.4, ABORT)."""
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from edge_node.storage.disk.disk_budget import DiskBudget, DiskStatistics
 from edge_node.storage.disk.format import DEAD, STATE_OFFSET, RecordHead, encode_head
 from edge_node.storage.disk.segment_index import index_length
 from edge_node.storage.disk.segments import Segment, Segments
 
-MOST_WAITING_BYTES = 256 * 1024
+MOST_WAITING_BYTES: Final = 256 * 1024
 
 Sealed = Callable[[Segment, int], None]
 """Told of a segment to which nothing will be appended any more, and for how many bytes there has to be room beside its index."""

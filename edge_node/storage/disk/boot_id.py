@@ -5,11 +5,12 @@ that no checksum shows (a removal may be missing), so then all records are inval
 import contextlib
 import os
 from pathlib import Path
+from typing import Final
 
-BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-_BOOT_FILE = "boot"
-_CLEAN_FILE = "clean"
-_NO_BOOT_ID = "unknown"
+BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_FILE: Final = "boot"
+_CLEAN_FILE: Final = "clean"
+_NO_BOOT_ID: Final = "unknown"
 
 
 def read_boot_id() -> str:

@@ -1,21 +1,22 @@
 """The byte budget and what the store counts."""
 
 from dataclasses import dataclass
+from typing import Final
 
-LARGEST_SEGMENT_BYTES = 2 * 1024 * 1024
+LARGEST_SEGMENT_BYTES: Final = 2 * 1024 * 1024
 """A GiB is 512 files; letting one go is the longest step there is, 2 to 4 ms with records of 1 KiB."""
 
-SMALLEST_SEGMENT_BYTES = 16 * 1024
-SEGMENTS_IN_CAPACITY = 256
+SMALLEST_SEGMENT_BYTES: Final = 16 * 1024
+SEGMENTS_IN_CAPACITY: Final = 256
 """A full store is between one and three segments short of its capacity: 1.2 %."""
 
-SMALLEST_CAPACITY_BYTES = SMALLEST_SEGMENT_BYTES * SEGMENTS_IN_CAPACITY
+SMALLEST_CAPACITY_BYTES: Final = SMALLEST_SEGMENT_BYTES * SEGMENTS_IN_CAPACITY
 """4 MiB: below that the budget could not be kept to within 2 %."""
 
-LARGEST_SHARE_OF_CAPACITY = 4
+LARGEST_SHARE_OF_CAPACITY: Final = 4
 """A body larger than a quarter of the capacity is not admitted: it would push out too much for one object."""
 
-HOUSEKEEPING_BYTES = 1024
+HOUSEKEEPING_BYTES: Final = 1024
 """The files beside the records: the lock and the boot id."""
 
 

@@ -10,44 +10,44 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from isal.isal_zlib import crc32
 
-BLOCK_BYTES = 64 * 1024
+BLOCK_BYTES: Final = 64 * 1024
 """What one checksum covers: the least that is read for a range of a body. 64 KiB take 1 us to check, and a body of 5 GiB has 320 KiB of checksums."""
 
-LIVE = b"\x5a\xc3\x96\x0f"
-DEAD = b"\xa5\x3c\x69\xf0"
+LIVE: Final = b"\x5a\xc3\x96\x0f"
+DEAD: Final = b"\xa5\x3c\x69\xf0"
 """Each bit differs, so that no small damage brings a removed record back; anything else is damage."""
 
-_STATES = (LIVE, DEAD)
+_STATES: Final = (LIVE, DEAD)
 
-INDEX = b"\xf0\x69\x3c\xa5"
+INDEX: Final = b"\xf0\x69\x3c\xa5"
 """In the place of a state: no record, but the index of the records before it, behind which there is nothing more (`segment_index.py`)."""
 
-STATE_OFFSET = 8
+STATE_OFFSET: Final = 8
 """Of the state in a head, which is the one field that is overwritten in place."""
 
-MARKER_BYTES = 8
-SALT_MASK = 0xFFFFFFFF
+MARKER_BYTES: Final = 8
+SALT_MASK: Final = 0xFFFFFFFF
 """A salt is what a checksum of 32 bits starts from."""
-LARGEST_HEAD_BYTES = 1 << 20
+LARGEST_HEAD_BYTES: Final = 1 << 20
 
-_HEAD = struct.Struct("<8s4sIQQQIIIII")
-_HEAD_FIELDS_OFFSET = MARKER_BYTES + len(LIVE) + 4
-_LOCATOR = struct.Struct("<8sQII")
-LOCATOR_BYTES = _LOCATOR.size
+_HEAD: Final = struct.Struct("<8s4sIQQQIIIII")
+_HEAD_FIELDS_OFFSET: Final = MARKER_BYTES + len(LIVE) + 4
+_LOCATOR: Final = struct.Struct("<8sQII")
+LOCATOR_BYTES: Final = _LOCATOR.size
 
-HEAD_BYTES = _HEAD.size
+HEAD_BYTES: Final = _HEAD.size
 """Of a head without epoch, key, metadata and checksums."""
 
-LARGEST_BODY_BYTES = (LARGEST_HEAD_BYTES // 4 - BLOCK_BYTES // 4) * BLOCK_BYTES
+LARGEST_BODY_BYTES: Final = (LARGEST_HEAD_BYTES // 4 - BLOCK_BYTES // 4) * BLOCK_BYTES
 """15 GiB: its checksums leave 64 KiB of the largest head to the key and the metadata."""
 
-_WINDOW_BYTES = 128 * 1024
-_SMALL_WINDOW_BYTES = 4096
-_FILE_NAME = re.compile(r"([0-9a-f]{9})-([0-9a-f]{16})\.(segment|body)")
+_WINDOW_BYTES: Final = 128 * 1024
+_SMALL_WINDOW_BYTES: Final = 4096
+_FILE_NAME: Final = re.compile(r"([0-9a-f]{9})-([0-9a-f]{16})\.(segment|body)")
 
 
 class RecordHead(NamedTuple):

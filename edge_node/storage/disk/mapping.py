@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import mmap
 from collections import OrderedDict
+from typing import Final
 
-WINDOW_BYTES = 32 * 1024 * 1024
+WINDOW_BYTES: Final = 32 * 1024 * 1024
 """Mapped at once, on a border of so many bytes: unmapping one takes about 0.3 ms, however large the file is."""
 
-MOST_WINDOWS = 128
+MOST_WINDOWS: Final = 128
 """4 GiB of addresses and 8 MiB of page tables; each also costs a descriptor, since Python keeps one with each mapping."""
 
 

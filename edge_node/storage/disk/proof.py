@@ -6,9 +6,9 @@ or was changed through the file system: another device, inode, size or time of m
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-SETTLE_NANOSECONDS = 100_000_000
+SETTLE_NANOSECONDS: Final = 100_000_000
 """Kernels before 6.13 note the time of a change to the tick, which is 10 ms at most; file systems of other kinds are not for caches."""
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edge_node.storage.disk.append_log import AppendLog
 from edge_node.storage.disk.disk_budget import DiskBudget, DiskStatistics
@@ -25,16 +25,16 @@ from edge_node.storage.disk.segments import Segment, Segments
 IsNoted = Callable[[bytes], bool]
 """Of a record's metadata: whether the owner wants to be told of the record at a start."""
 
-HEAD_READ_BYTES = 4096
+HEAD_READ_BYTES: Final = 4096
 """Read at once: mostly all of the head, and the body when it is small."""
 
-DRAINED_IN_A_STEP = 64
+DRAINED_IN_A_STEP: Final = 64
 """Records looked at for each that is written, at least; copying one takes about 10 us."""
 
-MOST_DRAINED_IN_A_STEP = 512
+MOST_DRAINED_IN_A_STEP: Final = 512
 """The same where much is written at once."""
 
-FILE_STEPS = 8
+FILE_STEPS: Final = 8
 """A file that leaves or is spared counts as so many records."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Final
 
 from edge_node.storage.disk.disk_budget import LARGEST_SEGMENT_BYTES, DiskStatistics
 from edge_node.storage.disk.files import OpenFile
@@ -25,7 +26,7 @@ from edge_node.storage.disk.record_catalog import RecordCatalog, RecordLocation,
 from edge_node.storage.disk.segment_index import SegmentIndex, read_index
 from edge_node.storage.disk.segments import Segment, Segments
 
-_DAMAGE = ScannedRecord(0, None, 0)
+_DAMAGE: Final = ScannedRecord(0, None, 0)
 
 
 def found_in(segment: Segment, file: OpenFile) -> list[ScannedRecord]:

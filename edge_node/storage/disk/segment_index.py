@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from isal.isal_zlib import crc32
 
@@ -30,17 +30,17 @@ from edge_node.storage.disk.format import (
 )
 from edge_node.storage.disk.key_hash import is_modulus
 
-NOTED = b"\x0f\x96\xc3\x5a"
+NOTED: Final = b"\x0f\x96\xc3\x5a"
 """Live, and of those that the owner wants to be told of at a start."""
 
-_HEAD = struct.Struct("<8s4sI")
-_SUM = struct.Struct("<QQI")
-_FIXED_BYTES = _HEAD.size + _SUM.size
-_ENTRY_BYTES = 8 + 4 + 4
-_TAIL_READ_BYTES = 32 * 1024
+_HEAD: Final = struct.Struct("<8s4sI")
+_SUM: Final = struct.Struct("<QQI")
+_FIXED_BYTES: Final = _HEAD.size + _SUM.size
+_ENTRY_BYTES: Final = 8 + 4 + 4
+_TAIL_READ_BYTES: Final = 32 * 1024
 """Read at once from the end of a file: mostly all of its index."""
 _LIVE, _NOTED, _DEAD = (int.from_bytes(word, "little") for word in (LIVE, NOTED, DEAD))
-_IS_LITTLE = sys.byteorder == "little"
+_IS_LITTLE: Final = sys.byteorder == "little"
 
 
 class SegmentIndex(NamedTuple):

@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from pathlib import Path
+from typing import Final
 
 from edge_node.storage.disk.disk_budget import DiskBudget
 from edge_node.storage.disk.errors import DiskRemovalError
@@ -20,10 +21,10 @@ from edge_node.storage.disk.format import DEAD, MARKER_BYTES, STATE_OFFSET, File
 from edge_node.storage.disk.proof import Proof
 from edge_node.storage.disk.segment_index import SegmentIndex, encode_index, state_offset
 
-FILES_SWEPT_IN_A_STEP = 64
+FILES_SWEPT_IN_A_STEP: Final = 64
 """Removing a file takes 10 to 50 us."""
 
-DISCARDED = "discarded-"
+DISCARDED: Final = "discarded-"
 
 
 class Segment:

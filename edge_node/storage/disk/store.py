@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from edge_node.storage.disk.boot_id import is_same_boot, record_boot, record_clean_end
 from edge_node.storage.disk.disk_budget import DiskBudget, DiskStatistics
@@ -40,7 +41,7 @@ from edge_node.storage.disk.recovery import Recovery, found_in, modulus_in
 from edge_node.storage.disk.segments import Segment, Segments
 from edge_node.storage.disk.writer import BodyChecksums, BodyFile, DiskWriter, RecordMetadata
 
-LARGEST_SMALL_RECORD_BYTES = 256 * 1024
+LARGEST_SMALL_RECORD_BYTES: Final = 256 * 1024
 """Larger ones get a file of their own: they are not copied, and they leave one by one."""
 
 

@@ -6,12 +6,12 @@ Whoever opened a writer commits or aborts it; one that is dropped counts as abor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from edge_node.storage.disk.files import OpenFile
 from edge_node.storage.disk.format import BLOCK_BYTES, LOCATOR_BYTES, FileName, block_checksum
 
-PIECE_BYTES = 4 * BLOCK_BYTES
+PIECE_BYTES: Final = 4 * BLOCK_BYTES
 """Written at once; also the largest body that waits in memory for its end."""
 
 

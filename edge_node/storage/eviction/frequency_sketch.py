@@ -8,17 +8,18 @@ halved (the caller says when), so that old fame fades. Where the paper leaves th
 import math
 import sys
 from array import array
+from typing import Final
 
-ERROR_RATE = 0.001
-COUNTERS_PER_ENTRY = -math.log(ERROR_RATE) / math.log(2) ** 2
-HASHES = math.ceil(COUNTERS_PER_ENTRY * math.log(2))
-FEWEST_COUNTERS = 2 * HASHES
+ERROR_RATE: Final = 0.001
+COUNTERS_PER_ENTRY: Final = -math.log(ERROR_RATE) / math.log(2) ** 2
+HASHES: Final = math.ceil(COUNTERS_PER_ENTRY * math.log(2))
+FEWEST_COUNTERS: Final = 2 * HASHES
 
-WORD_MASK = 0xFFFFFFFF
-HALVING_CHUNK = 1 << 14
+WORD_MASK: Final = 0xFFFFFFFF
+HALVING_CHUNK: Final = 1 << 14
 """Counters halved in one step: 64 KiB, small enough for the inner caches, and no second table is ever made."""
 
-ROUNDS = range(HASHES)
+ROUNDS: Final = range(HASHES)
 
 
 class FrequencySketch:

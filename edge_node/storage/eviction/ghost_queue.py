@@ -6,11 +6,12 @@ and salts it, so that no viewer can choose keys that collide. Two keys with one 
 """
 
 from collections import deque
+from typing import Final
 
-HASH_MASK = (1 << 60) - 1
+HASH_MASK: Final = (1 << 60) - 1
 """60 bits: the longest integer that CPython keeps in two digits, 16 bytes smaller than one with the full 64."""
 
-FEWEST_STALE_TO_COMPACT = 64
+FEWEST_STALE_TO_COMPACT: Final = 64
 
 
 class GhostQueue:

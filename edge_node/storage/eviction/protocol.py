@@ -7,9 +7,9 @@ may be its own victim, which is allowed (`evict` returns it) and gives away a fe
 """
 
 from collections.abc import Iterable
-from typing import ClassVar, Protocol, Self, TypeVar
+from typing import ClassVar, Final, Protocol, Self, TypeVar
 
-MOST_USES = 3
+MOST_USES: Final = 3
 """Where the counter of a node stops: S3-FIFO has two bits for it, SIEVE needs one. Small integers are also shared objects, so that counting allocates nothing."""
 
 

@@ -1,6 +1,6 @@
 """The eviction policies by the names that settings use. To add one is to write its class and its line here."""
 
-from typing import Any
+from typing import Any, Final
 
 from edge_node.storage.eviction.fifo import Fifo
 from edge_node.storage.eviction.lru import Lru
@@ -9,7 +9,7 @@ from edge_node.storage.eviction.s3fifo import S3Fifo
 from edge_node.storage.eviction.sieve import Sieve
 from edge_node.storage.eviction.wtinylfu import WTinyLfu
 
-DEFAULT_POLICY = "s3fifo"
+DEFAULT_POLICY: Final = "s3fifo"
 """High hit ratios on traces of every kind that its paper and SIEVE's look at, no work at a hit but a count, and resistant to scans, which SIEVE is not."""
 
 POLICIES: dict[str, type[EvictionPolicy[Any]]] = {

@@ -13,18 +13,18 @@ same; with tiny objects it keeps the ghosts a small part of the memory.
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import ClassVar, Generic
+from typing import ClassVar, Final, Generic
 
 from edge_node.storage.eviction.ghost_queue import GhostQueue
 from edge_node.storage.eviction.protocol import MOST_USES, Node
 from edge_node.storage.eviction.queue import Queue
 
-SMALL_SHARE = 0.1
-GHOST_SHARE = 0.9
-USES_TO_MOVE_UP = 2
+SMALL_SHARE: Final = 0.1
+GHOST_SHARE: Final = 0.9
+USES_TO_MOVE_UP: Final = 2
 
-SMALL = 1
-MAIN = 2
+SMALL: Final = 1
+MAIN: Final = 2
 
 
 class S3Fifo(Generic[Node]):

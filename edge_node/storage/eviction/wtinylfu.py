@@ -15,20 +15,20 @@ Open in the paper, and decided as libCacheSim decides it:
 
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import ClassVar, Generic
+from typing import ClassVar, Final, Generic
 
 from edge_node.storage.eviction.frequency_sketch import FrequencySketch
 from edge_node.storage.eviction.protocol import Node
 from edge_node.storage.eviction.queue import Queue
 
-WINDOW_SHARE = 0.01
-PROBATION_SHARE = 0.2
-PROTECTED_SHARE = 0.8
-HITS_PER_ENTRY_BEFORE_HALVING = 32
+WINDOW_SHARE: Final = 0.01
+PROBATION_SHARE: Final = 0.2
+PROTECTED_SHARE: Final = 0.8
+HITS_PER_ENTRY_BEFORE_HALVING: Final = 32
 
-WINDOW = 1
-PROBATION = 2
-PROTECTED = 3
+WINDOW: Final = 1
+PROBATION: Final = 2
+PROTECTED: Final = 3
 
 
 class WTinyLfu(Generic[Node]):
