@@ -12,7 +12,7 @@ SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 """RFC 9110 section 9.2.1; any other method, an unknown one too, counts as unsafe."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_LOCATIONS: Final = (b"location", b"content-location")
+_LOCATIONS = (b"location", b"content-location")
 
 
 def invalidated_targets(request: RequestHead, response: ResponseHead, scheme: bytes) -> tuple[bytes, ...]:

@@ -1,7 +1,6 @@
 """Responses from the cache, and responses made here: complete from the start."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from edge_node.caching.entry import Entry
 from edge_node.caching.lookup import Reason, Refuse, Result
@@ -19,7 +18,7 @@ from edge_node.policy.representation import Representation, choose_representatio
 from edge_node.policy.response_head import error_page, write_fields, x_cache
 from edge_node.policy.viewer_protocol import Redirect
 
-_FIELDS_OF_LOCAL_REPLIES: Final = ((b"content-type", b"text/html"), (b"server", b"CloudFront"))
+_FIELDS_OF_LOCAL_REPLIES = ((b"content-type", b"text/html"), (b"server", b"CloudFront"))
 
 
 class CachedResponder:

@@ -19,7 +19,7 @@ LONGEST_REMEMBERED_FIELD_BYTES: Final = 256
 """A viewer chooses its fields: longer ones are worked out anew each time, so that remembering has a bound in bytes."""
 MOST_REMEMBERED_FIELDS: Final = 1024
 
-SERVER_ORDER: Final = (b"br", b"zstd", b"gzip")
+SERVER_ORDER = (b"br", b"zstd", b"gzip")
 """Smallest result first: 64 KiB of JavaScript become 27.5, 30.3 and 32.7 % at the levels of `edge_node/http/compressor.py`."""
 
 IDENTITY: Final = b"identity"
@@ -28,7 +28,7 @@ _MEMBER: Final = re.compile(
     rb"[ \t]*([!#$%&'*+.^_`|~0-9a-z-]+)[ \t]*(?:;[ \t]*q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*",
     re.ASCII,
 )
-_WRITTEN_WEIGHTS: Final = (b"", b";q=0.5", b";q=0.2")
+_WRITTEN_WEIGHTS = (b"", b";q=0.5", b";q=0.2")
 """Of the codings that the viewer likes best, second and third; a constant set, so that a viewer cannot make variants by making up weights."""
 
 

@@ -18,7 +18,7 @@ _MONTHS: Final = {
 }  # fmt: skip
 _TIME: Final = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _MONTH: Final = rb"(?P<month>[a-z]{3})"
-_FORMS: Final = (
+_FORMS = (
     re.compile(rb"(?:mon|tue|wed|thu|fri|sat|sun), (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" gmt"),
     re.compile(
         rb"(?:mon|tues|wednes|thurs|fri|satur|sun)day, (?P<day>\d\d)-"

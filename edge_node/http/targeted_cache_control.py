@@ -19,7 +19,7 @@ from edge_node.http.cache_control import (
 )
 from edge_node.http.structured_fields import Member, parse_dictionary
 
-TARGET_LIST: Final = (b"cdn-cache-control",)
+TARGET_LIST = (b"cdn-cache-control",)
 """Section 2.2: the fields that are meant for this cache, most specific first."""
 
 _LIFETIMES: Final = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
-LATENCY_BOUNDS_SECONDS: Final = (
+LATENCY_BOUNDS_SECONDS = (
     0.0001,
     0.00025,
     0.0005,

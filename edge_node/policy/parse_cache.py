@@ -25,7 +25,7 @@ _USUAL_LINE: Final = re.compile(rb"(GET|HEAD) (/[!$&-;=?-Z_a-z~%]*) HTTP/1\.1")
 """Lines about which no reader of requests can have two opinions: method and version as most requests have them, and a path of characters that a URI is made of
 (RFC 3986 section 2). tests/property/edge_node/policy/test_parse_cache_properties.py compares it with the parser."""
 
-_CANNOT_BE_RECOMBINED: Final = (b"upgrade", b"expect", b"transfer-encoding", b"content-length", b"cdn-loop")
+_CANNOT_BE_RECOMBINED = (b"upgrade", b"expect", b"transfer-encoding", b"content-length", b"cdn-loop")
 """The last one because a stage looks at it (`stages/table.py`: loop detection)."""
 
 

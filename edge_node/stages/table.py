@@ -6,8 +6,6 @@ for each request. A route with nothing left has a fast path, which is this table
 The table in docs/request-lifecycle.md is made from it (tests/stage_table.py).
 """
 
-from typing import Final
-
 from edge_node.model.configuration import Behavior, Distribution, Role
 from edge_node.stages.access import allow_methods, apply_viewer_protocol, refuse_loop, restrict_countries
 from edge_node.stages.catch_up import catch_up
@@ -15,7 +13,7 @@ from edge_node.stages.stage import Evaluated, Stage, StageFunction, StageSubject
 
 _EDGE, _REGIONAL = (Role.EDGE,), (Role.REGIONAL,)
 
-STAGES: Final = (
+STAGES = (
     Stage("limits", "2.5, 11", Evaluated.WHILE_PARSED, "http.request_head.make_request_head"),
     Stage("loop detection", "RFC 8586", Evaluated.BY_SECTION, "policy.loop_detection.is_loop", roles=_EDGE, run=refuse_loop),
     Stage("catching up", "DESIGN 4, rule 4", Evaluated.PER_REQUEST, "stages.catch_up.catch_up", roles=_REGIONAL, run=catch_up),

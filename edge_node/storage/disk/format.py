@@ -21,7 +21,7 @@ LIVE: Final = b"\x5a\xc3\x96\x0f"
 DEAD: Final = b"\xa5\x3c\x69\xf0"
 """Each bit differs, so that no small damage brings a removed record back; anything else is damage."""
 
-_STATES: Final = (LIVE, DEAD)
+_STATES = (LIVE, DEAD)
 
 INDEX: Final = b"\xf0\x69\x3c\xa5"
 """In the place of a state: no record, but the index of the records before it, behind which there is nothing more (`segment_index.py`)."""

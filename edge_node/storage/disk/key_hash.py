@@ -13,7 +13,7 @@ from typing import Final
 MODULUS_BITS: Final = 60
 """A hash of 60 bits is an int of 32 bytes. Two keys with one hash cost the older record, never a wrong answer."""
 
-_WITNESSES: Final = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+_WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 """Enough for a sure answer below 3 * 10^24 (Sorenson and Webster, 2015)."""
 
 
