@@ -59,6 +59,7 @@ class RequestParser:
         "_is_deaf",
         "_line",
         "_parser",
+        "_pieces",
         "_request_sink",
         "_tail",
         "_target",
@@ -83,6 +84,8 @@ class RequestParser:
         """Read since a request was whole, or since its body had content."""
         self._has_had_content = False
         """The bytes read last had some of a body in them."""
+        self._pieces: list[bytes] = []
+        """Of a body, as chunks of any size: handed on together when all that was read of it has been parsed."""
         self._body_remaining = 0
         self._empty_lines = 0
         """Before the request line that is being read."""
@@ -123,6 +126,7 @@ class RequestParser:
             request_sink.request_bytes += len(piece)
             if self._line is None or self._look_at_line(piece):
                 self._feed_parser(piece)
+        self._hand_on()
         if self.is_in_message:
             self._tail = (self._tail + data[max(start, at - _END_BYTES) : at])[1 - _END_BYTES :]
         else:
@@ -259,7 +263,13 @@ class RequestParser:
         self._has_had_content = True
         if self.body is not None and not self._is_deaf:
             self._body_remaining -= len(data)
-            self.body.feed(data)
+            self._pieces.append(data)
+
+    def _hand_on(self) -> None:
+        """What has been parsed of a body."""
+        pieces, self._pieces = self._pieces, []
+        if pieces and self.body is not None:
+            self.body.feed(b"".join(pieces))
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -272,6 +282,7 @@ class RequestParser:
         if self.violation is not None or self._is_deaf:
             return
         if self.body is not None:
+            self._hand_on()
             self.body.end()
             self.body = None
             if self._is_apart:
