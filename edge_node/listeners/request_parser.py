@@ -14,7 +14,7 @@ from typing import Protocol
 import httptools
 
 from edge_node.delivery.request_body import BodyWire, RequestBodyStream
-from edge_node.http.request_head import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, make_request_head
+from edge_node.http.request_head import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, head_too_large, make_request_head
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import Header, RequestHead
 
@@ -58,6 +58,7 @@ class RequestParser:
         "_is_apart",
         "_is_deaf",
         "_line",
+        "_maximum_head_bytes",
         "_parser",
         "_pieces",
         "_request_sink",
@@ -70,8 +71,9 @@ class RequestParser:
         "was_one_request",
     )  # fmt: skip
 
-    def __init__(self, request_sink: RequestSink) -> None:
+    def __init__(self, request_sink: RequestSink, maximum_head_bytes: int = MAXIMUM_HEAD_BYTES) -> None:
         self._request_sink = request_sink
+        self._maximum_head_bytes = maximum_head_bytes
         self._feed: Callable[[bytes], None]
         self._begin_to_parse()
         self._has_body_apart = False
@@ -142,8 +144,9 @@ class RequestParser:
 
     def _excess(self) -> ViewerError | None:
         """What is wrong with a request that goes on and on."""
-        if self._head is None and self._unfinished_bytes > MAXIMUM_HEAD_BYTES:
-            return ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
+        if self._head is None:
+            is_too_large = self._unfinished_bytes > self._maximum_head_bytes
+            return head_too_large(self._maximum_head_bytes) if is_too_large else None
         if self._unfinished_bytes > MAXIMUM_SILENT_BYTES:
             return ViewerError(400, "The request's body has more than 32,768 bytes without content.")
         return None
@@ -246,6 +249,7 @@ class RequestParser:
                 self._headers,
                 0 if version == "1.0" else 1,
                 parser.should_keep_alive(),
+                self._maximum_head_bytes,
             )
         except ViewerError as error:
             self.violation = error
