@@ -11,6 +11,8 @@ MAXIMUM_TARGET_BYTES: Final = 8_192
 """Reference 2.5: a longer URL is 414, then close."""
 MAXIMUM_HEAD_BYTES: Final = 32_768
 """Reference 2.5: a larger head is 494, then close."""
+MAXIMUM_HEAD_BYTES_OF_EDGES = 2 * MAXIMUM_HEAD_BYTES
+"""At a regional cache: whatever an edge has taken of a viewer, its own fields, and a validator of what it has stored."""
 
 LONGEST_HOST_BYTES: Final = 262
 """A name of 255 octets (RFC 1035 section 2.3.4), a colon and a port."""
@@ -27,7 +29,12 @@ _NEVER_ENDED: Final = frozenset(
 
 
 def make_request_head(
-    method: bytes, target: bytes, headers: list[Header], minor_version: int, is_keep_alive: bool
+    method: bytes,
+    target: bytes,
+    headers: list[Header],
+    minor_version: int,
+    is_keep_alive: bool,
+    maximum_bytes: int = MAXIMUM_HEAD_BYTES,
 ) -> RequestHead:
     """Check and combine; raises ViewerError."""
     if method == b"CONNECT":  # RFC 9112 section 3.2.3: there is nothing to connect to here
@@ -46,8 +53,8 @@ def make_request_head(
             fields[name] = value
         if name in _NOT_PLAIN:
             is_plain = False
-    if head_bytes > MAXIMUM_HEAD_BYTES:
-        raise ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
+    if head_bytes > maximum_bytes:
+        raise head_too_large(maximum_bytes)
     for name, values in repeated.items():
         fields[name] = _join(name, values)
     ended = _named_by_connection(fields)
@@ -73,6 +80,11 @@ def make_request_head(
         None,
         upgrade,
     )
+
+
+def head_too_large(maximum_bytes: int) -> ViewerError:
+    """What is said of a head that goes on beyond the limit."""
+    return ViewerError(494, f"The request line and headers are larger than {maximum_bytes:,} bytes.")
 
 
 def _has_body(fields: dict[bytes, bytes], minor_version: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Final, cast
 from edge_node.caching.stored_body import LentPiece, Piece
 from edge_node.delivery.downstream import ResponseSource
 from edge_node.delivery.request_body import RequestBodyStream
-from edge_node.http.request_head import is_websocket_handshake
+from edge_node.http.request_head import MAXIMUM_HEAD_BYTES, MAXIMUM_HEAD_BYTES_OF_EDGES, is_websocket_handshake
 from edge_node.listeners.deadlines import Deadline
 from edge_node.listeners.http1_stream import Http1Stream
 from edge_node.listeners.request_parser import RequestParser
@@ -37,7 +37,8 @@ class ViewerConnection(asyncio.Protocol):
         self._service = listener.service
         self._fast_path = listener.fast_path
         self._transport: asyncio.Transport | None = None
-        self._reader = RequestParser(self)
+        maximum_head_bytes = MAXIMUM_HEAD_BYTES_OF_EDGES if listener.node.is_regional else MAXIMUM_HEAD_BYTES
+        self._reader = RequestParser(self, maximum_head_bytes)
         self._section: HeaderSection | None = None
         """Of the last request, which the next one usually repeats."""
         self._answer_known = listener.fast_path.answer
@@ -149,8 +150,7 @@ class ViewerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The viewer does not follow."""
-        self.is_write_blocked = True
-        self._can_fast_path = False
+        self.is_write_blocked, self._can_fast_path = True, False
         self._watch_sending()
 
     def resume_writing(self) -> None:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import httptools
 
 from edge_node.delivery.request_body import BodyWire, RequestBodyStream
-from edge_node.http.request_head import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, make_request_head
+from edge_node.http.request_head import MAXIMUM_HEAD_BYTES, MAXIMUM_TARGET_BYTES, head_too_large, make_request_head
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import Header, RequestHead
 
@@ -58,7 +58,9 @@ class RequestParser:
         "_is_apart",
         "_is_deaf",
         "_line",
+        "_maximum_head_bytes",
         "_parser",
+        "_pieces",
         "_request_sink",
         "_tail",
         "_target",
@@ -69,8 +71,9 @@ class RequestParser:
         "was_one_request",
     )  # fmt: skip
 
-    def __init__(self, request_sink: RequestSink) -> None:
+    def __init__(self, request_sink: RequestSink, maximum_head_bytes: int = MAXIMUM_HEAD_BYTES) -> None:
         self._request_sink = request_sink
+        self._maximum_head_bytes = maximum_head_bytes
         self._feed: Callable[[bytes], None]
         self._begin_to_parse()
         self._has_body_apart = False
@@ -83,6 +86,8 @@ class RequestParser:
         """Read since a request was whole, or since its body had content."""
         self._has_had_content = False
         """The bytes read last had some of a body in them."""
+        self._pieces: list[bytes] = []
+        """Of a body, as chunks of any size: handed on together when all that was read of it has been parsed."""
         self._body_remaining = 0
         self._empty_lines = 0
         """Before the request line that is being read."""
@@ -123,6 +128,7 @@ class RequestParser:
             request_sink.request_bytes += len(piece)
             if self._line is None or self._look_at_line(piece):
                 self._feed_parser(piece)
+        self._hand_on()
         if self.is_in_message:
             self._tail = (self._tail + data[max(start, at - _END_BYTES) : at])[1 - _END_BYTES :]
         else:
@@ -138,8 +144,9 @@ class RequestParser:
 
     def _excess(self) -> ViewerError | None:
         """What is wrong with a request that goes on and on."""
-        if self._head is None and self._unfinished_bytes > MAXIMUM_HEAD_BYTES:
-            return ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
+        if self._head is None:
+            is_too_large = self._unfinished_bytes > self._maximum_head_bytes
+            return head_too_large(self._maximum_head_bytes) if is_too_large else None
         if self._unfinished_bytes > MAXIMUM_SILENT_BYTES:
             return ViewerError(400, "The request's body has more than 32,768 bytes without content.")
         return None
@@ -242,6 +249,7 @@ class RequestParser:
                 self._headers,
                 0 if version == "1.0" else 1,
                 parser.should_keep_alive(),
+                self._maximum_head_bytes,
             )
         except ViewerError as error:
             self.violation = error
@@ -259,7 +267,13 @@ class RequestParser:
         self._has_had_content = True
         if self.body is not None and not self._is_deaf:
             self._body_remaining -= len(data)
-            self.body.feed(data)
+            self._pieces.append(data)
+
+    def _hand_on(self) -> None:
+        """What has been parsed of a body."""
+        pieces, self._pieces = self._pieces, []
+        if pieces and self.body is not None:
+            self.body.feed(b"".join(pieces))
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -272,6 +286,7 @@ class RequestParser:
         if self.violation is not None or self._is_deaf:
             return
         if self.body is not None:
+            self._hand_on()
             self.body.end()
             self.body = None
             if self._is_apart:

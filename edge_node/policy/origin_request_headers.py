@@ -107,7 +107,7 @@ def _all_fields(
     coding = _accept_encoding(head, route, accept_encoding)
     policy = route.behavior.cache_policy
     if not (policy.accepts_gzip or policy.accepts_brotli):
-        coding = fields.get(b"accept-encoding") if head.minor_version >= 1 else None
+        coding = fields.get(b"accept-encoding")  # whatever the version, since Vary may name it
     if coding is not None:
         chosen.append((b"accept-encoding", coding))
     return chosen

@@ -43,14 +43,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel: TunnelConnection | None = None
         self._fields: list[Header] = []
         self._reason = b""
+        self._pieces: list[bytes] = []
+        """Of a body, in chunks of any size: passed on when all that was read has been parsed."""
         self._silent_bytes = self._interim_responses = 0
         """The first: read without a byte of content (of a head, chunk extensions, trailers), since a head was whole or content came."""
         self._is_head_request = self._has_head = self._ends_at_close = False
         self._is_response_started = self._is_paused = False
-        self._is_whole = False
-        """The parser has seen the end of the response,"""
-        self._is_last = False
-        """and that no other one can follow it here."""
+        self._is_whole = self._is_last = False
+        """The parser has seen the end of the response, and that no other one can follow it here."""
         self._missing_bytes = 0
         """Of a body that the parser is not asked about."""
         self._writable: asyncio.Future[None] | None = None
@@ -150,10 +150,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.received_bytes += len(data)
         self._last_progress = self._loop.time()
-        usual = None
-        if not self._is_response_started:
-            self._is_response_started = True
-            usual = None if self._is_head_request else read_usual_head(data)
+        is_first, self._is_response_started = not self._is_response_started, True
+        usual = read_usual_head(data) if is_first and not self._is_head_request else None
         try:
             if usual is not None:
                 self._take_usual(self._sink, usual, data)
@@ -202,6 +200,9 @@ class UpstreamConnection(asyncio.Protocol):
             raise
         except httptools.HttpParserError as error:
             mistake = str(error)
+        pieces, self._pieces = self._pieces, []
+        if pieces and self._sink is not None:
+            self._sink.body_arrived(b"".join(pieces))
         if self._is_whole:
             self._finish(is_last=self._is_last or mistake is not None)
         elif mistake is not None:
@@ -281,8 +282,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         is_chunked = b"transfer-encoding" in head.fields
         self._is_last = is_chunked and self._parser.get_http_version() == "1.0"  # RFC 9112 section 6.1
-        has_body = not self._is_head_request and status not in (204, 304)
-        self._ends_at_close = has_body and not is_chunked and head.content_length is None
+        is_framed = is_chunked or head.content_length is not None
+        self._ends_at_close = not (is_framed or self._is_head_request or status in (204, 304))
         self._sink.head_arrived(head)
         if self._is_head_request:
             self._end_message()
@@ -308,10 +309,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._silent_bytes = 0
         if self._is_whole:  # of an answer to HEAD, which has none
             self._is_last = True
-        elif self._sink is None:
-            return
-        elif self._has_head:
-            self._sink.body_arrived(data)
+        elif self._has_head or self._sink is None:
+            self._pieces.append(data)
         else:  # it would be taken for the beginning of the final one
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, "an interim response with a body")
 

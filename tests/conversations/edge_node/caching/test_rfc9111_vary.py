@@ -83,6 +83,19 @@ async def test_several_fields_select_together_in_whatever_order_and_lines_they_a
     assert (await node.viewer().asks("/a", ("x-a", "1"), ("x-b", "2")).answer()).body == b"one"
 
 
+async def test_the_origin_is_told_what_is_stored_as_having_selected_its_answer_in_http_1_0_too() -> None:
+    """Without a normal form in the key: else the answer to no Accept-Encoding was stored as that to gzip."""
+    node = strict_node()
+    gzip, by_coding = ("accept-encoding", "gzip"), ("vary", "Accept-Encoding")
+    viewer = node.viewer().asks("/a", gzip, minor_version=0)
+    fetch = await node.fetch(1)
+    assert fetch.request.get("accept-encoding") == "gzip"
+    fetch.answers(200, b"coded", FRESH, by_coding, ("content-encoding", "gzip"))
+    assert (await viewer.answer()).body == b"coded"
+    assert (await node.viewer().asks("/a", gzip).answer()).body == b"coded"
+    await node.asks_nothing_more(1)
+
+
 @pytest.mark.parametrize("vary", ["*", "X-A, *", "x-a,*", "not a name"])
 async def test_vary_any_is_validated_at_each_use(vary: str) -> None:
     node = strict_node()

@@ -404,7 +404,7 @@ async def test_a_viewer_that_leaves_in_the_middle_of_its_body_ends_the_request_a
     async def script(exchange: OriginExchange) -> None:
         try:
             await exchange.read_body()
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionResetError):
             ended.set()
             raise
 

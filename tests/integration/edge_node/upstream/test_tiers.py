@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from proto.cdn.v1 import configuration_pb2
+from tests.builders import behavior_message
 from tests.peers.nodes import EdgeLab, Node
 from tests.peers.origin import OriginExchange, cacheable, gated, reply
 from tests.peers.viewer import Viewer
@@ -76,6 +78,18 @@ async def test_the_request_keeps_its_id_through_all_tiers(lab: EdgeLab) -> None:
     assert len(request_id) == 56 and request_id.endswith("==")
     assert request["x-amz-cf-id"] == request_id
     assert (await lab.regional.logged(request_id))[14] == request_id
+
+
+async def test_what_an_edge_takes_of_a_viewer_its_regional_cache_takes_of_the_edge(lab: EdgeLab) -> None:
+    """Reference 2.5: 32,768 bytes, to which an edge adds its own fields and the validators of what it has stored."""
+    site = await lab.site(behavior_message(semantics=configuration_pb2.SEMANTICS_RFC9111))
+    site.script("/a", reply(200, b"well", ("Cache-Control", "max-age=0"), ("ETag", f'"{"e" * 20_000}"')))
+    large = ("X-Large", "x" * 32_600)
+    for _ in range(2):  # the second time it asks whether what is stored still holds
+        assert (await site.get("/a", large)).status == 200
+    assert [len(request["X-Large"]) for request in site.asked("/a")] == [32_600] * 2
+    assert [len(request.get("if-none-match") or "") for request in site.asked("/a")] == [0, 20_002]
+    assert (await site.get("/a", ("X-Large", "x" * 32_800))).status == 494
 
 
 async def test_a_regional_cache_that_died_is_bypassed(tmp_path: Path) -> None:

@@ -18,7 +18,11 @@ class Nobody:
     is_write_blocked = False
     may_keep_alive = may_begin = True
 
-    def take(self, head: RequestHead, body: RequestBodyStream | None) -> None: ...
+    def __init__(self) -> None:
+        self.body: RequestBodyStream | None = None
+
+    def take(self, head: RequestHead, body: RequestBodyStream | None) -> None:
+        self.body = body
 
     def send(self, data: Piece) -> None: ...
 
@@ -54,6 +58,20 @@ def test_a_chunked_body_without_content_ends(start: bytes) -> None:
         read += 1024
     assert reader.violation is not None
     assert read <= MAXIMUM_SILENT_BYTES + 1024
+
+
+@pytest.mark.parametrize("content", [b"ab", b"\r\n\r\n"], ids=repr)
+async def test_what_is_read_at_once_of_a_body_is_one_piece_in_however_small_chunks_it_is(content: bytes) -> None:
+    """Each piece is a turn of the task that sends the body, and a chunk to upstream."""
+    sink = Nobody()
+    reader = RequestParser(sink)
+    chunk = b"%x\r\n%b\r\n" % (len(content), content)
+    reader.read(CHUNKED + chunk * 1_000)
+    body = sink.body
+    assert body is not None and await body.next_chunk() == content * 1_000
+    reader.read(chunk * 2 + b"0\r\n\r\n" + GET)
+    assert await body.next_chunk() == content * 2 and await body.next_chunk() is None
+    assert sink.body is None and not reader.is_in_message
 
 
 def test_a_long_head_does_not_count_as_a_body_without_content() -> None:

@@ -135,6 +135,26 @@ async def test_a_whole_response_reaches_the_sink_and_the_connection_lives(
         assert conversation.connection.is_open
 
 
+async def test_what_is_read_at_once_is_passed_on_at_once_in_however_small_chunks_it_is() -> None:
+    """Each piece costs every reader a turn, and the cache an object: a body in chunks of two bytes held the node up for seconds."""
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    pieces: list[int] = []
+    sink.when_body = lambda: pieces.append(len(sink.body))
+    chunks = b"2\r\nab\r\n" * 1_000
+    conversation.hears(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, chunks + b"0\r\n\r\n")
+    await end
+    assert pieces == [2_000, 4_000] and sink.body == b"ab" * 2_000
+
+
+async def test_what_came_before_a_mistake_in_a_body_is_passed_on() -> None:
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    conversation.hears(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\nzz\r\n")
+    await turn()
+    assert failure(end) is UpstreamErrorKind.INVALID_RESPONSE and sink.body == b"abcd"
+
+
 async def test_a_response_without_a_length_ends_with_the_connection() -> None:
     conversation = Conversation()
     sink, end = conversation.asks()
