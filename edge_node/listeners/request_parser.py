@@ -24,6 +24,8 @@ _END = b"\r\n\r\n"
 _END_BYTES = 4
 MAXIMUM_EMPTY_LINES = 4
 """Before a request line. RFC 9112 section 2.2 asks to ignore at least one; each costs a look, so that more of them are refused."""
+LARGEST_UNFINISHED_HEAD_BYTES = MAXIMUM_HEAD_BYTES + 2 * MAXIMUM_EMPTY_LINES + 2
+"""With the empty lines before and behind it, which are no part of what is limited: a head that is taken whole is taken in pieces, too."""
 MAXIMUM_SILENT_BYTES = MAXIMUM_HEAD_BYTES
 """Of a chunked body, in reads without one byte of content: chunk extensions and the trailer section, which the parser keeps field by field."""
 
@@ -138,9 +140,10 @@ class RequestParser:
 
     def _excess(self) -> ViewerError | None:
         """What is wrong with a request that goes on and on."""
-        if self._head is None and self._unfinished_bytes > MAXIMUM_HEAD_BYTES:
-            return ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
-        if self._unfinished_bytes > MAXIMUM_SILENT_BYTES:
+        if self._head is None:
+            if self._unfinished_bytes > LARGEST_UNFINISHED_HEAD_BYTES:
+                return ViewerError(494, "The request line and headers are larger than 32,768 bytes.")
+        elif self._unfinished_bytes > MAXIMUM_SILENT_BYTES:
             return ViewerError(400, "The request's body has more than 32,768 bytes without content.")
         return None
 
