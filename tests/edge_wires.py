@@ -227,6 +227,8 @@ class EchoService:
         self.streams: list[DownstreamStream] = []
         self.reads_bodies = True
         self.parse_cache = ParseCache()
+        self.remembered_targets: list[bytes] = []
+        """Of requests of known parts that were answered at once."""
 
     # -- nothing is stored: every request takes the slow path, but those of known parts are not parsed again
 
@@ -243,7 +245,7 @@ class EchoService:
         self.parse_cache.remember(data, head, with_line=is_answered)
 
     def remember_target(self, head: RequestHead) -> None:
-        pass
+        self.remembered_targets.append(head.target)
 
     def handle(self, downstream: DownstreamStream, head: RequestHead, body: RequestBodyStream | None) -> None:
         self.heads.append(head)

@@ -24,6 +24,8 @@ _END: Final = b"\r\n\r\n"
 _END_BYTES: Final = 4
 MAXIMUM_EMPTY_LINES: Final = 4
 """Before a request line. RFC 9112 section 2.2 asks to ignore at least one; each costs a look, so that more of them are refused."""
+EMPTY_LINE_BYTES: Final = 2 * MAXIMUM_EMPTY_LINES + 2
+"""Of the empty lines before a head and behind it, which are no part of what is limited: a head that is taken whole is taken in pieces, too."""
 MAXIMUM_SILENT_BYTES: Final = MAXIMUM_HEAD_BYTES
 """Of a chunked body, in reads without one byte of content: chunk extensions and the trailer section, which the parser keeps field by field."""
 
@@ -145,7 +147,7 @@ class RequestParser:
     def _excess(self) -> ViewerError | None:
         """What is wrong with a request that goes on and on."""
         if self._head is None:
-            is_too_large = self._unfinished_bytes > self._maximum_head_bytes
+            is_too_large = self._unfinished_bytes > self._maximum_head_bytes + EMPTY_LINE_BYTES
             return head_too_large(self._maximum_head_bytes) if is_too_large else None
         if self._unfinished_bytes > MAXIMUM_SILENT_BYTES:
             return ViewerError(400, "The request's body has more than 32,768 bytes without content.")

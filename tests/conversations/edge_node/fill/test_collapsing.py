@@ -117,9 +117,10 @@ async def test_it_is_forgotten_when_more_objects_come_than_are_remembered(monkey
     for _ in range(2):
         node.viewer().asks("/1")
     await node.asks_nothing_more(4)  # forgotten: the second waits
-    for _ in range(2):
-        node.viewer().asks("/3")
-    await node.asks_nothing_more(6)
+    for number, target in enumerate(("/2", "/3"), 1):
+        for _ in range(2):
+            node.viewer().asks(target)
+        await node.asks_nothing_more(4 + 2 * number)
 
 
 async def test_two_tiers_do_not_make_those_who_are_released_take_turns() -> None:

@@ -663,6 +663,25 @@ async def test_a_viewer_that_caught_up_while_there_was_no_connection_does_not_st
     assert (await viewer.answer()).body == b"x" * 101 + b"y" * 100
 
 
+async def test_a_viewer_that_has_not_caught_up_holds_up_the_next_connection_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_node.fill.response_stream.WINDOW_BYTES", 100)
+    node = Node()
+    viewer = node.viewer().asks("/a")
+    fetch = (await node.fetch()).begins(200, ("cache-control", "no-store"), ("content-length", "201"), ("etag", '"1"'))
+    viewer.holds()
+    fetch.sends(b"x" * 101)
+    fetch.sink.connected(None, fetch.targets[-1])  # it is gone
+    fetch.connects(fetch.targets[-1])
+    was_paused = fetch.connection.is_paused
+    viewer.takes_more()
+    assert (was_paused, fetch.connection.is_paused) == (True, False)
+    rest = (("content-range", "bytes 101-200/201"), ("content-length", "100"), ("etag", '"1"'))
+    fetch.begins(206, *rest).sends(b"y" * 100).ends()
+    assert (await viewer.answer()).body == b"x" * 101 + b"y" * 100
+
+
 # -- two tiers
 
 

@@ -122,6 +122,14 @@ async def test_a_viewer_that_takes_everything_leaves_the_others_a_turn() -> None
     assert ends.told == [(60 * len(PIECE), True)] and wire.written[0] == b"head"
 
 
+async def test_a_turn_is_over_when_it_is_used_up() -> None:
+    wire, half = Stream(), memoryview(bytes(LARGEST_TURN_BYTES // 2))
+    _, ends = start(wire, iter([half] * 3))
+    assert wire.sent_bytes == LARGEST_TURN_BYTES and not ends.told
+    await asyncio.sleep(0)
+    assert ends.told == [(3 * len(half), True)]
+
+
 async def test_nothing_is_read_for_a_viewer_that_is_write_blocked() -> None:
     wire, taken = Stream(), []
     wire.blocked_after = 3

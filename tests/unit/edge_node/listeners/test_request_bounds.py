@@ -4,6 +4,7 @@ import pytest
 
 from edge_node.caching.stored_body import Piece
 from edge_node.delivery.request_body import RequestBodyStream
+from edge_node.http.request_head import MAXIMUM_HEAD_BYTES
 from edge_node.listeners.request_parser import MAXIMUM_EMPTY_LINES, MAXIMUM_SILENT_BYTES, RequestParser
 from edge_node.model.http import RequestHead
 
@@ -46,6 +47,33 @@ def test_few_empty_lines_may_stand_before_a_request(lines: int, is_refused: bool
     for at in range(0, len(data), step):
         reader.read(data[at : at + step])
     assert (reader.violation is not None) == is_refused
+
+
+@pytest.mark.parametrize("empty_lines", [0, MAXIMUM_EMPTY_LINES])
+@pytest.mark.parametrize(("surplus", "status"), [(0, None), (1, 494)])
+def test_how_large_a_head_may_be_does_not_depend_on_where_it_is_cut(
+    surplus: int, status: int | None, empty_lines: int
+) -> None:
+    """The empty line behind it is no part of it, nor are those before it."""
+    rest = MAXIMUM_HEAD_BYTES - (len(GET) - 2) - len(b"X: \r\n") + surplus
+    head = GET[:-2] + b"X: " + b"x" * rest + b"\r\n"
+    assert len(head) == MAXIMUM_HEAD_BYTES + surplus
+    data = b"\r\n" * empty_lines + head + b"\r\n"
+    for cut in (0, 20, len(data) - 3, len(data) - 2, len(data) - 1):
+        reader = RequestParser(Nobody())
+        for piece in (data[:cut], data[cut:]):
+            reader.read(piece)
+        violation = reader.violation
+        assert (violation and violation.status) == status, cut
+
+
+def test_a_head_without_end_is_refused_while_it_grows() -> None:
+    reader = RequestParser(Nobody())
+    read = reader.read(GET[:-2] + b"X: ")
+    while reader.violation is None and read < 2 * MAXIMUM_HEAD_BYTES:
+        read += reader.read(b"x" * 512)
+    assert reader.violation is not None and reader.violation.status == 494
+    assert MAXIMUM_HEAD_BYTES < read <= MAXIMUM_HEAD_BYTES + 1024
 
 
 @pytest.mark.parametrize("start", [b"0\r\nx: ", b"5;"], ids=["trailer", "chunk extension"])

@@ -137,6 +137,17 @@ async def test_reads_that_are_repeated_are_answered_as_the_first_time(reads: lis
     assert statuses(transport) == [200] * 3 * b"".join(reads).count(b"GET")
 
 
+async def test_where_a_request_of_known_parts_leads_is_remembered_if_it_was_answered_at_once() -> None:
+    """Or the next one would never find the fast path: a line that is as usual need not be parsed, not even the first time."""
+    _, transport, service, _ = open_connection()
+    transport.feed(GET)
+    transport.feed(GET.replace(b"/a", b"/b"))
+    transport.feed(WAIT)
+    service.echo(*service.waiting[0], b"")
+    assert statuses(transport) == [200] * 3
+    assert service.remembered_targets == [b"/b"]
+
+
 async def test_many_pipelined_requests_in_one_read_are_no_large_head() -> None:
     _, transport, _, _ = open_connection()
     transport.feed(GET * 3_000 + GET[:10])

@@ -126,6 +126,7 @@ async def test_the_fetch_ends_with_the_tunnel_and_its_bytes_are_counted() -> Non
     receiver = Receiver()
     sink.tunnel.open(receiver)
     sink.tunnel.send(b"1234567")
+    assert link._transport.written == REQUEST + b"\r\n1234567"
     sink.tunnel.close()
     await turn()
     assert receiver.is_lost and sink.ends == [None]
