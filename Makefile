@@ -14,6 +14,9 @@ TEST_PROCESSES ?= 2
 EDGE_TESTS := $(wildcard tests/*/edge_node) tests/integration/system
 PACKAGES := $(wildcard benchmarks control_plane deploy dns_router edge_node lab loadtests origin proto tests)
 
+# Where it is set, each process of the tests, and most programs that they start, compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20

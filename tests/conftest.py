@@ -15,6 +15,7 @@ settings.register_profile("same", derandomize=True)
 settings.register_profile("new", derandomize=False)
 settings.load_profile("new" if os.environ.get("CDNLAB_NEW_EXAMPLES") else "same")
 
+_NEW_OBJECTS = 20_000
 _FIRST = ("simulation", "lab", "control_plane", "system", "integration", "property", "fuzz")
 
 
@@ -29,6 +30,7 @@ def _turn(item: pytest.Item) -> int:
 
 
 def pytest_collection_finish() -> None:
-    """The collector need not look at thousands of tests again and again."""
+    """The collector need not look at thousands of tests again and again, nor at a few hundred new objects at once."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)

@@ -17,6 +17,7 @@ from edge_node.policy.response_head import LocalNode
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.response_sink import ResponseSink
 from tests.fuzz.strict_http import End, read_requests, read_responses
+from tests.turns import settle
 
 
 class FakeTransport(asyncio.Transport):
@@ -283,9 +284,8 @@ class EchoService:
 
 
 async def turn(times: int = 20) -> None:
-    """Let the loop run what is due."""
-    for _ in range(times):
-        await asyncio.sleep(0)
+    """Let the loop run what is due, for so many turns at most."""
+    await settle(times)
 
 
 def statuses(transport: FakeTransport) -> list[int]:

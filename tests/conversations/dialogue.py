@@ -47,6 +47,7 @@ from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, 
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.fuzz.strict_http import End, Fields, Response, read_request_head, read_responses
+from tests.turns import settle
 
 HOST = b"d1.cdn.localhost"
 TextHeader = tuple[str, str]
@@ -618,8 +619,7 @@ class Node:
 
     async def asks_nothing_more(self, count: int) -> None:
         """After everything has settled, there have been exactly so many fetches."""
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await settle()
         assert len(self.fetcher.fetches) == count
 
     async def stores(

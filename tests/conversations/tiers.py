@@ -21,6 +21,7 @@ from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, policy_message
 from tests.conversations.dialogue import Fetch, Http1Viewer, Node, ScriptedFetcher, Viewer, flush
 from tests.fuzz.strict_http import End, read_request_head, read_responses
+from tests.turns import settle
 
 ALL_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE", "M-SEARCH")
 
@@ -172,8 +173,7 @@ class Tiers:
             node.now += seconds
 
     async def asks_origin_nothing_more(self, count: int) -> None:
-        for _ in range(60):
-            await asyncio.sleep(0)
+        await settle()
         assert len(self.origin_fetches) == count
 
     async def stores(

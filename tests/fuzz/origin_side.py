@@ -14,6 +14,7 @@ from proto.cdn.v1 import configuration_pb2
 from tests.conversations.dialogue import Node
 from tests.edge_wires import FakeListener, FakeTransport
 from tests.fuzz.strict_http import read_request_head
+from tests.turns import settle
 
 Pieces = Sequence[bytes]
 
@@ -71,8 +72,7 @@ class KeptOrigin:
 
     async def finish(self) -> None:
         self.hangs_up()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await settle()
         assert not self.tasks
 
 
@@ -134,8 +134,7 @@ class Origin:
         for transport in self.transports:
             if not transport.is_lost:
                 transport.abort()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await settle()
         assert not self.tasks
 
 

@@ -12,6 +12,7 @@ from edge_node.model.http import RequestHead
 from edge_node.policy.parse_cache import HeaderSection, ParseCache
 from tests.edge_wires import BodyReading, FakeListener, reply
 from tests.fuzz.strict_http import End, Fields, Request, read_requests, read_responses
+from tests.turns import settle
 
 REFUSALS = {400, 408, 414, 494, 501, 505}
 
@@ -113,8 +114,7 @@ async def outcome_of(pieces: Sequence[bytes], parse_cache: ParseCache) -> Outcom
     outcome = Outcome(service.requests, refusal, is_ended, bytes(transport.written), service.fast_answers)
     if not transport.is_lost:
         transport.abort()
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await settle()
     assert not service.tasks, "somebody still waits for a body that will not come"
     assert not listener.open, "the connection was not released"
     assert len(service.violations) <= 1

@@ -17,6 +17,7 @@ from tests.conversations.dialogue import Answer, Fetch, Node, Viewer, flush
 from tests.fuzz.strict_http import read_request_head
 from tests.property.edge_node.caching.test_rfc9111_properties import ANSWERED_FIELDS, ASKED, REQUEST_FIELDS, STATUSES
 from tests.property.edge_node.caching.test_rfc9111_properties import Answer as Said
+from tests.turns import settle
 
 NOW = 1_800_000_000.0
 MATTERS = ("x-a", "accept-language", "accept", "cache-control", "pragma", "authorization")
@@ -229,13 +230,13 @@ class Watch:
             self.note(edge, exchange)
         while len(self.asked_of.fetcher.fetches) > self.answered:  # a refresh in the background
             exchange = self._origin_answers(step.said)
-            await quiet()
+            await settle()
             self.note(edge, exchange)
 
     async def _are_answered(self, viewers: list[Viewer]) -> bool:
         fetches = self.asked_of.fetcher.fetches
         await flush(lambda: all(viewer.is_done for viewer in viewers) or len(fetches) > self.answered)
-        await quiet()
+        await settle()
         assert not any(viewer.is_cut for viewer in viewers)
         return all(viewer.is_done for viewer in viewers)
 
@@ -291,11 +292,6 @@ class Outcome:
         return all((e.asked.method, *sorted(e.asked.fields)) not in own for e in given)
 
 
-async def quiet() -> None:
-    for _ in range(40):
-        await asyncio.sleep(0)
-
-
 def play(make: Callable[[], Watch], steps: list[Ask | float]) -> Counter[str]:
     async def history() -> Counter[str]:
         watch = make()
@@ -304,7 +300,7 @@ def play(make: Callable[[], Watch], steps: list[Ask | float]) -> Counter[str]:
                 await watch.plays(step)
             else:
                 watch.passes(step)
-        await quiet()
+        await settle()
         for node in {*watch.edges, watch.asked_of}:
             for task in node.tasks:
                 task.cancel()

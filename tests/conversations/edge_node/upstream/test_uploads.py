@@ -1,7 +1,5 @@
 """Request bodies on their way upstream, on a clock that stands still: an early answer ends the sending, wherever it stands (RFC 9112 sections 9.3, 9.5)."""
 
-import asyncio
-
 import pytest
 
 from edge_node.delivery.request_body import RequestBodyStream
@@ -9,6 +7,7 @@ from edge_node.upstream.connection import UpstreamConnection
 from tests.builders import behavior_message, caching_disabled
 from tests.conversations.dialogue import Node, Viewer, flush
 from tests.conversations.origins import Link, Origins
+from tests.turns import settle
 
 ORIGIN = "192.0.2.1"
 POSTING = behavior_message(
@@ -57,8 +56,7 @@ async def test_a_chunk_that_comes_together_with_the_answer_is_not_sent(
     if not is_chunk_first:
         more_comes()
     assert (await viewer.answer()).status == 403
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await settle()
     assert (link.body, origins.kept) == (b"", [])
     assert link.is_closed
 

@@ -1,7 +1,5 @@
 """An upstream gets no more requests at once than it may have, those who wait get their turn or a clear answer, and who goes round a regional cache has a reason."""
 
-import asyncio
-
 import pytest
 
 from edge_node.model.counters import Counters
@@ -14,6 +12,7 @@ from tests.builders import caching_disabled
 from tests.conversations.dialogue import Node, Viewer, flush
 from tests.conversations.origins import Origins
 from tests.conversations.tiers import strict
+from tests.turns import settle
 
 ORIGIN, REGIONAL = "192.0.2.1", "192.0.2.9"
 FRESH = ("cache-control", "max-age=60")
@@ -35,8 +34,7 @@ class Limited:
         return [self.node.viewer().asks(target) for target in targets]
 
     async def is_asked_nothing_more(self, count: int) -> None:
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await settle()
         assert len(self.origins.links) == count
 
 

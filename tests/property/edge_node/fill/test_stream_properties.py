@@ -12,6 +12,7 @@ from edge_node.fill import response_stream
 from edge_node.model.errors import UpstreamErrorKind
 from tests.conversations.dialogue import Fetch, Http1Viewer, Node, Viewer, flush
 from tests.conversations.multiplexed_viewer import MultiplexedViewer
+from tests.turns import settle
 
 WINDOW = 400
 LARGEST_CHUNK = 300
@@ -87,12 +88,10 @@ async def play(node: Node, control: str, steps: list[tuple[object, ...]], end: s
     await asyncio.sleep(0)
     if not run.fetch.is_over:
         run.fetch.ends() if end == "whole" else run.fetch.fails(UpstreamErrorKind.TRUNCATED)
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await settle()
     for viewer in run.viewers:
         viewer.takes_more()
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await settle()
     return run
 
 
