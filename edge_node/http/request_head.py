@@ -68,18 +68,8 @@ def make_request_head(
     has_body = _has_body(fields, minor_version)
     may_follow = upgrade == b"" or has_body or not is_websocket(upgrade)  # behind a WebSocket's head stand frames
     return RequestHead(
-        method,
-        target,
-        host,
-        tuple(headers),
-        fields,
-        minor_version,
-        is_keep_alive and may_follow,
-        has_body,
-        is_plain,
-        None,
-        upgrade,
-    )
+        method, target, host, tuple(headers), fields, minor_version, is_keep_alive and may_follow, has_body, is_plain, None, upgrade,
+    )  # fmt: skip
 
 
 def head_too_large(maximum_bytes: int) -> ViewerError:
