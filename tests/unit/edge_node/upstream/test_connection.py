@@ -32,6 +32,11 @@ class Clock:
         self._timers.append((self.now + delay, callback, timer))
         return timer
 
+    @property
+    def is_waited_for(self) -> bool:
+        """A timer would ring; until then it keeps who set it."""
+        return any(not handle.is_cancelled for _, _, handle in self._timers)
+
     def passes(self, seconds: float) -> None:
         end = self.now + seconds
         while due := sorted(
@@ -133,6 +138,16 @@ async def test_a_whole_response_reaches_the_sink_and_the_connection_lives(
         await end
         assert (sink.heads[0].status, sink.body) == (status, body)
         assert conversation.connection.is_open
+
+
+@pytest.mark.parametrize("response", [OK, OK[:-1], b""])
+async def test_a_connection_that_is_gone_is_kept_by_no_timer(response: bytes) -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.hears(response)
+    await conversation.lost()
+    assert end.done() and not conversation.clock.is_waited_for
+    end.exception()
 
 
 async def test_a_response_without_a_length_ends_with_the_connection() -> None:
