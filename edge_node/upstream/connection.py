@@ -14,6 +14,7 @@ from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
 from edge_node.model.http import Header, ResponseHead
 from edge_node.upstream.response_head_parser import ParsedHead, read_usual_head
 from edge_node.upstream.response_heads import (
+    LARGEST_UNFINISHED_HEAD_BYTES,
     MAXIMUM_HEAD_BYTES,
     NOT_ASKED_TO_SWITCH,
     is_visible,
@@ -206,7 +207,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
         elif not self._has_head:
             self._head_bytes += len(data)
-            if self._head_bytes > MAXIMUM_HEAD_BYTES:
+            if self._head_bytes > LARGEST_UNFINISHED_HEAD_BYTES:
                 self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"response head larger than {MAXIMUM_HEAD_BYTES} bytes")
 
     def eof_received(self) -> bool:
