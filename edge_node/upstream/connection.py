@@ -14,6 +14,7 @@ from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
 from edge_node.model.http import Header, ResponseHead
 from edge_node.upstream.response_head_parser import ParsedHead, read_usual_head
 from edge_node.upstream.response_heads import (
+    LARGEST_UNFINISHED_HEAD_BYTES,
     MAXIMUM_HEAD_BYTES,
     NOT_ASKED_TO_SWITCH,
     is_visible,
@@ -207,7 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish(is_last=self._is_last or mistake is not None)
         elif mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
-        elif self._silent_bytes > MAXIMUM_HEAD_BYTES:
+        elif self._silent_bytes > LARGEST_UNFINISHED_HEAD_BYTES:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"more than {MAXIMUM_HEAD_BYTES} bytes without content")
 
     def eof_received(self) -> bool:

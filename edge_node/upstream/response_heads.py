@@ -10,6 +10,9 @@ from edge_node.upstream.response_head_parser import join_repeated
 MAXIMUM_HEAD_BYTES: Final = 32_768
 """As for requests (reference 2.5, status 494); a larger response head is OriginHeaderTooBigError: 502."""
 
+LARGEST_UNFINISHED_HEAD_BYTES: Final = MAXIMUM_HEAD_BYTES + 128
+"""With a usual status line and the empty line behind the head, which are no part of what is limited: a head that is taken whole is taken in pieces, too."""
+
 MAXIMUM_INTERIM_RESPONSES: Final = 16
 """Before one final response; more is an upstream that plays with us."""
 

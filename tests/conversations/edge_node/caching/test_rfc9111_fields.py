@@ -306,6 +306,7 @@ async def test_a_variant_that_was_invalidated_is_stored_for_nobody() -> None:
     invalidations = node.state.invalidations
     invalidations.append(invalidations.applied_index + 1, "E1", ["/*"])
     assert await asks_in_french(node) == ["FRA56-P1; fwd=uri-miss; stored"]
+    assert node.store.statistics.entries == 1, "what nobody can find takes no room"
 
 
 async def test_what_must_always_be_confirmed_went_on_for_its_own_sake() -> None:

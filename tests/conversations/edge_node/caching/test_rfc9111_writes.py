@@ -118,6 +118,17 @@ async def test_a_fetch_under_way_is_not_stored_when_a_write_succeeds_meanwhile()
     await node.asks_nothing_more(3)
 
 
+async def test_a_write_says_nothing_of_what_is_fetched_for_another_target() -> None:
+    node = strict_node()
+    before = node.viewer().asks("/b")
+    fetch = await node.fetch(1)
+    await writes(node, "POST", 200)
+    after = node.viewer().asks("/b")
+    fetch.answers(200, b"other", FRESH)
+    assert [(await viewer.answer()).body for viewer in (before, after)] == [b"other"] * 2
+    assert await is_stored(node, "/b")
+
+
 @pytest.mark.parametrize("ask", [("range", "bytes=0-1"), ("if-none-match", '"0"')])
 async def test_a_fetch_that_nobody_can_join_is_not_stored_either(ask: tuple[str, str]) -> None:
     node = strict_node()

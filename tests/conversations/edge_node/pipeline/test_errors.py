@@ -246,6 +246,15 @@ async def test_the_page_goes_through_the_behaviors_and_their_origins() -> None:
     assert (answer.status, answer.body) == (404, b"new page")
 
 
+async def test_an_error_that_becomes_a_page_is_not_fetched_to_its_end_for_nobody() -> None:
+    node = node_with(page(404, 404), behaviors=[behavior_message(policy=caching_disabled())])
+    viewer = node.viewer().asks("/a")
+    raw = (await node.fetch()).begins(404, ("content-length", "1000000")).sends(b"r")
+    (await node.fetch(2)).answers(200, b"page")
+    assert (await viewer.answer()).body == b"page"
+    assert raw.is_cancelled
+
+
 async def test_a_page_whose_behavior_does_not_cache_is_fetched_each_time() -> None:
     node = Node(
         behavior_message("/errors/*", caching_disabled()),

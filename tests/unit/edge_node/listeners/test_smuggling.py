@@ -304,6 +304,8 @@ LENIENT_READINGS = [
     ("bare CR before a request line (section 2.2)", b"\r" + get()),
     ("two spaces after the method (section 3)", get(line=b"GET  / HTTP/1.1\r\n")),
     ("two spaces before the version (section 3)", get(line=b"GET /  HTTP/1.1\r\n")),
+    ("a GET of another protocol (section 2.3)", get(line=b"GET / RTSP/1.0\r\n")),
+    ("a method of another protocol, and its version", get(line=b"SOURCE / ICE/1.0\r\n")),
     ("a target that says another port than Host (section 3.2.2)", get(b"Host: h:81\r\n", b"GET http://h:82/ HTTP/1.1\r\n")),
     ("an http URI without a host (RFC 9110 section 4.2.1)", get(b"Host: \r\n", b"GET http:///a HTTP/1.1\r\n")),
     ("CONNECT to a path (section 3.2.3)", get(line=b"CONNECT / HTTP/1.1\r\n")),

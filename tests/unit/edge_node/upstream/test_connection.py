@@ -9,6 +9,7 @@ import pytest
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure
 from edge_node.model.http import ResponseHead
 from edge_node.upstream.connection import UpstreamConnection
+from edge_node.upstream.response_heads import MAXIMUM_HEAD_BYTES
 from tests.edge_wires import FakeTransport, end_of_exchange, turn
 
 READ_TIMEOUT = 5.0
@@ -31,6 +32,11 @@ class Clock:
         timer = Timer()
         self._timers.append((self.now + delay, callback, timer))
         return timer
+
+    @property
+    def is_waited_for(self) -> bool:
+        """A timer would ring; until then it keeps who set it."""
+        return any(not handle.is_cancelled for _, _, handle in self._timers)
 
     def passes(self, seconds: float) -> None:
         end = self.now + seconds
@@ -153,6 +159,43 @@ async def test_what_came_before_a_mistake_in_a_body_is_passed_on() -> None:
     conversation.hears(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\nzz\r\n")
     await turn()
     assert failure(end) is UpstreamErrorKind.INVALID_RESPONSE and sink.body == b"abcd"
+
+
+@pytest.mark.parametrize("response", [OK, OK[:-1], b""])
+async def test_a_connection_that_is_gone_is_kept_by_no_timer(response: bytes) -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.hears(response)
+    await conversation.lost()
+    assert end.done() and not conversation.clock.is_waited_for
+    end.exception()
+
+
+@pytest.mark.parametrize(("surplus", "is_taken"), [(0, True), (1, False)])
+@pytest.mark.parametrize("behind", [1_000_000, 3, 2, 1])
+async def test_how_large_a_head_may_be_does_not_depend_on_where_it_is_cut(
+    surplus: int, is_taken: bool, behind: int
+) -> None:
+    """Its status line and the empty line behind it are no part of it."""
+    fields = b"Content-Length: 0\r\nX: "
+    fields += b"x" * (MAXIMUM_HEAD_BYTES - len(fields) - 2 + surplus) + b"\r\n"
+    response = b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n"
+    conversation = Conversation()
+    sink, end = conversation.asks()
+    conversation.hears(response[:-behind], response[-behind:])
+    await turn()
+    assert end.done() and len(sink.heads) == is_taken
+    assert is_taken or failure(end) is UpstreamErrorKind.INVALID_RESPONSE
+
+
+async def test_a_head_without_end_is_refused_while_it_grows() -> None:
+    conversation = Conversation()
+    _, end = conversation.asks()
+    conversation.hears(b"HTTP/1.1 200 OK\r\nX: ", b"x" * MAXIMUM_HEAD_BYTES)
+    assert conversation.connection.is_open
+    conversation.hears(b"x" * 2_000)
+    await turn()
+    assert failure(end) is UpstreamErrorKind.INVALID_RESPONSE
 
 
 async def test_a_response_without_a_length_ends_with_the_connection() -> None:
