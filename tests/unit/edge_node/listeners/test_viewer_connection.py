@@ -167,6 +167,20 @@ async def test_however_many_requests_come_at_once_all_are_answered_and_no_more_i
     assert connection.may_keep_alive
 
 
+@pytest.mark.parametrize("is_answered", [False, True])
+async def test_a_stream_is_open_until_it_is_answered_or_its_viewer_has_left(is_answered: bool) -> None:
+    _, transport, service, _ = open_connection()
+    transport.feed(WAIT)
+    stream, head = service.waiting[0]
+    was_open = stream.is_open
+    if is_answered:
+        service.echo(stream, head, b"")
+    else:
+        transport.abort()
+        await turn()
+    assert (was_open, stream.is_open) == (True, False)
+
+
 async def test_requests_wait_while_their_viewer_does_not_take_the_answers() -> None:
     _, transport, service, _ = open_connection(takes_everything=False)
     transport.feed(GET * 10_000)
