@@ -508,6 +508,18 @@ async def test_a_body_has_a_least_rate(bytes_a_second: int, is_cut: bool, first:
     assert transport.is_aborted == is_cut
 
 
+async def test_a_body_that_stops_ends_the_connection_however_fast_it_was_before() -> None:
+    connection, transport, _, listener = open_connection()
+    transport.feed(POST)
+    for _ in range(10):
+        transport.feed(b"x" * 10_000)
+        await turn()
+    pass_time(connection, listener, 2 * deadlines.BODY_WINDOW_SECONDS - 1)
+    assert not transport.is_closing(), "each window is looked at when it is over"
+    pass_time(connection, listener, 1.0)
+    assert transport.is_aborted
+
+
 async def test_time_in_which_the_node_did_not_read_is_not_the_viewers_fault() -> None:
     connection, transport, _, listener = open_connection()
     transport.feed(POST + b"x" * 100_000)
