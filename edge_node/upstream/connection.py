@@ -15,8 +15,8 @@ from edge_node.model.http import Header, ResponseHead
 from edge_node.upstream.response_head_parser import ParsedHead, read_usual_head
 from edge_node.upstream.response_heads import (
     LARGEST_UNFINISHED_HEAD_BYTES,
-    MAXIMUM_HEAD_BYTES,
     NOT_ASKED_TO_SWITCH,
+    TOO_LARGE,
     is_visible,
     mistake_in,
     mistake_in_interim,
@@ -208,7 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self._has_head:
             self._head_bytes += len(data)
             if self._head_bytes > LARGEST_UNFINISHED_HEAD_BYTES:
-                self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"response head larger than {MAXIMUM_HEAD_BYTES} bytes")
+                self._fail(UpstreamErrorKind.INVALID_RESPONSE, TOO_LARGE)
 
     def eof_received(self) -> bool:
         """A half-closed upstream has said all: close."""
@@ -278,8 +278,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._has_head = True
         self._head_bytes = 0
-        is_large = self.received_bytes - self._received_before > MAXIMUM_HEAD_BYTES
-        mistake = mistake_in(head, self._parser.get_http_version(), is_large=is_large)
+        mistake = mistake_in(head, self._parser.get_http_version(), self.received_bytes - self._received_before)
         if mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
             return
