@@ -15,8 +15,9 @@ from edge_node.model.http import Header, ResponseHead
 from edge_node.upstream.response_head_parser import ParsedHead, read_usual_head
 from edge_node.upstream.response_heads import (
     LARGEST_UNFINISHED_HEAD_BYTES,
-    MAXIMUM_HEAD_BYTES,
     NOT_ASKED_TO_SWITCH,
+    SILENT,
+    TOO_LARGE,
     is_visible,
     mistake_in,
     mistake_in_interim,
@@ -209,7 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
         elif mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
         elif self._silent_bytes > LARGEST_UNFINISHED_HEAD_BYTES:
-            self._fail(UpstreamErrorKind.INVALID_RESPONSE, f"more than {MAXIMUM_HEAD_BYTES} bytes without content")
+            self._fail(UpstreamErrorKind.INVALID_RESPONSE, SILENT if self._has_head else TOO_LARGE)
 
     def eof_received(self) -> bool:
         """A half-closed upstream has said all: close."""
@@ -276,8 +277,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._sink.interim_arrived(head)
             return
         self._has_head, self._silent_bytes = True, 0
-        is_large = self.received_bytes - self._received_before > MAXIMUM_HEAD_BYTES
-        mistake = mistake_in(head, self._parser.get_http_version(), is_large=is_large)
+        mistake = mistake_in(head, self._parser.get_http_version(), self.received_bytes - self._received_before)
         if mistake is not None:
             self._fail(UpstreamErrorKind.INVALID_RESPONSE, mistake)
             return

@@ -13,6 +13,9 @@ MAXIMUM_HEAD_BYTES: Final = 32_768
 LARGEST_UNFINISHED_HEAD_BYTES: Final = MAXIMUM_HEAD_BYTES + 128
 """With a usual status line and the empty line behind the head, which are no part of what is limited: a head that is taken whole is taken in pieces, too."""
 
+TOO_LARGE: Final = f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
+SILENT: Final = f"more than {MAXIMUM_HEAD_BYTES} bytes without content"
+
 MAXIMUM_INTERIM_RESPONSES: Final = 16
 """Before one final response; more is an upstream that plays with us."""
 
@@ -20,16 +23,20 @@ is_visible: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 """A reason phrase (RFC 9112 section 4)."""
 
 
-def mistake_in(head: ResponseHead, version: str, *, is_large: bool) -> str | None:
-    """What the parser lets pass and this node does not."""
+def _is_too_large(head: ResponseHead) -> bool:
+    return sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES
+
+
+def mistake_in(head: ResponseHead, version: str, received_bytes: int) -> str | None:
+    """What the parser lets pass and this node does not; no head is larger than what was received of its response."""
     if version not in ("1.1", "1.0"):
         return f"HTTP/{version}"
     if head.status > 599:  # RFC 9110 section 15: there is no such class
         return f"status {head.status}"
     if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         return "a transfer coding other than chunked"
-    if is_large and sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
-        return f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
+    if received_bytes > MAXIMUM_HEAD_BYTES and _is_too_large(head):
+        return TOO_LARGE
     return None
 
 
@@ -53,8 +60,8 @@ def _mistake_in_switch(head: ResponseHead) -> str | None:
         return "switched to another protocol than was asked for"
     if b"content-length" in fields or b"transfer-encoding" in fields:
         return "switched protocols with a body"
-    if sum(len(name) + len(value) + 4 for name, value in head.headers) > MAXIMUM_HEAD_BYTES:
-        return f"response head larger than {MAXIMUM_HEAD_BYTES} bytes"
+    if _is_too_large(head):
+        return TOO_LARGE
     return None
 
 

@@ -1,10 +1,13 @@
 """DESIGN section 4 as dialogue: what a node may answer with once it has applied an invalidation."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
+from edge_node.control.snapshot_reader import read_distribution
 from edge_node.model.configuration import Role
+from edge_node.policy.geo import GeoTable
 from edge_node.policy.upstream_request import parse_request
 from tests.builders import behavior_message, listed, policy_message
 from tests.conversations.dialogue import Node
@@ -200,6 +203,28 @@ async def test_a_regional_cache_that_is_behind_catches_up_before_it_answers() ->
     (await node.fetch(2)).answers(200, b"new", FRESH)
     answer = await viewer.answer()
     assert (answer.body, answer.fields["x-edge-result"]) == (b"new", "miss;invalidated")
+
+
+CHANGES: dict[str, Callable[[Node], None]] = {
+    "distribution": lambda node: node.state.put_distribution(2, read_distribution(node.message)),
+    "removal": lambda node: node.state.remove_distribution(2, "E9"),
+    "latencies": lambda node: node.state.put_latencies(2, {"eu": 1.0}),
+    "countries": lambda node: node.state.put_geo_table(2, GeoTable()),
+    "nothing": lambda node: node.state.advance(2),
+    "snapshot": lambda node: node.learns("log-1", 2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+async def test_whatever_an_entry_of_the_log_changes_who_waits_for_it_goes_on(change: Callable[[Node], None]) -> None:
+    node = Node(role=Role.REGIONAL)
+    viewer = node.viewer().asks("/a", *EDGE, ("x-edge-log-index", "log-1:2"))
+    await node.asks_nothing_more(0)
+    change(node)
+    (await node.fetch(1)).answers(200, b"new", FRESH)
+    assert (await viewer.answer()).body == b"new"
+    await node.viewer().asks("/a", *EDGE, ("x-edge-log-index", "log-1:2")).answer()
+    await node.asks_nothing_more(1)
 
 
 @pytest.mark.parametrize("position", ["log-1:2", "log-2:1", "log-1:", "nonsense", "log-1:" + "9" * 5000])

@@ -47,8 +47,7 @@ class FakeEnd:
             self.says(self.before)
 
     def send(self, data: bytes) -> None:
-        if self.fails:
-            raise ZeroDivisionError
+        self._may_fail()
         assert not self.is_ended and not self.is_closed and not self.is_reset
         self.taken += data
         self.sent_bytes += len(data)
@@ -57,10 +56,16 @@ class FakeEnd:
         self.is_paused = True
 
     def resume(self) -> None:
+        self._may_fail()
         self.is_paused = False
 
     def end(self) -> None:
+        self._may_fail()
         self.is_ended = True
+
+    def _may_fail(self) -> None:
+        if self.fails:
+            raise ZeroDivisionError
 
     def close(self) -> None:
         self.is_closed = True
@@ -265,12 +270,20 @@ async def test_a_node_that_leaves_closes_both_ends() -> None:
     assert world.viewer.is_closed and world.origin.is_closed and world.is_recorded_once()
 
 
+@pytest.mark.parametrize("event", ["bytes", "credit", "end"])
 @pytest.mark.parametrize("failing", ["viewer", "origin"])
-async def test_a_mistake_costs_this_tunnel_and_is_counted(failing: str) -> None:
+async def test_a_mistake_costs_this_tunnel_and_is_counted(failing: str, event: str) -> None:
     world = World()
     one, other = (world.viewer, world.origin) if failing == "viewer" else (world.origin, world.viewer)
     one.fails = True
-    other.says(b"x")
+    receiver = other.receiver
+    assert receiver is not None
+    if event == "bytes":
+        receiver.bytes_arrived(b"x")
+    elif event == "credit":
+        receiver.credit_returned()
+    else:
+        receiver.peer_ended()
     assert world.counters.internal_errors == 1
     assert one.is_reset and other.is_reset and world.is_recorded_once()
 

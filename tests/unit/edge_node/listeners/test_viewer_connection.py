@@ -167,6 +167,20 @@ async def test_however_many_requests_come_at_once_all_are_answered_and_no_more_i
     assert connection.may_keep_alive
 
 
+@pytest.mark.parametrize("is_answered", [False, True])
+async def test_a_stream_is_open_until_it_is_answered_or_its_viewer_has_left(is_answered: bool) -> None:
+    _, transport, service, _ = open_connection()
+    transport.feed(WAIT)
+    stream, head = service.waiting[0]
+    was_open = stream.is_open
+    if is_answered:
+        service.echo(stream, head, b"")
+    else:
+        transport.abort()
+        await turn()
+    assert (was_open, stream.is_open) == (True, False)
+
+
 async def test_requests_wait_while_their_viewer_does_not_take_the_answers() -> None:
     _, transport, service, _ = open_connection(takes_everything=False)
     transport.feed(GET * 10_000)
@@ -492,6 +506,18 @@ async def test_a_body_has_a_least_rate(bytes_a_second: int, is_cut: bool, first:
         await turn(2)
         pass_time(connection, listener, 1.0)
     assert transport.is_aborted == is_cut
+
+
+async def test_a_body_that_stops_ends_the_connection_however_fast_it_was_before() -> None:
+    connection, transport, _, listener = open_connection()
+    transport.feed(POST)
+    for _ in range(10):
+        transport.feed(b"x" * 10_000)
+        await turn()
+    pass_time(connection, listener, 2 * deadlines.BODY_WINDOW_SECONDS - 1)
+    assert not transport.is_closing(), "each window is looked at when it is over"
+    pass_time(connection, listener, 1.0)
+    assert transport.is_aborted
 
 
 async def test_time_in_which_the_node_did_not_read_is_not_the_viewers_fault() -> None:

@@ -31,9 +31,10 @@ class Sink:
         self.ends: list[UpstreamFailure | None] = []
         self.tunnel: TunnelEnd | None = None
         self.fetch: Fetch | None = None
+        self.flow: ResponseFlow | None = None
 
     def connected(self, connection: ResponseFlow | None, target: Endpoint) -> None:
-        pass
+        self.flow = connection
 
     def resume_point(self) -> Sequence[Header] | None:
         return None
@@ -130,10 +131,20 @@ async def test_the_fetch_ends_with_the_tunnel_and_its_bytes_are_counted() -> Non
     sink.tunnel.close()
     await turn()
     assert receiver.is_lost and sink.ends == [None]
+    assert sink.flow is None, "nothing of it is held up or closed any more"
     transferred = origins.counters.transferred
     assert transferred["origin", "received"] == len(SWITCH) + 5
     assert transferred["origin", "sent"] == len(REQUEST) + 2 + 7
     assert not origins.counters.upstream_errors
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 5", b"Content-Length: 0", b"Transfer-Encoding: chunked"])
+async def test_who_switches_has_no_body_to_send(framing: bytes) -> None:
+    sink, link = await asked(IdleOrigins(), endpoint(FIRST))
+    link.sends(SWITCH[:-2] + framing + b"\r\n\r\n")
+    await turn()
+    assert sink.tunnel is None and link.is_closed
+    assert [failure.kind for failure in sink.ends if failure is not None] == [UpstreamErrorKind.INVALID_RESPONSE]
 
 
 async def test_a_tunnel_has_no_place_that_others_wait_for_and_a_handshake_has() -> None:
