@@ -4,6 +4,7 @@ The checker knows nothing of the protocol: an object that a receipt vouches for 
 a lease, in its own view or in the control plane's. Each seed enables a random subset of the faults, so that rare combinations get seeds of their own.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -69,24 +70,26 @@ class Violation:
 
 @dataclass(slots=True)
 class Promises:
-    """What receipts have promised so far: by log, in the order in which logs came into being."""
+    """What receipts have promised so far: what a node of each log owes, by the order in which logs came into being.
 
-    by_log: dict[str, dict[str, int]] = field(default_factory=dict)
+    It owes also what was promised by the logs before, since it started from nothing when it came to this one.
+    """
+
+    owed: dict[str, dict[str, int]] = field(default_factory=dict)
+    of_the_latest: dict[str, int] = field(default_factory=dict)
 
     def add(self, log_id: str, versions: dict[str, int]) -> None:
         """A receipt is complete."""
-        of_log = self.by_log.setdefault(log_id, {})
-        for path, version in versions.items():
-            of_log[path] = max(of_log.get(path, 0), version)
+        if log_id not in self.owed:
+            self.of_the_latest = self.owed[log_id] = dict(self.of_the_latest)
+        for known in itertools.dropwhile(lambda each: each != log_id, self.owed):
+            of_log = self.owed[known]
+            for path, version in versions.items():
+                of_log[path] = max(of_log.get(path, 0), version)
 
     def version(self, log_id: str, path: str) -> int:
-        """What a node of this log owes: also what was promised by the logs before, since it started from nothing when it came to this one."""
-        promised = 0
-        for known, versions in self.by_log.items():
-            promised = max(promised, versions.get(path, 0))
-            if known == log_id:
-                break
-        return promised
+        """What a node of this log owes."""
+        return self.owed.get(log_id, self.of_the_latest).get(path, 0)
 
 
 class Simulation:

@@ -10,12 +10,14 @@ import asyncio
 import random
 import zlib
 from collections import Counter
-from dataclasses import astuple
+from dataclasses import fields as fields_of
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_node.caching.entry import EntryTemplate
 from edge_node.model.configuration import Peer, Role
 from edge_node.model.counters import Counters
 from edge_node.observability.access_log import AccessLog
@@ -93,6 +95,7 @@ BUNDLES = [
     (),
 ]
 BODIES = [b"", b"hello", b"x" * 1_200, b"y" * 40_000]
+TEMPLATE_VALUES = attrgetter(*(each.name for each in fields_of(EntryTemplate)))
 REQUEST_FIELDS = [
     b"Accept-Encoding: gzip",
     b"X-A: 1",
@@ -260,7 +263,7 @@ class Side:
             "open": [self.viewers[n][1].is_closing() for n in range(VIEWERS)],
             "origin": sorted(self.origin.heard),
             "stored": {
-                key: (entry.block, astuple(entry.template), entry.stamp, entry.age_base)
+                key: (entry.block, TEMPLATE_VALUES(entry.template), entry.stamp, entry.age_base)
                 for key, entry in self.node.store._entries.items()
             },
             "used": self.node.store.statistics.used_bytes,
