@@ -1,6 +1,7 @@
 """The import rules of docs/architecture.md, and the shape rules of the house, checked against the source itself."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -364,6 +365,20 @@ def test_any_is_written_where_there_is_no_better_type() -> None:
         if any(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(ast.parse(path.read_text())))
     }
     assert places == set(PLACES_OF_ANY)
+
+
+def test_constants_that_tests_set_are_not_final() -> None:
+    """Compiled code has the value of a Final constant in it: what a test sets would be noticed by nobody (decision 13)."""
+    setting = re.compile(r'setattr\(\s*(?:[\w.]+\s*,\s*)?"(?:[\w.]*\.)?([A-Z][A-Z0-9_]+)"')
+    set_by_tests = {name for path in source_files("tests") for name in setting.findall(path.read_text())}
+    final = {
+        node.target.id
+        for path in source_files("edge_node")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(node.annotation, ast.Name) and node.annotation.id == "Final"
+    }
+    assert set_by_tests and not set_by_tests & final
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -10,10 +10,10 @@ Path rules: reference section 4. A `*` is a wildcard only as the last character;
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-MAXIMUM_PATHS_PER_DISTRIBUTION: Final = 131_072
+MAXIMUM_PATHS_PER_DISTRIBUTION = 131_072
 """Beyond it every response of the distribution stamped earlier is invalid: forgetting an invalidation is not an option, and memory has a bound."""
 
-MAXIMUM_COST_BYTES: Final = 32 * 1024 * 1024
+MAXIMUM_COST_BYTES = 32 * 1024 * 1024
 """The same over all distributions, with their paths' lengths counted; it also bounds the time in which the journal is written anew."""
 
 PATH_COST_BYTES: Final = 160

@@ -32,8 +32,8 @@ LONGEST_REMEMBERED_TEXT_BYTES: Final = 512
 """Longer ones are not worth the memory: a viewer chooses them, and thousands are kept."""
 MOST_REMEMBERED_TEXTS: Final = 4_096
 _known_texts: Final[dict[bytes, str]] = {}
-MAXIMUM_UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
-LARGEST_FILE_BYTES: Final = 128 * 1024 * 1024
+MAXIMUM_UNWRITTEN_BYTES = 16 * 1024 * 1024
+LARGEST_FILE_BYTES = 128 * 1024 * 1024
 """A larger file becomes FILE.1, in place of the one before: the log never takes more than twice this."""
 
 _RESULT_TYPES: Final = {

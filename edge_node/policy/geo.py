@@ -11,7 +11,7 @@ from typing import Final
 from edge_node.caching.lookup import Reason, Refuse
 from edge_node.model.configuration import Distribution, GeoRestriction
 
-MOST_REMEMBERED_ADDRESSES: Final = 4_096
+MOST_REMEMBERED_ADDRESSES = 4_096
 """Of viewers that ask again; half a megabyte at most. Beyond it all are forgotten: who comes from many addresses costs what finding a country costs, and no memory."""
 LONGEST_ADDRESS_CHARACTERS: Final = 64
 """An IPv6 address takes 45 and a zone 16; what is longer is none."""

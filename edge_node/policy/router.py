@@ -21,7 +21,7 @@ from edge_node.model.configuration import Behavior, Distribution, Semantics
 from edge_node.model.http import RequestHead
 from edge_node.policy.path_patterns import compile_pattern, normalise_path
 
-MAXIMUM_REMEMBERED_ROUTES: Final = 16_384
+MAXIMUM_REMEMBERED_ROUTES = 16_384
 LONGEST_REMEMBERED_TARGET_BYTES: Final = 512
 """A viewer chooses them, and each costs its length several times: longer ones are worked out anew."""
 MOST_REMEMBERED_KEYS: Final = 32

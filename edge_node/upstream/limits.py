@@ -21,7 +21,7 @@ MAXIMUM_WAITING: Final = 1_024
 """Four rounds of all connections to an origin: who comes later would wait longer than WAIT_SECONDS unless a round takes about a second or less."""
 WAIT_SECONDS: Final = 5.0
 """As long as those wait who joined somebody else's fetch: long enough for a burst to pass, short enough for a viewer to try again."""
-MOST_IDLE_UPSTREAMS: Final = 1_024
+MOST_IDLE_UPSTREAMS = 1_024
 """Upstreams of which a (then empty) counter is kept."""
 
 

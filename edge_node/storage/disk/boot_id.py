@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_FILE: Final = "boot"
 _CLEAN_FILE: Final = "clean"
 _NO_BOOT_ID: Final = "unknown"

@@ -11,7 +11,7 @@ import mmap
 from collections import OrderedDict
 from typing import Final
 
-WINDOW_BYTES: Final = 32 * 1024 * 1024
+WINDOW_BYTES = 32 * 1024 * 1024
 """Mapped at once, on a border of so many bytes: unmapping one takes about 0.3 ms, however large the file is."""
 
 MOST_WINDOWS: Final = 128
