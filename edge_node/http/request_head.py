@@ -11,7 +11,7 @@ MAXIMUM_TARGET_BYTES: Final = 8_192
 """Reference 2.5: a longer URL is 414, then close."""
 MAXIMUM_HEAD_BYTES: Final = 32_768
 """Reference 2.5: a larger head is 494, then close."""
-MAXIMUM_HEAD_BYTES_OF_EDGES = 2 * MAXIMUM_HEAD_BYTES
+MAXIMUM_HEAD_BYTES_OF_EDGES: Final = 2 * MAXIMUM_HEAD_BYTES
 """At a regional cache: whatever an edge has taken of a viewer, its own fields, and a validator of what it has stored."""
 
 LONGEST_HOST_BYTES: Final = 262
