@@ -14,6 +14,7 @@ _EVALUATED = {
     Evaluated.WHILE_PARSED: "while the head is parsed",
     Evaluated.BY_SECTION: "for each request whose header section has the field; such a section is not remembered",
     Evaluated.BY_ROUTE: "once for a route",
+    Evaluated.BY_CONNECTION: "for each request, by the facts of its connection",
     Evaluated.PER_REQUEST: "for each request",
     Evaluated.BY_PIPELINE: "for each request",
 }
@@ -34,7 +35,7 @@ def stage_table() -> str:
 def _row(number: int, stage: Stage) -> str:
     tiers = "both" if len(stage.roles) == len(Role) else stage.roles[0].value
     file, name = file_of(stage.rule)
-    is_configured = stage.evaluated is Evaluated.PER_REQUEST and stage.compiles is not None
+    is_configured = stage.evaluated in (Evaluated.BY_CONNECTION, Evaluated.PER_REQUEST) and stage.compiles is not None
     evaluated = _EVALUATED[stage.evaluated] + (", where configuration asks for it" if is_configured else "")
     return f"| {number} | {stage.name} | {stage.section} | {tiers} | {evaluated} | `{name}` in `{file}` |"
 

@@ -1,8 +1,9 @@
 """The fast path of HTTP/1.1: a GET whose line and header section are known, answered from a fresh response that is kept in one piece.
 
 Most requests go this way, so it does as little as possible, and it decides nothing by itself. That no stage has to look at the request, and nothing but the key matters,
-was found when the route was made (`policy/router.py`, `stages/table.py`); whether the entry may be used and what of it is sent is asked of the same functions as in the
-pipeline (`caching/reuse.py`, `policy/representation.py`); whatever is not as usual is left to that.
+was found when the route was made (`policy/router.py`, `stages/table.py`); the stages that look at the viewer's connection are asked for each request.
+Whether the entry may be used and what of it is sent is asked of the same functions as in the pipeline (`caching/reuse.py`, `policy/representation.py`); whatever is not
+as usual is left to that.
 Both say the same, byte for byte: tests/property/edge_node/delivery/test_fast_path_properties.py.
 """
 
@@ -20,6 +21,7 @@ from edge_node.delivery.request_record import HitRecord
 from edge_node.delivery.request_recorder import BATCH_RECORDS, RequestRecorder
 from edge_node.listeners.serving import KeptAliveStream
 from edge_node.model.configuration import Semantics
+from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.model.http import RequestHead
 from edge_node.policy.parse_cache import HeaderSection, ParseCache
 from edge_node.policy.representation import choose_representation
@@ -112,7 +114,7 @@ class HitFastPath:
         route = (
             section.fast_routes.get(line) if section.router is state.router else section.route_of(line, state.router)
         )
-        if route is None:
+        if route is None or (route.stages and not self._passes_stages(route, wire.facts)):
             return False
         coding = section.accept_encoding
         key = route.key if route.coding == coding else route.more_keys.get(coding)
@@ -155,6 +157,10 @@ class HitFastPath:
         if len(records) >= BATCH_RECORDS:
             self._recorder.flush()
         return True
+
+    def _passes_stages(self, route: Route, connection: ConnectionFacts) -> bool:
+        """What the stages that are left for this route say; whoever does not pass is answered by the pipeline."""
+        return all(stage.lets_pass is not None and stage.lets_pass(connection, self._state) for stage in route.stages)
 
     def _answer_in_part(
         self,

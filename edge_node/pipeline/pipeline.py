@@ -29,9 +29,9 @@ from edge_node.model.http import RequestHead
 from edge_node.pipeline.dispatcher import Dispatched, Dispatcher, DispatcherDependencies, Next
 from edge_node.pipeline.error_responses import ErrorResponses
 from edge_node.pipeline.exception_barrier import ExceptionBarrier
-from edge_node.policy.router import Route
+from edge_node.policy.router import CompiledStage, Route
 from edge_node.policy.viewer_protocol import Redirect
-from edge_node.stages.stage import LocalReply, StageFunction, Wait
+from edge_node.stages.stage import LocalReply, Wait
 from edge_node.storage.cache import Cache
 from edge_node.storage.node_state import NodeState
 from edge_node.upstream.fetch_sink import UpstreamFetcher
@@ -47,7 +47,7 @@ class PipelineDependencies:
     recorder: RequestRecorder
     counters: Counters
     request_ids: RequestIds
-    entry_stages: tuple[StageFunction, ...]
+    entry_stages: tuple[CompiledStage, ...]
     """What each request passes before its route is known (`stages/table.py`)."""
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     monotonic: Callable[[], float]
@@ -182,13 +182,13 @@ class Pipeline:
             route = context.route = made
         return self._pass(context, route.stages, len(self._entry_stages)) if route.stages else None
 
-    def _pass(self, context: RequestContext, stages: tuple[StageFunction, ...], first: int) -> LocalReply | Wait | None:
+    def _pass(self, context: RequestContext, stages: tuple[CompiledStage, ...], first: int) -> LocalReply | Wait | None:
         if context.error_page_status:
             return None
         while context.next_stage < first + len(stages):
             stage = stages[context.next_stage - first]
             context.next_stage += 1
-            answer: LocalReply | Wait | None = stage(context, self._state)
+            answer: LocalReply | Wait | None = stage.run(context, self._state)
             if answer is not None:
                 return answer
         return None

@@ -18,6 +18,7 @@ from edge_node.caching.key import (
 )
 from edge_node.caching.lookup import Reason, Refuse, decide_before_lookup
 from edge_node.model.configuration import Behavior, Distribution, Semantics
+from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.model.http import RequestHead
 from edge_node.policy.path_patterns import compile_pattern, normalise_path
 
@@ -39,12 +40,24 @@ class Snapshot:
     distributions: Mapping[str, Distribution]
 
 
-StageFunction = Callable[[Any, Any], Any]
-"""A stage as `stages/stage.py`, which is above this package, has it: given a request's context and the node's state it answers, lets wait or lets pass."""
-CompileStages = Callable[[Distribution, Behavior, bytes], tuple[StageFunction, ...]]
+class CompiledStage:
+    """A stage that a request has still to pass. What it is called with is known to `stages/stage.py`, which is above this package, and makes them."""
+
+    __slots__ = ("lets_pass", "run")
+
+    def __init__(
+        self, run: Callable[[Any, Any], Any], lets_pass: Callable[[ConnectionFacts, Any], bool] | None = None
+    ) -> None:
+        self.run: Final = run
+        """Given a request's context and the node's state it answers, lets wait or lets pass."""
+        self.lets_pass: Final = lets_pass
+        """Given the facts of the viewer's connection and the node's state: whether `run` lets pass; None: that cannot be said without the request."""
 
 
-def no_stages(distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[StageFunction, ...]:
+CompileStages = Callable[[Distribution, Behavior, bytes], tuple[CompiledStage, ...]]
+
+
+def no_stages(distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[CompiledStage, ...]:
     """Of a table without rows."""
     del distribution, behavior, method
     return ()
@@ -79,7 +92,7 @@ class Route:
         method_class: bytes,
         raw_target: bytes,
         has_fixed_key: bool,
-        stages: tuple[StageFunction, ...] = (),
+        stages: tuple[CompiledStage, ...] = (),
         coding: bytes | None = None,
         key: CacheKey | None = None,
         more_keys: Mapping[bytes | None, CacheKey] = _NO_KEYS,
@@ -97,7 +110,7 @@ class Route:
         self.has_fixed_key = has_fixed_key
         """Nothing of the header section but Accept-Encoding is in the key."""
         self.stages = stages
-        """What each request has still to pass before it is looked up (`stages/table.py`). With any of them there is no fast path."""
+        """What each request has still to pass before it is looked up (`stages/table.py`). With one that has to see the request there is no fast path."""
         self.coding = coding
         self.key = key
         """The key of requests with this Accept-Encoding, the first that came; None: none came yet, or the key is not fixed."""
@@ -180,9 +193,9 @@ class Router:
         self._routes: dict[bytes, dict[bytes, Route | Refuse]] = {}
         """By host and request line."""
         self._fast_routes: dict[bytes, dict[bytes, Route]] = {}
-        """Those of GET requests that a fresh entry answers whatever else the request says."""
+        """Those of GET requests that a fresh entry answers whatever else the request says, if the viewer's connection passes the stages."""
         self._remembered = 0
-        self._stages: dict[tuple[str, int, bytes], tuple[StageFunction, ...]] = {}
+        self._stages: dict[tuple[str, int, bytes], tuple[CompiledStage, ...]] = {}
         """What is left of the stages for a distribution, a behavior of it (this snapshot keeps it) and a method that it allows."""
 
     def route(self, head: RequestHead) -> Route | Refuse:
@@ -226,7 +239,7 @@ class Router:
             or not route.has_fixed_key
             or route.is_strict
             or head.method != b"GET"
-            or route.stages
+            or any(stage.lets_pass is None for stage in route.stages)
         ):
             return False
         return decide_before_lookup(head, route.behavior) is None
@@ -262,7 +275,7 @@ class Router:
             self._stages_of(distribution, behavior, head.method),
         )
 
-    def _stages_of(self, distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[StageFunction, ...]:
+    def _stages_of(self, distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[CompiledStage, ...]:
         known = distribution.id, id(behavior), method
         stages = self._stages.get(known)
         if stages is None:

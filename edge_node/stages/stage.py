@@ -7,6 +7,8 @@ from typing import Final
 from edge_node.caching.lookup import Refuse
 from edge_node.delivery.request_context import RequestContext
 from edge_node.model.configuration import Behavior, Distribution, Role
+from edge_node.model.connection_facts import ConnectionFacts
+from edge_node.policy.router import CompiledStage
 from edge_node.policy.viewer_protocol import Redirect
 from edge_node.storage.node_state import NodeState
 
@@ -26,6 +28,8 @@ LocalReply = Refuse | Redirect
 StageAnswer = LocalReply | Wait | None
 """None: continue."""
 StageFunction = Callable[[RequestContext, NodeState], StageAnswer]
+ConnectionTest = Callable[[ConnectionFacts, NodeState], bool]
+"""Whether a stage lets the requests of a connection pass, now."""
 
 
 class Evaluated(Enum):
@@ -34,6 +38,7 @@ class Evaluated(Enum):
     WHILE_PARSED = "the bytes of the head, while they are parsed"
     BY_SECTION = "the header section: one that it has to look at is not remembered, so that its requests are parsed and pass the stage each time"
     BY_ROUTE = "configuration, host and request line: worked out once for all requests that share them"
+    BY_CONNECTION = "the viewer's connection: asked for each request, on the fast path as well"
     PER_REQUEST = "each request: a behavior that asks for it has no fast path"
     BY_PIPELINE = "the request and what is stored: the pipeline itself"
 
@@ -62,7 +67,7 @@ class Stage:
         rule: str,
         *,
         roles: tuple[Role, ...] = (Role.EDGE, Role.REGIONAL),
-        compiles: Callable[[StageSubject], StageFunction | None] | None = None,
+        compiles: Callable[[StageSubject], CompiledStage | None] | None = None,
         run: StageFunction | None = None,
     ) -> None:
         self.name: Final = name

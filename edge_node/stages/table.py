@@ -1,15 +1,16 @@
 """The stages of a request, in the order in which it passes them (reference 6.8): the one literal table.
 
 What a stage can say without looking at the request is worked out when the route of the request is made, once for all requests that share it; what is left there is run
-for each request. A route with nothing left has a fast path, which is this table and not another one.
+for each request. A route of which nothing is left but what the viewer's connection decides has a fast path, which is this table and not another one.
 
 The table in docs/request-lifecycle.md is made from it (tests/stage_table.py).
 """
 
 from edge_node.model.configuration import Behavior, Distribution, Role
+from edge_node.policy.router import CompiledStage
 from edge_node.stages.access import allow_methods, apply_viewer_protocol, refuse_loop, restrict_countries
 from edge_node.stages.catch_up import catch_up
-from edge_node.stages.stage import Evaluated, Stage, StageFunction, StageSubject
+from edge_node.stages.stage import Evaluated, Stage, StageSubject
 
 _EDGE, _REGIONAL = (Role.EDGE,), (Role.REGIONAL,)
 
@@ -18,9 +19,9 @@ STAGES = (
     Stage("loop detection", "RFC 8586", Evaluated.BY_SECTION, "policy.loop_detection.is_loop", roles=_EDGE, run=refuse_loop),
     Stage("catching up", "DESIGN 4, rule 4", Evaluated.PER_REQUEST, "stages.catch_up.catch_up", roles=_REGIONAL, run=catch_up),
     Stage("distribution", "5.1", Evaluated.BY_ROUTE, "policy.router.Router"),
-    Stage("geo restriction", "6.5", Evaluated.PER_REQUEST, "policy.geo.is_geo_restricted", roles=_EDGE, compiles=restrict_countries),
+    Stage("geo restriction", "6.5", Evaluated.BY_CONNECTION, "policy.geo.is_geo_restricted", roles=_EDGE, compiles=restrict_countries),
     Stage("behavior", "1.6", Evaluated.BY_ROUTE, "policy.router.Router"),
-    Stage("viewer protocol", "6.1", Evaluated.PER_REQUEST, "policy.viewer_protocol.judge_viewer_protocol", roles=_EDGE, compiles=apply_viewer_protocol),
+    Stage("viewer protocol", "6.1", Evaluated.BY_CONNECTION, "policy.viewer_protocol.judge_viewer_protocol", roles=_EDGE, compiles=apply_viewer_protocol),
     Stage("method", "2.6", Evaluated.BY_ROUTE, "policy.methods.is_method_allowed", compiles=allow_methods),
     Stage("key", "2.1", Evaluated.BY_PIPELINE, "caching.key.make_key"),
     Stage("lookup", "DESIGN 4, rule 2", Evaluated.BY_PIPELINE, "storage.cache.Cache"),
@@ -37,14 +38,14 @@ class StageTable:
     """The table as one tier has it."""
 
     def __init__(self, role: Role) -> None:
-        self.entry: tuple[StageFunction, ...] = tuple(
-            stage.run for stage in STAGES if stage.run is not None and role in stage.roles
+        self.entry: tuple[CompiledStage, ...] = tuple(
+            CompiledStage(stage.run) for stage in STAGES if stage.run is not None and role in stage.roles
         )
         """What each request passes before its route is known."""
         self._compiled = [stage.compiles for stage in STAGES if stage.compiles is not None and role in stage.roles]
 
-    def compile(self, distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[StageFunction, ...]:
+    def compile(self, distribution: Distribution, behavior: Behavior, method: bytes) -> tuple[CompiledStage, ...]:
         """What each request of this method for this behavior has still to pass, in the order of the table."""
         subject = StageSubject(distribution, behavior, method)
-        functions = [compile_stage(subject) for compile_stage in self._compiled]
-        return tuple([function for function in functions if function is not None])
+        compiled = [compile_stage(subject) for compile_stage in self._compiled]
+        return tuple([stage for stage in compiled if stage is not None])

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control.snapshot_reader import read_distribution
+from edge_node.control.snapshot_reader import read_distribution, read_geo_table
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.serving import FastPath, KeptAliveStream
+from edge_node.model.connection_facts import ConnectionFacts
 from edge_node.observability.access_log import AccessLog
 from edge_node.policy.parse_cache import HeaderSection
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody
 from proto.cdn.v1 import configuration_pb2
-from tests.builders import ALL, behavior_message, caching_disabled, listed, policy_message
+from tests.builders import ALL, behavior_message, caching_disabled, geo_table_message, listed, policy_message
 from tests.conversations.dialogue import Node, ServingFetcher
 from tests.edge_wires import FakeListener, FakeTransport, turn
 from tests.fuzz.strict_http import End, read_requests, read_responses
@@ -72,6 +73,22 @@ BEHAVIORS: list[configuration_pb2.Behavior] = [
     behavior_message(policy=policy_message(cookies=listed("c"))),
     behavior_message(policy=caching_disabled()),
     behavior_message(semantics=configuration_pb2.SEMANTICS_RFC9111),
+    behavior_message(viewer_protocol_policy=configuration_pb2.VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS),
+    behavior_message(viewer_protocol_policy=configuration_pb2.VIEWER_PROTOCOL_POLICY_HTTPS_ONLY),
+]
+
+HOME, ABROAD = "192.0.2.7", "198.51.100.9"
+VIEWERS = [(HOME, b"http")] * 6 + [(ABROAD, b"http"), (HOME, b"https"), (ABROAD, b"https")]
+"""Addresses and schemes of connections."""
+RESTRICTIONS = [
+    configuration_pb2.GeoRestriction(type=configuration_pb2.GeoRestriction.TYPE_ALLOW_LIST, countries=["DE"]),
+    configuration_pb2.GeoRestriction(type=configuration_pb2.GeoRestriction.TYPE_DENY_LIST, countries=["FR"]),
+    None,
+]
+COUNTRIES: list[dict[str, str]] = [
+    {f"{HOME}/32": "DE", f"{ABROAD}/32": "FR"},
+    {f"{HOME}/32": "FR", f"{ABROAD}/32": "DE"},
+    {},
 ]
 
 
@@ -102,28 +119,35 @@ class Side:
         self.log = log
         self._is_fast = is_fast
         self.fast_path = CountingFastPath(self.node.fast_path, is_open=is_fast)
-        self.connection, self.transport = self._connect()
+        self._connections: dict[tuple[str, bytes], tuple[ViewerConnection, FakeTransport]] = {}
 
     @property
     def fast_answers(self) -> int:
         return self.fast_path.answers
 
-    def _connect(self) -> tuple[ViewerConnection, FakeTransport]:
-        return FakeListener(self.node.pipeline, self.fast_path).connect()
+    def _connection_of(self, viewer: tuple[str, bytes]) -> tuple[ViewerConnection, FakeTransport]:
+        """The one that it keeps alive, on the fast side; or another one."""
+        known = self._connections.get(viewer) if self._is_fast else None
+        if known is not None and not known[1].is_closing() and not known[1].has_written_eof:
+            return known
+        address, scheme = viewer
+        connection, transport = FakeListener(self.node.pipeline, self.fast_path).connect()
+        connection.facts = ConnectionFacts(address, 40_000, scheme)
+        self._connections[viewer] = connection, transport
+        return connection, transport
 
-    async def asks(self, *reads: bytes) -> bytes:
+    async def asks(self, viewer: tuple[str, bytes], *reads: bytes) -> bytes:
         """What a viewer gets, that sends this in so many pieces."""
-        if not self._is_fast or self.transport.is_closing() or self.transport.has_written_eof:
-            self.connection, self.transport = self._connect()
-        before = len(self.transport.written)
+        connection, transport = self._connection_of(viewer)
+        before = len(transport.written)
         for data in reads:
-            if not self.transport.is_closing():
-                self.connection.data_received(data)
+            if not transport.is_closing():
+                connection.data_received(data)
             await turn(30)
-        got = bytes(self.transport.written[before:])
+        got = bytes(transport.written[before:])
         if not self._is_fast:  # all that this connection has heard and said
             methods = [request.method for request in read_requests(b"".join(reads))[0]]
-            _, end = read_responses(got, [*methods, b"GET"], is_closed=self.transport.is_closing())
+            _, end = read_responses(got, [*methods, b"GET"], is_closed=transport.is_closing())
             assert end is not End.INVALID, got
         return got
 
@@ -143,6 +167,13 @@ class Side:
             case ("enable", bool() as is_enabled):
                 node.message.enabled = is_enabled
                 self._put()
+            case ("restrict", int() as number):
+                node.message.ClearField("geo_restriction")
+                node.message.MergeFrom(configuration_pb2.Distribution(geo_restriction=RESTRICTIONS[number]))
+                self._put()
+            case ("move", int() as number):
+                table = read_geo_table(geo_table_message(COUNTRIES[number]))
+                node.state.put_geo_table(node.state.applied_index + 1, table)
 
     def _put(self) -> None:
         state = self.node.state
@@ -176,7 +207,7 @@ FIELDS = [
 ]
 TARGETS = [b"/%c" % letter for letter in b"aaaabbccdefgh"] + [b"/a?x=1", b"/a?x=2", b"/b/../a", b"/%61"]
 METHODS = [b"GET"] * 12 + [b"HEAD", b"OPTIONS", b"POST"]
-BEHAVIORS_AT_FIRST = [0, 0, 0, 1, 1, 1, 2, 3, 4, 6]
+BEHAVIORS_AT_FIRST = [0, 0, 0, 1, 1, 1, 2, 3, 4, 6, 7, 8]
 
 
 def make_request(rng: random.Random) -> bytes:
@@ -189,7 +220,11 @@ def make_request(rng: random.Random) -> bytes:
 
 def make_change(rng: random.Random) -> tuple[object, ...]:
     """Time passes, mostly; or something is changed."""
-    match rng.randrange(8):
+    match rng.randrange(10):
+        case 9:
+            return ("restrict", rng.randrange(len(RESTRICTIONS)))
+        case 8:
+            return ("move", rng.randrange(len(COUNTRIES)))
         case 0:
             return ("invalidate", rng.choice(["/a", "/*", "/nothing"]))
         case 1:
@@ -206,7 +241,9 @@ def make_history(rng: random.Random) -> list[tuple[object, ...]]:
     """Requests that are often repeated, and now and then a change."""
     pool = [make_request(rng) for _ in range(rng.randint(2, 6))]
     return [
-        make_change(rng) if rng.random() < 0.15 else ("ask", make_reads(rng, pool), rng.randint(1, 6))
+        make_change(rng)
+        if rng.random() < 0.15
+        else ("ask", rng.choice(VIEWERS), make_reads(rng, pool), rng.randint(1, 6))
         for _ in range(rng.randint(10, 40))
     ]
 
@@ -238,11 +275,11 @@ async def live_through(history: list[tuple[object, ...]], behavior: int, folder:
             for side in (fast, slow):
                 side.changes(step)
             continue
-        _, reads, times = step
-        assert isinstance(reads, tuple) and isinstance(times, int)
+        _, viewer, reads, times = step
+        assert isinstance(viewer, tuple) and isinstance(reads, tuple) and isinstance(times, int)
         for _ in range(times):
             asked += 1
-            assert await fast.asks(*reads) == await slow.asks(*reads), reads
+            assert await fast.asks(viewer, *reads) == await slow.asks(viewer, *reads), reads
     assert slow.fast_answers == 0
     stats_by_outcome = [
         {
