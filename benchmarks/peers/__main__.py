@@ -19,7 +19,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.install_peers import missing_packages
-from benchmarks.peers import compare, invalidations, rows, stages, throughput, websockets
+from benchmarks.peers import compare, instructions, invalidations, rows, stages, throughput, websockets
 from benchmarks.peers.processes import BenchmarkError, UnsupportedError
 from benchmarks.peers.results import Figure, lines_of, machine, table, write_results
 from benchmarks.peers.session import PEERS, Session, session
@@ -33,7 +33,11 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, help=f"5, or {compare.ROUNDS} when builds are compared")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help=f"5; {compare.ROUNDS} when builds are compared, {instructions.ROUNDS} by instructions",
+    )
     parser.add_argument(
         "--only", action="append", metavar="WORDS", help="rows whose name contains these words; may be repeated"
     )
@@ -41,10 +45,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--compare", type=Path, metavar="OTHER_CHECKOUT", help="our edge beside the one of another checkout, no peers"
     )
+    parser.add_argument(
+        "--instructions",
+        action="store_true",
+        help="with --compare: count instructions instead of seconds (needs valgrind)",
+    )
     parser.add_argument("--entries", type=int, default=1_000_000, help="stored when everything is invalidated")
     parser.add_argument("--results", type=Path, default=Path("runs/bench") / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
     given = parser.parse_args()
-    given.rounds = (compare.ROUNDS if given.compare else 5) if given.rounds is None else given.rounds
+    if given.instructions and not given.compare:
+        parser.error(
+            "--instructions needs --compare OTHER_CHECKOUT: what an edge costs is told beside another build of it"
+        )
+    if given.rounds is None:
+        given.rounds = instructions.ROUNDS if given.instructions else compare.ROUNDS if given.compare else 5
     if given.rounds < 1 or given.seconds < 1:
         parser.error("at least one round of one second")
     names = [row.name for row in ROWS] if given.compare else list(measurements(given.entries))
@@ -134,7 +148,8 @@ async def run_compared(given: argparse.Namespace, folders: tuple[Path, Path], fa
     async with session(folders, (), given.seconds, given.rounds) as here:
         for row in ROWS:
             if is_wanted(row.name, given.only):
-                await measured.row(row.name, builds.measure(here, row))
+                measuring = instructions.measure(here, row, builds) if given.instructions else builds.measure(here, row)
+                await measured.row(row.name, measuring)
     return measured
 
 

@@ -16,6 +16,7 @@ from benchmarks.peers import haproxy, origin, servers
 from benchmarks.peers.processes import (
     LOAD_CORE,
     SERVER_CORE,
+    START_SECONDS,
     BenchmarkError,
     Programs,
     cpu_seconds,
@@ -74,8 +75,8 @@ class Session:
             each.mkdir(parents=True)
         return Place(folder, storage, f"127.60.{self._places}.3:{PORT}", is_disk)
 
-    def start(self, server: Server) -> subprocess.Popen[bytes]:
-        """All programs of a server; the first one is the server itself."""
+    def start(self, server: Server, seconds: float = START_SECONDS) -> subprocess.Popen[bytes]:
+        """All programs of a server, which answers after so many seconds at most; the first one is the server itself."""
         kept = [
             self.started.start(f"{server.place.folder.name}-{name}", SERVER_CORE, each)
             for name, each in server.commands
@@ -85,6 +86,7 @@ class Session:
             lambda: (
                 f"{server.name} does not listen: {self.started.said(f'{server.place.folder.name}-{server.commands[0][0]}')}"
             ),
+            seconds,
         )
         if kept[0].poll() is not None:
             said = self.started.said(f"{server.place.folder.name}-{server.commands[0][0]}")
@@ -101,12 +103,15 @@ class Session:
 
     def start_other(self, name: str, before: Sequence[str], is_disk: bool) -> Server:
         """An edge whose command begins with something else: in another folder, with another environment."""
-        place = self.place(name, is_disk)
-        server = servers.edge(place, self.control.address, servers.MEMORY_BYTES)
-        commands = tuple((each, [*before, *command]) for each, command in server.commands)
-        server = replace(server, name=name, commands=commands)
+        server = self.edge_behind(name, self.place(name, is_disk), before)
         self.start(server)
         return server
+
+    def edge_behind(self, name: str, place: Place, before: Sequence[str]) -> Server:
+        """The same, not started yet."""
+        server = servers.edge(place, self.control.address, servers.MEMORY_BYTES)
+        commands = tuple((each, [*before, *command]) for each, command in server.commands)
+        return replace(server, name=name, commands=commands)
 
     def sampled_edge(self, place: Place, runner: list[str]) -> Server:
         """An edge that another module of Python runs."""
