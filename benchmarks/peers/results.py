@@ -134,7 +134,7 @@ def lines_of(figure: Figure) -> list[str]:
 
 def table(figures: Sequence[Figure], peers: Sequence[str]) -> str:
     """The table of ratios: one line a figure."""
-    widths = (26, 22, *(25 for _ in peers))
+    widths = (34, 24, *(25 for _ in peers))
     head = ["work", "edge", *(f"edge / {name}" for name in peers)]
     lines = ["".join(f"{cell:<{width}}" for cell, width in zip(head, widths, strict=True)) + "goal"]
     for figure in figures:
