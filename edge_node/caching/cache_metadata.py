@@ -1,6 +1,6 @@
 """With which cache metadata a response may be stored and reused: one value, fixed when the response is stored, the same for both semantics.
 
-`cacheability.metadata_of` makes it, from CloudFront's tables (freshness_cloudfront.py) or from the RFCs (freshness_rfc9111.py); `reuse.judge` reads it for
+`cacheability.judge_cacheability` makes it, from CloudFront's tables (freshness_cloudfront.py) or from the RFCs (freshness_rfc9111.py); `reuse.judge` reads it for
 each request. How old the response was when it came (`age.py`) differs from one response to the next and is kept by the entry, so that equal cache metadata can
 be shared between entries.
 """

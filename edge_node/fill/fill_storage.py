@@ -8,10 +8,10 @@ from edge_node.caching.entry_factory import ResponseTiming, make_entry, make_ent
 from edge_node.caching.key import CacheKey
 from edge_node.caching.revalidation import HeadEffect, effect_of_head
 from edge_node.caching.stored_body import PartialStoredBody
+from edge_node.fill.merge_not_modified import merge_not_modified
 from edge_node.fill.range_fill import is_whole_of, with_stored_parts
 from edge_node.fill.response_classifier import FetchContext, ResponseClassification, template_of, timing_of
 from edge_node.fill.response_stream import ResponseStream
-from edge_node.fill.revalidated_entry import revalidate
 from edge_node.fill.storage_decision import StorageDecision, decide_storage, error_minimum_ttl
 from edge_node.model.http import Headers, ResponseHead
 from edge_node.policy.response_head import content_length, write_fields
@@ -136,7 +136,7 @@ class FillStorage:
     def apply(self, stored: Entry, answer: ResponseHead, answered_at: float) -> Entry:
         """The entry with the fields of an answer; those who ask later find it so, if they may."""
         timing = timing_of(self._context, answer, answered_at)
-        revalidated = revalidate(self._upstream_request, stored, answer, timing, self._cache.template)
+        revalidated = merge_not_modified(self._upstream_request, stored, answer, timing, self._cache.template)
         if revalidated.replaces:
             self._cache.replace(revalidated.entry, stored, self._context.requested_at)
         elif revalidated.is_outdated:

@@ -3,21 +3,17 @@
 The rules are in `caching`; here they are asked in turn. A response is kept whole, or as a part of a representation (RFC 9111 section 3.3, reference 2.8).
 """
 
-from functools import lru_cache
 from typing import Final
 
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, not_stored
-from edge_node.caching.cacheability import metadata_of
-from edge_node.caching.freshness_cloudfront import ERROR_CACHING_MINIMUM_TTL_SECONDS, metadata_by_table
+from edge_node.caching.cacheability import judge_cacheability
+from edge_node.caching.freshness_cloudfront import ERROR_CACHING_MINIMUM_TTL_SECONDS
 from edge_node.caching.key import CacheKey, KeyedField, primary_key, variant_key
 from edge_node.caching.partial import StorablePart, fields_of_whole, judge_part
 from edge_node.caching.vary import VARY_ANY, variant_of, vary_names_of
-from edge_node.model.configuration import CachePolicy
 from edge_node.model.http import Headers, RequestHead, ResponseHead
 from edge_node.policy.router import Route
 from edge_node.upstream.connection import make_response_head
-
-LONGEST_REMEMBERED_VALUES_BYTES: Final = 512
 
 
 class StorageDecision:
@@ -57,7 +53,9 @@ def decide_storage(
     """What is decided about storing a response to this request, whose key is the one given but for its variant; received now. `fields` are the response's
     end-to-end fields."""
     if not route.is_strict and response.status != 206:
-        return StorageDecision(key, (), _metadata_by_table(route, response, now), response, fields)
+        minimum_ttl = error_minimum_ttl(route, response.status)
+        cache_metadata = judge_cacheability(request, response, route.behavior, minimum_ttl, now)
+        return StorageDecision(key, (), cache_metadata, response, fields)
     key = primary_key(key)
     part: StorablePart | None = None
     if response.status == 206:
@@ -66,32 +64,11 @@ def decide_storage(
             return StorageDecision(key, (), not_stored(LifetimeRule.STATUS), response, ())
         part = judged
         response, fields = make_response_head(200, b"OK", fields_of_whole(response.headers)), fields_of_whole(fields)
-    cache_metadata = metadata_of(request, response, route.behavior, error_minimum_ttl(route, response.status), now)
+    minimum_ttl = error_minimum_ttl(route, response.status)
+    cache_metadata = judge_cacheability(request, response, route.behavior, minimum_ttl, now)
     varying = varying_of(request, route, response)
     stored_key = variant_key(key, varying) if varying else key
     return StorageDecision(stored_key, varying, cache_metadata, response, fields, part)
-
-
-def _metadata_by_table(route: Route, response: ResponseHead, now: float) -> CacheMetadata:
-    """CloudFront's cache metadata. But for a lifetime that is counted from dates they follow from what most responses of an origin share, and are worked out
-    once for them."""
-    fields = response.fields
-    control, vary = fields.get(b"cache-control", b""), fields.get(b"vary", b"")
-    minimum_ttl = error_minimum_ttl(route, response.status)
-    if b"expires" in fields or len(control) + len(vary) > LONGEST_REMEMBERED_VALUES_BYTES:
-        return metadata_by_table(response, route.behavior.cache_policy, minimum_ttl, now)
-    has_control = b"cache-control" in fields
-    return _metadata_without_dates(
-        response.status, control if has_control else None, vary, route.behavior.cache_policy, minimum_ttl
-    )
-
-
-@lru_cache(maxsize=1024)
-def _metadata_without_dates(
-    status: int, control: bytes | None, vary: bytes, policy: CachePolicy, error_minimum_ttl: float
-) -> CacheMetadata:
-    fields = {b"vary": vary} if control is None else {b"vary": vary, b"cache-control": control}
-    return metadata_by_table(ResponseHead(status, b"", (), None, fields), policy, error_minimum_ttl, 0.0)
 
 
 def varying_of(request: RequestHead, route: Route, response: ResponseHead) -> tuple[KeyedField, ...]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_node.caching.age import initial_age
 from edge_node.caching.cache_metadata import CacheMetadata
-from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.cacheability import judge_cacheability
 from edge_node.caching.request_directives import NO_DIRECTIVES, request_directives_of
 from edge_node.caching.reuse import Fresh, OnlyIfCachedMiss, ServeStale, judge, may_serve_stale_if_error
 from edge_node.caching.revalidation import is_validated_by, update_fields, with_date
@@ -311,7 +311,7 @@ class RulesOnlyCache:
         self, witness: oracle.Stored, headers: tuple[Header, ...], received: dict[bytes, bytes], request: RequestHead
     ) -> Kept | None:
         head = as_response(witness.status, tuple(pair for pair in headers if pair[0] != b"age"))
-        cache_metadata = metadata_of(request, head, STRICT, 10.0, self.now)
+        cache_metadata = judge_cacheability(request, head, STRICT, 10.0, self.now)
         names = vary_names_of(head.fields)
         if not cache_metadata.is_storable:
             return None
@@ -364,7 +364,7 @@ def follows_the_oracle(witness: oracle.Stored) -> bool:
     asked = witness.request
     headers = tuple(as_headers(witness.fields))
     response = as_response(witness.status, headers)
-    cache_metadata = metadata_of(as_request(asked), response, STRICT, 10.0, witness.response_time)
+    cache_metadata = judge_cacheability(as_request(asked), response, STRICT, 10.0, witness.response_time)
     initial = initial_age(response.fields, witness.request_time, witness.response_time, Semantics.RFC9111)
     must_not = oracle.must_not_be_stored(witness)
     assert not (cache_metadata.is_storable and must_not), f"{witness}: {must_not}"
@@ -400,7 +400,7 @@ RESPONSES = (
 def test_no_demands_of_a_request_are_passed_over(said: str) -> None:
     answered = (("cache-control", said), ("date", formatdate(NOW, usegmt=True)))
     witness = oracle.Stored(oracle.Request("GET", "/a"), 200, answered, NOW, NOW)
-    cache_metadata = metadata_of(
+    cache_metadata = judge_cacheability(
         as_request(witness.request), as_response(200, tuple(as_headers(answered))), STRICT, 10.0, NOW
     )
     for first, second in product(REQUEST_DIRECTIVE_FORMS, repeat=2):
@@ -456,7 +456,7 @@ def test_no_update_by_a_304_prolongs_what_it_does_not_say(old: oracle.Fields) ->
         witness = oracle.validated(before, oracle.Stored(before.request, 304, new, NOW - 2, NOW))
         merged = update_fields(tuple(as_headers(old)), tuple(as_headers(new)), NOW)
         head = as_response(200, tuple(pair for pair in merged if pair[0] != b"age"))
-        cache_metadata = metadata_of(as_request(before.request), head, STRICT, 10.0, NOW)
+        cache_metadata = judge_cacheability(as_request(before.request), head, STRICT, 10.0, NOW)
         initial = initial_age(dict(as_headers(new)), NOW - 2, NOW, Semantics.RFC9111)
         assert not (cache_metadata.is_storable and oracle.must_not_be_stored(witness)), new
         for later in AGES if cache_metadata.is_storable else ():

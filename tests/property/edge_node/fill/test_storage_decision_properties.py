@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.freshness_cloudfront import metadata_by_table
 from edge_node.control.snapshot_reader import read_distribution
 from edge_node.fill.storage_decision import decide_storage, error_minimum_ttl
 from edge_node.http.request_head import make_request_head
@@ -68,4 +68,4 @@ def test_remembered_metadata_are_those_of_the_response_itself(
     response = make_response_head(status, b"X", fields.items())
     kept = decide_storage(REQUEST, route, route.key_for(REQUEST), response, (), NOW + later)
     minimum_ttl = error_minimum_ttl(route, status)
-    assert kept.cache_metadata == metadata_of(REQUEST, response, route.behavior, minimum_ttl, NOW + later)
+    assert kept.cache_metadata == metadata_by_table(response, route.behavior.cache_policy, minimum_ttl, NOW + later)

@@ -3,7 +3,7 @@
 import pytest
 
 from edge_node.caching.cache_metadata import LifetimeRule
-from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.cacheability import judge_cacheability
 from edge_node.caching.freshness_cloudfront import metadata_by_table
 from edge_node.control.snapshot_reader import read_distribution
 from edge_node.http.request_head import make_request_head
@@ -182,5 +182,5 @@ def test_the_minimum_ttl_of_an_error(status: int, fields: str, minimum: float, s
 def test_targeted_fields_and_request_directives_mean_nothing() -> None:
     targeted = response(200, "cdn-cache-control: no-store|cache-control: max-age=60")
     asked = make_request_head(b"GET", b"/a", [(b"host", b"h"), (b"cache-control", b"no-store")], 1, True)
-    cache_metadata = metadata_of(asked, targeted, behavior(), 10.0, NOW)
+    cache_metadata = judge_cacheability(asked, targeted, behavior(), 10.0, NOW)
     assert (cache_metadata.lifetime_seconds, cache_metadata.rule) == (60, LifetimeRule.MAX_AGE)

@@ -7,7 +7,7 @@ import pytest
 
 from edge_node.caching.age import initial_age
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, explain_rule
-from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.cacheability import judge_cacheability
 from edge_node.caching.freshness_rfc9111 import HEURISTIC_MAXIMUM_SECONDS
 from edge_node.control.snapshot_reader import read_distribution
 from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS
@@ -47,7 +47,7 @@ def request(method: str = "GET", fields: str = "") -> RequestHead:
 def cache_metadata(
     fields: str, status: int = 200, asked: RequestHead | None = None, behavior: Behavior = STRICT
 ) -> CacheMetadata:
-    return metadata_of(asked or request(), response(status, fields), behavior, 10.0, NOW)
+    return judge_cacheability(asked or request(), response(status, fields), behavior, 10.0, NOW)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_node.caching.cache_metadata import LifetimeRule, not_stored
-from edge_node.caching.cacheability import metadata_of
+from edge_node.caching.cacheability import judge_cacheability
 from edge_node.caching.entry import Entry
 from edge_node.caching.entry_factory import ResponseTiming, revalidated_entry
 from edge_node.caching.key import primary_key, variant_key
@@ -34,7 +34,7 @@ class RevalidationResult:
     """What was stored has to go, and this is not to be stored either."""
 
 
-def revalidate(
+def merge_not_modified(
     upstream_request: UpstreamRequest,
     stored: Entry,
     answer: ResponseHead,
@@ -48,7 +48,7 @@ def revalidate(
     merged = make_response_head(stored.status, stored.template.reason, fields)
     get = request.as_get() if request.method == b"HEAD" else request
     minimum = error_minimum_ttl(route, stored.status)
-    cache_metadata = metadata_of(get, merged, route.behavior, minimum, timing.response_time)
+    cache_metadata = judge_cacheability(get, merged, route.behavior, minimum, timing.response_time)
     key = stored.key
     if route.is_strict and b"vary" in merged.fields:
         key = variant_key(primary_key(key), varying_of(request, route, merged))
