@@ -52,6 +52,12 @@ class BenchmarkNode:
         self.index = entry.index
         return None
 
+    def lease_held(self, until: float) -> None:
+        """Nothing is stored here."""
+
+    def lease_lost(self) -> None:
+        """Nothing is stored here."""
+
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """See node_session.Applier."""
 

@@ -132,6 +132,8 @@ def _node_line(node: NodeReceipt, issued_at: float) -> dict[str, Any]:
         "acknowledged_at": to_rfc3339(node.acknowledged_at),
         "seconds": seconds,
         "left_out_since": to_rfc3339(node.left_out_since),
+        "fenced_by": node.fenced_by,
+        "fenced_since": to_rfc3339(node.fenced_since),
     }
 
 

@@ -6,9 +6,18 @@ draws the consequences of all events since the last time, makes them durable in 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
-from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
+from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
+from control_plane.leases import (
+    Granted,
+    LeaseDecision,
+    LeaseRules,
+    LogAge,
+    Standing,
+    counted_seconds,
+)
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, SavedNode
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
 
@@ -114,14 +123,20 @@ class Coordinator:
         restored = {}
         for node in saved:
             lease_until = now + counted_seconds(node.lease_seconds) if node.lease_seconds > 0 else None
-            restored[node.description.identifier] = node.restored(lease_until)
+            record = restored[node.description.identifier] = node.restored(lease_until)
+            record.unleased_since = min(record.unleased_since, now)  # also when the clock has been set back since
         return restored
 
     # A stream begins and ends
 
-    def connected(self, node: NodeDescription, log_id: str, applied_index: int, now: float) -> tuple[int, CatchUp]:
-        """A node introduces itself: the number of its stream, which replaces an older one, and what it lacks."""
-        record = self._registered(node)
+    def connected(
+        self, node: NodeDescription, log_id: str, applied_index: int, now: float, incarnation: int = 0
+    ) -> tuple[int, CatchUp]:
+        """A node introduces itself: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its processes apart."""
+        record = self._registered(node, now)
+        if incarnation != record.incarnation or not incarnation:
+            record.incarnation = incarnation
+            record.witness_since = inf  # another process, which has nothing to tell others before it is granted a lease
         self._streams_total += 1
         record.stream = self._streams_total
         record.has_left = False
@@ -139,6 +154,7 @@ class Coordinator:
                 now
             )  # it has lost what it acknowledged: it is another node under the same name, and not routable
             self._is_directory_changed = True
+            self._next_check_at = now
         record.acknowledged_index = known_index
         self.pending.acknowledged(node.identifier, known_index, now)
         return record.stream, catch_up
@@ -247,12 +263,16 @@ class Coordinator:
 
     # Rules
 
-    def _registered(self, node: NodeDescription) -> NodeRecord:
+    def _registered(self, node: NodeDescription, now: float) -> NodeRecord:
         record = self.nodes.get(node.identifier)
         if record is None:
             if len(self.nodes) >= MAXIMUM_NODES:
                 raise TooManyNodesError(f"the registry holds {MAXIMUM_NODES} nodes")
-            record = self.nodes[node.identifier] = NodeRecord(node)
+            record = NodeRecord(node, unleased_since=now)
+            # Before it is told anything of the log: a control plane that starts again must know whom to wait for.
+            self._ledger.save([SavedNode.of(record)], [], [])
+            self.nodes[node.identifier] = record
+            self._next_check_at = now
         elif record.description != node:
             record.description = node
             self._is_directory_changed = True
@@ -304,13 +324,17 @@ class Coordinator:
     def _grant(self, record: NodeRecord, granted: Granted) -> None:
         if not record.is_live:
             self._is_directory_changed = True
+        if record.witness_since == inf:
+            record.witness_since = granted.until - counted_seconds(granted.duration_seconds)
         if record.lease_seconds < granted.duration_seconds:
             record.lease_seconds = granted.duration_seconds
             self._dirty.add(record.description.identifier)
             self._is_urgent = True
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True
-        self._next_check_at = min(self._next_check_at, record.lease_until)
+        self._next_check_at = min(
+            self._next_check_at, record.lease_until, record.witness_since + COUNTED_NOTICE_SECONDS
+        )
 
     def _overdue(self, now: float) -> int:
         """The newest index committed longer ago than one lease lasts."""
@@ -332,8 +356,7 @@ class Coordinator:
                 self._is_directory_changed = True
             elif not record.is_live and record.stream is None and record.last_seen < now - FORGET_AFTER_SECONDS:
                 forgotten.append(node_id)
-            if record.lease_until is not None:
-                next_check_at = min(next_check_at, record.lease_until)
+            next_check_at = min(next_check_at, next_change_at(record, now))
         for node_id in forgotten:
             del self.nodes[node_id]
         self._next_check_at = next_check_at

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import inf
 from typing import Literal
 
 NOTHING_ACKNOWLEDGED = -1
@@ -54,6 +55,10 @@ class NodeRecord:
     """Duration of the lease that runs; what a restarted control plane has to wait for."""
     unleased_since: float = 0.0
     has_left: bool = False
+    incarnation: int = 0
+    """Of its process, as it said in its last Hello."""
+    witness_since: float = inf
+    """Since when whoever asks this process hears that the control plane is there: since its first lease, or its first after it had none. Infinite: not yet."""
     stream: int | None = None
     """Number of the stream that speaks for the node now."""
     is_granted_on_stream: bool = False
@@ -84,6 +89,7 @@ class NodeRecord:
             self.unleased_since = now
         self.lease_until = None
         self.lease_seconds = 0.0
+        self.witness_since = inf
         self.is_granted_on_stream = False
 
 

@@ -1,11 +1,15 @@
-"""Invalidations that wait for nodes, and the proof that they have them: DESIGN section 4, rules 5 and 6. Pure."""
+"""Invalidations that wait for nodes, and the proof that they have them: DESIGN section 4, rules 5 and 6. Pure; whom they wait for is `fencing.py`'s."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from control_plane.fencing import fenced_at, waited_for
 from control_plane.nodes import NodeRecord
+
+FencedBy = Literal["left", "lease_over"]
+"""It said that it leaves; or its lease is over, and it has had the time to hear from any node that it can reach that the control plane goes on without it."""
 
 NodeReceiptState = Literal["acknowledged", "pending", "left_out"]
 
@@ -23,12 +27,16 @@ class IssuedInvalidation:
 
 @dataclass(frozen=True, slots=True)
 class NodeReceipt:
-    """One node's line in a receipt. A node without a lease is left out: it is not routable before it has caught up."""
+    """One node's line in a receipt. A node without a lease is left out: it is not routable before it has caught up, and serves nothing unconfirmed (rule 10)."""
 
     node_id: str
     state: NodeReceiptState
     acknowledged_at: float | None = None
     left_out_since: float | None = None
+    """When its lease ended."""
+    fenced_by: FencedBy | None = None
+    """Why it serves nothing old, if it was left out."""
+    fenced_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +77,10 @@ class PendingReceipts:
             self._pending[pending_index].acknowledged_at.setdefault(node_id, now)
 
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
-        """Take out what every node with a live lease has acknowledged."""
+        """Take out what every node has acknowledged that receipts wait for."""
         if not self._indexes:
             return []
-        settled_index = min((node.acknowledged_index for node in nodes if node.is_live), default=self._indexes[-1])
-        count = bisect_right(self._indexes, settled_index)
+        count = bisect_right(self._indexes, settled_index(nodes, self._indexes[-1], now))
         settled, self._indexes = self._indexes[:count], self._indexes[count:]
         return [_receipt(self._pending.pop(index), nodes, now) for index in settled]
 
@@ -85,15 +92,21 @@ class PendingReceipts:
         return None
 
 
+def settled_index(nodes: Sequence[NodeRecord], newest_index: int, now: float) -> int:
+    """Up to where no node can serve anything old."""
+    return min((node.acknowledged_index for node in waited_for(nodes, now)), default=newest_index)
+
+
 def _receipt(pending: _Pending, nodes: Iterable[NodeRecord], completed_at: float | None) -> Receipt:
-    lines = tuple(_node_receipt(pending, node) for node in nodes)
+    lines = tuple(_node_receipt(pending, node, completed_at) for node in nodes)
     return Receipt(pending.invalidation, completed_at, lines)
 
 
-def _node_receipt(pending: _Pending, node: NodeRecord) -> NodeReceipt:
+def _node_receipt(pending: _Pending, node: NodeRecord, completed_at: float | None) -> NodeReceipt:
     node_id = node.description.identifier
     if node.acknowledged_index >= pending.invalidation.index:
         return NodeReceipt(node_id, "acknowledged", acknowledged_at=pending.acknowledged_at.get(node_id))
-    if node.is_live:
+    if completed_at is None:
         return NodeReceipt(node_id, "pending")
-    return NodeReceipt(node_id, "left_out", left_out_since=node.unleased_since)
+    fenced_by: FencedBy = "left" if node.has_left else "lease_over"
+    return NodeReceipt(node_id, "left_out", None, node.unleased_since, fenced_by, fenced_at(node))

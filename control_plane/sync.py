@@ -176,7 +176,9 @@ class SyncService:
         node = _to_description(hello.node)
         log_id = self._store.log_id
         try:
-            number, catch_up = self._coordinator.connected(node, hello.log_id, hello.applied_index, self._clock())
+            number, catch_up = self._coordinator.connected(
+                node, hello.log_id, hello.applied_index, self._clock(), hello.incarnation
+            )
         except TooManyNodesError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         stream = NodeStream(node.identifier, number, self._frames)

@@ -82,6 +82,12 @@ class RouterApplier:
         self._files.write(DIRECTORY_FILE, directory.SerializeToString())
         self._publish_directory(directory)
 
+    def lease_held(self, until: float) -> None:
+        """A router answers with what it last knew, with a lease or without."""
+
+    def lease_lost(self) -> None:
+        """See `lease_held`."""
+
     def load(self) -> tuple[int, int]:
         """Queries answered so far, and open TCP connections."""
         return self._counters.total(), self._counters.open_connections

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import random
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from edge_node import IS_COMPILED
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.client import ControlClient
+from edge_node.control.peer_inquiry import PeerInquiry, write_standing
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, raise_descriptor_limit
@@ -25,6 +27,7 @@ from edge_node.observability.explain import Explainer
 from edge_node.observability.metrics import Sources, make_exposition
 from edge_node.pipeline.exception_barrier import ExceptionBarrier
 from edge_node.pipeline.pipeline import Pipeline, PipelineDependencies
+from edge_node.policy.fence import Fence, FenceState, PeerStanding
 from edge_node.policy.response_head import LocalNode
 from edge_node.settings import Address, Settings
 from edge_node.stages.table import StageTable
@@ -47,6 +50,12 @@ DRAIN_SECONDS = 30.0
 FLUSH_SECONDS = 0.1
 """How long a stored response may wait for its way to disk: kill -9 loses no more."""
 VERSION = "0.1.0"
+_FENCE_TEXTS = {
+    FenceState.LEASED: "the control plane has granted a lease",
+    FenceState.ASKING: "the lease is over: other nodes are asked whether the control plane has gone on without this one",
+    FenceState.FENCED: "the control plane has gone on without this node: what is stored is confirmed before it is served, until there is a lease again",
+    FenceState.ALONE: "nobody who can be reached hears the control plane: what is stored is served as it is",
+}
 
 
 class StartError(Exception):
@@ -87,17 +96,18 @@ class EdgeNode:
         facts = LocalNode(settings.role, settings.pop.encode(), via)
         self.node = facts
         self._stages = StageTable(settings.role)
-        self._state = NodeState(settings.region, self._stages.compile)
+        fence = Fence(time.monotonic(), is_strict=settings.is_strictly_invalidated)
+        self._state = NodeState(settings.region, fence, self._stages.compile)
         template = EntryTemplates(facts)
         self._stores = _open_stores(settings, template, self._state.invalidations)
         self._cache = Cache(facts, self._stores.store, self._state.invalidations, time.time, template)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
-        self._recorder = RequestRecorder(self._counters, self._access_log, time.time, time.perf_counter)
+        self._recorder = RequestRecorder(self._counters, self._access_log, time.time, time.monotonic)
         self._pool = ConnectionPool(self._loop)
         request_ids = RequestIds(os.urandom(20))
         self.service = self._make_pipeline(request_ids)
         self.fast_path = HitFastPath(
-            facts, self._stores.store, self._state, self._recorder, request_ids, time.time, time.perf_counter
+            facts, self._stores.store, self._state, self._recorder, request_ids, time.time, time.monotonic
         )
         self._state.invalidate_everything = self.service.invalidate_everything
         self._client = self._open_state()
@@ -107,6 +117,7 @@ class EdgeNode:
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
         self._session = NodeSession(self._identity(), self._client, str(settings.control_plane))
+        self._inquiry = PeerInquiry(settings.node_id, self._state, time.monotonic, random.Random(), self._note_fence)
         self._servers: list[asyncio.Server] = []
 
     def opened(self, connection: OpenConnection) -> bool:
@@ -149,6 +160,7 @@ class EdgeNode:
             self._tasks.create_task(work)
             for work in (
                 self._session.run(),
+                self._inquiry.run(),
                 self._sweep(),
                 self._flush_stores(),
                 self._recorder.flush_regularly(),
@@ -210,7 +222,7 @@ class EdgeNode:
                 request_ids=request_ids,
                 entry_stages=self._stages.entry,
                 spawn=self._spawn,
-                monotonic=time.perf_counter,
+                monotonic=time.monotonic,
             )
         )
 
@@ -296,9 +308,26 @@ class EdgeNode:
             lambda: self._state.applied_index,
             lambda: len(self.connections),
             IS_COMPILED,
+            lambda: self._state.fence.state is FenceState.FENCED,
         )
-        explainer = Explainer(settings.node_id, self._cache, self._state)
-        return AdminSources(make_exposition(sources), self._status, self._why_not_ready, explainer)
+        explainer = Explainer(settings.node_id, self._cache, self._state, time.monotonic)
+        return AdminSources(make_exposition(sources), self._status, self._standing, self._why_not_ready, explainer)
+
+    def _note_fence(self, state: FenceState) -> None:
+        """The operator is told why stored responses are asked for again."""
+        level = logging.WARNING if state is FenceState.FENCED else logging.INFO
+        logger.log(level, "%s", _FENCE_TEXTS[state])
+
+    def _standing(self) -> dict[str, object]:
+        state, session = self._state, self._session
+        standing = PeerStanding(
+            state.log_id,
+            state.applied_index,
+            session.lease_state() == "held",
+            state.fence.is_starting(time.monotonic()),
+            session.renewed_seconds_ago(),
+        )
+        return write_standing(standing)
 
     def _why_not_ready(self) -> str | None:
         if self.is_draining:
@@ -322,6 +351,7 @@ class EdgeNode:
             "log_id": self._state.log_id,
             "lease": session.lease_state(),
             "lease_remaining_seconds": round(session.lease_remaining_seconds(), 3),
+            "fence": self._state.fence.state.value,
             "is_connected": session.is_connected,
             "is_draining": self.is_draining,
             "open_connections": len(self.connections),

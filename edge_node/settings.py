@@ -47,6 +47,8 @@ class Settings:
     access_log: Path | None
     origin_connections: int = DEFAULT_ORIGIN_CONNECTIONS
     """To one origin, at work at once."""
+    is_strictly_invalidated: bool = False
+    """Without a lease nothing that is stored is served unconfirmed."""
 
 
 def parse_address(text: str) -> Address:
@@ -130,6 +132,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_storage_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strict-invalidation",
+        action="store_true",
+        help="without a lease, confirm whatever is stored before it is served, also when the control plane is gone",
+    )
     parser.add_argument("--cache-bytes", type=_cache_bytes, default=DEFAULT_CACHE_BYTES, metavar="N")
     parser.add_argument(
         "--eviction-policy", choices=sorted(POLICIES), default=DEFAULT_POLICY, help="what leaves memory first"
@@ -163,4 +170,5 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         disk_bytes=given.disk_bytes,
         access_log=given.access_log,
         origin_connections=given.origin_connections,
+        is_strictly_invalidated=given.strict_invalidation,
     )

@@ -21,6 +21,10 @@ SILENT_HEARTBEATS = 4
 SHORTEST_SILENCE_SECONDS = 2.0
 """However fast the beat: a machine under load is silent for a second now and then."""
 
+NOTICE_SECONDS = 3.0
+"""After the end of its lease a node that is cut off has noticed, if it can reach a node that is not (DESIGN section 4, rule 10): one heartbeat until the others have
+renewed theirs, half a second until they have answered, as long again for a round that had begun too early, and a second for a loop that is late. Receipts wait for it."""
+
 REMEMBERED_HEARTBEATS = 32
 """Beats whose answer may still come; older ones are forgotten, and a lease for them with them."""
 
@@ -74,7 +78,19 @@ class Disconnect:
     reason: str
 
 
-Effect = Send | ApplySnapshot | ApplyEntry | ApplyDirectory | Disconnect
+@dataclass(frozen=True, slots=True)
+class LeaseHeld:
+    """The node holds a lease until then, by its own clock."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """The lease is worth nothing any more, although it has not run out."""
+
+
+Effect = Send | ApplySnapshot | ApplyEntry | ApplyDirectory | Disconnect | LeaseHeld | LeaseLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +104,10 @@ class Load:
 class NodeMachine:
     """One node's side of the protocol. All times are seconds of the one clock that the caller uses."""
 
-    def __init__(self, identity: NodeIdentity, log_id: str, applied_index: int) -> None:
+    def __init__(self, identity: NodeIdentity, log_id: str, applied_index: int, incarnation: int = 0) -> None:
+        """`incarnation`: a number that tells the processes of a node apart; 0: none."""
         self._identity = identity
+        self._incarnation = incarnation
         self.log_id = log_id
         self.applied_index = applied_index
         self.head_index = 0
@@ -100,6 +118,7 @@ class NodeMachine:
         self._next_heartbeat_at = 0.0
         self._heard_at = 0.0
         self._lease_until: float | None = None
+        self._renewed_at = float("-inf")
         self._has_left = False
 
     # A stream begins and ends
@@ -111,7 +130,12 @@ class NodeMachine:
         self._sent_at.clear()
         self._next_heartbeat_at = now
         self._heard_at = now
-        hello = sync_pb2.Hello(node=_node(self._identity), log_id=log_id, applied_index=applied_index)
+        hello = sync_pb2.Hello(
+            node=_node(self._identity),
+            log_id=log_id,
+            applied_index=applied_index,
+            incarnation=self._incarnation,
+        )
         return [Send(sync_pb2.NodeMessage(hello=hello))]
 
     def left(self) -> list[Effect]:
@@ -119,7 +143,7 @@ class NodeMachine:
         self._has_left = True
         if self._lease_until is not None:
             self._lease_until = float("-inf")
-        return [Send(sync_pb2.NodeMessage(leaving=sync_pb2.Leaving()))]
+        return [LeaseLost(), Send(sync_pb2.NodeMessage(leaving=sync_pb2.Leaving()))]
 
     # Time passes
 
@@ -155,8 +179,7 @@ class NodeMachine:
             case "entry":
                 return self._entry_received(message.entry)
             case "lease":
-                self._lease_received(message.lease)
-                return []
+                return self._lease_received(message.lease)
             case "directory":
                 return [ApplyDirectory(message.directory)]
             case "snapshot":
@@ -166,11 +189,13 @@ class NodeMachine:
 
     def snapshot_applied(self, log_id: str, index: int) -> list[Effect]:
         """Everything up to `index` of that log is durable. A lease that another log's control plane granted is worth nothing here."""
-        if log_id != self.log_id:
+        lost: list[Effect] = []
+        if log_id != self.log_id and self._lease_until is not None:
             self._lease_until = None
+            lost = [LeaseLost()]
         self.log_id, self.applied_index = log_id, index
         self.head_index = max(index, self.head_index)
-        return [_acknowledgement(index)]
+        return [*lost, _acknowledgement(index)]
 
     def entry_applied(self, index: int, rejection: str | None) -> list[Effect]:
         """The entry is durable, or refused; the index advances either way so that one bad resource blocks no other."""
@@ -194,6 +219,10 @@ class NodeMachine:
         """0 without a lease."""
         return 0.0 if self._lease_until is None else max(0.0, self._lease_until - now)
 
+    def renewed_seconds_ago(self, now: float) -> float:
+        """Since the heartbeat was sent that the newest lease answers; infinite without one."""
+        return now - self._renewed_at
+
     # Rules
 
     def _snapshot_received(self, snapshot: sync_pb2.Snapshot) -> list[Effect]:
@@ -210,15 +239,17 @@ class NodeMachine:
             return [Disconnect(f"entry {entry.index} after {self.applied_index}")]
         return [ApplyEntry(entry)]
 
-    def _lease_received(self, lease: sync_pb2.Lease) -> None:
+    def _lease_received(self, lease: sync_pb2.Lease) -> list[Effect]:
         self.head_index = lease.head_index
         sent_at = self._sent_at.get(lease.sequence)
         if not lease.is_granted or sent_at is None or self._has_left:
-            return  # a lease still held is not taken back by a refusal
+            return []  # a lease still held is not taken back by a refusal
         duration_seconds = lease.duration_milliseconds / 1000
         until = sent_at + duration_seconds  # not from now: the answer may have been under way for any time
         self._lease_until = until if self._lease_until is None else max(until, self._lease_until)
+        self._renewed_at = max(self._renewed_at, sent_at)
         self._heartbeat_seconds = min(HEARTBEAT_SECONDS, duration_seconds / HEARTBEATS_PER_LEASE)
+        return [LeaseHeld(self._lease_until)]
 
     @property
     def _silent_after(self) -> float:

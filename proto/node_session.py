@@ -20,6 +20,8 @@ from proto.node_machine import (
     ApplySnapshot,
     Disconnect,
     Effect,
+    LeaseHeld,
+    LeaseLost,
     LeaseState,
     Load,
     NodeIdentity,
@@ -64,6 +66,12 @@ class Applier(Protocol):
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """Replaces the one before."""
+
+    def lease_held(self, until: float) -> None:
+        """The node holds a lease until then, by the clock of the session."""
+
+    def lease_lost(self) -> None:
+        """The lease is worth nothing any more, although it has not run out: the node leaves, or is on another log."""
 
     def load(self) -> tuple[int, int]:
         """(requests_total, open_connections)."""
@@ -115,7 +123,7 @@ class NodeSession:
         self._control_plane = control_plane
         self._clock = clock
         self._rng = rng or random.Random()
-        self._machine = NodeMachine(identity, *applier.position())
+        self._machine = NodeMachine(identity, *applier.position(), incarnation=self._rng.getrandbits(63) | 1)
         self._outgoing = _Outgoing()
         self._streams_total = 0
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -165,6 +173,10 @@ class NodeSession:
     def lease_remaining_seconds(self) -> float:
         """0 without a lease."""
         return self._machine.lease_remaining_seconds(self._clock())
+
+    def renewed_seconds_ago(self) -> float:
+        """Since the heartbeat was sent that the newest lease answers; infinite without one."""
+        return self._machine.renewed_seconds_ago(self._clock())
 
     # Its life
 
@@ -284,6 +296,10 @@ class NodeSession:
                     waiting.extend(self._machine.snapshot_applied(snapshot.log_id, snapshot.index))
                 case ApplyDirectory(directory):
                     self._applier.apply_directory(directory)
+                case LeaseHeld(until):
+                    self._applier.lease_held(until)
+                case LeaseLost():
+                    self._applier.lease_lost()
                 case Disconnect(reason):
                     raise _StreamEndedError(reason)
 

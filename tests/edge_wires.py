@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from math import inf
 from typing import Any
 
 from edge_node.caching.lookup import Reason, Result
@@ -12,6 +13,7 @@ from edge_node.listeners.serving import FastPath, KeptAliveStream, OpenConnectio
 from edge_node.model.configuration import Role
 from edge_node.model.errors import UpstreamError, UpstreamFailure, ViewerError, ViewerLeftError
 from edge_node.model.http import RequestHead
+from edge_node.policy.fence import Fence
 from edge_node.policy.parse_cache import HeaderSection, ParseCache
 from edge_node.policy.response_head import LocalNode
 from edge_node.upstream.connection import UpstreamConnection
@@ -316,3 +318,10 @@ def end_of_exchange(
     request = b"GET / HTTP/1.1\r\n\r\n"
     connection.begin(request, sink, ended, is_head=is_head, read_timeout=read_timeout)
     return end
+
+
+def leased_fence() -> Fence:
+    """Of a node that holds a lease for as long as the test lasts."""
+    fence = Fence(0.0)
+    fence.leased(inf)
+    return fence

@@ -33,6 +33,7 @@ LAYERS = {
     "edge_node": EDGE_LAYERS,
     "control_plane": (
         {"clock", "compiler", "geo_table", "leases", "nodes", "settings", "state", "tables", "turns"},
+        {"fencing"},
         {"receipts"},
         {"change_log", "coordination"},
         {"store", "streams", "metrics"},

@@ -67,7 +67,15 @@ def test_the_metrics_of_nodes_are_those_of_the_contract() -> None:
     documented = {name for row in rows for name in re.findall(r"`(cdn_[a-z_]+)`", row.split(" | ")[0])}
     of_others = {name for name in documented if name.startswith(("cdn_dns_", "cdn_control_", "cdn_origin_"))}
     sources = Sources(
-        {}, Counters(), StoreStatistics(0), DiskStatistics(), NoSession(), lambda: 0, lambda: 0, is_compiled=False
+        {},
+        Counters(),
+        StoreStatistics(0),
+        DiskStatistics(),
+        NoSession(),
+        lambda: 0,
+        lambda: 0,
+        is_compiled=False,
+        is_fenced=lambda: False,
     )
     exported = {
         metric.name + ("_total" if metric.type == "counter" else "") for metric in NodeCollector(sources).collect()

@@ -12,7 +12,7 @@ from control_plane.compiler.origin_groups import compile_origin_group, origin_gr
 from control_plane.compiler.origins import compile_origin, origin_problems
 from control_plane.compiler.problems import Config, Problem, invalid, items
 from control_plane.compiler.restrictions import compile_geo_restriction, restriction_problems
-from control_plane.compiler.semantics import Tags, semantics_problems
+from control_plane.compiler.semantics import Tags, is_strictly_invalidated, semantics_problems
 from proto.cdn.v1 import configuration_pb2
 
 MAXIMUM_ALIASES = 100
@@ -53,6 +53,7 @@ def compile_distribution(
         origin_groups=[compile_origin_group(group) for group in items(config["OriginGroups"])],
         error_responses=[compile_error_response(response) for response in items(config["CustomErrorResponses"])],
         geo_restriction=compile_geo_restriction(config),
+        strict_invalidation=is_strictly_invalidated(tags),
     )
 
 

@@ -1,4 +1,5 @@
-"""Whose caching rules each behavior follows, as the reserved tags of its distribution choose (docs/decisions/0005-semantics-by-tag.md).
+"""What the reserved tags of a distribution choose: whose caching rules each behavior follows (docs/decisions/0005-semantics-by-tag.md), and what nodes without a lease do
+(docs/decisions/0019-fenced-by-its-peers.md).
 
 A reserved tag is never only kept: it is compiled, or refused. What every tag must be like is `tags.py`'s.
 """
@@ -15,6 +16,7 @@ Tags = Mapping[str, str]
 RESERVED_PREFIX = "cdnlab:"
 SEMANTICS_KEY = f"{RESERVED_PREFIX}semantics"
 PATTERN_PREFIX = f"{SEMANTICS_KEY}:"
+STRICT_KEY = f"{RESERVED_PREFIX}strict-invalidation"
 
 _SEMANTICS = {
     "cloudfront": configuration_pb2.SEMANTICS_CLOUDFRONT,
@@ -22,6 +24,8 @@ _SEMANTICS = {
 }
 
 _UNTAG_FIRST = " (to remove a behavior that has a tag, untag it first)"
+
+_TRUTHS = {"true": True, "false": False}
 
 _ENCODED = re.compile("=([0-9A-Fa-f]{2})")
 _MALFORMED = re.compile("=(?![0-9A-Fa-f]{2})")
@@ -39,8 +43,11 @@ def semantics_problems(tags: Tags, config: Config) -> Iterator[Problem]:
     patterns = {_comparable(pattern): pattern for pattern in _patterns(config)}
     named: dict[str, str] = {}
     for key, value in reserved_tags(tags).items():
-        if key != SEMANTICS_KEY and not key.startswith(PATTERN_PREFIX):
-            known = f"{SEMANTICS_KEY} and {PATTERN_PREFIX}PATH-PATTERN"
+        if key == STRICT_KEY:
+            if value not in _TRUTHS:
+                yield _problem(key, f"must be {' or '.join(_TRUTHS)}, not {value[:40]!r}")
+        elif key != SEMANTICS_KEY and not key.startswith(PATTERN_PREFIX):
+            known = f"{SEMANTICS_KEY}, {PATTERN_PREFIX}PATH-PATTERN and {STRICT_KEY}"
             yield _problem(key, f"is not known; of the tags that begin with {RESERVED_PREFIX} there are {known}")
         elif value not in _SEMANTICS:
             yield _problem(key, f"must be {' or '.join(_SEMANTICS)}, not {value[:40]!r}")
@@ -55,6 +62,11 @@ def compile_semantics(tags: Tags, pattern: str) -> "configuration_pb2.Semantics.
         if key.startswith(PATTERN_PREFIX) and _comparable(_decoded(key)) == _comparable(pattern):
             chosen = value
     return _SEMANTICS[chosen]
+
+
+def is_strictly_invalidated(tags: Tags) -> bool:
+    """Whether a node without a lease serves nothing of this distribution unconfirmed; `tags` are without problems."""
+    return _TRUTHS[tags.get(STRICT_KEY, "false")]
 
 
 def semantics_key(pattern: str) -> str:

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     NOT_STORED = "not_stored"
     VARIANT_NOT_STORED = "variant_not_stored"
     EXPIRED = "expired"
+    UNCONFIRMED = "unconfirmed"
     INVALIDATED = "invalidated"
     METHOD = "method"
     CACHING_DISABLED = "caching_disabled"
@@ -152,10 +153,26 @@ _OF_THE_RESPONSE: Final = frozenset({ValidationReason.EXPIRED, ValidationReason.
 _GET_WITH_BODY: Final = Refuse(403, Reason.GET_WITH_BODY, "A GET, HEAD or cached OPTIONS request must not have a body.")
 
 
-def decide(head: RequestHead, behavior: Behavior, entry: Entry | None, absence: Reason, now: float) -> Decision:
-    """One request against what is stored for its key; `absence` says why there is no entry."""
+def decide(
+    head: RequestHead,
+    behavior: Behavior,
+    entry: Entry | None,
+    absence: Reason,
+    now: float,
+    *,
+    must_confirm: bool = False,
+) -> Decision:
+    """One request against what is stored for its key; `absence` says why there is no entry.
+
+    `must_confirm`: this node may have missed an invalidation (DESIGN section 4, rule 10), so what is stored is fetched anew from somebody who cannot have. Not by a
+    conditional request: what an invalidation removes may have the validators of what takes its place (rule 8).
+    """
     directives = request_directives_of(head.fields, behavior.semantics)
-    decision = decide_before_lookup(head, behavior) or _decide_by_entry(head, behavior, entry, absence, directives, now)
+    decision: Decision | None = decide_before_lookup(head, behavior)
+    if decision is None and must_confirm and entry is not None:
+        decision = Miss(Reason.UNCONFIRMED, None)
+    if decision is None:
+        decision = _decide_by_entry(head, behavior, entry, absence, directives, now)
     if directives.is_only_if_cached and head.method in behavior.cached_methods and _asks_upstream(decision):
         return _ONLY_IF_CACHED  # RFC 9111 section 5.2.1.7; a write is not for a cache to answer, whatever it says
     return decision

@@ -155,6 +155,14 @@ class ControlClient:
         except OSError as error:
             logger.warning("the directory of nodes could not be kept on disk: %s", error)
 
+    def lease_held(self, until: float) -> None:
+        """Until then no receipt comes without this node."""
+        self._state.fence.leased(until)
+
+    def lease_lost(self) -> None:
+        """Receipts come without it from now on."""
+        self._state.fence.lease_lost()
+
     # -- inside
 
     def _invalidate(self, index: int, message: configuration_pb2.Invalidation) -> None:

@@ -96,6 +96,7 @@ def _read_distribution(message: configuration_pb2.Distribution) -> Distribution:
         default_behavior=_read_behavior(message.default_behavior, targets),
         error_responses=_read_error_responses(message.error_responses),
         geo_restriction=_read_geo_restriction(message.geo_restriction) if message.HasField("geo_restriction") else None,
+        is_strictly_invalidated=message.strict_invalidation,
     )
 
 

@@ -17,7 +17,7 @@ class RequestContext:
     """Lives from the first stage to the record. Only the stages, the dispatcher and who answers write to it."""
 
     __slots__ = (
-        "attempts", "body", "downstream", "error_page_status", "first_byte_at", "head", "is_without_cache", "next_stage", "original_head", "reason",
+        "attempts", "body", "downstream", "error_page_status", "first_byte_at", "head", "is_without_cache", "must_confirm", "next_stage", "original_head", "reason",
         "request_id", "result", "route", "started_at",
     )  # fmt: skip
 
@@ -43,6 +43,8 @@ class RequestContext:
         """Of the stages that its route has left for each request; a request that waits goes on here."""
         self.is_without_cache = False
         """This regional cache is behind the edge that asks, and could not catch up (DESIGN section 4, rule 4)."""
+        self.must_confirm = False
+        """This node may have missed an invalidation: what is stored is confirmed before it is served, and nothing is shared (DESIGN section 4, rule 10)."""
         self.attempts = 1
         """How often this request has been decided: once, and again when what it waited for failed."""
         self.result = Result.MISS

@@ -111,10 +111,10 @@ class HitFastPath:
         """Answer, or leave it to the pipeline: False."""
         started_at = self._monotonic()
         state = self._state
-        route = (
-            section.fast_routes.get(line) if section.router is state.router else section.route_of(line, state.router)
-        )
+        route = section.route_of(line, state.router)
         if route is None or (route.stages and not self._passes_stages(route, wire.facts)):
+            return False
+        if state.fence.must_confirm(started_at, is_strict=route.distribution.is_strictly_invalidated):
             return False
         coding = section.accept_encoding
         key = route.key if route.coding == coding else route.more_keys.get(coding)

@@ -179,6 +179,8 @@ class Distribution:
     """By the status that they are for."""
     geo_restriction: GeoRestriction | None = None
     """None: for viewers of every country."""
+    is_strictly_invalidated: bool = False
+    """Nothing that is stored is served unconfirmed by a node without a lease, whatever the reason (DESIGN section 4, rule 10)."""
 
 
 @dataclass(frozen=True, slots=True)

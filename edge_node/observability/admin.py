@@ -25,6 +25,8 @@ class AdminSources:
 
     render_metrics: Callable[[], bytes]
     status: Callable[[], dict[str, Any]]
+    standing: Callable[[], dict[str, object]]
+    """What other nodes ask that hold no lease (`control/peer_inquiry.py`)."""
     why_not_ready: Callable[[], str | None]
     explainer: Explainer
 
@@ -41,12 +43,14 @@ def answer_admin_request(sources: AdminSources, method: str, path: str, body: by
             return 200, "text/plain; version=0.0.4; charset=utf-8", sources.render_metrics()
         case ("GET", "/status"):
             return 200, "application/json", json.dumps(sources.status()).encode()
+        case ("GET", "/standing"):
+            return 200, "application/json", json.dumps(sources.standing()).encode()
         case ("POST", "/explain"):
             return _explain(sources.explainer, body)
-        case (_, "/healthz" | "/readyz" | "/metrics" | "/status" | "/explain"):
+        case (_, "/healthz" | "/readyz" | "/metrics" | "/status" | "/standing" | "/explain"):
             return 405, "text/plain", b"method not allowed\n"
         case _:
-            return 404, "text/plain", b"there are /healthz, /readyz, /metrics, /status and POST /explain\n"
+            return 404, "text/plain", b"there are /healthz, /readyz, /metrics, /status, /standing and POST /explain\n"
 
 
 def _explain(explainer: Explainer, body: bytes) -> Answer:

@@ -3,6 +3,7 @@
 It runs the same functions as the pipeline, on the same state, and changes nothing: entries are peeked at, stamps stay.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -76,10 +77,11 @@ def read_explain_request(document: object) -> ExplainRequest:
 class Explainer:
     """Explains requests at one node."""
 
-    def __init__(self, node_id: str, cache: Cache, state: NodeState) -> None:
+    def __init__(self, node_id: str, cache: Cache, state: NodeState, monotonic: Callable[[], float]) -> None:
         self._node_id = node_id
         self._cache = cache
         self._state = state
+        self._monotonic = monotonic
 
     def explain(self, request: ExplainRequest) -> JsonObject:
         """The explanation, as JSON values."""
@@ -138,7 +140,13 @@ class Explainer:
             *steps,
         ]
         stopped = self._pass_stages(head, route, scheme, steps)
-        decision = stopped or decide(head, behavior, entry, absence, now)
+        is_strict = distribution.is_strictly_invalidated
+        must_confirm = self._state.fence.must_confirm(self._monotonic(), is_strict=is_strict)
+        if must_confirm and entry is not None:
+            steps.append(
+                "This node holds no lease and may have missed an invalidation: what is stored is confirmed before it is served."
+            )
+        decision = stopped or decide(head, behavior, entry, absence, now, must_confirm=must_confirm)
         described: JsonObject = {
             "distribution": {"id": distribution.id, "domain_name": distribution.domain_name.decode()},
             "behavior": {

@@ -49,6 +49,7 @@ class Sources:
     applied_index: Callable[[], int]
     open_connections: Callable[[], int]
     is_compiled: bool
+    is_fenced: Callable[[], bool]
 
 
 Totals = dict[tuple[str, ...], int]
@@ -178,6 +179,9 @@ class NodeCollector:
             "cdn_log_lag_entries", "Entries in the log that are not applied yet.", max(0, session.head_index - applied)
         )
         yield _gauge("cdn_lease_held", "Whether the node holds a lease.", int(session.lease_state() == "held"))
+        yield _gauge(
+            "cdn_fenced", "Whether the control plane has gone on without this node.", int(self._sources.is_fenced())
+        )
         yield _gauge("cdn_lease_remaining_seconds", "Until the lease ends.", session.lease_remaining_seconds())
         yield _total("cdn_sync_reconnects", "Streams to the control plane after the first.", session.reconnects_total)
         yield _total("cdn_sync_rejections", "Resources that were rejected.", session.rejections_total)

@@ -8,6 +8,7 @@
 Decisions are made in `caching`, `policy` and `fill`; bytes are moved by `delivery`, `upstream` and the listener. What cannot be answered here goes back as a value.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, assert_never
@@ -73,6 +74,10 @@ class Next(Enum):
 
 Dispatched = Next | Refuse
 
+_UNCONFIRMED: Final = Refuse(
+    503, Reason.UNCONFIRMED, "What is stored here may be outdated, and nobody who could confirm it can be reached."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class DispatcherDependencies:
@@ -87,6 +92,7 @@ class DispatcherDependencies:
     responses: ResponseDependencies
     errors: ErrorResponses
     tunnels: TunnelDependencies
+    monotonic: Callable[[], float]
 
 
 class Dispatcher:
@@ -104,6 +110,7 @@ class Dispatcher:
         self._request_factory = UpstreamRequestFactory(dependencies.cache.node)
         self._is_regional = dependencies.cache.node.is_regional
         self._tunnels = dependencies.tunnels
+        self._monotonic = dependencies.monotonic
         self._take_outcome = take_outcome
         """How a request that waits for a fill comes back into the pipeline."""
 
@@ -116,7 +123,8 @@ class Dispatcher:
         entry, absence = self._cache.find(route, key, head)
         if route.is_strict:
             key = self._cache.key_to_share(key, head)
-        decision = decide(head, route.behavior, entry, absence, self._cache.clock())
+        context.must_confirm = self._must_confirm(context, route)
+        decision = decide(head, route.behavior, entry, absence, self._cache.clock(), must_confirm=context.must_confirm)
         match decision:
             case Hit(entry=hit_entry, reason=reason):
                 return self._hit(context, route, hit_entry, reason)
@@ -129,7 +137,8 @@ class Dispatcher:
             case FetchMissingRange(entry=partial):
                 return self._complete(context, route, key, partial)
             case Miss(reason=reason, stale=stale_entry):
-                return self._miss(context, route, key, reason, stale_entry or entry)
+                stored = None if context.must_confirm else stale_entry or entry
+                return self._miss(context, route, key, reason, stored)
             case Pass(reason=reason):
                 return self._pass(context, route, reason)
             case Tunnel(reason=reason):
@@ -167,9 +176,16 @@ class Dispatcher:
                     return Next.START_AGAIN
                 if reader.role is FillRole.LEADER:
                     self._errors.remember(context, route, failure)
-                return self._errors.reply_to(failure)
+                return _UNCONFIRMED if context.reason is Reason.UNCONFIRMED else self._errors.reply_to(failure)
             case _ as unreachable:
                 assert_never(unreachable)
+
+    def _must_confirm(self, context: RequestContext, route: Route) -> bool:
+        """A regional cache that an edge asks to confirm something does so only while it holds a lease itself."""
+        is_strict = route.distribution.is_strictly_invalidated or (
+            self._is_regional and b"x-edge-confirm" in context.head.fields
+        )
+        return self._state.fence.must_confirm(self._monotonic(), is_strict=is_strict)
 
     # -- answers from the cache
 
@@ -265,7 +281,8 @@ class Dispatcher:
         context.attempts += 1
         context.result, context.reason = Result.MISS, reason
         key = route.key_for(context.head)
-        stale, _ = self._cache.find(route, key, context.head)
+        found, _ = self._cache.find(route, key, context.head)
+        stale = None if context.must_confirm else found
         upstream_request = self._request_factory.as_viewer(context, route)
         return self._lead(context, upstream_request, key, StaleContext(stale_if_error=stale), NO_SHARING)
 
@@ -291,6 +308,10 @@ class Dispatcher:
 
         The first is a miss, the others are hits (reference 2.10). Beside a fill for another variant it does not share.
         """
+        if (
+            context.must_confirm
+        ):  # a fill that is under way may have begun before the invalidation that this node has missed
+            return NO_SHARING
         fill = self._coalescer.find(key) if sharing.may_follow else None
         if fill is None:
             return sharing

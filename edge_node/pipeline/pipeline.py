@@ -90,6 +90,7 @@ class Pipeline:
                 dependencies.call_later,
                 self._barrier.note,
             ),
+            dependencies.monotonic,
         )
         self._dispatcher = Dispatcher(to_dispatch_with, self._take_outcome)
 

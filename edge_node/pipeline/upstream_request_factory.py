@@ -19,8 +19,15 @@ class UpstreamRequestFactory:
         """The viewer's own words."""
         body = context.body
         if body is None:
-            return UpstreamRequest(context.head, route, self._hop(context))
-        return UpstreamRequest(context.head, route, self._hop(context), body_length=body.length, has_body=True)
+            return UpstreamRequest(context.head, route, self._hop(context), must_confirm=context.must_confirm)
+        return UpstreamRequest(
+            context.head,
+            route,
+            self._hop(context),
+            body_length=body.length,
+            has_body=True,
+            must_confirm=context.must_confirm,
+        )
 
     def as_upgrade(self, context: RequestContext, route: Route) -> UpstreamRequest:
         """The same for a WebSocket's handshake."""
@@ -30,7 +37,14 @@ class UpstreamRequestFactory:
         self, context: RequestContext, route: Route, conditions: tuple[Header, ...], head: RequestHead | None = None
     ) -> UpstreamRequest:
         """The viewer's request with conditions of our own."""
-        return UpstreamRequest(head or context.head, route, self._hop(context), conditions, has_viewer_conditions=False)
+        return UpstreamRequest(
+            head or context.head,
+            route,
+            self._hop(context),
+            conditions,
+            has_viewer_conditions=False,
+            must_confirm=context.must_confirm,
+        )
 
     def _hop(self, context: RequestContext) -> ForwardingContext:
         viewer = b"" if self._is_regional else context.downstream.connection.address.encode()

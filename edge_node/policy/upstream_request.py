@@ -49,7 +49,17 @@ class _CachedFieldLines:
 class UpstreamRequest:
     """One request of a viewer, as it is to be put upstream."""
 
-    __slots__ = ("body_length", "conditions", "has_body", "has_viewer_conditions", "head", "hop", "is_upgrade", "route")
+    __slots__ = (
+        "body_length",
+        "conditions",
+        "has_body",
+        "has_viewer_conditions",
+        "head",
+        "hop",
+        "is_upgrade",
+        "must_confirm",
+        "route",
+    )
 
     def __init__(  # noqa: PLR0913 - one for each part of the value
         self,
@@ -61,6 +71,7 @@ class UpstreamRequest:
         body_length: int | None = None,
         has_body: bool = False,
         is_upgrade: bool = False,
+        must_confirm: bool = False,
     ) -> None:
         self.head: Final = head
         self.route: Final = route
@@ -72,6 +83,8 @@ class UpstreamRequest:
         self.has_body: Final = has_body
         self.is_upgrade: Final = is_upgrade
         """It asks for a WebSocket, as the viewer's does (RFC 6455 section 4.1)."""
+        self.must_confirm: Final = must_confirm
+        """This node may have missed an invalidation: only a regional cache that holds a lease may answer from what it has stored."""
 
     @property
     def asks_for_part(self) -> bool:
@@ -95,7 +108,7 @@ def to_origin(upstream_request: UpstreamRequest, origin: Origin) -> RequestBytes
 
 def to_regional(upstream_request: UpstreamRequest, position: LogPosition) -> RequestBytes:
     """The request as a regional cache gets it: what the viewer asked, plus what only an edge may say (docs/contracts.md)."""
-    edge_fields = (
+    edge_fields: tuple[Header, ...] = (
         (b"x-edge-log-index", position.encode()),
         (b"x-edge-distribution", upstream_request.route.distribution.id.encode()),
         (b"x-edge-request-id", upstream_request.hop.request_id),
@@ -105,7 +118,9 @@ def to_regional(upstream_request: UpstreamRequest, position: LogPosition) -> Req
         _cached_lines(upstream_request, None),
         _changing_lines(upstream_request, NO_NAMES),
     ]
-    lines.append(_write(_framing(upstream_request) + edge_fields))
+    if upstream_request.must_confirm:
+        edge_fields = (*edge_fields, (b"x-edge-confirm", b"1"))
+    lines.append(_write((*_framing(upstream_request), *edge_fields)))
     return b"".join(lines)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.model.configuration import Distribution, Peer, Role
+from edge_node.policy.fence import Fence
 from edge_node.policy.geo import GeoTable
 from edge_node.policy.router import CompileStages, Router, Snapshot, no_stages
 
@@ -15,14 +16,18 @@ from edge_node.policy.router import CompileStages, Router, Snapshot, no_stages
 class NodeState:
     """The applied part of one log."""
 
-    def __init__(self, region: str, compile_stages: CompileStages = no_stages) -> None:
+    def __init__(self, region: str, fence: Fence, compile_stages: CompileStages = no_stages) -> None:
         self._region = region
+        self.fence = fence
+        """Whether what is stored may be served as it is."""
         self._compile_stages = compile_stages
         self.router = self._make_router(Snapshot("", 0, {}))
         self.invalidations = InvalidationLog()
         self.has_forgotten = False
         """It cannot tell which invalidations it has acknowledged, and the control plane has not been heard since."""
         self._regionals: tuple[Peer, ...] = ()
+        self.peers: tuple[Peer, ...] = ()
+        """All cache nodes that hold a lease, as far as the control plane has told."""
         self.latency_milliseconds: Mapping[str, float] = {}
         """From this node's region to the others."""
         self.geo_table = GeoTable()
@@ -119,6 +124,7 @@ class NodeState:
 
     def put_directory(self, peers: Sequence[Peer]) -> None:
         """The nodes that hold a lease."""
+        self.peers = tuple(peers)
         self._regionals = tuple(peer for peer in peers if peer.role is Role.REGIONAL)
 
     def is_behind(self, position: bytes) -> bool:

@@ -46,6 +46,20 @@ def wait_for_receipt(status: LabStatus, invalidation_id: str) -> dict[str, Any]:
         time.sleep(_POLL_SECONDS)
 
 
+def _why_left_out(node: dict[str, Any]) -> str:
+    """Since when, and why it serves nothing old."""
+    if not node["left_out_since"]:
+        return ""
+    since = f"left out since {node['left_out_since']}"
+    match node.get("fenced_by"):
+        case "left":
+            return f"{since}: it has left"
+        case "lease_over":
+            return f"{since}: its lease is over, and it confirms what it serves since {node['fenced_since']}"
+        case _:
+            return since
+
+
 def print_receipt(console: Console, receipt: dict[str, Any]) -> None:
     """When each node confirmed, and who was left out and since when."""
     heading = (
@@ -57,8 +71,7 @@ def print_receipt(console: Console, receipt: dict[str, Any]) -> None:
         table.add_column(column, justify="right" if column == "AFTER" else "left")
     for node in receipt["nodes"]:
         after = "" if node["seconds"] is None else f"{node['seconds'] * 1000:.1f} ms"
-        moment = node["acknowledged_at"] or (
-            f"left out since {node['left_out_since']}" if node["left_out_since"] else ""
+        table.add_row(
+            node["id"], node["state"].replace("_", " "), after, node["acknowledged_at"] or _why_left_out(node)
         )
-        table.add_row(node["id"], node["state"].replace("_", " "), after, moment)
     console.print(table)

@@ -46,6 +46,7 @@ from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpgradeSink, UpstreamFetcher
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
+from tests.edge_wires import leased_fence
 from tests.fuzz.strict_http import End, Fields, Response, read_request_head, read_responses
 from tests.turns import settle
 
@@ -534,7 +535,7 @@ class Node:
         self.records = Records(self.counters)
         recorder = RequestRecorder(self.counters, self.records, lambda: self.now, lambda: self.now)
         stages = StageTable(role)
-        self.state = NodeState("eu", stages.compile)
+        self.state = NodeState("eu", leased_fence(), stages.compile)
         self.store = MemoryStore(capacity, POLICIES[policy])
         self.facts = LocalNode(role, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
         cache = Cache(self.facts, self.store, self.state.invalidations, lambda: self.now)

@@ -129,6 +129,12 @@ class MemoryApplier:
         is_rejected = entry.put_distribution.id in self.rejected_distribution_ids
         return "cannot honour it" if is_rejected else None
 
+    def lease_held(self, until: float) -> None:
+        """Nothing is stored here."""
+
+    def lease_lost(self) -> None:
+        """Nothing is stored here."""
+
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """See node_session.Applier."""
         self.directory = tuple(node.id for node in directory.nodes)

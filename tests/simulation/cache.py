@@ -24,10 +24,25 @@ class Fetch:
     """Which log of those that the node has been on: InvalidationLog.epoch."""
     waiting: list[Respond]
     revalidated: Entry | None
+    must_confirm: bool = False
+    """For one viewer of a node that may have missed an invalidation: nothing stale answers instead of an error."""
 
 
-Upstream = Callable[[str, Position, int | None, Callable[[int | None], None]], None]
-"""Ask for a path, saying where the asker stands and which version it would like confirmed; answers NOT_MODIFIED, a version, or None for an error."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a node asks the next tier."""
+
+    path: str
+    position: Position
+    """Where the asker stands."""
+    wanted: int | None
+    """The version that it would like confirmed."""
+    must_confirm: bool = False
+    """Only a regional cache with a lease may answer from what it has stored (rule 10)."""
+
+
+Upstream = Callable[[Question, Callable[[int | None], None]], None]
+"""Answers NOT_MODIFIED, a version, or None for an error."""
 
 NOT_MODIFIED = -1
 
@@ -51,6 +66,9 @@ class Cache:
     has_forgotten: bool = False
     """It cannot tell what it has acknowledged: NodeState.has_forgotten."""
     waiting_for_log: list[Callable[[], bool]] = field(default_factory=list)
+    must_confirm: Callable[[bool], bool] = lambda is_strict: False
+    """Whether this node may have missed an invalidation: Fence.must_confirm."""
+    confirmations_total: int = 0
 
     # The log
 
@@ -110,9 +128,13 @@ class Cache:
         """What the next tier is told; none by a node that has been further than it knows, and then the origin is asked (rule 7)."""
         return Position("", 0) if self.has_forgotten else self.position
 
-    def request(self, path: str, respond: Respond) -> None:
+    def request(self, path: str, respond: Respond, *, is_strict: bool = False) -> None:
         """From the store, from a fetch on its way, or by a new fetch."""
         entry = self.lookup(path)
+        if self.must_confirm(is_strict):
+            self.confirmations_total += entry is not None
+            self._fetch_alone(path, respond)
+            return
         if entry is not None and self.world.now < entry.fresh_until:
             respond(entry.version)
             return
@@ -156,20 +178,27 @@ class Cache:
         del path
         return entry
 
-    def _fetch(self, path: str, entry: Entry | None, respond: Respond) -> None:
+    def _fetch_alone(self, path: str, respond: Respond) -> None:
+        """Anew, for one viewer."""
+        self._fetch(path, None, respond, must_confirm=True)
+
+    def _fetch(self, path: str, entry: Entry | None, respond: Respond, *, must_confirm: bool = False) -> None:
         candidate = self.revalidated(path, entry)
-        fetch = self.fetches[path] = Fetch(self.position, self.log.epoch, [respond], candidate)
+        fetch = Fetch(self.position, self.log.epoch, [respond], candidate, must_confirm)
+        if not must_confirm:
+            self.fetches[path] = fetch
         version = None if candidate is None else candidate.version
-        self.upstream(path, self.asking_position, version, lambda answer: self._fetched(path, fetch, answer))
+        question = Question(path, self.asking_position, version, must_confirm)
+        self.upstream(question, lambda answer: self._fetched(path, fetch, answer))
 
     def _fetched(self, path: str, fetch: Fetch, answer: int | None) -> None:
         if self.fetches.get(path) is fetch:
             del self.fetches[path]
         version = fetch.revalidated.version if answer == NOT_MODIFIED and fetch.revalidated else answer
-        if version is None:
+        if version is None and not fetch.must_confirm:
             stale = self.stale_for_error(path)
             version = None if stale is None else stale.version
-        elif self.may_store(fetch):
+        elif version is not None and self.may_store(fetch):
             lifetime_seconds = self.world.rng.choice((0.4, 3.0, 60.0))
             self.store(path, Entry(version, self.stamp(fetch), self.world.now + lifetime_seconds))
         for respond in fetch.waiting:
@@ -177,15 +206,19 @@ class Cache:
 
     # A regional cache's clients
 
-    def serve(self, path: str, client: Position, wanted: int | None, answer: Respond, bypass: Callback) -> None:
+    def serve(self, question: Question, answer: Respond, bypass: Callback) -> None:
         """Answer an edge; one that is ahead is answered from here only after catching up, or else without the cache (rule 4)."""
         is_answered = False
 
         def from_cache() -> bool:
             nonlocal is_answered
-            if not is_answered and self.may_serve(client):
+            if not is_answered and self.may_serve(question.position):
                 is_answered = True
-                self.request(path, lambda version: answer(_revalidated(version, wanted)))
+                self.request(
+                    question.path,
+                    lambda version: answer(_revalidated(version, question.wanted)),
+                    is_strict=question.must_confirm,
+                )
             return is_answered
 
         def without_cache() -> None:

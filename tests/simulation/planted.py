@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Sequence
 
 from control_plane.coordination import CatchUp, Coordinator, FromEntries
+from control_plane.fencing import is_waited_for
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import PendingReceipts, Receipt
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.journal import InvalidationJournal
+from edge_node.policy.fence import Answers, Fence, PeerStanding
+from edge_node.policy.upstream_request import LogPosition
 from proto.cdn.v1 import sync_pb2
-from proto.node_machine import Effect, NodeMachine
-from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch
+from proto.node_machine import NOTICE_SECONDS, Effect, NodeMachine
+from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch, Respond
 from tests.simulation.disk import Entry, KilledError, Position
 from tests.simulation.processes import Connection, Node, Plane
 from tests.simulation.scenario import Parts
@@ -308,8 +311,10 @@ class ForgetsLeasesAtRestart(Coordinator):
 class ForgetsLeasesOnReconnect(Coordinator):
     """A new stream ends the lease for the control plane while the node still counts it."""
 
-    def connected(self, node: NodeDescription, log_id: str, applied_index: int, now: float) -> tuple[int, CatchUp]:
-        number, catch_up = super().connected(node, log_id, applied_index, now)
+    def connected(
+        self, node: NodeDescription, log_id: str, applied_index: int, now: float, incarnation: int = 0
+    ) -> tuple[int, CatchUp]:
+        number, catch_up = super().connected(node, log_id, applied_index, now, incarnation)
         self.nodes[node.identifier].end_lease(now)
         return number, catch_up
 
@@ -326,12 +331,118 @@ class TellsLeasesBeforeTheyAreDurable(Coordinator):
 class AnotherLogKeepsAcknowledgements(Coordinator):
     """A node that starts over from a snapshot still counts as having what it had acknowledged."""
 
-    def connected(self, node: NodeDescription, log_id: str, applied_index: int, now: float) -> tuple[int, CatchUp]:
-        number, catch_up = super().connected(node, log_id, applied_index, now)
+    def connected(
+        self, node: NodeDescription, log_id: str, applied_index: int, now: float, incarnation: int = 0
+    ) -> tuple[int, CatchUp]:
+        number, catch_up = super().connected(node, log_id, applied_index, now, incarnation)
         if not isinstance(catch_up, FromEntries):
             record = self.nodes[node.identifier]
             record.acknowledged_index = max(NOTHING_ACKNOWLEDGED, self._ledger.head_index)
         return number, catch_up
+
+
+# Rule 10
+
+
+class NeverFenced(Fence):
+    """What others say of the control plane counts for nothing."""
+
+    def _is_evidence(self, answer: PeerStanding, asked_at: float, own: LogPosition) -> bool:
+        return False
+
+
+class FencedByIndexOnly(Fence):
+    """That others have renewed their leases counts for nothing: only a later index does."""
+
+    def _is_evidence(self, answer: PeerStanding, asked_at: float, own: LogPosition) -> bool:
+        return answer.log_id == own.log_id != "" and answer.applied_index > own.index
+
+
+class TrustedFromTheStart(Fence):
+    """A node that starts serves what it has stored before it has asked anybody."""
+
+    def __init__(self, now: float, *, is_strict: bool = False) -> None:
+        super().__init__(now, is_strict=is_strict)
+        self.trusted_until = now + NOTICE_SECONDS
+
+
+class TrustedForLonger(Fence):
+    """After its lease a node waits for longer than receipts wait for it."""
+
+    def leased(self, until: float) -> None:
+        super().leased(until)
+        self.trusted_until = until + 2 * NOTICE_SECONDS
+
+
+class HastyFence(Fence):
+    """It does not wait until others must have renewed their leases."""
+
+    def _is_decided(self, asked_at: float, found: Answers) -> bool:
+        return True
+
+
+class _OfLeased(PendingReceipts):
+    def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
+        return super().complete([node for node in nodes if node.is_live], now)
+
+
+class CompletesAtTheEndOfTheLease(Coordinator):
+    """A node whose lease is over is not waited for until it must have noticed."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self.pending = _OfLeased(self._ledger.pending_invalidations())
+
+
+class _WithoutNews(PendingReceipts):
+    def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
+        return super().complete([node for node in nodes if is_waited_for(node, now)], now)
+
+
+class CompletesBeforeTheNewsIsOut(Coordinator):
+    """A node that was alone is not waited for although others got their leases only now."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self.pending = _WithoutNews(self._ledger.pending_invalidations())
+
+
+class ConfirmsByValidator(Cache):
+    """A node that may have missed an invalidation asks whether what it has still holds."""
+
+    def _fetch_alone(self, path: str, respond: Respond) -> None:
+        self._fetch(path, self.lookup(path), respond, must_confirm=True)
+
+
+class JoinsToConfirm(Cache):
+    """A node that may have missed an invalidation lets requests join a fetch that may have begun before it."""
+
+    def _fetch_alone(self, path: str, respond: Respond) -> None:
+        fetch = self.fetches.get(path)
+        if fetch is not None and self.may_join(path, fetch):
+            fetch.waiting.append(respond)
+        else:
+            self._fetch(path, None, respond)
+
+
+class StaleInsteadOfAnError(Cache):
+    """A node that may have missed an invalidation serves what it has when nobody can be reached."""
+
+    def _fetch_alone(self, path: str, respond: Respond) -> None:
+        entry = self.lookup(path)
+
+        def answered(version: int | None) -> None:
+            respond(entry.version if version is None and entry is not None else version)
+
+        super()._fetch_alone(path, answered)
+
+
+class ConfirmsWithoutLease(Cache):
+    """A regional cache without a lease confirms from what it has stored."""
+
+    def request(self, path: str, respond: Respond, *, is_strict: bool = False) -> None:
+        del is_strict
+        super().request(path, respond)
 
 
 PLANTED: dict[str, Parts] = {
@@ -347,6 +458,17 @@ PLANTED: dict[str, Parts] = {
     "rule 7: keeps entries without a journal": Parts(node=KeepsEntriesWithoutJournal),
     "rule 7: a node that has forgotten refills from a regional cache": Parts(cache=RefillsAsBefore),
     "rule 7: forgets that it has forgotten": Parts(node=ForgetsThatItHasForgotten),
+    "rule 10: never fenced": Parts(fence=NeverFenced),
+    "rule 10: fenced by a later index only": Parts(fence=FencedByIndexOnly),
+    "rule 10: trusted from the start": Parts(fence=TrustedFromTheStart),
+    "rule 10: trusted for longer than receipts wait": Parts(fence=TrustedForLonger),
+    "rule 10: decides before others must have renewed": Parts(fence=HastyFence),
+    "rule 10: receipts at the end of the lease": Parts(coordinator=CompletesAtTheEndOfTheLease),
+    "rule 10: receipts before the news is out": Parts(coordinator=CompletesBeforeTheNewsIsOut),
+    "rule 10: confirmed by a validator": Parts(cache=ConfirmsByValidator),
+    "rule 10: joins somebody to confirm": Parts(cache=JoinsToConfirm),
+    "rule 10: stale instead of an error": Parts(cache=StaleInsteadOfAnError),
+    "rule 10: confirmed by a regional cache without a lease": Parts(cache=ConfirmsWithoutLease),
     "rule 7: ignores the boot id": Parts(node=IgnoresTheBootId),
     "rule 7: begins the journal before voiding": Parts(node=BeginsTheJournalBeforeVoiding),
     "rule 7: restores no floor": Parts(journal=RestoresNoFloor),

@@ -1,6 +1,8 @@
 """The simulated processes: a control plane around the real Coordinator, and nodes around the real NodeMachine. They crash, restart, and lose each other."""
 
 from collections.abc import Callable
+from functools import partial
+from math import inf
 
 from control_plane.coordination import Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseRules
@@ -8,6 +10,9 @@ from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import IssuedInvalidation
 from edge_node.control.journal import InvalidationJournal
 from edge_node.control.journal_codec import JournalError
+from edge_node.control.peer_inquiry import LOOK_SECONDS, ROUNDS_UNTIL_GONE
+from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, Fence, PeerStanding
+from edge_node.policy.upstream_request import LogPosition
 from proto.cdn.v1 import sync_pb2
 from proto.node_machine import (
     ApplyDirectory,
@@ -15,12 +20,14 @@ from proto.node_machine import (
     ApplySnapshot,
     Disconnect,
     Effect,
+    LeaseHeld,
+    LeaseLost,
     Load,
     NodeIdentity,
     NodeMachine,
     Send,
 )
-from tests.simulation.cache import DISTRIBUTION_ID, Cache, Upstream
+from tests.simulation.cache import DISTRIBUTION_ID, Cache, Question, Upstream
 from tests.simulation.disk import Disk, KilledError, Position
 from tests.simulation.world import Link, MemoryLedger, World
 
@@ -150,7 +157,7 @@ class Plane:
         if replaced is not None:
             replaced.close()
         connection.number, catch_up = self.coordinator.connected(
-            node.description, hello.log_id, hello.applied_index, self.world.now
+            node.description, hello.log_id, hello.applied_index, self.world.now, hello.incarnation
         )
         self.connections[node.node_id] = connection
         if isinstance(catch_up, FromEntries):
@@ -195,7 +202,7 @@ class Node:
         node_id: str,
         role: Role,
         upstream: Upstream,
-        parts: tuple[type[NodeMachine], type[Cache], type[InvalidationJournal]],
+        parts: tuple[type[NodeMachine], type[Cache], type[InvalidationJournal], type[Fence]],
     ) -> None:
         self.world = world
         self.node_id = node_id
@@ -206,12 +213,19 @@ class Node:
         self.is_up = False
         self.is_cut_off = False
         self.is_wedged = False
+        self.is_mute = False
+        """It does not get round to asking others, as a process does not that stands still; what is due when it goes on is served first."""
         self.disk = Disk(world)
         self.warm_starts_total = 0
         self.stamps_beyond_total = 0
         """Stored responses found with a stamp that the journal does not reach; there must be none."""
         self._upstream = upstream
-        self._new_machine, self._new_cache, self._new_journal = parts
+        self._new_machine, self._new_cache, self._new_journal, self._new_fence = parts
+        self.peers: list[Node] = []
+        """Whom it can ask when it holds no lease."""
+        self.routable_since = inf
+        self.owes: dict[str, int] = {}
+        """What receipts have promised for this process, by path: the checker's, not the node's."""
         self._rate = world.rng.uniform(0.94, 1.06)
         self._connection: Connection | None = None
 
@@ -226,6 +240,11 @@ class Node:
         self.incarnation += 1
         self.is_up = True
         self.cache = self._new_cache(self.world, self._guarded_upstream(self.incarnation), self.disk)
+        self.fence = self._new_fence(self.clock())
+        self.cache.must_confirm = lambda is_strict: self.fence.must_confirm(self.clock(), is_strict=is_strict)
+        self.routable_since = inf
+        self.owes = {}
+        self._unanswered: dict[str, int] = {}
         self.journal = self._new_journal(self.disk.journal, self.cache.log, self.boot_id(), JOURNAL_GROWTH_BYTES)
         try:
             self.restore()
@@ -234,8 +253,9 @@ class Node:
         else:
             position = self.position
             identity = NodeIdentity(self.node_id, int(self.description.role), "us-east-1", "IAD89-P1", "", "")
-            self.machine = self._new_machine(identity, position.log_id, position.index)
+            self.machine = self._new_machine(identity, position.log_id, position.index, self.incarnation)
             self._connect(self.incarnation)
+            self._look(self.incarnation)
 
     @property
     def position(self) -> Position:
@@ -290,14 +310,61 @@ class Node:
     def _guarded_upstream(self, incarnation: int) -> Upstream:
         """Answers to a process that is gone reach nobody."""
 
-        def ask(path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]) -> None:
+        def ask(question: Question, answer: Callable[[int | None], None]) -> None:
             def guarded(result: int | None) -> None:
                 if self.is_up and self.incarnation == incarnation:
                     answer(result)
 
-            self._upstream(path, position, wanted, guarded)
+            self._upstream(question, guarded)
 
         return ask
+
+    # Questions to other nodes: peer_inquiry.py, over virtual time
+
+    def _look(self, incarnation: int) -> None:
+        if not self.is_up or self.incarnation != incarnation:
+            return
+        began_at = self.clock()
+        if self.fence.must_ask(began_at) and not self.is_mute:
+            self._ask_round(incarnation, began_at)
+        else:
+            self.world.after(LOOK_SECONDS, lambda: self._look(incarnation))
+
+    def _ask_round(self, incarnation: int, asked_at: float) -> None:
+        answers: dict[str, PeerStanding | None] = {}
+        rng = self.world.rng
+        for peer in self.peers:
+            is_lost = rng.random() < 0.03 and self._unanswered.get(peer.node_id, 0) < ROUNDS_UNTIL_GONE - 1
+            if not is_lost:
+                self.world.after(rng.uniform(0.001, 0.2), partial(self._asked, peer, answers))
+
+        def ended() -> None:
+            if not self.is_up or self.incarnation != incarnation:
+                return
+            late = [peer.node_id for peer in self.peers if peer.node_id not in answers]
+            self._unanswered = {peer_id: self._unanswered.get(peer_id, 0) + 1 for peer_id in late}
+            is_missing = any(rounds < ROUNDS_UNTIL_GONE for rounds in self._unanswered.values())
+            standings = [answer for answer in answers.values() if answer is not None]
+            position = LogPosition(self.cache.position.log_id, self.cache.position.index)
+            self.fence.round_ended(asked_at, self.clock(), position, Answers(standings, is_missing))
+            self.world.after(max(0.0, ROUND_SECONDS - ANSWER_SECONDS), lambda: self._look(incarnation))
+
+        self.world.after(ANSWER_SECONDS, ended)
+
+    def _asked(self, peer: "Node", answers: dict[str, PeerStanding | None]) -> None:
+        standing = peer.standing() if peer.is_up else None
+        self.world.after(self.world.rng.uniform(0.001, 0.2), lambda: answers.update({peer.node_id: standing}))
+
+    def standing(self) -> PeerStanding:
+        """What it tells who asks."""
+        now, position = self.clock(), self.cache.position
+        return PeerStanding(
+            position.log_id,
+            position.index,
+            self.machine.lease_state(now) == "held",
+            self.fence.is_starting(now),
+            self.machine.renewed_seconds_ago(now),
+        )
 
     # The stream
 
@@ -367,6 +434,12 @@ class Node:
                     self._carry_out(self.machine.snapshot_applied(snapshot.log_id, snapshot.index))
                 case ApplyDirectory():
                     pass
+                case LeaseHeld(until):
+                    if not self.fence.lease_until > self.clock():
+                        self.routable_since = self.world.now
+                    self.fence.leased(until)
+                case LeaseLost():
+                    self.fence.lease_lost()
                 case Disconnect():
                     self._start_over()
 

@@ -13,8 +13,9 @@ from control_plane.leases import LeaseRules
 from control_plane.nodes import Role
 from control_plane.receipts import Receipt
 from edge_node.control.journal import InvalidationJournal
-from proto.node_machine import NodeMachine
-from tests.simulation.cache import NOT_MODIFIED, Cache, validator
+from edge_node.policy.fence import Fence
+from proto.node_machine import NOTICE_SECONDS, NodeMachine
+from tests.simulation.cache import NOT_MODIFIED, Cache, Question, validator
 from tests.simulation.disk import Disk, Position
 from tests.simulation.processes import LEASE_SECONDS, Node, Plane
 from tests.simulation.world import MemoryLedger, World
@@ -40,6 +41,7 @@ FAULTS = (
     "new_log",
     "wipe",
     "trim",
+    "mute",
 )
 DISK_FAULTS = ("killed_writing", "power_loss", "damaged_journal", "disk_full")
 
@@ -53,6 +55,7 @@ class Parts:
     rules: type[LeaseRules] = LeaseRules
     cache: type[Cache] = Cache
     journal: type[InvalidationJournal] = InvalidationJournal
+    fence: type[Fence] = Fence
     node: type[Node] = Node
     plane: type[Plane] = Plane
 
@@ -112,13 +115,14 @@ class Simulation:
         self._issued: dict[str, tuple[str, dict[str, int]]] = {}
         self._logs_total = 0
         self._parts = parts
-        code = (parts.machine, parts.cache, parts.journal)
+        code = (parts.machine, parts.cache, parts.journal, parts.fence)
         self.regional = parts.node(world, "regional", Role.REGIONAL, self._from_origin, code)
         self.edges = [parts.node(world, name, Role.EDGE, self._from_regional, code) for name in ("edge-1", "edge-2")]
         self.nodes = [*self.edges, self.regional]
         self.plane = self._new_plane()
         for node in self.nodes:
             node.plane = self.plane
+            node.peers = [other for other in self.nodes if other is not node]
             node.stall_probability = self.stall_probability
             node.start()
 
@@ -138,7 +142,7 @@ class Simulation:
         self.faults.clear()
         self._restart_plane()
         for node in self.nodes:
-            node.is_cut_off = node.is_wedged = False
+            node.is_cut_off = node.is_wedged = node.is_mute = False
             node.stall_probability = 0.0
             node.cut(silently=False)
             self._heal_disk(node)
@@ -161,36 +165,32 @@ class Simulation:
 
     # Origin and tiers
 
-    def _from_origin(
-        self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]
-    ) -> None:
+    def _from_origin(self, question: Question, answer: Callable[[int | None], None]) -> None:
         """The version that is read lies somewhere in the middle of the fetch."""
-        del position
+        wanted = question.wanted
         there, back = self._travel_seconds(), self._travel_seconds()
         has_failed = "upstream" in self.faults and self.world.rng.random() < 0.25
 
         def read() -> None:
-            version = self.versions[path]
+            version = self.versions[question.path]
             is_same = wanted is not None and validator(version) == validator(wanted)
             result = None if has_failed else NOT_MODIFIED if is_same else version
             self.world.after(back, lambda: answer(result))
 
         self.world.after(there, read)
 
-    def _from_regional(
-        self, path: str, position: Position, wanted: int | None, answer: Callable[[int | None], None]
-    ) -> None:
+    def _from_regional(self, question: Question, answer: Callable[[int | None], None]) -> None:
         there, back = self._travel_seconds(), self._travel_seconds()
 
         def returned(result: int | None) -> None:
             self.world.after(back, lambda: answer(result))
 
         def bypass() -> None:
-            self._from_origin(path, position, wanted, returned)
+            self._from_origin(question, returned)
 
         def arrived() -> None:
-            if self.regional.is_up and self.regional.cache.log_id and position.log_id:
-                self.regional.cache.serve(path, position, wanted, returned, bypass)
+            if self.regional.is_up and self.regional.cache.log_id and question.position.log_id:
+                self.regional.cache.serve(question, returned, bypass)
             else:
                 bypass()
 
@@ -228,7 +228,11 @@ class Simulation:
         self.receipts_total += 1
         assert all(line.state != "pending" for line in receipt.nodes), "a receipt is complete while a node is not"
         assert all(line.left_out_since is not None for line in receipt.nodes if line.state == "left_out")
-        self.promises.add(*self._issued[receipt.invalidation.identifier])
+        log_id, versions = self._issued[receipt.invalidation.identifier]
+        self.promises.add(log_id, versions)
+        for edge in self.edges:
+            if edge.is_up and edge.machine.log_id == log_id and self._others_routable(edge):
+                edge.owes.update({path: max(edge.owes.get(path, 0), versions[path]) for path in versions})
         for seconds in self.world.rng.sample(AFTER_RECEIPT_SECONDS, 3):
             self.world.after(seconds, self._look_at_all)
 
@@ -259,7 +263,19 @@ class Simulation:
         promised = self.promises.version(edge.machine.log_id, path) if edge.is_routable() else 0
         if self.plane.is_live(edge.node_id):
             promised = max(promised, self.promises.version(self.plane.ledger.log_id, path))
-        return promised
+        told = [self.promises.version(node.machine.log_id, path) for node in self._witnesses(edge)]
+        return max([promised, edge.owes.get(path, 0), *told])
+
+    def _others_routable(self, edge: Node) -> list[Node]:
+        """Who can tell this edge, when a receipt comes, that it is without a lease because it is cut off: from then on it owes what the receipt says (rule 10)."""
+        return [node for node in self.nodes if node is not edge and node.is_routable()]
+
+    def _witnesses(self, edge: Node) -> list[Node]:
+        """Whom a node without a lease has had the time to ask, so that it owes what they owe, whatever it was told when receipts came."""
+        enough = NOTICE_SECONDS * 1.2
+        if not edge.is_up or edge.clock() - edge.fence.lease_until < enough:
+            return []
+        return [node for node in self._others_routable(edge) if self.world.now - node.routable_since >= enough]
 
     # Faults
 
@@ -284,7 +300,11 @@ class Simulation:
             case "cut" | "silence":
                 node.is_cut_off = True
                 node.cut(silently=fault == "silence")
+                healed_after = rng.choice((healed_after, LEASE_SECONDS + 2 * NOTICE_SECONDS))
                 after(healed_after, lambda: setattr(node, "is_cut_off", False))
+            case "mute":
+                node.is_mute = True
+                after(healed_after, lambda: setattr(node, "is_mute", False))
             case "wedge":
                 node.is_wedged = True
                 after(healed_after, lambda: setattr(node, "is_wedged", False))

@@ -92,6 +92,7 @@ class Distribution(_message.Message):
     ORIGIN_GROUPS_FIELD_NUMBER: _builtins.int
     ERROR_RESPONSES_FIELD_NUMBER: _builtins.int
     GEO_RESTRICTION_FIELD_NUMBER: _builtins.int
+    STRICT_INVALIDATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     domain_name: _builtins.str
     enabled: _builtins.bool
@@ -100,6 +101,8 @@ class Distribution(_message.Message):
     """Path without a leading slash that replaces "/" only; empty for none."""
     ipv6_enabled: _builtins.bool
     """AAAA questions get addresses only when this is set."""
+    strict_invalidation: _builtins.bool
+    """A node that holds no lease serves nothing of it unconfirmed, also when the control plane is gone."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -135,10 +138,11 @@ class Distribution(_message.Message):
         origin_groups: _abc.Iterable[Global___OriginGroup] | None = ...,
         error_responses: _abc.Iterable[Global___ErrorResponse] | None = ...,
         geo_restriction: Global___GeoRestriction | None = ...,
+        strict_invalidation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_behavior", b"default_behavior", "geo_restriction", b"geo_restriction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "behaviors", b"behaviors", "default_behavior", b"default_behavior", "default_root_object", b"default_root_object", "domain_name", b"domain_name", "enabled", b"enabled", "error_responses", b"error_responses", "geo_restriction", b"geo_restriction", "id", b"id", "ipv6_enabled", b"ipv6_enabled", "origin_groups", b"origin_groups", "origins", b"origins"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "behaviors", b"behaviors", "default_behavior", b"default_behavior", "default_root_object", b"default_root_object", "domain_name", b"domain_name", "enabled", b"enabled", "error_responses", b"error_responses", "geo_restriction", b"geo_restriction", "id", b"id", "ipv6_enabled", b"ipv6_enabled", "origin_groups", b"origin_groups", "origins", b"origins", "strict_invalidation", b"strict_invalidation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -126,9 +126,12 @@ class Hello(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     """Identity of the log that applied_index belongs to; empty when the node knows nothing."""
     applied_index: _builtins.int
+    incarnation: _builtins.int
+    """A random number of the process, the same on all of its streams: what a process knew, the next one under the same id may not."""
     @_builtins.property
     def node(self) -> Global___Node: ...
     def __init__(
@@ -137,10 +140,11 @@ class Hello(_message.Message):
         node: Global___Node | None = ...,
         log_id: _builtins.str = ...,
         applied_index: _builtins.int = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "log_id", b"log_id", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "incarnation", b"incarnation", "log_id", b"log_id", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

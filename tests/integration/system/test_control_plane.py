@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -10,9 +11,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError
 
+from edge_node.policy.fence import ALONE_SECONDS
 from lab.http_client import UnreachableError, ask
 from lab.layout import CONTROL_PLANE_ID
-from tests.integration.system_lab import ROUTER, Site, SystemLab, all_of, until, wait_until
+from tests.integration.system_lab import ORIGIN, ROUTER, Site, SystemLab, all_of, until, wait_until
 from tests.integration.system_viewers import PAUSE_SECONDS, Viewers
 
 pytest_plugins = ("tests.integration.system_fixtures",)
@@ -179,6 +181,53 @@ def is_acknowledged_by(lab: SystemLab, invalidation_ids: list[str], nodes: set[s
     return all(all_of(lab.receipt(each)["nodes"], "acknowledged") == nodes for each in invalidation_ids)
 
 
+def stands(lab: SystemLab, node_id: str, fence: str) -> bool:
+    return bool(lab.status(node_id)["fence"] == fence)
+
+
+async def test_without_a_control_plane_hits_stay_hits_and_the_origin_notices_nothing(lab: SystemLab) -> None:
+    """For longer than leases, than what receipts wait for after them, and than what a node that is alone believes for."""
+    site = await asyncio.to_thread(lab.make_site)
+    for edge, path in itertools.product(lab.edges(), PATHS):
+        assert (await asyncio.to_thread(lab.get, edge, site.host, path)).status == 200
+    counted = {path: lab.origin_count(path) for path in PATHS}
+    await asyncio.to_thread(lab.kill, CONTROL_PLANE_ID)
+    async with Viewers(lab, site.host, lab.edges(), lambda number: PATHS[number % len(PATHS)]) as viewers:
+        for node_id in (*lab.edges(), *lab.regionals()):
+            await until(partial(stands, lab, node_id, "alone"), f"{node_id} to be alone")
+        began_at = time.monotonic()
+        await until(lambda: time.monotonic() > began_at + 2 * ALONE_SECONDS, "what was found to have grown old")
+        assert all(stands(lab, node_id, "alone") for node_id in (*lab.edges(), *lab.regionals()))
+    assert viewers.wrong() == []
+    assert {seen.result for seen in viewers.seen} == {"Hit"} and len(viewers.seen) > 500
+    assert {path: lab.origin_count(path) for path in PATHS} == counted
+
+
+def test_a_strict_distribution_is_confirmed_without_a_control_plane_and_refused_without_an_origin(
+    lab: SystemLab,
+) -> None:
+    site = lab.make_site()
+    lab.cloudfront.tag_resource(
+        Resource=lab.cloudfront.get_distribution(Id=site.id)["Distribution"]["ARN"],
+        Tags={"Items": [{"Key": "cdnlab:strict-invalidation", "Value": "true"}]},
+    )
+    lab.wait_deployed(site.id)
+    edge = lab.edges()[0]
+    assert lab.put_object("strict/page", b"old") == 1
+    for expected in ("Miss", "Hit"):
+        assert lab.get(edge, site.host, "/bucket/strict/page").headers["x-cache"].startswith(expected)
+    lab.kill(CONTROL_PLANE_ID)
+    for node_id in (*lab.edges(), *lab.regionals()):
+        wait_until(partial(stands, lab, node_id, "alone"), f"{node_id} to be alone")
+    assert lab.put_object("strict/page", b"new") == 2
+    reply = lab.get(edge, site.host, "/bucket/strict/page")
+    assert (reply.body, reply.headers["x-cache"]) == (b"new", "Miss from cloudfront")
+    lab.kill(ORIGIN)
+    reply = lab.get(edge, site.host, "/bucket/strict/page")
+    assert reply.status == 503
+    assert b"outdated" in reply.body
+
+
 def test_nodes_that_start_without_a_control_plane_serve_from_their_last_snapshot(lab: SystemLab) -> None:
     site = lab.make_site(DefaultRootObject="index.html")
     edge, regional = lab.edges("eu-central-1")[0], lab.regionals("eu-central-1")[0]
@@ -189,6 +238,8 @@ def test_nodes_that_start_without_a_control_plane_serve_from_their_last_snapshot
     for node_id in (edge, regional, ROUTER):
         wait_until(partial(lab.is_ready, node_id), f"{node_id} to be ready without a control plane")
         assert lab.status(node_id)["lease"] == "none"
+    for node_id in (edge, regional):  # they cannot know at once whether the others still hear a control plane
+        wait_until(partial(stands, lab, node_id, "alone"), f"{node_id} to know that there is no control plane")
     asked = lab.metric(regional, 'cdn_upstream_fetches_total{tier="origin"}')
     for path in ("/", "/images/9.png"):
         first, second = lab.get(edge, site.host, path), lab.get(edge, site.host, path)

@@ -1,5 +1,7 @@
 """The control plane's side of the protocol, event by event, over a database in memory and a clock of numbers."""
 
+import pytest
+
 from control_plane.coordination import (
     COMMIT_BUCKET_SECONDS,
     FORGET_AFTER_SECONDS,
@@ -8,6 +10,7 @@ from control_plane.coordination import (
     FromSnapshot,
     Settlement,
 )
+from control_plane.fencing import COUNTED_NOTICE_SECONDS
 from control_plane.leases import Granted, LeaseRules, Refused
 from control_plane.nodes import NodeDescription, Rejection, Role
 from control_plane.receipts import IssuedInvalidation, Receipt
@@ -27,10 +30,10 @@ class Conversation:
         self._sequence = 0
 
     def connect(
-        self, node_id: str, log_id: str = "log-1", applied_index: int | None = None
+        self, node_id: str, log_id: str = "log-1", applied_index: int | None = None, incarnation: int = 0
     ) -> FromSnapshot | FromEntries:
         index = self.ledger.head_index if applied_index is None else applied_index
-        number, catch_up = self.coordinator.connected(describe(node_id), log_id, index, self.now)
+        number, catch_up = self.coordinator.connected(describe(node_id), log_id, index, self.now, incarnation)
         self.streams[node_id] = number
         return catch_up
 
@@ -135,11 +138,12 @@ def test_a_live_node_that_is_behind_for_a_moment_is_renewed_and_one_behind_for_l
 def test_a_wedged_node_that_still_beats_does_not_hold_an_invalidation_up_for_ever() -> None:
     talk = live_node()
     talk.invalidate()
-    for _ in range(11):
+    for _ in range(15):
         talk.wait(1.0)
         talk.beat("edge-1")
-    assert talk.receipts and talk.receipts[0].nodes[0].state == "left_out"
-    assert talk.receipts[0].nodes[0].left_out_since == talk.receipts[0].completed_at
+    line = talk.receipts[0].nodes[0]
+    assert (line.state, line.fenced_by) == ("left_out", "lease_over")
+    assert line.left_out_since is not None and line.fenced_since == line.left_out_since + COUNTED_NOTICE_SECONDS
 
 
 def test_the_end_of_a_lease_is_an_event_at_its_time() -> None:
@@ -150,7 +154,65 @@ def test_the_end_of_a_lease_is_an_event_at_its_time() -> None:
     assert talk.is_live("edge-1") and not talk.receipts
     assert talk.coordinator.next_check_at <= 105.75
     assert talk.wait(0.06).is_directory_changed
-    assert not talk.is_live("edge-1") and len(talk.receipts) == 1
+    assert not talk.is_live("edge-1") and not talk.receipts
+
+
+def test_a_receipt_waits_until_a_node_without_a_lease_must_have_noticed_that() -> None:
+    talk = live_node()
+    talk.connect("edge-2"), talk.beat("edge-2")
+    talk.invalidate()
+    for _ in range(6):
+        talk.wait(1.0)
+        talk.acknowledge("edge-2", 1), talk.beat("edge-2")
+    assert not talk.is_live("edge-1") and not talk.receipts
+    ended_at = talk.coordinator.nodes["edge-1"].unleased_since
+    assert talk.coordinator.next_check_at <= ended_at + COUNTED_NOTICE_SECONDS
+    talk.wait(ended_at + COUNTED_NOTICE_SECONDS - talk.now - 0.01)
+    assert not talk.receipts
+    talk.wait(0.02)
+    assert len(talk.receipts) == 1
+
+
+def test_a_receipt_does_not_wait_for_a_node_that_has_left() -> None:
+    talk = live_node()
+    talk.connect("edge-2"), talk.beat("edge-2")
+    talk.wait(COUNTED_NOTICE_SECONDS)
+    talk.beat("edge-1"), talk.beat("edge-2")
+    talk.coordinator.left("edge-1", talk.streams["edge-1"], talk.now)
+    index = talk.invalidate()
+    talk.acknowledge("edge-2", index)
+    assert talk.receipts[0].nodes[0].fenced_by == "left"
+
+
+def test_a_node_that_was_alone_is_waited_for_until_it_must_have_heard_of_a_first_lease() -> None:
+    """It may have been asking all the time, and was told last that nobody holds one."""
+    talk = live_node()
+    talk.connect("edge-2"), talk.beat("edge-2")
+    talk.wait(60.0)
+    assert not talk.is_live("edge-1") and not talk.is_live("edge-2")
+    talk.connect("edge-2"), talk.beat("edge-2")
+    index = talk.invalidate()
+    talk.acknowledge("edge-2", index)
+    assert talk.is_live("edge-2") and not talk.receipts
+    assert talk.coordinator.next_check_at <= talk.now + COUNTED_NOTICE_SECONDS
+    talk.wait(COUNTED_NOTICE_SECONDS - 0.01)
+    assert not talk.receipts
+    talk.wait(0.02)
+    assert len(talk.receipts) == 1
+
+
+@pytest.mark.parametrize(("incarnation", "is_news"), [(7, False), (8, True)])
+def test_another_process_of_a_node_is_news_and_another_stream_of_one_is_not(incarnation: int, is_news: bool) -> None:
+    talk = live_node()
+    talk.connect("edge-2", incarnation=7), talk.beat("edge-2")
+    talk.wait(60.0)
+    for _ in range(2):
+        talk.connect("edge-2", incarnation=7), talk.beat("edge-2")
+        talk.wait(4.0)
+    talk.connect("edge-2", incarnation=incarnation), talk.beat("edge-2")
+    index = talk.invalidate()
+    talk.acknowledge("edge-2", index)
+    assert bool(talk.receipts) is not is_news
 
 
 def test_a_reconnected_node_must_reach_the_head_again_and_counts_as_live_meanwhile() -> None:
@@ -237,6 +299,9 @@ def test_after_a_restart_recorded_leases_are_waited_for() -> None:
     after.wait(0.0)
     assert after.is_live("edge-1") and not before.receipts
     after.wait(5.74)
+    assert after.is_live("edge-1")
+    after.wait(0.02)
+    after.wait(COUNTED_NOTICE_SECONDS - 0.01)
     assert not before.receipts
     after.wait(0.02)
     assert len(before.receipts) == 1 and before.receipts[0].nodes[0].state == "left_out"
@@ -251,12 +316,15 @@ def test_after_a_restart_a_returning_node_completes_what_was_pending() -> None:
     assert [receipt.invalidation.index for receipt in before.receipts] == [index]
 
 
-def test_a_node_that_had_no_lease_when_recorded_is_not_waited_for() -> None:
+def test_a_node_that_had_no_lease_when_recorded_is_waited_for_no_longer_than_it_takes_to_notice() -> None:
+    """Also when the clock was set back meanwhile."""
     before = live_node()
     before.wait(6.0)
     after = Conversation(before.ledger)
     after.invalidate()
     after.wait(0.0)
+    assert after.now < before.coordinator.nodes["edge-1"].unleased_since and not before.receipts
+    after.wait(COUNTED_NOTICE_SECONDS)
     assert len(before.receipts) == 1
 
 

@@ -1,5 +1,7 @@
 """What `cdnlab explain` says of whom would be asked, where that is a group of origins."""
 
+import time
+
 from edge_node.model.configuration import Role
 from edge_node.observability.explain import Explainer, ExplainRequest
 from proto.cdn.v1 import configuration_pb2
@@ -17,7 +19,7 @@ def test_the_other_origin_of_a_group_and_what_sends_a_request_there_are_named() 
         origins=[origin_message("192.0.2.1", 8000), origin_message("192.0.2.2", 8001, id="second")],
         origin_groups=[group],
     )
-    said = Explainer("edge-1", node.pipeline._cache, node.state).explain(
+    said = Explainer("edge-1", node.pipeline._cache, node.state, time.monotonic).explain(
         ExplainRequest("GET", "http://d1.cdn.localhost/a", ())
     )
     text = str(said)
@@ -38,20 +40,20 @@ HANDSHAKE = (
 def test_a_handshake_is_explained_as_a_tunnel_and_what_the_next_tier_is_asked_is_one_as_well() -> None:
     node = Node()
     node.knows_regionals("regional-1")
-    explainer = Explainer("edge-1", node.pipeline._cache, node.state)
+    explainer = Explainer("edge-1", node.pipeline._cache, node.state, time.monotonic)
     said = explainer.explain(ExplainRequest("GET", "http://d1.cdn.localhost/a", HANDSHAKE))
     assert (said["decision"], said["reason"], said["next"]["kind"]) == ("tunnel", "websocket", "regional")
     asked = said["next"]["request"]
     fields = tuple((name.encode(), value.encode()) for name, value in asked["headers"])
     regional = Node(role=Role.REGIONAL)
-    explainer = Explainer("regional-1", regional.pipeline._cache, regional.state)
+    explainer = Explainer("regional-1", regional.pipeline._cache, regional.state, time.monotonic)
     said = explainer.explain(ExplainRequest(asked["method"], asked["url"], fields))
     assert (said["decision"], said["reason"], said["next"]["kind"]) == ("tunnel", "websocket", "origin")
 
 
 def test_a_handshake_that_lacks_something_is_a_request_like_any_other() -> None:
     node = Node()
-    explainer = Explainer("edge-1", node.pipeline._cache, node.state)
+    explainer = Explainer("edge-1", node.pipeline._cache, node.state, time.monotonic)
     for missing in range(len(HANDSHAKE)):
         fields = HANDSHAKE[:missing] + HANDSHAKE[missing + 1 :]
         assert explainer.explain(ExplainRequest("GET", "http://d1.cdn.localhost/a", fields))["decision"] == "miss"

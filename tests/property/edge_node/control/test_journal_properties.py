@@ -26,6 +26,7 @@ from edge_node.control.journal_codec import (
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
+from tests.edge_wires import leased_fence
 
 PATHS = ("/", "/a", "/ab", "/b")
 PATTERNS = st.sampled_from(("/a", "/ab", "/b", "/*", "/a*"))
@@ -112,7 +113,7 @@ class Node:
         self.start()
 
     def start(self) -> None:
-        self.state = NodeState("eu")
+        self.state = NodeState("eu", leased_fence())
         self.state.invalidate_everything = self.stored.clear
         self.client = ControlClient(self.state, "eu", self.directory, lambda: (0, 0))
         self.client._journal._growth_bytes = 150

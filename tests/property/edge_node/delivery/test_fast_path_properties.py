@@ -167,6 +167,10 @@ class Side:
             case ("enable", bool() as is_enabled):
                 node.message.enabled = is_enabled
                 self._put()
+            case ("lease", float() as seconds):
+                node.state.fence.leased(node.now + seconds)
+            case ("no lease",):
+                node.state.fence.lease_lost()
             case ("restrict", int() as number):
                 node.message.ClearField("geo_restriction")
                 node.message.MergeFrom(configuration_pb2.Distribution(geo_restriction=RESTRICTIONS[number]))
@@ -220,7 +224,11 @@ def make_request(rng: random.Random) -> bytes:
 
 def make_change(rng: random.Random) -> tuple[object, ...]:
     """Time passes, mostly; or something is changed."""
-    match rng.randrange(10):
+    match rng.randrange(12):
+        case 11:
+            return ("lease", rng.choice([0.5, 2.0, 1e9]))
+        case 10:
+            return ("no lease",) if rng.random() < 0.3 else ("lease", 1e9)
         case 9:
             return ("restrict", rng.randrange(len(RESTRICTIONS)))
         case 8:

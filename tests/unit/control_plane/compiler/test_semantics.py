@@ -102,7 +102,7 @@ def test_one_behavior_is_named_once() -> None:
 def test_nothing_else_below_the_prefix_is_taken_for_a_tag_of_the_user_s(key: str) -> None:
     assert refusals({key: "rfc9111"}) == [
         f"The tag {key} is not known; of the tags that begin with cdnlab: there are "
-        "cdnlab:semantics and cdnlab:semantics:PATH-PATTERN"
+        "cdnlab:semantics, cdnlab:semantics:PATH-PATTERN and cdnlab:strict-invalidation"
     ]
 
 
@@ -115,3 +115,18 @@ def test_semantics_that_there_are_not(key: str, value: str) -> None:
 def test_all_that_is_wrong_with_tags_is_said_at_once() -> None:
     tags = {"cdnlab:semantics": "strict", "cdnlab:x": "1", "cdnlab:semantics:/b": "rfc9111"}
     assert len(refusals(tags, "/a")) == 3
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [({}, False), ({"cdnlab:strict-invalidation": "false"}, False), ({"cdnlab:strict-invalidation": "true"}, True)],
+)
+def test_a_distribution_is_strictly_invalidated_where_a_tag_says_so(tags: dict[str, str], expected: bool) -> None:
+    result = result_of(tags)
+    assert isinstance(result, configuration_pb2.Distribution) and result.strict_invalidation is expected
+
+
+@pytest.mark.parametrize("value", ["", "yes", "True"])
+def test_strict_invalidation_is_true_or_false(value: str) -> None:
+    (message,) = refusals({"cdnlab:strict-invalidation": value})
+    assert message == f"The tag cdnlab:strict-invalidation must be true or false, not {value!r}"

@@ -9,6 +9,7 @@ from edge_node.control.client import SNAPSHOT_FILE, ControlClient
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import distribution_message, geo_table_message, origin_message
+from tests.edge_wires import leased_fence
 
 US = geo_table_message({"192.0.2.0/24": "US"})
 DE = geo_table_message({"192.0.2.0/24": "DE"})
@@ -21,7 +22,7 @@ class Node:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.state = NodeState("eu")
+        self.state = NodeState("eu", leased_fence())
         self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
         self.restored = self.client.restore()
 

@@ -15,6 +15,7 @@ from edge_node.control.journal_codec import JournalError, JournalIdentity, repla
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
+from tests.edge_wires import leased_fence
 
 WARM = RestoreResult(has_configuration=True, is_warm=True)
 COLD = RestoreResult(has_configuration=True, is_warm=False)
@@ -27,7 +28,7 @@ class Process:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.invalidated = 0
-        self.state = NodeState("eu")
+        self.state = NodeState("eu", leased_fence())
         self.state.invalidate_everything = self._void
         self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
         self.restored = self.client.restore()

@@ -1,0 +1,153 @@
+"""Asks other nodes where they stand when this one holds no lease: the rim of `policy/fence.py` (DESIGN section 4, rule 10).
+
+The regional caches of the directory, and some of the other edges, are asked at their admin ports, all at the same time, once a round. A node with a lease asks nobody.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+from enum import Enum
+from math import inf
+from typing import Final
+
+from edge_node.model.configuration import Peer, Role
+from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, FenceState, PeerStanding
+from edge_node.policy.upstream_request import LogPosition
+from edge_node.storage.node_state import NodeState
+
+PATH: Final = "/standing"
+MOST_ASKED: Final = 12
+"""In one round: all regional caches come first, then edges, others each time."""
+LONGEST_ANSWER_BYTES: Final = 4_096
+ROUNDS_UNTIL_GONE: Final = 3
+"""A peer that does not answer in time so often in a row is taken for one that cannot be reached."""
+LOOK_SECONDS: Final = 0.1
+"""How late the end of the lease is noticed; what is served is decided by the clock and not by this."""
+
+
+class Silence(Enum):
+    """Why there is no answer."""
+
+    LATE = "late"
+    """It may yet come."""
+    GONE = "gone"
+    """Nobody is there, or nobody who knows this question."""
+
+
+class PeerInquiry:
+    """One node's questions."""
+
+    def __init__(
+        self,
+        node_id: str,
+        state: NodeState,
+        clock: Callable[[], float],
+        rng: random.Random,
+        note_change: Callable[[FenceState], None],
+    ) -> None:
+        self._node_id = node_id
+        self._state = state
+        self._clock = clock
+        self._rng = rng
+        self._note_change = note_change
+        self._noted = state.fence.state
+        self._silent_rounds: dict[str, int] = {}
+        """How often in a row a peer has not answered in time; only of those that were asked last."""
+
+    async def run(self) -> None:
+        """Ask for as long as there is something to ask."""
+        while True:
+            began_at = self._clock()
+            if self._state.fence.must_ask(began_at):
+                await self.ask_round()
+                pause = began_at + ROUND_SECONDS - self._clock()
+            else:
+                pause = LOOK_SECONDS
+            self._note()
+            await asyncio.sleep(max(0.0, pause))
+
+    async def ask_round(self) -> None:
+        """All who are to be asked, once."""
+        asked_at, state = self._clock(), self._state
+        peers = self._choose(state.peers)
+        said = await asyncio.gather(*[ask_peer(peer.admin) for peer in peers])
+        by_peer = {peer.id: answer for peer, answer in zip(peers, said, strict=True)}
+        self._silent_rounds = {
+            peer_id: self._silent_rounds.get(peer_id, 0) + 1
+            for peer_id, answer in by_peer.items()
+            if answer is Silence.LATE
+        }
+        standings = [answer for answer in said if isinstance(answer, PeerStanding)]
+        is_missing = any(rounds < ROUNDS_UNTIL_GONE for rounds in self._silent_rounds.values())
+        position = LogPosition(state.log_id, state.applied_index)
+        state.fence.round_ended(asked_at, self._clock(), position, Answers(standings, is_missing))
+
+    def _choose(self, peers: Sequence[Peer]) -> list[Peer]:
+        others = [peer for peer in peers if peer.id != self._node_id and peer.admin]
+        regionals = [peer for peer in others if peer.role is Role.REGIONAL]
+        edges = [peer for peer in others if peer.role is not Role.REGIONAL]
+        self._rng.shuffle(edges)
+        return [*regionals, *edges][:MOST_ASKED]
+
+    def _note(self) -> None:
+        state = self._state.fence.state
+        if state is not self._noted:
+            self._noted = state
+            self._note_change(state)
+
+
+async def ask_peer(address: str) -> PeerStanding | Silence:
+    """What the node with this admin port says, if it does."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return Silence.GONE
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await _ask(host.strip("[]"), int(port))
+    except TimeoutError:
+        return Silence.LATE
+    except (OSError, ValueError, RecursionError, EOFError, asyncio.LimitOverrunError):
+        return Silence.GONE
+
+
+async def _ask(host: str, port: int) -> PeerStanding | Silence:
+    reader, writer = await asyncio.open_connection(host, port, limit=LONGEST_ANSWER_BYTES)
+    try:
+        writer.write(f"GET {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = b""
+        while len(body) <= LONGEST_ANSWER_BYTES and (piece := await reader.read(LONGEST_ANSWER_BYTES)):
+            body += piece
+    finally:
+        writer.close()
+    if len(body) > LONGEST_ANSWER_BYTES:
+        return Silence.GONE
+    return read_standing(json.loads(body)) if head.startswith(b"HTTP/1.1 200 ") else Silence.GONE
+
+
+def write_standing(standing: PeerStanding) -> dict[str, object]:
+    """As the admin port tells it."""
+    ago = standing.renewed_seconds_ago
+    return {
+        "log_id": standing.log_id,
+        "applied_index": standing.applied_index,
+        "is_leased": standing.is_leased,
+        "is_starting": standing.is_starting,
+        "renewed_seconds_ago": None if ago == inf else ago,
+    }
+
+
+def read_standing(said: object) -> PeerStanding:
+    """ValueError for what no node says."""
+    if not isinstance(said, dict):
+        raise ValueError("no object")
+    ago = said.get("renewed_seconds_ago")
+    log_id, index = said.get("log_id"), said.get("applied_index")
+    is_number = ago is None or (isinstance(ago, int | float) and not isinstance(ago, bool) and ago >= 0)
+    if not (isinstance(log_id, str) and isinstance(index, int) and is_number):
+        raise ValueError("members that are missing or of another kind")
+    renewed_seconds_ago = inf if ago is None else float(ago)
+    return PeerStanding(
+        log_id, index, said.get("is_leased") is True, said.get("is_starting") is True, renewed_seconds_ago
+    )
