@@ -1,4 +1,7 @@
-"""What waits to be sent to one node. Bounded by nature: a position in the shared log, the newest lease and the newest directory, never a queue of copies."""
+"""What waits to be sent to one node, and in which order.
+
+Bounded by nature: a position in the shared log, the newest lease and the newest directory, never a queue of copies.
+"""
 
 import asyncio
 
@@ -55,7 +58,10 @@ class NodeStream:
         return self._end_reason
 
     async def next_frame(self) -> bytes:
-        """What to send next, as soon as there is something. Leases go first: they must not wait behind a long catching up."""
+        """What to send next, as soon as there is something: a snapshot, a lease, a directory, entries.
+
+        A lease must not wait behind a long catching up, and neither must the news that a node is dead: until a router has it, viewers are sent there.
+        """
         while (frame := self._take()) is None:
             self._wake.clear()
             await self._wake.wait()
@@ -65,14 +71,18 @@ class NodeStream:
         frame: bytes | None
         if self._snapshot is not None:
             frame, self._snapshot = self._snapshot, None
-            return frame
-        if self._lease is not None:
+        elif self._lease is not None:
             frame, self._lease = self._lease, None
-            return frame
-        if self._sent_index is not None:
-            frame = self._frames.after(self._sent_index)
-            if frame is not None:
-                self._sent_index += 1
-                return frame
-        frame, self._directory = self._directory, None
+        elif self._directory is not None:
+            frame, self._directory = self._directory, None
+        else:
+            frame = self._next_entry()
+        return frame
+
+    def _next_entry(self) -> bytes | None:
+        if self._sent_index is None:
+            return None
+        frame = self._frames.after(self._sent_index)
+        if frame is not None:
+            self._sent_index += 1
         return frame
