@@ -14,7 +14,7 @@ import grpc.aio
 from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
 from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
 from control_plane.leases import Granted, Refused
-from control_plane.nodes import NodeDescription, Rejection, Role
+from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import Receipt
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream
@@ -179,6 +179,8 @@ class SyncService:
             number, catch_up = self._coordinator.connected(node, hello.log_id, hello.applied_index, self._clock())
         except TooManyNodesError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        of_this_log = hello.rejections if hello.log_id == self._store.log_id else ()
+        self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_log))
         stream = NodeStream(node.identifier, number, self._frames)
         replaced = list(self._streams.values()) if self._store.log_id != log_id else []
         replaced.extend(filter(None, [self._streams.get(node.identifier)]))
@@ -220,9 +222,11 @@ class SyncService:
             case "heartbeat":
                 coordinator.beat(node_id, number, message.heartbeat.sequence, now)
             case "rejection":
-                reason = message.rejection.reason[:MAXIMUM_REASON_LENGTH]
-                _logger.warning("node %s rejected entry %d: %s", node_id, message.rejection.index, reason)
-                coordinator.rejected(node_id, number, Rejection(message.rejection.index, reason))
+                rejection = _to_rejection(message.rejection)
+                _logger.warning("node %s rejected %s", node_id, rejection)
+                coordinator.rejected(node_id, number, rejection)
+            case "acceptance":
+                coordinator.accepted(node_id, number, _to_resource(message.acceptance))
             case "leaving":
                 coordinator.left(node_id, number, now)
                 self._settlement_wanted.set()
@@ -264,6 +268,14 @@ def _problem_with(message: sync_pb2.NodeMessage) -> str | None:
 
 def _to_description(node: sync_pb2.Node) -> NodeDescription:
     return NodeDescription(node.id, Role(node.role), node.region, node.pop, node.http_address, node.admin_address)
+
+
+def _to_resource(message: sync_pb2.Rejection | sync_pb2.Acceptance) -> Resource:
+    return Resource(ResourceKind.of(int(message.kind)), message.id[:MAXIMUM_IDENTIFIER_LENGTH])
+
+
+def _to_rejection(message: sync_pb2.Rejection) -> Rejection:
+    return Rejection(_to_resource(message), message.index, message.reason[:MAXIMUM_REASON_LENGTH])
 
 
 def _to_node(node: NodeDescription) -> sync_pb2.Node:

@@ -296,6 +296,7 @@ class EdgeNode:
             lambda: self._state.applied_index,
             lambda: len(self.connections),
             IS_COMPILED,
+            self._client.file_statistics,
         )
         explainer = Explainer(settings.node_id, self._cache, self._state)
         return AdminSources(make_exposition(sources), self._status, self._why_not_ready, explainer)
@@ -336,5 +337,7 @@ class EdgeNode:
             if disk is None
             else {"bytes": disk.used_bytes, "capacity_bytes": disk.capacity_bytes, "entries": disk.records},
             "distributions": [d.id for d in self._state.router.snapshot.distributions.values()],
+            "rejections": session.rejections(),
+            "state_files": self._client.file_statistics.to_json(),
             "regionals": [peer.id for peer in self._state.regionals],
         }

@@ -10,6 +10,7 @@ from edge_node.model.counters import Counters
 from edge_node.observability.metrics import NodeCollector, Sources
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
+from proto.state_files import StateFileStatistics
 from tests.test_architecture import LAYERS
 from tests.test_request_lifecycle import names_in_the_code
 
@@ -67,7 +68,15 @@ def test_the_metrics_of_nodes_are_those_of_the_contract() -> None:
     documented = {name for row in rows for name in re.findall(r"`(cdn_[a-z_]+)`", row.split(" | ")[0])}
     of_others = {name for name in documented if name.startswith(("cdn_dns_", "cdn_control_", "cdn_origin_"))}
     sources = Sources(
-        {}, Counters(), StoreStatistics(0), DiskStatistics(), NoSession(), lambda: 0, lambda: 0, is_compiled=False
+        {},
+        Counters(),
+        StoreStatistics(0),
+        DiskStatistics(),
+        NoSession(),
+        lambda: 0,
+        lambda: 0,
+        is_compiled=False,
+        files=StateFileStatistics(),
     )
     exported = {
         metric.name + ("_total" if metric.type == "counter" else "") for metric in NodeCollector(sources).collect()

@@ -45,6 +45,27 @@ ROLE_REGIONAL: Role.ValueType  # 2
 ROLE_DNS_ROUTER: Role.ValueType  # 3
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
+class _ResourceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResourceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOURCE_KIND_UNSPECIFIED: _ResourceKind.ValueType  # 0
+    """What the node does not know the kind of."""
+    RESOURCE_KIND_DISTRIBUTION: _ResourceKind.ValueType  # 1
+    RESOURCE_KIND_ROUTING_TABLE: _ResourceKind.ValueType  # 2
+    RESOURCE_KIND_GEO_TABLE: _ResourceKind.ValueType  # 3
+
+class ResourceKind(_ResourceKind, metaclass=_ResourceKindEnumTypeWrapper): ...
+
+RESOURCE_KIND_UNSPECIFIED: ResourceKind.ValueType  # 0
+"""What the node does not know the kind of."""
+RESOURCE_KIND_DISTRIBUTION: ResourceKind.ValueType  # 1
+RESOURCE_KIND_ROUTING_TABLE: ResourceKind.ValueType  # 2
+RESOURCE_KIND_GEO_TABLE: ResourceKind.ValueType  # 3
+Global___ResourceKind: _TypeAlias = ResourceKind  # noqa: Y015
+
 @_typing.final
 class NodeMessage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -54,6 +75,7 @@ class NodeMessage(_message.Message):
     REJECTION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    ACCEPTANCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -64,6 +86,8 @@ class NodeMessage(_message.Message):
     def heartbeat(self) -> Global___Heartbeat: ...
     @_builtins.property
     def leaving(self) -> Global___Leaving: ...
+    @_builtins.property
+    def acceptance(self) -> Global___Acceptance: ...
     def __init__(
         self,
         *,
@@ -72,12 +96,13 @@ class NodeMessage(_message.Message):
         rejection: Global___Rejection | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         leaving: Global___Leaving | None = ...,
+        acceptance: Global___Acceptance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance", "acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance", "acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "acknowledgement", "rejection", "heartbeat", "leaving"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "acknowledgement", "rejection", "heartbeat", "leaving", "acceptance"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -126,21 +151,29 @@ class Hello(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
+    REJECTIONS_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     """Identity of the log that applied_index belongs to; empty when the node knows nothing."""
     applied_index: _builtins.int
     @_builtins.property
     def node(self) -> Global___Node: ...
+    @_builtins.property
+    def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
+        """What of log_id, up to applied_index, the node does not serve in its newest version: all of it, instead of what it
+        has said on earlier streams. Reasons are left out where they would make the message too long.
+        """
+
     def __init__(
         self,
         *,
         node: Global___Node | None = ...,
         log_id: _builtins.str = ...,
         applied_index: _builtins.int = ...,
+        rejections: _abc.Iterable[Global___Rejection] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "log_id", b"log_id", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "log_id", b"log_id", "node", b"node", "rejections", b"rejections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -184,7 +217,9 @@ Global___Node: _TypeAlias = Node  # noqa: Y015
 
 @_typing.final
 class Acknowledgement(_message.Message):
-    """Every entry up to index is applied, durably, or every cached response from before is void."""
+    """Every entry up to index is applied, durably, or every cached response from before is void, or the node has no cache
+    and learns again what it loses. What the node refused of them it has said before, on the same stream.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,27 +240,61 @@ Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
-    """The node stays on its last good version of this one resource. The index still advances."""
+    """The node stays on its last good version of this one resource, or has none. The index still advances. It holds, also
+    over restarts of either side, until it is replaced by another one for the same resource or ended by an Acceptance.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
+    """Of the entry, or of the snapshot that the resource came in."""
     reason: _builtins.str
+    kind: Global___ResourceKind.ValueType
+    id: _builtins.str
+    """Empty for a kind of which there is one only."""
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         reason: _builtins.str = ...,
+        kind: Global___ResourceKind.ValueType = ...,
+        id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "index", b"index", "kind", b"kind", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rejection: _TypeAlias = Rejection  # noqa: Y015
+
+@_typing.final
+class Acceptance(_message.Message):
+    """The resource that the node had refused is no longer refused: a version that it can use has come, or the resource is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    kind: Global___ResourceKind.ValueType
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: Global___ResourceKind.ValueType = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Acceptance: _TypeAlias = Acceptance  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
@@ -419,3 +488,57 @@ class Directory(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Directory: _TypeAlias = Directory  # noqa: Y015
+
+@_typing.final
+class KeptConfiguration(_message.Message):
+    """What a node keeps on its disk: all that it serves, each resource in its last good version, and what it has refused,
+    which it tries again when it starts, perhaps with a newer program.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def served(self) -> Global___Snapshot: ...
+    @_builtins.property
+    def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedChange]: ...
+    def __init__(
+        self,
+        *,
+        served: Global___Snapshot | None = ...,
+        rejected: _abc.Iterable[Global___RejectedChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["served", b"served"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rejected", b"rejected", "served", b"served"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptConfiguration: _TypeAlias = KeptConfiguration  # noqa: Y015
+
+@_typing.final
+class RejectedChange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REJECTION_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rejection(self) -> Global___Rejection: ...
+    @_builtins.property
+    def entry(self) -> Global___Entry:
+        """As it came; a resource of a snapshot as an entry of its own."""
+
+    def __init__(
+        self,
+        *,
+        rejection: Global___Rejection | None = ...,
+        entry: Global___Entry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "rejection", b"rejection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "rejection", b"rejection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectedChange: _TypeAlias = RejectedChange  # noqa: Y015

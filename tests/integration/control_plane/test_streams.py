@@ -34,7 +34,7 @@ async def test_a_new_node_gets_a_snapshot_then_a_lease_then_entries(tmp_path: Pa
             plane.append(put_distribution("D2"))
             await until(lambda: node.applier.index == 2, "the entry")
             assert node.applier.entries[0].put_distribution.id == "D2"
-            await until(lambda: plane.deployment.is_deployed(2), "the acknowledgement")
+            await until(lambda: plane.deployment.is_deployed("D2", 2), "the acknowledgement")
             await until(lambda: node.applier.directory == ("edge-1",), "the directory")
 
 
@@ -87,10 +87,10 @@ async def test_a_rejection_keeps_one_distribution_in_progress_and_no_other(tmp_p
         async with running(node):
             await until(lambda: plane.is_live("edge-1"), "the lease")
             bad, good = plane.append(put_distribution("bad")), plane.append(put_distribution("good"))
-            await until(lambda: plane.deployment.is_deployed(good), "the good one is deployed")
-            assert not plane.deployment.is_deployed(bad)
+            await until(lambda: plane.deployment.is_deployed("good", good), "the good one is deployed")
+            assert not plane.deployment.is_deployed("bad", bad)
             assert node.session.rejections_total == 1
-            assert plane.coordinator.nodes["edge-1"].rejections[0].reason == "cannot honour it"
+            assert plane.rejections("edge-1") == {"bad": (bad, "cannot honour it")}
 
 
 async def test_a_restarted_control_plane_completes_nothing_before_silent_nodes_must_have_lost_their_lease(
