@@ -17,6 +17,7 @@ from control_plane.deployment import LogDeployment
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.receipts import Receipt
+from control_plane.server import GRPC_OPTIONS
 from control_plane.state import Change, Invalidate, PutDistribution
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
@@ -92,7 +93,7 @@ async def control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(options=GRPC_OPTIONS)
     server.add_generic_rpc_handlers((plane.service.handler(),))
     server.add_insecure_port(f"{HOST}:{port}")
     with contextlib.closing(plane.store):

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from control_plane.nodes import ResourceKind
@@ -15,7 +16,7 @@ from control_plane.state import PutDistribution, PutGeoTable, RemoveDistribution
 from edge_node.control import snapshot_reader
 from edge_node.control.client import SNAPSHOT_FILE, ControlClient
 from edge_node.storage.node_state import NodeState
-from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.cdn.v1 import configuration_pb2, sync_pb2, sync_pb2_grpc
 from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED
 from tests.builders import behavior_message, distribution_message, geo_table_message, origin_message
@@ -201,6 +202,19 @@ async def test_what_was_refused_of_another_log_is_not_taken_for_a_rejection_of_t
             assert plane.deployment.is_deployed("E1", index) and node.ports() == {"E1": 1002}
 
 
+async def test_an_introduction_with_what_is_refused_of_another_log_says_nothing_of_this_one(tmp_path: Path) -> None:
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane, grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
+        call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
+        hello = sync_pb2.Hello(log_id="another", applied_index=9)
+        hello.node.id, hello.node.role = "edge-1", sync_pb2.ROLE_EDGE
+        hello.rejections.add(index=9, reason="of another log", kind=sync_pb2.RESOURCE_KIND_DISTRIBUTION, id="E1")
+        await call.write(sync_pb2.NodeMessage(hello=hello))
+        await until(lambda: plane.service.is_connected("edge-1"), "it is connected")
+        assert plane.rejections("edge-1") == {}
+        call.cancel()
+
+
 async def test_a_node_that_refuses_thousands_can_introduce_itself(tmp_path: Path) -> None:
     """What it says of them at once fits into a message, and says no less."""
     port = free_port()
@@ -216,7 +230,7 @@ async def test_a_node_that_refuses_thousands_can_introduce_itself(tmp_path: Path
             assert node.session.reconnects_total == 0
         again = Node("edge-1", port, node.applier)
         async with running(again):
-            await until_at_head(plane)
+            await until(lambda: again.session.lease_state() == "held", "a lease by its introduction")
             assert again.session.reconnects_total == 0 and set(plane.rejections("edge-1")) == set(names)
             assert not plane.deployment.is_deployed(names[0], index)
         node.applier.refused = NOTHING_REJECTED
