@@ -1,5 +1,6 @@
 """A bit of a file that a router trusts is the other way round: it answers as it did, or knows nothing, and never something else."""
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -65,9 +66,11 @@ def _check(router: Router, sound: Router, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [SNAPSHOT_FILE, DIRECTORY_FILE])
-def test_files_that_are_cut_or_exchanged_are_refused(folder: Path, name: str) -> None:
+def test_files_that_are_cut_exchanged_or_of_an_older_form_are_refused(folder: Path, name: str) -> None:
     sound, whole = Router(folder), (folder / name).read_bytes()
     other = (folder / (DIRECTORY_FILE if name == SNAPSHOT_FILE else SNAPSHOT_FILE)).read_bytes()
-    for content in (b"", whole[:-1], whole[:20], whole + b"\0", other):
+    older = snapshot(distribution()).SerializeToString()
+    of_before = hashlib.sha256(older).digest() + older
+    for content in (b"", whole[:-1], whole[:20], whole + b"\0", other, of_before):
         (folder / name).write_bytes(content)
         _check(Router(folder), sound, name)
