@@ -76,6 +76,7 @@ class Admin:
             "log_id": self._store.log_id,
             "head_index": self._store.head_index,
             "zone": self._zone,
+            "directory_version": sync.directory.version,
             "nodes": nodes,
             "distributions": [self._distribution(document) for document in self._store.documents("distribution")],
         }
@@ -90,6 +91,7 @@ class Admin:
             "http": node.http_address,
             "admin": node.admin_address,
             "state": record.state,
+            "directory_version": record.directory_version,
             "acknowledged_index": max(0, record.acknowledged_index),
             "lease_remaining_seconds": max(0.0, round((record.lease_until or now) - now, 3)),
             "connected": sync.is_connected(node.identifier),

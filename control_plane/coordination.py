@@ -127,6 +127,7 @@ class Coordinator:
         record.has_left = False
         record.is_granted_on_stream = False
         record.is_heartbeat_answered = True
+        record.directory_version = 0
         record.last_seen = now
         self._dirty.add(node.identifier)
         if log_id == self._ledger.log_id and applied_index > self._ledger.head_index:
@@ -202,6 +203,12 @@ class Coordinator:
         record.heartbeat_received_at = record.last_seen = now
         record.is_heartbeat_answered = False
         self._beating.add(node_id)
+
+    def has_directory(self, node_id: str, stream: int, version: int) -> None:
+        """Which version of the directory is in use there. Nothing waits for it: it is told to people."""
+        record = self._speaking(node_id, stream)
+        if record is not None:
+            record.directory_version = version
 
     def left(self, node_id: str, stream: int, now: float) -> None:
         """The node drains: its lease ends now."""

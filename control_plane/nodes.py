@@ -84,6 +84,8 @@ class NodeRecord:
     stream: int | None = None
     """Number of the stream that speaks for the node now."""
     is_granted_on_stream: bool = False
+    directory_version: int = 0
+    """What its newest heartbeat said; 0 before it has one."""
     heartbeat_sequence: int = 0
     heartbeat_received_at: float = 0.0
     is_heartbeat_answered: bool = True

@@ -107,6 +107,8 @@ class NodeMachine:
         self._lease_until: float | None = None
         self._has_left = False
         self._told_rejected: RejectedChanges = NOTHING_REJECTED
+        self._directory: dict[str, sync_pb2.Node] = {}
+        self._directory_version = 0
 
     # A stream begins and ends
 
@@ -116,6 +118,7 @@ class NodeMachine:
         """A stream is open: introduce the node with the position that is durable now, and with what it refuses there."""
         self.log_id, self.applied_index = log_id, applied_index
         self._told_rejected = rejected
+        self._directory_version = 0
         self._sequence = 0
         self._sent_at.clear()
         self._next_heartbeat_at = now
@@ -153,6 +156,7 @@ class NodeMachine:
             applied_index=self.applied_index,
             requests_total=load.requests_total,
             open_connections=load.open_connections,
+            directory_version=self._directory_version,
         )
         return [Send(sync_pb2.NodeMessage(heartbeat=heartbeat))]
 
@@ -168,7 +172,9 @@ class NodeMachine:
                 self._lease_received(message.lease)
                 return []
             case "directory":
-                return [ApplyDirectory(message.directory)]
+                return self._directory_received(message.directory)
+            case "directory_change":
+                return self._directory_changed(message.directory_change)
             case "snapshot":
                 return self._snapshot_received(message.snapshot)
             case _:
@@ -233,6 +239,20 @@ class NodeMachine:
         if entry.index != self.applied_index + 1:
             return [Disconnect(f"entry {entry.index} after {self.applied_index}")]
         return [ApplyEntry(entry)]
+
+    def _directory_received(self, directory: sync_pb2.Directory) -> list[Effect]:
+        self._directory = {node.id: node for node in directory.nodes}
+        self._directory_version = directory.version
+        return [ApplyDirectory(directory)]
+
+    def _directory_changed(self, change: sync_pb2.DirectoryChange) -> list[Effect]:
+        if change.from_version != self._directory_version:
+            return [Disconnect(f"a change of directory {change.from_version} on directory {self._directory_version}")]
+        for node_id in change.removed_ids:
+            self._directory.pop(node_id, None)
+        self._directory.update((node.id, node) for node in change.put)
+        self._directory_version = change.version
+        return [ApplyDirectory(sync_pb2.Directory(version=change.version, nodes=self._directory.values()))]
 
     def _lease_received(self, lease: sync_pb2.Lease) -> None:
         self.head_index = lease.head_index

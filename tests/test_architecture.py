@@ -33,7 +33,7 @@ LAYERS = {
     "edge_node": EDGE_LAYERS,
     "control_plane": (
         {"clock", "compiler", "geo_table", "leases", "nodes", "settings", "state", "tables", "turns"},
-        {"receipts"},
+        {"directory", "receipts"},
         {"change_log", "coordination"},
         {"store", "streams", "metrics"},
         {"ledger", "sync", "aws_api"},
@@ -103,6 +103,7 @@ PURE = {
     "origin/scenarios.py": set(),
     "control_plane/leases.py": set(),
     "control_plane/nodes.py": set(),
+    "control_plane/directory.py": set(),
     "control_plane/receipts.py": set(),
     "control_plane/coordination.py": set(),
     "control_plane/compiler": set(),

@@ -116,6 +116,7 @@ class ControlMessage(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     DIRECTORY_FIELD_NUMBER: _builtins.int
+    DIRECTORY_CHANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
@@ -124,6 +125,8 @@ class ControlMessage(_message.Message):
     def lease(self) -> Global___Lease: ...
     @_builtins.property
     def directory(self) -> Global___Directory: ...
+    @_builtins.property
+    def directory_change(self) -> Global___DirectoryChange: ...
     def __init__(
         self,
         *,
@@ -131,12 +134,13 @@ class ControlMessage(_message.Message):
         entry: Global___Entry | None = ...,
         lease: Global___Lease | None = ...,
         directory: Global___Directory | None = ...,
+        directory_change: Global___DirectoryChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["snapshot", "entry", "lease", "directory"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["snapshot", "entry", "lease", "directory", "directory_change"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -304,11 +308,14 @@ class Heartbeat(_message.Message):
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
     REQUESTS_TOTAL_FIELD_NUMBER: _builtins.int
     OPEN_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    DIRECTORY_VERSION_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts up by one in each heartbeat of a stream, from 1."""
     applied_index: _builtins.int
     requests_total: _builtins.int
     open_connections: _builtins.int
+    directory_version: _builtins.int
+    """Of the newest directory that is in use here; 0 before the first one of this stream."""
     def __init__(
         self,
         *,
@@ -316,10 +323,11 @@ class Heartbeat(_message.Message):
         applied_index: _builtins.int = ...,
         requests_total: _builtins.int = ...,
         open_connections: _builtins.int = ...,
+        directory_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "open_connections", b"open_connections", "requests_total", b"requests_total", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "directory_version", b"directory_version", "open_connections", b"open_connections", "requests_total", b"requests_total", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,13 +474,14 @@ Global___Lease: _TypeAlias = Lease  # noqa: Y015
 
 @_typing.final
 class Directory(_message.Message):
-    """Every node that holds a lease now, whole, replacing the one before; sent at the start of a stream and at each change."""
+    """Every node that holds a lease now, whole, replacing the one before: the first directory of a stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
+    """Counts up while a control plane runs."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]: ...
     def __init__(
@@ -488,6 +497,41 @@ class Directory(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Directory: _TypeAlias = Directory  # noqa: Y015
+
+@_typing.final
+class DirectoryChange(_message.Message):
+    """What is different since the directory that was sent before it on this stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PUT_FIELD_NUMBER: _builtins.int
+    REMOVED_IDS_FIELD_NUMBER: _builtins.int
+    from_version: _builtins.int
+    """Of that directory; a node that has another one gives the stream up."""
+    version: _builtins.int
+    @_builtins.property
+    def put(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]:
+        """Nodes that are new, or have other addresses."""
+
+    @_builtins.property
+    def removed_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        from_version: _builtins.int = ...,
+        version: _builtins.int = ...,
+        put: _abc.Iterable[Global___Node] | None = ...,
+        removed_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_version", b"from_version", "put", b"put", "removed_ids", b"removed_ids", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectoryChange: _TypeAlias = DirectoryChange  # noqa: Y015
 
 @_typing.final
 class KeptConfiguration(_message.Message):

@@ -230,6 +230,34 @@ async def test_a_node_that_does_not_read_is_disconnected(tmp_path: Path) -> None
         call.cancel()
 
 
+async def test_a_node_is_told_who_comes_and_goes_as_what_is_different(tmp_path: Path) -> None:
+    """One that does not beat hears nothing else: nothing but the change of the directory wakes its stream."""
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane, grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
+        await until(lambda: plane.service.directory.version == 1, "there is a directory")
+        call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
+        await call.write(hello("listener"))
+        first = [await read(call) for _ in range(2)]
+        assert first[0].HasField("snapshot") and first[1].directory == sync_pb2.Directory(version=1)
+        node = Node("edge-1", port)
+        async with running(node):
+            come = (await read(call)).directory_change
+            assert (come.from_version, [put.id for put in come.put], list(come.removed_ids)) == (1, ["edge-1"], [])
+            await until(lambda: plane.coordinator.nodes["edge-1"].directory_version == come.version, "its heartbeat")
+            await node.session.leave()
+        gone = (await read(call)).directory_change
+        assert (gone.from_version, list(gone.put), list(gone.removed_ids)) == (come.version, [], ["edge-1"])
+        call.cancel()
+
+
+async def read(
+    call: grpc.aio.StreamStreamCall[sync_pb2.NodeMessage, sync_pb2.ControlMessage],
+) -> sync_pb2.ControlMessage:
+    message = await asyncio.wait_for(call.read(), 10)
+    assert isinstance(message, sync_pb2.ControlMessage)
+    return message
+
+
 async def test_invalidations_complete_within_a_tenth_of_a_second_over_nine_nodes(tmp_path: Path) -> None:
     port = free_port()
     async with control_plane(tmp_path, port) as plane:

@@ -253,3 +253,57 @@ def test_a_node_that_leaves_holds_no_lease_any_more() -> None:
     assert machine.lease_state(100.2) == "expired"
     machine.received(lease(1), 100.3)
     assert machine.lease_state(100.3) == "expired" and machine.lease_remaining_seconds(100.3) == 0.0
+
+
+# Directories
+
+
+def node(identifier: str, address: str = "127.0.0.9:80") -> sync_pb2.Node:
+    return sync_pb2.Node(id=identifier, http_address=address)
+
+
+def whole(version: int, *nodes: sync_pb2.Node) -> sync_pb2.ControlMessage:
+    return sync_pb2.ControlMessage(directory=sync_pb2.Directory(version=version, nodes=nodes))
+
+
+def change(
+    from_version: int, version: int, *put: sync_pb2.Node, removed: tuple[str, ...] = ()
+) -> sync_pb2.ControlMessage:
+    message = sync_pb2.DirectoryChange(from_version=from_version, version=version, put=put, removed_ids=removed)
+    return sync_pb2.ControlMessage(directory_change=message)
+
+
+def told(effects: list[Effect]) -> dict[str, str]:
+    (effect,) = effects
+    assert isinstance(effect, ApplyDirectory)
+    return {node.id: node.http_address for node in effect.directory.nodes}
+
+
+def test_changes_of_the_directory_are_applied_to_the_one_that_was_sent_before() -> None:
+    machine = connected()
+    machine.received(whole(3, node("a"), node("b")), 100.1)
+    assert told(machine.received(change(3, 5, node("c"), node("a", "127.0.0.8:80"), removed=("b",)), 100.2)) == {
+        "a": "127.0.0.8:80",
+        "c": "127.0.0.9:80",
+    }
+    assert told(machine.received(whole(6, node("d")), 100.3)) == {"d": "127.0.0.9:80"}
+    assert told(machine.received(change(6, 7, removed=("d", "unknown")), 100.4)) == {}
+
+
+def test_a_change_of_a_directory_that_it_does_not_have_ends_the_stream() -> None:
+    machine = connected()
+    assert isinstance(machine.received(change(1, 2, node("a")), 100.1)[0], Disconnect)
+    machine.received(whole(3, node("a")), 100.1)
+    assert isinstance(machine.received(change(4, 5, node("b")), 100.2)[0], Disconnect)
+    machine.connected(101.0, "log-1", 5)
+    assert isinstance(machine.received(change(3, 4, node("b")), 101.1)[0], Disconnect), "of the stream before"
+
+
+def test_heartbeats_say_which_directory_is_in_use() -> None:
+    machine = connected()
+    versions = []
+    for now, message in ((100.0, whole(3)), (101.0, change(3, 4)), (102.0, None)):
+        versions += [sent.heartbeat.directory_version for sent in messages(machine.ticked(now, LOAD))]
+        if message is not None:
+            machine.received(message, now)
+    assert versions == [0, 3, 4]
