@@ -24,8 +24,8 @@ from proto.rejected_changes import (
     with_rejected,
 )
 
-_Message = TypeVar("_Message")
-_Value = TypeVar("_Value")
+_Message = TypeVar("_Message", configuration_pb2.Distribution, configuration_pb2.GeoTable)
+_Value = TypeVar("_Value", Distribution, GeoTable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +48,20 @@ def last_good(newest: sync_pb2.Snapshot, before: sync_pb2.Snapshot) -> LastGood:
     values: dict[str, Distribution] = {}
     known = {distribution.id: distribution for distribution in before.distributions}
     for distribution in newest.distributions:
-        served: configuration_pb2.Distribution | None = distribution
-        value, reason = _tried(distribution, read_distribution)
-        if value is None:
-            entry = sync_pb2.Entry(log_id=newest.log_id, index=newest.index, put_distribution=distribution)
-            rejected = with_rejected(rejected, entry, reason)
-            served = known.get(distribution.id)
-            value, _ = _tried(served, read_distribution)
+        served, value, reason = _choose(distribution, known.get(distribution.id), read_distribution)
+        if reason:
+            rejected = with_rejected(rejected, _entry(newest, put_distribution=distribution), reason)
         if served is not None and value is not None:
             message.distributions.append(served)
             values[served.id] = value
-    geo_table, reason = _tried(newest.geo_table, read_geo_table)
-    if geo_table is None:
-        entry = sync_pb2.Entry(log_id=newest.log_id, index=newest.index, put_geo_table=newest.geo_table)
-        rejected = with_rejected(rejected, entry, reason)
-        geo_table = _fall_back_on_table(message, before)
-    return LastGood(message, Snapshot(message.log_id, message.index, values), geo_table, rejected)
+    table_before = before.geo_table if before.HasField("geo_table") else None
+    table, geo_table, reason = _choose(newest.geo_table, table_before, read_geo_table)
+    if reason:
+        rejected = with_rejected(rejected, _entry(newest, put_geo_table=newest.geo_table), reason)
+        message.ClearField("geo_table")
+        if table is not None and geo_table is not None:
+            message.geo_table.CopyFrom(table)
+    return LastGood(message, Snapshot(message.log_id, message.index, values), geo_table or GeoTable(), rejected)
 
 
 def tried_again(kept: sync_pb2.KeptConfiguration) -> LastGood:
@@ -86,14 +84,15 @@ def tried_again(kept: sync_pb2.KeptConfiguration) -> LastGood:
     return LastGood(chosen.message, chosen.values, chosen.geo_table, refused)
 
 
-def _fall_back_on_table(message: sync_pb2.Snapshot, before: sync_pb2.Snapshot) -> GeoTable:
-    """Without a table nobody's country is known."""
-    geo_table, _ = _tried(before.geo_table if before.HasField("geo_table") else None, read_geo_table)
-    message.ClearField("geo_table")
-    if geo_table is None:
-        return GeoTable()
-    message.geo_table.CopyFrom(before.geo_table)
-    return geo_table
+def _choose(
+    newest: _Message, before: _Message | None, read: Callable[[_Message], _Value]
+) -> tuple[_Message | None, _Value | None, str]:
+    """The version that is served and what it says, if one can be, and why that is not the newest."""
+    value, reason = _tried(newest, read)
+    if value is not None:
+        return newest, value, ""
+    value, _ = _tried(before, read)
+    return before, value, reason
 
 
 def _tried(message: _Message | None, read: Callable[[_Message], _Value]) -> tuple[_Value | None, str]:
@@ -104,3 +103,15 @@ def _tried(message: _Message | None, read: Callable[[_Message], _Value]) -> tupl
         return read(message), ""
     except RejectedResourceError as error:
         return None, str(error)
+
+
+def _entry(
+    snapshot: sync_pb2.Snapshot,
+    *,
+    put_distribution: configuration_pb2.Distribution | None = None,
+    put_geo_table: configuration_pb2.GeoTable | None = None,
+) -> sync_pb2.Entry:
+    """A resource of a snapshot as an entry of its own."""
+    return sync_pb2.Entry(
+        log_id=snapshot.log_id, index=snapshot.index, put_distribution=put_distribution, put_geo_table=put_geo_table
+    )
