@@ -26,6 +26,7 @@ import uvloop
 
 from proto.cdn.v1 import sync_pb2
 from proto.node_session import NodeIdentity, NodeSession
+from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 
 HOST = "127.11.0.9"
 START_SECONDS = 15.0
@@ -43,14 +44,17 @@ class BenchmarkNode:
         """See node_session.Applier."""
         return self.log_id, self.index
 
+    def rejected(self) -> RejectedChanges:
+        """See node_session.Applier."""
+        return NOTHING_REJECTED
+
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """See node_session.Applier."""
         self.log_id, self.index = snapshot.log_id, snapshot.index
 
-    def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
+    def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """See node_session.Applier."""
         self.index = entry.index
-        return None
 
     def lease_held(self, until: float) -> None:
         """Nothing is stored here."""

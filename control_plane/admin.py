@@ -12,7 +12,7 @@ from starlette.routing import Route
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.metrics import ControlMetrics
-from control_plane.nodes import NodeRecord
+from control_plane.nodes import NodeRecord, Resource, ResourceKind
 from control_plane.receipts import NodeReceipt, Receipt
 from control_plane.state import Document
 from control_plane.store import SqlStore
@@ -76,6 +76,7 @@ class Admin:
             "log_id": self._store.log_id,
             "head_index": self._store.head_index,
             "zone": self._zone,
+            "directory_version": sync.directory.version,
             "nodes": nodes,
             "distributions": [self._distribution(document) for document in self._store.documents("distribution")],
         }
@@ -90,22 +91,33 @@ class Admin:
             "http": node.http_address,
             "admin": node.admin_address,
             "state": record.state,
+            "directory_version": record.directory_version,
             "acknowledged_index": max(0, record.acknowledged_index),
             "lease_remaining_seconds": max(0.0, round((record.lease_until or now) - now, 3)),
             "connected": sync.is_connected(node.identifier),
             "last_seen": to_rfc3339(record.last_seen),
-            "rejections": [{"index": entry.index, "reason": entry.reason} for entry in record.rejections],
+            "rejections": [
+                {"kind": refused.resource.kind.name.lower(), "id": refused.resource.identifier}
+                | {"index": refused.index, "reason": refused.reason}
+                for refused in record.rejections.values()
+            ],
         }
 
     def _distribution(self, document: Document) -> dict[str, Any]:
         index = document.body["index"]
-        waiting_for = self._coordinator.waiting_for(index)
+        resource = Resource(ResourceKind.DISTRIBUTION, document.body["id"])
+        waiting_for = self._coordinator.waiting_for(resource, index)
+        refusals = [(node, node.rejections[resource]) for node in waiting_for if resource in node.rejections]
         return {
             "id": document.body["id"],
             "domain_name": document.body["domain_name"],
             "status": "InProgress" if waiting_for else "Deployed",
             "index": index,
-            "waiting_for": waiting_for,
+            "waiting_for": [node.description.identifier for node in waiting_for],
+            "rejections": [
+                {"node": node.description.identifier, "index": refused.index, "reason": refused.reason}
+                for node, refused in refusals
+            ],
         }
 
 

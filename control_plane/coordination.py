@@ -10,15 +10,8 @@ from math import inf
 from typing import Protocol
 
 from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
-from control_plane.leases import (
-    Granted,
-    LeaseDecision,
-    LeaseRules,
-    LogAge,
-    Standing,
-    counted_seconds,
-)
-from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, SavedNode
+from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
+from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, Resource, SavedNode
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
 
 FORGET_AFTER_SECONDS = 24 * 3600.0
@@ -142,6 +135,7 @@ class Coordinator:
         record.has_left = False
         record.is_granted_on_stream = False
         record.is_heartbeat_answered = True
+        record.directory_version = 0
         record.last_seen = now
         self._dirty.add(node.identifier)
         if log_id == self._ledger.log_id and applied_index > self._ledger.head_index:
@@ -186,13 +180,28 @@ class Coordinator:
                 node_id
             )  # under continuous changes a node may stand at the head between two heartbeats only
 
-    def rejected(self, node_id: str, stream: int, rejection: Rejection) -> None:
-        """The node stays on its last good version of one resource."""
+    def restated_rejections(self, node_id: str, stream: int, rejections: Iterable[Rejection]) -> None:
+        """All that a node which has introduced itself refuses of this log up to its position: what it said on earlier streams may be lost, or hold no longer."""
         record = self._speaking(node_id, stream)
         if record is not None:
-            record.rejections.append(rejection)
+            before = record.rejections
+            record.restate_rejections(rejections)
+            if record.rejections != before:
+                self._dirty.add(node_id)
+
+    def rejected(self, node_id: str, stream: int, rejection: Rejection) -> None:
+        """The node stays on its last good version of one resource. That is durable as soon as the acknowledgement is that follows it: both are in one row."""
+        record = self._speaking(node_id, stream)
+        if record is not None:
+            record.reject(rejection)
             self._dirty.add(node_id)
-            self._is_urgent = True
+
+    def accepted(self, node_id: str, stream: int, resource: Resource) -> None:
+        """A resource that the node had refused is in use in its newest version, or gone."""
+        record = self._speaking(node_id, stream)
+        if record is not None:
+            record.rejections.pop(resource, None)
+            self._dirty.add(node_id)
 
     def beat(self, node_id: str, stream: int, sequence: int, now: float) -> None:
         """A heartbeat. What it says of the applied index counts for nothing: it may be of another log, until the node has acknowledged on this stream."""
@@ -203,6 +212,12 @@ class Coordinator:
         record.heartbeat_received_at = record.last_seen = now
         record.is_heartbeat_answered = False
         self._beating.add(node_id)
+
+    def has_directory(self, node_id: str, stream: int, version: int) -> None:
+        """Which version of the directory is in use there. Nothing waits for it: it is told to people."""
+        record = self._speaking(node_id, stream)
+        if record is not None:
+            record.directory_version = version
 
     def left(self, node_id: str, stream: int, now: float) -> None:
         """The node drains: its lease ends now."""
@@ -253,13 +268,13 @@ class Coordinator:
         """Who is routable."""
         return [node.description for node in self.nodes.values() if node.is_live]
 
-    def is_deployed(self, index: int) -> bool:
-        """Every node with a live lease has applied the entry at `index`."""
-        return all(node.has_applied(index) for node in self.nodes.values() if node.is_live)
+    def is_deployed(self, resource: Resource, index: int) -> bool:
+        """Every node with a live lease serves the resource as the entry at `index` has it: it has acknowledged that, and does not refuse it (DESIGN section 3)."""
+        return all(node.has_applied(resource, index) for node in self.nodes.values() if node.is_live)
 
-    def waiting_for(self, index: int) -> list[str]:
-        """The live nodes that have not."""
-        return [node_id for node_id, node in self.nodes.items() if node.is_live and not node.has_applied(index)]
+    def waiting_for(self, resource: Resource, index: int) -> list[NodeRecord]:
+        """The live nodes that do not."""
+        return [node for node in self.nodes.values() if node.is_live and not node.has_applied(resource, index)]
 
     # Rules
 
@@ -293,6 +308,7 @@ class Coordinator:
         self._ledger.renew_identity()
         for node_id, record in self.nodes.items():
             record.acknowledged_index = NOTHING_ACKNOWLEDGED
+            record.rejections.clear()
             record.stream = None
             self._dirty.add(node_id)
         self._is_urgent = True

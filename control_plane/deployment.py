@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from control_plane.coordination import Coordinator
 from control_plane.ledger import SqlLedger
+from control_plane.nodes import Resource, ResourceKind
 from control_plane.receipts import Receipt
 
 REMEMBERED_COMPLETIONS = 10_000
@@ -19,9 +20,9 @@ class LogDeployment:
         self._ledger = ledger
         self._completed_at: OrderedDict[int, datetime] = OrderedDict()
 
-    def is_deployed(self, index: int) -> bool:
+    def is_deployed(self, distribution_id: str, index: int) -> bool:
         """See state.Deployment."""
-        return self._coordinator.is_deployed(index)
+        return self._coordinator.is_deployed(Resource(ResourceKind.DISTRIBUTION, distribution_id), index)
 
     def completed_at(self, index: int) -> datetime | None:
         """See state.Deployment. What is complete once stays so."""

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from control_plane import tables
-from control_plane.nodes import NodeDescription, Rejection, Role, SavedNode
+from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.store import SqlStore
 
@@ -118,8 +119,24 @@ def _node_row(node: SavedNode) -> dict[str, object]:
         "last_seen": node.last_seen,
         "unleased_since": node.unleased_since,
         "has_left": int(node.has_left),
-        "rejections": json.dumps([asdict(rejection) for rejection in node.rejections]),
+        "rejections": json.dumps([_rejection_line(rejection) for rejection in node.rejections]),
     }
+
+
+def _rejection_line(rejection: Rejection) -> dict[str, object]:
+    resource = rejection.resource
+    return {
+        "kind": int(resource.kind),
+        "id": resource.identifier,
+        "index": rejection.index,
+        "reason": rejection.reason,
+    }
+
+
+def _to_rejection(line: dict[str, Any]) -> Rejection:
+    """Of one that was written before rejections named their resource the resource is not known: the node says it when it connects."""
+    resource = Resource(ResourceKind.of(line.get("kind", 0)), line.get("id", ""))
+    return Rejection(resource, line["index"], line["reason"])
 
 
 def _to_node(row: RowMapping) -> SavedNode:
@@ -138,5 +155,5 @@ def _to_node(row: RowMapping) -> SavedNode:
         last_seen=row["last_seen"],
         unleased_since=row["unleased_since"],
         has_left=bool(row["has_left"]),
-        rejections=tuple(Rejection(**rejection) for rejection in json.loads(row["rejections"])),
+        rejections=tuple(map(_to_rejection, json.loads(row["rejections"]))),
     )

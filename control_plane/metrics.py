@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.coordination import Coordinator
+from control_plane.nodes import ResourceKind
 from control_plane.receipts import Receipt
 
 OPERATION_KEY = "cdn.operation"
@@ -79,4 +80,17 @@ class _FleetCollector(Collector):
         for labels, count in sorted(tally.items()):
             nodes.add_metric(labels, count)
         yield nodes
+        yield self._rejections()
         yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=self._head_index())
+
+    def _rejections(self) -> Metric:
+        """A line for each kind, so that 0 is seen as well."""
+        rejections = GaugeMetricFamily(
+            "cdn_control_rejections",
+            "Resources that nodes with a lease refuse, counted for each of those nodes.",
+            labels=("kind",),
+        )
+        tally = Tally(r.kind for node in self._coordinator.nodes.values() if node.is_live for r in node.rejections)
+        for kind in ResourceKind:
+            rejections.add_metric((kind.name.lower(),), tally[kind])
+        return rejections

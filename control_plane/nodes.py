@@ -1,6 +1,6 @@
 """What the control plane knows of one node, and what of it survives a restart."""
 
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from math import inf
@@ -9,10 +9,24 @@ from typing import Literal
 NOTHING_ACKNOWLEDGED = -1
 """The node has confirmed nothing of this log, not even its empty beginning (index 0)."""
 
-REMEMBERED_REJECTIONS = 32
-"""Per node; the oldest are forgotten, by then replaced by newer versions of the same resources."""
+MAXIMUM_REJECTIONS = 10_000
+"""Of one node, which names the resources itself. A node that has refused more is kept with so many, and nothing counts as applied by it."""
 
 NodeState = Literal["live", "expired", "left"]
+
+
+class ResourceKind(IntEnum):
+    """Values of cdn.v1.ResourceKind."""
+
+    UNKNOWN = 0
+    DISTRIBUTION = 1
+    ROUTING_TABLE = 2
+    GEO_TABLE = 3
+
+    @classmethod
+    def of(cls, number: int) -> "ResourceKind":
+        """A newer node may know more kinds."""
+        return next((kind for kind in cls if kind == number), cls.UNKNOWN)
 
 
 class Role(IntEnum):
@@ -36,11 +50,24 @@ class NodeDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """A node could not use the resource of one entry."""
+class Resource:
+    """Something that is configured; the identifier is empty for a kind of which there is one only."""
 
+    kind: ResourceKind
+    identifier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A node cannot use the newest version of one resource, which came in the entry or the snapshot of this index."""
+
+    resource: Resource
     index: int
     reason: str
+
+    def __str__(self) -> str:
+        name = f"{self.resource.kind.name.lower()} {self.resource.identifier}".rstrip()
+        return f"{name} at {self.index}: {self.reason}"
 
 
 @dataclass(slots=True)
@@ -62,10 +89,13 @@ class NodeRecord:
     stream: int | None = None
     """Number of the stream that speaks for the node now."""
     is_granted_on_stream: bool = False
+    directory_version: int = 0
+    """What its newest heartbeat said; 0 before it has one."""
     heartbeat_sequence: int = 0
     heartbeat_received_at: float = 0.0
     is_heartbeat_answered: bool = True
-    rejections: deque[Rejection] = field(default_factory=lambda: deque(maxlen=REMEMBERED_REJECTIONS))
+    rejections: dict[Resource, Rejection] = field(default_factory=dict)
+    """What the node does not serve in its newest version: at most one for each resource, until the node says that it has accepted it or that it is gone."""
 
     @property
     def is_live(self) -> bool:
@@ -79,9 +109,28 @@ class NodeRecord:
             return "live"
         return "left" if self.has_left else "expired"
 
-    def has_applied(self, index: int) -> bool:
-        """Whether it has acknowledged the entry at `index` and did not reject it."""
-        return self.acknowledged_index >= index and all(rejection.index != index for rejection in self.rejections)
+    def has_applied(self, resource: Resource, index: int) -> bool:
+        """Whether it serves this resource as the entry at `index` has it, or a newer version."""
+        is_refusing = resource in self.rejections or len(self.rejections) >= MAXIMUM_REJECTIONS
+        return self.acknowledged_index >= index and not is_refusing
+
+    def reject(self, rejection: Rejection) -> None:
+        """Instead of an older one for the same resource. A reason that is left out is the one that is known."""
+        known = self.rejections.get(rejection.resource)
+        if known is None and len(self.rejections) >= MAXIMUM_REJECTIONS:
+            return
+        if known is not None and known.index == rejection.index and not rejection.reason:
+            return
+        self.rejections[rejection.resource] = rejection
+
+    def restate_rejections(self, rejections: Iterable[Rejection]) -> None:
+        """These and no others."""
+        known, self.rejections = self.rejections, {}
+        for rejection in rejections:
+            before = known.get(rejection.resource)
+            if before is not None:
+                self.rejections[rejection.resource] = before
+            self.reject(rejection)
 
     def end_lease(self, now: float) -> None:
         """It is routable no longer, and nothing waits for it."""
@@ -115,7 +164,7 @@ class SavedNode:
             last_seen=record.last_seen,
             unleased_since=record.unleased_since,
             has_left=record.has_left,
-            rejections=tuple(record.rejections),
+            rejections=tuple(record.rejections.values()),
         )
 
     def restored(self, lease_until: float | None) -> NodeRecord:
@@ -128,5 +177,5 @@ class SavedNode:
             lease_seconds=self.lease_seconds,
             unleased_since=self.unleased_since,
             has_left=self.has_left,
-            rejections=deque(self.rejections, maxlen=REMEMBERED_REJECTIONS),
+            rejections={rejection.resource: rejection for rejection in self.rejections},
         )

@@ -45,7 +45,10 @@ GRPC_OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.max_receive_message_length", 64 * 1024),  # nodes say little
+    (
+        "grpc.max_receive_message_length",
+        1024 * 1024,
+    ),  # nodes say little, but for one that refuses thousands of resources
 )
 
 _logger = logging.getLogger("control-plane")

@@ -95,8 +95,8 @@ class Store(Protocol):
 class Deployment(Protocol):
     """How far the log has been applied; DESIGN sections 3 and 4."""
 
-    def is_deployed(self, index: int) -> bool:
-        """Every node with a live lease has acknowledged the entry at `index`, and none has rejected it."""
+    def is_deployed(self, distribution_id: str, index: int) -> bool:
+        """Every node with a live lease has acknowledged the entry at `index`, which published the distribution, and none refuses it."""
 
     def completed_at(self, index: int) -> datetime | None:
         """When every node with a live lease had acknowledged the invalidation at `index`; None while one has not."""

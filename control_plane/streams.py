@@ -1,21 +1,27 @@
-"""What waits to be sent to one node. Bounded by nature: a position in the shared log, the newest lease and the newest directory, never a queue of copies."""
+"""What waits to be sent to one node, and in which order.
+
+Bounded by nature: a position in the shared log, one in the shared directory and the newest lease, never a queue of copies.
+"""
 
 import asyncio
 
 from control_plane.change_log import Frames
+from control_plane.directory import DirectoryFrames
 
 
 class NodeStream:
     """The sending half of one Sync stream."""
 
-    def __init__(self, node_id: str, number: int, frames: Frames) -> None:
+    def __init__(self, node_id: str, number: int, frames: Frames, directory: DirectoryFrames) -> None:
         self.node_id = node_id
         self.number = number
         self._frames = frames
         self._sent_index: int | None = None
         self._snapshot: bytes | None = None
         self._lease: bytes | None = None
-        self._directory: bytes | None = None
+        self._directory = directory
+        self._told_version: int | None = None
+        """Of the directory that was sent last."""
         self._wake = asyncio.Event()
         self._end = asyncio.Event()
         self._end_reason = ""
@@ -35,9 +41,8 @@ class NodeStream:
         self._lease = frame
         self._wake.set()
 
-    def put_directory(self, frame: bytes) -> None:
-        """Replaces a directory that is not sent yet."""
-        self._directory = frame
+    def directory_changed(self) -> None:
+        """There may be something new in the directory: all of it goes out at once, however often it changed before."""
         self._wake.set()
 
     def log_grew(self) -> None:
@@ -55,7 +60,10 @@ class NodeStream:
         return self._end_reason
 
     async def next_frame(self) -> bytes:
-        """What to send next, as soon as there is something. Leases go first: they must not wait behind a long catching up."""
+        """What to send next, as soon as there is something: a snapshot, a lease, a directory, entries.
+
+        A lease must not wait behind a long catching up, and neither must the news that a node is dead: until a router has it, viewers are sent there.
+        """
         while (frame := self._take()) is None:
             self._wake.clear()
             await self._wake.wait()
@@ -65,14 +73,22 @@ class NodeStream:
         frame: bytes | None
         if self._snapshot is not None:
             frame, self._snapshot = self._snapshot, None
-            return frame
-        if self._lease is not None:
+        elif self._lease is not None:
             frame, self._lease = self._lease, None
-            return frame
-        if self._sent_index is not None:
-            frame = self._frames.after(self._sent_index)
-            if frame is not None:
-                self._sent_index += 1
-                return frame
-        frame, self._directory = self._directory, None
+        else:
+            frame = self._next_directory() or self._next_entry()
+        return frame
+
+    def _next_directory(self) -> bytes | None:
+        frame = self._directory.since(self._told_version)
+        if frame is not None:
+            self._told_version = self._directory.version
+        return frame
+
+    def _next_entry(self) -> bytes | None:
+        if self._sent_index is None:
+            return None
+        frame = self._frames.after(self._sent_index)
+        if frame is not None:
+            self._sent_index += 1
         return frame

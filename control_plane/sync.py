@@ -13,8 +13,9 @@ import grpc.aio
 
 from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
 from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
+from control_plane.directory import DirectoryFrames
 from control_plane.leases import Granted, Refused
-from control_plane.nodes import NodeDescription, Rejection, Role
+from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import Receipt
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream
@@ -25,7 +26,7 @@ HELLO_SECONDS = 5.0
 
 DIRECTORY_PAUSE_SECONDS = 0.05
 DIRECTORY_SECONDS_PER_LINE = 4e-6
-"""Time between two directories: 500 nodes that join one after another must not cost 500 times 500 times 500 lines."""
+"""Time between two versions of the directory, by the lines that are sent: 500 nodes that join at once are one change."""
 
 MAXIMUM_IDENTIFIER_LENGTH = 128
 MAXIMUM_REASON_LENGTH = 1024
@@ -60,8 +61,7 @@ class SyncService:
         self._on_completed = on_completed
         self._frames = Frames(store)
         self._streams: dict[str, NodeStream] = {}
-        self._directory_version = 0
-        self._directory = b""
+        self.directory = DirectoryFrames()
         self._directory_wanted = asyncio.Event()
         self._settlement_wanted = asyncio.Event()
         store.subscribe(self._committed)
@@ -133,14 +133,11 @@ class SyncService:
             self._directory_wanted.set()
 
     def _send_directory(self) -> int:
-        """Send the directory as it is now to all; its length."""
-        live = self._coordinator.live_nodes()
-        self._directory_version += 1
-        directory = sync_pb2.Directory(version=self._directory_version, nodes=map(_to_node, live))
-        self._directory = sync_pb2.ControlMessage(directory=directory).SerializeToString()
+        """Send all what is different in the directory; how many lines."""
+        changed_lines = self.directory.update(self._coordinator.live_nodes())
         for stream in self._streams.values():
-            stream.put_directory(self._directory)
-        return len(live)
+            stream.directory_changed()
+        return changed_lines
 
     # One stream
 
@@ -181,7 +178,9 @@ class SyncService:
             )
         except TooManyNodesError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        stream = NodeStream(node.identifier, number, self._frames)
+        of_this_log = hello.rejections if hello.log_id == self._store.log_id else ()
+        self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_log))
+        stream = NodeStream(node.identifier, number, self._frames, self.directory)
         replaced = list(self._streams.values()) if self._store.log_id != log_id else []
         replaced.extend(filter(None, [self._streams.get(node.identifier)]))
         for other in replaced:
@@ -191,8 +190,6 @@ class SyncService:
             stream.start_after(catch_up.after_index)
         else:
             stream.start_with_snapshot(*self._frames.snapshot(self._store.log_id))
-        if self._directory:
-            stream.put_directory(self._directory)
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._settlement_wanted.set()
         return stream
@@ -221,10 +218,13 @@ class SyncService:
                 coordinator.acknowledged(node_id, number, message.acknowledgement.index, now)
             case "heartbeat":
                 coordinator.beat(node_id, number, message.heartbeat.sequence, now)
+                coordinator.has_directory(node_id, number, message.heartbeat.directory_version)
             case "rejection":
-                reason = message.rejection.reason[:MAXIMUM_REASON_LENGTH]
-                _logger.warning("node %s rejected entry %d: %s", node_id, message.rejection.index, reason)
-                coordinator.rejected(node_id, number, Rejection(message.rejection.index, reason))
+                rejection = _to_rejection(message.rejection)
+                _logger.warning("node %s rejected %s", node_id, rejection)
+                coordinator.rejected(node_id, number, rejection)
+            case "acceptance":
+                coordinator.accepted(node_id, number, _to_resource(message.acceptance))
             case "leaving":
                 coordinator.left(node_id, number, now)
                 self._settlement_wanted.set()
@@ -268,15 +268,12 @@ def _to_description(node: sync_pb2.Node) -> NodeDescription:
     return NodeDescription(node.id, Role(node.role), node.region, node.pop, node.http_address, node.admin_address)
 
 
-def _to_node(node: NodeDescription) -> sync_pb2.Node:
-    return sync_pb2.Node(
-        id=node.identifier,
-        role=sync_pb2.Role.ValueType(node.role),
-        region=node.region,
-        pop=node.pop,
-        http_address=node.http_address,
-        admin_address=node.admin_address,
-    )
+def _to_resource(message: sync_pb2.Rejection | sync_pb2.Acceptance) -> Resource:
+    return Resource(ResourceKind.of(int(message.kind)), message.id[:MAXIMUM_IDENTIFIER_LENGTH])
+
+
+def _to_rejection(message: sync_pb2.Rejection) -> Rejection:
+    return Rejection(_to_resource(message), message.index, message.reason[:MAXIMUM_REASON_LENGTH])
 
 
 def _lease_frame(answer: LeaseAnswer) -> bytes:

@@ -1,7 +1,7 @@
 """All that is configured, as of one index of the change log, and the zone that follows from it.
 
-An immutable value: an entry gives the next one, or `UnusableResourceError` when this router must stay on the last good version
-of that resource. What must be durable when is the business of `applier`.
+An immutable value: an entry gives the next one, in which a resource that this router cannot use stays on its last good version
+and is listed as rejected. What is written when is the business of `applier`.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,15 @@ from dns_router.response_wire import address_records, record
 from dns_router.translation import UnusableResourceError, ZoneSettings, routed_part, sites_of, zone_settings
 from dns_router.zone import Site, Zone, is_within, parent_of
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.rejected_changes import (
+    NOTHING_REJECTED,
+    ROUTING_TABLE,
+    RejectedChanges,
+    distribution_resource,
+    read_kept,
+    with_rejected,
+    without,
+)
 
 # RFC 1912 section 2.2; nobody transfers this zone, so only the last of the five (negative TTL) has an effect.
 REFRESH_SECONDS: Final = 3600
@@ -43,58 +52,82 @@ class Configuration:
     resources: Mapping[str, Resource] = field(default_factory=dict)
     table: configuration_pb2.RoutingTable | None = None
     settings: ZoneSettings | None = None
+    rejected: RejectedChanges = field(default_factory=lambda: NOTHING_REJECTED)
+    """What is not served in its newest version."""
 
 
-def from_snapshot(snapshot: sync_pb2.Snapshot, previous: Configuration) -> tuple[Configuration, list[str]]:
-    """Replace everything; also why a resource, if any, stays on the last good version that `previous` of the same log has."""
-    rejections: list[str] = []
-    kept = previous if previous.log_id == snapshot.log_id else Configuration()
+def from_snapshot(snapshot: sync_pb2.Snapshot, previous: Configuration) -> Configuration:
+    """Replace everything; a resource that cannot be used is as `previous` of the same log has it, if it has it."""
+    before = previous if previous.log_id == snapshot.log_id else Configuration()
     resources: dict[str, Resource] = {}
+    rejected = NOTHING_REJECTED
     for message in snapshot.distributions:
         try:
-            resources[message.id] = Resource(routed_part(message), sites_of(message))
+            resources[message.id] = _resource(message)
         except UnusableResourceError as error:
-            rejections.append(f"distribution {message.id}: {error}")
-            if message.id in kept.resources:
-                resources[message.id] = kept.resources[message.id]
-    fresh = Configuration(snapshot.log_id, snapshot.index, resources, kept.table, kept.settings)
-    if snapshot.HasField("routing_table"):
-        try:
-            fresh = _with_table(fresh, snapshot.routing_table)
-        except UnusableResourceError as error:
-            rejections.append(f"routing table: {error}")
-    return fresh, rejections
+            entry = sync_pb2.Entry(log_id=snapshot.log_id, index=snapshot.index, put_distribution=message)
+            rejected = with_rejected(rejected, entry, str(error))
+            if message.id in before.resources:
+                resources[message.id] = before.resources[message.id]
+    fresh = Configuration(snapshot.log_id, snapshot.index, resources, before.table, before.settings, rejected)
+    if not snapshot.HasField("routing_table"):
+        return fresh
+    entry = sync_pb2.Entry(log_id=snapshot.log_id, index=snapshot.index, put_routing_table=snapshot.routing_table)
+    return with_entry(fresh, entry)
 
 
-def to_snapshot(configuration: Configuration) -> sync_pb2.Snapshot:
-    """What is kept on disk: `from_snapshot` gives the same configuration again."""
-    return sync_pb2.Snapshot(
+def to_kept(configuration: Configuration) -> sync_pb2.KeptConfiguration:
+    """What is kept on disk: `from_kept` gives the same configuration again."""
+    served = sync_pb2.Snapshot(
         log_id=configuration.log_id,
         index=configuration.index,
         distributions=[resource.message for resource in configuration.resources.values()],
         routing_table=configuration.table,
     )
+    return sync_pb2.KeptConfiguration(served=served, rejected=configuration.rejected.values())
+
+
+def from_kept(kept: sync_pb2.KeptConfiguration) -> Configuration:
+    """What a process finds of the one before it; what that one rejected is used if this program can, else it is rejected as it was."""
+    configuration = from_snapshot(kept.served, Configuration())
+    rejected_before = read_kept(kept.rejected)
+    for change in rejected_before.values():
+        configuration = with_entry(configuration, change.entry)
+    rejected = {resource: rejected_before.get(resource, c) for resource, c in configuration.rejected.items()}
+    return replace(configuration, index=kept.served.index, rejected=rejected)
 
 
 def with_entry(configuration: Configuration, entry: sync_pb2.Entry) -> Configuration:
     """The configuration after `entry`; changes that do not concern a router only move the index."""
     advanced = replace(configuration, index=entry.index)
+    try:
+        return _changed(advanced, entry)
+    except UnusableResourceError as error:
+        return replace(advanced, rejected=with_rejected(configuration.rejected, entry, str(error)))
+
+
+def _resource(message: configuration_pb2.Distribution) -> Resource:
+    return Resource(routed_part(message), sites_of(message))
+
+
+def _changed(before: Configuration, entry: sync_pb2.Entry) -> Configuration:
     match entry.WhichOneof("change"):
         case "put_distribution":
             message = entry.put_distribution
-            resource = Resource(routed_part(message), sites_of(message))
-            return replace(advanced, resources={**configuration.resources, message.id: resource})
+            resources = {**before.resources, message.id: _resource(message)}
+            rejected = without(before.rejected, distribution_resource(message.id))
+            return replace(before, resources=resources, rejected=rejected)
         case "remove_distribution_id":
             removed = entry.remove_distribution_id
-            return replace(advanced, resources={k: v for k, v in configuration.resources.items() if k != removed})
+            resources = {k: v for k, v in before.resources.items() if k != removed}
+            rejected = without(before.rejected, distribution_resource(removed))
+            return replace(before, resources=resources, rejected=rejected)
         case "put_routing_table":
-            return _with_table(advanced, entry.put_routing_table)
+            table = entry.put_routing_table
+            rejected = without(before.rejected, ROUTING_TABLE)
+            return replace(before, table=table, settings=zone_settings(table), rejected=rejected)
         case _:
-            return advanced
-
-
-def _with_table(configuration: Configuration, table: configuration_pb2.RoutingTable) -> Configuration:
-    return replace(configuration, table=table, settings=zone_settings(table))
+            return before
 
 
 def build_zone(configuration: Configuration, own_addresses: Mapping[int, bytes]) -> Zone | None:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from dns_router.counters import Counters
 from dns_router.responder import Responder
 from proto.node_session import NodeIdentity, NodeSession
+from proto.state_files import StateFileStatistics
 
 ROLE: Final = "dns_router"
 
@@ -29,7 +30,15 @@ def installed_version() -> str:
 class NodeReport(Collector):
     """The state of this router, in the two forms in which it is asked for."""
 
-    def __init__(self, identity: NodeIdentity, session: NodeSession, responder: Responder, counters: Counters) -> None:
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        session: NodeSession,
+        responder: Responder,
+        counters: Counters,
+        files: StateFileStatistics,
+    ) -> None:
+        self._files = files
         self._identity = identity
         self._session = session
         self._responder = responder
@@ -60,6 +69,8 @@ class NodeReport(Collector):
             "is_ready": self.is_ready(),
             "live_edge_addresses": len({a for group in directory.addresses.values() for a in group}),
             "queries_total": self._counters.total(),
+            "rejections": session.rejections(),
+            "state_files": self._files.to_json(),
             "reasons": {reason.value: count for reason, count in sorted(self._counters.by_reason().items())},
         }
 
@@ -78,6 +89,12 @@ class NodeReport(Collector):
         yield self._queries()
         yield _gauge("cdn_open_connections", "Open TCP connections.", self._counters.open_connections)
         yield from self._session_metrics()
+        yield CounterMetricFamily(
+            "cdn_state_files_refused", "State files found damaged at the start.", value=self._files.refused_total
+        )
+        yield CounterMetricFamily(
+            "cdn_state_write_failures", "Writes of state files that failed.", value=self._files.write_failures_total
+        )
 
     def _queries(self) -> Metric:
         queries = CounterMetricFamily("cdn_dns_queries", "DNS messages received.", labels=["type", "outcome"])

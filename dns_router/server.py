@@ -17,10 +17,10 @@ from dns_router.listeners import DatagramListener, StreamListener
 from dns_router.metrics import NodeReport
 from dns_router.responder import Responder
 from dns_router.sockets import bind, bind_dns, bound_address
-from dns_router.state_files import StateFiles
 from dns_router.translation import address_record_data
 from proto.cdn.v1 import sync_pb2
 from proto.node_session import NodeIdentity, NodeSession
+from proto.state_files import StateFiles
 
 _logger = logging.getLogger(__name__)
 
@@ -43,9 +43,11 @@ async def serve(options: Options) -> None:
         identity = _identity(options, sockets)
         counters = Counters()
         responder = Responder(counters, random.Random())
-        applier = _recovered_applier(options, responder, counters, identity)
+        files = _opened_files(options)
+        applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
+        applier.recover()
         session = NodeSession(identity, applier, str(options.control_plane))
-        report = NodeReport(identity, session, responder, counters)
+        report = NodeReport(identity, session, responder, counters, files.statistics)
         async with _listening(sockets, responder, counters, report):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
             await _follow_log_until_stopped(session)
@@ -70,16 +72,11 @@ def _identity(options: Options, sockets: _Sockets) -> NodeIdentity:
     )
 
 
-def _recovered_applier(
-    options: Options, responder: Responder, counters: Counters, identity: NodeIdentity
-) -> RouterApplier:
-    own_addresses = address_record_data(identity.http_address)
+def _opened_files(options: Options) -> StateFiles:
     try:
-        applier = RouterApplier(StateFiles(options.state_folder), responder, counters, own_addresses)
-        applier.recover()
+        return StateFiles(options.state_folder)
     except OSError as error:
         raise CannotStartError(f"cannot use the state folder {options.state_folder}: {error.strerror}") from error
-    return applier
 
 
 @contextlib.asynccontextmanager

@@ -309,6 +309,7 @@ class EdgeNode:
             lambda: len(self.connections),
             IS_COMPILED,
             lambda: self._state.fence.state is FenceState.FENCED,
+            self._client.file_statistics,
         )
         explainer = Explainer(settings.node_id, self._cache, self._state, time.monotonic)
         return AdminSources(make_exposition(sources), self._status, self._standing, self._why_not_ready, explainer)
@@ -366,5 +367,7 @@ class EdgeNode:
             if disk is None
             else {"bytes": disk.used_bytes, "capacity_bytes": disk.capacity_bytes, "entries": disk.records},
             "distributions": [d.id for d in self._state.router.snapshot.distributions.values()],
+            "rejections": session.rejections(),
+            "state_files": self._client.file_statistics.to_json(),
             "regionals": [peer.id for peer in self._state.regionals],
         }

@@ -4,10 +4,12 @@ Messages and the time go in, effects come out; `node_session.py` carries them ou
 are applied in order and only from the log that the node is on, an acknowledgement follows the application, and a lease counts from when its heartbeat was sent.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from proto.cdn.v1 import sync_pb2
+from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, Resource
 
 HEARTBEAT_SECONDS = 1.0
 """Slowest beat; a shorter lease makes it faster."""
@@ -27,6 +29,9 @@ renewed theirs, half a second until they have answered, as long again for a roun
 
 REMEMBERED_HEARTBEATS = 32
 """Beats whose answer may still come; older ones are forgotten, and a lease for them with them."""
+
+REASON_CHARACTERS_OF_HELLO = 16_000
+"""How much of reasons an introduction repeats, so that it stays a small message however much is refused; the control plane keeps those that it has heard."""
 
 LeaseState = Literal["held", "expired", "none"]
 
@@ -120,12 +125,19 @@ class NodeMachine:
         self._lease_until: float | None = None
         self._renewed_at = float("-inf")
         self._has_left = False
+        self._told_rejected: RejectedChanges = NOTHING_REJECTED
+        self._directory: dict[str, sync_pb2.Node] = {}
+        self._directory_version = 0
 
     # A stream begins and ends
 
-    def connected(self, now: float, log_id: str, applied_index: int) -> list[Effect]:
-        """A stream is open: introduce the node with the position that is durable now."""
+    def connected(
+        self, now: float, log_id: str, applied_index: int, rejected: RejectedChanges = NOTHING_REJECTED
+    ) -> list[Effect]:
+        """A stream is open: introduce the node with the position that is durable now, and with what it refuses there."""
         self.log_id, self.applied_index = log_id, applied_index
+        self._told_rejected = rejected
+        self._directory_version = 0
         self._sequence = 0
         self._sent_at.clear()
         self._next_heartbeat_at = now
@@ -136,6 +148,7 @@ class NodeMachine:
             applied_index=applied_index,
             incarnation=self._incarnation,
         )
+        hello.rejections.extend(_in_brief(rejected))
         return [Send(sync_pb2.NodeMessage(hello=hello))]
 
     def left(self) -> list[Effect]:
@@ -167,6 +180,7 @@ class NodeMachine:
             applied_index=self.applied_index,
             requests_total=load.requests_total,
             open_connections=load.open_connections,
+            directory_version=self._directory_version,
         )
         return [Send(sync_pb2.NodeMessage(heartbeat=heartbeat))]
 
@@ -181,31 +195,47 @@ class NodeMachine:
             case "lease":
                 return self._lease_received(message.lease)
             case "directory":
-                return [ApplyDirectory(message.directory)]
+                return self._directory_received(message.directory)
+            case "directory_change":
+                return self._directory_changed(message.directory_change)
             case "snapshot":
                 return self._snapshot_received(message.snapshot)
             case _:
                 return []  # a kind that a newer control plane knows
 
-    def snapshot_applied(self, log_id: str, index: int) -> list[Effect]:
-        """Everything up to `index` of that log is durable. A lease that another log's control plane granted is worth nothing here."""
+    def snapshot_applied(self, log_id: str, index: int, rejected: RejectedChanges = NOTHING_REJECTED) -> list[Effect]:
+        """Everything up to `index` of that log is applied, but for what is refused. A lease that another log's control plane granted is worth nothing here."""
         lost: list[Effect] = []
         if log_id != self.log_id and self._lease_until is not None:
             self._lease_until = None
             lost = [LeaseLost()]
         self.log_id, self.applied_index = log_id, index
         self.head_index = max(index, self.head_index)
-        return [*lost, _acknowledgement(index)]
+        effects = [*lost, *self._accepted(rejected), *self._rejected(rejected, rejected.keys())]
+        self._told_rejected = rejected
+        return [*effects, _acknowledgement(index)]
 
-    def entry_applied(self, index: int, rejection: str | None) -> list[Effect]:
-        """The entry is durable, or refused; the index advances either way so that one bad resource blocks no other."""
+    def entry_applied(self, index: int, rejected: RejectedChanges = NOTHING_REJECTED) -> list[Effect]:
+        """The entry is applied, or refused; the index advances either way so that one bad resource blocks no other. What is refused is said first."""
         self.applied_index = index
         self.head_index = max(index, self.head_index)
-        if rejection is None:
+        if rejected is self._told_rejected:
             return [_acknowledgement(index)]
-        self.rejections_total += 1
-        refused = sync_pb2.NodeMessage(rejection=sync_pb2.Rejection(index=index, reason=rejection))
-        return [Send(refused), _acknowledgement(index)]
+        told = self._told_rejected
+        changed = [resource for resource, change in rejected.items() if change is not told.get(resource)]
+        effects = [*self._accepted(rejected), *self._rejected(rejected, changed)]
+        self._told_rejected = rejected
+        return [*effects, _acknowledgement(index)]
+
+    def _accepted(self, rejected: RejectedChanges) -> Iterator[Send]:
+        for resource in self._told_rejected.keys() - rejected.keys():
+            kind = sync_pb2.ResourceKind.ValueType(resource.kind)
+            yield Send(sync_pb2.NodeMessage(acceptance=sync_pb2.Acceptance(kind=kind, id=resource.identifier)))
+
+    def _rejected(self, rejected: RejectedChanges, resources: Iterable[Resource]) -> Iterator[Send]:
+        for resource in resources:
+            self.rejections_total += 1
+            yield Send(sync_pb2.NodeMessage(rejection=rejected[resource].rejection))
 
     # What the node may say of its lease
 
@@ -239,6 +269,20 @@ class NodeMachine:
             return [Disconnect(f"entry {entry.index} after {self.applied_index}")]
         return [ApplyEntry(entry)]
 
+    def _directory_received(self, directory: sync_pb2.Directory) -> list[Effect]:
+        self._directory = {node.id: node for node in directory.nodes}
+        self._directory_version = directory.version
+        return [ApplyDirectory(directory)]
+
+    def _directory_changed(self, change: sync_pb2.DirectoryChange) -> list[Effect]:
+        if change.from_version != self._directory_version:
+            return [Disconnect(f"a change of directory {change.from_version} on directory {self._directory_version}")]
+        for node_id in change.removed_ids:
+            self._directory.pop(node_id, None)
+        self._directory.update((node.id, node) for node in change.put)
+        self._directory_version = change.version
+        return [ApplyDirectory(sync_pb2.Directory(version=change.version, nodes=self._directory.values()))]
+
     def _lease_received(self, lease: sync_pb2.Lease) -> list[Effect]:
         self.head_index = lease.head_index
         sent_at = self._sent_at.get(lease.sequence)
@@ -265,6 +309,15 @@ def _node(identity: NodeIdentity) -> sync_pb2.Node:
         http_address=identity.http_address,
         admin_address=identity.admin_address,
     )
+
+
+def _in_brief(rejected: RejectedChanges) -> Iterator[sync_pb2.Rejection]:
+    room = REASON_CHARACTERS_OF_HELLO
+    for change in rejected.values():
+        known = change.rejection
+        reason = known.reason if len(known.reason) <= room else ""
+        room -= len(reason)
+        yield sync_pb2.Rejection(index=known.index, reason=reason, kind=known.kind, id=known.id)
 
 
 def _acknowledgement(index: int) -> Send:

@@ -28,14 +28,15 @@ from proto.node_machine import (
     NodeMachine,
     Send,
 )
+from proto.rejected_changes import RejectedChanges, to_json
 
 __all__ = ["Applier", "NodeIdentity", "NodeSession"]
 
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 2.0
 LEAVE_SECONDS = 1.0
-MAXIMUM_OUTGOING_MESSAGES = 1024
-"""Rejections and beats that the control plane has not read yet; acknowledgements replace each other."""
+MAXIMUM_OUTGOING_MESSAGES = 16_384
+"""Rejections, of a whole snapshot perhaps, and beats that the control plane has not read yet; acknowledgements replace each other."""
 
 CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 2_000),
@@ -56,13 +57,16 @@ class Applier(Protocol):
     """What the node does with what it is told. Called on the event loop; an OSError means that it could not be made durable, and the stream starts over."""
 
     def position(self) -> tuple[str, int]:
-        """(log_id, applied_index) that is durable; ("", 0) when nothing is known."""
+        """(log_id, applied_index) that is durable, or that is in use by a node which has no cache; ("", 0) when nothing is known."""
+
+    def rejected(self) -> RejectedChanges:
+        """What of the log, up to the position, is not in use in its newest version."""
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
-        """Durable when it returns; voids every older cached response."""
+        """When it returns, it can be acknowledged (see `Acknowledgement` in sync.proto); voids every older cached response."""
 
-    def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
-        """Durable when it returns; a reason when the resource is rejected."""
+    def apply_entry(self, entry: sync_pb2.Entry) -> None:
+        """When it returns, it can be acknowledged; `rejected` has its resource when that could not be used."""
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """Replaces the one before."""
@@ -166,6 +170,10 @@ class NodeSession:
         """Resources that the node has refused."""
         return self._machine.rejections_total
 
+    def rejections(self) -> list[dict[str, object]]:
+        """What the node has refused and not accepted since, as `/status` has it."""
+        return [to_json(change.rejection) for change in self._applier.rejected().values()]
+
     def lease_state(self) -> LeaseState:
         """`none` until the first lease; `expired` when it has run out since."""
         return self._machine.lease_state(self._clock())
@@ -237,7 +245,7 @@ class NodeSession:
 
     async def _converse(self, call: _Call) -> str:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._carry_out(self._machine.connected(self._clock(), *self._applier.position()))
+        self._carry_out(self._machine.connected(self._clock(), *self._applier.position(), self._applier.rejected()))
         async with asyncio.TaskGroup() as group:
             works = (self._read(call), self._write(call), self._beat(), self._watch_abandoned())
             tasks = [group.create_task(_reporting(work, ended)) for work in works]
@@ -289,11 +297,12 @@ class NodeSession:
                 case Send(message):
                     self._outgoing.put(message)
                 case ApplyEntry(entry):
-                    rejection = self._applier.apply_entry(entry)
-                    waiting.extend(self._machine.entry_applied(entry.index, rejection))
+                    self._applier.apply_entry(entry)
+                    waiting.extend(self._machine.entry_applied(entry.index, self._applier.rejected()))
                 case ApplySnapshot(snapshot):
                     self._applier.apply_snapshot(snapshot)
-                    waiting.extend(self._machine.snapshot_applied(snapshot.log_id, snapshot.index))
+                    rejected = self._applier.rejected()
+                    waiting.extend(self._machine.snapshot_applied(snapshot.log_id, snapshot.index, rejected))
                 case ApplyDirectory(directory):
                     self._applier.apply_directory(directory)
                 case LeaseHeld(until):

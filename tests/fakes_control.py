@@ -59,11 +59,12 @@ class FakeDeployment:
 
     def __init__(self) -> None:
         self.applied_index = 0
+        self.refused_ids: set[str] = set()
         self.moment = datetime(2026, 11, 21, tzinfo=UTC)
 
-    def is_deployed(self, index: int) -> bool:
+    def is_deployed(self, distribution_id: str, index: int) -> bool:
         """See state.Deployment."""
-        return index <= self.applied_index
+        return index <= self.applied_index and distribution_id not in self.refused_ids
 
     def completed_at(self, index: int) -> datetime | None:
         """See state.Deployment."""

@@ -101,10 +101,8 @@ def snapshot(
 
 
 def zone(*distributions: configuration_pb2.Distribution, table: configuration_pb2.RoutingTable | None = None) -> Zone:
-    configuration, rejections = from_snapshot(
-        snapshot(*(distributions or (distribution(),)), table=table), Configuration()
-    )
-    assert not rejections
+    configuration = from_snapshot(snapshot(*(distributions or (distribution(),)), table=table), Configuration())
+    assert not configuration.rejected
     built = build_zone(configuration, {1: ipaddress.ip_address(OWN_ADDRESS).packed})
     assert built is not None
     return built

@@ -10,6 +10,7 @@ from edge_node.model.counters import Counters
 from edge_node.observability.metrics import NodeCollector, Sources
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
+from proto.state_files import StateFileStatistics
 from tests.test_architecture import LAYERS
 from tests.test_request_lifecycle import names_in_the_code
 
@@ -76,6 +77,7 @@ def test_the_metrics_of_nodes_are_those_of_the_contract() -> None:
         lambda: 0,
         is_compiled=False,
         is_fenced=lambda: False,
+        files=StateFileStatistics(),
     )
     exported = {
         metric.name + ("_total" if metric.type == "counter" else "") for metric in NodeCollector(sources).collect()

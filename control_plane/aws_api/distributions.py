@@ -93,7 +93,7 @@ def delete(call: Call, parameters: Parameters) -> Parameters:
     check_if_match(parameters.get("IfMatch"), record.etag)
     if record.config["Enabled"]:
         raise ApiError("DistributionNotDisabled", "The distribution you are trying to delete has not been disabled.")
-    if not call.deployment.is_deployed(record.index):
+    if not call.deployment.is_deployed(record.id, record.index):
         raise ApiError("DistributionNotDisabled", "Disabling it is still in progress: wait until it is Deployed.")
     forget_all(call.transaction, record.id)
     delete_distribution(call.transaction, record.id)
@@ -170,7 +170,7 @@ def _to_identity(call: Call, record: DistributionRecord) -> Parameters:
     return {
         "Id": record.id,
         "ARN": distribution_arn(record.id),
-        "Status": "Deployed" if call.deployment.is_deployed(record.index) else "InProgress",
+        "Status": "Deployed" if call.deployment.is_deployed(record.id, record.index) else "InProgress",
         "LastModifiedTime": record.last_modified,
         "DomainName": record.domain_name,
     }

@@ -1,7 +1,8 @@
-"""The node's side of the change log: applies entries to the serving state, and keeps on disk what was applied: the last good snapshot and the invalidation journal.
+"""The node's side of the change log: applies entries to the serving state, and keeps on disk what was applied.
 
-Everything is written before it is applied, and applied before it is acknowledged (DESIGN section 4, rule 7). After a restart the two files tell whether the
-node knows all that it knew before; if not, nothing that was stored before is served.
+That is a file with the last good version of everything and what was refused, and the invalidation journal. Everything is written before it is applied, and applied
+before it is acknowledged (DESIGN section 4, rule 7). After a restart the two files tell whether the node knows all that it knew before; if not, nothing that was stored
+before is served.
 """
 
 import logging
@@ -9,28 +10,28 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-from google.protobuf.message import DecodeError
 
 from edge_node.control.journal import DiskJournalFile, InvalidationJournal, read_boot_id
 from edge_node.control.journal_codec import JournalError
-from edge_node.control.snapshot_reader import (
-    latencies_from,
-    read_distribution,
-    read_geo_table,
-    read_peers,
-    read_snapshot,
-)
+from edge_node.control.last_good import LastGood, last_good, tried_again
+from edge_node.control.snapshot_reader import latencies_from, read_distribution, read_geo_table, read_peers
 from edge_node.model.errors import RejectedResourceError
-from edge_node.policy.geo import GeoTable
-from edge_node.policy.router import Snapshot
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.rejected_changes import (
+    GEO_TABLE,
+    NOTHING_REJECTED,
+    UNKNOWN,
+    RejectedChanges,
+    distribution_resource,
+    has_learned_kinds,
+    kind_name,
+    with_rejected,
+    without,
+)
+from proto.state_files import StateFiles
 
 logger = logging.getLogger(__name__)
-
-_Message = TypeVar("_Message", sync_pb2.Snapshot, sync_pb2.Directory)
 
 SNAPSHOT_FILE = "snapshot.binpb"
 DIRECTORY_FILE = "directory.binpb"
@@ -55,11 +56,13 @@ class ControlClient:
     ) -> None:
         self._state = state
         self._region = region
-        self._directory = state_directory
+        self._files = StateFiles(state_directory)
         _check_that_files_can_be_kept(state_directory)
         self._snapshot = sync_pb2.Snapshot()
+        self._rejected = NOTHING_REJECTED
         self._journal_file = DiskJournalFile(state_directory / JOURNAL_FILE)
         self._journal = InvalidationJournal(self._journal_file, state.invalidations, read_boot_id())
+        self.file_statistics = self._files.statistics
         self.load = load
         """Requests so far and open connections, for heartbeats."""
 
@@ -70,27 +73,31 @@ class ControlClient:
         snapshot: until then the next process has forgotten just as much.
         """
         self._state.invalidations.epoch = int.from_bytes(os.urandom(7))  # no store on disk can be of it
-        directory = self._read(DIRECTORY_FILE, sync_pb2.Directory())
+        directory = self._files.read_message(DIRECTORY_FILE, sync_pb2.Directory())
         if directory is not None:
             self._state.put_directory(read_peers(directory))
-        snapshot = self._read(SNAPSHOT_FILE, sync_pb2.Snapshot())
-        values = None if snapshot is None else _usable(snapshot)
-        if snapshot is None or values is None:
+        kept = self._files.read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
+        if kept is None:
             self._state.invalidate_everything()
             self._journal.discard()
             return RestoreResult(has_configuration=False, is_warm=False)
-        self._snapshot = snapshot
-        latencies = latencies_from(self._region, snapshot.routing_table)
-        geo_table = _usable_geo_table(snapshot)
+        found = tried_again(kept)
+        self._snapshot, self._rejected = found.message, found.rejected
+        latencies = latencies_from(self._region, found.message.routing_table)
         try:
-            self._journal.resume(snapshot.log_id, snapshot.index)
+            self._resume_journal(found)
         except JournalError as error:
             logger.warning("what was stored before is void; the invalidation journal: %s", error)
-            self._state.start_cold(values, latencies, geo_table)
+            self._state.start_cold(found.values, latencies, found.geo_table)
             self._journal.discard()
             return RestoreResult(has_configuration=True, is_warm=False)
-        self._state.resume(values, latencies, geo_table)
+        self._state.resume(found.values, latencies, found.geo_table)
         return RestoreResult(has_configuration=True, is_warm=True)
+
+    def _resume_journal(self, found: LastGood) -> None:
+        if has_learned_kinds(found.rejected):
+            raise JournalError("it passes over entries that this program understands and the one before did not")
+        self._journal.resume(found.message.log_id, found.message.index)
 
     def close(self) -> None:
         """Close the files."""
@@ -105,53 +112,47 @@ class ControlClient:
         """
         return ("", 0) if self._state.has_forgotten else (self._state.log_id, self._state.applied_index)
 
-    def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
-        """Everything anew; a distribution that cannot be honoured is left out, and said; a table of countries that cannot be read leaves the one of before."""
-        usable = sync_pb2.Snapshot()
-        usable.CopyFrom(snapshot)
-        del usable.distributions[:]
-        for distribution in snapshot.distributions:
-            try:
-                read_distribution(distribution)
-            except RejectedResourceError as error:
-                logger.warning("distribution %s is left out: %s", distribution.id, error)
-            else:
-                usable.distributions.append(distribution)
-        geo_table = self._choose_geo_table(usable)
-        values = read_snapshot(usable)
-        self._write(SNAPSHOT_FILE, usable)
-        self._snapshot = usable
-        self._state.replace(values, latencies_from(self._region, usable.routing_table), geo_table)
-        self._journal.begin(usable.log_id, usable.index)  # last: until then the old one does not fit the snapshot
+    def rejected(self) -> RejectedChanges:
+        """What of the log is not served in its newest version."""
+        return self._rejected
 
-    def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
-        """One entry; the reason when its resource is rejected. The index advances in any case."""
+    def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
+        """Everything anew; a resource that cannot be honoured is left as it was, if it was of the same log."""
+        before = self._snapshot if self._snapshot.log_id == snapshot.log_id else sync_pb2.Snapshot()
+        chosen = last_good(snapshot, before)
+        for change in chosen.rejected.values():
+            refused = change.rejection
+            logger.warning("%s %s stays as it was: %s", kind_name(int(refused.kind)), refused.id, refused.reason)
+        self._write(chosen.message, chosen.rejected)
+        self._snapshot, self._rejected = chosen.message, chosen.rejected
+        latencies = latencies_from(self._region, chosen.message.routing_table)
+        self._state.replace(chosen.values, latencies, chosen.geo_table)
+        self._journal.begin(snapshot.log_id, snapshot.index)  # last: until then the old one does not fit the snapshot
+
+    def apply_entry(self, entry: sync_pb2.Entry) -> None:
+        """One entry; `rejected` has its resource when that cannot be honoured. The index advances in any case."""
         index = entry.index
         match entry.WhichOneof("change"):
             case "invalidation":
                 self._invalidate(index, entry.invalidation)
-                return None
             case "put_distribution":
-                return self._put_distribution(index, entry.put_distribution)
+                self._put_distribution(entry)
             case "remove_distribution_id":
                 self._remove_distribution(index, entry.remove_distribution_id)
-                return None
             case "put_routing_table":
                 self._snapshot.routing_table.CopyFrom(entry.put_routing_table)
-                self._save(index)
+                self._save(index, self._rejected)
                 self._state.put_latencies(index, latencies_from(self._region, entry.put_routing_table))
-                return None
             case "put_geo_table":
-                return self._put_geo_table(index, entry.put_geo_table)
-            case unknown:
-                self._advance(index)
-                return f"this node does not know entries of kind {unknown}"
+                self._put_geo_table(entry)
+            case _:
+                self._pass_over(entry)
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """The nodes that hold a lease; kept on disk for a start without control plane, best effort."""
         self._state.put_directory(read_peers(directory))
         try:
-            self._write(DIRECTORY_FILE, directory, is_durable=False)
+            self._files.write(DIRECTORY_FILE, directory.SerializeToString(), is_durable=False)
         except OSError as error:
             logger.warning("the directory of nodes could not be kept on disk: %s", error)
 
@@ -170,109 +171,67 @@ class ControlClient:
         self._journal.invalidated(index, message.distribution_id, paths)
         self._state.invalidate(index, message.distribution_id, paths)
 
-    def _advance(self, index: int) -> None:
-        self._journal.advanced(index)
-        self._state.advance(index)
-
     def _remove_distribution(self, index: int, distribution_id: str) -> None:
-        self._keep_distributions(without=distribution_id)
-        self._save(index, removed_distribution_id=distribution_id)
+        self._keep_distributions(without_id=distribution_id)
+        rejected = without(self._rejected, distribution_resource(distribution_id))
+        self._save(index, rejected, removed_distribution_id=distribution_id)
         self._state.remove_distribution(index, distribution_id)
 
-    def _put_distribution(self, index: int, message: configuration_pb2.Distribution) -> str | None:
+    def _put_distribution(self, entry: sync_pb2.Entry) -> None:
+        message = entry.put_distribution
         try:
             distribution = read_distribution(message)
         except RejectedResourceError as error:
-            self._advance(index)
-            return str(error)
-        self._keep_distributions(without=message.id, added=message)
-        self._save(index)
-        self._state.put_distribution(index, distribution)
-        return None
+            self._reject(entry, str(error))
+            return
+        self._keep_distributions(without_id=message.id, added=message)
+        self._save(entry.index, without(self._rejected, distribution_resource(message.id)))
+        self._state.put_distribution(entry.index, distribution)
 
-    def _put_geo_table(self, index: int, message: configuration_pb2.GeoTable) -> str | None:
+    def _put_geo_table(self, entry: sync_pb2.Entry) -> None:
         try:
-            geo_table = read_geo_table(message)
+            geo_table = read_geo_table(entry.put_geo_table)
         except RejectedResourceError as error:
-            self._advance(index)
-            return str(error)
-        self._snapshot.geo_table.CopyFrom(message)
-        self._save(index)
-        self._state.put_geo_table(index, geo_table)
-        return None
+            self._reject(entry, str(error))
+            return
+        self._snapshot.geo_table.CopyFrom(entry.put_geo_table)
+        self._save(entry.index, without(self._rejected, GEO_TABLE))
+        self._state.put_geo_table(entry.index, geo_table)
 
-    def _choose_geo_table(self, snapshot: sync_pb2.Snapshot) -> GeoTable:
-        """The table of a snapshot, which gets the last good one of the same log if its own cannot be read (DESIGN section 3)."""
-        try:
-            return read_geo_table(snapshot.geo_table)
-        except RejectedResourceError as error:
-            logger.warning("the table of countries is left as it was: %s", error)
-        if snapshot.log_id != self._snapshot.log_id:
-            snapshot.ClearField("geo_table")
-            return GeoTable()
-        snapshot.geo_table.CopyFrom(self._snapshot.geo_table)
-        return self._state.geo_table
+    def _reject(self, entry: sync_pb2.Entry, reason: str) -> None:
+        """The last good version stays; the refused one is kept, to be tried by a newer program."""
+        rejected = with_rejected(self._rejected, entry, reason)
+        self._save(entry.index, rejected)
+        self._state.advance(entry.index)
+        logger.warning("entry %d is rejected, its resource stays as it was: %s", entry.index, reason)
 
-    def _keep_distributions(self, *, without: str, added: configuration_pb2.Distribution | None = None) -> None:
-        kept = [d for d in self._snapshot.distributions if d.id != without]
+    def _pass_over(self, entry: sync_pb2.Entry) -> None:
+        """A kind from the future. That there was one is all that a newer program has to find: it asks for everything anew."""
+        if UNKNOWN in self._rejected:
+            self._journal.advanced(entry.index)
+            self._state.advance(entry.index)
+        else:
+            self._reject(entry, "this node does not know entries of this kind")
+
+    def _keep_distributions(self, *, without_id: str, added: configuration_pb2.Distribution | None = None) -> None:
+        kept = [d for d in self._snapshot.distributions if d.id != without_id]
         del self._snapshot.distributions[:]
         self._snapshot.distributions.extend(kept if added is None else [*kept, added])
 
-    def _save(self, index: int, removed_distribution_id: str = "") -> None:
+    def _save(self, index: int, rejected: RejectedChanges, removed_distribution_id: str = "") -> None:
         self._journal.will_configure(index, removed_distribution_id)
         self._snapshot.index = index
-        self._write(SNAPSHOT_FILE, self._snapshot)
+        self._write(self._snapshot, rejected)
+        self._rejected = rejected
         self._journal.has_configured(index)
 
-    def _read(self, name: str, message: _Message) -> _Message | None:
-        try:
-            message.ParseFromString((self._directory / name).read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, DecodeError) as error:
-            logger.warning("%s on disk cannot be read: %s", name, error)
-            return None
-        return message
-
-    def _write(self, name: str, message: sync_pb2.Snapshot | sync_pb2.Directory, *, is_durable: bool = True) -> None:
-        """Replace a file in one step: after a crash it is the old or the new one, never half."""
-        path = self._directory / name
-        temporary = path.with_suffix(".new")
-        with temporary.open("wb") as file:
-            file.write(message.SerializeToString())
-            if is_durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        if is_durable:
-            folder = os.open(self._directory, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+    def _write(self, served: sync_pb2.Snapshot, rejected: RejectedChanges) -> None:
+        kept = sync_pb2.KeptConfiguration(served=served, rejected=rejected.values())
+        self._files.write(SNAPSHOT_FILE, kept.SerializeToString())
 
 
 def _check_that_files_can_be_kept(folder: Path) -> None:
-    """Raises OSError for a folder that cannot be made, or where no file can be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Raises OSError for a folder where no file can be made."""
     trial = folder / "trial.new"
     trial.touch()
     trial.unlink()
-
-
-def _usable(snapshot: sync_pb2.Snapshot) -> Snapshot | None:
-    try:
-        return read_snapshot(snapshot)
-    except RejectedResourceError as error:
-        logger.warning("the snapshot on disk cannot be used: %s", error)
-        return None
-
-
-def _usable_geo_table(snapshot: sync_pb2.Snapshot) -> GeoTable:
-    """Of a snapshot on disk, where a node that was stricter may find what it would not have written: without a table nobody's country is known."""
-    try:
-        return read_geo_table(snapshot.geo_table)
-    except RejectedResourceError as error:
-        logger.warning("viewers have no country: %s", error)
-        snapshot.ClearField("geo_table")
-        return GeoTable()

@@ -13,6 +13,7 @@ from prometheus_client.exposition import generate_latest
 from edge_node.model.counters import LATENCY_BOUNDS_SECONDS, Counters, RequestStats
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
+from proto.state_files import StateFileStatistics
 
 
 class Session(Protocol):
@@ -50,6 +51,7 @@ class Sources:
     open_connections: Callable[[], int]
     is_compiled: bool
     is_fenced: Callable[[], bool]
+    files: StateFileStatistics
 
 
 Totals = dict[tuple[str, ...], int]
@@ -185,6 +187,9 @@ class NodeCollector:
         yield _gauge("cdn_lease_remaining_seconds", "Until the lease ends.", session.lease_remaining_seconds())
         yield _total("cdn_sync_reconnects", "Streams to the control plane after the first.", session.reconnects_total)
         yield _total("cdn_sync_rejections", "Resources that were rejected.", session.rejections_total)
+        files = self._sources.files
+        yield _total("cdn_state_files_refused", "State files found damaged at the start.", files.refused_total)
+        yield _total("cdn_state_write_failures", "Writes of state files that failed.", files.write_failures_total)
 
 
 def make_exposition(sources: Sources) -> Callable[[], bytes]:

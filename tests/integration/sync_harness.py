@@ -17,11 +17,13 @@ from control_plane.deployment import LogDeployment
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.receipts import Receipt
+from control_plane.server import GRPC_OPTIONS
 from control_plane.state import Change, Invalidate, PutDistribution
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.node_session import NodeIdentity, NodeSession
+from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, resource_of, with_rejected, without
 
 HOST = f"127.11.{int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}.1"
 _PORTS = itertools.count(20_000)
@@ -74,6 +76,11 @@ class ControlPlane:
         """Commit one invalidation."""
         return self.append(Invalidate(invalidation(identifier, *paths)))
 
+    def rejections(self, node_id: str) -> dict[str, tuple[int, str]]:
+        """Index and reason of what the node refuses, by id of the distribution."""
+        refused = self.coordinator.nodes[node_id].rejections.values()
+        return {rejection.resource.identifier: (rejection.index, rejection.reason) for rejection in refused}
+
     def is_live(self, node_id: str) -> bool:
         """Whether the node holds a lease for the control plane."""
         record = self.coordinator.nodes.get(node_id)
@@ -86,7 +93,7 @@ async def control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(options=GRPC_OPTIONS)
     server.add_generic_rpc_handlers((plane.service.handler(),))
     server.add_insecure_port(f"{HOST}:{port}")
     with contextlib.closing(plane.store):
@@ -109,25 +116,40 @@ class MemoryApplier:
         self.entries: list[sync_pb2.Entry] = []
         self.directory: tuple[str, ...] = ()
         self.rejected_distribution_ids: set[str] = set()
+        """What it cannot honour."""
+        self.refused: RejectedChanges = NOTHING_REJECTED
         self.is_wedged = False
 
     def position(self) -> tuple[str, int]:
         """See node_session.Applier."""
         return self.log_id, self.index
 
+    def rejected(self) -> RejectedChanges:
+        """See node_session.Applier."""
+        return self.refused
+
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """See node_session.Applier."""
         self._may_write()
         self.snapshots.append(snapshot)
         self.log_id, self.index = snapshot.log_id, snapshot.index
+        self.refused = NOTHING_REJECTED
+        for distribution in snapshot.distributions:
+            self._judge(sync_pb2.Entry(index=snapshot.index, put_distribution=distribution))
 
-    def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
+    def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """See node_session.Applier."""
         self._may_write()
         self.entries.append(entry)
         self.index = entry.index
-        is_rejected = entry.put_distribution.id in self.rejected_distribution_ids
-        return "cannot honour it" if is_rejected else None
+        self._judge(entry)
+
+    def _judge(self, entry: sync_pb2.Entry) -> None:
+        resource = resource_of(entry)
+        if entry.put_distribution.id in self.rejected_distribution_ids:
+            self.refused = with_rejected(self.refused, entry, "cannot honour it")
+        elif resource is not None:
+            self.refused = without(self.refused, resource)
 
     def lease_held(self, until: float) -> None:
         """Nothing is stored here."""

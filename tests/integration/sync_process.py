@@ -85,7 +85,7 @@ class ControlPlaneProcess:
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5),
         )
 
-    def create_distribution(self) -> str:
+    def create_distribution(self, reference: str = "sync-test") -> str:
         """The smallest that the API accepts; its id."""
         origin = {
             "Id": "origin",
@@ -93,7 +93,7 @@ class ControlPlaneProcess:
             "CustomOriginConfig": {"HTTPPort": 80, "HTTPSPort": 443, "OriginProtocolPolicy": "http-only"},
         }
         configuration = {
-            "CallerReference": "sync-test",
+            "CallerReference": reference,
             "Comment": "",
             "Enabled": True,
             "Origins": {"Quantity": 1, "Items": [origin]},

@@ -455,7 +455,7 @@ class Node:
             self.disk.write_snapshot(Position(entry.log_id, entry.index))
             self.journal.has_configured(entry.index)
             self.cache.apply_nothing(entry.index)
-        self._carry_out(self.machine.entry_applied(entry.index, None))
+        self._carry_out(self.machine.entry_applied(entry.index))
 
     def apply_invalidation(self, index: int, paths: list[str]) -> None:
         """In the journal before anything carries its index."""

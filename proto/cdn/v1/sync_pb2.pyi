@@ -45,6 +45,27 @@ ROLE_REGIONAL: Role.ValueType  # 2
 ROLE_DNS_ROUTER: Role.ValueType  # 3
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
+class _ResourceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResourceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOURCE_KIND_UNSPECIFIED: _ResourceKind.ValueType  # 0
+    """What the node does not know the kind of."""
+    RESOURCE_KIND_DISTRIBUTION: _ResourceKind.ValueType  # 1
+    RESOURCE_KIND_ROUTING_TABLE: _ResourceKind.ValueType  # 2
+    RESOURCE_KIND_GEO_TABLE: _ResourceKind.ValueType  # 3
+
+class ResourceKind(_ResourceKind, metaclass=_ResourceKindEnumTypeWrapper): ...
+
+RESOURCE_KIND_UNSPECIFIED: ResourceKind.ValueType  # 0
+"""What the node does not know the kind of."""
+RESOURCE_KIND_DISTRIBUTION: ResourceKind.ValueType  # 1
+RESOURCE_KIND_ROUTING_TABLE: ResourceKind.ValueType  # 2
+RESOURCE_KIND_GEO_TABLE: ResourceKind.ValueType  # 3
+Global___ResourceKind: _TypeAlias = ResourceKind  # noqa: Y015
+
 @_typing.final
 class NodeMessage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -54,6 +75,7 @@ class NodeMessage(_message.Message):
     REJECTION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
+    ACCEPTANCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -64,6 +86,8 @@ class NodeMessage(_message.Message):
     def heartbeat(self) -> Global___Heartbeat: ...
     @_builtins.property
     def leaving(self) -> Global___Leaving: ...
+    @_builtins.property
+    def acceptance(self) -> Global___Acceptance: ...
     def __init__(
         self,
         *,
@@ -72,12 +96,13 @@ class NodeMessage(_message.Message):
         rejection: Global___Rejection | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         leaving: Global___Leaving | None = ...,
+        acceptance: Global___Acceptance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance", "acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance", "acknowledgement", b"acknowledgement", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "leaving", b"leaving", "rejection", b"rejection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "acknowledgement", "rejection", "heartbeat", "leaving"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "acknowledgement", "rejection", "heartbeat", "leaving", "acceptance"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -91,6 +116,7 @@ class ControlMessage(_message.Message):
     ENTRY_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     DIRECTORY_FIELD_NUMBER: _builtins.int
+    DIRECTORY_CHANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
@@ -99,6 +125,8 @@ class ControlMessage(_message.Message):
     def lease(self) -> Global___Lease: ...
     @_builtins.property
     def directory(self) -> Global___Directory: ...
+    @_builtins.property
+    def directory_change(self) -> Global___DirectoryChange: ...
     def __init__(
         self,
         *,
@@ -106,12 +134,13 @@ class ControlMessage(_message.Message):
         entry: Global___Entry | None = ...,
         lease: Global___Lease | None = ...,
         directory: Global___Directory | None = ...,
+        directory_change: Global___DirectoryChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["snapshot", "entry", "lease", "directory"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["snapshot", "entry", "lease", "directory", "directory_change"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -126,6 +155,7 @@ class Hello(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
+    REJECTIONS_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     """Identity of the log that applied_index belongs to; empty when the node knows nothing."""
@@ -134,17 +164,24 @@ class Hello(_message.Message):
     """A random number of the process, the same on all of its streams: what a process knew, the next one under the same id may not."""
     @_builtins.property
     def node(self) -> Global___Node: ...
+    @_builtins.property
+    def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
+        """What of log_id, up to applied_index, the node does not serve in its newest version: all of it, instead of what it
+        has said on earlier streams. Reasons are left out where they would make the message too long.
+        """
+
     def __init__(
         self,
         *,
         node: Global___Node | None = ...,
         log_id: _builtins.str = ...,
         applied_index: _builtins.int = ...,
+        rejections: _abc.Iterable[Global___Rejection] | None = ...,
         incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "incarnation", b"incarnation", "log_id", b"log_id", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "incarnation", b"incarnation", "log_id", b"log_id", "node", b"node", "rejections", b"rejections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,7 +225,9 @@ Global___Node: _TypeAlias = Node  # noqa: Y015
 
 @_typing.final
 class Acknowledgement(_message.Message):
-    """Every entry up to index is applied, durably, or every cached response from before is void."""
+    """Every entry up to index is applied, durably, or every cached response from before is void, or the node has no cache
+    and learns again what it loses. What the node refused of them it has said before, on the same stream.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -209,27 +248,61 @@ Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
-    """The node stays on its last good version of this one resource. The index still advances."""
+    """The node stays on its last good version of this one resource, or has none. The index still advances. It holds, also
+    over restarts of either side, until it is replaced by another one for the same resource or ended by an Acceptance.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
+    """Of the entry, or of the snapshot that the resource came in."""
     reason: _builtins.str
+    kind: Global___ResourceKind.ValueType
+    id: _builtins.str
+    """Empty for a kind of which there is one only."""
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         reason: _builtins.str = ...,
+        kind: Global___ResourceKind.ValueType = ...,
+        id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "index", b"index", "kind", b"kind", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rejection: _TypeAlias = Rejection  # noqa: Y015
+
+@_typing.final
+class Acceptance(_message.Message):
+    """The resource that the node had refused is no longer refused: a version that it can use has come, or the resource is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    kind: Global___ResourceKind.ValueType
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: Global___ResourceKind.ValueType = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Acceptance: _TypeAlias = Acceptance  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
@@ -239,11 +312,14 @@ class Heartbeat(_message.Message):
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
     REQUESTS_TOTAL_FIELD_NUMBER: _builtins.int
     OPEN_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    DIRECTORY_VERSION_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts up by one in each heartbeat of a stream, from 1."""
     applied_index: _builtins.int
     requests_total: _builtins.int
     open_connections: _builtins.int
+    directory_version: _builtins.int
+    """Of the newest directory that is in use here; 0 before the first one of this stream."""
     def __init__(
         self,
         *,
@@ -251,10 +327,11 @@ class Heartbeat(_message.Message):
         applied_index: _builtins.int = ...,
         requests_total: _builtins.int = ...,
         open_connections: _builtins.int = ...,
+        directory_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "open_connections", b"open_connections", "requests_total", b"requests_total", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "directory_version", b"directory_version", "open_connections", b"open_connections", "requests_total", b"requests_total", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -401,13 +478,14 @@ Global___Lease: _TypeAlias = Lease  # noqa: Y015
 
 @_typing.final
 class Directory(_message.Message):
-    """Every node that holds a lease now, whole, replacing the one before; sent at the start of a stream and at each change."""
+    """Every node that holds a lease now, whole, replacing the one before: the first directory of a stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
+    """Counts up while a control plane runs."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]: ...
     def __init__(
@@ -423,3 +501,92 @@ class Directory(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Directory: _TypeAlias = Directory  # noqa: Y015
+
+@_typing.final
+class DirectoryChange(_message.Message):
+    """What is different since the directory that was sent before it on this stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PUT_FIELD_NUMBER: _builtins.int
+    REMOVED_IDS_FIELD_NUMBER: _builtins.int
+    from_version: _builtins.int
+    """Of that directory; a node that has another one gives the stream up."""
+    version: _builtins.int
+    @_builtins.property
+    def put(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]:
+        """Nodes that are new, or have other addresses."""
+
+    @_builtins.property
+    def removed_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        from_version: _builtins.int = ...,
+        version: _builtins.int = ...,
+        put: _abc.Iterable[Global___Node] | None = ...,
+        removed_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_version", b"from_version", "put", b"put", "removed_ids", b"removed_ids", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectoryChange: _TypeAlias = DirectoryChange  # noqa: Y015
+
+@_typing.final
+class KeptConfiguration(_message.Message):
+    """What a node keeps on its disk: all that it serves, each resource in its last good version, and what it has refused,
+    which it tries again when it starts, perhaps with a newer program.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def served(self) -> Global___Snapshot: ...
+    @_builtins.property
+    def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedChange]: ...
+    def __init__(
+        self,
+        *,
+        served: Global___Snapshot | None = ...,
+        rejected: _abc.Iterable[Global___RejectedChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["served", b"served"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rejected", b"rejected", "served", b"served"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptConfiguration: _TypeAlias = KeptConfiguration  # noqa: Y015
+
+@_typing.final
+class RejectedChange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REJECTION_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rejection(self) -> Global___Rejection: ...
+    @_builtins.property
+    def entry(self) -> Global___Entry:
+        """As it came; a resource of a snapshot as an entry of its own."""
+
+    def __init__(
+        self,
+        *,
+        rejection: Global___Rejection | None = ...,
+        entry: Global___Entry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "rejection", b"rejection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "rejection", b"rejection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectedChange: _TypeAlias = RejectedChange  # noqa: Y015

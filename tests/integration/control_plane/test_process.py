@@ -183,6 +183,7 @@ async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
         (line,) = status["nodes"]
         assert 0 < line.pop("lease_remaining_seconds") <= 5.75
         assert line.pop("last_seen").endswith("Z")
+        assert line.pop("directory_version") <= status["directory_version"]
         assert line == {
             "id": "edge-1",
             "role": "edge",

@@ -34,7 +34,7 @@ async def test_a_new_node_gets_a_snapshot_then_a_lease_then_entries(tmp_path: Pa
             plane.append(put_distribution("D2"))
             await until(lambda: node.applier.index == 2, "the entry")
             assert node.applier.entries[0].put_distribution.id == "D2"
-            await until(lambda: plane.deployment.is_deployed(2), "the acknowledgement")
+            await until(lambda: plane.deployment.is_deployed("D2", 2), "the acknowledgement")
             await until(lambda: node.applier.directory == ("edge-1",), "the directory")
 
 
@@ -87,10 +87,10 @@ async def test_a_rejection_keeps_one_distribution_in_progress_and_no_other(tmp_p
         async with running(node):
             await until(lambda: plane.is_live("edge-1"), "the lease")
             bad, good = plane.append(put_distribution("bad")), plane.append(put_distribution("good"))
-            await until(lambda: plane.deployment.is_deployed(good), "the good one is deployed")
-            assert not plane.deployment.is_deployed(bad)
+            await until(lambda: plane.deployment.is_deployed("good", good), "the good one is deployed")
+            assert not plane.deployment.is_deployed("bad", bad)
             assert node.session.rejections_total == 1
-            assert plane.coordinator.nodes["edge-1"].rejections[0].reason == "cannot honour it"
+            assert plane.rejections("edge-1") == {"bad": (bad, "cannot honour it")}
 
 
 async def test_a_restarted_control_plane_completes_nothing_before_silent_nodes_must_have_lost_their_lease(
@@ -228,6 +228,34 @@ async def test_a_node_that_does_not_read_is_disconnected(tmp_path: Path) -> None
             plane.invalidate(f"I{number}", *(f"/{number}/{'x' * 4000}" for _ in range(10)))
         await until(lambda: not plane.service.is_connected("deaf"), "it is cut off")
         call.cancel()
+
+
+async def test_a_node_is_told_who_comes_and_goes_as_what_is_different(tmp_path: Path) -> None:
+    """One that does not beat hears nothing else: nothing but the change of the directory wakes its stream."""
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane, grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
+        await until(lambda: plane.service.directory.version == 1, "there is a directory")
+        call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
+        await call.write(hello("listener"))
+        first = [await read(call) for _ in range(2)]
+        assert first[0].HasField("snapshot") and first[1].directory == sync_pb2.Directory(version=1)
+        node = Node("edge-1", port)
+        async with running(node):
+            come = (await read(call)).directory_change
+            assert (come.from_version, [put.id for put in come.put], list(come.removed_ids)) == (1, ["edge-1"], [])
+            await until(lambda: plane.coordinator.nodes["edge-1"].directory_version == come.version, "its heartbeat")
+            await node.session.leave()
+        gone = (await read(call)).directory_change
+        assert (gone.from_version, list(gone.put), list(gone.removed_ids)) == (come.version, [], ["edge-1"])
+        call.cancel()
+
+
+async def read(
+    call: grpc.aio.StreamStreamCall[sync_pb2.NodeMessage, sync_pb2.ControlMessage],
+) -> sync_pb2.ControlMessage:
+    message = await asyncio.wait_for(call.read(), 10)
+    assert isinstance(message, sync_pb2.ControlMessage)
+    return message
 
 
 async def test_invalidations_complete_within_a_tenth_of_a_second_over_nine_nodes(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ import dns.message
 import dns.rcode
 import pytest
 
-from dns_router.configuration import Configuration, from_snapshot, to_snapshot
+from dns_router.configuration import Configuration, from_snapshot, to_kept
 from dns_router.counters import Counters
 from dns_router.listeners import StreamListener
 from dns_router.responder import Responder
-from dns_router.state_files import StateFiles
 from proto.cdn.v1 import sync_pb2
+from proto.state_files import StateFiles
 from tests.builders import IDLE_NODE_MIB
 from tests.router_builders import (
     TWO_EDGES_EACH,
@@ -46,10 +46,9 @@ MANY_EDGES = tuple(edge(f"127.0.1.{number}", US) for number in range(1, 101))
 def prepare_state(folder: Path, table_answers: int = 3, *nodes: sync_pb2.Node) -> None:
     """What a router leaves on disk, so that one can be started without a control plane."""
     files = StateFiles(folder / "state")
-    configured, _ = from_snapshot(
-        snapshot(distribution(), table=routing_table(maximum_answers=table_answers)), Configuration()
-    )
-    files.write("snapshot", to_snapshot(configured).SerializeToString())
+    table = routing_table(maximum_answers=table_answers)
+    configured = from_snapshot(snapshot(distribution(), table=table), Configuration())
+    files.write("snapshot", to_kept(configured).SerializeToString())
     files.write("directory", directory_message(*(nodes or TWO_EDGES_EACH)).SerializeToString())
 
 

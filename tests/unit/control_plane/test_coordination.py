@@ -12,7 +12,7 @@ from control_plane.coordination import (
 )
 from control_plane.fencing import COUNTED_NOTICE_SECONDS
 from control_plane.leases import Granted, LeaseRules, Refused
-from control_plane.nodes import NodeDescription, Rejection, Role
+from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import IssuedInvalidation, Receipt
 from proto.cdn.v1 import sync_pb2
 from tests.simulation.world import MemoryLedger
@@ -57,12 +57,24 @@ class Conversation:
         self.now += seconds
         return self.coordinator.settle(self.now)
 
+    def reject(self, node_id: str, distribution_id: str, index: int, reason: str = "unknown field") -> None:
+        rejection = Rejection(distribution(distribution_id), index, reason)
+        self.coordinator.rejected(node_id, self.streams[node_id], rejection)
+
+    def in_progress(self, *published: tuple[str, int]) -> list[str]:
+        """Those of these distributions, each published at an index, that are not deployed."""
+        return [name for name, index in published if not self.coordinator.is_deployed(distribution(name), index)]
+
     def is_live(self, node_id: str) -> bool:
         return self.coordinator.nodes[node_id].is_live
 
 
 def describe(node_id: str) -> NodeDescription:
     return NodeDescription(node_id, Role.EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
+
+
+def distribution(identifier: str) -> Resource:
+    return Resource(ResourceKind.DISTRIBUTION, identifier)
 
 
 def live_node(node_id: str = "edge-1") -> Conversation:
@@ -278,14 +290,88 @@ def test_an_acknowledgement_beyond_the_head_is_not_believed() -> None:
     assert not talk.receipts
 
 
+# Rejections
+
+
 def test_a_rejected_entry_is_applied_but_not_deployed() -> None:
     talk = live_node()
     index = talk.invalidate()
-    talk.coordinator.rejected("edge-1", talk.streams["edge-1"], Rejection(index, "unknown field"))
+    talk.reject("edge-1", "D1", index)
     talk.acknowledge("edge-1", index)
-    assert talk.receipts and not talk.coordinator.is_deployed(index)
-    assert talk.coordinator.waiting_for(index) == ["edge-1"]
-    assert talk.coordinator.is_deployed(index - 1)
+    assert talk.receipts
+    assert talk.in_progress(("D1", index), ("D2", index), ("D3", index - 1)) == ["D1"]
+    assert [node.description.identifier for node in talk.coordinator.waiting_for(distribution("D1"), index)] == [
+        "edge-1"
+    ]
+
+
+def test_however_many_distributions_a_node_rejects_none_of_them_reads_as_deployed() -> None:
+    talk = live_node()
+    published = [(f"D{number}", talk.invalidate()) for number in range(400)]
+    for name, index in published:
+        talk.reject("edge-1", name, index)
+        talk.acknowledge("edge-1", index)
+    assert talk.in_progress(*published) == [name for name, _ in published]
+
+
+def test_a_node_that_rejects_more_than_is_kept_has_applied_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_plane.nodes.MAXIMUM_REJECTIONS", 3)
+    talk = live_node()
+    index = talk.invalidate()
+    for number in range(5):
+        talk.reject("edge-1", f"D{number}", index)
+    talk.acknowledge("edge-1", index)
+    assert len(talk.coordinator.nodes["edge-1"].rejections) == 3
+    assert talk.in_progress(("D4", index), ("D9", index)) == ["D4", "D9"]
+
+
+def test_a_resource_is_rejected_once_in_its_newest_version_until_it_is_accepted() -> None:
+    talk = live_node()
+    for _ in range(2):
+        index = talk.invalidate()
+        talk.reject("edge-1", "D1", index, f"at {index}")
+        talk.acknowledge("edge-1", index)
+    assert talk.coordinator.nodes["edge-1"].rejections == {distribution("D1"): Rejection(distribution("D1"), 2, "at 2")}
+    talk.coordinator.accepted("edge-1", talk.streams["edge-1"], distribution("D1"))
+    talk.acknowledge("edge-1", talk.invalidate())
+    assert talk.in_progress(("D1", 3)) == [] and not talk.coordinator.nodes["edge-1"].rejections
+
+
+def test_what_a_node_says_when_it_connects_replaces_what_is_known_of_it() -> None:
+    talk = live_node()
+    for name in ("lost", "learned", "known"):
+        index = talk.invalidate()
+        if name != "lost":  # its message was on the stream that broke
+            talk.reject("edge-1", name, index, "unknown field")
+        talk.acknowledge("edge-1", index)
+    published = (("lost", 1), ("learned", 2), ("known", 3))
+    assert talk.in_progress(*published) == ["learned", "known"]
+    talk.connect("edge-1", applied_index=3)
+    stated = [Rejection(distribution("lost"), 1, "unknown field"), Rejection(distribution("known"), 3, "")]
+    talk.coordinator.restated_rejections("edge-1", talk.streams["edge-1"], stated)
+    assert talk.in_progress(*published) == ["lost", "known"]
+    assert talk.coordinator.nodes["edge-1"].rejections[distribution("known")].reason == "unknown field"
+
+
+def test_nodes_without_a_lease_are_not_asked_what_they_reject() -> None:
+    talk = live_node("edge-1")
+    talk.connect("edge-2")
+    talk.beat("edge-2")
+    index = talk.invalidate()
+    talk.reject("edge-2", "D1", index)
+    for node_id in ("edge-1", "edge-2"):
+        talk.acknowledge(node_id, index)
+    assert talk.in_progress(("D1", index)) == ["D1"]
+    talk.coordinator.left("edge-2", talk.streams["edge-2"], talk.now)
+    talk.wait(0.0)
+    assert talk.in_progress(("D1", index)) == []
+
+
+def test_a_log_that_is_renewed_forgets_what_was_rejected_of_the_one_before() -> None:
+    talk = live_node()
+    talk.reject("edge-1", "D1", talk.invalidate())
+    talk.connect("edge-2", applied_index=50)
+    assert not talk.coordinator.nodes["edge-1"].rejections
 
 
 # Restarts
@@ -331,10 +417,10 @@ def test_a_node_that_had_no_lease_when_recorded_is_waited_for_no_longer_than_it_
 def test_rejections_survive_a_restart() -> None:
     before = live_node()
     index = before.invalidate()
-    before.coordinator.rejected("edge-1", before.streams["edge-1"], Rejection(index, "unknown field"))
+    before.reject("edge-1", "D1", index)
     before.acknowledge("edge-1", index)
     after = Conversation(before.ledger)
-    assert not after.coordinator.is_deployed(index)
+    assert after.in_progress(("D1", index), ("D2", index)) == ["D1"]
 
 
 def test_a_node_that_is_gone_for_a_day_is_forgotten() -> None:

@@ -1,14 +1,17 @@
 """The registry and the receipts: one suite for the database and for the one in memory that the simulation runs on."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from sqlalchemy import update
 
+from control_plane import tables
 from control_plane.coordination import Ledger
 from control_plane.ledger import SqlLedger
-from control_plane.nodes import NodeDescription, Rejection, Role, SavedNode
+from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.state import Invalidate
 from control_plane.store import SqlStore
@@ -67,7 +70,7 @@ def node(identifier: str, index: int = 3) -> SavedNode:
         last_seen=7.5,
         unleased_since=2.5,
         has_left=True,
-        rejections=(Rejection(2, "unknown field"),),
+        rejections=(Rejection(Resource(ResourceKind.DISTRIBUTION, "D1"), 2, "unknown field"),),
     )
 
 
@@ -87,6 +90,16 @@ def test_nodes_are_replaced_and_removed(subject: Subject) -> None:
         node("b", 9),
         node("c"),
     ]
+
+
+def test_rejections_of_before_they_named_resources_are_read(database: InDatabase) -> None:
+    """What they are of is not known: the node says it when it connects."""
+    database.sql.save([node("a")], [], [])
+    with database.store.writing() as connection:
+        old = json.dumps([{"index": 2, "reason": "unknown field"}])
+        connection.execute(update(tables.nodes).values(rejections=old))
+    (saved,) = database.sql.saved_nodes()
+    assert saved.rejections == (Rejection(Resource(ResourceKind.UNKNOWN), 2, "unknown field"),)
 
 
 def test_an_invalidation_is_pending_until_its_receipt_is_saved(subject: Subject) -> None:

@@ -9,9 +9,10 @@ import pytest
 from dns_router.applier import RouterApplier
 from dns_router.counters import Counters
 from dns_router.responder import Responder
-from dns_router.state_files import StateFiles
 from dns_router.translation import UnusableResourceError, zone_settings
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.rejected_changes import ROUTING_TABLE, distribution_resource
+from proto.state_files import StateFiles
 from tests.router_builders import (
     TWO_EDGES_EACH,
     US,
@@ -34,7 +35,8 @@ class Router:
 
     def __init__(self, folder: Path) -> None:
         self.responder = Responder(Counters(), random.Random(1))
-        self.applier = RouterApplier(StateFiles(folder), self.responder, Counters(), {})
+        self.files = StateFiles(folder)
+        self.applier = RouterApplier(self.files, self.responder, Counters(), {})
         self.applier.recover()
 
     def answers(self, name: str) -> list[str]:
@@ -42,7 +44,10 @@ class Router:
         return addresses_in(ask(self.responder.zone, self.responder.directory, name))
 
     def put(self, index: int, **change: Any) -> str | None:
-        return self.applier.apply_entry(sync_pb2.Entry(log_id="log-a", index=index, **change))
+        """Why it is rejected, if it is."""
+        self.applier.apply_entry(sync_pb2.Entry(log_id="log-a", index=index, **change))
+        rejections = [change.rejection for change in self.applier.rejected().values()]
+        return next((rejection.reason for rejection in rejections if rejection.index == index), None)
 
 
 @pytest.fixture
@@ -128,18 +133,66 @@ def test_a_snapshot_with_a_bad_resource_keeps_the_last_good_version_of_that_one(
     assert not router.answers(D1), "nothing of another log is kept"
 
 
-def test_damaged_or_unfinished_files_count_as_none(router: Router, tmp_path: Path) -> None:
-    stored = (tmp_path / "snapshot").read_bytes()
-    for damaged in (stored[:-1], stored[:10], b"", stored[:-1] + bytes([stored[-1] ^ 1])):
-        (tmp_path / "snapshot").write_bytes(damaged)
-        assert Router(tmp_path).applier.position() == ("", 0)
+def test_a_rejected_resource_stays_rejected_and_as_it_was_over_a_restart(router: Router, tmp_path: Path) -> None:
+    reason = router.put(8, put_distribution=distribution("E1", "a..b.cdn.localhost"))
+    router.put(9, put_routing_table=routing_table(maximum_answers=1000))
+    again = Router(tmp_path)
+    assert again.answers(D1) and again.applier.position() == ("log-a", 9)
+    assert again.applier.rejected().keys() == {distribution_resource("E1"), ROUTING_TABLE}
+    assert again.applier.rejected()[distribution_resource("E1")].rejection.reason == reason
 
 
-def test_what_could_not_be_made_durable_is_neither_served_nor_acknowledged(router: Router, tmp_path: Path) -> None:
-    (tmp_path / "snapshot.unfinished").mkdir()
-    with pytest.raises(OSError):
-        router.put(8, put_distribution=distribution("E2", D2))
-    assert router.applier.position() == ("log-a", 7) and not router.answers(D2)
+def test_a_rejection_ends_with_a_version_that_can_be_used_or_with_the_resource(router: Router) -> None:
+    for identifier in ("E1", "E2"):
+        router.put(8, put_distribution=distribution(identifier, "a..b"))
+    router.put(9, put_distribution=distribution("E1", D2))
+    assert router.applier.rejected().keys() == {distribution_resource("E2")}
+    router.put(10, remove_distribution_id="E2")
+    assert not router.applier.rejected()
+
+
+def test_a_router_that_has_learned_more_uses_what_it_had_rejected(
+    router: Router, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = routing_table(maximum_answers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("dns_router.translation.LARGEST_MAXIMUM_ANSWERS", 0)
+        router.put(8, put_routing_table=wanted)
+        assert router.applier.rejected().keys() == {ROUTING_TABLE} and len(router.answers(D1)) == 2
+    again = Router(tmp_path)
+    assert not again.applier.rejected() and len(again.answers(D1)) == 1 and again.applier.position() == ("log-a", 8)
+
+
+def test_a_full_disk_costs_what_a_restart_knows_and_never_what_is_served(router: Router, tmp_path: Path) -> None:
+    for name in ("snapshot", "directory"):
+        (tmp_path / f"{name}.new").mkdir()  # no file can be made there
+    router.applier.apply_directory(directory_message(*TWO_EDGES_EACH[1:], version=2))
+    router.put(8, put_distribution=distribution("E2", D2))
+    assert "127.0.1.1" not in router.answers(D1) and router.answers(D2)
+    assert router.applier.position() == ("log-a", 8)
+    again = Router(tmp_path)
+    assert again.applier.position() == ("log-a", 7), "it says where its disk is, and learns the rest again"
+
+
+def test_what_the_disk_did_not_take_is_said_once_and_written_with_the_next_change(
+    router: Router, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "directory.new").mkdir()
+    for version in (2, 3):
+        router.applier.apply_directory(directory_message(*TWO_EDGES_EACH[version:], version=version))
+    assert [record.message for record in caplog.records if "cannot be written" in record.message] == [
+        f"what is served cannot be written to disk, a restart would know less: "
+        f"[Errno 21] Is a directory: '{tmp_path / 'directory.new'}'"
+    ]
+    assert router.files.statistics.to_json() == {
+        "refused_total": 0,
+        "write_failures_total": 2,
+        "unwritten": ["directory"],
+    }
+    (tmp_path / "directory.new").rmdir()
+    router.put(8, put_distribution=distribution("E2", D2))
+    assert not router.files.statistics.unwritten
+    assert Router(tmp_path).answers(D1) == router.answers(D1)
 
 
 def test_a_node_that_leaves_the_directory_leaves_the_answers(router: Router) -> None:

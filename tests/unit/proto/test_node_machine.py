@@ -2,7 +2,7 @@
 
 import pytest
 
-from proto.cdn.v1 import sync_pb2
+from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.node_machine import (
     HEARTBEAT_SECONDS,
     REMEMBERED_HEARTBEATS,
@@ -16,6 +16,14 @@ from proto.node_machine import (
     NodeIdentity,
     NodeMachine,
     Send,
+)
+from proto.rejected_changes import (
+    LONGEST_REASON,
+    NOTHING_REJECTED,
+    RejectedChanges,
+    distribution_resource,
+    with_rejected,
+    without,
 )
 
 IDENTITY = NodeIdentity("edge-1", sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
@@ -52,6 +60,17 @@ def sent(effects: list[Effect]) -> list[str]:
     return [effect.message.WhichOneof("kind") or "" for effect in effects if isinstance(effect, Send)]
 
 
+def messages(effects: list[Effect]) -> list[sync_pb2.NodeMessage]:
+    return [effect.message for effect in effects if isinstance(effect, Send)]
+
+
+def rejected(
+    index: int, identifier: str, before: RejectedChanges = NOTHING_REJECTED, reason: str = "unknown field"
+) -> RejectedChanges:
+    put = configuration_pb2.Distribution(id=identifier)
+    return with_rejected(before, sync_pb2.Entry(index=index, put_distribution=put), reason)
+
+
 def test_hello_says_who_and_where() -> None:
     machine = NodeMachine(IDENTITY, "log-1", 5)
     (effect,) = machine.connected(100.0, "log-1", 6)
@@ -67,7 +86,7 @@ def test_the_acknowledgement_follows_the_application() -> None:
     message = entry(6)
     assert machine.received(message, 100.1) == [ApplyEntry(message.entry)]
     assert machine.applied_index == 5
-    (acknowledgement,) = machine.entry_applied(6, None)
+    (acknowledgement,) = machine.entry_applied(6)
     assert isinstance(acknowledgement, Send) and acknowledgement.message.acknowledgement.index == 6
     assert machine.applied_index == 6
 
@@ -75,9 +94,44 @@ def test_the_acknowledgement_follows_the_application() -> None:
 def test_a_rejection_goes_first_and_the_index_advances() -> None:
     machine = connected()
     machine.received(entry(6), 100.1)
-    effects = machine.entry_applied(6, "unknown field")
+    effects = machine.entry_applied(6, rejected(6, "D1"))
     assert sent(effects) == ["rejection", "acknowledgement"]
+    assert messages(effects)[0].rejection == sync_pb2.Rejection(
+        index=6, reason="unknown field", kind=sync_pb2.RESOURCE_KIND_DISTRIBUTION, id="D1"
+    )
     assert machine.applied_index == 6 and machine.rejections_total == 1
+
+
+def test_of_what_is_refused_only_what_has_changed_is_said_and_acceptance_too() -> None:
+    machine = connected()
+    one = rejected(6, "D1")
+    both = rejected(7, "D2", one)
+    machine.entry_applied(6, one)
+    assert sent(machine.entry_applied(7, both)) == ["rejection", "acknowledgement"]
+    assert sent(machine.entry_applied(8, both)) == ["acknowledgement"]
+    effects = machine.entry_applied(9, without(both, distribution_resource("D1")))
+    assert sent(effects) == ["acceptance", "acknowledgement"] and messages(effects)[0].acceptance.id == "D1"
+
+
+def test_an_introduction_says_all_that_is_refused_and_stays_small() -> None:
+    all_of_them = NOTHING_REJECTED
+    for number in range(200):
+        all_of_them = rejected(number, f"D{number}", all_of_them, "x" * 5_000)
+    machine = NodeMachine(IDENTITY, "log-1", 300)
+    (effect,) = messages(machine.connected(100.0, "log-1", 300, all_of_them))
+    stated = effect.hello.rejections
+    assert [(rejection.index, rejection.id) for rejection in stated] == [(n, f"D{n}") for n in range(200)]
+    assert {len(rejection.reason) for rejection in stated} == {LONGEST_REASON, 0} and effect.ByteSize() < 32_000
+    assert sent(machine.entry_applied(301, all_of_them)) == ["acknowledgement"]
+
+
+def test_of_a_snapshot_everything_that_is_refused_is_said_also_what_was_of_the_log_before() -> None:
+    machine = connected()
+    refused = rejected(6, "D2", rejected(6, "D1"))
+    machine.entry_applied(6, refused)
+    effects = machine.snapshot_applied("log-2", 6, without(refused, distribution_resource("D1")))
+    assert sent(effects) == ["acceptance", "rejection", "acknowledgement"]
+    assert [messages(effects)[0].acceptance.id, messages(effects)[1].rejection.id] == ["D1", "D2"]
 
 
 def test_a_duplicate_is_ignored() -> None:
@@ -199,3 +253,57 @@ def test_a_node_that_leaves_holds_no_lease_any_more() -> None:
     assert machine.lease_state(100.2) == "expired"
     machine.received(lease(1), 100.3)
     assert machine.lease_state(100.3) == "expired" and machine.lease_remaining_seconds(100.3) == 0.0
+
+
+# Directories
+
+
+def node(identifier: str, address: str = "127.0.0.9:80") -> sync_pb2.Node:
+    return sync_pb2.Node(id=identifier, http_address=address)
+
+
+def whole(version: int, *nodes: sync_pb2.Node) -> sync_pb2.ControlMessage:
+    return sync_pb2.ControlMessage(directory=sync_pb2.Directory(version=version, nodes=nodes))
+
+
+def change(
+    from_version: int, version: int, *put: sync_pb2.Node, removed: tuple[str, ...] = ()
+) -> sync_pb2.ControlMessage:
+    message = sync_pb2.DirectoryChange(from_version=from_version, version=version, put=put, removed_ids=removed)
+    return sync_pb2.ControlMessage(directory_change=message)
+
+
+def told(effects: list[Effect]) -> dict[str, str]:
+    (effect,) = effects
+    assert isinstance(effect, ApplyDirectory)
+    return {node.id: node.http_address for node in effect.directory.nodes}
+
+
+def test_changes_of_the_directory_are_applied_to_the_one_that_was_sent_before() -> None:
+    machine = connected()
+    machine.received(whole(3, node("a"), node("b")), 100.1)
+    assert told(machine.received(change(3, 5, node("c"), node("a", "127.0.0.8:80"), removed=("b",)), 100.2)) == {
+        "a": "127.0.0.8:80",
+        "c": "127.0.0.9:80",
+    }
+    assert told(machine.received(whole(6, node("d")), 100.3)) == {"d": "127.0.0.9:80"}
+    assert told(machine.received(change(6, 7, removed=("d", "unknown")), 100.4)) == {}
+
+
+def test_a_change_of_a_directory_that_it_does_not_have_ends_the_stream() -> None:
+    machine = connected()
+    assert isinstance(machine.received(change(1, 2, node("a")), 100.1)[0], Disconnect)
+    machine.received(whole(3, node("a")), 100.1)
+    assert isinstance(machine.received(change(4, 5, node("b")), 100.2)[0], Disconnect)
+    machine.connected(101.0, "log-1", 5)
+    assert isinstance(machine.received(change(3, 4, node("b")), 101.1)[0], Disconnect), "of the stream before"
+
+
+def test_heartbeats_say_which_directory_is_in_use() -> None:
+    machine = connected()
+    versions = []
+    for now, message in ((100.0, whole(3)), (101.0, change(3, 4)), (102.0, None)):
+        versions += [sent.heartbeat.directory_version for sent in messages(machine.ticked(now, LOAD))]
+        if message is not None:
+            machine.received(message, now)
+    assert versions == [0, 3, 4]

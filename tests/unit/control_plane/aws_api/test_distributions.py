@@ -66,6 +66,17 @@ def test_it_is_deployed_when_every_node_has_it(api: WireApi) -> None:
     assert api.do("ListDistributions")["DistributionList"]["Items"][0]["Status"] == "Deployed"
 
 
+def test_what_a_node_refuses_is_in_progress_and_cannot_be_deleted(api: WireApi) -> None:
+    """It still serves the version of before."""
+    created, other = create(api, Enabled=False), create(api, CallerReference="other")
+    identifier = created["Distribution"]["Id"]
+    api.deployment.refused_ids.add(identifier)
+    api.apply_everywhere()
+    statuses = {item["Id"]: item["Status"] for item in api.do("ListDistributions")["DistributionList"]["Items"]}
+    assert statuses == {identifier: "InProgress", other["Distribution"]["Id"]: "Deployed"}
+    assert refused(api, "DeleteDistribution", Id=identifier, IfMatch=created["ETag"]).code == "DistributionNotDisabled"
+
+
 def test_what_was_left_out_is_answered_with_its_default(api: WireApi) -> None:
     created = create(api)
     answer = api.do("GetDistributionConfig", Id=created["Distribution"]["Id"])

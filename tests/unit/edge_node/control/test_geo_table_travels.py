@@ -8,6 +8,8 @@ import pytest
 from edge_node.control.client import SNAPSHOT_FILE, ControlClient
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.rejected_changes import GEO_TABLE
+from proto.state_files import StateFiles
 from tests.builders import distribution_message, geo_table_message, origin_message
 from tests.edge_wires import leased_fence
 
@@ -40,10 +42,18 @@ class Node:
         self.client.apply_snapshot(message)
 
     def put(self, index: int, table: configuration_pb2.GeoTable) -> str | None:
-        return self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, put_geo_table=table))
+        """Why it is rejected, if it is."""
+        self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, put_geo_table=table))
+        change = self.client.rejected().get(GEO_TABLE)
+        return None if change is None else change.rejection.reason
+
+    def kept(self) -> sync_pb2.KeptConfiguration:
+        kept = StateFiles(self.directory).read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
+        assert kept is not None
+        return kept
 
     def on_disk(self) -> sync_pb2.Snapshot:
-        return sync_pb2.Snapshot.FromString((self.directory / SNAPSHOT_FILE).read_bytes())
+        return self.kept().served
 
 
 @pytest.fixture
@@ -123,10 +133,11 @@ def test_a_snapshot_whose_table_cannot_be_read_leaves_the_last_good_one_of_its_l
 
 def test_a_table_on_disk_that_cannot_be_read_does_not_keep_a_node_from_serving(node: Node) -> None:
     node.snapshot(5, US)
-    stored = node.on_disk()
-    stored.geo_table.CopyFrom(UNREADABLE)
-    (node.directory / SNAPSHOT_FILE).write_bytes(stored.SerializeToString())
+    stored = node.kept()
+    stored.served.geo_table.CopyFrom(UNREADABLE)
+    StateFiles(node.directory).write(SNAPSHOT_FILE, stored.SerializeToString())
     after = node.restarted()
+    assert after.client.rejected()[GEO_TABLE].rejection.reason == "'nowhere' is no country"
     assert after.restored.is_warm and after.country() is None and "E1" in after.state.router.snapshot.distributions
     after.client.close()
 

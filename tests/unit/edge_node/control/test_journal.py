@@ -14,6 +14,8 @@ from edge_node.control.client import JOURNAL_FILE, SNAPSHOT_FILE, ControlClient,
 from edge_node.control.journal_codec import JournalError, JournalIdentity, replayed, whole_journal
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.rejected_changes import distribution_resource
+from proto.state_files import StateFiles
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.edge_wires import leased_fence
 
@@ -52,15 +54,15 @@ class Process:
         distributions = [_distribution("E1")]
         self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
 
-    def entry(self, index: int, **change: object) -> str | None:
-        return self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, **change))  # type: ignore[arg-type]  # one of its changes
+    def entry(self, index: int, **change: object) -> None:
+        self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, **change))  # type: ignore[arg-type]  # one of its changes
 
     def invalidate(self, index: int, *paths: str, of: str = "E1") -> None:
         invalidation = configuration_pb2.Invalidation(id=f"I{index}", distribution_id=of, paths=paths or ("/a",))
-        assert self.entry(index, invalidation=invalidation) is None
+        self.entry(index, invalidation=invalidation)
 
     def configure(self, index: int) -> None:
-        assert self.entry(index, put_routing_table=configuration_pb2.RoutingTable(zone="cdn.localhost")) is None
+        self.entry(index, put_routing_table=configuration_pb2.RoutingTable(zone="cdn.localhost"))
 
 
 def _distribution(identifier: str) -> configuration_pb2.Distribution:
@@ -111,16 +113,18 @@ def test_a_configuration_change_invalidates_nothing(process: Process) -> None:
 def test_a_rejected_distribution_advances_what_is_durable(process: Process) -> None:
     broken = _distribution("E2")
     broken.default_behavior.origin_id = "nowhere"
-    assert process.entry(14, put_distribution=broken) is not None
+    process.entry(14, put_distribution=broken)
+    assert distribution_resource("E2") in process.client.rejected()
     after = process.killed()
     assert (after.restored, after.client.position()) == (WARM, ("log-1", 14))
     after.client.close()
 
 
 def test_a_distribution_comes_and_goes(process: Process) -> None:
-    assert process.entry(14, put_distribution=_distribution("E2")) is None
+    process.entry(14, put_distribution=_distribution("E2"))
+    assert "E2" in process.state.router.snapshot.distributions
     process.invalidate(15, of="E2")
-    assert process.entry(16, remove_distribution_id="E2") is None
+    process.entry(16, remove_distribution_id="E2")
     after = process.killed()
     assert (after.restored, after.client.position()) == (WARM, ("log-1", 16))
     assert set(after.state.router.snapshot.distributions) == {"E1"}
@@ -242,9 +246,8 @@ def test_after_a_power_loss_nothing_is_relied_on(
 
 def test_a_journal_beside_another_snapshot_is_of_no_use(process: Process) -> None:
     other = sync_pb2.Snapshot(log_id="log-1", index=14, distributions=[_distribution("E1")])
-    (process.directory / SNAPSHOT_FILE).write_bytes(
-        other.SerializeToString()
-    )  # a process killed before it began its journal
+    kept = sync_pb2.KeptConfiguration(served=other)  # of a process that was killed before it began its journal
+    StateFiles(process.directory).write(SNAPSHOT_FILE, kept.SerializeToString())
     after = process.killed()
     assert (after.restored, after.is_invalidated(13, "/x")) == (COLD, True)
     after.client.close()

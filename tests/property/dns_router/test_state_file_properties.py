@@ -1,0 +1,76 @@
+"""A bit of a file that a router trusts is the other way round: it answers as it did, or knows nothing, and never something else."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+
+from dns_router.applier import DIRECTORY_FILE, SNAPSHOT_FILE, RouterApplier
+from dns_router.counters import Counters
+from dns_router.responder import Responder
+from dns_router.routing import Directory
+from proto.cdn.v1 import sync_pb2
+from proto.state_files import StateFiles
+from tests.router_builders import TWO_EDGES_EACH, directory_message, distribution, snapshot
+
+
+class Router:
+    """A process over a state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = StateFiles(folder)
+        self.responder = Responder(Counters(), random.Random(1))
+        self.applier = RouterApplier(self.files, self.responder, Counters(), {})
+        self.applier.recover()
+
+
+def names(router: Router) -> object:
+    """Whose they are, in which zone."""
+    zone = router.responder.zone
+    return zone and (zone.apex, zone.sites)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    applier = Router(tmp_path).applier
+    applier.apply_snapshot(
+        snapshot(distribution(), distribution("E2", "d2.cdn.localhost", aliases=["a.cdn.localhost"]))
+    )
+    applier.apply_entry(sync_pb2.Entry(log_id="log-a", index=8, put_distribution=distribution("E3", "a..b")))
+    applier.apply_directory(directory_message(*TWO_EDGES_EACH))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [SNAPSHOT_FILE, DIRECTORY_FILE])
+def test_no_flipped_bit_makes_another_answer(folder: Path, name: str) -> None:
+    """One bit of each byte in turn."""
+    rng = random.Random(1)
+    sound, whole = Router(folder), (folder / name).read_bytes()
+    assert sound.applier.position() == ("log-a", 8) and sound.applier.rejected() and sound.responder.directory.addresses
+    for at in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.randrange(8)
+        (folder / name).write_bytes(flipped)
+        _check(Router(folder), sound, name)
+
+
+def _check(router: Router, sound: Router, name: str) -> None:
+    assert router.files.statistics.refused_total == 1
+    if name == SNAPSHOT_FILE:
+        assert router.applier.position() == ("", 0) and router.responder.zone is None
+        assert router.responder.directory == sound.responder.directory
+    else:
+        assert router.applier.position() == ("log-a", 8) and names(router) == names(sound)
+        assert router.responder.directory == Directory()
+
+
+@pytest.mark.parametrize("name", [SNAPSHOT_FILE, DIRECTORY_FILE])
+def test_files_that_are_cut_exchanged_or_of_an_older_form_are_refused(folder: Path, name: str) -> None:
+    sound, whole = Router(folder), (folder / name).read_bytes()
+    other = (folder / (DIRECTORY_FILE if name == SNAPSHOT_FILE else SNAPSHOT_FILE)).read_bytes()
+    older = snapshot(distribution()).SerializeToString()
+    of_before = hashlib.sha256(older).digest() + older
+    for content in (b"", whole[:-1], whole[:20], whole + b"\0", other, of_before):
+        (folder / name).write_bytes(content)
+        _check(Router(folder), sound, name)

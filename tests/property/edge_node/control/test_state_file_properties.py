@@ -1,0 +1,120 @@
+"""A bit of a file that a node trusts is the other way round: it serves what it served, or nothing, and never something else (DESIGN sections 3 and 4)."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from edge_node.control.client import DIRECTORY_FILE, JOURNAL_FILE, SNAPSHOT_FILE, ControlClient
+from edge_node.policy.router import Snapshot
+from edge_node.storage.node_state import NodeState
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.builders import behavior_message, distribution_message, geo_table_message, origin_message
+from tests.edge_wires import leased_fence
+
+VIEWER = "192.0.2.1"
+
+
+class Node:
+    """A process over a state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.invalidated = 0
+        self.state = NodeState("eu", leased_fence())
+        self.state.invalidate_everything = self._invalidate
+        self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
+        self.restored = self.client.restore()
+
+    def _invalidate(self) -> None:
+        self.invalidated += 1
+
+    def configuration(self) -> object:
+        """All that decides whom it asks for what."""
+        served: Snapshot = self.state.router.snapshot
+        return served.distributions, self.state.latency_milliseconds, self.state.geo_table.country_of(VIEWER)
+
+    def regionals(self) -> list[str]:
+        return [f"{peer.id} {peer.host}:{peer.port}" for peer in self.state._regionals]
+
+
+def fill(directory: Path) -> None:
+    """A node that has heard everything, a refused distribution included."""
+    node = Node(directory)
+    table = configuration_pb2.RoutingTable(zone="cdn.localhost")
+    table.latencies.add(from_region="eu", to_region="us", milliseconds=45)
+    snapshot = sync_pb2.Snapshot(log_id="log-1", index=5, routing_table=table)
+    snapshot.distributions.append(_distribution("E1"))
+    snapshot.geo_table.CopyFrom(geo_table_message({"192.0.2.0/24": "US"}))
+    node.client.apply_snapshot(snapshot)
+    refused = _distribution("E2")
+    refused.default_behavior.origin_id = "nowhere"
+    node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=6, put_distribution=refused))
+    invalidation = configuration_pb2.Invalidation(id="I1", distribution_id="E1", paths=["/a"])
+    node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=7, invalidation=invalidation))
+    regional = sync_pb2.Node(id="regional-1", role=sync_pb2.ROLE_REGIONAL, region="eu", http_address="127.0.0.2:8080")
+    node.client.apply_directory(sync_pb2.Directory(version=1, nodes=[regional]))
+    node.client.close()
+
+
+def _distribution(identifier: str) -> configuration_pb2.Distribution:
+    origin = origin_message(host="127.0.0.1", port=8080)
+    return distribution_message(origin, behavior_message(), id=identifier, domain_name=f"{identifier}.cdn.localhost")
+
+
+def restarted(directory: Path, files: Mapping[str, bytes]) -> Node:
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    node = Node(directory)
+    node.client.close()
+    return node
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, bytes]:
+    fill(tmp_path)
+    return {name: (tmp_path / name).read_bytes() for name in (SNAPSHOT_FILE, DIRECTORY_FILE, JOURNAL_FILE)}
+
+
+@pytest.mark.parametrize("name", [SNAPSHOT_FILE, DIRECTORY_FILE, JOURNAL_FILE])
+def test_no_flipped_bit_makes_another_configuration(tmp_path: Path, files: dict[str, bytes], name: str) -> None:
+    """One bit of each byte in turn."""
+    rng = random.Random(1)
+    sound = restarted(tmp_path, files)
+    assert sound.restored.is_warm and sound.client.position() == ("log-1", 7) and sound.client.rejected()
+    assert sound.regionals() == ["regional-1 127.0.0.2:8080"]
+    for at in range(len(files[name])):
+        flipped = bytearray(files[name])
+        flipped[at] ^= 1 << rng.randrange(8)
+        _check(restarted(tmp_path, {**files, name: bytes(flipped)}), sound, name)
+
+
+def _check(node: Node, sound: Node, name: str) -> None:
+    nothing = Node.configuration(_nobody())
+    assert node.client.file_statistics.refused_total == (name != JOURNAL_FILE)
+    assert node.regionals() == ([] if name == DIRECTORY_FILE else sound.regionals())
+    assert node.configuration() == (nothing if name == SNAPSHOT_FILE else sound.configuration())
+    if (
+        name == DIRECTORY_FILE
+    ):  # whom it asks is told at the start of each stream; what it has stored is worth what it was
+        assert node.restored.is_warm and node.client.position() == ("log-1", 7)
+    else:
+        assert node.client.position() == ("", 0) and node.invalidated >= 1
+
+
+def _nobody() -> Node:
+    node = Node.__new__(Node)
+    node.state = NodeState("eu", leased_fence())
+    return node
+
+
+@pytest.mark.parametrize("name", [SNAPSHOT_FILE, DIRECTORY_FILE])
+def test_files_that_are_cut_exchanged_or_of_before_there_were_digests_are_refused(
+    tmp_path: Path, files: dict[str, bytes], name: str
+) -> None:
+    other = DIRECTORY_FILE if name == SNAPSHOT_FILE else SNAPSHOT_FILE
+    old = sync_pb2.Snapshot(log_id="log-1", index=7, distributions=[_distribution("E1")]).SerializeToString()
+    for content in (b"", files[name][:-1], files[name][:20], files[name] + b"\0", files[other], old):
+        node = restarted(tmp_path, {**files, name: content})
+        assert node.client.file_statistics.refused_total == 1
+        _check(node, restarted(tmp_path, files), name)

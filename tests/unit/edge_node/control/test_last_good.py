@@ -1,0 +1,156 @@
+"""What a node serves of a resource that it cannot honour: from an entry, from a snapshot, or found on disk by another version of the program (DESIGN section 3)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_node.control import snapshot_reader
+from edge_node.control.client import SNAPSHOT_FILE, ControlClient
+from edge_node.storage.node_state import NodeState
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.rejected_changes import UNKNOWN, distribution_resource
+from proto.state_files import StateFiles
+from tests.builders import behavior_message, distribution_message, origin_message
+from tests.edge_wires import leased_fence
+
+NEWER_SEMANTICS = configuration_pb2.Semantics.ValueType(77)
+"""That a later version of this program may know."""
+
+
+class Node:
+    """A node's half of the log over one state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = NodeState("eu", leased_fence())
+        self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
+        self.restored = self.client.restore()
+
+    def restarted(self) -> "Node":
+        self.client.close()
+        return Node(self.directory)
+
+    def snapshot(self, index: int, *distributions: configuration_pb2.Distribution, log_id: str = "log-1") -> None:
+        self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
+
+    def put(self, index: int, distribution: configuration_pb2.Distribution) -> None:
+        self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, put_distribution=distribution))
+
+    def ports(self) -> dict[str, int]:
+        """The port of each distribution's origin, which tells its versions apart."""
+        served = self.state.router.snapshot.distributions
+        return {name: distribution.default_behavior.origin.port for name, distribution in served.items()}
+
+    def rejections(self) -> dict[str, int]:
+        """The index of what is refused, by distribution."""
+        return {change.rejection.id: change.rejection.index for change in self.client.rejected().values()}
+
+    def kept_ports(self) -> dict[str, int]:
+        kept = StateFiles(self.directory).read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
+        assert kept is not None
+        return {distribution.id: distribution.origins[0].port for distribution in kept.served.distributions}
+
+
+def version(port: int, identifier: str = "E1", *, is_newer: bool = False) -> configuration_pb2.Distribution:
+    """A version of a distribution, which this program cannot honour if it `is_newer`."""
+    behavior = behavior_message(semantics=NEWER_SEMANTICS) if is_newer else behavior_message()
+    name = f"{identifier.lower()}.cdn.localhost"
+    return distribution_message(origin_message("127.0.0.1", port), behavior, id=identifier, domain_name=name)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """At 5, with E1 at port 1001."""
+    node = Node(tmp_path / "state")
+    node.snapshot(5, version(1001))
+    yield node
+    node.client.close()
+
+
+def test_an_entry_that_is_refused_leaves_the_last_good_version_also_over_a_restart(node: Node) -> None:
+    node.put(6, version(1002, is_newer=True))
+    after = node.restarted()
+    for process in (node, after):
+        assert process.ports() == {"E1": 1001} and process.rejections() == {"E1": 6}
+        assert process.client.position() == ("log-1", 6)
+    assert after.restored.is_warm
+    after.client.close()
+
+
+def test_a_resource_that_is_refused_in_a_snapshot_stays_on_its_last_good_version(node: Node) -> None:
+    """It was dropped before, and acknowledged: viewers got 403."""
+    node.snapshot(9, version(1002, is_newer=True), version(2001, "E2"), version(3001, "E3", is_newer=True))
+    after = node.restarted()
+    for process in (node, after):
+        assert process.ports() == {"E1": 1001, "E2": 2001} and process.rejections() == {"E1": 9, "E3": 9}
+    assert after.client.position() == ("log-1", 9) and after.kept_ports() == {"E1": 1001, "E2": 2001}
+    after.client.close()
+
+
+def test_of_another_log_there_is_no_last_good_version(node: Node) -> None:
+    node.snapshot(9, version(1002, is_newer=True), log_id="log-2")
+    assert node.ports() == {} and node.rejections() == {"E1": 9}
+
+
+def test_a_version_that_can_be_honoured_ends_the_rejection_and_so_does_the_removal(node: Node) -> None:
+    for index, identifier in enumerate(("E1", "E2"), start=6):
+        node.put(index, version(1002, identifier, is_newer=True))
+    node.put(8, version(1003))
+    assert node.ports() == {"E1": 1003} and node.rejections() == {"E2": 7}
+    node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=9, remove_distribution_id="E2"))
+    after = node.restarted()
+    assert node.rejections() == after.rejections() == {} and after.ports() == {"E1": 1003}
+    after.client.close()
+
+
+def test_a_program_that_has_learned_more_serves_what_the_one_before_refused(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.put(6, version(1002, is_newer=True))
+    node.snapshot(7, version(1003, is_newer=True), version(2002, "E2", is_newer=True))
+    with monkeypatch.context() as patch:
+        of_today = snapshot_reader._SEMANTICS
+        patch.setattr(
+            snapshot_reader, "_SEMANTICS", {**of_today, NEWER_SEMANTICS: of_today[configuration_pb2.SEMANTICS_RFC9111]}
+        )
+        after = node.restarted()
+        assert after.ports() == {"E1": 1003, "E2": 2002} and after.rejections() == {}
+        assert after.restored.is_warm and after.client.position() == ("log-1", 7)
+        after.put(8, version(3001, "E3"))
+        assert after.kept_ports() == {"E1": 1003, "E2": 2002, "E3": 3001}
+    again = after.restarted()  # the older program once more: it knows no version that it could serve
+    assert again.ports() == {"E3": 3001} and again.rejections() == {"E1": 8, "E2": 8}
+    assert again.client.position() == ("log-1", 8)
+    again.client.close()
+
+
+def test_a_program_that_knows_a_kind_which_the_one_before_passed_over_asks_for_everything_anew(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in (6, 7):
+        node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index))
+    still = node.restarted()
+    assert still.client.position() == ("log-1", 7) and still.client.rejected().keys() == {UNKNOWN}
+    with monkeypatch.context() as patch:
+        patch.setattr("proto.rejected_changes.resource_of", lambda _: distribution_resource("E1"))
+        after = still.restarted()
+    assert after.client.position() == ("", 0) and after.ports() == {"E1": 1001}
+    after.snapshot(8, version(1004))
+    assert after.client.position() == ("log-1", 8) and not after.client.rejected()
+    after.client.close()
+
+
+def test_what_the_disk_does_not_take_of_a_rejection_is_not_said_either(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", _refuse)
+        with pytest.raises(OSError):
+            node.put(6, version(1002, is_newer=True))
+    assert node.client.position() == ("log-1", 5) and node.rejections() == {}
+    assert node.client.file_statistics.write_failures_total == 1
+
+
+def _refuse(*_: object) -> Path:
+    raise OSError("no space left on device")
