@@ -124,11 +124,6 @@ class Fence:
             if not self._is_strict:
                 self.trusted_until = max(self.trusted_until, asked_at + ALONE_SECONDS)
 
-    def heard(self, answer: PeerStanding, asked_at: float, own: LogPosition) -> None:
-        """A peer has told where it stands beside something else."""
-        if self.must_ask(asked_at) and self._is_evidence(answer, asked_at, own):
-            self._fence()
-
     def _is_evidence(self, answer: PeerStanding, asked_at: float, own: LogPosition) -> bool:
         """That the control plane is there, and has gone on without this node."""
         is_ahead = answer.log_id == own.log_id != "" and answer.applied_index > own.index

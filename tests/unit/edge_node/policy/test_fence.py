@@ -145,12 +145,6 @@ def test_one_who_has_only_just_started_is_waited_for() -> None:
     assert asks(fence, ENDED + 2.0, newcomer) is FenceState.ASKING
 
 
-def test_what_is_heard_beside_something_else_fences_too() -> None:
-    fence = after_its_lease()
-    fence.heard(says(renewed_ago=0.1), ENDED + 1.0, OWN)
-    assert fence.state is FenceState.FENCED
-
-
 # -- the start
 
 
