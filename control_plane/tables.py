@@ -42,6 +42,14 @@ log = Table(
     Column("entry", LargeBinary, nullable=False),
 )
 
+digests = Table(
+    "digests",
+    metadata,
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""Of the log's history up to each entry that is retained, and up to the one before the oldest: a node that stands there still gets entries."""
+
 resources = Table(
     "resources",
     metadata,

@@ -11,12 +11,13 @@ from typing import Final
 
 from google.protobuf.message import DecodeError, Message
 
-from dns_router.configuration import Configuration, build_zone, from_snapshot, to_snapshot, with_entry
+from dns_router.configuration import Configuration, after_entry, build_zone, from_snapshot, to_snapshot, with_entry
 from dns_router.counters import Counters
 from dns_router.responder import Responder
 from dns_router.state_files import StateFiles
 from dns_router.translation import UnusableResourceError, live_edges
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 
 SNAPSHOT_FILE: Final = "snapshot"
 DIRECTORY_FILE: Final = "directory"
@@ -43,14 +44,15 @@ class RouterApplier:
         if self._read(SNAPSHOT_FILE, snapshot):
             configuration, _ = from_snapshot(snapshot, self._configuration)
             self._publish(configuration)
-            _logger.info("recovered configuration %s:%d", configuration.log_id, configuration.index)
+            position = configuration.position
+            _logger.info("recovered configuration %s:%d", position.log_id, position.index)
         directory = sync_pb2.Directory()
         if self._read(DIRECTORY_FILE, directory):
             self._publish_directory(directory)
 
-    def position(self) -> tuple[str, int]:
+    def position(self) -> LogPosition:
         """Where to continue. Invalidations move it in memory only: a router has no cache, so learning one again is harmless."""
-        return self._configuration.log_id, self._configuration.index
+        return self._configuration.position
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Replace everything that is configured."""
@@ -67,7 +69,7 @@ class RouterApplier:
         try:
             configuration = with_entry(previous, entry)
         except UnusableResourceError as error:
-            self._configuration = with_entry(previous, sync_pb2.Entry(index=entry.index))
+            self._configuration = after_entry(previous, entry)
             _logger.warning("rejected entry %d: %s", entry.index, error)
             return str(error)
         if configuration.resources is previous.resources and configuration.settings is previous.settings:

@@ -14,6 +14,7 @@ from dns_router.response_wire import address_records, record
 from dns_router.translation import UnusableResourceError, ZoneSettings, routed_part, sites_of, zone_settings
 from dns_router.zone import Site, Zone, is_within, parent_of
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 
 # RFC 1912 section 2.2; nobody transfers this zone, so only the last of the five (negative TTL) has an effect.
 REFRESH_SECONDS: Final = 3600
@@ -36,10 +37,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Position ("", 0) and nothing else until something was heard."""
+    """At no position, and nothing else, until something was heard."""
 
-    log_id: str = ""
-    index: int = 0
+    position: LogPosition = field(default_factory=LogPosition)
     resources: Mapping[str, Resource] = field(default_factory=dict)
     table: configuration_pb2.RoutingTable | None = None
     settings: ZoneSettings | None = None
@@ -48,7 +48,7 @@ class Configuration:
 def from_snapshot(snapshot: sync_pb2.Snapshot, previous: Configuration) -> tuple[Configuration, list[str]]:
     """Replace everything; also why a resource, if any, stays on the last good version that `previous` of the same log has."""
     rejections: list[str] = []
-    kept = previous if previous.log_id == snapshot.log_id else Configuration()
+    kept = previous if previous.position.log_id == snapshot.log_id else Configuration()
     resources: dict[str, Resource] = {}
     for message in snapshot.distributions:
         try:
@@ -57,7 +57,8 @@ def from_snapshot(snapshot: sync_pb2.Snapshot, previous: Configuration) -> tuple
             rejections.append(f"distribution {message.id}: {error}")
             if message.id in kept.resources:
                 resources[message.id] = kept.resources[message.id]
-    fresh = Configuration(snapshot.log_id, snapshot.index, resources, kept.table, kept.settings)
+    position = LogPosition(snapshot.log_id, snapshot.index, snapshot.digest)
+    fresh = Configuration(position, resources, kept.table, kept.settings)
     if snapshot.HasField("routing_table"):
         try:
             fresh = _with_table(fresh, snapshot.routing_table)
@@ -69,8 +70,9 @@ def from_snapshot(snapshot: sync_pb2.Snapshot, previous: Configuration) -> tuple
 def to_snapshot(configuration: Configuration) -> sync_pb2.Snapshot:
     """What is kept on disk: `from_snapshot` gives the same configuration again."""
     return sync_pb2.Snapshot(
-        log_id=configuration.log_id,
-        index=configuration.index,
+        log_id=configuration.position.log_id,
+        index=configuration.position.index,
+        digest=configuration.position.digest,
         distributions=[resource.message for resource in configuration.resources.values()],
         routing_table=configuration.table,
     )
@@ -78,7 +80,7 @@ def to_snapshot(configuration: Configuration) -> sync_pb2.Snapshot:
 
 def with_entry(configuration: Configuration, entry: sync_pb2.Entry) -> Configuration:
     """The configuration after `entry`; changes that do not concern a router only move the index."""
-    advanced = replace(configuration, index=entry.index)
+    advanced = after_entry(configuration, entry)
     match entry.WhichOneof("change"):
         case "put_distribution":
             message = entry.put_distribution
@@ -91,6 +93,12 @@ def with_entry(configuration: Configuration, entry: sync_pb2.Entry) -> Configura
             return _with_table(advanced, entry.put_routing_table)
         case _:
             return advanced
+
+
+def after_entry(configuration: Configuration, entry: sync_pb2.Entry) -> Configuration:
+    """The same resources, `entry` counted as applied."""
+    position = replace(configuration.position, index=entry.index, digest=entry.digest)
+    return replace(configuration, position=position)
 
 
 def _with_table(configuration: Configuration, table: configuration_pb2.RoutingTable) -> Configuration:
@@ -106,7 +114,7 @@ def build_zone(configuration: Configuration, own_addresses: Mapping[int, bytes])
     sites = _sites_within(configuration.resources, apex)
     name_server = _NAME_SERVER_LABEL + apex
     # RFC 2308 section 5: the TTL of the SOA in a negative answer; short, since a lab creates names while it runs.
-    numbers = (configuration.index & _SERIAL_MASK, REFRESH_SECONDS, RETRY_SECONDS, EXPIRE_SECONDS, ttl_seconds)
+    numbers = (configuration.position.index & _SERIAL_MASK, REFRESH_SECONDS, RETRY_SECONDS, EXPIRE_SECONDS, ttl_seconds)
     soa = name_server + _MAILBOX_LABEL + apex + _SOA_NUMBERS.pack(*numbers)
     return Zone(
         apex=apex,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 
 HEARTBEAT_SECONDS = 1.0
 """Slowest beat; a shorter lease makes it faster."""
@@ -88,10 +89,10 @@ class Load:
 class NodeMachine:
     """One node's side of the protocol. All times are seconds of the one clock that the caller uses."""
 
-    def __init__(self, identity: NodeIdentity, log_id: str, applied_index: int) -> None:
+    def __init__(self, identity: NodeIdentity, position: LogPosition) -> None:
         self._identity = identity
-        self.log_id = log_id
-        self.applied_index = applied_index
+        self.log_id = position.log_id
+        self.applied_index = position.index
         self.head_index = 0
         self.rejections_total = 0
         self._heartbeat_seconds = HEARTBEAT_SECONDS
@@ -104,14 +105,19 @@ class NodeMachine:
 
     # A stream begins and ends
 
-    def connected(self, now: float, log_id: str, applied_index: int) -> list[Effect]:
+    def connected(self, now: float, position: LogPosition) -> list[Effect]:
         """A stream is open: introduce the node with the position that is durable now."""
-        self.log_id, self.applied_index = log_id, applied_index
+        self.log_id, self.applied_index = position.log_id, position.index
         self._sequence = 0
         self._sent_at.clear()
         self._next_heartbeat_at = now
         self._heard_at = now
-        hello = sync_pb2.Hello(node=_node(self._identity), log_id=log_id, applied_index=applied_index)
+        hello = sync_pb2.Hello(
+            node=_node(self._identity),
+            log_id=position.log_id,
+            applied_index=position.index,
+            digest=position.digest,
+        )
         return [Send(sync_pb2.NodeMessage(hello=hello))]
 
     def left(self) -> list[Effect]:
@@ -160,16 +166,15 @@ class NodeMachine:
             case "directory":
                 return [ApplyDirectory(message.directory)]
             case "snapshot":
-                return self._snapshot_received(message.snapshot)
+                return [ApplySnapshot(message.snapshot)]
             case _:
                 return []  # a kind that a newer control plane knows
 
     def snapshot_applied(self, log_id: str, index: int) -> list[Effect]:
-        """Everything up to `index` of that log is durable. A lease that another log's control plane granted is worth nothing here."""
-        if log_id != self.log_id:
-            self._lease_until = None
+        """Everything up to `index` of that log is durable. A lease from before may be of another log or another history, and is worth nothing in this one."""
+        self._lease_until = None
         self.log_id, self.applied_index = log_id, index
-        self.head_index = max(index, self.head_index)
+        self.head_index = index
         return [_acknowledgement(index)]
 
     def entry_applied(self, index: int, rejection: str | None) -> list[Effect]:
@@ -195,11 +200,6 @@ class NodeMachine:
         return 0.0 if self._lease_until is None else max(0.0, self._lease_until - now)
 
     # Rules
-
-    def _snapshot_received(self, snapshot: sync_pb2.Snapshot) -> list[Effect]:
-        if snapshot.log_id == self.log_id and snapshot.index < self.applied_index:
-            return []  # a duplicate; what is acknowledged is never taken back within one log
-        return [ApplySnapshot(snapshot)]
 
     def _entry_received(self, entry: sync_pb2.Entry) -> list[Effect]:
         if entry.log_id != self.log_id:

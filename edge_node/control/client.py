@@ -27,6 +27,7 @@ from edge_node.policy.geo import GeoTable
 from edge_node.policy.router import Snapshot
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class ControlClient:
         latencies = latencies_from(self._region, snapshot.routing_table)
         geo_table = _usable_geo_table(snapshot)
         try:
-            self._journal.resume(snapshot.log_id, snapshot.index)
+            self._journal.resume(_position(snapshot))
         except JournalError as error:
             logger.warning("what was stored before is void; the invalidation journal: %s", error)
             self._state.start_cold(values, latencies, geo_table)
@@ -98,12 +99,12 @@ class ControlClient:
 
     # -- proto.node_session.Applier
 
-    def position(self) -> tuple[str, int]:
-        """Log and index that this process has applied; after a start, what the files on disk vouch for.
+    def position(self) -> LogPosition:
+        """What this process has applied of which log and history; after a start, what the files on disk vouch for.
 
         A node that has forgotten knows nothing: it asks for a snapshot, and its lease from before ends as soon as the control plane hears of it.
         """
-        return ("", 0) if self._state.has_forgotten else (self._state.log_id, self._state.applied_index)
+        return LogPosition() if self._state.has_forgotten else self._state.position
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Everything anew; a distribution that cannot be honoured is left out, and said; a table of countries that cannot be read leaves the one of before."""
@@ -122,30 +123,14 @@ class ControlClient:
         self._write(SNAPSHOT_FILE, usable)
         self._snapshot = usable
         self._state.replace(values, latencies_from(self._region, usable.routing_table), geo_table)
-        self._journal.begin(usable.log_id, usable.index)  # last: until then the old one does not fit the snapshot
+        self._state.invalidations.put_digest(usable.digest)
+        self._journal.begin(_position(usable))  # last: until then the old one does not fit the snapshot
 
     def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
         """One entry; the reason when its resource is rejected. The index advances in any case."""
-        index = entry.index
-        match entry.WhichOneof("change"):
-            case "invalidation":
-                self._invalidate(index, entry.invalidation)
-                return None
-            case "put_distribution":
-                return self._put_distribution(index, entry.put_distribution)
-            case "remove_distribution_id":
-                self._remove_distribution(index, entry.remove_distribution_id)
-                return None
-            case "put_routing_table":
-                self._snapshot.routing_table.CopyFrom(entry.put_routing_table)
-                self._save(index)
-                self._state.put_latencies(index, latencies_from(self._region, entry.put_routing_table))
-                return None
-            case "put_geo_table":
-                return self._put_geo_table(index, entry.put_geo_table)
-            case unknown:
-                self._advance(index)
-                return f"this node does not know entries of kind {unknown}"
+        rejection = self._apply_change(entry)
+        self._state.invalidations.put_digest(entry.digest)
+        return rejection
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """The nodes that hold a lease; kept on disk for a start without control plane, best effort."""
@@ -157,40 +142,64 @@ class ControlClient:
 
     # -- inside
 
-    def _invalidate(self, index: int, message: configuration_pb2.Invalidation) -> None:
+    def _apply_change(self, entry: sync_pb2.Entry) -> str | None:
+        match entry.WhichOneof("change"):
+            case "invalidation":
+                self._invalidate(entry)
+                return None
+            case "put_distribution":
+                return self._put_distribution(entry)
+            case "remove_distribution_id":
+                self._remove_distribution(entry)
+                return None
+            case "put_routing_table":
+                self._snapshot.routing_table.CopyFrom(entry.put_routing_table)
+                self._save(entry)
+                self._state.put_latencies(entry.index, latencies_from(self._region, entry.put_routing_table))
+                return None
+            case "put_geo_table":
+                return self._put_geo_table(entry)
+            case unknown:
+                self._advance(entry)
+                return f"this node does not know entries of kind {unknown}"
+
+    def _invalidate(self, entry: sync_pb2.Entry) -> None:
+        message = entry.invalidation
         paths = list(message.paths)
-        self._journal.invalidated(index, message.distribution_id, paths)
-        self._state.invalidate(index, message.distribution_id, paths)
+        self._journal.invalidated(_position(entry), message.distribution_id, paths)
+        self._state.invalidate(entry.index, message.distribution_id, paths)
 
-    def _advance(self, index: int) -> None:
-        self._journal.advanced(index)
-        self._state.advance(index)
+    def _advance(self, entry: sync_pb2.Entry) -> None:
+        self._journal.advanced(_position(entry))
+        self._state.advance(entry.index)
 
-    def _remove_distribution(self, index: int, distribution_id: str) -> None:
+    def _remove_distribution(self, entry: sync_pb2.Entry) -> None:
+        distribution_id = entry.remove_distribution_id
         self._keep_distributions(without=distribution_id)
-        self._save(index, removed_distribution_id=distribution_id)
-        self._state.remove_distribution(index, distribution_id)
+        self._save(entry, removed_distribution_id=distribution_id)
+        self._state.remove_distribution(entry.index, distribution_id)
 
-    def _put_distribution(self, index: int, message: configuration_pb2.Distribution) -> str | None:
+    def _put_distribution(self, entry: sync_pb2.Entry) -> str | None:
+        message = entry.put_distribution
         try:
             distribution = read_distribution(message)
         except RejectedResourceError as error:
-            self._advance(index)
+            self._advance(entry)
             return str(error)
         self._keep_distributions(without=message.id, added=message)
-        self._save(index)
-        self._state.put_distribution(index, distribution)
+        self._save(entry)
+        self._state.put_distribution(entry.index, distribution)
         return None
 
-    def _put_geo_table(self, index: int, message: configuration_pb2.GeoTable) -> str | None:
+    def _put_geo_table(self, entry: sync_pb2.Entry) -> str | None:
         try:
-            geo_table = read_geo_table(message)
+            geo_table = read_geo_table(entry.put_geo_table)
         except RejectedResourceError as error:
-            self._advance(index)
+            self._advance(entry)
             return str(error)
-        self._snapshot.geo_table.CopyFrom(message)
-        self._save(index)
-        self._state.put_geo_table(index, geo_table)
+        self._snapshot.geo_table.CopyFrom(entry.put_geo_table)
+        self._save(entry)
+        self._state.put_geo_table(entry.index, geo_table)
         return None
 
     def _choose_geo_table(self, snapshot: sync_pb2.Snapshot) -> GeoTable:
@@ -210,11 +219,11 @@ class ControlClient:
         del self._snapshot.distributions[:]
         self._snapshot.distributions.extend(kept if added is None else [*kept, added])
 
-    def _save(self, index: int, removed_distribution_id: str = "") -> None:
-        self._journal.will_configure(index, removed_distribution_id)
-        self._snapshot.index = index
+    def _save(self, entry: sync_pb2.Entry, removed_distribution_id: str = "") -> None:
+        self._journal.will_configure(_position(entry), removed_distribution_id)
+        self._snapshot.index, self._snapshot.digest = entry.index, entry.digest
         self._write(SNAPSHOT_FILE, self._snapshot)
-        self._journal.has_configured(index)
+        self._journal.has_configured(_position(entry))
 
     def _read(self, name: str, message: _Message) -> _Message | None:
         try:
@@ -242,6 +251,11 @@ class ControlClient:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def _position(message: sync_pb2.Snapshot | sync_pb2.Entry) -> LogPosition:
+    """Where a node stands that has applied it."""
+    return LogPosition(message.log_id, message.index, message.digest)
 
 
 def _check_that_files_can_be_kept(folder: Path) -> None:

@@ -21,6 +21,7 @@ from control_plane.state import Change, Invalidate, PutDistribution
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
 
 HOST = f"127.11.{int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}.1"
@@ -104,28 +105,28 @@ class MemoryApplier:
     """A node that remembers what it was told; `is_wedged` makes it fail as a full disk does."""
 
     def __init__(self) -> None:
-        self.log_id, self.index = "", 0
+        self.log_id, self.index, self.digest = "", 0, b""
         self.snapshots: list[sync_pb2.Snapshot] = []
         self.entries: list[sync_pb2.Entry] = []
         self.directory: tuple[str, ...] = ()
         self.rejected_distribution_ids: set[str] = set()
         self.is_wedged = False
 
-    def position(self) -> tuple[str, int]:
+    def position(self) -> LogPosition:
         """See node_session.Applier."""
-        return self.log_id, self.index
+        return LogPosition(self.log_id, self.index, self.digest)
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """See node_session.Applier."""
         self._may_write()
         self.snapshots.append(snapshot)
-        self.log_id, self.index = snapshot.log_id, snapshot.index
+        self.log_id, self.index, self.digest = snapshot.log_id, snapshot.index, snapshot.digest
 
     def apply_entry(self, entry: sync_pb2.Entry) -> str | None:
         """See node_session.Applier."""
         self._may_write()
         self.entries.append(entry)
-        self.index = entry.index
+        self.index, self.digest = entry.index, entry.digest
         is_rejected = entry.put_distribution.id in self.rejected_distribution_ids
         return "cannot honour it" if is_rejected else None
 

@@ -26,39 +26,39 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from proto.cdn.v1 import configuration_pb2 as proto_dot_cdn_dot_v1_dot_configuration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17proto/cdn/v1/sync.proto\x12\x06\x63\x64n.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a proto/cdn/v1/configuration.proto\"\xdd\x01\n\x0bNodeMessage\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.cdn.v1.HelloH\x00\x12\x32\n\x0f\x61\x63knowledgement\x18\x02 \x01(\x0b\x32\x17.cdn.v1.AcknowledgementH\x00\x12&\n\trejection\x18\x03 \x01(\x0b\x32\x11.cdn.v1.RejectionH\x00\x12&\n\theartbeat\x18\x04 \x01(\x0b\x32\x11.cdn.v1.HeartbeatH\x00\x12\"\n\x07leaving\x18\x05 \x01(\x0b\x32\x0f.cdn.v1.LeavingH\x00\x42\x06\n\x04kind\"\xa6\x01\n\x0e\x43ontrolMessage\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x10.cdn.v1.SnapshotH\x00\x12\x1e\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\r.cdn.v1.EntryH\x00\x12\x1e\n\x05lease\x18\x03 \x01(\x0b\x32\r.cdn.v1.LeaseH\x00\x12&\n\tdirectory\x18\x04 \x01(\x0b\x32\x11.cdn.v1.DirectoryH\x00\x42\x06\n\x04kind\"J\n\x05Hello\x12\x1a\n\x04node\x18\x01 \x01(\x0b\x32\x0c.cdn.v1.Node\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x15\n\rapplied_index\x18\x03 \x01(\x04\"x\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x04role\x18\x02 \x01(\x0e\x32\x0c.cdn.v1.Role\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0b\n\x03pop\x18\x04 \x01(\t\x12\x14\n\x0chttp_address\x18\x05 \x01(\t\x12\x15\n\radmin_address\x18\x06 \x01(\t\" \n\x0f\x41\x63knowledgement\x12\r\n\x05index\x18\x01 \x01(\x04\"*\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"f\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rapplied_index\x18\x02 \x01(\x04\x12\x16\n\x0erequests_total\x18\x03 \x01(\x04\x12\x18\n\x10open_connections\x18\x04 \x01(\r\"\t\n\x07Leaving\"\xa8\x01\n\x08Snapshot\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12+\n\rdistributions\x18\x03 \x03(\x0b\x32\x14.cdn.v1.Distribution\x12+\n\rrouting_table\x18\x04 \x01(\x0b\x32\x14.cdn.v1.RoutingTable\x12#\n\tgeo_table\x18\x05 \x01(\x0b\x32\x10.cdn.v1.GeoTable\"\xc2\x02\n\x05\x45ntry\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x30\n\x0c\x63ommitted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x10put_distribution\x18\x04 \x01(\x0b\x32\x14.cdn.v1.DistributionH\x00\x12 \n\x16remove_distribution_id\x18\x05 \x01(\tH\x00\x12,\n\x0cinvalidation\x18\x06 \x01(\x0b\x32\x14.cdn.v1.InvalidationH\x00\x12\x31\n\x11put_routing_table\x18\x07 \x01(\x0b\x32\x14.cdn.v1.RoutingTableH\x00\x12)\n\rput_geo_table\x18\x08 \x01(\x0b\x32\x10.cdn.v1.GeoTableH\x00\x42\x08\n\x06\x63hange\"p\n\x05Lease\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nis_granted\x18\x02 \x01(\x08\x12\x1d\n\x15\x64uration_milliseconds\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nhead_index\x18\x05 \x01(\x04\"9\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x1b\n\x05nodes\x18\x02 \x03(\x0b\x32\x0c.cdn.v1.Node*S\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_EDGE\x10\x01\x12\x11\n\rROLE_REGIONAL\x10\x02\x12\x13\n\x0fROLE_DNS_ROUTER\x10\x03\x32G\n\x0c\x43ontrolPlane\x12\x37\n\x04Sync\x12\x13.cdn.v1.NodeMessage\x1a\x16.cdn.v1.ControlMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17proto/cdn/v1/sync.proto\x12\x06\x63\x64n.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a proto/cdn/v1/configuration.proto\"\xdd\x01\n\x0bNodeMessage\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.cdn.v1.HelloH\x00\x12\x32\n\x0f\x61\x63knowledgement\x18\x02 \x01(\x0b\x32\x17.cdn.v1.AcknowledgementH\x00\x12&\n\trejection\x18\x03 \x01(\x0b\x32\x11.cdn.v1.RejectionH\x00\x12&\n\theartbeat\x18\x04 \x01(\x0b\x32\x11.cdn.v1.HeartbeatH\x00\x12\"\n\x07leaving\x18\x05 \x01(\x0b\x32\x0f.cdn.v1.LeavingH\x00\x42\x06\n\x04kind\"\xa6\x01\n\x0e\x43ontrolMessage\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x10.cdn.v1.SnapshotH\x00\x12\x1e\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\r.cdn.v1.EntryH\x00\x12\x1e\n\x05lease\x18\x03 \x01(\x0b\x32\r.cdn.v1.LeaseH\x00\x12&\n\tdirectory\x18\x04 \x01(\x0b\x32\x11.cdn.v1.DirectoryH\x00\x42\x06\n\x04kind\"Z\n\x05Hello\x12\x1a\n\x04node\x18\x01 \x01(\x0b\x32\x0c.cdn.v1.Node\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x15\n\rapplied_index\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\"x\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x04role\x18\x02 \x01(\x0e\x32\x0c.cdn.v1.Role\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0b\n\x03pop\x18\x04 \x01(\t\x12\x14\n\x0chttp_address\x18\x05 \x01(\t\x12\x15\n\radmin_address\x18\x06 \x01(\t\" \n\x0f\x41\x63knowledgement\x12\r\n\x05index\x18\x01 \x01(\x04\"*\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"f\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rapplied_index\x18\x02 \x01(\x04\x12\x16\n\x0erequests_total\x18\x03 \x01(\x04\x12\x18\n\x10open_connections\x18\x04 \x01(\r\"\t\n\x07Leaving\"\xb8\x01\n\x08Snapshot\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12+\n\rdistributions\x18\x03 \x03(\x0b\x32\x14.cdn.v1.Distribution\x12+\n\rrouting_table\x18\x04 \x01(\x0b\x32\x14.cdn.v1.RoutingTable\x12#\n\tgeo_table\x18\x05 \x01(\x0b\x32\x10.cdn.v1.GeoTable\x12\x0e\n\x06\x64igest\x18\x0f \x01(\x0c\"\xd2\x02\n\x05\x45ntry\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x30\n\x0c\x63ommitted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x0f \x01(\x0c\x12\x30\n\x10put_distribution\x18\x04 \x01(\x0b\x32\x14.cdn.v1.DistributionH\x00\x12 \n\x16remove_distribution_id\x18\x05 \x01(\tH\x00\x12,\n\x0cinvalidation\x18\x06 \x01(\x0b\x32\x14.cdn.v1.InvalidationH\x00\x12\x31\n\x11put_routing_table\x18\x07 \x01(\x0b\x32\x14.cdn.v1.RoutingTableH\x00\x12)\n\rput_geo_table\x18\x08 \x01(\x0b\x32\x10.cdn.v1.GeoTableH\x00\x42\x08\n\x06\x63hange\"p\n\x05Lease\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nis_granted\x18\x02 \x01(\x08\x12\x1d\n\x15\x64uration_milliseconds\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nhead_index\x18\x05 \x01(\x04\"9\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x1b\n\x05nodes\x18\x02 \x03(\x0b\x32\x0c.cdn.v1.Node*S\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_EDGE\x10\x01\x12\x11\n\rROLE_REGIONAL\x10\x02\x12\x13\n\x0fROLE_DNS_ROUTER\x10\x03\x32G\n\x0c\x43ontrolPlane\x12\x37\n\x04Sync\x12\x13.cdn.v1.NodeMessage\x1a\x16.cdn.v1.ControlMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.cdn.v1.sync_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1555
-  _globals['_ROLE']._serialized_end=1638
+  _globals['_ROLE']._serialized_start=1603
+  _globals['_ROLE']._serialized_end=1686
   _globals['_NODEMESSAGE']._serialized_start=103
   _globals['_NODEMESSAGE']._serialized_end=324
   _globals['_CONTROLMESSAGE']._serialized_start=327
   _globals['_CONTROLMESSAGE']._serialized_end=493
   _globals['_HELLO']._serialized_start=495
-  _globals['_HELLO']._serialized_end=569
-  _globals['_NODE']._serialized_start=571
-  _globals['_NODE']._serialized_end=691
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=693
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=725
-  _globals['_REJECTION']._serialized_start=727
-  _globals['_REJECTION']._serialized_end=769
-  _globals['_HEARTBEAT']._serialized_start=771
-  _globals['_HEARTBEAT']._serialized_end=873
-  _globals['_LEAVING']._serialized_start=875
-  _globals['_LEAVING']._serialized_end=884
-  _globals['_SNAPSHOT']._serialized_start=887
-  _globals['_SNAPSHOT']._serialized_end=1055
-  _globals['_ENTRY']._serialized_start=1058
-  _globals['_ENTRY']._serialized_end=1380
-  _globals['_LEASE']._serialized_start=1382
-  _globals['_LEASE']._serialized_end=1494
-  _globals['_DIRECTORY']._serialized_start=1496
-  _globals['_DIRECTORY']._serialized_end=1553
-  _globals['_CONTROLPLANE']._serialized_start=1640
-  _globals['_CONTROLPLANE']._serialized_end=1711
+  _globals['_HELLO']._serialized_end=585
+  _globals['_NODE']._serialized_start=587
+  _globals['_NODE']._serialized_end=707
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=709
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=741
+  _globals['_REJECTION']._serialized_start=743
+  _globals['_REJECTION']._serialized_end=785
+  _globals['_HEARTBEAT']._serialized_start=787
+  _globals['_HEARTBEAT']._serialized_end=889
+  _globals['_LEAVING']._serialized_start=891
+  _globals['_LEAVING']._serialized_end=900
+  _globals['_SNAPSHOT']._serialized_start=903
+  _globals['_SNAPSHOT']._serialized_end=1087
+  _globals['_ENTRY']._serialized_start=1090
+  _globals['_ENTRY']._serialized_end=1428
+  _globals['_LEASE']._serialized_start=1430
+  _globals['_LEASE']._serialized_end=1542
+  _globals['_DIRECTORY']._serialized_start=1544
+  _globals['_DIRECTORY']._serialized_end=1601
+  _globals['_CONTROLPLANE']._serialized_start=1688
+  _globals['_CONTROLPLANE']._serialized_end=1759
 # @@protoc_insertion_point(module_scope)
