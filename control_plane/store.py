@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from control_plane import tables
 from control_plane.change_log import EMPTY_HISTORY, Subscriber, issued_invalidation, to_entry
+from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.state import (
     Change,
     Document,
@@ -33,6 +34,9 @@ RETAINED_ENTRIES = 10_000
 """A node further behind gets a snapshot, which costs it its cache."""
 
 DATABASE_NAME = "control-plane.sqlite3"
+
+COPY_MARK = "is_copy"
+"""Of a database that `backup.py` has made: as long as nobody has opened it, it is a copy of what was once, and goes on as another log."""
 
 _LOG_ID = "log_id"
 _DISTRIBUTION = "distribution"
@@ -128,6 +132,8 @@ class SqlStore:
     log_id: str
     head_index: int
     oldest_index: int
+    is_copy: bool
+    """It has been restored from a backup: `become_another_log` has to be called before anything is told to anybody."""
 
     def __init__(self, folder: Path, clock: Callable[[], float], *, retained_entries: int = RETAINED_ENTRIES) -> None:
         self._path = path = folder / DATABASE_NAME
@@ -233,9 +239,24 @@ class SqlStore:
         with self.reader.connect() as connection:
             return read_documents(connection, kind)
 
+    def become_another_log(self) -> None:
+        """Of a copy: nothing that nodes have applied, acknowledged or stored counts here, and none of them holds a lease (DESIGN section 4, rule 9).
+
+        The leases that were granted since the copy was made are not in it: the caller has waited until they must be over.
+        """
+        log_id, nodes = uuid.uuid4().hex, tables.nodes
+        with self.writing() as connection:
+            connection.execute(update(tables.meta).where(tables.meta.c.key == _LOG_ID).values(value=log_id))
+            connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK))
+            connection.execute(update(nodes).where(nodes.c.lease_seconds > 0).values(unleased_since=self._clock()))
+            connection.execute(update(nodes).values(acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0))
+        self.log_id, self.is_copy = log_id, False
+
     def _open_log(self) -> None:
         with self.engine.begin() as connection:
             self.log_id = _identity(connection)
+            marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
+            self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
             self.head_index = read_head_index(connection)
             oldest = connection.execute(select(func.min(tables.log.c.index))).scalar_one()
             self.oldest_index = self.head_index + 1 if oldest is None else oldest

@@ -1,4 +1,4 @@
-"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py` and `ledger.py`."""
+"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py`, `ledger.py` and `backup.py`."""
 
 from pathlib import Path
 from typing import Any

@@ -36,7 +36,7 @@ LAYERS = {
         {"receipts"},
         {"change_log", "coordination"},
         {"store", "streams", "metrics"},
-        {"ledger", "sync", "aws_api"},
+        {"backup", "ledger", "sync", "aws_api"},
         {"deployment"},
         {"admin"},
         {"server"},
