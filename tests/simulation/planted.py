@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from control_plane.coordination import CatchUp, Coordinator, FromEntries
+from control_plane.coordination import CatchUp, Coordinator, FromEntries, FromSnapshot
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import PendingReceipts, Receipt
@@ -297,6 +297,24 @@ class BackupsKeepTheirIdentity(Plane):
         super().restore(backup, backup.log_id)
 
 
+class BackupsKeepTheirLeases(Plane):
+    """A restored backup is another log, and nodes whose lease has ended since it was made are routable again."""
+
+    def restore(self, backup: MemoryLedger, log_id: str) -> None:
+        super().restore(backup, backup.log_id)
+        backup.log_id = log_id
+
+
+class LeavesOutWhoStartsOver(Coordinator):
+    """The lease of a node that gets a snapshot ends at once, while the node serves by it."""
+
+    def connected(self, node: NodeDescription, position: LogPosition, now: float) -> tuple[int, CatchUp]:
+        number, catch_up = super().connected(node, position, now)
+        if isinstance(catch_up, FromSnapshot):
+            self.nodes[node.identifier].end_lease(now)
+        return number, catch_up
+
+
 class AcceptsEntriesOfAnyLog(NodeMachine):
     """The node's half of the same mistake."""
 
@@ -403,6 +421,8 @@ PLANTED: dict[str, Parts] = {
     "rule 9: a regional cache serves other histories": Parts(cache=ServesOtherHistories),
     "rule 9: keeps entries of the same log": Parts(cache=KeepsEntriesOfTheSameLog),
     "rule 9: backups keep their identity": Parts(plane=BackupsKeepTheirIdentity),
+    "rule 9: backups keep their leases": Parts(plane=BackupsKeepTheirLeases),
+    "rule 9: a node that starts over is left out": Parts(coordinator=LeavesOutWhoStartsOver),
     "rule 9: takes heartbeats for acknowledgements": Parts(plane=TakesHeartbeatsForAcknowledgements),
     "rule 9: a snapshot counts as acknowledged when it is sent": Parts(coordinator=AnotherLogKeepsAcknowledgements),
     "lease: the node counts from the receipt": Parts(machine=CountsTheLeaseFromItsReceipt),
@@ -421,6 +441,7 @@ SHOWN_BY: dict[str, int] = {
     "rule 9: compares indexes only": 182,
     "rule 9: counts what was acknowledged of another history": 182,
     "rule 9: backups keep their identity": 277,
+    "rule 9: backups keep their leases": 277,
     "rule 9: takes heartbeats for acknowledgements": 97,
 }
 """The first seed of those bugs that need a rare one: it is looked at first, and all others only if a change of the simulation has moved it."""
