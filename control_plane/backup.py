@@ -75,6 +75,7 @@ def _copy(source: Path, target: Path) -> Contents:
     unfinished = target.with_name(f"{target.name}.unfinished")
     try:
         with _translated(source), _opened(source) as original:
+            original.execute("BEGIN")  # what is read and what is copied are of one moment
             contents = _read_contents(original, source)
             with _translated(target):
                 unfinished.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from control_plane import backup
-from control_plane.backup import BackupError, put, take
+from control_plane.backup import BackupError, check, put, take
 from control_plane.ledger import SqlLedger
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, Role, SavedNode
 from control_plane.state import Change, Document, Invalidate, RemoveDistribution
@@ -58,6 +58,21 @@ def test_a_backup_holds_what_was_committed_while_the_database_is_open_and_writte
     assert (contents.log_id, contents.head_index, contents.distributions) == (store.log_id, 1, 0)
     assert store.head_index == 2 and not store.is_copy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "state"], "a backup is one file"
+
+
+def test_what_a_backup_is_said_to_hold_is_what_it_holds_whatever_is_committed_meanwhile(
+    store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_it = backup._write_marked
+
+    def commit_and_copy(original: sqlite3.Connection, path: Path) -> None:
+        append(store, RemoveDistribution("committed meanwhile"))
+        copy_it(original, path)
+
+    monkeypatch.setattr(backup, "_write_marked", commit_and_copy)
+    contents = take(tmp_path / "state", tmp_path / "copy")
+    assert contents == check(tmp_path / "copy")
+    assert (contents.head_index, store.head_index) == (1, 2)
 
 
 def test_a_restored_backup_is_another_log_and_nobody_of_the_one_before_holds_a_lease(
