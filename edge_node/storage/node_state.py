@@ -127,12 +127,7 @@ class NodeState:
     def is_behind(self, position: bytes) -> bool:
         """Whether an edge that says where it stands may know an invalidation that this node does not: it is ahead, or on another log or history."""
         asked = decode_position(position)
-        return (
-            asked is None
-            or asked.log_id != self.log_id
-            or asked.index > self.applied_index
-            or asked.digest != self.invalidations.digest_at(asked.index)
-        )
+        return asked is None or asked.log_id != self.log_id or asked.digest != self.invalidations.digest_at(asked.index)
 
     async def wait_until_not_behind(self, position: bytes, timeout_seconds: float) -> bool:
         """Wait for the log to arrive here; False when it did not in time.

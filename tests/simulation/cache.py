@@ -201,8 +201,7 @@ class Cache:
 
     def may_serve(self, client: LogPosition) -> bool:
         """Whether this cache knows every invalidation that its client knows (rule 4): NodeState.is_behind."""
-        is_known = client.index <= self.log.applied_index and client.digest == self.log.digest_at(client.index)
-        return client.log_id == self.log_id and is_known
+        return client.log_id == self.log_id and client.digest == self.log.digest_at(client.index)
 
 
 def _revalidated(version: int | None, wanted: int | None) -> int | None:
