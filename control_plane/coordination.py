@@ -13,6 +13,7 @@ from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, Resource, SavedNode
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
+from proto.log_position import LogPosition
 
 FORGET_AFTER_SECONDS = 24 * 3600.0
 """A node that has been gone for so long is dropped from the registry and from receipts."""
@@ -38,9 +39,8 @@ class Ledger(Protocol):
     def head_index(self) -> int:
         """Newest index; 0 when nothing was ever appended."""
 
-    @property
-    def oldest_index(self) -> int:
-        """Oldest entry that is still in the log; head_index + 1 when there is none."""
+    def digest_at(self, index: int) -> bytes | None:
+        """Of the log's history up to `index`; None where the log does not reach, and where it has been trimmed: the entries after `index` are not all there."""
 
     def saved_nodes(self) -> Sequence[SavedNode]:
         """The registry as it was saved last."""
@@ -50,9 +50,6 @@ class Ledger(Protocol):
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """Durable, all together, when it returns."""
-
-    def renew_identity(self) -> None:
-        """Give the log another random identity: it has turned out to be a copy that went its own way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +120,10 @@ class Coordinator:
     # A stream begins and ends
 
     def connected(
-        self, node: NodeDescription, log_id: str, applied_index: int, now: float, incarnation: int = 0
+        self, node: NodeDescription, position: LogPosition, now: float, incarnation: int = 0
     ) -> tuple[int, CatchUp]:
-        """A node introduces itself: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its processes apart."""
+        """A node introduces itself and says where it stands: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its
+        processes apart."""
         record = self._registered(node, now)
         if incarnation != record.incarnation or not incarnation:
             record.incarnation = incarnation
@@ -138,19 +136,8 @@ class Coordinator:
         record.directory_version = 0
         record.last_seen = now
         self._dirty.add(node.identifier)
-        if log_id == self._ledger.log_id and applied_index > self._ledger.head_index:
-            self._renew_identity()
-        catch_up = self._catch_up(log_id, applied_index)
-        # Of this log it knows what it says, also when the entries after that are no longer retained and come as a snapshot: its lease is not over for that.
-        known_index = applied_index if log_id == self._ledger.log_id else NOTHING_ACKNOWLEDGED
-        if known_index < record.acknowledged_index:
-            record.end_lease(
-                now
-            )  # it has lost what it acknowledged: it is another node under the same name, and not routable
-            self._is_directory_changed = True
-            self._next_check_at = now
-        record.acknowledged_index = known_index
-        self.pending.acknowledged(node.identifier, known_index, now)
+        catch_up = self._catch_up(position)
+        self._believe(record, position, catch_up, now)
         return record.stream, catch_up
 
     def disconnected(self, node_id: str, stream: int, now: float) -> None:
@@ -297,21 +284,33 @@ class Coordinator:
         record = self.nodes.get(node_id)
         return record if record is not None and record.stream == stream else None
 
-    def _catch_up(self, log_id: str, applied_index: int) -> CatchUp:
-        """Indexes are compared within one log only (rule 9); entries that are no longer retained come as a snapshot."""
-        if log_id != self._ledger.log_id or applied_index + 1 < self._ledger.oldest_index:
+    def _catch_up(self, position: LogPosition) -> CatchUp:
+        """Only a node whose history is the beginning of this log's gets the entries after it (rule 9). Which entries it has applied is not told by their number: a log
+        that was restored from a backup goes on with the same numbers. Whose entries are no longer retained cannot prove it, and starts over as well."""
+        digest = self._ledger.digest_at(position.index)
+        if position.log_id != self._ledger.log_id or digest is None or digest != position.digest:
             return FromSnapshot()
-        return FromEntries(applied_index)
+        return FromEntries(position.index)
 
-    def _renew_identity(self) -> None:
-        """A node knows entries that this log does not have: the database is an old copy. Nothing that anybody acknowledged of the old log counts in this one."""
-        self._ledger.renew_identity()
-        for node_id, record in self.nodes.items():
-            record.acknowledged_index = NOTHING_ACKNOWLEDGED
-            record.rejections.clear()
-            record.stream = None
-            self._dirty.add(node_id)
-        self._is_urgent = True
+    def _believe(self, record: NodeRecord, position: LogPosition, catch_up: CatchUp, now: float) -> None:
+        """What the node has acknowledged, as far as it is of this log's history. One that starts over has acknowledged nothing, until it has applied the snapshot.
+
+        A lease from before goes on meanwhile and is waited for, since the node may be serving by it. It ends for a node that has lost what it acknowledged: that
+        is another process under the same name, and not routable.
+        """
+        node_id = record.description.identifier
+        said_index = position.index if position.log_id == self._ledger.log_id else NOTHING_ACKNOWLEDGED
+        if said_index < record.acknowledged_index:
+            record.end_lease(now)
+            self._is_directory_changed = True
+            self._next_check_at = now
+        match catch_up:
+            case FromEntries(after_index):
+                record.acknowledged_index = after_index
+                self.pending.acknowledged(node_id, after_index, now)
+            case FromSnapshot():
+                record.acknowledged_index = NOTHING_ACKNOWLEDGED
+                self.pending.withdrawn(node_id)
 
     def _answer_heartbeats(self, now: float) -> dict[str, LeaseAnswer]:
         answers: dict[str, LeaseAnswer] = {}

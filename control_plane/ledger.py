@@ -33,14 +33,9 @@ class SqlLedger:
         """See coordination.Ledger."""
         return self._store.head_index
 
-    @property
-    def oldest_index(self) -> int:
+    def digest_at(self, index: int) -> bytes | None:
         """See coordination.Ledger."""
-        return self._store.oldest_index
-
-    def renew_identity(self) -> None:
-        """See coordination.Ledger."""
-        self._store.renew_identity()
+        return self._store.digest_at(index)
 
     def saved_nodes(self) -> Sequence[SavedNode]:
         """See coordination.Ledger."""

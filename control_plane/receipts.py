@@ -76,6 +76,11 @@ class PendingReceipts:
         for pending_index in self._indexes[: bisect_right(self._indexes, index)]:
             self._pending[pending_index].acknowledged_at.setdefault(node_id, now)
 
+    def withdrawn(self, node_id: str) -> None:
+        """What the node has acknowledged so far counts for nothing."""
+        for pending in self._pending.values():
+            pending.acknowledged_at.pop(node_id, None)
+
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         """Take out what every node has acknowledged that receipts wait for."""
         if not self._indexes:

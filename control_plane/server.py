@@ -22,7 +22,7 @@ from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
-from control_plane.leases import LeaseRules
+from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics
 from control_plane.settings import Address, Settings
@@ -71,6 +71,8 @@ async def serve(settings: Settings) -> None:
     """Run until a signal."""
     clock = SteadyClock()
     with contextlib.closing(SqlStore(settings.state_dir, clock)) as store:
+        if store.is_copy and not await _take_over(store, settings):
+            return
         _publish_routing_table(store, settings)
         _publish_geo_table(store, settings)
         ledger = SqlLedger(store)
@@ -91,11 +93,29 @@ async def serve(settings: Settings) -> None:
         await _run(settings, sync, web, admin)
 
 
-async def _run(settings: Settings, sync: SyncService, web: dict[Address, ASGIApp], admin: Admin) -> None:
+async def _take_over(store: SqlStore, settings: Settings) -> bool:
+    """A backup does not know the leases that were granted after it: nothing is said to be complete before all of them must be over. False when a signal came first."""
+    stop = _stop_on_signal()
+    seconds = counted_seconds(settings.lease_seconds)
+    _logger.info("restored from a backup: another log in %.2f s, when every lease from before is over", seconds)
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        store.become_another_log()
+    return not stop.is_set()
+
+
+def _stop_on_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT from now on."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _run(settings: Settings, sync: SyncService, web: dict[Address, ASGIApp], admin: Admin) -> None:
+    stop = _stop_on_signal()
     with contextlib.ExitStack() as sockets:
         listening = {address: sockets.enter_context(_listen(address)) for address in web}
         grpc_server, health_servicer = await _start_grpc(settings.grpc, sync)

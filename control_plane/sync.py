@@ -20,6 +20,7 @@ from control_plane.receipts import Receipt
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 
 HELLO_SECONDS = 5.0
 """How long a connection may stay anonymous."""
@@ -171,25 +172,22 @@ class SyncService:
 
     async def _open(self, hello: sync_pb2.Hello, context: _Context) -> NodeStream:
         node = _to_description(hello.node)
-        log_id = self._store.log_id
+        position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
         try:
-            number, catch_up = self._coordinator.connected(
-                node, hello.log_id, hello.applied_index, self._clock(), hello.incarnation
-            )
+            number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
         except TooManyNodesError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        of_this_log = hello.rejections if hello.log_id == self._store.log_id else ()
-        self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_log))
+        of_this_history = hello.rejections if isinstance(catch_up, FromEntries) else ()
+        self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_history))
         stream = NodeStream(node.identifier, number, self._frames, self.directory)
-        replaced = list(self._streams.values()) if self._store.log_id != log_id else []
-        replaced.extend(filter(None, [self._streams.get(node.identifier)]))
-        for other in replaced:
-            other.end("replaced by another stream")
+        replaced = self._streams.get(node.identifier)
+        if replaced is not None:
+            replaced.end("replaced by another stream")
         self._streams[node.identifier] = stream
         if isinstance(catch_up, FromEntries):
             stream.start_after(catch_up.after_index)
         else:
-            stream.start_with_snapshot(*self._frames.snapshot(self._store.log_id))
+            stream.start_with_snapshot(*self._frames.snapshot())
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._settlement_wanted.set()
         return stream

@@ -1,4 +1,4 @@
-"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py` and `ledger.py`."""
+"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py`, `ledger.py` and `backup.py`."""
 
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,14 @@ log = Table(
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("entry", LargeBinary, nullable=False),
 )
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""Of the log's history up to each entry that is retained, and up to the one before the oldest: a node that stands there still gets entries."""
 
 resources = Table(
     "resources",

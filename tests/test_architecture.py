@@ -37,7 +37,7 @@ LAYERS = {
         {"directory", "receipts"},
         {"change_log", "coordination"},
         {"store", "streams", "metrics"},
-        {"ledger", "sync", "aws_api"},
+        {"backup", "ledger", "sync", "aws_api"},
         {"deployment"},
         {"admin"},
         {"server"},
@@ -109,6 +109,7 @@ PURE = {
     "control_plane/coordination.py": set(),
     "control_plane/compiler": set(),
     "lab/quickstart_checks.py": set(),
+    "proto/log_position.py": set(),
     "proto/node_machine.py": set(),
     "proto/rejected_changes.py": set(),
 }

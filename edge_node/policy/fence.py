@@ -21,7 +21,7 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-from edge_node.policy.upstream_request import LogPosition
+from proto.log_position import LogPosition
 from proto.node_machine import HEARTBEAT_SECONDS, NOTICE_SECONDS
 
 ANSWER_SECONDS: Final = 0.5

@@ -22,6 +22,7 @@ from control_plane.state import Change, Invalidate, PutDistribution
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, resource_of, with_rejected, without
 
@@ -111,7 +112,7 @@ class MemoryApplier:
     """A node that remembers what it was told; `is_wedged` makes it fail as a full disk does."""
 
     def __init__(self) -> None:
-        self.log_id, self.index = "", 0
+        self.log_id, self.index, self.digest = "", 0, b""
         self.snapshots: list[sync_pb2.Snapshot] = []
         self.entries: list[sync_pb2.Entry] = []
         self.directory: tuple[str, ...] = ()
@@ -120,9 +121,9 @@ class MemoryApplier:
         self.refused: RejectedChanges = NOTHING_REJECTED
         self.is_wedged = False
 
-    def position(self) -> tuple[str, int]:
+    def position(self) -> LogPosition:
         """See node_session.Applier."""
-        return self.log_id, self.index
+        return LogPosition(self.log_id, self.index, self.digest)
 
     def rejected(self) -> RejectedChanges:
         """See node_session.Applier."""
@@ -132,7 +133,7 @@ class MemoryApplier:
         """See node_session.Applier."""
         self._may_write()
         self.snapshots.append(snapshot)
-        self.log_id, self.index = snapshot.log_id, snapshot.index
+        self.log_id, self.index, self.digest = snapshot.log_id, snapshot.index, snapshot.digest
         self.refused = NOTHING_REJECTED
         for distribution in snapshot.distributions:
             self._judge(sync_pb2.Entry(index=snapshot.index, put_distribution=distribution))
@@ -141,7 +142,7 @@ class MemoryApplier:
         """See node_session.Applier."""
         self._may_write()
         self.entries.append(entry)
-        self.index = entry.index
+        self.index, self.digest = entry.index, entry.digest
         self._judge(entry)
 
     def _judge(self, entry: sync_pb2.Entry) -> None:

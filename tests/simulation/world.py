@@ -4,8 +4,10 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from control_plane.nodes import SavedNode
+from control_plane.change_log import EMPTY_HISTORY, next_digest
+from control_plane.nodes import NOTHING_ACKNOWLEDGED, SavedNode
 from control_plane.receipts import IssuedInvalidation, Receipt
 from proto.cdn.v1 import sync_pb2
 
@@ -73,10 +75,27 @@ class MemoryLedger:
         """See coordination.Ledger."""
         return len(self.entries)
 
-    @property
-    def oldest_index(self) -> int:
+    def digest_at(self, index: int) -> bytes | None:
         """See coordination.Ledger."""
-        return self._oldest_index
+        if not self._oldest_index - 1 <= index <= self.head_index:
+            return None
+        return self.entries[index - 1].digest if index else EMPTY_HISTORY
+
+    def copy(self) -> "MemoryLedger":
+        """A backup, as of now."""
+        backup = MemoryLedger(self.log_id, self._on_completed)
+        backup.entries, backup._committed_at = self.entries[:], self._committed_at[:]
+        backup._oldest_index = self._oldest_index
+        backup._nodes, backup._pending = dict(self._nodes), dict(self._pending)
+        return backup
+
+    def become_another_log(self, log_id: str) -> None:
+        """What `store.py` does with a backup when it is opened: whatever nodes know and hold is of another log."""
+        self.log_id = log_id
+        self._nodes = {
+            node_id: replace(node, acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0)
+            for node_id, node in self._nodes.items()
+        }
 
     def trim(self, committed_before: float) -> None:
         """Forget what is older. A node that holds a lease lacks nothing that old: its lease is not renewed while it is behind."""
@@ -85,6 +104,7 @@ class MemoryLedger:
 
     def append(self, invalidation: IssuedInvalidation | None, entry: sync_pb2.Entry, now: float) -> None:
         """Commit an entry."""
+        entry.digest = next_digest(self.digest_at(self.head_index) or EMPTY_HISTORY, entry.SerializeToString())
         self.entries.append(entry)
         self._committed_at.append(now)
         if invalidation is not None:
@@ -106,7 +126,3 @@ class MemoryLedger:
         for receipt in receipts:
             del self._pending[receipt.invalidation.index]
             self._on_completed(receipt)
-
-    def renew_identity(self) -> None:
-        """See coordination.Ledger."""
-        self.log_id += "'"

@@ -17,7 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from control_plane.backup import put, take
 from control_plane.geo_table import default_geo_table
+from control_plane.leases import counted_seconds
 from tests.builders import geo_table_message
 from tests.integration.sync_harness import HOST, MemoryApplier, Node, free_port, running, until
 from tests.integration.sync_process import ControlPlaneProcess, control_plane_process
@@ -311,3 +313,42 @@ def test_a_bad_table_of_countries_is_one_clear_message(tmp_path: Path, table: st
     assert plane.launch().wait(10) == 1
     assert reason in plane.log() and "Traceback" not in plane.log()
     assert free_port()
+
+
+async def test_a_restored_control_plane_is_another_log_when_every_lease_from_before_is_over(tmp_path: Path) -> None:
+    """Of a node that has joined after the backup it knows nothing, and that one may serve by its lease until that ends."""
+    state, copy, lease_seconds = tmp_path / "state", tmp_path / "copy", 3.0
+    state.mkdir()
+    with control_plane_process(state, "--lease-seconds", str(lease_seconds)) as plane:
+        node = Node("edge-1", plane.grpc_port)
+        take(state, copy)
+        async with running(node):
+            await until(lambda: node.session.lease_state() == "held", "a lease")
+            log_id, distribution_id = plane.get("/status")["log_id"], await asyncio.to_thread(plane.create_distribution)
+            plane.terminate()
+            put(copy, state)
+            began_at = time.monotonic()
+            await asyncio.to_thread(plane.start)
+            assert time.monotonic() - began_at >= counted_seconds(lease_seconds)
+            await until(lambda: node.session.lease_state() == "held", "another lease")
+            assert len(node.applier.snapshots) == 2
+        status = plane.get("/status")
+        assert status["log_id"] == node.applier.log_id != log_id
+        assert distribution_id not in {each["id"] for each in status["distributions"]}
+        plane.kill()
+        plane.start()
+        assert plane.get("/status")["log_id"] == status["log_id"], "once restored it stays what it is"
+
+
+async def test_a_restored_control_plane_that_waits_ends_in_order_and_waits_again(tmp_path: Path) -> None:
+    state, copy = tmp_path / "state", tmp_path / "copy"
+    state.mkdir()
+    with control_plane_process(state, "--lease-seconds", "60") as plane:
+        take(state, copy)
+        plane.terminate()
+        put(copy, state)
+        for starts in (1, 2):
+            process = plane.launch()
+            await until(lambda: plane.log().count("every lease from before is over") == starts, "it waits")  # noqa: B023 - awaited here
+            process.terminate()
+            assert process.wait(10) == 0

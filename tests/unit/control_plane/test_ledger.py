@@ -111,10 +111,14 @@ def test_an_invalidation_is_pending_until_its_receipt_is_saved(subject: Subject)
     assert subject.ledger.head_index == 2
 
 
-def test_a_renewed_identity_is_another(subject: Subject) -> None:
-    before = subject.ledger.log_id
-    subject.ledger.renew_identity()
-    assert subject.ledger.log_id != before
+def test_the_digest_of_each_position_is_known_up_to_the_head(subject: Subject) -> None:
+    ledger = subject.ledger
+    assert (ledger.digest_at(0), ledger.digest_at(1)) == (b"", None)
+    subject.invalidate("I1")
+    first = ledger.digest_at(1)
+    subject.invalidate("I2")
+    assert ledger.digest_at(1) == first and len({ledger.digest_at(index) for index in (0, 1, 2)}) == 3
+    assert ledger.digest_at(3) is None and ledger.digest_at(2**64 - 1) is None
 
 
 def test_a_receipt_is_kept_line_by_line(database: InDatabase) -> None:

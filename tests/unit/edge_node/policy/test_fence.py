@@ -12,7 +12,7 @@ from edge_node.policy.fence import (
     FenceState,
     PeerStanding,
 )
-from edge_node.policy.upstream_request import LogPosition
+from proto.log_position import LogPosition
 from proto.node_machine import NOTICE_SECONDS
 
 OWN = LogPosition("log-1", 7)
