@@ -36,6 +36,10 @@ class Ledger(Protocol):
         """Identity of the log."""
 
     @property
+    def is_new(self) -> bool:
+        """Whether the log was made by this process, so that nobody was told of it before."""
+
+    @property
     def head_index(self) -> int:
         """Newest index; 0 when nothing was ever appended."""
 
@@ -99,6 +103,12 @@ class Coordinator:
         self.pending = PendingReceipts(ledger.pending_invalidations())
         for node_id, record in self.nodes.items():
             self.pending.acknowledged(node_id, record.acknowledged_index, now)
+        self._may_know_too_few = not ledger.is_new
+        """Nodes may follow a log that was there before this process and not be in the registry, which may be that of an older copy, or was not written at the end."""
+        self._complete_from = now
+        """No receipt comes before: those whom nobody knows of have heard by then of the first lease that was granted."""
+        if self._may_know_too_few:
+            self._complete_from += counted_seconds(rules.duration_seconds) + COUNTED_NOTICE_SECONDS
         self._streams_total = 0
         self._overdue_index = 0
         self._recent_commits: list[tuple[float, int]] = [(now, ledger.head_index)]
@@ -238,7 +248,7 @@ class Coordinator:
         """Draw the consequences. Leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told."""
         removed = self._expire(now)
         settlement = Settlement(answers=self._answer_heartbeats(now))
-        if len(self.pending):
+        if len(self.pending) and now >= self._complete_from:
             settlement.completed = self.pending.complete(list(self.nodes.values()), now)
         settlement.is_directory_changed = self._is_directory_changed
         if settlement.completed or removed or self._is_directory_changed or self._is_urgent:
@@ -271,8 +281,6 @@ class Coordinator:
             if len(self.nodes) >= MAXIMUM_NODES:
                 raise TooManyNodesError(f"the registry holds {MAXIMUM_NODES} nodes")
             record = NodeRecord(node, unleased_since=now)
-            # Before it is told anything of the log: a control plane that starts again must know whom to wait for.
-            self._ledger.save([SavedNode.of(record)], [], [])
             self.nodes[node.identifier] = record
             self._next_check_at = now
         elif record.description != node:
@@ -339,8 +347,12 @@ class Coordinator:
     def _grant(self, record: NodeRecord, granted: Granted) -> None:
         if not record.is_live:
             self._is_directory_changed = True
+        granted_at = granted.until - counted_seconds(granted.duration_seconds)
         if record.witness_since == inf:
-            record.witness_since = granted.until - counted_seconds(granted.duration_seconds)
+            record.witness_since = granted_at
+        if self._may_know_too_few:
+            self._may_know_too_few = False
+            self._complete_from = granted_at + COUNTED_NOTICE_SECONDS
         if record.lease_seconds < granted.duration_seconds:
             record.lease_seconds = granted.duration_seconds
             self._dirty.add(record.description.identifier)
@@ -363,7 +375,7 @@ class Coordinator:
         if now < self._next_check_at:
             return []
         forgotten = []
-        next_check_at = now + LONGEST_CHECK_SECONDS
+        next_check_at = self._complete_from if now < self._complete_from else now + LONGEST_CHECK_SECONDS
         for node_id, record in self.nodes.items():
             if record.lease_until is not None and record.lease_until <= now:
                 record.end_lease(now)

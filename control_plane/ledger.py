@@ -29,6 +29,11 @@ class SqlLedger:
         return self._store.log_id
 
     @property
+    def is_new(self) -> bool:
+        """See coordination.Ledger."""
+        return self._store.is_new
+
+    @property
     def head_index(self) -> int:
         """See coordination.Ledger."""
         return self._store.head_index

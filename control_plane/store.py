@@ -132,6 +132,8 @@ class SqlStore:
     log_id: str
     head_index: int
     oldest_index: int
+    is_new: bool
+    """The log was made by this process: nobody was told of it before."""
     is_copy: bool
     """It has been restored from a backup: `become_another_log` has to be called before anything is told to anybody."""
 
@@ -254,7 +256,7 @@ class SqlStore:
 
     def _open_log(self) -> None:
         with self.engine.begin() as connection:
-            self.log_id = _identity(connection)
+            self.log_id, self.is_new = _identity(connection)
             marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
             self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
             self.head_index = read_head_index(connection)
@@ -274,12 +276,12 @@ class SqlStore:
         return oldest_index
 
 
-def _identity(connection: Connection) -> str:
-    """The log's, made with the database."""
+def _identity(connection: Connection) -> tuple[str, bool]:
+    """The log's, made with the database; and whether that was now."""
     fresh = sqlite_insert(tables.meta).values(key=_LOG_ID, value=uuid.uuid4().hex)
-    connection.execute(fresh.on_conflict_do_nothing())
+    is_new = connection.execute(fresh.on_conflict_do_nothing()).rowcount == 1
     identity: str = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == _LOG_ID)).scalar_one()
-    return identity
+    return identity, is_new
 
 
 def read_documents(connection: Connection, kind: str) -> Sequence[Document]:

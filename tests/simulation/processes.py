@@ -84,6 +84,7 @@ class Plane:
     def crash(self) -> None:
         """As kill -9 does."""
         self.coordinator = None
+        self.ledger.is_new = False
         for connection in list(self.connections.values()):
             connection.close()
         self.connections.clear()

@@ -22,7 +22,7 @@ from tests.simulation.processes import LEASE_SECONDS, Node, Plane
 from tests.simulation.world import MemoryLedger, World
 
 DURATION_SECONDS = 11.0
-REST_SECONDS = 6.0
+REST_SECONDS = 12.0
 RETAINED_SECONDS = 2.2 * LEASE_SECONDS
 """How long entries stay in the log at least where it is trimmed: no lease outlives them."""
 PATHS = ("/a", "/b/c")

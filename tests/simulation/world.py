@@ -63,6 +63,7 @@ class MemoryLedger:
 
     def __init__(self, log_id: str, on_completed: Callable[[Receipt], None]) -> None:
         self.log_id = log_id
+        self.is_new = True
         self.entries: list[sync_pb2.Entry] = []
         self._committed_at: list[float] = []
         self._oldest_index = 1
@@ -84,6 +85,7 @@ class MemoryLedger:
     def copy(self) -> "MemoryLedger":
         """A backup, as of now."""
         backup = MemoryLedger(self.log_id, self._on_completed)
+        backup.is_new = False
         backup.entries, backup._committed_at = self.entries[:], self._committed_at[:]
         backup._oldest_index = self._oldest_index
         backup._nodes, backup._pending = dict(self._nodes), dict(self._pending)

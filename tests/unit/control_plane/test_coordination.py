@@ -428,13 +428,6 @@ def test_nodes_without_a_lease_are_not_asked_what_they_reject() -> None:
     assert talk.in_progress(("D1", index)) == []
 
 
-def test_a_log_that_is_renewed_forgets_what_was_rejected_of_the_one_before() -> None:
-    talk = live_node()
-    talk.reject("edge-1", "D1", talk.invalidate())
-    talk.connect("edge-2", applied_index=50)
-    assert not talk.coordinator.nodes["edge-1"].rejections
-
-
 # Restarts
 
 

@@ -171,7 +171,8 @@ def test_a_snapshot_of_another_history_of_the_log_voids_everything_whatever_its_
 def test_a_journal_of_one_history_beside_a_snapshot_of_another_is_of_no_use(process: Process) -> None:
     """The index fits, and what is stored is of the first: a process that was killed before it voided it."""
     other = sync_pb2.Snapshot(log_id="log-1", index=13, digest=b"of the other one", distributions=[_distribution("E1")])
-    (process.directory / SNAPSHOT_FILE).write_bytes(other.SerializeToString())
+    kept = sync_pb2.KeptConfiguration(served=other)
+    StateFiles(process.directory).write(SNAPSHOT_FILE, kept.SerializeToString())
     after = process.killed()
     assert (after.restored, after.invalidated, after.client.position()) == (COLD, 1, LogPosition())
     after.client.close()
