@@ -14,7 +14,7 @@ from control_plane.deployment import LogDeployment
 from control_plane.metrics import ControlMetrics
 from control_plane.nodes import NodeRecord
 from control_plane.receipts import NodeReceipt, Receipt
-from control_plane.state import Document
+from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 
@@ -46,7 +46,8 @@ class Admin:
             return PlainTextResponse("ok\n")
 
         async def readyz(_request: Request) -> Response:
-            return PlainTextResponse("ok\n") if self.is_serving else PlainTextResponse("starting\n", 503)
+            reason = self._why_not_ready()
+            return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(f"{reason}\n", 503)
 
         async def exposition(_request: Request) -> Response:
             return Response(metrics.exposition(), media_type=PROMETHEUS_TEXT)
@@ -65,8 +66,14 @@ class Admin:
                 Route("/metrics", exposition),
                 Route("/status", status),
                 Route("/receipts/{invalidation_id}", receipt),
-            ]
+            ],
+            exception_handlers={StoreError: _unreadable},
         )
+
+    def _why_not_ready(self) -> str | None:
+        if not self.is_serving:
+            return "starting"
+        return None if self._store.trouble is None else self._store.trouble.reason
 
     def _status(self, sync: SyncService) -> dict[str, Any]:
         now = self._clock()
@@ -76,9 +83,16 @@ class Admin:
             "log_id": self._store.log_id,
             "head_index": self._store.head_index,
             "zone": self._zone,
+            "database": self._database(),
             "nodes": nodes,
             "distributions": [self._distribution(document) for document in self._store.documents("distribution")],
         }
+
+    def _database(self) -> dict[str, Any]:
+        trouble = self._store.trouble
+        if trouble is None:
+            return {"takes_writes": True, "reason": None, "since": None}
+        return {"takes_writes": False, "reason": trouble.reason, "since": to_rfc3339(trouble.since)}
 
     def _node(self, record: NodeRecord, sync: SyncService, now: float) -> dict[str, Any]:
         node = record.description
@@ -107,6 +121,10 @@ class Admin:
             "index": index,
             "waiting_for": waiting_for,
         }
+
+
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", 503)
 
 
 def to_json(receipt: Receipt) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 No input or output and no clock of its own: `sync.py` drives it from gRPC streams and the simulation from virtual ones. Events change records at once; `settle` then
 draws the consequences of all events since the last time, makes them durable in one write, and only then returns what may be told to anybody.
+
+A ledger that takes no writes holds promises back, and nothing else (decision 22): no first lease, no completed receipt. A lease that has ended is told all the same,
+since a node that leaves the directory is always safe, and leases that the ledger knows of are renewed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, SavedNode
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
+from control_plane.unsaved import UnsavedChanges
 
 FORGET_AFTER_SECONDS = 24 * 3600.0
 """A node that has been gone for so long is dropped from the registry and from receipts."""
@@ -47,10 +51,11 @@ class Ledger(Protocol):
         """Those that have no completed receipt, in order of the log."""
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
-        """Durable, all together, when it returns."""
+        """Durable, all together, when it returns. StoreError when it is not; the same may be saved again then."""
 
     def renew_identity(self) -> None:
-        """Give the log another random identity: it has turned out to be a copy that went its own way."""
+        """Give the log another random identity: it has turned out to be a copy that went its own way. Acknowledgements that are saved are of the old one, and end
+        with it. StoreError when nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class LeaseAnswer:
 
 @dataclass(slots=True)
 class Settlement:
-    """What has followed from the events since the last one; already durable."""
+    """What has followed from the events since the last one, and may be told."""
 
     answers: dict[str, LeaseAnswer] = field(default_factory=dict)
     completed: list[Receipt] = field(default_factory=list)
@@ -96,7 +101,8 @@ class Coordinator:
     def __init__(self, ledger: Ledger, rules: LeaseRules, now: float) -> None:
         self._ledger = ledger
         self._rules = rules
-        self.nodes: dict[str, NodeRecord] = self._restore(ledger.saved_nodes(), now)
+        saved = ledger.saved_nodes()
+        self.nodes: dict[str, NodeRecord] = self._restore(saved, now)
         self.pending = PendingReceipts(ledger.pending_invalidations())
         for node_id, record in self.nodes.items():
             self.pending.acknowledged(node_id, record.acknowledged_index, now)
@@ -104,7 +110,7 @@ class Coordinator:
         self._overdue_index = 0
         self._recent_commits: list[tuple[float, int]] = [(now, ledger.head_index)]
         self._beating: set[str] = set()
-        self._dirty: set[str] = set()
+        self._unsaved = UnsavedChanges(ledger, saved, now)
         self._is_directory_changed = True
         self._is_urgent = False
         self._next_check_at = now
@@ -122,15 +128,15 @@ class Coordinator:
     def connected(self, node: NodeDescription, log_id: str, applied_index: int, now: float) -> tuple[int, CatchUp]:
         """A node introduces itself: the number of its stream, which replaces an older one, and what it lacks."""
         record = self._registered(node)
+        if log_id == self._ledger.log_id and applied_index > self._ledger.head_index:
+            self._renew_identity()
         self._streams_total += 1
         record.stream = self._streams_total
         record.has_left = False
         record.is_granted_on_stream = False
         record.is_heartbeat_answered = True
         record.last_seen = now
-        self._dirty.add(node.identifier)
-        if log_id == self._ledger.log_id and applied_index > self._ledger.head_index:
-            self._renew_identity()
+        self._unsaved.change(node.identifier)
         catch_up = self._catch_up(log_id, applied_index)
         # Of this log it knows what it says, also when the entries after that are no longer retained and come as a snapshot: its lease is not over for that.
         known_index = applied_index if log_id == self._ledger.log_id else NOTHING_ACKNOWLEDGED
@@ -164,7 +170,7 @@ class Coordinator:
         record.acknowledged_index = index
         record.last_seen = now
         self.pending.acknowledged(node_id, index, now)
-        self._dirty.add(node_id)
+        self._unsaved.change(node_id)
         if not record.is_granted_on_stream and record.heartbeat_sequence:
             self._beating.add(
                 node_id
@@ -175,7 +181,7 @@ class Coordinator:
         record = self._speaking(node_id, stream)
         if record is not None:
             record.rejections.append(rejection)
-            self._dirty.add(node_id)
+            self._unsaved.change(node_id)
             self._is_urgent = True
 
     def beat(self, node_id: str, stream: int, sequence: int, now: float) -> None:
@@ -196,7 +202,7 @@ class Coordinator:
         record.has_left = True
         record.end_lease(now)
         record.last_seen = now
-        self._dirty.add(node_id)
+        self._unsaved.change(node_id)
         self._is_directory_changed = True
 
     # The log grows and time passes
@@ -213,21 +219,24 @@ class Coordinator:
 
     @property
     def next_check_at(self) -> float:
-        """When `settle` has to be called even if nothing happens until then: no lease ends earlier."""
-        return self._next_check_at
+        """When `settle` has to be called even if nothing happens until then: no lease ends earlier, and what could not be saved is not tried again earlier."""
+        return min(self._next_check_at, self._unsaved.save_again_at) if self._is_urgent else self._next_check_at
 
     def settle(self, now: float) -> Settlement:
-        """Draw the consequences. Leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told."""
-        removed = self._expire(now)
-        settlement = Settlement(answers=self._answer_heartbeats(now))
-        if len(self.pending):
-            settlement.completed = self.pending.complete(list(self.nodes.values()), now)
-        settlement.is_directory_changed = self._is_directory_changed
-        if settlement.completed or removed or self._is_directory_changed or self._is_urgent:
-            saved = [SavedNode.of(self.nodes[node_id]) for node_id in self._dirty if node_id in self.nodes]
-            self._ledger.save(saved, removed, settlement.completed)
-            self._dirty.clear()
-            self._is_urgent = False
+        """Draw the consequences. First leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told;
+        those that could not be saved are held back, and come with a later call."""
+        self._expire(now)
+        decisions = self._decisions(now)
+        promises = self._promises(decisions)
+        completed = self._completed(now)
+        if promises or completed or self._is_directory_changed or self._is_urgent:
+            self._is_urgent = not self._unsaved.save(self.nodes, promises, completed, now)
+        if self._is_urgent:
+            self._beating.update(promises)
+            decisions = {node_id: each for node_id, each in decisions.items() if node_id not in promises}
+            completed = []
+        self.pending.remove(completed)
+        settlement = Settlement(self._answers(decisions), completed, self._is_directory_changed)
         self._is_directory_changed = False
         return settlement
 
@@ -274,26 +283,45 @@ class Coordinator:
         for node_id, record in self.nodes.items():
             record.acknowledged_index = NOTHING_ACKNOWLEDGED
             record.stream = None
-            self._dirty.add(node_id)
+            self._unsaved.change(node_id)
         self._is_urgent = True
 
-    def _answer_heartbeats(self, now: float) -> dict[str, LeaseAnswer]:
-        answers: dict[str, LeaseAnswer] = {}
+    def _completed(self, now: float) -> list[Receipt]:
+        """The receipts that are complete, and may be saved now."""
+        if now < self._unsaved.save_again_at or not len(self.pending):
+            return []
+        return self.pending.complete(list(self.nodes.values()), now)
+
+    def _decisions(self, now: float) -> dict[str, LeaseDecision]:
+        """What each node that has beaten, or reached the head after it has, is to be told."""
+        decisions: dict[str, LeaseDecision] = {}
         if not self._beating:
-            return answers
+            return decisions
         log = LogAge(self._ledger.head_index, self._overdue(now))
         for node_id in self._beating:
             record = self.nodes.get(node_id)
             if record is None or record.stream is None:
                 continue
             decision = self._decide(record, log, now)
+            if isinstance(decision, Granted) or not record.is_heartbeat_answered:
+                decisions[node_id] = decision  # else it has been told already, and an acknowledgement changed nothing
+        self._beating.clear()
+        return decisions
+
+    def _promises(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, Granted]:
+        """The leases that have to be durable before they are told."""
+        granted = [(node_id, each) for node_id, each in decisions.items() if isinstance(each, Granted)]
+        return {node_id: each for node_id, each in granted if self._unsaved.is_promise(node_id, each)}
+
+    def _answers(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, LeaseAnswer]:
+        """Carry the decisions out; what the nodes are told."""
+        answers = {}
+        for node_id, decision in decisions.items():
+            record = self.nodes[node_id]
             if isinstance(decision, Granted):
                 self._grant(record, decision)
-            elif record.is_heartbeat_answered:
-                continue  # it has been told already, and an acknowledgement changed nothing
             record.is_heartbeat_answered = True
-            answers[node_id] = LeaseAnswer(record.heartbeat_sequence, decision, log.head_index)
-        self._beating.clear()
+            answers[node_id] = LeaseAnswer(record.heartbeat_sequence, decision, self._ledger.head_index)
         return answers
 
     def _decide(self, record: NodeRecord, log: LogAge, now: float) -> LeaseDecision:
@@ -304,10 +332,7 @@ class Coordinator:
     def _grant(self, record: NodeRecord, granted: Granted) -> None:
         if not record.is_live:
             self._is_directory_changed = True
-        if record.lease_seconds < granted.duration_seconds:
-            record.lease_seconds = granted.duration_seconds
-            self._dirty.add(record.description.identifier)
-            self._is_urgent = True
+        record.lease_seconds = max(record.lease_seconds, granted.duration_seconds)
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True
         self._next_check_at = min(self._next_check_at, record.lease_until)
@@ -319,16 +344,16 @@ class Coordinator:
             self._overdue_index = self._recent_commits.pop(0)[1]
         return self._overdue_index
 
-    def _expire(self, now: float) -> list[str]:
-        """End the leases that have run out; the nodes that are forgotten now."""
+    def _expire(self, now: float) -> None:
+        """End the leases that have run out, and forget the nodes that have been gone for long."""
         if now < self._next_check_at:
-            return []
+            return
         forgotten = []
         next_check_at = now + LONGEST_CHECK_SECONDS
         for node_id, record in self.nodes.items():
             if record.lease_until is not None and record.lease_until <= now:
                 record.end_lease(now)
-                self._dirty.add(node_id)
+                self._unsaved.change(node_id)
                 self._is_directory_changed = True
             elif not record.is_live and record.stream is None and record.last_seen < now - FORGET_AFTER_SECONDS:
                 forgotten.append(node_id)
@@ -336,5 +361,6 @@ class Coordinator:
                 next_check_at = min(next_check_at, record.lease_until)
         for node_id in forgotten:
             del self.nodes[node_id]
+            self._unsaved.forget(node_id)
+            self._is_urgent = True
         self._next_check_at = next_check_at
-        return forgotten

@@ -43,14 +43,14 @@ class SqlLedger:
 
     def saved_nodes(self) -> Sequence[SavedNode]:
         """See coordination.Ledger."""
-        with self._store.reader.connect() as connection:
+        with self._store.reading() as connection:
             return [_to_node(row) for row in connection.execute(select(tables.nodes)).mappings()]
 
     def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
         """See coordination.Ledger."""
         receipts = tables.receipts
         query = select(receipts).where(receipts.c.completed_at.is_(None)).order_by(receipts.c.index)
-        with self._store.reader.connect() as connection:
+        with self._store.reading() as connection:
             return [_to_invalidation(row) for row in connection.execute(query).mappings()]
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
@@ -81,13 +81,13 @@ class SqlLedger:
     def completed_at(self, index: int) -> float | None:
         """When the invalidation at `index` was complete."""
         query = select(tables.receipts.c.completed_at).where(tables.receipts.c.index == index)
-        with self._store.reader.connect() as connection:
+        with self._store.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def receipt(self, invalidation_id: str) -> Receipt | None:
         """A receipt as it is stored; one that is not complete has no nodes yet."""
         query = select(tables.receipts).where(tables.receipts.c.invalidation_id == invalidation_id)
-        with self._store.reader.connect() as connection:
+        with self._store.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             return None

@@ -69,13 +69,18 @@ class PendingReceipts:
             self._pending[pending_index].acknowledged_at.setdefault(node_id, now)
 
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
-        """Take out what every node with a live lease has acknowledged."""
+        """The receipts of what every node with a live lease has acknowledged. They stay pending until they are durable, and are taken out then."""
         if not self._indexes:
             return []
         settled_index = min((node.acknowledged_index for node in nodes if node.is_live), default=self._indexes[-1])
         count = bisect_right(self._indexes, settled_index)
-        settled, self._indexes = self._indexes[:count], self._indexes[count:]
-        return [_receipt(self._pending.pop(index), nodes, now) for index in settled]
+        return [_receipt(self._pending[index], nodes, now) for index in self._indexes[:count]]
+
+    def remove(self, completed: Sequence[Receipt]) -> None:
+        """Take out the oldest, which are complete and durable."""
+        for receipt in completed:
+            del self._pending[receipt.invalidation.index]
+        del self._indexes[: len(completed)]
 
     def find(self, identifier: str, nodes: Iterable[NodeRecord]) -> Receipt | None:
         """The receipt so far of one that is pending."""

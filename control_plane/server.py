@@ -24,7 +24,7 @@ from control_plane.deployment import LogDeployment
 from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
-from control_plane.metrics import ControlMetrics
+from control_plane.metrics import ControlMetrics, StoreGauges
 from control_plane.settings import Address, Settings
 from control_plane.state import PutGeoTable, PutRoutingTable
 from control_plane.store import SqlStore
@@ -73,7 +73,7 @@ async def serve(settings: Settings) -> None:
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
         deployment = LogDeployment(coordinator, ledger)
-        metrics = ControlMetrics(coordinator, lambda: store.head_index)
+        metrics = ControlMetrics(coordinator, StoreGauges(lambda: store.head_index, lambda: store.trouble is None))
         silence_seconds = settings.lease_seconds + SILENT_BEATS * settings.heartbeat_seconds
         sync = SyncService(
             store, coordinator, clock, silence_seconds=silence_seconds, on_completed=metrics.invalidation_completed

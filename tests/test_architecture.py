@@ -34,7 +34,8 @@ LAYERS = {
     "control_plane": (
         {"clock", "compiler", "geo_table", "leases", "nodes", "settings", "state", "tables", "turns"},
         {"receipts"},
-        {"change_log", "coordination"},
+        {"change_log", "unsaved"},
+        {"coordination"},
         {"store", "streams", "metrics"},
         {"ledger", "sync", "aws_api"},
         {"deployment"},
@@ -105,6 +106,7 @@ PURE = {
     "control_plane/nodes.py": set(),
     "control_plane/receipts.py": set(),
     "control_plane/coordination.py": set(),
+    "control_plane/unsaved.py": set(),
     "control_plane/compiler": set(),
     "lab/quickstart_checks.py": set(),
     "proto/node_machine.py": set(),

@@ -1,6 +1,6 @@
 """One planted bug per rule of DESIGN section 4, and per rule of leases: what the simulation must find. Each replaces one part of the code under test."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from control_plane.coordination import CatchUp, Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
@@ -317,10 +317,9 @@ class ForgetsLeasesOnReconnect(Coordinator):
 class TellsLeasesBeforeTheyAreDurable(Coordinator):
     """The first lease of a node is written down some time after it is told."""
 
-    def _grant(self, record: NodeRecord, granted: Granted) -> None:
-        lease_seconds = record.lease_seconds
-        super()._grant(record, granted)
-        record.lease_seconds = lease_seconds
+    def _promises(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, Granted]:
+        del decisions
+        return {}
 
 
 class AnotherLogKeepsAcknowledgements(Coordinator):

@@ -4,8 +4,9 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from control_plane.nodes import SavedNode
+from control_plane.nodes import NOTHING_ACKNOWLEDGED, SavedNode
 from control_plane.receipts import IssuedInvalidation, Receipt
 from proto.cdn.v1 import sync_pb2
 
@@ -110,3 +111,6 @@ class MemoryLedger:
     def renew_identity(self) -> None:
         """See coordination.Ledger."""
         self.log_id += "'"
+        self._nodes = {
+            node_id: replace(node, acknowledged_index=NOTHING_ACKNOWLEDGED) for node_id, node in self._nodes.items()
+        }

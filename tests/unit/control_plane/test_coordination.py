@@ -96,6 +96,22 @@ def test_a_node_from_the_future_gives_the_log_a_new_identity_and_disconnects_all
     assert talk.connect("edge-1", "log-1", 0) == FromSnapshot()
 
 
+def test_a_node_from_the_future_gets_a_lease_of_the_new_log_on_its_own_stream() -> None:
+    talk = Conversation()
+    talk.connect("edge-1", applied_index=50)
+    talk.acknowledge("edge-1", 0)
+    assert isinstance(talk.beat("edge-1").answers["edge-1"].decision, Granted)
+
+
+def test_a_new_log_begins_without_the_acknowledgements_of_the_old_one_also_when_a_crash_comes_at_once() -> None:
+    talk = live_node()
+    talk.acknowledge("edge-1", talk.invalidate())
+    talk.wait(0.0)
+    talk.ledger.renew_identity()
+    after = Conversation(talk.ledger)
+    assert after.is_live("edge-1") and after.coordinator.nodes["edge-1"].acknowledged_index < 0
+
+
 def test_a_node_whose_entries_are_no_longer_retained_keeps_its_lease_and_is_waited_for() -> None:
     """It still serves by that lease, so a receipt that left it out would be false."""
     talk = live_node()

@@ -8,7 +8,7 @@ import pytest
 
 from control_plane.coordination import Ledger
 from control_plane.ledger import SqlLedger
-from control_plane.nodes import NodeDescription, Rejection, Role, SavedNode
+from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, Rejection, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.state import Invalidate
 from control_plane.store import SqlStore
@@ -102,6 +102,12 @@ def test_a_renewed_identity_is_another(subject: Subject) -> None:
     before = subject.ledger.log_id
     subject.ledger.renew_identity()
     assert subject.ledger.log_id != before
+
+
+def test_acknowledgements_of_a_log_end_with_its_identity(subject: Subject) -> None:
+    subject.ledger.save([node("a", 7)], [], [])
+    subject.ledger.renew_identity()
+    assert [saved.acknowledged_index for saved in subject.ledger.saved_nodes()] == [NOTHING_ACKNOWLEDGED]
 
 
 def test_a_receipt_is_kept_line_by_line(database: InDatabase) -> None:
