@@ -84,22 +84,23 @@ class AdminListener:
 
     def __init__(self, report: NodeReport) -> None:
         self.report = report
-        self._transports: set[asyncio.Transport] = set()
+        self._transports: dict[asyncio.Transport, None] = {}
 
     def new_connection(self) -> "AdminConnection":
         """What the event loop calls for each accepted connection."""
         return AdminConnection(self)
 
-    def admit(self, transport: asyncio.Transport) -> bool:
-        """Whether there is room for one more."""
+    def admit(self, transport: asyncio.Transport) -> None:
+        """One more; beyond the limit the oldest goes: who asks anything has been answered by then, since that takes no longer than the request."""
         if len(self._transports) >= MAXIMUM_CONNECTIONS:
-            return False
-        self._transports.add(transport)
-        return True
+            oldest = next(iter(self._transports))
+            self.forget(oldest)
+            oldest.abort()
+        self._transports[transport] = None
 
     def forget(self, transport: asyncio.Transport) -> None:
         """The connection is closed."""
-        self._transports.discard(transport)
+        self._transports.pop(transport, None)
 
     def close(self) -> None:
         """Close all connections."""
@@ -117,12 +118,10 @@ class AdminConnection(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock, or close at once when there are too many."""
+        """Start the clock."""
         # A cast: uvloop's transports have the methods of asyncio's classes without deriving from them.
         stream = cast("asyncio.Transport", transport)
-        if not self._listener.admit(stream):
-            stream.abort()
-            return
+        self._listener.admit(stream)
         self._transport = stream
         self._deadline = asyncio.get_running_loop().call_later(DEADLINE_SECONDS, stream.abort)
 

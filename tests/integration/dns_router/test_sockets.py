@@ -306,3 +306,14 @@ async def test_the_admin_port_answers_only_what_it_should(
     node: RouterProcess, request_bytes: bytes, expected: int
 ) -> None:
     assert (await node.http(request_bytes))[0] == expected
+
+
+async def test_clients_that_hold_the_admin_port_with_half_a_head_make_room_for_one_that_asks(
+    node: RouterProcess,
+) -> None:
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(100):
+            _, writer = await asyncio.open_connection(node.admin_host, node.admin_port)
+            held.callback(writer.close)
+            writer.write(b"GET /healthz HTTP/1.1\r\nX-Half")
+        assert await node.get("/healthz") == (200, "ok\n")
