@@ -57,7 +57,11 @@ class Admin:
 
         async def receipt(request: Request) -> Response:
             found = self._deployment.receipt(request.path_params["invalidation_id"])
-            return JSONResponse(to_json(found)) if found else PlainTextResponse("no such invalidation\n", 404)
+            return (
+                JSONResponse(to_json(found))
+                if found
+                else PlainTextResponse("no such invalidation, or its receipt is no longer kept\n", 404)
+            )
 
         return Starlette(
             routes=[

@@ -12,8 +12,8 @@ from control_plane.nodes import NodeDescription, Rejection, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.store import SqlStore
 
-DETAILED_RECEIPTS = 10_000
-"""Receipts that keep their line per node; of older ones only the moment of completion stays."""
+RETAINED_RECEIPTS = 10_000
+"""Receipts are kept for so many entries of the log, as entries are for nodes that lag. An older invalidation is complete, and nothing else is known of it."""
 
 
 class SqlLedger:
@@ -72,17 +72,9 @@ class SqlLedger:
                     .values(completed_at=bindparam("at"), nodes=bindparam("lines"))
                 )
                 connection.execute(completed, [_completion_row(receipt) for receipt in receipts])
-                oldest_detailed = receipts[-1].invalidation.index - DETAILED_RECEIPTS
-                old = update(tables.receipts).where(
-                    tables.receipts.c.index < oldest_detailed, tables.receipts.c.nodes.is_not(None)
-                )
-                connection.execute(old.values(nodes=None))
-
-    def completed_at(self, index: int) -> float | None:
-        """When the invalidation at `index` was complete."""
-        query = select(tables.receipts.c.completed_at).where(tables.receipts.c.index == index)
-        with self._store.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
+                # All before a completed one are complete: nodes apply the log in order.
+                oldest_index = receipts[-1].invalidation.index - RETAINED_RECEIPTS
+                connection.execute(delete(tables.receipts).where(tables.receipts.c.index <= oldest_index))
 
     def receipt(self, invalidation_id: str) -> Receipt | None:
         """A receipt as it is stored; one that is not complete has no nodes yet."""

@@ -58,6 +58,11 @@ class PendingReceipts:
     def __len__(self) -> int:
         return len(self._indexes)
 
+    @property
+    def oldest_index(self) -> int | None:
+        """Of the first in the log that waits; all before it are complete."""
+        return self._indexes[0] if self._indexes else None
+
     def add(self, invalidation: IssuedInvalidation) -> None:
         """A newly committed invalidation."""
         self._indexes.append(invalidation.index)

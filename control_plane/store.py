@@ -16,8 +16,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 
-from control_plane import tables
+from control_plane import schema, tables
 from control_plane.change_log import Subscriber, issued_invalidation, to_entry
+from control_plane.invalidation_rows import SqlInvalidations
 from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.state import (
     Change,
@@ -64,6 +65,8 @@ class SqlTransaction:
         self._connection = connection
         self._log_id = log_id
         self._clock = clock
+        self.invalidations = SqlInvalidations(connection)
+        """See state.Transaction."""
         self.appended: list[tuple[sync_pb2.Entry, float]] = []
 
     def get(self, kind: str, identifier: str) -> Document | None:
@@ -158,6 +161,8 @@ class SqlStore:
             raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
         except DatabaseError as error:
             raise StoreError(f"cannot use the database {path}: {error.orig}") from error
+        except StoreError as error:
+            raise StoreError(f"cannot use the database {path}: it {error}") from error
         self._clock = clock
         self.trouble: Trouble | None = None
         """Set from the first write that fails until `try_to_write` finds that the database takes writes again."""
@@ -285,6 +290,7 @@ class SqlStore:
 
     def _open_log(self) -> None:
         with self.engine.begin() as connection:
+            schema.prepare(connection)
             fresh = sqlite_insert(tables.meta).values(key="log_id", value=uuid.uuid4().hex)
             connection.execute(fresh.on_conflict_do_nothing())
             query = select(tables.meta.c.value).where(tables.meta.c.key == "log_id")

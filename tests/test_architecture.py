@@ -45,7 +45,7 @@ LAYERS = {
             "turns",
         },
         {"receipts"},
-        {"change_log", "unsaved"},
+        {"change_log", "invalidation_rows", "schema", "unsaved"},
         {"coordination"},
         {"store", "streams", "metrics", "web"},
         {"ledger", "sync", "aws_api"},
