@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
@@ -17,6 +18,7 @@ from control_plane.receipts import NodeReceipt, Receipt
 from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
+from proto.admin_access import AdminAccess
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -125,6 +127,18 @@ class Admin:
             "index": index,
             "waiting_for": waiting_for,
         }
+
+
+def guarded(application: ASGIApp, access: AdminAccess) -> ASGIApp:
+    """The application for those whom the rule lets in."""
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Request(scope).headers
+        refusal = access.refusal({name: ", ".join(headers.getlist(name)) for name in headers})
+        answer = application if refusal is None else PlainTextResponse(f"{refusal.reason}\n", refusal.status)
+        await answer(scope, receive, send)
+
+    return endpoint
 
 
 async def _unreadable(_request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from pathlib import Path
 from google.protobuf import json_format
 from starlette.types import ASGIApp
 
-from control_plane.admin import Admin
+from control_plane.admin import Admin, guarded
 from control_plane.aws_api.application import create_application
 from control_plane.clock import SteadyClock
 from control_plane.connection_limit import raise_descriptor_limit
@@ -27,10 +27,14 @@ from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from control_plane.turns import in_turn
 from control_plane.web import WebConfig, WebServer
+from proto.admin_access import AdminAccess
 from proto.cdn.v1 import configuration_pb2
 
 STOP_GRACE_SECONDS = 0.2
 """Streams are cut after it; nodes connect again by themselves."""
+
+NODE_NAME = "control-plane"
+"""As the lab, compose and `/status` call it."""
 
 SILENT_BEATS = 3
 """A stream is closed when its node has been silent for so many beats on top of a whole lease."""
@@ -57,11 +61,12 @@ async def serve(settings: Settings) -> None:
             store, coordinator, clock, silence_seconds=silence_seconds, on_completed=metrics.invalidation_completed
         )
         admin = Admin(settings.zone, store, coordinator, deployment, clock)
+        access = AdminAccess([NODE_NAME, socket.gethostname(), settings.admin.host])
         credentials = {settings.access_key_id: settings.secret_access_key}
         api = create_application(store, deployment, settings.zone, credentials)
         web: dict[Address, ASGIApp] = {
             settings.api: in_turn(metrics.counting(api), sync.open_streams),
-            settings.admin: admin.application(metrics, sync),
+            settings.admin: guarded(admin.application(metrics, sync), access),
         }
         await _run(settings, sync, web, admin)
 

@@ -13,6 +13,7 @@ from typing import Final, cast
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from dns_router.metrics import NodeReport
+from proto.admin_access import AdminAccess, read_fields
 
 HEAD_BYTES: Final = 8192
 DEADLINE_SECONDS: Final = 5.0
@@ -42,11 +43,15 @@ class Reply:
         return head.encode("ascii") + self.content
 
 
-def reply_to(head: bytes, report: NodeReport) -> Reply:
+def reply_to(head: bytes, report: NodeReport, access: AdminAccess) -> Reply:
     """Answer one request by its head."""
-    words = head.split(b"\r\n", 1)[0].split(b" ")
+    request_line, *lines = head.split(b"\r\n")
+    words = request_line.split(b" ")
     if len(words) != _REQUEST_LINE_WORDS or not words[2].startswith(b"HTTP/1."):
         return Reply(HTTPStatus.BAD_REQUEST, b"not an HTTP/1 request\n")
+    refusal = access.refusal(read_fields(line.decode("latin-1") for line in lines))
+    if refusal is not None:
+        return Reply(HTTPStatus(refusal.status), f"{refusal.reason}\n".encode())
     method, target = words[0], words[1]
     answer = _PAGES.get(target.partition(b"?")[0])
     if answer is None:
@@ -82,8 +87,9 @@ _PAGES: Final = {b"/healthz": _health, b"/readyz": _readiness, b"/metrics": _met
 class AdminListener:
     """The connections of the admin port."""
 
-    def __init__(self, report: NodeReport) -> None:
+    def __init__(self, report: NodeReport, access: AdminAccess) -> None:
         self.report = report
+        self.access = access
         self._transports: dict[asyncio.Transport, None] = {}
 
     def new_connection(self) -> "AdminConnection":
@@ -141,7 +147,7 @@ class AdminConnection(asyncio.Protocol):
         self._received += data
         head, separator, _ = bytes(self._received).partition(_END_OF_HEAD)
         if separator and len(head) <= HEAD_BYTES:
-            transport.write(reply_to(head, self._listener.report).encode())
+            transport.write(reply_to(head, self._listener.report, self._listener.access).encode())
             transport.close()
         elif len(self._received) > HEAD_BYTES:
             transport.write(Reply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"head too large\n").encode())

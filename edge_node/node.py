@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -36,6 +37,7 @@ from edge_node.storage.storage_factory import Storage, open_storage
 from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
+from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
 from proto.node_session import NodeIdentity, NodeSession
 
@@ -298,7 +300,8 @@ class EdgeNode:
             IS_COMPILED,
         )
         explainer = Explainer(settings.node_id, self._cache, self._state)
-        return AdminSources(make_exposition(sources), self._status, self._why_not_ready, explainer)
+        names = (settings.node_id, socket.gethostname(), settings.admin.host, settings.advertise_admin.host)
+        return AdminSources(make_exposition(sources), self._status, self._why_not_ready, explainer, AdminAccess(names))
 
     def _why_not_ready(self) -> str | None:
         if self.is_draining:

@@ -15,9 +15,10 @@ from pathlib import Path
 from origin.conditions import http_date
 from origin.connection import HttpConnection, Service
 from origin.log_file import LogFile, keep_writing
-from origin.node import AdminService, OriginNode
+from origin.node import AdminService, Clocks, OriginNode
 from origin.request_reader import ByteBudget
 from origin.tcp import BACKLOG, bound_socket, raise_descriptor_limit
+from proto.admin_access import AdminAccess
 
 MAX_CONNECTIONS = 10_000
 MAX_OPERATORS = 64
@@ -116,17 +117,17 @@ class HttpListener:
             connection.abort()
 
 
-async def serve(options: Options, wall_clock: Callable[[], float]) -> None:
+async def serve(options: Options, clocks: Clocks) -> None:
     """Run one origin until SIGTERM or SIGINT. StartError if it cannot start."""
     stop, log_ended = _stop_signal(), asyncio.Event()
-    node = OriginNode(options.node_id, wall_clock, is_log_written=options.request_log is not None)
+    node = OriginNode(options.node_id, clocks, is_log_written=options.request_log is not None)
     with contextlib.ExitStack() as opened:
         content_socket = opened.enter_context(bound_socket(options.listen))
         admin_socket = opened.enter_context(bound_socket(options.admin))
         file = opened.enter_context(contextlib.closing(LogFile(options.request_log))) if options.request_log else None
         async with asyncio.TaskGroup() as tasks:
-            content = HttpListener(node, tasks, wall_clock, raise_descriptor_limit(MAX_CONNECTIONS))
-            operators = HttpListener(AdminService(node), tasks, wall_clock, MAX_OPERATORS)
+            content = HttpListener(node, tasks, clocks.wall, raise_descriptor_limit(MAX_CONNECTIONS))
+            operators = HttpListener(AdminService(node, _access(options)), tasks, clocks.wall, MAX_OPERATORS)
             sweep = tasks.create_task(_sweep((content, operators)))
             if file is not None:
                 tasks.create_task(keep_writing(node.log, file, log_ended))
@@ -152,6 +153,10 @@ async def _run(
     await stop.wait()
     node.content = None
     _log.info("origin %s draining %d connections", node.node_id, len(content.connections))
+
+
+def _access(options: Options) -> AdminAccess:
+    return AdminAccess([options.node_id, socket.gethostname(), options.admin[0]])
 
 
 def _stop_signal() -> asyncio.Event:

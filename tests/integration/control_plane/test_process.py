@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import random
+import socket
 import threading
 import time
 import urllib.error
@@ -21,6 +22,7 @@ from control_plane.geo_table import default_geo_table
 from tests.builders import geo_table_message
 from tests.integration.sync_harness import HOST, MemoryApplier, Node, free_port, running, until
 from tests.integration.sync_process import ControlPlaneProcess, control_plane_process
+from tests.peers.viewer import get
 
 
 class Operator(threading.Thread):
@@ -208,6 +210,16 @@ async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
         plane.kill()
         plane.start()
         assert plane.get("/status")["head_index"] == 3, "the same tables are not published again"
+
+
+async def test_the_admin_port_answers_programs_and_no_web_pages(tmp_path: Path) -> None:
+    with control_plane_process(tmp_path) as plane:
+        address = f"{HOST}:{plane.admin_port}"
+        for host in (address, "localhost:4568", "control-plane:4568", "[::1]", socket.gethostname()):
+            assert (await get(address, host, "/status")).status == 200, host
+        assert (await get(address, "evil.example:4568", "/status")).status == 403
+        assert (await get(address, address, "/status", ("Origin", "http://evil.example"))).status == 403
+        assert (await get(address, address, "/status", ("Sec-Fetch-Site", "cross-site"))).status == 403
 
 
 async def test_a_table_of_countries_is_published_when_it_is_another(tmp_path: Path) -> None:

@@ -71,6 +71,24 @@ def test_clients_that_hold_connections_shut_neither_the_content_nor_the_admin_po
         assert origin.admin("GET", "/healthz") == b"ok"
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"Content_Type": "application/json"}, 201),
+        ({"Content_Type": "text/plain"}, 415),
+        ({}, 415),
+        ({"Content_Type": "application/json", "Origin": "http://evil.example"}, 403),
+        ({"Content_Type": "application/json", "Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Content_Type": "application/json", "Host": "evil.example"}, 403),
+        ({"Content_Type": "application/json", "Host": "o1:9100"}, 201),
+    ],
+)
+def test_faults_are_not_set_by_web_pages(fields: dict[str, str], status: int) -> None:
+    with OriginProcess(_HOST) as origin:
+        assert origin.ask_admin("POST", "/behaviors", b'{"path_prefix": "/", "status": 503}', **fields).status == status
+        assert len(origin.admin("GET", "/behaviors")["behaviors"]) == (status == 201)
+
+
 def test_draining_ends_within_two_seconds_whatever_hangs() -> None:
     with (
         OriginProcess(_HOST) as origin,
