@@ -6,6 +6,7 @@ from control_plane.coordination import CatchUp, Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import PendingReceipts, Receipt
+from control_plane.unsaved import UnsavedChanges
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.journal import InvalidationJournal
 from proto.cdn.v1 import sync_pb2
@@ -322,6 +323,26 @@ class TellsLeasesBeforeTheyAreDurable(Coordinator):
         return {}
 
 
+class _NeverWaitsForTheDisk(UnsavedChanges):
+    def save(
+        self,
+        records: Mapping[str, NodeRecord],
+        promises: Mapping[str, Granted],
+        completed: Sequence[Receipt],
+        now: float,
+    ) -> bool:
+        super().save(records, promises, completed, now)
+        return True
+
+
+class PromisesWhatTheDiskDoesNotTake(Coordinator):
+    """A write that fails is taken for one that does not."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self._unsaved = _NeverWaitsForTheDisk(self._ledger, self._ledger.saved_nodes(), self.next_check_at)
+
+
 class AnotherLogKeepsAcknowledgements(Coordinator):
     """A node that starts over from a snapshot still counts as having what it had acknowledged."""
 
@@ -366,6 +387,7 @@ PLANTED: dict[str, Parts] = {
     "lease: forgotten at restart": Parts(coordinator=ForgetsLeasesAtRestart),
     "lease: forgotten on reconnect": Parts(coordinator=ForgetsLeasesOnReconnect),
     "lease: told before it is durable": Parts(coordinator=TellsLeasesBeforeTheyAreDurable),
+    "lease: told although the disk does not take it": Parts(coordinator=PromisesWhatTheDiskDoesNotTake),
 }
 
 SHOWN_BY: dict[str, int] = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, SavedNode
 from control_plane.receipts import IssuedInvalidation, Receipt
+from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 
 Callback = Callable[[], None]
@@ -68,6 +69,8 @@ class MemoryLedger:
         self._on_completed = on_completed
         self._nodes: dict[str, SavedNode] = {}
         self._pending: dict[int, IssuedInvalidation] = {}
+        self.is_full = False
+        """Nothing can be written."""
 
     @property
     def head_index(self) -> int:
@@ -101,6 +104,7 @@ class MemoryLedger:
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """See coordination.Ledger."""
+        self._check_room()
         self._nodes.update((node.description.identifier, node) for node in nodes)
         for node_id in removed_node_ids:
             self._nodes.pop(node_id, None)
@@ -110,7 +114,12 @@ class MemoryLedger:
 
     def renew_identity(self) -> None:
         """See coordination.Ledger."""
+        self._check_room()
         self.log_id += "'"
         self._nodes = {
             node_id: replace(node, acknowledged_index=NOTHING_ACKNOWLEDGED) for node_id, node in self._nodes.items()
         }
+
+    def _check_room(self) -> None:
+        if self.is_full:
+            raise StoreError("database or disk is full")
