@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 
 from control_plane.receipts import NodeReceipt, Receipt
+from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
 from tests.integration.sync_harness import (
     HOST,
@@ -55,6 +56,36 @@ async def test_a_node_that_cannot_keep_what_it_is_sent_asks_less_and_less_often(
             assert "this node cannot keep what it was sent: no space left on device" in caplog.text
             node.applier.is_wedged = False
             await until(lambda: node.session.lease_state() == "held", "a lease")
+
+
+@pytest.mark.parametrize(
+    ("what_fails", "position"),
+    [("snapshot", ("", 0)), ("entries_after", ("the log", 0)), ("renew_identity", ("the log", 99))],
+)
+async def test_a_database_that_fails_ends_the_stream_that_needs_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what_fails: str, position: tuple[str, int]
+) -> None:
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane:
+        plane.append(put_distribution("D1"))
+        other = Node("edge-1", port)
+        async with running(other):
+            await until(lambda: plane.is_live("edge-1"), "the lease of the other")
+    async with control_plane(tmp_path, port) as plane:  # started anew: no frame is in memory
+        node = Node("edge-2", port)
+        node.applier.log_id, node.applier.index = (plane.store.log_id if position[0] else ""), position[1]
+
+        def fail(*_arguments: object) -> None:
+            raise StoreError("disk I/O error")
+
+        async with running(other):
+            await until(lambda: plane.is_live("edge-1") and other.session.is_connected, "the other is back")
+            monkeypatch.setattr(plane.store, what_fails, fail)
+            async with running(node):
+                await until(lambda: node.session.reconnects_total >= 1, "the node is sent away")
+                assert other.session.is_connected and other.session.lease_state() == "held"
+                monkeypatch.undo()
+                await until(lambda: node.session.lease_state() == "held", "it gets through later")
 
 
 async def test_a_receipt_waits_for_every_live_node_and_names_those_left_out(tmp_path: Path) -> None:

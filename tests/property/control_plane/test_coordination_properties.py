@@ -21,19 +21,18 @@ NODES = ("edge-1", "edge-2", "edge-3")
 
 
 class RefusingLedger(MemoryLedger):
-    """Takes no writes while it is full, and never the one with the number that is said."""
+    """Does not take the write with the number that is said, and none while it is full."""
 
     def __init__(self, refused_number: int = 0) -> None:
         super().__init__("log-1", lambda receipt: None)
-        self.is_full = False
         self.writes_total = 0
         self._refused_number = refused_number
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """See coordination.Ledger."""
         self.writes_total += 1
-        if self.is_full or self.writes_total == self._refused_number:
-            raise StoreError("the disk is full")
+        if self.writes_total == self._refused_number:
+            raise StoreError("database or disk is full")
         super().save(nodes, removed_node_ids, receipts)
 
     def lease_seconds(self, node_id: str) -> float:

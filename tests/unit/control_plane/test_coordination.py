@@ -1,5 +1,7 @@
 """The control plane's side of the protocol, event by event, over a database in memory and a clock of numbers."""
 
+import pytest
+
 from control_plane.coordination import (
     COMMIT_BUCKET_SECONDS,
     FORGET_AFTER_SECONDS,
@@ -11,6 +13,7 @@ from control_plane.coordination import (
 from control_plane.leases import Granted, LeaseRules, Refused
 from control_plane.nodes import NodeDescription, Rejection, Role
 from control_plane.receipts import IssuedInvalidation, Receipt
+from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 from tests.simulation.world import MemoryLedger
 
@@ -101,6 +104,17 @@ def test_a_node_from_the_future_gets_a_lease_of_the_new_log_on_its_own_stream() 
     talk.connect("edge-1", applied_index=50)
     talk.acknowledge("edge-1", 0)
     assert isinstance(talk.beat("edge-1").answers["edge-1"].decision, Granted)
+
+
+def test_a_log_that_cannot_be_renewed_refuses_the_node_and_nothing_has_changed() -> None:
+    talk = live_node()
+    talk.ledger.is_full = True
+    with pytest.raises(StoreError):
+        talk.connect("edge-2", applied_index=50)
+    assert talk.ledger.log_id == "log-1" and talk.coordinator.nodes["edge-2"].stream is None
+    assert talk.is_live("edge-1") and talk.coordinator.is_current("edge-1", talk.streams["edge-1"])
+    talk.ledger.is_full = False
+    assert talk.connect("edge-2", applied_index=50) == FromSnapshot() and talk.ledger.log_id != "log-1"
 
 
 def test_a_new_log_begins_without_the_acknowledgements_of_the_old_one_also_when_a_crash_comes_at_once() -> None:
