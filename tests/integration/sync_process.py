@@ -57,11 +57,6 @@ class ControlPlaneProcess:
         assert self._process is not None
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
-    def wait(self) -> int:
-        """Until it has ended by itself; the exit status."""
-        assert self._process is not None
-        return self._process.wait(10)
-
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
