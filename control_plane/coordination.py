@@ -2,17 +2,20 @@
 
 No input or output and no clock of its own: `sync.py` drives it from gRPC streams and the simulation from virtual ones. Events change records at once; `settle` then
 draws the consequences of all events since the last time, makes them durable in one write, and only then returns what may be told to anybody.
+
+A ledger that takes no writes holds promises back, and nothing else (decision 22): no first lease, no completed receipt. A lease that has ended is told all the same,
+since a node that leaves the directory is always safe, and leases that the ledger knows of are renewed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol
 
 from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, Resource, SavedNode
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
+from control_plane.unsaved import Ledger, UnsavedChanges
 from proto.log_position import LogPosition
 
 FORGET_AFTER_SECONDS = 24 * 3600.0
@@ -26,34 +29,6 @@ MAXIMUM_NODES = 4096
 
 COMMIT_BUCKET_SECONDS = 0.05
 """How finely the age of log entries is remembered, which bounds the memory for it."""
-
-
-class Ledger(Protocol):
-    """What coordination needs to survive kill -9. `store.py` has the real one."""
-
-    @property
-    def log_id(self) -> str:
-        """Identity of the log."""
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the log was made by this process, so that nobody was told of it before."""
-
-    @property
-    def head_index(self) -> int:
-        """Newest index; 0 when nothing was ever appended."""
-
-    def digest_at(self, index: int) -> bytes | None:
-        """Of the log's history up to `index`; None where the log does not reach, and where it has been trimmed: the entries after `index` are not all there."""
-
-    def saved_nodes(self) -> Sequence[SavedNode]:
-        """The registry as it was saved last."""
-
-    def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
-        """Those that have no completed receipt, in order of the log."""
-
-    def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
-        """Durable, all together, when it returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +57,7 @@ class LeaseAnswer:
 
 @dataclass(slots=True)
 class Settlement:
-    """What has followed from the events since the last one; already durable."""
+    """What has followed from the events since the last one, and may be told."""
 
     answers: dict[str, LeaseAnswer] = field(default_factory=dict)
     completed: list[Receipt] = field(default_factory=list)
@@ -99,7 +74,8 @@ class Coordinator:
     def __init__(self, ledger: Ledger, rules: LeaseRules, now: float) -> None:
         self._ledger = ledger
         self._rules = rules
-        self.nodes: dict[str, NodeRecord] = self._restore(ledger.saved_nodes(), now)
+        saved = ledger.saved_nodes()
+        self.nodes: dict[str, NodeRecord] = self._restore(saved, now)
         self.pending = PendingReceipts(ledger.pending_invalidations())
         for node_id, record in self.nodes.items():
             self.pending.acknowledged(node_id, record.acknowledged_index, now)
@@ -113,7 +89,7 @@ class Coordinator:
         self._overdue_index = 0
         self._recent_commits: list[tuple[float, int]] = [(now, ledger.head_index)]
         self._beating: set[str] = set()
-        self._dirty: set[str] = set()
+        self._unsaved = UnsavedChanges(ledger, saved, now)
         self._is_directory_changed = True
         self._is_urgent = False
         self._next_check_at = now
@@ -145,7 +121,7 @@ class Coordinator:
         record.is_heartbeat_answered = True
         record.directory_version = 0
         record.last_seen = now
-        self._dirty.add(node.identifier)
+        self._unsaved.change(node.identifier)
         catch_up = self._catch_up(position)
         self._believe(record, position, catch_up, now)
         return record.stream, catch_up
@@ -171,7 +147,7 @@ class Coordinator:
         record.acknowledged_index = index
         record.last_seen = now
         self.pending.acknowledged(node_id, index, now)
-        self._dirty.add(node_id)
+        self._unsaved.change(node_id)
         if not record.is_granted_on_stream and record.heartbeat_sequence:
             self._beating.add(
                 node_id
@@ -184,21 +160,21 @@ class Coordinator:
             before = record.rejections
             record.restate_rejections(rejections)
             if record.rejections != before:
-                self._dirty.add(node_id)
+                self._unsaved.change(node_id)
 
     def rejected(self, node_id: str, stream: int, rejection: Rejection) -> None:
         """The node stays on its last good version of one resource. That is durable as soon as the acknowledgement is that follows it: both are in one row."""
         record = self._speaking(node_id, stream)
         if record is not None:
             record.reject(rejection)
-            self._dirty.add(node_id)
+            self._unsaved.change(node_id)
 
     def accepted(self, node_id: str, stream: int, resource: Resource) -> None:
         """A resource that the node had refused is in use in its newest version, or gone."""
         record = self._speaking(node_id, stream)
         if record is not None:
             record.rejections.pop(resource, None)
-            self._dirty.add(node_id)
+            self._unsaved.change(node_id)
 
     def beat(self, node_id: str, stream: int, sequence: int, now: float) -> None:
         """A heartbeat. What it says of the applied index counts for nothing: it may be of another log, until the node has acknowledged on this stream."""
@@ -224,7 +200,7 @@ class Coordinator:
         record.has_left = True
         record.end_lease(now)
         record.last_seen = now
-        self._dirty.add(node_id)
+        self._unsaved.change(node_id)
         self._is_directory_changed = True
 
     # The log grows and time passes
@@ -241,21 +217,24 @@ class Coordinator:
 
     @property
     def next_check_at(self) -> float:
-        """When `settle` has to be called even if nothing happens until then: no lease ends earlier."""
-        return self._next_check_at
+        """When `settle` has to be called even if nothing happens until then: no lease ends earlier, and what could not be saved is not tried again earlier."""
+        return min(self._next_check_at, self._unsaved.save_again_at) if self._is_urgent else self._next_check_at
 
     def settle(self, now: float) -> Settlement:
-        """Draw the consequences. Leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told."""
-        removed = self._expire(now)
-        settlement = Settlement(answers=self._answer_heartbeats(now))
-        if len(self.pending) and now >= self._complete_from:
-            settlement.completed = self.pending.complete(list(self.nodes.values()), now)
-        settlement.is_directory_changed = self._is_directory_changed
-        if settlement.completed or removed or self._is_directory_changed or self._is_urgent:
-            saved = [SavedNode.of(self.nodes[node_id]) for node_id in self._dirty if node_id in self.nodes]
-            self._ledger.save(saved, removed, settlement.completed)
-            self._dirty.clear()
-            self._is_urgent = False
+        """Draw the consequences. First leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told;
+        those that could not be saved are held back, and come with a later call."""
+        self._expire(now)
+        decisions = self._decisions(now)
+        promises = self._promises(decisions)
+        completed = self._completed(now)
+        if promises or completed or self._is_directory_changed or self._is_urgent:
+            self._is_urgent = not self._unsaved.save(self.nodes, promises, completed, now)
+        if self._is_urgent:
+            self._beating.update(promises)
+            decisions = {node_id: each for node_id, each in decisions.items() if node_id not in promises}
+            completed = []
+        self.pending.remove(completed)
+        settlement = Settlement(self._answers(decisions), completed, self._is_directory_changed)
         self._is_directory_changed = False
         return settlement
 
@@ -320,23 +299,42 @@ class Coordinator:
                 record.acknowledged_index = NOTHING_ACKNOWLEDGED
                 self.pending.withdrawn(node_id)
 
-    def _answer_heartbeats(self, now: float) -> dict[str, LeaseAnswer]:
-        answers: dict[str, LeaseAnswer] = {}
+    def _completed(self, now: float) -> list[Receipt]:
+        """The receipts that are complete, and may be saved now."""
+        if now < max(self._unsaved.save_again_at, self._complete_from) or not len(self.pending):
+            return []
+        return self.pending.complete(list(self.nodes.values()), now)
+
+    def _decisions(self, now: float) -> dict[str, LeaseDecision]:
+        """What each node that has beaten, or reached the head after it has, is to be told."""
+        decisions: dict[str, LeaseDecision] = {}
         if not self._beating:
-            return answers
+            return decisions
         log = LogAge(self._ledger.head_index, self._overdue(now))
         for node_id in self._beating:
             record = self.nodes.get(node_id)
             if record is None or record.stream is None:
                 continue
             decision = self._decide(record, log, now)
+            if isinstance(decision, Granted) or not record.is_heartbeat_answered:
+                decisions[node_id] = decision  # else it has been told already, and an acknowledgement changed nothing
+        self._beating.clear()
+        return decisions
+
+    def _promises(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, Granted]:
+        """The leases that have to be durable before they are told."""
+        granted = [(node_id, each) for node_id, each in decisions.items() if isinstance(each, Granted)]
+        return {node_id: each for node_id, each in granted if self._unsaved.is_promise(node_id, each)}
+
+    def _answers(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, LeaseAnswer]:
+        """Carry the decisions out; what the nodes are told."""
+        answers = {}
+        for node_id, decision in decisions.items():
+            record = self.nodes[node_id]
             if isinstance(decision, Granted):
                 self._grant(record, decision)
-            elif record.is_heartbeat_answered:
-                continue  # it has been told already, and an acknowledgement changed nothing
             record.is_heartbeat_answered = True
-            answers[node_id] = LeaseAnswer(record.heartbeat_sequence, decision, log.head_index)
-        self._beating.clear()
+            answers[node_id] = LeaseAnswer(record.heartbeat_sequence, decision, self._ledger.head_index)
         return answers
 
     def _decide(self, record: NodeRecord, log: LogAge, now: float) -> LeaseDecision:
@@ -353,10 +351,7 @@ class Coordinator:
         if self._may_know_too_few:
             self._may_know_too_few = False
             self._complete_from = granted_at + COUNTED_NOTICE_SECONDS
-        if record.lease_seconds < granted.duration_seconds:
-            record.lease_seconds = granted.duration_seconds
-            self._dirty.add(record.description.identifier)
-            self._is_urgent = True
+        record.lease_seconds = max(record.lease_seconds, granted.duration_seconds)
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True
         self._next_check_at = min(
@@ -370,21 +365,22 @@ class Coordinator:
             self._overdue_index = self._recent_commits.pop(0)[1]
         return self._overdue_index
 
-    def _expire(self, now: float) -> list[str]:
-        """End the leases that have run out; the nodes that are forgotten now."""
+    def _expire(self, now: float) -> None:
+        """End the leases that have run out, and forget the nodes that have been gone for long."""
         if now < self._next_check_at:
-            return []
+            return
         forgotten = []
         next_check_at = self._complete_from if now < self._complete_from else now + LONGEST_CHECK_SECONDS
         for node_id, record in self.nodes.items():
             if record.lease_until is not None and record.lease_until <= now:
                 record.end_lease(now)
-                self._dirty.add(node_id)
+                self._unsaved.change(node_id)
                 self._is_directory_changed = True
             elif not record.is_live and record.stream is None and record.last_seen < now - FORGET_AFTER_SECONDS:
                 forgotten.append(node_id)
             next_check_at = min(next_check_at, next_change_at(record, now))
         for node_id in forgotten:
             del self.nodes[node_id]
+            self._unsaved.forget(node_id)
+            self._is_urgent = True
         self._next_check_at = next_check_at
-        return forgotten

@@ -5,66 +5,45 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
-import grpc.aio
-import uvicorn
 from google.protobuf import json_format
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from starlette.types import ASGIApp
 
-from control_plane.admin import Admin
+from control_plane.admin import Admin, guarded
 from control_plane.aws_api.application import create_application
 from control_plane.clock import SteadyClock
+from control_plane.connection_limit import raise_descriptor_limit
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
+from control_plane.grpc_port import GrpcPort
 from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
-from control_plane.metrics import ControlMetrics
+from control_plane.metrics import ControlMetrics, StoreGauges
 from control_plane.settings import Address, Settings
 from control_plane.state import PutGeoTable, PutRoutingTable
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from control_plane.turns import in_turn
-from proto.cdn.v1 import configuration_pb2, sync_pb2
+from control_plane.web import WebConfig, WebServer
+from proto.admin_access import AdminAccess
+from proto.cdn.v1 import configuration_pb2
 
 STOP_GRACE_SECONDS = 0.2
 """Streams are cut after it; nodes connect again by themselves."""
 
+NODE_NAME = "control-plane"
+"""As the lab, compose and `/status` call it."""
+
 SILENT_BEATS = 3
 """A stream is closed when its node has been silent for so many beats on top of a whole lease."""
-
-GRPC_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second control plane on the same port must fail, not share
-    ("grpc.keepalive_time_ms", 2_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    ("grpc.http2.max_ping_strikes", 0),
-    (
-        "grpc.max_receive_message_length",
-        1024 * 1024,
-    ),  # nodes say little, but for one that refuses thousands of resources
-)
 
 _logger = logging.getLogger("control-plane")
 
 
 class StartError(Exception):
     """The control plane cannot start; the message says why."""
-
-
-class _WebServer(uvicorn.Server):
-    """Leaves signals to the process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See uvicorn."""
-        yield
 
 
 async def serve(settings: Settings) -> None:
@@ -78,17 +57,18 @@ async def serve(settings: Settings) -> None:
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
         deployment = LogDeployment(coordinator, ledger)
-        metrics = ControlMetrics(coordinator, lambda: store.head_index)
+        metrics = ControlMetrics(coordinator, StoreGauges(lambda: store.head_index, lambda: store.trouble is None))
         silence_seconds = settings.lease_seconds + SILENT_BEATS * settings.heartbeat_seconds
         sync = SyncService(
             store, coordinator, clock, silence_seconds=silence_seconds, on_completed=metrics.invalidation_completed
         )
         admin = Admin(settings.zone, store, coordinator, deployment, clock)
+        access = AdminAccess([NODE_NAME, socket.gethostname(), settings.admin.host])
         credentials = {settings.access_key_id: settings.secret_access_key}
         api = create_application(store, deployment, settings.zone, credentials)
         web: dict[Address, ASGIApp] = {
             settings.api: in_turn(metrics.counting(api), sync.open_streams),
-            settings.admin: admin.application(metrics, sync),
+            settings.admin: guarded(admin.application(metrics, sync), access),
         }
         await _run(settings, sync, web, admin)
 
@@ -118,8 +98,9 @@ async def _run(settings: Settings, sync: SyncService, web: dict[Address, ASGIApp
     stop = _stop_on_signal()
     with contextlib.ExitStack() as sockets:
         listening = {address: sockets.enter_context(_listen(address)) for address in web}
-        grpc_server, health_servicer = await _start_grpc(settings.grpc, sync)
-        servers = [_WebServer(_web_config(application)) for application in web.values()]
+        limits = raise_descriptor_limit()
+        nodes = await _start_grpc(settings.grpc, GrpcPort(sync, limits.grpc))
+        servers = [WebServer(WebConfig(application, limits.web)) for application in web.values()]
         try:
             async with asyncio.TaskGroup() as group:
                 synchronizing = group.create_task(sync.run())
@@ -129,32 +110,23 @@ async def _run(settings: Settings, sync: SyncService, web: dict[Address, ASGIApp
                 _logger.info("api %s, grpc %s, admin %s", settings.api, settings.grpc, settings.admin)
                 await stop.wait()
                 admin.is_serving = False
-                await health_servicer.enter_graceful_shutdown()
+                await nodes.enter_graceful_shutdown()
                 for server in servers:
                     server.should_exit = True
                 synchronizing.cancel()  # ends the streams
-                await grpc_server.stop(STOP_GRACE_SECONDS)
+                await nodes.stop(STOP_GRACE_SECONDS)
         finally:
-            await grpc_server.stop(None)
+            await nodes.stop(None)
     _logger.info("stopped")
 
 
-async def _start_grpc(address: Address, sync: SyncService) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+async def _start_grpc(address: Address, port: GrpcPort) -> GrpcPort:
     _listen(address).close()  # says clearly what is wrong, which gRPC does not
-    server = grpc.aio.server(options=GRPC_OPTIONS)
-    server.add_generic_rpc_handlers((sync.handler(),))
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    service = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
-    reflection.enable_server_reflection((service, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        server.add_insecure_port(str(address))
+        await port.start(str(address))
     except RuntimeError as error:
         raise StartError(f"cannot listen on {address}: {error}") from error
-    await server.start()
-    for name in ("", service):
-        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return server, health_servicer
+    return port
 
 
 def _listen(address: Address) -> socket.socket:
@@ -175,19 +147,6 @@ def _listen(address: Address) -> socket.socket:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def _web_config(application: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        timeout_keep_alive=75,
-        server_header=False,
-        ws="none",
-    )
 
 
 def _publish_routing_table(store: SqlStore, settings: Settings) -> None:

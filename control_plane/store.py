@@ -5,17 +5,20 @@ known without asking, and still read under the write lock where an index is hand
 """
 
 import json
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 
-from control_plane import tables
+from control_plane import schema, tables
 from control_plane.change_log import EMPTY_HISTORY, Subscriber, issued_invalidation, to_entry
+from control_plane.invalidation_rows import SqlInvalidations
 from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.state import (
     Change,
@@ -43,6 +46,22 @@ _DISTRIBUTION = "distribution"
 _ROUTING_TABLE = "routing_table"
 _GEO_TABLE = "geo_table"
 
+LOCKED_MILLISECONDS = 250
+"""How long a write waits for somebody else's lock on the file, once the control plane runs: all nodes wait with it."""
+
+_MISTAKES = (DataError, IntegrityError, ProgrammingError)
+"""Errors of the database that say something of the statement, and nothing of the disk."""
+
+_logger = logging.getLogger("control-plane")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the database takes no writes, and since when (seconds of the process's clock)."""
+
+    reason: str
+    since: float
+
 
 class SqlTransaction:
     """See state.Transaction."""
@@ -51,6 +70,8 @@ class SqlTransaction:
         self._connection = connection
         self._log_id = log_id
         self._clock = clock
+        self.invalidations = SqlInvalidations(connection)
+        """See state.Transaction."""
         self.appended: list[tuple[sync_pb2.Entry, float]] = []
 
     def get(self, kind: str, identifier: str) -> Document | None:
@@ -144,11 +165,17 @@ class SqlStore:
             self.engine = tables.open_engine(path)
             self.reader = tables.open_reader(path)
             self._open_log()
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCKED_MILLISECONDS}")
         except OSError as error:
             raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
         except DatabaseError as error:
             raise StoreError(f"cannot use the database {path}: {error.orig}") from error
+        except StoreError as error:
+            raise StoreError(f"cannot use the database {path}: it {error}") from error
         self._clock = clock
+        self.trouble: Trouble | None = None
+        """Set from the first write that fails until `try_to_write` finds that the database takes writes again."""
         self._retained_entries = retained_entries
         self._subscribers: list[Subscriber] = []
         self._is_in_transaction = False
@@ -183,8 +210,39 @@ class SqlStore:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
-            raise StoreError(f"cannot write to the database {self._path}: {error.orig}") from error
+        except _MISTAKES:
+            raise
+        except DatabaseError as error:
+            reason = f"cannot write to the database {self._path}: {error.orig}"
+            self._failed(reason)
+            raise StoreError(reason) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """What is committed, also while a transaction is open. StoreError when it cannot be read."""
+        try:
+            with self.reader.connect() as connection:
+                yield connection
+        except _MISTAKES:
+            raise
+        except DatabaseError as error:
+            raise StoreError(f"cannot read the database {self._path}: {error.orig}") from error
+
+    def try_to_write(self) -> None:
+        """Write something that means nothing, to see whether the database takes it. A transaction that only reads succeeds on a full disk too, so it shows nothing."""
+        probe = sqlite_insert(tables.meta).values(key="last_probe", value=str(self._clock()))
+        with suppress(StoreError):
+            with self.writing() as connection:
+                replaced = {"value": probe.excluded.value}
+                connection.execute(probe.on_conflict_do_update(index_elements=["key"], set_=replaced))
+            if self.trouble is not None:
+                _logger.warning("the database takes writes again after %.1f s", self._clock() - self.trouble.since)
+            self.trouble = None
+
+    def _failed(self, reason: str) -> None:
+        if self.trouble is None:
+            _logger.error("%s; until it takes writes, no first lease is granted and no receipt completed", reason)
+        self.trouble = Trouble(reason, self._clock() if self.trouble is None else self.trouble.since)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have `subscriber` called for each entry after its commit."""
@@ -195,11 +253,11 @@ class SqlStore:
     def entries_after(self, index: int, limit: int) -> Sequence[sync_pb2.Entry]:
         """See change_log.Log."""
         query = select(tables.log.c.entry).where(tables.log.c.index > index).order_by(tables.log.c.index).limit(limit)
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return [sync_pb2.Entry.FromString(data) for data in connection.execute(query).scalars()]
 
     def digest_at(self, index: int) -> bytes | None:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         if index > self.head_index:
             return None  # and may be more than a column holds
         query = select(tables.digests.c.digest).where(tables.digests.c.index == index)
@@ -208,7 +266,7 @@ class SqlStore:
 
     def snapshot(self) -> sync_pb2.Snapshot:
         """See change_log.Log."""
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             head = read_head(connection, self.log_id)
             snapshot = sync_pb2.Snapshot(log_id=head.log_id, index=head.index, digest=head.digest)
             for kind, data in connection.execute(select(tables.resources.c.kind, tables.resources.c.resource)):
@@ -233,12 +291,12 @@ class SqlStore:
     def _only_resource(self, kind: str) -> bytes | None:
         """Of a kind that there is one of."""
         query = select(tables.resources.c.resource).where(tables.resources.c.kind == kind)
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def documents(self, kind: str) -> Sequence[Document]:
         """What is committed of one kind, oldest first."""
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return read_documents(connection, kind)
 
     def become_another_log(self) -> None:
@@ -256,6 +314,7 @@ class SqlStore:
 
     def _open_log(self) -> None:
         with self.engine.begin() as connection:
+            schema.prepare(connection)
             self.log_id, self.is_new = _identity(connection)
             marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
             self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
@@ -300,7 +359,6 @@ def read_head_index(connection: Connection) -> int:
 def read_head(connection: Connection, log_id: str) -> LogPosition:
     """Where the log ends; there is a digest for it from the beginning."""
     digests = tables.digests.c
-    index, digest = connection.execute(
-        select(digests.index, digests.digest).order_by(digests.index.desc()).limit(1)
-    ).one()
+    newest = select(func.max(digests.index)).scalar_subquery()
+    index, digest = connection.execute(select(digests.index, digests.digest).where(digests.index == newest)).one()
     return LogPosition(log_id, index, digest)

@@ -17,6 +17,7 @@ from control_plane.directory import DirectoryFrames
 from control_plane.leases import Granted, Refused
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import Receipt
+from control_plane.state import StoreError
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream
 from proto.cdn.v1 import sync_pb2
@@ -28,6 +29,9 @@ HELLO_SECONDS = 5.0
 DIRECTORY_PAUSE_SECONDS = 0.05
 DIRECTORY_SECONDS_PER_LINE = 4e-6
 """Time between two versions of the directory, by the lines that are sent: 500 nodes that join at once are one change."""
+
+WRITE_AGAIN_SECONDS = 1.0
+"""How often a database that takes no writes is tried, also when nothing waits for it: whether it does is on the admin port."""
 
 MAXIMUM_IDENTIFIER_LENGTH = 128
 MAXIMUM_REASON_LENGTH = 1024
@@ -78,12 +82,14 @@ class SyncService:
         return grpc.method_handlers_generic_handler(service, {"Sync": method})
 
     async def run(self) -> None:
-        """Draw consequences and send directories until cancelled. A database that cannot be written ends it: nothing may be told that is not durable."""
+        """Draw consequences and send directories until cancelled. A database that cannot be written does not end it: what may not be told before it is durable is
+        held back (`coordination.py`)."""
         self._settlement_wanted.set()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._settle_forever())
                 group.create_task(self._send_directories())
+                group.create_task(self._watch_database())
         finally:
             for stream in self._streams.values():
                 stream.end("the control plane stops")
@@ -115,6 +121,12 @@ class SyncService:
                 pass  # a lease may have ended
             self._settlement_wanted.clear()
             self._tell(self._coordinator.settle(self._clock()))
+
+    async def _watch_database(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_AGAIN_SECONDS)
+            if self._store.trouble is not None:
+                self._store.try_to_write()
 
     async def _send_directories(self) -> None:
         while True:
@@ -177,6 +189,8 @@ class SyncService:
             number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
         except TooManyNodesError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except StoreError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         of_this_history = hello.rejections if isinstance(catch_up, FromEntries) else ()
         self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_history))
         stream = NodeStream(node.identifier, number, self._frames, self.directory)
@@ -187,10 +201,17 @@ class SyncService:
         if isinstance(catch_up, FromEntries):
             stream.start_after(catch_up.after_index)
         else:
-            stream.start_with_snapshot(*self._frames.snapshot())
+            await self._start_with_snapshot(stream, context)
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._settlement_wanted.set()
         return stream
+
+    async def _start_with_snapshot(self, stream: NodeStream, context: _Context) -> None:
+        try:
+            stream.start_with_snapshot(*self._frames.snapshot())
+        except StoreError as error:
+            self._close(stream)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
     def _close(self, stream: NodeStream) -> None:
         if self._streams.get(stream.node_id) is stream:
@@ -247,7 +268,7 @@ async def _reporting(work: Coroutine[None, None, None], stream: NodeStream) -> N
         await work
     except TooFarBehindError:
         stream.end("the log has been trimmed past the node")
-    except (_StreamEndedError, grpc.RpcError) as error:
+    except (_StreamEndedError, StoreError, grpc.RpcError) as error:
         stream.end(str(error))
 
 

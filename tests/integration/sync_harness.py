@@ -14,10 +14,10 @@ import grpc.aio
 from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
+from control_plane.grpc_port import OPTIONS
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.receipts import Receipt
-from control_plane.server import GRPC_OPTIONS
 from control_plane.state import Change, Invalidate, PutDistribution
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
@@ -94,7 +94,7 @@ async def control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
-    server = grpc.aio.server(options=GRPC_OPTIONS)
+    server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((plane.service.handler(),))
     server.add_insecure_port(f"{HOST}:{port}")
     with contextlib.closing(plane.store):

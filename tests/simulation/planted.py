@@ -1,6 +1,6 @@
 """One planted bug per rule of DESIGN section 4, and per rule of leases: what the simulation must find. Each replaces one part of the code under test."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from control_plane.coordination import CatchUp, Coordinator, FromEntries, FromSnapshot
@@ -8,6 +8,7 @@ from control_plane.fencing import is_waited_for
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import PendingReceipts, Receipt
+from control_plane.unsaved import UnsavedChanges
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.journal import InvalidationJournal
 from edge_node.policy.fence import Answers, Fence, PeerStanding
@@ -380,10 +381,29 @@ class ForgetsLeasesOnReconnect(Coordinator):
 class TellsLeasesBeforeTheyAreDurable(Coordinator):
     """The first lease of a node is written down some time after it is told."""
 
-    def _grant(self, record: NodeRecord, granted: Granted) -> None:
-        lease_seconds = record.lease_seconds
-        super()._grant(record, granted)
-        record.lease_seconds = lease_seconds
+    def _promises(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, Granted]:
+        del decisions
+        return {}
+
+
+class _NeverWaitsForTheDisk(UnsavedChanges):
+    def save(
+        self,
+        records: Mapping[str, NodeRecord],
+        promises: Mapping[str, Granted],
+        completed: Sequence[Receipt],
+        now: float,
+    ) -> bool:
+        super().save(records, promises, completed, now)
+        return True
+
+
+class PromisesWhatTheDiskDoesNotTake(Coordinator):
+    """A write that fails is taken for one that does not."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self._unsaved = _NeverWaitsForTheDisk(self._ledger, self._ledger.saved_nodes(), self.next_check_at)
 
 
 class AnotherLogKeepsAcknowledgements(Coordinator):
@@ -555,6 +575,7 @@ PLANTED: dict[str, Parts] = {
     "lease: forgotten at restart": Parts(coordinator=ForgetsLeasesAtRestart),
     "lease: forgotten on reconnect": Parts(coordinator=ForgetsLeasesOnReconnect),
     "lease: told before it is durable": Parts(coordinator=TellsLeasesBeforeTheyAreDurable),
+    "lease: told although the disk does not take it": Parts(coordinator=PromisesWhatTheDiskDoesNotTake),
 }
 
 SHOWN_BY: dict[str, int] = {

@@ -8,6 +8,7 @@ from control_plane.coordination import Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseRules
 from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import IssuedInvalidation
+from control_plane.state import StoreError
 from edge_node.control.journal import InvalidationJournal
 from edge_node.control.journal_codec import JournalError
 from edge_node.control.peer_inquiry import LOOK_SECONDS, ROUNDS_UNTIL_GONE
@@ -101,8 +102,8 @@ class Plane:
         return record is not None and record.is_live
 
     def invalidate(self, identifier: str, paths: tuple[str, ...]) -> bool:
-        """Commit an invalidation and push it; False when nobody is there to do it."""
-        if self.coordinator is None:
+        """Commit an invalidation and push it; False when nobody is there to do it, or it cannot be written."""
+        if self.coordinator is None or self.ledger.is_full:
             return False
         index = self.ledger.head_index + 1
         entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=index)
@@ -114,7 +115,7 @@ class Plane:
 
     def configure(self) -> None:
         """Commit an entry of another kind."""
-        if self.coordinator is not None:
+        if self.coordinator is not None and not self.ledger.is_full:
             entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=self.ledger.head_index + 1)
             entry.put_routing_table.zone = "cdn.localhost"
             self._commit(entry, None)
@@ -164,9 +165,13 @@ class Plane:
         if replaced is not None:
             replaced.close()
         position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
-        connection.number, catch_up = self.coordinator.connected(
-            node.description, position, self.world.now, hello.incarnation
-        )
+        try:
+            connection.number, catch_up = self.coordinator.connected(
+                node.description, position, self.world.now, hello.incarnation
+            )
+        except StoreError:
+            connection.close()
+            return
         self.connections[node.node_id] = connection
         if isinstance(catch_up, FromEntries):
             for entry in self.ledger.entries[catch_up.after_index :]:

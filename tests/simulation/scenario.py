@@ -5,6 +5,7 @@ a lease, in its own view or in the control plane's. Each seed enables a random s
 """
 
 import itertools
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -142,6 +143,8 @@ class Simulation:
         self._logs_total = 0
         self._restored_at = 0.0
         """Until then nobody starts the control plane: leases that its backup does not know are not over."""
+        self._ledger_rng = random.Random(f"ledger {seed}")  # of its own: it leaves all other dice as they are
+        self._may_ledger_fill = self._ledger_rng.random() < 0.3
         self._parts = parts
         code = (parts.machine, parts.cache, parts.journal, parts.fence)
         self.regional = parts.node(world, "regional", Role.REGIONAL, self._from_origin, code)
@@ -162,12 +165,15 @@ class Simulation:
         world.after(0.2, self._browse)
         for fault in sorted(self.faults):
             world.after(world.rng.uniform(0.3, 4.0), lambda fault=fault: self._inject(fault))  # type: ignore[misc]  # bound now
+        if self._may_ledger_fill:
+            world.after(self._ledger_rng.uniform(0.3, 4.0), self._fill_ledger)
         world.run(DURATION_SECONDS)
         return self.violations
 
     def come_to_rest(self) -> list[str]:
         """Heal everything and wait; what is not as it should be then. Changes and viewers go on until the end, faults do not."""
         self.faults.clear()
+        self._may_ledger_fill = self.plane.ledger.is_full = False
         self._restart_plane()
         for node in self.nodes:
             node.is_cut_off = node.is_wedged = node.is_mute = False
@@ -364,6 +370,19 @@ class Simulation:
             case "killed_writing":
                 node.disk.kill_in = rng.randrange(1, 5)
                 after(healed_after, lambda: self._heal_disk(node))
+
+    def _fill_ledger(self) -> None:
+        """The control plane's database takes no writes for a while, and perhaps the process is killed meanwhile."""
+        if not self._may_ledger_fill:
+            return
+        rng, after, ledger = self._ledger_rng, self.world.after, self.plane.ledger
+        seconds = rng.choice((0.05, 0.6, 2.0, 3.2))
+        ledger.is_full = True
+        after(seconds, lambda: setattr(ledger, "is_full", False))
+        if rng.random() < 0.5:
+            after(seconds * rng.random(), self.plane.crash)
+            after(seconds + 0.1, self._restart_plane)
+        after(seconds + rng.uniform(0.2, 3.0), self._fill_ledger)
 
     def _stop(self, node: Node, fault: str) -> None:
         if not node.is_up:

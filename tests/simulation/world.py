@@ -9,6 +9,7 @@ from dataclasses import replace
 from control_plane.change_log import EMPTY_HISTORY, next_digest
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, SavedNode
 from control_plane.receipts import IssuedInvalidation, Receipt
+from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 
 Callback = Callable[[], None]
@@ -59,7 +60,7 @@ class Link:
 
 
 class MemoryLedger:
-    """A database that survives the crashes of the control plane; see coordination.Ledger."""
+    """A database that survives the crashes of the control plane; see unsaved.Ledger."""
 
     def __init__(self, log_id: str, on_completed: Callable[[Receipt], None]) -> None:
         self.log_id = log_id
@@ -70,14 +71,16 @@ class MemoryLedger:
         self._on_completed = on_completed
         self._nodes: dict[str, SavedNode] = {}
         self._pending: dict[int, IssuedInvalidation] = {}
+        self.is_full = False
+        """Nothing can be written."""
 
     @property
     def head_index(self) -> int:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         return len(self.entries)
 
     def digest_at(self, index: int) -> bytes | None:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         if not self._oldest_index - 1 <= index <= self.head_index:
             return None
         return self.entries[index - 1].digest if index else EMPTY_HISTORY
@@ -113,18 +116,23 @@ class MemoryLedger:
             self._pending[invalidation.index] = invalidation
 
     def saved_nodes(self) -> Sequence[SavedNode]:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         return list(self._nodes.values())
 
     def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         return list(self._pending.values())
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
+        self._check_room()
         self._nodes.update((node.description.identifier, node) for node in nodes)
         for node_id in removed_node_ids:
             self._nodes.pop(node_id, None)
         for receipt in receipts:
             del self._pending[receipt.invalidation.index]
             self._on_completed(receipt)
+
+    def _check_room(self) -> None:
+        if self.is_full:
+            raise StoreError("database or disk is full")

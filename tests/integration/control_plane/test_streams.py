@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from control_plane.receipts import NodeReceipt, Receipt
+from control_plane.state import StoreError
 from control_plane.store import DATABASE_NAME
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
 from proto.log_position import LogPosition
@@ -62,6 +63,36 @@ async def test_a_node_that_cannot_keep_what_it_is_sent_asks_less_and_less_often(
             await until(lambda: node.session.lease_state() == "held", "a lease")
 
 
+@pytest.mark.parametrize(
+    ("what_fails", "position"),
+    [("snapshot", ("", 0)), ("entries_after", ("the log", 0))],
+)
+async def test_a_database_that_fails_ends_the_stream_that_needs_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what_fails: str, position: tuple[str, int]
+) -> None:
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane:
+        plane.append(put_distribution("D1"))
+        other = Node("edge-1", port)
+        async with running(other):
+            await until(lambda: plane.is_live("edge-1"), "the lease of the other")
+    async with control_plane(tmp_path, port) as plane:  # started anew: no frame is in memory
+        node = Node("edge-2", port)
+        node.applier.log_id, node.applier.index = (plane.store.log_id if position[0] else ""), position[1]
+
+        def fail(*_arguments: object) -> None:
+            raise StoreError("disk I/O error")
+
+        async with running(other):
+            await until(lambda: plane.is_live("edge-1") and other.session.is_connected, "the other is back")
+            monkeypatch.setattr(plane.store, what_fails, fail)
+            async with running(node):
+                await until(lambda: node.session.reconnects_total >= 1, "the node is sent away")
+                assert other.session.is_connected and other.session.lease_state() == "held"
+                monkeypatch.undo()
+                await until(lambda: node.session.lease_state() == "held", "it gets through later")
+
+
 async def test_a_receipt_waits_for_every_live_node_and_names_those_left_out(tmp_path: Path) -> None:
     port = free_port()
     async with control_plane(tmp_path, port, lease_seconds=1.0) as plane:
@@ -71,7 +102,7 @@ async def test_a_receipt_waits_for_every_live_node_and_names_those_left_out(tmp_
             wedged.applier.is_wedged = True
             index = plane.invalidate("I1", "/a")
             await until(lambda: here.applier.index == index, "one node has it")
-            assert plane.deployment.completed_at(index) is None
+            assert plane.deployment.completed_index() < index
             pending = plane.deployment.receipt("I1")
             assert pending is not None and lines(pending)["wedged"].state == "pending"
             await until(lambda: bool(plane.completed), "the wedged node's lease runs out")
@@ -110,8 +141,8 @@ async def test_a_restarted_control_plane_completes_nothing_before_silent_nodes_m
             started_at = plane.clock()
             index = plane.invalidate("I1")
             await until(lambda: other.applier.index == index, "the connected node has it")
-            assert plane.deployment.completed_at(index) is None
-            await until(lambda: plane.deployment.completed_at(index) is not None, "the silent node's lease is over")
+            assert plane.deployment.completed_index() < index
+            await until(lambda: plane.deployment.completed_index() >= index, "the silent node's lease is over")
             completed_at = plane.completed[0].completed_at
             assert completed_at is not None and completed_at - started_at >= 1.25
 
@@ -189,7 +220,7 @@ async def test_a_receipt_counts_no_acknowledgement_of_a_lost_history(tmp_path: P
         node.applier.is_wedged = True
         async with running(again := Node("edge-1", port, node.applier)):
             await until(lambda: again.session.reconnects_total == 2, "it is told to start over, and cannot")
-            assert not plane.completed and plane.deployment.completed_at(index) is None
+            assert not plane.completed and plane.deployment.completed_index() < index
             assert plane.is_live("edge-1"), "it may be serving by its lease, and nobody waits for it"
             node.applier.is_wedged = False
             await until(lambda: len(plane.completed) == 1, "it has started over")
@@ -237,7 +268,7 @@ async def test_leaving_ends_the_lease_at_once(tmp_path: Path) -> None:
             assert plane.coordinator.nodes["edge-1"].state == "left"
             assert node.session.lease_state() == "expired"
             index = plane.invalidate("I1")
-            await until(lambda: plane.deployment.completed_at(index) is not None, "nothing waits for it", 2.5)
+            await until(lambda: plane.deployment.completed_index() >= index, "nothing waits for it", 2.5)
 
 
 async def test_leaving_without_a_control_plane_is_quick() -> None:

@@ -1,12 +1,14 @@
 """Documents and the change log, over a real database file."""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
+from sqlalchemy.exc import OperationalError
 
 from control_plane import tables
 from control_plane.state import (
@@ -19,7 +21,7 @@ from control_plane.state import (
     RemoveDistribution,
     StoreError,
 )
-from control_plane.store import DATABASE_NAME, SqlStore
+from control_plane.store import DATABASE_NAME, LOCKED_MILLISECONDS, SqlStore
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import geo_table_message
 
@@ -50,6 +52,10 @@ def put_both(store: SqlStore, document: Document, change: Change) -> None:
     with store.transaction() as transaction:
         transaction.put(document)
         transaction.append(change)
+
+
+def has_trouble(store: SqlStore) -> bool:
+    return store.trouble is not None
 
 
 def put_and_fail(store: SqlStore) -> None:
@@ -221,8 +227,38 @@ def test_a_full_disk_refuses_the_change_and_says_so(store: SqlStore, tmp_path: P
     with pytest.raises(StoreError, match=reason):
         put_both(store, large, put("after"))
     assert store.head_index == 1 and store.documents("note") == []
+    assert store.trouble is not None and re.search(reason, store.trouble.reason)
     with store.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     with store.transaction() as transaction:
         transaction.put(large)
     assert store.documents("note") == [large]
+
+
+def test_a_full_disk_is_said_once_until_something_was_really_written(
+    store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StoreError), store.writing():
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    with store.transaction():
+        pass  # succeeds on a full disk too
+    with pytest.raises(StoreError), store.writing():
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    assert len(caplog.messages) == 1 and has_trouble(store)
+    store.try_to_write()
+    assert not has_trouble(store) and "takes writes again" in caplog.messages[1] and len(caplog.messages) == 2
+
+
+def test_a_database_that_cannot_be_read_is_named(store: SqlStore) -> None:
+    with pytest.raises(StoreError, match=r"cannot read the database .*: disk I/O error"), store.reading():
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
+
+
+def test_somebody_elses_lock_holds_a_write_up_for_a_moment_only(store: SqlStore, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "control-plane.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            append(store, put("D1"))
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == LOCKED_MILLISECONDS
+    assert append(store, put("D1")) == [1]
