@@ -23,6 +23,7 @@ from tests.simulation.processes import LEASE_SECONDS, Node, Plane
 from tests.simulation.world import MemoryLedger, World
 
 DURATION_SECONDS = 11.0
+LONGER_SECONDS = 20.0
 REST_SECONDS = 12.0
 RETAINED_SECONDS = 2.2 * LEASE_SECONDS
 """How long entries stay in the log at least where it is trimmed: no lease outlives them."""
@@ -131,6 +132,10 @@ class Simulation:
         faults = [fault for fault in FAULTS if rng.random() < 0.35]
         if rng.random() < 0.5:  # by itself, or one kind of fault would hide the other's mistakes
             faults = [fault for fault in faults if rng.random() < 0.6] + rng.sample(DISK_FAULTS, 2)
+        self._is_everybody_mute = rng.random() < 0.2
+        """Nobody asks anybody: what holds then holds by the clocks alone, and no other protection hides a mistake of them. It takes longer to show."""
+        if self._is_everybody_mute:
+            faults += rng.sample(("cut", "silence", "stall", "plane_crash"), 2)
         self.faults = set(faults)  # dice are never thrown in the order of a set, which is another one in each process
         self.stall_probability = rng.choice((0.02, 0.1, 0.3)) if "stall" in self.faults else 0.0
         self.versions = dict.fromkeys(PATHS, 1)
@@ -155,6 +160,7 @@ class Simulation:
             node.plane = self.plane
             node.peers = [other for other in self.nodes if other is not node]
             node.stall_probability = self.stall_probability
+            node.is_mute = self._is_everybody_mute
             node.start()
 
     def run(self) -> list[Violation]:
@@ -167,7 +173,7 @@ class Simulation:
             world.after(world.rng.uniform(0.3, 4.0), lambda fault=fault: self._inject(fault))  # type: ignore[misc]  # bound now
         if self._may_ledger_fill:
             world.after(self._ledger_rng.uniform(0.3, 4.0), self._fill_ledger)
-        world.run(DURATION_SECONDS)
+        world.run(LONGER_SECONDS if self._is_everybody_mute else DURATION_SECONDS)
         return self.violations
 
     def come_to_rest(self) -> list[str]:
@@ -327,6 +333,8 @@ class Simulation:
             case "plane_crash":
                 self.plane.crash()
                 after(healed_after, self._restart_plane)
+                if self._is_everybody_mute:  # what takes the control plane takes the way to somebody, too
+                    self._cut_off(node, healed_after)
             case "new_log":
                 self._replace_plane(healed_after)
             case "restored_backup":
@@ -338,13 +346,11 @@ class Simulation:
                     after(healed_after + 0.1, lambda: self._stop(node, "node_crash"))
                     after(healed_after + 0.15, lambda: self._restart(node))
             case "cut" | "silence":
-                node.is_cut_off = True
                 node.cut(silently=fault == "silence")
-                healed_after = rng.choice((healed_after, LEASE_SECONDS + 2 * NOTICE_SECONDS))
-                after(healed_after, lambda: setattr(node, "is_cut_off", False))
+                self._cut_off(node, healed_after)
             case "mute":
                 node.is_mute = True
-                after(healed_after, lambda: setattr(node, "is_mute", False))
+                after(healed_after, lambda: setattr(node, "is_mute", self._is_everybody_mute))
             case "wedge":
                 node.is_wedged = True
                 after(healed_after, lambda: setattr(node, "is_wedged", False))
@@ -352,6 +358,12 @@ class Simulation:
                 self._inject_into_storage(fault, node, healed_after)
         if fault != "new_log":
             after(healed_after + rng.uniform(0.2, 3.0), lambda: self._inject(fault))
+
+    def _cut_off(self, node: Node, healed_after: float) -> None:
+        """For so long, or until a node must have noticed that it is."""
+        seconds = self.world.rng.choice((healed_after, LEASE_SECONDS + 2 * NOTICE_SECONDS))
+        node.is_cut_off = True
+        self.world.after(seconds, lambda: setattr(node, "is_cut_off", False))
 
     def _inject_into_storage(self, fault: str, node: Node, healed_after: float) -> None:
         """What happens to the retained log and to disks."""

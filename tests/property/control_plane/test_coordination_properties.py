@@ -15,6 +15,7 @@ from control_plane.state import StoreError
 from control_plane.unsaved import SAVE_AGAIN_SECONDS
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from tests.simulation.planted import MISTAKES_WITH_LEASES
 from tests.simulation.world import MemoryLedger
 
 LEASE_SECONDS = 5.0
@@ -44,20 +45,21 @@ class RefusingLedger(MemoryLedger):
 class Fleet:
     """A coordinator, its nodes, and a judge of everything that it tells."""
 
-    def __init__(self, ledger: RefusingLedger) -> None:
+    def __init__(self, ledger: RefusingLedger, coordinator: type[Coordinator] = Coordinator) -> None:
         self.ledger = ledger
         self.now = 100.0
-        self.coordinator = Coordinator(ledger, LeaseRules(LEASE_SECONDS), self.now)
+        self._new_coordinator = coordinator
+        self.coordinator = coordinator(ledger, LeaseRules(LEASE_SECONDS), self.now)
         self.told: Counter[str] = Counter()
         self.leases_until: dict[str, float] = {}
         """Until when nodes count the leases that they were told: from their heartbeats."""
         self._beaten_at: dict[str, float] = {}
         self._streams: dict[str, int] = {}
 
-    def connect(self, node_id: str) -> None:
-        """With all that there is."""
+    def connect(self, node_id: str, index: int | None = None) -> None:
+        """With all that there is, unless another index is given."""
         node = NodeDescription(node_id, Role.EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
-        index = self.ledger.head_index
+        index = self.ledger.head_index if index is None else index
         position = LogPosition("log-1", index, self.ledger.digest_at(index) or b"")
         self._streams[node_id], _ = self.coordinator.connected(node, position, self.now)
         self.beat(node_id)
@@ -111,7 +113,7 @@ class Fleet:
             self.told[receipt.invalidation.identifier] += 1
         routable = [node.identifier for node in self.coordinator.live_nodes()]
         assert all(self.ledger.lease_seconds(node_id) > 0 for node_id in routable), "routable, not durable"
-        restarted = Coordinator(self.ledger, LeaseRules(LEASE_SECONDS), self.now)
+        restarted = self._new_coordinator(self.ledger, LeaseRules(LEASE_SECONDS), self.now)
         waited_for = {node.identifier for node in restarted.live_nodes()}
         assert {node_id for node_id, until in self.leases_until.items() if until > self.now} <= waited_for
 
@@ -196,3 +198,22 @@ def test_a_full_disk_is_tried_at_a_bounded_pace_whatever_happens() -> None:
         fleet.connect("edge-2")
         fleet.wait(0.01)
     assert 10 / SAVE_AGAIN_SECONDS / 2 <= ledger.writes_total - before <= 10 / SAVE_AGAIN_SECONDS + 1
+
+
+def reconnect_while_behind(fleet: Fleet) -> None:
+    """With room on the disk, and without."""
+    for is_full in (False, True):
+        fleet.ledger.is_full = is_full
+        fleet.connect("edge-2" if is_full else "edge-1")
+        fleet.wait(0.2)
+        fleet.invalidate()
+        fleet.connect("edge-1", index=0)
+        fleet.wait(LEASE_SECONDS - 0.5)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_WITH_LEASES)
+def test_the_judge_finds_mistakes_with_leases(mistake: type[Coordinator]) -> None:
+    """Nodes that ask each other, and receipts that wait for that, hide most of them from viewers, and so from the simulation."""
+    reconnect_while_behind(Fleet(RefusingLedger()))
+    with pytest.raises(AssertionError):
+        reconnect_while_behind(Fleet(RefusingLedger(), mistake))
