@@ -4,7 +4,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,9 +21,11 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 class ControlMetrics:
     """Counts what passes and reads the rest when asked."""
 
-    def __init__(self, coordinator: Coordinator, head_index: Callable[[], int]) -> None:
+    def __init__(
+        self, coordinator: Coordinator, head_index: Callable[[], int], refused_total: Callable[[], int]
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_FleetCollector(coordinator, head_index))
+        self._registry.register(_FleetCollector(coordinator, head_index, refused_total))
         self._requests = Counter(
             "cdn_control_api_requests_total",
             "Requests to the management API.",
@@ -67,9 +69,12 @@ class ControlMetrics:
 class _FleetCollector(Collector):
     """Gauges that are true at the moment of the scrape."""
 
-    def __init__(self, coordinator: Coordinator, head_index: Callable[[], int]) -> None:
+    def __init__(
+        self, coordinator: Coordinator, head_index: Callable[[], int], refused_total: Callable[[], int]
+    ) -> None:
         self._coordinator = coordinator
         self._head_index = head_index
+        self._refused_total = refused_total
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
@@ -81,6 +86,11 @@ class _FleetCollector(Collector):
             nodes.add_metric(labels, count)
         yield nodes
         yield self._rejections()
+        yield CounterMetricFamily(
+            "cdn_control_refused_nodes",
+            "Streams refused because the certificate is not that of the node that it was said to be.",
+            value=self._refused_total(),
+        )
         yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=self._head_index())
 
     def _rejections(self) -> Metric:

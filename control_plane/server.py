@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -17,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from starlette.types import ASGIApp
 
 from control_plane.admin import Admin
+from control_plane.admission import Admission
 from control_plane.aws_api.application import create_application
 from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
@@ -31,9 +33,12 @@ from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from control_plane.turns import in_turn
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.mutual_tls import TlsFilesError, TlsIdentity
 
 STOP_GRACE_SECONDS = 0.2
 """Streams are cut after it; nodes connect again by themselves."""
+
+DOCUMENTED_SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105  # public on purpose: the API is reachable from this machine only
 
 SILENT_BEATS = 3
 """A stream is closed when its node has been silent for so many beats on top of a whole lease."""
@@ -70,43 +75,61 @@ class _WebServer(uvicorn.Server):
 async def serve(settings: Settings) -> None:
     """Run until a signal."""
     clock = SteadyClock()
+    tls = _read_tls(settings.tls_dir)
+    credentials = {settings.access_key_id: _read_secret(settings.secret_access_key_file)}
     with contextlib.closing(SqlStore(settings.state_dir, clock)) as store:
         _publish_routing_table(store, settings)
         _publish_geo_table(store, settings)
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
         deployment = LogDeployment(coordinator, ledger)
-        metrics = ControlMetrics(coordinator, lambda: store.head_index)
+        admission = Admission(settings.zone, is_certified=tls is not None)
+        metrics = ControlMetrics(coordinator, lambda: store.head_index, lambda: admission.refused_total)
         silence_seconds = settings.lease_seconds + SILENT_BEATS * settings.heartbeat_seconds
         sync = SyncService(
-            store, coordinator, clock, silence_seconds=silence_seconds, on_completed=metrics.invalidation_completed
+            store,
+            coordinator,
+            clock,
+            admission,
+            silence_seconds=silence_seconds,
+            on_completed=metrics.invalidation_completed,
         )
         admin = Admin(settings.zone, store, coordinator, deployment, clock)
-        credentials = {settings.access_key_id: settings.secret_access_key}
         api = create_application(store, deployment, settings.zone, credentials)
         web: dict[Address, ASGIApp] = {
             settings.api: in_turn(metrics.counting(api), sync.open_streams),
             settings.admin: admin.application(metrics, sync),
         }
-        await _run(settings, sync, web, admin)
+        await _run(_Nodes(settings.grpc, sync, tls), web, admin)
 
 
-async def _run(settings: Settings, sync: SyncService, web: dict[Address, ASGIApp], admin: Admin) -> None:
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """Where nodes connect, to what, and with which certificates; None: with none."""
+
+    address: Address
+    sync: SyncService
+    tls: TlsIdentity | None
+
+
+async def _run(nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with contextlib.ExitStack() as sockets:
         listening = {address: sockets.enter_context(_listen(address)) for address in web}
-        grpc_server, health_servicer = await _start_grpc(settings.grpc, sync)
+        grpc_server, health_servicer = await _start_grpc(nodes)
         servers = [_WebServer(_web_config(application)) for application in web.values()]
         try:
             async with asyncio.TaskGroup() as group:
-                synchronizing = group.create_task(sync.run())
+                synchronizing = group.create_task(nodes.sync.run())
                 for server, address in zip(servers, web, strict=True):
                     group.create_task(server.serve([listening[address]]))
                 admin.is_serving = True
-                _logger.info("api %s, grpc %s, admin %s", settings.api, settings.grpc, settings.admin)
+                api, operators = web
+                how = "with certificates" if nodes.tls else "whoever connects is a node"
+                _logger.info("api %s, grpc %s (%s), admin %s", api, nodes.address, how, operators)
                 await stop.wait()
                 admin.is_serving = False
                 await health_servicer.enter_graceful_shutdown()
@@ -119,18 +142,21 @@ async def _run(settings: Settings, sync: SyncService, web: dict[Address, ASGIApp
     _logger.info("stopped")
 
 
-async def _start_grpc(address: Address, sync: SyncService) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
-    _listen(address).close()  # says clearly what is wrong, which gRPC does not
+async def _start_grpc(nodes: _Nodes) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    _listen(nodes.address).close()  # says clearly what is wrong, which gRPC does not
     server = grpc.aio.server(options=GRPC_OPTIONS)
-    server.add_generic_rpc_handlers((sync.handler(),))
+    server.add_generic_rpc_handlers((nodes.sync.handler(),))
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     service = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
     reflection.enable_server_reflection((service, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        server.add_insecure_port(str(address))
+        if nodes.tls is None:
+            server.add_insecure_port(str(nodes.address))
+        else:
+            server.add_secure_port(str(nodes.address), nodes.tls.for_server())
     except RuntimeError as error:
-        raise StartError(f"cannot listen on {address}: {error}") from error
+        raise StartError(f"cannot listen on {nodes.address}: {error}") from error
     await server.start()
     for name in ("", service):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -168,6 +194,26 @@ def _web_config(application: ASGIApp) -> uvicorn.Config:
         server_header=False,
         ws="none",
     )
+
+
+def _read_tls(folder: Path | None) -> TlsIdentity | None:
+    try:
+        return None if folder is None else TlsIdentity.read(folder)
+    except TlsFilesError as error:
+        raise StartError(f"--tls-dir: {error}") from error
+
+
+def _read_secret(path: Path | None) -> str:
+    """The first line of the file."""
+    if path is None:
+        return DOCUMENTED_SECRET_ACCESS_KEY
+    try:
+        secret = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"cannot read the secret access key in {path}: {error}") from error
+    if not secret:
+        raise StartError(f"there is no secret access key in {path}")
+    return secret
 
 
 def _publish_routing_table(store: SqlStore, settings: Settings) -> None:

@@ -33,7 +33,7 @@ LAYERS = {
     "edge_node": EDGE_LAYERS,
     "control_plane": (
         {"clock", "compiler", "geo_table", "leases", "nodes", "settings", "state", "tables", "turns"},
-        {"fencing"},
+        {"admission", "fencing"},
         {"directory", "receipts"},
         {"change_log", "coordination"},
         {"store", "streams", "metrics"},
@@ -70,7 +70,7 @@ LAYERS = {
     ),
     "lab": (
         {"errors", "geography", "interrupts", "live", "plots", "report_page", "report_run"},
-        {"http_client", "management_api", "recorder_http", "report", "topology"},
+        {"certificate_authority", "http_client", "management_api", "recorder_http", "report", "topology"},
         {"layout", "quickstart_checks", "quickstart_distribution", "recorder", "topology_yaml"},
         {"quickstart_probes", "runners", "topology_file"},
         {"load"},
