@@ -96,6 +96,9 @@ def test_nothing_of_others_is_removed_with_the_state(tmp_path: Path, record: Lab
     state.claim(record)
     state.log_of("origin-1").parent.mkdir(parents=True)
     state.log_of("origin-1").write_text("hello\n")
+    (state.path / "tls" / "edge-1").mkdir(parents=True)
+    (state.path / "tls" / "edge-1" / "key.pem").write_text("secret")
+    (state.path / "secret-access-key").write_text("secret")
     (state.path / "notes.txt").write_text("mine")
     state.remove()
     assert [path.name for path in state.path.iterdir()] == ["notes.txt"]
