@@ -40,6 +40,10 @@ class Holder:
     hosts: tuple[str, ...] = ()
     is_server: bool = False
 
+    def uri(self, zone: str) -> str:
+        """Its name in the lab of that zone, as it stands in the certificate."""
+        return f"cdnlab://{zone}/{quote(self.role, safe='')}/{quote(self.node_id, safe='')}"
+
 
 class CertificateAuthority:
     """Signs for the lab of one zone; its own certificate is good for `LIFE`."""
@@ -92,8 +96,7 @@ class CertificateAuthority:
         )
 
     def _names_of(self, holder: Holder) -> Iterable[x509.GeneralName]:
-        uri = f"cdnlab://{self._zone}/{quote(holder.role, safe='')}/{quote(holder.node_id, safe='')}"
-        yield x509.UniformResourceIdentifier(uri)
+        yield x509.UniformResourceIdentifier(holder.uri(self._zone))
         if holder.is_server:
             yield x509.DNSName(CONTROL_PLANE_NAME)
         yield from map(_host_name, holder.hosts)

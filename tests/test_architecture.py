@@ -88,7 +88,7 @@ LAYERS = {
         {"profiles"},
         {"api", "download", "mixed", "video", "website"},
     ),
-    "deploy": ({"compile_edge", "healthcheck", "load_plan"},),
+    "deploy": ({"certificates", "compile_edge", "healthcheck", "load_plan"},),
 }
 """The same of every program, true of it today: a module imports only from its own package or from layers before its own."""
 
