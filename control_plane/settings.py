@@ -109,10 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--geo-table", metavar="FILE.csv", help="lines NETWORK,COUNTRY: where viewers are")
     parser.add_argument("--access-key-id", default="cdnlab", metavar="ID")
     parser.add_argument("--secret-access-key-file", metavar="FILE", help="its first line is the secret access key")
-    parser.add_argument(
+    certificates = parser.add_mutually_exclusive_group()
+    certificates.add_argument(
         "--tls-dir", metavar="DIR", help="ca.pem, certificate.pem, key.pem: only nodes with a certificate may connect"
     )
-    parser.add_argument(
+    certificates.add_argument(
         "--insecure", action="store_true", help="listen for nodes beyond this machine although there is no --tls-dir"
     )
     parser.add_argument("--heartbeat-seconds", default="1", metavar="N", help="how often nodes are expected to speak")

@@ -54,7 +54,15 @@ def test_a_secret_is_not_taken_from_the_command_line() -> None:
         parse([*REQUIRED, "--zone", "z", "--secret-access-key", "guessed"])
 
 
-@pytest.mark.parametrize("arguments", [[], [*REQUIRED, "--zone", "z", "--unknown", "1"], [*REQUIRED, "--zon", "z"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        [*REQUIRED, "--zone", "z", "--insecure", "--tls-dir", "tls"],
+        [*REQUIRED, "--zone", "z", "--unknown", "1"],
+        [*REQUIRED, "--zon", "z"],
+    ],
+)
 def test_bad_flags_end_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse(arguments)
