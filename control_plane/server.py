@@ -100,26 +100,25 @@ async def serve(settings: Settings) -> None:
             settings.api: in_turn(metrics.counting(api), sync.open_streams),
             settings.admin: admin.application(metrics, sync),
         }
-        await _run(_Nodes(settings.grpc, sync, tls), web, admin)
+        await _run(settings, _Nodes(sync, tls), web, admin)
 
 
 @dataclass(frozen=True, slots=True)
 class _Nodes:
-    """Where nodes connect, to what, and with which certificates; None: with none."""
+    """What nodes connect to, and with which certificate it speaks; None: with none."""
 
-    address: Address
     sync: SyncService
     tls: TlsIdentity | None
 
 
-async def _run(nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None:
+async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with contextlib.ExitStack() as sockets:
         listening = {address: sockets.enter_context(_listen(address)) for address in web}
-        grpc_server, health_servicer = await _start_grpc(nodes)
+        grpc_server, health_servicer = await _start_grpc(settings.grpc, nodes)
         servers = [_WebServer(_web_config(application)) for application in web.values()]
         try:
             async with asyncio.TaskGroup() as group:
@@ -127,9 +126,8 @@ async def _run(nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None
                 for server, address in zip(servers, web, strict=True):
                     group.create_task(server.serve([listening[address]]))
                 admin.is_serving = True
-                api, operators = web
                 how = "with certificates" if nodes.tls else "whoever connects is a node"
-                _logger.info("api %s, grpc %s (%s), admin %s", api, nodes.address, how, operators)
+                _logger.info("api %s, grpc %s (%s), admin %s", settings.api, settings.grpc, how, settings.admin)
                 await stop.wait()
                 admin.is_serving = False
                 await health_servicer.enter_graceful_shutdown()
@@ -142,8 +140,8 @@ async def _run(nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None
     _logger.info("stopped")
 
 
-async def _start_grpc(nodes: _Nodes) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
-    _listen(nodes.address).close()  # says clearly what is wrong, which gRPC does not
+async def _start_grpc(address: Address, nodes: _Nodes) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    _listen(address).close()  # says clearly what is wrong, which gRPC does not
     server = grpc.aio.server(options=GRPC_OPTIONS)
     server.add_generic_rpc_handlers((nodes.sync.handler(),))
     health_servicer = health.aio.HealthServicer()
@@ -152,11 +150,11 @@ async def _start_grpc(nodes: _Nodes) -> tuple[grpc.aio.Server, health.aio.Health
     reflection.enable_server_reflection((service, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
         if nodes.tls is None:
-            server.add_insecure_port(str(nodes.address))
+            server.add_insecure_port(str(address))
         else:
-            server.add_secure_port(str(nodes.address), nodes.tls.for_server())
+            server.add_secure_port(str(address), nodes.tls.for_server())
     except RuntimeError as error:
-        raise StartError(f"cannot listen on {nodes.address}: {error}") from error
+        raise StartError(f"cannot listen on {address}: {error}") from error
     await server.start()
     for name in ("", service):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -14,7 +14,6 @@ from pathlib import Path
 from cryptography import x509
 
 from lab.certificate_authority import CertificateAuthority, Holder
-from lab.errors import LabError
 
 RENEWED_BEFORE = timedelta(days=30)
 SERVER_ROLE = "control_plane"
@@ -66,8 +65,8 @@ def main() -> None:
         return
     try:
         make_anew(options.output, options.zone, options.holders)
-    except (LabError, OSError) as error:
-        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"the certificates cannot be written: {error}")
     print(f"made {len(options.holders)} certificates in {options.output}")
 
 

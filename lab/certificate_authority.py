@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab.errors import LabError
-
 LIFE = timedelta(days=365)
 """No lab is up for longer."""
 CLOCK_SKEW = timedelta(minutes=5)
@@ -61,16 +59,13 @@ class CertificateAuthority:
         self._certificate = unsigned.sign(self._key, hashes.SHA256())
 
     def issue(self, folder: Path, holder: Holder, lifetime: timedelta = LIFE) -> None:
-        """Writes `ca.pem`, `certificate.pem` and `key.pem`; LabError when the folder does not take them."""
+        """Writes `ca.pem`, `certificate.pem` and `key.pem`; OSError when the folder does not take them."""
         key = ec.generate_private_key(ec.SECP256R1())
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_secret(folder / "key.pem", secret)
-            (folder / "certificate.pem").write_bytes(self._signed(holder, key, lifetime).public_bytes(Encoding.PEM))
-            (folder / "ca.pem").write_bytes(self._certificate.public_bytes(Encoding.PEM))
-        except OSError as error:
-            raise LabError(f"{folder} cannot be used: {error.strerror}; give another folder with --state") from error
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_secret(folder / "key.pem", secret)
+        (folder / "certificate.pem").write_bytes(self._signed(holder, key, lifetime).public_bytes(Encoding.PEM))
+        (folder / "ca.pem").write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
     def _signed(self, holder: Holder, key: ec.EllipticCurvePrivateKey, lifetime: timedelta) -> x509.Certificate:
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if holder.is_server else ExtendedKeyUsageOID.CLIENT_AUTH

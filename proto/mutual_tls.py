@@ -8,7 +8,7 @@ Shared by control_plane, edge_node and dns_router. Who makes the certificates is
 
 import contextlib
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
@@ -43,9 +43,9 @@ class TlsIdentity:
 
     authority: bytes
     certificate: bytes
-    key: bytes
-    _presenting: ssl.SSLContext
-    _verifying: ssl.SSLContext
+    key: bytes = field(repr=False)
+    _presenting: ssl.SSLContext = field(repr=False)
+    _verifying: ssl.SSLContext = field(repr=False)
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -69,8 +69,8 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"errors", "geography", "interrupts", "live", "plots", "report_page", "report_run"},
-        {"certificate_authority", "http_client", "management_api", "recorder_http", "report", "topology"},
+        {"certificate_authority", "errors", "geography", "interrupts", "live", "plots", "report_page", "report_run"},
+        {"http_client", "management_api", "recorder_http", "report", "topology"},
         {"layout", "quickstart_checks", "quickstart_distribution", "recorder", "topology_yaml"},
         {"quickstart_probes", "runners", "topology_file"},
         {"load"},

@@ -22,7 +22,7 @@ FILE_NAME = "lab.json"
 FORMAT_VERSION = 1
 # Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
 OWN_FOLDERS = frozenset({"nodes", "tls"})
-OWN_NAMES = OWN_FOLDERS | {FILE_NAME, f"{FILE_NAME}.new", "routing-table.json", "secret-access-key"}
+OWN_NAMES = OWN_FOLDERS | {FILE_NAME, "routing-table.json", "secret-access-key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class StateDir:
     def claim(self, record: LabRecord) -> None:
         """Makes the folder ours in one step; FileExistsError when somebody else was faster."""
         self.path.mkdir(parents=True, exist_ok=True)
-        fresh = self.path / f"{FILE_NAME}.{os.getpid()}"
+        fresh = self._fresh()
         try:
             write_secret(fresh, to_json(record).encode())
             os.link(fresh, self.file)  # with all that is in it: whoever reads it finds the whole record or no file
@@ -150,7 +150,7 @@ class StateDir:
             fresh.unlink(missing_ok=True)
 
     def write(self, record: LabRecord) -> None:
-        fresh = self.path / f"{FILE_NAME}.new"
+        fresh = self._fresh()
         with self._usable():
             write_secret(fresh, to_json(record).encode())
             os.replace(fresh, self.file)
@@ -164,6 +164,10 @@ class StateDir:
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise LabError(f"{self.file} cannot be read ({error}); remove {self.path} if no lab runs there") from error
+
+    def _fresh(self) -> Path:
+        """Where this process writes before it takes the file's place; another command may be writing too."""
+        return self.path / f"{FILE_NAME}.{os.getpid()}"
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
@@ -219,15 +223,15 @@ def write_routing_table(path: Path, table: dict[str, Any]) -> None:
 
 def write_secrets(layout: Layout, nodes: Iterable[NodeSpec]) -> None:
     """The secret access key, and a certificate for each program that speaks gRPC. They are in files, because every user of the machine reads command lines."""
-    path = layout.secret_access_key_path
-    try:
-        write_secret(path, f"{SECRET_ACCESS_KEY}\n".encode())
-    except OSError as error:
-        raise LabError(f"{path} cannot be written: {error.strerror}; give another folder with --state") from error
     authority = CertificateAuthority(layout.topology.zone)
-    for node in nodes:
-        if "--tls-dir" in node.flags:
-            authority.issue(layout.tls_dir(node.id), _holder(node))
+    try:
+        write_secret(layout.secret_access_key_path, f"{SECRET_ACCESS_KEY}\n".encode())
+        for node in nodes:
+            if "--tls-dir" in node.flags:
+                authority.issue(layout.tls_dir(node.id), _holder(node))
+    except OSError as error:
+        reason = f"{error.filename or layout.state_dir} cannot be written: {error.strerror}"
+        raise LabError(f"{reason}; give another folder with --state") from error
 
 
 def _holder(node: NodeSpec) -> Holder:

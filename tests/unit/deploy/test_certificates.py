@@ -69,6 +69,14 @@ def test_they_are_made_anew_before_they_expire(tmp_path: Path, days: int, outcom
     assert run(tmp_path, "edge/edge-1") == outcome
 
 
+def test_a_folder_that_takes_nothing_is_one_clear_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = (sys.executable, "deploy/certificates.py", "--output", str(tmp_path / "file"), "--zone", "z", *HOLDERS)
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("the certificates cannot be written: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_name_without_a_role_is_refused(tmp_path: Path) -> None:
     command = (sys.executable, "deploy/certificates.py", "--output", str(tmp_path), "--zone", "z", "edge-1")
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)

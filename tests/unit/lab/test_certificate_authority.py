@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from lab.certificate_authority import CertificateAuthority, Holder, write_secret
-from lab.errors import LabError
 from proto.mutual_tls import node_uri
 
 EDGE = Holder("edge-1", "edge")
@@ -97,12 +96,6 @@ def test_a_secret_is_never_written_to_a_file_that_others_have_open(tmp_path: Pat
         write_secret(path, b"new")
         assert of_another.read() == "old"
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o600)
-
-
-def test_a_folder_that_cannot_be_used_is_one_clear_message(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(LabError, match=r"file/edge-1 cannot be used: Not a directory; give another folder"):
-        CertificateAuthority("z").issue(tmp_path / "file" / "edge-1", EDGE)
 
 
 def test_ids_longer_than_a_common_name_are_whole_in_the_uri(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def test_good_files_are_read_and_nothing_is_held_against_them(keys: Path) -> Non
     identity = TlsIdentity.read(keys)
     assert identity.certificate == (keys / "certificate.pem").read_bytes()
     assert identity.why_refused() is None
+    assert "PRIVATE KEY" not in repr(identity), "what is logged by mistake is no secret"
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "certificate.pem", "key.pem"])
