@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import boto3
 import uvloop
 
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 
@@ -37,12 +38,11 @@ CHANGE_SECONDS = 30.0
 class BenchmarkNode:
     """Applies everything, in memory."""
 
-    log_id: str = ""
-    index: int = 0
+    _position: LogPosition = field(default_factory=LogPosition)
 
-    def position(self) -> tuple[str, int]:
+    def position(self) -> LogPosition:
         """See node_session.Applier."""
-        return self.log_id, self.index
+        return self._position
 
     def rejected(self) -> RejectedChanges:
         """See node_session.Applier."""
@@ -50,11 +50,11 @@ class BenchmarkNode:
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """See node_session.Applier."""
-        self.log_id, self.index = snapshot.log_id, snapshot.index
+        self._position = LogPosition(snapshot.log_id, snapshot.index, snapshot.digest)
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """See node_session.Applier."""
-        self.index = entry.index
+        self._position = LogPosition(entry.log_id, entry.index, entry.digest)
 
     def lease_held(self, until: float) -> None:
         """Nothing is stored here."""
@@ -204,11 +204,11 @@ async def measure(plane: ControlPlaneProcess, nodes_total: int, changes: int) ->
 
 
 async def _measure_change(plane: ControlPlaneProcess, nodes: list[BenchmarkNode], number: int) -> None:
-    head_index = nodes[0].index + 1
+    head_index = nodes[0].position().index + 1
     began_at = time.monotonic()
     identifier = await asyncio.to_thread(plane.create_distribution, number)
     answered_seconds = time.monotonic() - began_at
-    await until(lambda: all(node.index >= head_index for node in nodes), "all nodes have applied the change")
+    await until(lambda: all(node.position().index >= head_index for node in nodes), "all nodes have applied the change")
     applied_seconds = time.monotonic() - began_at
     await asyncio.to_thread(plane.wait_until_deployed, identifier)
     acknowledged_seconds = time.monotonic() - began_at

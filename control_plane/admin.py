@@ -8,15 +8,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.metrics import ControlMetrics
 from control_plane.nodes import NodeRecord, Resource, ResourceKind
 from control_plane.receipts import NodeReceipt, Receipt
-from control_plane.state import Document
+from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
+from proto.admin_access import AdminAccess
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,7 +48,8 @@ class Admin:
             return PlainTextResponse("ok\n")
 
         async def readyz(_request: Request) -> Response:
-            return PlainTextResponse("ok\n") if self.is_serving else PlainTextResponse("starting\n", 503)
+            reason = self._why_not_ready()
+            return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(f"{reason}\n", 503)
 
         async def exposition(_request: Request) -> Response:
             return Response(metrics.exposition(), media_type=PROMETHEUS_TEXT)
@@ -56,7 +59,11 @@ class Admin:
 
         async def receipt(request: Request) -> Response:
             found = self._deployment.receipt(request.path_params["invalidation_id"])
-            return JSONResponse(to_json(found)) if found else PlainTextResponse("no such invalidation\n", 404)
+            return (
+                JSONResponse(to_json(found))
+                if found
+                else PlainTextResponse("no such invalidation, or its receipt is no longer kept\n", 404)
+            )
 
         return Starlette(
             routes=[
@@ -65,8 +72,14 @@ class Admin:
                 Route("/metrics", exposition),
                 Route("/status", status),
                 Route("/receipts/{invalidation_id}", receipt),
-            ]
+            ],
+            exception_handlers={StoreError: _unreadable},
         )
+
+    def _why_not_ready(self) -> str | None:
+        if not self.is_serving:
+            return "starting"
+        return None if self._store.trouble is None else self._store.trouble.reason
 
     def _status(self, sync: SyncService) -> dict[str, Any]:
         now = self._clock()
@@ -77,9 +90,16 @@ class Admin:
             "head_index": self._store.head_index,
             "zone": self._zone,
             "directory_version": sync.directory.version,
+            "database": self._database(),
             "nodes": nodes,
             "distributions": [self._distribution(document) for document in self._store.documents("distribution")],
         }
+
+    def _database(self) -> dict[str, Any]:
+        trouble = self._store.trouble
+        if trouble is None:
+            return {"takes_writes": True, "reason": None, "since": None}
+        return {"takes_writes": False, "reason": trouble.reason, "since": to_rfc3339(trouble.since)}
 
     def _node(self, record: NodeRecord, sync: SyncService, now: float) -> dict[str, Any]:
         node = record.description
@@ -119,6 +139,22 @@ class Admin:
                 for node, refused in refusals
             ],
         }
+
+
+def guarded(application: ASGIApp, access: AdminAccess) -> ASGIApp:
+    """The application for those whom the rule lets in."""
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Request(scope).headers
+        refusal = access.refusal({name: ", ".join(headers.getlist(name)) for name in headers})
+        answer = application if refusal is None else PlainTextResponse(f"{refusal.reason}\n", refusal.status)
+        await answer(scope, receive, send)
+
+    return endpoint
+
+
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", 503)
 
 
 def to_json(receipt: Receipt) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The change log as it goes over the wire: entries from changes, frames from entries; DESIGN section 3. What it is stored in is the business of `store.py`."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -7,9 +8,16 @@ from typing import Protocol
 from control_plane.receipts import IssuedInvalidation
 from control_plane.state import Change, Invalidate, PutDistribution, PutGeoTable, PutRoutingTable, RemoveDistribution
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 
 READ_ENTRIES = 128
 """Entries that are read from the database at a time for a node that lags."""
+
+DIGEST_BYTES = 16
+"""As many as are too many to guess: a position that is made up is never taken for one of this log."""
+
+EMPTY_HISTORY = b""
+"""The digest before the first entry."""
 
 MAXIMUM_CACHED_FRAMES = 2048
 MAXIMUM_CACHED_BYTES = 32 * 1024 * 1024
@@ -33,9 +41,9 @@ class Log(Protocol):
         """All that is configured, at the head."""
 
 
-def to_entry(change: Change, log_id: str, index: int, now: float) -> sync_pb2.Entry:
-    """The entry that publishes `change` at `index`."""
-    entry = sync_pb2.Entry(log_id=log_id, index=index)
+def to_entry(change: Change, after: LogPosition, now: float) -> sync_pb2.Entry:
+    """The entry that publishes `change` as the next one, with the digest of the history that ends with it."""
+    entry = sync_pb2.Entry(log_id=after.log_id, index=after.index + 1)
     entry.committed_at.FromDatetime(datetime.fromtimestamp(now, UTC))
     match change:
         case PutDistribution(distribution):
@@ -48,7 +56,18 @@ def to_entry(change: Change, log_id: str, index: int, now: float) -> sync_pb2.En
             entry.put_routing_table.CopyFrom(routing_table)
         case PutGeoTable(geo_table):
             entry.put_geo_table.CopyFrom(geo_table)
+    entry.digest = next_digest(after.digest, entry.SerializeToString())
     return entry
+
+
+def next_digest(digest: bytes, entry: bytes) -> bytes:
+    """The digest of a history that goes on with these bytes (DESIGN section 4, rule 9).
+
+    Each digest is over the one before, so that one comparison is about all entries. The bytes are hashed once, here; the digest then travels and is stored as what it is,
+    and nobody has to serialize an entry again in the same way. The index is in the bytes, and so are the time of the commit and the identifier of an invalidation: two
+    logs that part do not come together again by having the same said to them.
+    """
+    return hashlib.blake2b(digest.ljust(DIGEST_BYTES, b"\0") + entry, digest_size=DIGEST_BYTES).digest()
 
 
 def issued_invalidation(entry: sync_pb2.Entry, now: float) -> IssuedInvalidation | None:
@@ -72,7 +91,7 @@ class Frames:
         self._log = log
         self._cached: dict[int, bytes] = {}
         self._cached_bytes = 0
-        self._snapshot: tuple[tuple[str, int], bytes] | None = None
+        self._snapshot: tuple[int, bytes] | None = None
 
     def after(self, index: int) -> bytes | None:
         """The entry that follows `index`; None at the head."""
@@ -96,13 +115,13 @@ class Frames:
         while len(self._cached) > 1 and self._is_over_budget():
             self._cached_bytes -= len(self._cached.pop(next(iter(self._cached))))
 
-    def snapshot(self, log_id: str) -> tuple[int, bytes]:
+    def snapshot(self) -> tuple[int, bytes]:
         """The snapshot at the head, and its index."""
-        position = (log_id, self._log.head_index)
-        if self._snapshot is None or self._snapshot[0] != position:
+        head_index = self._log.head_index
+        if self._snapshot is None or self._snapshot[0] != head_index:
             frame = sync_pb2.ControlMessage(snapshot=self._log.snapshot()).SerializeToString()
-            self._snapshot = (position, frame)
-        return position[1], self._snapshot[1]
+            self._snapshot = (head_index, frame)
+        return self._snapshot
 
     def _is_over_budget(self) -> bool:
         return len(self._cached) > MAXIMUM_CACHED_FRAMES or self._cached_bytes > MAXIMUM_CACHED_BYTES

@@ -2,17 +2,21 @@
 
 No input or output and no clock of its own: `sync.py` drives it from gRPC streams and the simulation from virtual ones. Events change records at once; `settle` then
 draws the consequences of all events since the last time, makes them durable in one write, and only then returns what may be told to anybody.
+
+A ledger that takes no writes holds promises back, and nothing else (decision 22): no first lease, no completed receipt. A lease that has ended is told all the same,
+since a node that leaves the directory is always safe, and leases that the ledger knows of are renewed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol
 
 from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, Resource, SavedNode
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
+from control_plane.unsaved import Ledger, UnsavedChanges
+from proto.log_position import LogPosition
 
 FORGET_AFTER_SECONDS = 24 * 3600.0
 """A node that has been gone for so long is dropped from the registry and from receipts."""
@@ -25,34 +29,6 @@ MAXIMUM_NODES = 4096
 
 COMMIT_BUCKET_SECONDS = 0.05
 """How finely the age of log entries is remembered, which bounds the memory for it."""
-
-
-class Ledger(Protocol):
-    """What coordination needs to survive kill -9. `store.py` has the real one."""
-
-    @property
-    def log_id(self) -> str:
-        """Identity of the log."""
-
-    @property
-    def head_index(self) -> int:
-        """Newest index; 0 when nothing was ever appended."""
-
-    @property
-    def oldest_index(self) -> int:
-        """Oldest entry that is still in the log; head_index + 1 when there is none."""
-
-    def saved_nodes(self) -> Sequence[SavedNode]:
-        """The registry as it was saved last."""
-
-    def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
-        """Those that have no completed receipt, in order of the log."""
-
-    def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
-        """Durable, all together, when it returns."""
-
-    def renew_identity(self) -> None:
-        """Give the log another random identity: it has turned out to be a copy that went its own way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +57,7 @@ class LeaseAnswer:
 
 @dataclass(slots=True)
 class Settlement:
-    """What has followed from the events since the last one; already durable."""
+    """What has followed from the events since the last one, and may be told."""
 
     answers: dict[str, LeaseAnswer] = field(default_factory=dict)
     completed: list[Receipt] = field(default_factory=list)
@@ -98,15 +74,22 @@ class Coordinator:
     def __init__(self, ledger: Ledger, rules: LeaseRules, now: float) -> None:
         self._ledger = ledger
         self._rules = rules
-        self.nodes: dict[str, NodeRecord] = self._restore(ledger.saved_nodes(), now)
+        saved = ledger.saved_nodes()
+        self.nodes: dict[str, NodeRecord] = self._restore(saved, now)
         self.pending = PendingReceipts(ledger.pending_invalidations())
         for node_id, record in self.nodes.items():
             self.pending.acknowledged(node_id, record.acknowledged_index, now)
+        self._may_know_too_few = not ledger.is_new
+        """Nodes may follow a log that was there before this process and not be in the registry, which may be that of an older copy, or was not written at the end."""
+        self._complete_from = now
+        """No receipt comes before: those whom nobody knows of have heard by then of the first lease that was granted."""
+        if self._may_know_too_few:
+            self._complete_from += counted_seconds(rules.duration_seconds) + COUNTED_NOTICE_SECONDS
         self._streams_total = 0
         self._overdue_index = 0
         self._recent_commits: list[tuple[float, int]] = [(now, ledger.head_index)]
         self._beating: set[str] = set()
-        self._dirty: set[str] = set()
+        self._unsaved = UnsavedChanges(ledger, saved, now)
         self._is_directory_changed = True
         self._is_urgent = False
         self._next_check_at = now
@@ -123,9 +106,10 @@ class Coordinator:
     # A stream begins and ends
 
     def connected(
-        self, node: NodeDescription, log_id: str, applied_index: int, now: float, incarnation: int = 0
+        self, node: NodeDescription, position: LogPosition, now: float, incarnation: int = 0
     ) -> tuple[int, CatchUp]:
-        """A node introduces itself: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its processes apart."""
+        """A node introduces itself and says where it stands: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its
+        processes apart."""
         record = self._registered(node, now)
         if incarnation != record.incarnation or not incarnation:
             record.incarnation = incarnation
@@ -137,20 +121,9 @@ class Coordinator:
         record.is_heartbeat_answered = True
         record.directory_version = 0
         record.last_seen = now
-        self._dirty.add(node.identifier)
-        if log_id == self._ledger.log_id and applied_index > self._ledger.head_index:
-            self._renew_identity()
-        catch_up = self._catch_up(log_id, applied_index)
-        # Of this log it knows what it says, also when the entries after that are no longer retained and come as a snapshot: its lease is not over for that.
-        known_index = applied_index if log_id == self._ledger.log_id else NOTHING_ACKNOWLEDGED
-        if known_index < record.acknowledged_index:
-            record.end_lease(
-                now
-            )  # it has lost what it acknowledged: it is another node under the same name, and not routable
-            self._is_directory_changed = True
-            self._next_check_at = now
-        record.acknowledged_index = known_index
-        self.pending.acknowledged(node.identifier, known_index, now)
+        self._unsaved.change(node.identifier)
+        catch_up = self._catch_up(position)
+        self._believe(record, position, catch_up, now)
         return record.stream, catch_up
 
     def disconnected(self, node_id: str, stream: int, now: float) -> None:
@@ -174,7 +147,7 @@ class Coordinator:
         record.acknowledged_index = index
         record.last_seen = now
         self.pending.acknowledged(node_id, index, now)
-        self._dirty.add(node_id)
+        self._unsaved.change(node_id)
         if not record.is_granted_on_stream and record.heartbeat_sequence:
             self._beating.add(
                 node_id
@@ -187,21 +160,21 @@ class Coordinator:
             before = record.rejections
             record.restate_rejections(rejections)
             if record.rejections != before:
-                self._dirty.add(node_id)
+                self._unsaved.change(node_id)
 
     def rejected(self, node_id: str, stream: int, rejection: Rejection) -> None:
         """The node stays on its last good version of one resource. That is durable as soon as the acknowledgement is that follows it: both are in one row."""
         record = self._speaking(node_id, stream)
         if record is not None:
             record.reject(rejection)
-            self._dirty.add(node_id)
+            self._unsaved.change(node_id)
 
     def accepted(self, node_id: str, stream: int, resource: Resource) -> None:
         """A resource that the node had refused is in use in its newest version, or gone."""
         record = self._speaking(node_id, stream)
         if record is not None:
             record.rejections.pop(resource, None)
-            self._dirty.add(node_id)
+            self._unsaved.change(node_id)
 
     def beat(self, node_id: str, stream: int, sequence: int, now: float) -> None:
         """A heartbeat. What it says of the applied index counts for nothing: it may be of another log, until the node has acknowledged on this stream."""
@@ -227,7 +200,7 @@ class Coordinator:
         record.has_left = True
         record.end_lease(now)
         record.last_seen = now
-        self._dirty.add(node_id)
+        self._unsaved.change(node_id)
         self._is_directory_changed = True
 
     # The log grows and time passes
@@ -244,21 +217,24 @@ class Coordinator:
 
     @property
     def next_check_at(self) -> float:
-        """When `settle` has to be called even if nothing happens until then: no lease ends earlier."""
-        return self._next_check_at
+        """When `settle` has to be called even if nothing happens until then: no lease ends earlier, and what could not be saved is not tried again earlier."""
+        return min(self._next_check_at, self._unsaved.save_again_at) if self._is_urgent else self._next_check_at
 
     def settle(self, now: float) -> Settlement:
-        """Draw the consequences. Leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told."""
-        removed = self._expire(now)
-        settlement = Settlement(answers=self._answer_heartbeats(now))
-        if len(self.pending):
-            settlement.completed = self.pending.complete(list(self.nodes.values()), now)
-        settlement.is_directory_changed = self._is_directory_changed
-        if settlement.completed or removed or self._is_directory_changed or self._is_urgent:
-            saved = [SavedNode.of(self.nodes[node_id]) for node_id in self._dirty if node_id in self.nodes]
-            self._ledger.save(saved, removed, settlement.completed)
-            self._dirty.clear()
-            self._is_urgent = False
+        """Draw the consequences. First leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told;
+        those that could not be saved are held back, and come with a later call."""
+        self._expire(now)
+        decisions = self._decisions(now)
+        promises = self._promises(decisions)
+        completed = self._completed(now)
+        if promises or completed or self._is_directory_changed or self._is_urgent:
+            self._is_urgent = not self._unsaved.save(self.nodes, promises, completed, now)
+        if self._is_urgent:
+            self._beating.update(promises)
+            decisions = {node_id: each for node_id, each in decisions.items() if node_id not in promises}
+            completed = []
+        self.pending.remove(completed)
+        settlement = Settlement(self._answers(decisions), completed, self._is_directory_changed)
         self._is_directory_changed = False
         return settlement
 
@@ -284,8 +260,6 @@ class Coordinator:
             if len(self.nodes) >= MAXIMUM_NODES:
                 raise TooManyNodesError(f"the registry holds {MAXIMUM_NODES} nodes")
             record = NodeRecord(node, unleased_since=now)
-            # Before it is told anything of the log: a control plane that starts again must know whom to wait for.
-            self._ledger.save([SavedNode.of(record)], [], [])
             self.nodes[node.identifier] = record
             self._next_check_at = now
         elif record.description != node:
@@ -297,39 +271,70 @@ class Coordinator:
         record = self.nodes.get(node_id)
         return record if record is not None and record.stream == stream else None
 
-    def _catch_up(self, log_id: str, applied_index: int) -> CatchUp:
-        """Indexes are compared within one log only (rule 9); entries that are no longer retained come as a snapshot."""
-        if log_id != self._ledger.log_id or applied_index + 1 < self._ledger.oldest_index:
+    def _catch_up(self, position: LogPosition) -> CatchUp:
+        """Only a node whose history is the beginning of this log's gets the entries after it (rule 9). Which entries it has applied is not told by their number: a log
+        that was restored from a backup goes on with the same numbers. Whose entries are no longer retained cannot prove it, and starts over as well."""
+        digest = self._ledger.digest_at(position.index)
+        if position.log_id != self._ledger.log_id or digest is None or digest != position.digest:
             return FromSnapshot()
-        return FromEntries(applied_index)
+        return FromEntries(position.index)
 
-    def _renew_identity(self) -> None:
-        """A node knows entries that this log does not have: the database is an old copy. Nothing that anybody acknowledged of the old log counts in this one."""
-        self._ledger.renew_identity()
-        for node_id, record in self.nodes.items():
-            record.acknowledged_index = NOTHING_ACKNOWLEDGED
-            record.rejections.clear()
-            record.stream = None
-            self._dirty.add(node_id)
-        self._is_urgent = True
+    def _believe(self, record: NodeRecord, position: LogPosition, catch_up: CatchUp, now: float) -> None:
+        """What the node has acknowledged, as far as it is of this log's history. One that starts over has acknowledged nothing, until it has applied the snapshot.
 
-    def _answer_heartbeats(self, now: float) -> dict[str, LeaseAnswer]:
-        answers: dict[str, LeaseAnswer] = {}
+        A lease from before goes on meanwhile and is waited for, since the node may be serving by it. It ends for a node that has lost what it acknowledged: that
+        is another process under the same name, and not routable.
+        """
+        node_id = record.description.identifier
+        said_index = position.index if position.log_id == self._ledger.log_id else NOTHING_ACKNOWLEDGED
+        if said_index < record.acknowledged_index:
+            record.end_lease(now)
+            self._is_directory_changed = True
+            self._next_check_at = now
+        match catch_up:
+            case FromEntries(after_index):
+                record.acknowledged_index = after_index
+                self.pending.acknowledged(node_id, after_index, now)
+            case FromSnapshot():
+                record.acknowledged_index = NOTHING_ACKNOWLEDGED
+                self.pending.withdrawn(node_id)
+
+    def _completed(self, now: float) -> list[Receipt]:
+        """The receipts that are complete, and may be saved now."""
+        if now < max(self._unsaved.save_again_at, self._complete_from) or not len(self.pending):
+            return []
+        return self.pending.complete(list(self.nodes.values()), now)
+
+    def _decisions(self, now: float) -> dict[str, LeaseDecision]:
+        """What each node that has beaten, or reached the head after it has, is to be told."""
+        decisions: dict[str, LeaseDecision] = {}
         if not self._beating:
-            return answers
+            return decisions
         log = LogAge(self._ledger.head_index, self._overdue(now))
         for node_id in self._beating:
             record = self.nodes.get(node_id)
             if record is None or record.stream is None:
                 continue
             decision = self._decide(record, log, now)
+            if isinstance(decision, Granted) or not record.is_heartbeat_answered:
+                decisions[node_id] = decision  # else it has been told already, and an acknowledgement changed nothing
+        self._beating.clear()
+        return decisions
+
+    def _promises(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, Granted]:
+        """The leases that have to be durable before they are told."""
+        granted = [(node_id, each) for node_id, each in decisions.items() if isinstance(each, Granted)]
+        return {node_id: each for node_id, each in granted if self._unsaved.is_promise(node_id, each)}
+
+    def _answers(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, LeaseAnswer]:
+        """Carry the decisions out; what the nodes are told."""
+        answers = {}
+        for node_id, decision in decisions.items():
+            record = self.nodes[node_id]
             if isinstance(decision, Granted):
                 self._grant(record, decision)
-            elif record.is_heartbeat_answered:
-                continue  # it has been told already, and an acknowledgement changed nothing
             record.is_heartbeat_answered = True
-            answers[node_id] = LeaseAnswer(record.heartbeat_sequence, decision, log.head_index)
-        self._beating.clear()
+            answers[node_id] = LeaseAnswer(record.heartbeat_sequence, decision, self._ledger.head_index)
         return answers
 
     def _decide(self, record: NodeRecord, log: LogAge, now: float) -> LeaseDecision:
@@ -340,12 +345,13 @@ class Coordinator:
     def _grant(self, record: NodeRecord, granted: Granted) -> None:
         if not record.is_live:
             self._is_directory_changed = True
+        granted_at = granted.until - counted_seconds(granted.duration_seconds)
         if record.witness_since == inf:
-            record.witness_since = granted.until - counted_seconds(granted.duration_seconds)
-        if record.lease_seconds < granted.duration_seconds:
-            record.lease_seconds = granted.duration_seconds
-            self._dirty.add(record.description.identifier)
-            self._is_urgent = True
+            record.witness_since = granted_at
+        if self._may_know_too_few:
+            self._may_know_too_few = False
+            self._complete_from = granted_at + COUNTED_NOTICE_SECONDS
+        record.lease_seconds = max(record.lease_seconds, granted.duration_seconds)
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True
         self._next_check_at = min(
@@ -359,21 +365,22 @@ class Coordinator:
             self._overdue_index = self._recent_commits.pop(0)[1]
         return self._overdue_index
 
-    def _expire(self, now: float) -> list[str]:
-        """End the leases that have run out; the nodes that are forgotten now."""
+    def _expire(self, now: float) -> None:
+        """End the leases that have run out, and forget the nodes that have been gone for long."""
         if now < self._next_check_at:
-            return []
+            return
         forgotten = []
-        next_check_at = now + LONGEST_CHECK_SECONDS
+        next_check_at = self._complete_from if now < self._complete_from else now + LONGEST_CHECK_SECONDS
         for node_id, record in self.nodes.items():
             if record.lease_until is not None and record.lease_until <= now:
                 record.end_lease(now)
-                self._dirty.add(node_id)
+                self._unsaved.change(node_id)
                 self._is_directory_changed = True
             elif not record.is_live and record.stream is None and record.last_seen < now - FORGET_AFTER_SECONDS:
                 forgotten.append(node_id)
             next_check_at = min(next_check_at, next_change_at(record, now))
         for node_id in forgotten:
             del self.nodes[node_id]
+            self._unsaved.forget(node_id)
+            self._is_urgent = True
         self._next_check_at = next_check_at
-        return forgotten

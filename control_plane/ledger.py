@@ -13,49 +13,49 @@ from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKi
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.store import SqlStore
 
-DETAILED_RECEIPTS = 10_000
-"""Receipts that keep their line per node; of older ones only the moment of completion stays."""
+RETAINED_RECEIPTS = 10_000
+"""Receipts are kept for so many entries of the log, as entries are for nodes that lag. An older invalidation is complete, and nothing else is known of it."""
 
 
 class SqlLedger:
-    """See coordination.Ledger."""
+    """See unsaved.Ledger."""
 
     def __init__(self, store: SqlStore) -> None:
         self._store = store
 
     @property
     def log_id(self) -> str:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         return self._store.log_id
 
     @property
-    def head_index(self) -> int:
-        """See coordination.Ledger."""
-        return self._store.head_index
+    def is_new(self) -> bool:
+        """See unsaved.Ledger."""
+        return self._store.is_new
 
     @property
-    def oldest_index(self) -> int:
-        """See coordination.Ledger."""
-        return self._store.oldest_index
+    def head_index(self) -> int:
+        """See unsaved.Ledger."""
+        return self._store.head_index
 
-    def renew_identity(self) -> None:
-        """See coordination.Ledger."""
-        self._store.renew_identity()
+    def digest_at(self, index: int) -> bytes | None:
+        """See unsaved.Ledger."""
+        return self._store.digest_at(index)
 
     def saved_nodes(self) -> Sequence[SavedNode]:
-        """See coordination.Ledger."""
-        with self._store.reader.connect() as connection:
+        """See unsaved.Ledger."""
+        with self._store.reading() as connection:
             return [_to_node(row) for row in connection.execute(select(tables.nodes)).mappings()]
 
     def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         receipts = tables.receipts
         query = select(receipts).where(receipts.c.completed_at.is_(None)).order_by(receipts.c.index)
-        with self._store.reader.connect() as connection:
+        with self._store.reading() as connection:
             return [_to_invalidation(row) for row in connection.execute(query).mappings()]
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         if not (nodes or removed_node_ids or receipts):
             return
         with self._store.writing() as connection:
@@ -73,22 +73,14 @@ class SqlLedger:
                     .values(completed_at=bindparam("at"), nodes=bindparam("lines"))
                 )
                 connection.execute(completed, [_completion_row(receipt) for receipt in receipts])
-                oldest_detailed = receipts[-1].invalidation.index - DETAILED_RECEIPTS
-                old = update(tables.receipts).where(
-                    tables.receipts.c.index < oldest_detailed, tables.receipts.c.nodes.is_not(None)
-                )
-                connection.execute(old.values(nodes=None))
-
-    def completed_at(self, index: int) -> float | None:
-        """When the invalidation at `index` was complete."""
-        query = select(tables.receipts.c.completed_at).where(tables.receipts.c.index == index)
-        with self._store.reader.connect() as connection:
-            return connection.execute(query).scalar_one_or_none()
+                # All before a completed one are complete: nodes apply the log in order.
+                oldest_index = receipts[-1].invalidation.index - RETAINED_RECEIPTS
+                connection.execute(delete(tables.receipts).where(tables.receipts.c.index <= oldest_index))
 
     def receipt(self, invalidation_id: str) -> Receipt | None:
         """A receipt as it is stored; one that is not complete has no nodes yet."""
         query = select(tables.receipts).where(tables.receipts.c.invalidation_id == invalidation_id)
-        with self._store.reader.connect() as connection:
+        with self._store.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             return None

@@ -2,6 +2,7 @@
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,14 +19,20 @@ OPERATION_KEY = "cdn.operation"
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
+@dataclass(frozen=True, slots=True)
+class StoreGauges:
+    """What of the store is read at each scrape."""
+
+    head_index: Callable[[], int]
+    takes_writes: Callable[[], bool]
+
+
 class ControlMetrics:
     """Counts what passes and reads the rest when asked."""
 
-    def __init__(
-        self, coordinator: Coordinator, head_index: Callable[[], int], refused_total: Callable[[], int]
-    ) -> None:
+    def __init__(self, coordinator: Coordinator, store: StoreGauges, refused_total: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_FleetCollector(coordinator, head_index, refused_total))
+        self._registry.register(_FleetCollector(coordinator, store, refused_total))
         self._requests = Counter(
             "cdn_control_api_requests_total",
             "Requests to the management API.",
@@ -69,11 +76,9 @@ class ControlMetrics:
 class _FleetCollector(Collector):
     """Gauges that are true at the moment of the scrape."""
 
-    def __init__(
-        self, coordinator: Coordinator, head_index: Callable[[], int], refused_total: Callable[[], int]
-    ) -> None:
+    def __init__(self, coordinator: Coordinator, store: StoreGauges, refused_total: Callable[[], int]) -> None:
         self._coordinator = coordinator
-        self._head_index = head_index
+        self._store = store
         self._refused_total = refused_total
 
     def collect(self) -> Iterable[Metric]:
@@ -91,7 +96,11 @@ class _FleetCollector(Collector):
             "Streams refused because the certificate is not that of the node that it was said to be.",
             value=self._refused_total(),
         )
-        yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=self._head_index())
+        head_index, takes_writes = self._store.head_index(), self._store.takes_writes()
+        yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=head_index)
+        yield GaugeMetricFamily(
+            "cdn_control_database_writable", "1 while the database takes writes.", value=takes_writes
+        )
 
     def _rejections(self) -> Metric:
         """A line for each kind, so that 0 is seen as well."""

@@ -66,6 +66,11 @@ class PendingReceipts:
     def __len__(self) -> int:
         return len(self._indexes)
 
+    @property
+    def oldest_index(self) -> int | None:
+        """Of the first in the log that waits; all before it are complete."""
+        return self._indexes[0] if self._indexes else None
+
     def add(self, invalidation: IssuedInvalidation) -> None:
         """A newly committed invalidation."""
         self._indexes.append(invalidation.index)
@@ -76,13 +81,23 @@ class PendingReceipts:
         for pending_index in self._indexes[: bisect_right(self._indexes, index)]:
             self._pending[pending_index].acknowledged_at.setdefault(node_id, now)
 
+    def withdrawn(self, node_id: str) -> None:
+        """What the node has acknowledged so far counts for nothing."""
+        for pending in self._pending.values():
+            pending.acknowledged_at.pop(node_id, None)
+
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
-        """Take out what every node has acknowledged that receipts wait for."""
+        """The receipts of what every node has acknowledged that receipts wait for. They stay pending until they are durable, and are taken out then."""
         if not self._indexes:
             return []
         count = bisect_right(self._indexes, settled_index(nodes, self._indexes[-1], now))
-        settled, self._indexes = self._indexes[:count], self._indexes[count:]
-        return [_receipt(self._pending.pop(index), nodes, now) for index in settled]
+        return [_receipt(self._pending[index], nodes, now) for index in self._indexes[:count]]
+
+    def remove(self, completed: Sequence[Receipt]) -> None:
+        """Take out the oldest, which are complete and durable."""
+        for receipt in completed:
+            del self._pending[receipt.invalidation.index]
+        del self._indexes[: len(completed)]
 
     def find(self, identifier: str, nodes: Iterable[NodeRecord]) -> Receipt | None:
         """The receipt so far of one that is pending."""

@@ -5,34 +5,32 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-import grpc.aio
-import uvicorn
 from google.protobuf import json_format
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from starlette.types import ASGIApp
 
-from control_plane.admin import Admin
+from control_plane.admin import Admin, guarded
 from control_plane.admission import Admission
 from control_plane.aws_api.application import create_application
 from control_plane.clock import SteadyClock
+from control_plane.connection_limit import raise_descriptor_limit
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
-from control_plane.leases import LeaseRules
+from control_plane.grpc_port import GrpcPort
+from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
-from control_plane.metrics import ControlMetrics
+from control_plane.metrics import ControlMetrics, StoreGauges
 from control_plane.settings import Address, Settings
 from control_plane.state import PutGeoTable, PutRoutingTable
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from control_plane.turns import in_turn
-from proto.cdn.v1 import configuration_pb2, sync_pb2
+from control_plane.web import WebConfig, WebServer
+from proto.admin_access import AdminAccess
+from proto.cdn.v1 import configuration_pb2
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 
 STOP_GRACE_SECONDS = 0.2
@@ -40,21 +38,11 @@ STOP_GRACE_SECONDS = 0.2
 
 DOCUMENTED_SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105  # public on purpose: the API is reachable from this machine only
 
+NODE_NAME = "control-plane"
+"""As the lab, compose and `/status` call it."""
+
 SILENT_BEATS = 3
 """A stream is closed when its node has been silent for so many beats on top of a whole lease."""
-
-GRPC_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second control plane on the same port must fail, not share
-    ("grpc.keepalive_time_ms", 2_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    ("grpc.http2.max_ping_strikes", 0),
-    (
-        "grpc.max_receive_message_length",
-        1024 * 1024,
-    ),  # nodes say little, but for one that refuses thousands of resources
-)
 
 _logger = logging.getLogger("control-plane")
 
@@ -63,28 +51,22 @@ class StartError(Exception):
     """The control plane cannot start; the message says why."""
 
 
-class _WebServer(uvicorn.Server):
-    """Leaves signals to the process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See uvicorn."""
-        yield
-
-
 async def serve(settings: Settings) -> None:
     """Run until a signal."""
     clock = SteadyClock()
     tls = _read_tls(settings.tls_dir)
     credentials = {settings.access_key_id: _read_secret(settings.secret_access_key_file)}
     with contextlib.closing(SqlStore(settings.state_dir, clock)) as store:
+        if store.is_copy and not await _take_over(store, settings):
+            return
         _publish_routing_table(store, settings)
         _publish_geo_table(store, settings)
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
         deployment = LogDeployment(coordinator, ledger)
         admission = Admission(settings.zone, is_certified=tls is not None)
-        metrics = ControlMetrics(coordinator, lambda: store.head_index, lambda: admission.refused_total)
+        gauges = StoreGauges(lambda: store.head_index, lambda: store.trouble is None)
+        metrics = ControlMetrics(coordinator, gauges, lambda: admission.refused_total)
         silence_seconds = settings.lease_seconds + SILENT_BEATS * settings.heartbeat_seconds
         sync = SyncService(
             store,
@@ -95,12 +77,34 @@ async def serve(settings: Settings) -> None:
             on_completed=metrics.invalidation_completed,
         )
         admin = Admin(settings.zone, store, coordinator, deployment, clock)
+        access = AdminAccess([NODE_NAME, socket.gethostname(), settings.admin.host])
         api = create_application(store, deployment, settings.zone, credentials)
         web: dict[Address, ASGIApp] = {
             settings.api: in_turn(metrics.counting(api), sync.open_streams),
-            settings.admin: admin.application(metrics, sync),
+            settings.admin: guarded(admin.application(metrics, sync), access),
         }
         await _run(settings, _Nodes(sync, tls), web, admin)
+
+
+async def _take_over(store: SqlStore, settings: Settings) -> bool:
+    """A backup does not know the leases that were granted after it: nothing is said to be complete before all of them must be over. False when a signal came first."""
+    stop = _stop_on_signal()
+    seconds = counted_seconds(settings.lease_seconds)
+    _logger.info("restored from a backup: another log in %.2f s, when every lease from before is over", seconds)
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        store.become_another_log()
+    return not stop.is_set()
+
+
+def _stop_on_signal() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT from now on."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +116,12 @@ class _Nodes:
 
 
 async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = _stop_on_signal()
     with contextlib.ExitStack() as sockets:
         listening = {address: sockets.enter_context(_listen(address)) for address in web}
-        grpc_server, health_servicer = await _start_grpc(settings.grpc, nodes)
-        servers = [_WebServer(_web_config(application)) for application in web.values()]
+        limits = raise_descriptor_limit()
+        port = await _start_grpc(settings.grpc, GrpcPort(nodes.sync, limits.grpc, nodes.tls))
+        servers = [WebServer(WebConfig(application, limits.web)) for application in web.values()]
         try:
             async with asyncio.TaskGroup() as group:
                 synchronizing = group.create_task(nodes.sync.run())
@@ -130,35 +132,23 @@ async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], a
                 _logger.info("api %s, grpc %s (%s), admin %s", settings.api, settings.grpc, how, settings.admin)
                 await stop.wait()
                 admin.is_serving = False
-                await health_servicer.enter_graceful_shutdown()
+                await port.enter_graceful_shutdown()
                 for server in servers:
                     server.should_exit = True
                 synchronizing.cancel()  # ends the streams
-                await grpc_server.stop(STOP_GRACE_SECONDS)
+                await port.stop(STOP_GRACE_SECONDS)
         finally:
-            await grpc_server.stop(None)
+            await port.stop(None)
     _logger.info("stopped")
 
 
-async def _start_grpc(address: Address, nodes: _Nodes) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+async def _start_grpc(address: Address, port: GrpcPort) -> GrpcPort:
     _listen(address).close()  # says clearly what is wrong, which gRPC does not
-    server = grpc.aio.server(options=GRPC_OPTIONS)
-    server.add_generic_rpc_handlers((nodes.sync.handler(),))
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    service = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
-    reflection.enable_server_reflection((service, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        if nodes.tls is None:
-            server.add_insecure_port(str(address))
-        else:
-            server.add_secure_port(str(address), nodes.tls.for_server())
+        await port.start(str(address))
     except RuntimeError as error:
         raise StartError(f"cannot listen on {address}: {error}") from error
-    await server.start()
-    for name in ("", service):
-        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return server, health_servicer
+    return port
 
 
 def _listen(address: Address) -> socket.socket:
@@ -179,19 +169,6 @@ def _listen(address: Address) -> socket.socket:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def _web_config(application: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        timeout_keep_alive=75,
-        server_header=False,
-        ws="none",
-    )
 
 
 def _read_tls(folder: Path | None) -> TlsIdentity | None:

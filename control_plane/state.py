@@ -62,8 +62,79 @@ class PutGeoTable:
 Change = PutDistribution | RemoveDistribution | Invalidate | PutRoutingTable | PutGeoTable
 
 
+@dataclass(frozen=True, slots=True)
+class InvalidationRecord:
+    """One invalidation as the management API remembers it; it never changes."""
+
+    id: str
+    distribution_id: str
+    index: int
+    paths: tuple[str, ...]
+    caller_reference: str
+    created_at: datetime
+
+    @property
+    def wildcard_paths(self) -> int:
+        """Paths that end with a wildcard, which have a quota of their own."""
+        return sum(path.endswith("*") for path in self.paths)
+
+    @property
+    def file_paths(self) -> int:
+        """All others."""
+        return len(self.paths) - self.wildcard_paths
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidationSummary:
+    """What a list tells of one."""
+
+    id: str
+    index: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidationsInProgress:
+    """Of one distribution, together: what quotas are about."""
+
+    batches: int
+    file_paths: int
+    wildcard_paths: int
+
+
+class Invalidations(Protocol):
+    """The invalidations that are remembered, in the order of the log. `completed_index` is that of Deployment."""
+
+    def add(self, record: InvalidationRecord) -> None:
+        """A new one. Its id, and its caller reference within its distribution, are not taken."""
+
+    def get(self, identifier: str) -> InvalidationRecord | None:
+        """The invalidation, or None."""
+
+    def with_reference(self, distribution_id: str, caller_reference: str) -> InvalidationRecord | None:
+        """The one that was asked for under this name, or None."""
+
+    def newest(
+        self, distribution_id: str, limit: int, before_index: int | None = None
+    ) -> Sequence[InvalidationSummary]:
+        """At most so many of one distribution, newest first; those before an index only, if one is given."""
+
+    def in_progress(self, distribution_id: str, completed_index: int) -> InvalidationsInProgress:
+        """Those of one distribution that are not complete."""
+
+    def forget_oldest(self, distribution_id: str, retained: int, completed_index: int) -> None:
+        """Remove the complete ones of one distribution that are older than its newest `retained`."""
+
+    def forget_all(self, distribution_id: str) -> None:
+        """Remove all of one distribution."""
+
+
 class Transaction(Protocol):
     """Reads and writes that take effect together or not at all."""
+
+    @property
+    def invalidations(self) -> Invalidations:
+        """The history of the log's invalidations, by distribution."""
 
     def get(self, kind: str, identifier: str) -> Document | None:
         """The document, or None."""
@@ -98,5 +169,5 @@ class Deployment(Protocol):
     def is_deployed(self, distribution_id: str, index: int) -> bool:
         """Every node with a live lease has acknowledged the entry at `index`, which published the distribution, and none refuses it."""
 
-    def completed_at(self, index: int) -> datetime | None:
-        """When every node with a live lease had acknowledged the invalidation at `index`; None while one has not."""
+    def completed_index(self) -> int:
+        """Every invalidation up to this index is complete, and none after it that is committed: nodes apply the log in order."""

@@ -5,17 +5,21 @@ known without asking, and still read under the write lock where an index is hand
 """
 
 import json
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 
-from control_plane import tables
-from control_plane.change_log import Subscriber, issued_invalidation, to_entry
+from control_plane import schema, tables
+from control_plane.change_log import EMPTY_HISTORY, Subscriber, issued_invalidation, to_entry
+from control_plane.invalidation_rows import SqlInvalidations
+from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.state import (
     Change,
     Document,
@@ -27,15 +31,36 @@ from control_plane.state import (
     StoreError,
 )
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 
 RETAINED_ENTRIES = 10_000
 """A node further behind gets a snapshot, which costs it its cache."""
 
 DATABASE_NAME = "control-plane.sqlite3"
 
+COPY_MARK = "is_copy"
+"""Of a database that `backup.py` has made: as long as nobody has opened it, it is a copy of what was once, and goes on as another log."""
+
+_LOG_ID = "log_id"
 _DISTRIBUTION = "distribution"
 _ROUTING_TABLE = "routing_table"
 _GEO_TABLE = "geo_table"
+
+LOCKED_MILLISECONDS = 250
+"""How long a write waits for somebody else's lock on the file, once the control plane runs: all nodes wait with it."""
+
+_MISTAKES = (DataError, IntegrityError, ProgrammingError)
+"""Errors of the database that say something of the statement, and nothing of the disk."""
+
+_logger = logging.getLogger("control-plane")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the database takes no writes, and since when (seconds of the process's clock)."""
+
+    reason: str
+    since: float
 
 
 class SqlTransaction:
@@ -45,6 +70,8 @@ class SqlTransaction:
         self._connection = connection
         self._log_id = log_id
         self._clock = clock
+        self.invalidations = SqlInvalidations(connection)
+        """See state.Transaction."""
         self.appended: list[tuple[sync_pb2.Entry, float]] = []
 
     def get(self, kind: str, identifier: str) -> Document | None:
@@ -76,10 +103,11 @@ class SqlTransaction:
 
     def append(self, change: Change) -> int:
         """See state.Transaction."""
-        index = read_head_index(self._connection) + 1
         now = self._clock()
-        entry = to_entry(change, self._log_id, index, now)
+        entry = to_entry(change, read_head(self._connection, self._log_id), now)
+        index = entry.index
         self._connection.execute(insert(tables.log).values(index=index, entry=entry.SerializeToString()))
+        self._connection.execute(insert(tables.digests).values(index=index, digest=entry.digest))
         self._update_resources(change)
         invalidation = issued_invalidation(entry, now)
         if invalidation is not None:
@@ -125,6 +153,10 @@ class SqlStore:
     log_id: str
     head_index: int
     oldest_index: int
+    is_new: bool
+    """The log was made by this process: nobody was told of it before."""
+    is_copy: bool
+    """It has been restored from a backup: `become_another_log` has to be called before anything is told to anybody."""
 
     def __init__(self, folder: Path, clock: Callable[[], float], *, retained_entries: int = RETAINED_ENTRIES) -> None:
         self._path = path = folder / DATABASE_NAME
@@ -133,11 +165,17 @@ class SqlStore:
             self.engine = tables.open_engine(path)
             self.reader = tables.open_reader(path)
             self._open_log()
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCKED_MILLISECONDS}")
         except OSError as error:
             raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
         except DatabaseError as error:
             raise StoreError(f"cannot use the database {path}: {error.orig}") from error
+        except StoreError as error:
+            raise StoreError(f"cannot use the database {path}: it {error}") from error
         self._clock = clock
+        self.trouble: Trouble | None = None
+        """Set from the first write that fails until `try_to_write` finds that the database takes writes again."""
         self._retained_entries = retained_entries
         self._subscribers: list[Subscriber] = []
         self._is_in_transaction = False
@@ -172,8 +210,39 @@ class SqlStore:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
-            raise StoreError(f"cannot write to the database {self._path}: {error.orig}") from error
+        except _MISTAKES:
+            raise
+        except DatabaseError as error:
+            reason = f"cannot write to the database {self._path}: {error.orig}"
+            self._failed(reason)
+            raise StoreError(reason) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """What is committed, also while a transaction is open. StoreError when it cannot be read."""
+        try:
+            with self.reader.connect() as connection:
+                yield connection
+        except _MISTAKES:
+            raise
+        except DatabaseError as error:
+            raise StoreError(f"cannot read the database {self._path}: {error.orig}") from error
+
+    def try_to_write(self) -> None:
+        """Write something that means nothing, to see whether the database takes it. A transaction that only reads succeeds on a full disk too, so it shows nothing."""
+        probe = sqlite_insert(tables.meta).values(key="last_probe", value=str(self._clock()))
+        with suppress(StoreError):
+            with self.writing() as connection:
+                replaced = {"value": probe.excluded.value}
+                connection.execute(probe.on_conflict_do_update(index_elements=["key"], set_=replaced))
+            if self.trouble is not None:
+                _logger.warning("the database takes writes again after %.1f s", self._clock() - self.trouble.since)
+            self.trouble = None
+
+    def _failed(self, reason: str) -> None:
+        if self.trouble is None:
+            _logger.error("%s; until it takes writes, no first lease is granted and no receipt completed", reason)
+        self.trouble = Trouble(reason, self._clock() if self.trouble is None else self.trouble.since)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have `subscriber` called for each entry after its commit."""
@@ -184,13 +253,22 @@ class SqlStore:
     def entries_after(self, index: int, limit: int) -> Sequence[sync_pb2.Entry]:
         """See change_log.Log."""
         query = select(tables.log.c.entry).where(tables.log.c.index > index).order_by(tables.log.c.index).limit(limit)
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return [sync_pb2.Entry.FromString(data) for data in connection.execute(query).scalars()]
+
+    def digest_at(self, index: int) -> bytes | None:
+        """See unsaved.Ledger."""
+        if index > self.head_index:
+            return None  # and may be more than a column holds
+        query = select(tables.digests.c.digest).where(tables.digests.c.index == index)
+        with self.reader.connect() as connection:
+            return connection.execute(query).scalar_one_or_none()
 
     def snapshot(self) -> sync_pb2.Snapshot:
         """See change_log.Log."""
-        snapshot = sync_pb2.Snapshot(log_id=self.log_id, index=self.head_index)
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
+            head = read_head(connection, self.log_id)
+            snapshot = sync_pb2.Snapshot(log_id=head.log_id, index=head.index, digest=head.digest)
             for kind, data in connection.execute(select(tables.resources.c.kind, tables.resources.c.resource)):
                 if kind == _DISTRIBUTION:
                     snapshot.distributions.append(configuration_pb2.Distribution.FromString(data))
@@ -213,30 +291,39 @@ class SqlStore:
     def _only_resource(self, kind: str) -> bytes | None:
         """Of a kind that there is one of."""
         query = select(tables.resources.c.resource).where(tables.resources.c.kind == kind)
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def documents(self, kind: str) -> Sequence[Document]:
         """What is committed of one kind, oldest first."""
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return read_documents(connection, kind)
 
-    def renew_identity(self) -> None:
-        """See coordination.Ledger."""
-        log_id = uuid.uuid4().hex
+    def become_another_log(self) -> None:
+        """Of a copy: nothing that nodes have applied, acknowledged or stored counts here, and none of them holds a lease (DESIGN section 4, rule 9).
+
+        The leases that were granted since the copy was made are not in it: the caller has waited until they must be over.
+        """
+        log_id, nodes = uuid.uuid4().hex, tables.nodes
         with self.writing() as connection:
-            connection.execute(update(tables.meta).where(tables.meta.c.key == "log_id").values(value=log_id))
-        self.log_id = log_id
+            connection.execute(update(tables.meta).where(tables.meta.c.key == _LOG_ID).values(value=log_id))
+            connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK))
+            connection.execute(update(nodes).where(nodes.c.lease_seconds > 0).values(unleased_since=self._clock()))
+            connection.execute(update(nodes).values(acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0))
+        self.log_id, self.is_copy = log_id, False
 
     def _open_log(self) -> None:
         with self.engine.begin() as connection:
-            fresh = sqlite_insert(tables.meta).values(key="log_id", value=uuid.uuid4().hex)
-            connection.execute(fresh.on_conflict_do_nothing())
-            query = select(tables.meta.c.value).where(tables.meta.c.key == "log_id")
-            self.log_id = connection.execute(query).scalar_one()
+            schema.prepare(connection)
+            self.log_id, self.is_new = _identity(connection)
+            marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
+            self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
             self.head_index = read_head_index(connection)
             oldest = connection.execute(select(func.min(tables.log.c.index))).scalar_one()
             self.oldest_index = self.head_index + 1 if oldest is None else oldest
+            # Without entries, or written by a version that made no digests: the history begins at the head, and nodes that stand elsewhere get a snapshot.
+            begun = sqlite_insert(tables.digests).values(index=self.head_index, digest=EMPTY_HISTORY)
+            connection.execute(begun.on_conflict_do_nothing())
 
     def _trimmed(self, connection: Connection, head_index: int) -> int:
         """Forget the oldest entries, a tenth of what is retained at a time: the oldest that is left. What they configured stays in `resources`."""
@@ -244,7 +331,16 @@ class SqlStore:
             return self.oldest_index
         oldest_index = head_index - self._retained_entries + 1
         connection.execute(delete(tables.log).where(tables.log.c.index < oldest_index))
+        connection.execute(delete(tables.digests).where(tables.digests.c.index < oldest_index - 1))
         return oldest_index
+
+
+def _identity(connection: Connection) -> tuple[str, bool]:
+    """The log's, made with the database; and whether that was now."""
+    fresh = sqlite_insert(tables.meta).values(key=_LOG_ID, value=uuid.uuid4().hex)
+    is_new = connection.execute(fresh.on_conflict_do_nothing()).rowcount == 1
+    identity: str = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == _LOG_ID)).scalar_one()
+    return identity, is_new
 
 
 def read_documents(connection: Connection, kind: str) -> Sequence[Document]:
@@ -258,3 +354,11 @@ def read_head_index(connection: Connection) -> int:
     """The newest index; the log is never trimmed to nothing."""
     head: int | None = connection.execute(select(func.max(tables.log.c.index))).scalar_one()
     return head or 0
+
+
+def read_head(connection: Connection, log_id: str) -> LogPosition:
+    """Where the log ends; there is a digest for it from the beginning."""
+    digests = tables.digests.c
+    newest = select(func.max(digests.index)).scalar_subquery()
+    index, digest = connection.execute(select(digests.index, digests.digest).where(digests.index == newest)).one()
+    return LogPosition(log_id, index, digest)

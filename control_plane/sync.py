@@ -18,9 +18,11 @@ from control_plane.directory import DirectoryFrames
 from control_plane.leases import Granted, Refused
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import Receipt
+from control_plane.state import StoreError
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 
 HELLO_SECONDS = 5.0
 """How long a connection may stay anonymous."""
@@ -28,6 +30,9 @@ HELLO_SECONDS = 5.0
 DIRECTORY_PAUSE_SECONDS = 0.05
 DIRECTORY_SECONDS_PER_LINE = 4e-6
 """Time between two versions of the directory, by the lines that are sent: 500 nodes that join at once are one change."""
+
+WRITE_AGAIN_SECONDS = 1.0
+"""How often a database that takes no writes is tried, also when nothing waits for it: whether it does is on the admin port."""
 
 MAXIMUM_IDENTIFIER_LENGTH = 128
 MAXIMUM_REASON_LENGTH = 1024
@@ -80,12 +85,14 @@ class SyncService:
         return grpc.method_handlers_generic_handler(service, {"Sync": method})
 
     async def run(self) -> None:
-        """Draw consequences and send directories until cancelled. A database that cannot be written ends it: nothing may be told that is not durable."""
+        """Draw consequences and send directories until cancelled. A database that cannot be written does not end it: what may not be told before it is durable is
+        held back (`coordination.py`)."""
         self._settlement_wanted.set()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._settle_forever())
                 group.create_task(self._send_directories())
+                group.create_task(self._watch_database())
         finally:
             for stream in self._streams.values():
                 stream.end("the control plane stops")
@@ -117,6 +124,12 @@ class SyncService:
                 pass  # a lease may have ended
             self._settlement_wanted.clear()
             self._tell(self._coordinator.settle(self._clock()))
+
+    async def _watch_database(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_AGAIN_SECONDS)
+            if self._store.trouble is not None:
+                self._store.try_to_write()
 
     async def _send_directories(self) -> None:
         while True:
@@ -177,28 +190,34 @@ class SyncService:
 
     async def _open(self, hello: sync_pb2.Hello, context: _Context) -> NodeStream:
         node = _to_description(hello.node)
-        log_id = self._store.log_id
+        position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
         try:
-            number, catch_up = self._coordinator.connected(
-                node, hello.log_id, hello.applied_index, self._clock(), hello.incarnation
-            )
+            number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
         except TooManyNodesError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        of_this_log = hello.rejections if hello.log_id == self._store.log_id else ()
-        self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_log))
+        except StoreError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        of_this_history = hello.rejections if isinstance(catch_up, FromEntries) else ()
+        self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_history))
         stream = NodeStream(node.identifier, number, self._frames, self.directory)
-        replaced = list(self._streams.values()) if self._store.log_id != log_id else []
-        replaced.extend(filter(None, [self._streams.get(node.identifier)]))
-        for other in replaced:
-            other.end("replaced by another stream")
+        replaced = self._streams.get(node.identifier)
+        if replaced is not None:
+            replaced.end("replaced by another stream")
         self._streams[node.identifier] = stream
         if isinstance(catch_up, FromEntries):
             stream.start_after(catch_up.after_index)
         else:
-            stream.start_with_snapshot(*self._frames.snapshot(self._store.log_id))
+            await self._start_with_snapshot(stream, context)
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._settlement_wanted.set()
         return stream
+
+    async def _start_with_snapshot(self, stream: NodeStream, context: _Context) -> None:
+        try:
+            stream.start_with_snapshot(*self._frames.snapshot())
+        except StoreError as error:
+            self._close(stream)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
     def _close(self, stream: NodeStream) -> None:
         if self._streams.get(stream.node_id) is stream:
@@ -255,7 +274,7 @@ async def _reporting(work: Coroutine[None, None, None], stream: NodeStream) -> N
         await work
     except TooFarBehindError:
         stream.end("the log has been trimmed past the node")
-    except (_StreamEndedError, grpc.RpcError) as error:
+    except (_StreamEndedError, StoreError, grpc.RpcError) as error:
         stream.end(str(error))
 
 

@@ -1,4 +1,5 @@
-"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py` and `ledger.py`."""
+"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py`, `invalidation_rows.py`, `ledger.py` and `backup.py`; what
+they were before, and what a change of them needs, in `schema.py`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -41,6 +43,14 @@ log = Table(
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("entry", LargeBinary, nullable=False),
 )
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""Of the log's history up to each entry that is retained, and up to the one before the oldest: a node that stands there still gets entries."""
 
 resources = Table(
     "resources",
@@ -81,9 +91,28 @@ receipts = Table(
 )
 """One row per invalidation from the moment it is committed; incomplete while `completed_at` is null."""
 
+Index("receipts_pending", receipts.c.index, sqlite_where=receipts.c.completed_at.is_(None))
+
+invalidations = Table(
+    "invalidations",
+    metadata,
+    Column("distribution_id", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("index", Integer, nullable=False),
+    Column("identifier", String, nullable=False, unique=True),
+    Column("caller_reference", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("file_paths", Integer, nullable=False),
+    Column("wildcard_paths", Integer, nullable=False),
+    Column("paths", Text, nullable=False),
+    UniqueConstraint("distribution_id", "index"),
+    UniqueConstraint("distribution_id", "caller_reference"),
+)
+"""What the management API remembers of each distribution's invalidations, numbered from 1 within it."""
+
 
 def open_engine(path: Path) -> Engine:
-    """One connection to the database file, created if need be. Commits reach the disk before they return."""
+    """One connection to the database file, created if need be, without its tables (`schema.py`). Commits reach the disk before they return."""
     engine = create_engine(
         _url(path),
         poolclass=StaticPool,
@@ -91,7 +120,6 @@ def open_engine(path: Path) -> Engine:
     )
     event.listen(engine, "connect", _configure_connection)
     event.listen(engine, "begin", _begin_immediate)
-    metadata.create_all(engine)
     return engine
 
 

@@ -13,6 +13,7 @@ from typing import Final, cast
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from dns_router.metrics import NodeReport
+from proto.admin_access import AdminAccess, read_fields
 
 HEAD_BYTES: Final = 8192
 DEADLINE_SECONDS: Final = 5.0
@@ -42,11 +43,15 @@ class Reply:
         return head.encode("ascii") + self.content
 
 
-def reply_to(head: bytes, report: NodeReport) -> Reply:
+def reply_to(head: bytes, report: NodeReport, access: AdminAccess) -> Reply:
     """Answer one request by its head."""
-    words = head.split(b"\r\n", 1)[0].split(b" ")
+    request_line, *lines = head.split(b"\r\n")
+    words = request_line.split(b" ")
     if len(words) != _REQUEST_LINE_WORDS or not words[2].startswith(b"HTTP/1."):
         return Reply(HTTPStatus.BAD_REQUEST, b"not an HTTP/1 request\n")
+    refusal = access.refusal(read_fields(line.decode("latin-1") for line in lines))
+    if refusal is not None:
+        return Reply(HTTPStatus(refusal.status), f"{refusal.reason}\n".encode())
     method, target = words[0], words[1]
     answer = _PAGES.get(target.partition(b"?")[0])
     if answer is None:
@@ -82,24 +87,26 @@ _PAGES: Final = {b"/healthz": _health, b"/readyz": _readiness, b"/metrics": _met
 class AdminListener:
     """The connections of the admin port."""
 
-    def __init__(self, report: NodeReport) -> None:
+    def __init__(self, report: NodeReport, access: AdminAccess) -> None:
         self.report = report
-        self._transports: set[asyncio.Transport] = set()
+        self.access = access
+        self._transports: dict[asyncio.Transport, None] = {}
 
     def new_connection(self) -> "AdminConnection":
         """What the event loop calls for each accepted connection."""
         return AdminConnection(self)
 
-    def admit(self, transport: asyncio.Transport) -> bool:
-        """Whether there is room for one more."""
+    def admit(self, transport: asyncio.Transport) -> None:
+        """One more; beyond the limit the oldest goes: who asks anything has been answered by then, since that takes no longer than the request."""
         if len(self._transports) >= MAXIMUM_CONNECTIONS:
-            return False
-        self._transports.add(transport)
-        return True
+            oldest = next(iter(self._transports))
+            self.forget(oldest)
+            oldest.abort()
+        self._transports[transport] = None
 
     def forget(self, transport: asyncio.Transport) -> None:
         """The connection is closed."""
-        self._transports.discard(transport)
+        self._transports.pop(transport, None)
 
     def close(self) -> None:
         """Close all connections."""
@@ -117,12 +124,10 @@ class AdminConnection(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock, or close at once when there are too many."""
+        """Start the clock."""
         # A cast: uvloop's transports have the methods of asyncio's classes without deriving from them.
         stream = cast("asyncio.Transport", transport)
-        if not self._listener.admit(stream):
-            stream.abort()
-            return
+        self._listener.admit(stream)
         self._transport = stream
         self._deadline = asyncio.get_running_loop().call_later(DEADLINE_SECONDS, stream.abort)
 
@@ -142,7 +147,7 @@ class AdminConnection(asyncio.Protocol):
         self._received += data
         head, separator, _ = bytes(self._received).partition(_END_OF_HEAD)
         if separator and len(head) <= HEAD_BYTES:
-            transport.write(reply_to(head, self._listener.report).encode())
+            transport.write(reply_to(head, self._listener.report, self._listener.access).encode())
             transport.close()
         elif len(self._received) > HEAD_BYTES:
             transport.write(Reply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"head too large\n").encode())

@@ -16,6 +16,7 @@ from dns_router.counters import Counters
 from dns_router.responder import Responder
 from dns_router.translation import live_edges
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 from proto.rejected_changes import RejectedChanges, kind_name
 from proto.state_files import StateFiles
 
@@ -44,14 +45,15 @@ class RouterApplier:
         kept = self._files.read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
         if kept is not None:
             self._publish(from_kept(kept))
-            _logger.info("recovered configuration %s:%d", *self.position())
+            position = self.position()
+            _logger.info("recovered configuration %s:%d", position.log_id, position.index)
         directory = self._files.read_message(DIRECTORY_FILE, sync_pb2.Directory())
         if directory is not None:
             self._publish_directory(directory)
 
-    def position(self) -> tuple[str, int]:
+    def position(self) -> LogPosition:
         """Where to continue: what is served, which may be newer than what is on disk."""
-        return self._configuration.log_id, self._configuration.index
+        return self._configuration.position
 
     def rejected(self) -> RejectedChanges:
         """What of the log is not served in its newest version."""

@@ -14,6 +14,7 @@ from dns_router.response_wire import address_records, record
 from dns_router.translation import UnusableResourceError, ZoneSettings, routed_part, sites_of, zone_settings
 from dns_router.zone import Site, Zone, is_within, parent_of
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.rejected_changes import (
     NOTHING_REJECTED,
     ROUTING_TABLE,
@@ -45,10 +46,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Position ("", 0) and nothing else until something was heard."""
+    """At no position, and nothing else, until something was heard."""
 
-    log_id: str = ""
-    index: int = 0
+    position: LogPosition = field(default_factory=LogPosition)
     resources: Mapping[str, Resource] = field(default_factory=dict)
     table: configuration_pb2.RoutingTable | None = None
     settings: ZoneSettings | None = None
@@ -58,29 +58,46 @@ class Configuration:
 
 def from_snapshot(snapshot: sync_pb2.Snapshot, previous: Configuration) -> Configuration:
     """Replace everything; a resource that cannot be used is as `previous` of the same log has it, if it has it."""
-    before = previous if previous.log_id == snapshot.log_id else Configuration()
+    before = previous if previous.position.log_id == snapshot.log_id else Configuration()
     resources: dict[str, Resource] = {}
     rejected = NOTHING_REJECTED
     for message in snapshot.distributions:
         try:
             resources[message.id] = _resource(message)
         except UnusableResourceError as error:
-            entry = sync_pb2.Entry(log_id=snapshot.log_id, index=snapshot.index, put_distribution=message)
+            entry = _entry(snapshot, put_distribution=message)
             rejected = with_rejected(rejected, entry, str(error))
             if message.id in before.resources:
                 resources[message.id] = before.resources[message.id]
-    fresh = Configuration(snapshot.log_id, snapshot.index, resources, before.table, before.settings, rejected)
+    position = LogPosition(snapshot.log_id, snapshot.index, snapshot.digest)
+    fresh = Configuration(position, resources, before.table, before.settings, rejected)
     if not snapshot.HasField("routing_table"):
         return fresh
-    entry = sync_pb2.Entry(log_id=snapshot.log_id, index=snapshot.index, put_routing_table=snapshot.routing_table)
-    return with_entry(fresh, entry)
+    return with_entry(fresh, _entry(snapshot, put_routing_table=snapshot.routing_table))
+
+
+def _entry(
+    snapshot: sync_pb2.Snapshot,
+    *,
+    put_distribution: configuration_pb2.Distribution | None = None,
+    put_routing_table: configuration_pb2.RoutingTable | None = None,
+) -> sync_pb2.Entry:
+    """A resource of a snapshot as an entry of its own."""
+    return sync_pb2.Entry(
+        log_id=snapshot.log_id,
+        index=snapshot.index,
+        digest=snapshot.digest,
+        put_distribution=put_distribution,
+        put_routing_table=put_routing_table,
+    )
 
 
 def to_kept(configuration: Configuration) -> sync_pb2.KeptConfiguration:
     """What is kept on disk: `from_kept` gives the same configuration again."""
     served = sync_pb2.Snapshot(
-        log_id=configuration.log_id,
-        index=configuration.index,
+        log_id=configuration.position.log_id,
+        index=configuration.position.index,
+        digest=configuration.position.digest,
         distributions=[resource.message for resource in configuration.resources.values()],
         routing_table=configuration.table,
     )
@@ -94,12 +111,14 @@ def from_kept(kept: sync_pb2.KeptConfiguration) -> Configuration:
     for change in rejected_before.values():
         configuration = with_entry(configuration, change.entry)
     rejected = {resource: rejected_before.get(resource, c) for resource, c in configuration.rejected.items()}
-    return replace(configuration, index=kept.served.index, rejected=rejected)
+    position = LogPosition(kept.served.log_id, kept.served.index, kept.served.digest)
+    return replace(configuration, position=position, rejected=rejected)
 
 
 def with_entry(configuration: Configuration, entry: sync_pb2.Entry) -> Configuration:
     """The configuration after `entry`; changes that do not concern a router only move the index."""
-    advanced = replace(configuration, index=entry.index)
+    position = replace(configuration.position, index=entry.index, digest=entry.digest)
+    advanced = replace(configuration, position=position)
     try:
         return _changed(advanced, entry)
     except UnusableResourceError as error:
@@ -139,7 +158,7 @@ def build_zone(configuration: Configuration, own_addresses: Mapping[int, bytes])
     sites = _sites_within(configuration.resources, apex)
     name_server = _NAME_SERVER_LABEL + apex
     # RFC 2308 section 5: the TTL of the SOA in a negative answer; short, since a lab creates names while it runs.
-    numbers = (configuration.index & _SERIAL_MASK, REFRESH_SECONDS, RETRY_SECONDS, EXPIRE_SECONDS, ttl_seconds)
+    numbers = (configuration.position.index & _SERIAL_MASK, REFRESH_SECONDS, RETRY_SECONDS, EXPIRE_SECONDS, ttl_seconds)
     soa = name_server + _MAILBOX_LABEL + apex + _SOA_NUMBERS.pack(*numbers)
     return Zone(
         apex=apex,

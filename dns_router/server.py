@@ -18,6 +18,7 @@ from dns_router.metrics import NodeReport
 from dns_router.responder import Responder
 from dns_router.sockets import bind, bind_dns, bound_address
 from dns_router.translation import address_record_data
+from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
@@ -50,7 +51,7 @@ async def serve(options: Options) -> None:
         applier.recover()
         session = NodeSession(identity, applier, str(options.control_plane), tls=tls)
         report = NodeReport(identity, session, responder, counters, files.statistics)
-        async with _listening(sockets, responder, counters, report):
+        async with _listening(sockets, responder, counters, AdminListener(report, _access(options))):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
             await _follow_log_until_stopped(session)
 
@@ -68,6 +69,11 @@ def _bind_all(options: Options, cleanup: contextlib.ExitStack) -> _Sockets:
     cleanup.enter_context(streams)
     admin = cleanup.enter_context(bind(options.admin.host, options.admin.port, socket.SOCK_STREAM))
     return _Sockets(datagrams, streams, admin)
+
+
+def _access(options: Options) -> AdminAccess:
+    advertised = options.advertise_admin or options.admin
+    return AdminAccess([options.node_id, socket.gethostname(), options.admin.host, advertised.host])
 
 
 def _identity(options: Options, sockets: _Sockets) -> NodeIdentity:
@@ -90,11 +96,10 @@ def _opened_files(options: Options) -> StateFiles:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    sockets: _Sockets, responder: Responder, counters: Counters, report: NodeReport
+    sockets: _Sockets, responder: Responder, counters: Counters, admin: AdminListener
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     streams = StreamListener(responder, counters)
-    admin = AdminListener(report)
     async with contextlib.AsyncExitStack() as cleanup:
         datagrams, _ = await loop.create_datagram_endpoint(lambda: DatagramListener(responder), sock=sockets.datagrams)
         cleanup.callback(datagrams.close)

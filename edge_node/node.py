@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import random
+import socket
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -40,6 +41,7 @@ from edge_node.storage.storage_factory import Storage, open_storage
 from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
+from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
@@ -322,7 +324,9 @@ class EdgeNode:
             self._client.file_statistics,
         )
         explainer = Explainer(settings.node_id, self._cache, self._state, time.monotonic)
-        return AdminSources(make_exposition(sources), self._status, self._standing, self._why_not_ready, explainer)
+        names = (settings.node_id, socket.gethostname(), settings.admin.host, settings.advertise_admin.host)
+        exposition, access = make_exposition(sources), AdminAccess(names)
+        return AdminSources(exposition, self._status, self._standing, self._why_not_ready, explainer, access)
 
     def _note_fence(self, state: FenceState) -> None:
         """The operator is told why stored responses are asked for again."""

@@ -208,6 +208,39 @@ def invalidate(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="To write; not there yet.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Copy the control plane's database while it runs.
+
+    All that is configured, the change log and the receipts, as of one moment.
+
+    \b
+    Examples:
+      cdnlab backup before-the-change.sqlite3
+    """
+    _run("backup", file=file, state_dir=state)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="That `cdnlab backup` has written.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Put a backup in place of the control plane's database.
+
+    The lab stays up and serves; its control plane is away until every lease is over. What was changed or invalidated after the backup is lost, and
+    every cache starts over: what it stored may be older than an invalidation that the backup does not know.
+
+    \b
+    Examples:
+      cdnlab restore before-the-change.sqlite3
+    """
+    _run("restore", file=file, state_dir=state)
+
+
+@app.command()
 def quickstart(
     topology: Annotated[
         Path | None, typer.Argument(metavar="TOPOLOGY.yaml", help="docs/topology.md; three regions without it.")

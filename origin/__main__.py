@@ -9,6 +9,7 @@ from pathlib import Path
 import uvloop
 
 from origin.errors import StartError
+from origin.node import Clocks
 from origin.server import Options, serve
 
 _EXAMPLE = """example:
@@ -23,7 +24,7 @@ def main() -> int:
     options = _parse(sys.argv[1:])
     _log_to_standard_error()
     try:
-        uvloop.run(serve(options, time.time))
+        uvloop.run(serve(options, Clocks(time.time, time.monotonic)))
     except StartError as error:
         print(error, file=sys.stderr)
         return 1

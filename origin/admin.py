@@ -45,7 +45,7 @@ class Node(Protocol):
 
 
 def respond(node: Node, request: Request, now: float) -> Response:
-    """The answer to an operator."""
+    """The answer to an operator; `now` is of the clock that leases are counted by."""
     segments = tuple(unquote(part) for part in request.path[1:].split("/"))
     method = "GET" if request.method == "HEAD" else request.method
     try:

@@ -169,6 +169,11 @@ class HttpConnection(asyncio.Protocol):
         elif now > self._deadline:
             transport.abort()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no answer is under way: the request is not whole, or there is none."""
+        return self._delivery is None and not self._events and not self._open_transport().get_write_buffer_size()
+
     def begin_drain(self) -> None:
         """Close at once if idle; else after the answer that is under way."""
         if self._delivery is None and not self._events and not self._reader.is_in_message:

@@ -4,6 +4,7 @@ Here the clock is read and the dice are thrown; everything that is called from h
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from origin.metrics import Counters, OriginCollector, exposition
 from origin.request_log import RequestLog
 from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
+from proto.admin_access import AdminAccess
 
 
 class Served(Protocol):
@@ -27,12 +29,22 @@ class Served(Protocol):
         """Those that are open."""
 
 
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What time it is, and how much of it has passed."""
+
+    wall: Callable[[], float]
+    """Seconds since the epoch: of logs, versions and dates."""
+    steady: Callable[[], float]
+    """Seconds that nobody sets: of leases, which must not end early or late because somebody sets the clock."""
+
+
 class OriginNode:
     """The state of one origin, and the service of its content port."""
 
-    def __init__(self, node_id: str, wall_clock: Callable[[], float], is_log_written: bool = False) -> None:
+    def __init__(self, node_id: str, clocks: Clocks, is_log_written: bool = False) -> None:
         self.node_id = node_id
-        self.wall_clock = wall_clock
+        self.clocks = clocks
         self.buckets = BucketStore(DEFAULT_BUDGET_BYTES)
         self.behaviors = BehaviorTable()
         self.gates = Gates()
@@ -43,7 +55,7 @@ class OriginNode:
         self._collector = OriginCollector(node_id, self._counters, self)
         self._rng = Random()
         self._answered = 0
-        self._started_at = wall_clock()
+        self._started_at = clocks.steady()
 
     # The content port.
 
@@ -53,12 +65,12 @@ class OriginNode:
 
     def decide(self, request: Request) -> Answer:
         """The answer: the content's, misbehaving if that is wanted; noted before it is sent."""
-        now = self.wall_clock()
+        now = self.clocks.wall()
         self._answered += 1
         kind = kind_of(request.path)
         response = self._scenarios.respond(request, kind, now, self._answered)
         if self.behaviors:
-            behavior = self.behaviors.select(request, now, self._rng.random)
+            behavior = self.behaviors.select(request, self.clocks.steady(), self._rng.random)
             response = response if behavior is None else apply_behavior(behavior, response)
         self.log.record(request, response.status, kind, now)
         self._counters.requests[kind][response.status // 100] += 1
@@ -67,7 +79,7 @@ class OriginNode:
     def refuse(self, refusal: RequestRefused, connection_number: int) -> Answer:
         """The answer to what is no request; noted as well as it was understood."""
         request = Request(refusal.method, refusal.target, refusal.target, "", connection_number=connection_number)
-        self.log.record(request, refusal.status, "other", self.wall_clock())
+        self.log.record(request, refusal.status, "other", self.clocks.wall())
         self._counters.requests["other"][refusal.status // 100] += 1
         return Answer("other", refusal_response(refusal))
 
@@ -95,7 +107,7 @@ class OriginNode:
 
     def status(self) -> dict[str, object]:
         """The document of docs/contracts.md; an origin follows no change log and holds no lease."""
-        now = self.wall_clock()
+        now = self.clocks.steady()
         return {
             "id": self.node_id,
             "role": "origin",
@@ -117,16 +129,22 @@ class OriginNode:
 class AdminService:
     """The service of the operators' port; not logged and not counted as content."""
 
-    def __init__(self, node: OriginNode) -> None:
+    def __init__(self, node: OriginNode, access: AdminAccess) -> None:
         self._node = node
+        self._access = access
 
     def body_rule(self, _method: str, _path: str) -> BodyRule:
         """Small documents only."""
         return admin.BODY_RULE
 
     def decide(self, request: Request) -> Answer:
-        """The answer to an operator."""
-        return Answer("other", admin.respond(self._node, request, self._node.wall_clock()))
+        """The answer to an operator; a web page is none (docs/security.md)."""
+        takes_json = (request.method, request.path) == ("POST", "/behaviors")
+        refusal = self._access.refusal(request.fields, takes_json=takes_json)
+        if refusal is not None:
+            text = f"{refusal.reason}\n".encode()
+            return Answer("other", Response(refusal.status, (("Content-Type", "text/plain"),), text))
+        return Answer("other", admin.respond(self._node, request, self._node.clocks.steady()))
 
     def refuse(self, refusal: RequestRefused, _connection_number: int) -> Answer:
         """The answer to what is no request."""

@@ -15,11 +15,13 @@ from pathlib import Path
 from origin.conditions import http_date
 from origin.connection import HttpConnection, Service
 from origin.log_file import LogFile, keep_writing
-from origin.node import AdminService, OriginNode
+from origin.node import AdminService, Clocks, OriginNode
 from origin.request_reader import ByteBudget
-from origin.tcp import BACKLOG, bound_socket
+from origin.tcp import BACKLOG, bound_socket, raise_descriptor_limit
+from proto.admin_access import AdminAccess
 
 MAX_CONNECTIONS = 10_000
+MAX_OPERATORS = 64
 MAX_UPLOADING_BYTES = 256 << 20
 # The contract is 2 s from SIGTERM to the end; the rest is for the last lines of the log.
 DRAIN_SECONDS = 1.5
@@ -41,13 +43,16 @@ class Options:
 class HttpListener:
     """One listening address, its connections and what they share."""
 
-    def __init__(self, service: Service, tasks: asyncio.TaskGroup, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, service: Service, tasks: asyncio.TaskGroup, wall_clock: Callable[[], float], most_connections: int
+    ) -> None:
         self.service = service
         self.tasks = tasks
         self.loop = asyncio.get_running_loop()
         self.uploads = ByteBudget(MAX_UPLOADING_BYTES)
         self.is_draining = False
-        self.connections: set[HttpConnection] = set()
+        self.connections: dict[HttpConnection, None] = {}
+        self._most_connections = most_connections
         self._wall_clock = wall_clock
         self._date = (0, "")
         self._accepted = 0
@@ -61,14 +66,19 @@ class HttpListener:
         return self._date[1]
 
     def opened(self, connection: HttpConnection) -> bool:
-        """Whether there is room for one more."""
-        is_room = len(self.connections) < MAX_CONNECTIONS
-        self.connections.add(connection)
-        return is_room
+        """Whether there is room for one more; if need be, in the place of the oldest that waits for no answer (RFC 9112 section 9.5)."""
+        if len(self.connections) >= self._most_connections:
+            waiting = next((other for other in self.connections if other.is_waiting), None)
+            if waiting is None:
+                return False
+            del self.connections[waiting]
+            waiting.abort()
+        self.connections[connection] = None
+        return True
 
     def closed(self, connection: HttpConnection) -> None:
         """One less."""
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         if not self.connections:
             self._all_closed.set()
 
@@ -107,17 +117,17 @@ class HttpListener:
             connection.abort()
 
 
-async def serve(options: Options, wall_clock: Callable[[], float]) -> None:
+async def serve(options: Options, clocks: Clocks) -> None:
     """Run one origin until SIGTERM or SIGINT. StartError if it cannot start."""
     stop, log_ended = _stop_signal(), asyncio.Event()
-    node = OriginNode(options.node_id, wall_clock, is_log_written=options.request_log is not None)
+    node = OriginNode(options.node_id, clocks, is_log_written=options.request_log is not None)
     with contextlib.ExitStack() as opened:
         content_socket = opened.enter_context(bound_socket(options.listen))
         admin_socket = opened.enter_context(bound_socket(options.admin))
         file = opened.enter_context(contextlib.closing(LogFile(options.request_log))) if options.request_log else None
         async with asyncio.TaskGroup() as tasks:
-            content = HttpListener(node, tasks, wall_clock)
-            operators = HttpListener(AdminService(node), tasks, wall_clock)
+            content = HttpListener(node, tasks, clocks.wall, raise_descriptor_limit(MAX_CONNECTIONS))
+            operators = HttpListener(AdminService(node, _access(options)), tasks, clocks.wall, MAX_OPERATORS)
             sweep = tasks.create_task(_sweep((content, operators)))
             if file is not None:
                 tasks.create_task(keep_writing(node.log, file, log_ended))
@@ -143,6 +153,10 @@ async def _run(
     await stop.wait()
     node.content = None
     _log.info("origin %s draining %d connections", node.node_id, len(content.connections))
+
+
+def _access(options: Options) -> AdminAccess:
+    return AdminAccess([options.node_id, socket.gethostname(), options.admin[0]])
 
 
 def _stop_signal() -> asyncio.Event:

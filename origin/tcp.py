@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import socket
 import struct
 import sys
@@ -10,6 +11,8 @@ import termios
 from origin.errors import StartError
 
 BACKLOG = 1_024
+OWN_DESCRIPTORS = 256
+"""For files, logs, the admin port and its clients: what is left of the limit is for clients of the content."""
 
 
 def bound_socket(address: tuple[str, int]) -> socket.socket:
@@ -30,6 +33,20 @@ def bound_socket(address: tuple[str, int]) -> socket.socket:
         bound.close()
         raise StartError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
     return bound
+
+
+def raise_descriptor_limit(most_connections: int) -> int:
+    """The soft limit of descriptors is raised to what so many clients need, as far as it may be; the number of clients that there is room for then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most_connections + OWN_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return most_connections
+    raised = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    except (OSError, ValueError):  # some systems have another limit beside this one
+        raised = soft
+    return max(1, raised - OWN_DESCRIPTORS)
 
 
 def _reason(error: OSError) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, Resource
 
 HEARTBEAT_SECONDS = 1.0
@@ -109,12 +110,12 @@ class Load:
 class NodeMachine:
     """One node's side of the protocol. All times are seconds of the one clock that the caller uses."""
 
-    def __init__(self, identity: NodeIdentity, log_id: str, applied_index: int, incarnation: int = 0) -> None:
+    def __init__(self, identity: NodeIdentity, position: LogPosition, incarnation: int = 0) -> None:
         """`incarnation`: a number that tells the processes of a node apart; 0: none."""
         self._identity = identity
         self._incarnation = incarnation
-        self.log_id = log_id
-        self.applied_index = applied_index
+        self.log_id = position.log_id
+        self.applied_index = position.index
         self.head_index = 0
         self.rejections_total = 0
         self._heartbeat_seconds = HEARTBEAT_SECONDS
@@ -132,10 +133,10 @@ class NodeMachine:
     # A stream begins and ends
 
     def connected(
-        self, now: float, log_id: str, applied_index: int, rejected: RejectedChanges = NOTHING_REJECTED
+        self, now: float, position: LogPosition, rejected: RejectedChanges = NOTHING_REJECTED
     ) -> list[Effect]:
         """A stream is open: introduce the node with the position that is durable now, and with what it refuses there."""
-        self.log_id, self.applied_index = log_id, applied_index
+        self.log_id, self.applied_index = position.log_id, position.index
         self._told_rejected = rejected
         self._directory_version = 0
         self._sequence = 0
@@ -144,8 +145,9 @@ class NodeMachine:
         self._heard_at = now
         hello = sync_pb2.Hello(
             node=_node(self._identity),
-            log_id=log_id,
-            applied_index=applied_index,
+            log_id=position.log_id,
+            applied_index=position.index,
+            digest=position.digest,
             incarnation=self._incarnation,
         )
         hello.rejections.extend(_in_brief(rejected))
@@ -199,18 +201,17 @@ class NodeMachine:
             case "directory_change":
                 return self._directory_changed(message.directory_change)
             case "snapshot":
-                return self._snapshot_received(message.snapshot)
+                return [ApplySnapshot(message.snapshot)]
             case _:
                 return []  # a kind that a newer control plane knows
 
     def snapshot_applied(self, log_id: str, index: int, rejected: RejectedChanges = NOTHING_REJECTED) -> list[Effect]:
-        """Everything up to `index` of that log is applied, but for what is refused. A lease that another log's control plane granted is worth nothing here."""
-        lost: list[Effect] = []
-        if log_id != self.log_id and self._lease_until is not None:
-            self._lease_until = None
-            lost = [LeaseLost()]
+        """Everything up to `index` of that log is applied, but for what is refused. A lease from before may be of another log or another history, and is worth
+        nothing in this one."""
+        lost: list[Effect] = [LeaseLost()] if self._lease_until is not None else []
+        self._lease_until = None
         self.log_id, self.applied_index = log_id, index
-        self.head_index = max(index, self.head_index)
+        self.head_index = index
         effects = [*lost, *self._accepted(rejected), *self._rejected(rejected, rejected.keys())]
         self._told_rejected = rejected
         return [*effects, _acknowledgement(index)]
@@ -254,11 +255,6 @@ class NodeMachine:
         return now - self._renewed_at
 
     # Rules
-
-    def _snapshot_received(self, snapshot: sync_pb2.Snapshot) -> list[Effect]:
-        if snapshot.log_id == self.log_id and snapshot.index < self.applied_index:
-            return []  # a duplicate; what is acknowledged is never taken back within one log
-        return [ApplySnapshot(snapshot)]
 
     def _entry_received(self, entry: sync_pb2.Entry) -> list[Effect]:
         if entry.log_id != self.log_id:

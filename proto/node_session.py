@@ -14,6 +14,7 @@ from typing import Protocol
 import grpc.aio
 
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
+from proto.log_position import LogPosition
 from proto.mutual_tls import SERVER_NAME_OPTION, TlsIdentity
 from proto.node_machine import (
     ApplyDirectory,
@@ -57,14 +58,14 @@ _Call = grpc.aio.StreamStreamCall[sync_pb2.NodeMessage, sync_pb2.ControlMessage]
 class Applier(Protocol):
     """What the node does with what it is told. Called on the event loop; an OSError means that it could not be made durable, and the stream starts over."""
 
-    def position(self) -> tuple[str, int]:
-        """(log_id, applied_index) that is durable, or that is in use by a node which has no cache; ("", 0) when nothing is known."""
+    def position(self) -> LogPosition:
+        """Log, index and the digest that came with it, as far as it is durable, or in use by a node which has no cache; LogPosition() when nothing is known."""
 
     def rejected(self) -> RejectedChanges:
         """What of the log, up to the position, is not in use in its newest version."""
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
-        """When it returns, it can be acknowledged (see `Acknowledgement` in sync.proto); voids every older cached response."""
+        """When it returns, it can be acknowledged (see `Acknowledgement` in sync.proto); voids every cached response from before, also when it is of the same log."""
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """When it returns, it can be acknowledged; `rejected` has its resource when that could not be used."""
@@ -132,7 +133,7 @@ class NodeSession:
         """What was wrong with this node's certificate the last time that it was looked at."""
         self._clock = clock
         self._rng = rng or random.Random()
-        self._machine = NodeMachine(identity, *applier.position(), incarnation=self._rng.getrandbits(63) | 1)
+        self._machine = NodeMachine(identity, applier.position(), incarnation=self._rng.getrandbits(63) | 1)
         self._outgoing = _Outgoing()
         self._streams_total = 0
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -265,7 +266,7 @@ class NodeSession:
 
     async def _converse(self, call: _Call) -> str:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._carry_out(self._machine.connected(self._clock(), *self._applier.position(), self._applier.rejected()))
+        self._carry_out(self._machine.connected(self._clock(), self._applier.position(), self._applier.rejected()))
         async with asyncio.TaskGroup() as group:
             works = (self._read(call), self._write(call), self._beat(), self._watch_abandoned())
             tasks = [group.create_task(_reporting(work, ended)) for work in works]

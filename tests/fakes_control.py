@@ -4,17 +4,78 @@ import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
-from control_plane.state import Change, Document
+from control_plane.state import (
+    Change,
+    Document,
+    InvalidationRecord,
+    InvalidationsInProgress,
+    InvalidationSummary,
+)
+
+
+class FakeInvalidations:
+    """See state.Invalidations: a list, looked through each time."""
+
+    def __init__(self, records: Sequence[InvalidationRecord]) -> None:
+        self.records = list(records)
+
+    def add(self, record: InvalidationRecord) -> None:
+        """See state.Invalidations."""
+        self.records.append(record)
+
+    def get(self, identifier: str) -> InvalidationRecord | None:
+        """See state.Invalidations."""
+        return next((record for record in self.records if record.id == identifier), None)
+
+    def with_reference(self, distribution_id: str, caller_reference: str) -> InvalidationRecord | None:
+        """See state.Invalidations."""
+        found = (each for each in self._of(distribution_id) if each.caller_reference == caller_reference)
+        return next(found, None)
+
+    def newest(
+        self, distribution_id: str, limit: int, before_index: int | None = None
+    ) -> Sequence[InvalidationSummary]:
+        """See state.Invalidations."""
+        found = [each for each in self._of(distribution_id) if before_index is None or each.index < before_index]
+        return [InvalidationSummary(each.id, each.index, each.created_at) for each in found[::-1][:limit]]
+
+    def in_progress(self, distribution_id: str, completed_index: int) -> InvalidationsInProgress:
+        """See state.Invalidations."""
+        found = [each for each in self._of(distribution_id) if each.index > completed_index]
+        paths = [path for each in found for path in each.paths]
+        wildcards = len([path for path in paths if path.endswith("*")])
+        return InvalidationsInProgress(len(found), len(paths) - wildcards, wildcards)
+
+    def forget_oldest(self, distribution_id: str, retained: int, completed_index: int) -> None:
+        """See state.Invalidations."""
+        kept = self._of(distribution_id)[-retained:]
+        self.records = [
+            each
+            for each in self.records
+            if each.distribution_id != distribution_id or each in kept or each.index > completed_index
+        ]
+
+    def forget_all(self, distribution_id: str) -> None:
+        """See state.Invalidations."""
+        self.records = [each for each in self.records if each.distribution_id != distribution_id]
+
+    def _of(self, distribution_id: str) -> list[InvalidationRecord]:
+        return [each for each in self.records if each.distribution_id == distribution_id]
 
 
 class FakeTransaction:
     """See state.Transaction. Works on copies, which the store takes over at commit."""
 
-    def __init__(self, documents: dict[tuple[str, str], Document], changes: list[Change]) -> None:
+    def __init__(
+        self,
+        documents: dict[tuple[str, str], Document],
+        changes: list[Change],
+        invalidations: Sequence[InvalidationRecord],
+    ) -> None:
         self.documents = documents
         self.changes = changes
+        self.invalidations = FakeInvalidations(invalidations)
 
     def get(self, kind: str, identifier: str) -> Document | None:
         """See state.Transaction."""
@@ -45,13 +106,15 @@ class FakeStore:
     def __init__(self) -> None:
         self.documents: dict[tuple[str, str], Document] = {}
         self.changes: list[Change] = []
+        self.invalidations: list[InvalidationRecord] = []
 
     @contextmanager
     def transaction(self) -> Iterator[FakeTransaction]:
         """See state.Store."""
-        transaction = FakeTransaction(dict(self.documents), list(self.changes))
+        transaction = FakeTransaction(dict(self.documents), list(self.changes), self.invalidations)
         yield transaction
         self.documents, self.changes = transaction.documents, transaction.changes
+        self.invalidations = transaction.invalidations.records
 
 
 class FakeDeployment:
@@ -60,12 +123,11 @@ class FakeDeployment:
     def __init__(self) -> None:
         self.applied_index = 0
         self.refused_ids: set[str] = set()
-        self.moment = datetime(2026, 11, 21, tzinfo=UTC)
 
     def is_deployed(self, distribution_id: str, index: int) -> bool:
         """See state.Deployment."""
         return index <= self.applied_index and distribution_id not in self.refused_ids
 
-    def completed_at(self, index: int) -> datetime | None:
+    def completed_index(self) -> int:
         """See state.Deployment."""
-        return self.moment if index <= self.applied_index else None
+        return self.applied_index

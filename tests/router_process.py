@@ -153,7 +153,7 @@ class RouterProcess:
         return int(head.split(b" ")[1]) if head else 0, body.decode()
 
     async def get(self, path: str) -> tuple[int, str]:
-        return await self.http(f"GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n".encode())
+        return await self.http(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     async def status(self) -> dict[str, object]:
         document = json.loads((await self.get("/status"))[1])

@@ -12,7 +12,6 @@ from control_plane.aws_api.identifiers import (
     new_domain_name,
     new_entity_tag,
 )
-from control_plane.aws_api.invalidation_history import count_in_progress, forget_all, get_history
 from control_plane.aws_api.pagination import page_by_id
 from control_plane.aws_api.publishing import publish
 from control_plane.aws_api.records import (
@@ -95,7 +94,7 @@ def delete(call: Call, parameters: Parameters) -> Parameters:
         raise ApiError("DistributionNotDisabled", "The distribution you are trying to delete has not been disabled.")
     if not call.deployment.is_deployed(record.id, record.index):
         raise ApiError("DistributionNotDisabled", "Disabling it is still in progress: wait until it is Deployed.")
-    forget_all(call.transaction, record.id)
+    call.transaction.invalidations.forget_all(record.id)
     delete_distribution(call.transaction, record.id)
     call.transaction.append(RemoveDistribution(record.id))
     return {}
@@ -151,10 +150,10 @@ def _check_policy_quota(config: Config, others: list[DistributionRecord]) -> Non
 
 
 def _to_distribution(call: Call, record: DistributionRecord) -> Parameters:
-    history = get_history(call.transaction, record.id)
+    in_progress = call.transaction.invalidations.in_progress(record.id, call.deployment.completed_index())
     return {
         **_to_identity(call, record),
-        "InProgressInvalidationBatches": count_in_progress(history, call.deployment),
+        "InProgressInvalidationBatches": in_progress.batches,
         "ActiveTrustedSigners": _NOBODY,
         "ActiveTrustedKeyGroups": _NOBODY,
         "DistributionConfig": record.config,

@@ -8,25 +8,19 @@ from control_plane.aws_api.codec import Parameters
 from control_plane.aws_api.distributions import find as find_distribution
 from control_plane.aws_api.errors import ApiError
 from control_plane.aws_api.identifiers import new_invalidation_id
-from control_plane.aws_api.invalidation_history import (
-    HistoryEntry,
-    count_in_progress,
-    get_history,
-    remember,
-    to_entry,
-)
-from control_plane.aws_api.pagination import page_in_order
+from control_plane.aws_api.pagination import maximum_items, page_of
 from control_plane.aws_api.publishing import refusal
-from control_plane.aws_api.records import InvalidationRecord, get_invalidation, put_invalidation
 from control_plane.compiler.field_check import quantity_problems
 from control_plane.compiler.problems import Problem, invalid, items
-from control_plane.state import Invalidate
+from control_plane.state import Invalidate, InvalidationRecord, InvalidationsInProgress, InvalidationSummary
 from proto.cdn.v1 import configuration_pb2
 
 MAXIMUM_FILE_PATHS = 3_000
 MAXIMUM_WILDCARD_PATHS = 15
 MAXIMUM_PATH_CHARACTERS = 4_000
 MAXIMUM_CALLER_REFERENCE_CHARACTERS = 1_024
+RETAINED_INVALIDATIONS = 1_000
+"""That a distribution remembers, unless more are in progress; an older caller reference may be used anew."""
 
 _ROOT = "InvalidationBatch"
 
@@ -39,13 +33,9 @@ def create(call: Call, parameters: Parameters) -> Parameters:
     distribution = find_distribution(call, parameters["DistributionId"])
     batch = parameters["InvalidationBatch"]
     paths = _checked_paths(batch)
-    history = get_history(call.transaction, distribution.id)
-    repeated = next((entry for entry in history if entry.caller_reference == batch["CallerReference"]), None)
-    if repeated is not None:
-        record = _same(call, repeated, paths)
-    else:
-        record = _issue(call, distribution.id, batch["CallerReference"], paths)
-        _remember(call, record, history)
+    reference = batch["CallerReference"]
+    repeated = call.transaction.invalidations.with_reference(distribution.id, reference)
+    record = _issue(call, distribution.id, reference, paths) if repeated is None else _same(repeated, paths)
     location = call.location(f"distribution/{distribution.id}/invalidation/{record.id}")
     return {"Invalidation": _to_invalidation(call, record), "Location": location}
 
@@ -53,7 +43,7 @@ def create(call: Call, parameters: Parameters) -> Parameters:
 def get(call: Call, parameters: Parameters) -> Parameters:
     """GetInvalidation."""
     distribution = find_distribution(call, parameters["DistributionId"])
-    record = get_invalidation(call.transaction, parameters["Id"])
+    record = call.transaction.invalidations.get(parameters["Id"])
     if record is None or record.distribution_id != distribution.id:
         raise ApiError("NoSuchInvalidation", f"The specified invalidation does not exist: {parameters['Id'][:64]}.")
     return {"Invalidation": _to_invalidation(call, record)}
@@ -62,9 +52,21 @@ def get(call: Call, parameters: Parameters) -> Parameters:
 def list_all(call: Call, parameters: Parameters) -> Parameters:
     """ListInvalidations, newest first."""
     distribution = find_distribution(call, parameters["DistributionId"])
-    newest_first = get_history(call.transaction, distribution.id)[::-1]
-    page = page_in_order(newest_first, lambda entry: entry.id, parameters)
-    return {"InvalidationList": page.to_list(lambda entry: _to_summary(call, entry))}
+    before_index = _index_of_marker(call, distribution.id, parameters.get("Marker") or "")
+    wanted = maximum_items(parameters) + 1
+    rest = call.transaction.invalidations.newest(distribution.id, wanted, before_index)
+    page = page_of(rest, lambda summary: summary.id, parameters)
+    return {"InvalidationList": page.to_list(lambda summary: _to_summary(call, summary))}
+
+
+def _index_of_marker(call: Call, distribution_id: str, marker: str) -> int | None:
+    """Where the page before ended, or None at the beginning."""
+    if not marker:
+        return None
+    record = call.transaction.invalidations.get(marker)
+    if record is None or record.distribution_id != distribution_id:
+        raise ApiError("InvalidArgument", "Marker is not one that this list has given.")
+    return record.index
 
 
 def _checked_paths(batch: Parameters) -> tuple[str, ...]:
@@ -103,13 +105,12 @@ def path_problem(path: str) -> str | None:
     return None
 
 
-def _same(call: Call, entry: HistoryEntry, paths: Sequence[str]) -> InvalidationRecord:
+def _same(record: InvalidationRecord, paths: Sequence[str]) -> InvalidationRecord:
     """Asking twice for the same is asking once (reference 4)."""
-    record = get_invalidation(call.transaction, entry.id)
-    if record is None or set(record.paths) != set(paths):
+    if set(record.paths) != set(paths):
         raise ApiError(
             "InvalidationBatchAlreadyExists",
-            f"The caller reference is that of {entry.id}, which is for other paths.",
+            f"The caller reference is that of {record.id}, which is for other paths.",
         )
     return record
 
@@ -119,22 +120,18 @@ def _issue(call: Call, distribution_id: str, caller_reference: str, paths: tuple
     message = configuration_pb2.Invalidation(id=identifier, distribution_id=distribution_id, paths=paths)
     index = call.transaction.append(Invalidate(message))
     record = InvalidationRecord(identifier, distribution_id, index, paths, caller_reference, call.now)
-    put_invalidation(call.transaction, record)
+    history, completed_index = call.transaction.invalidations, call.deployment.completed_index()
+    history.add(record)
+    _check_quotas(history.in_progress(distribution_id, completed_index))
+    history.forget_oldest(distribution_id, RETAINED_INVALIDATIONS, completed_index)
     return record
 
 
-def _remember(call: Call, record: InvalidationRecord, history: Sequence[HistoryEntry]) -> None:
-    entry = to_entry(record)
-    in_progress = count_in_progress(history, call.deployment)
-    _check_quotas([entry, *history[len(history) - in_progress :]])
-    remember(call.transaction, record.distribution_id, history, entry, in_progress)
-
-
-def _check_quotas(in_progress: Sequence[HistoryEntry]) -> None:
+def _check_quotas(in_progress: InvalidationsInProgress) -> None:
     """File paths and wildcard paths are counted apart (reference 4)."""
-    if sum(entry.file_paths for entry in in_progress) > MAXIMUM_FILE_PATHS:
+    if in_progress.file_paths > MAXIMUM_FILE_PATHS:
         raise ApiError("TooManyInvalidationsInProgress", f"More than {MAXIMUM_FILE_PATHS} paths would be in progress.")
-    if sum(entry.wildcard_paths for entry in in_progress) > MAXIMUM_WILDCARD_PATHS:
+    if in_progress.wildcard_paths > MAXIMUM_WILDCARD_PATHS:
         raise ApiError(
             "TooManyInvalidationsInProgress", f"More than {MAXIMUM_WILDCARD_PATHS} wildcard paths would be in progress."
         )
@@ -150,9 +147,9 @@ def _to_invalidation(call: Call, record: InvalidationRecord) -> Parameters:
     }
 
 
-def _to_summary(call: Call, entry: HistoryEntry) -> Parameters:
-    return {"Id": entry.id, "CreateTime": entry.created_at, "Status": _status(call, entry.index)}
+def _to_summary(call: Call, summary: InvalidationSummary) -> Parameters:
+    return {"Id": summary.id, "CreateTime": summary.created_at, "Status": _status(call, summary.index)}
 
 
 def _status(call: Call, index: int) -> str:
-    return "InProgress" if call.deployment.completed_at(index) is None else "Completed"
+    return "Completed" if index <= call.deployment.completed_index() else "InProgress"

@@ -41,26 +41,20 @@ def page_by_id(items: Sequence[Item], identifier: Callable[[Item], str], paramet
     """A page of a list ordered by id: a marker stays valid when its item is deleted between two pages."""
     marker = parameters.get("Marker") or ""
     ordered = sorted((item for item in items if identifier(item) > marker), key=identifier)
-    return _page(ordered, identifier, parameters)
+    return page_of(ordered, identifier, parameters)
 
 
-def page_in_order(items: Sequence[Item], identifier: Callable[[Item], str], parameters: Parameters) -> Page[Item]:
-    """A page of a list in the order given."""
-    marker = parameters.get("Marker") or ""
-    positions = [position for position, item in enumerate(items) if identifier(item) == marker]
-    if marker and not positions:
-        raise ApiError("InvalidArgument", "Marker is not one that this list has given.")
-    return _page(items[positions[0] + 1 :] if marker else items, identifier, parameters)
-
-
-def _page(rest: Sequence[Item], identifier: Callable[[Item], str], parameters: Parameters) -> Page[Item]:
-    maximum = _maximum_items(str(parameters.get("MaxItems", MAXIMUM_ITEMS)))
+def page_of(rest: Sequence[Item], identifier: Callable[[Item], str], parameters: Parameters) -> Page[Item]:
+    """A page of what follows the marker, of which there is one more than `maximum_items` if there is more than a page."""
+    maximum = maximum_items(parameters)
     items = rest[:maximum]
     next_marker = identifier(items[-1]) if len(rest) > maximum else None
     return Page(parameters.get("Marker") or "", next_marker, maximum, items)
 
 
-def _maximum_items(text: str) -> int:
+def maximum_items(parameters: Parameters) -> int:
+    """How many items a page may have. ApiError when what was asked for is no number."""
+    text = str(parameters.get("MaxItems", MAXIMUM_ITEMS))
     if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and int(text) > 0):
         raise ApiError("InvalidArgument", "MaxItems must be a positive number.")
     return min(int(text), MAXIMUM_ITEMS)

@@ -10,7 +10,6 @@ from control_plane.state import Document, Transaction
 
 _DISTRIBUTION = "distribution"
 _CACHE_POLICY = "cache_policy"
-_INVALIDATION = "invalidation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +33,6 @@ class CachePolicyRecord:
     etag: str
     last_modified: datetime
     config: Config
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidationRecord:
-    """One invalidation; it never changes."""
-
-    id: str
-    distribution_id: str
-    index: int
-    paths: tuple[str, ...]
-    caller_reference: str
-    created_at: datetime
 
 
 def get_distribution(transaction: Transaction, identifier: str) -> DistributionRecord | None:
@@ -89,25 +76,6 @@ def put_cache_policy(transaction: Transaction, record: CachePolicyRecord) -> Non
 def delete_cache_policy(transaction: Transaction, identifier: str) -> None:
     """Remove."""
     transaction.delete(_CACHE_POLICY, identifier)
-
-
-def get_invalidation(transaction: Transaction, identifier: str) -> InvalidationRecord | None:
-    """The invalidation, or None."""
-    document = transaction.get(_INVALIDATION, identifier)
-    if document is None:
-        return None
-    fields = _fields(document.body, "created_at")
-    return InvalidationRecord(**{**fields, "paths": tuple(fields["paths"])})
-
-
-def put_invalidation(transaction: Transaction, record: InvalidationRecord) -> None:
-    """Insert."""
-    transaction.put(_document(_INVALIDATION, record.id, asdict(record), "created_at"))
-
-
-def delete_invalidation(transaction: Transaction, identifier: str) -> None:
-    """Remove: its distribution is gone, or it is older than what is remembered."""
-    transaction.delete(_INVALIDATION, identifier)
 
 
 def _to_distribution(document: Document) -> DistributionRecord:

@@ -7,6 +7,7 @@ paths are held by their newest index only, exact ones in one dictionary and wild
 Path rules: reference section 4. A `*` is a wildcard only as the last character; the target of a response is its path with the query string that is part of its key.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,6 +16,9 @@ MAXIMUM_PATHS_PER_DISTRIBUTION = 131_072
 
 MAXIMUM_COST_BYTES = 32 * 1024 * 1024
 """The same over all distributions, with their paths' lengths counted; it also bounds the time in which the journal is written anew."""
+
+REMEMBERED_DIGESTS: Final = 4096
+"""So many entries may an edge be behind a regional cache that still recognises its history; one that is further behind is answered without the cache."""
 
 PATH_COST_BYTES: Final = 160
 """What a path of one character holds: its string, its number, and its places in a dictionary."""
@@ -81,19 +85,31 @@ class DistributionInvalidations:
 class InvalidationLog:
     """The invalidations that a node has applied, and up to where in the log it stands."""
 
-    __slots__ = ("_by_distribution", "_cost_bytes", "applied_index", "epoch", "floor")
+    __slots__ = ("_by_distribution", "_cost_bytes", "_digests", "applied_index", "epoch")
 
     def __init__(self, applied_index: int = 0) -> None:
         self.applied_index = applied_index
         self.epoch = 0
-        """Tells the logs apart that this node has been on: stamps of different ones are never compared (DESIGN section 4, rule 9).
+        """Tells the histories apart that this node has been on: stamps of different ones are never compared (DESIGN section 4, rule 9).
 
         With a journal it also outlives the process: after a restart it is the same exactly when stored stamps still mean something.
         """
-        self.floor = 0
-        """Every stamp before it is invalid."""
         self._by_distribution: dict[str, DistributionInvalidations] = {}
         self._cost_bytes = 0
+        self._digests = OrderedDict({applied_index: b""})
+
+    @property
+    def digest(self) -> bytes:
+        """Of the log's history up to `applied_index` (DESIGN section 4, rule 9); empty where nobody has said it."""
+        return self._digests[self.applied_index]
+
+    def digest_at(self, index: int) -> bytes | None:
+        """The same of an earlier moment; None for what has not been applied here, or so long ago that it is not remembered."""
+        return self._digests.get(index)
+
+    def put_digest(self, digest: bytes) -> None:
+        """The history up to what has just been applied."""
+        self._digests[self.applied_index] = digest
 
     @property
     def distributions(self) -> Mapping[str, DistributionInvalidations]:
@@ -114,23 +130,23 @@ class InvalidationLog:
     def advance(self, index: int) -> None:
         """Apply an entry that invalidates nothing."""
         self.applied_index = index
-
-    def invalidate_before(self, index: int) -> None:
-        """A snapshot at `index` replaced what was known: the invalidations in between were never seen, so every earlier stamp is invalid."""
-        self._by_distribution.clear()
-        self._cost_bytes = 0
-        self.floor = index
-        self.applied_index = index
+        self._digests[index] = b""
+        if len(self._digests) > REMEMBERED_DIGESTS:
+            self._digests.popitem(last=False)
 
     def start_over(self, index: int) -> None:
-        """Another log: no stamp from before means anything."""
+        """A snapshot at `index` replaced what was known, perhaps of another history: no stamp from before means anything."""
         self.epoch += 1
-        self.invalidate_before(index)
+        self._by_distribution.clear()
+        self._cost_bytes = 0
+        self._digests.clear()
+        self.advance(index)
 
     def resume(self, before: "InvalidationLog") -> None:
         """Be what the process before this one knew."""
-        self.epoch, self.floor, self.applied_index = before.epoch, before.floor, before.applied_index
+        self.epoch, self.applied_index = before.epoch, before.applied_index
         self._by_distribution, self._cost_bytes = before._by_distribution, before._cost_bytes
+        self._digests = before._digests
 
     def put_distribution(self, distribution_id: str, paths: DistributionInvalidations) -> None:
         """What was written down of one distribution."""
@@ -148,8 +164,6 @@ class InvalidationLog:
         """Whether a response for `target` whose fetch started at `stamp` is invalid now."""
         if stamp >= self.applied_index:
             return False
-        if stamp < self.floor:
-            return True
         of_distribution = self._by_distribution.get(distribution_id)
         return (
             of_distribution is not None

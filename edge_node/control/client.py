@@ -18,6 +18,7 @@ from edge_node.control.snapshot_reader import latencies_from, read_distribution,
 from edge_node.model.errors import RejectedResourceError
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.rejected_changes import (
     GEO_TABLE,
     NOTHING_REJECTED,
@@ -97,7 +98,7 @@ class ControlClient:
     def _resume_journal(self, found: LastGood) -> None:
         if has_learned_kinds(found.rejected):
             raise JournalError("it passes over entries that this program understands and the one before did not")
-        self._journal.resume(found.message.log_id, found.message.index)
+        self._journal.resume(_position(found.message))
 
     def close(self) -> None:
         """Close the files."""
@@ -105,12 +106,12 @@ class ControlClient:
 
     # -- proto.node_session.Applier
 
-    def position(self) -> tuple[str, int]:
-        """Log and index that this process has applied; after a start, what the files on disk vouch for.
+    def position(self) -> LogPosition:
+        """What this process has applied of which log and history; after a start, what the files on disk vouch for.
 
         A node that has forgotten knows nothing: it asks for a snapshot, and its lease from before ends as soon as the control plane hears of it.
         """
-        return ("", 0) if self._state.has_forgotten else (self._state.log_id, self._state.applied_index)
+        return LogPosition() if self._state.has_forgotten else self._state.position
 
     def rejected(self) -> RejectedChanges:
         """What of the log is not served in its newest version."""
@@ -127,26 +128,13 @@ class ControlClient:
         self._snapshot, self._rejected = chosen.message, chosen.rejected
         latencies = latencies_from(self._region, chosen.message.routing_table)
         self._state.replace(chosen.values, latencies, chosen.geo_table)
-        self._journal.begin(snapshot.log_id, snapshot.index)  # last: until then the old one does not fit the snapshot
+        self._state.invalidations.put_digest(snapshot.digest)
+        self._journal.begin(_position(snapshot))  # last: until then the old one does not fit the snapshot
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """One entry; `rejected` has its resource when that cannot be honoured. The index advances in any case."""
-        index = entry.index
-        match entry.WhichOneof("change"):
-            case "invalidation":
-                self._invalidate(index, entry.invalidation)
-            case "put_distribution":
-                self._put_distribution(entry)
-            case "remove_distribution_id":
-                self._remove_distribution(index, entry.remove_distribution_id)
-            case "put_routing_table":
-                self._snapshot.routing_table.CopyFrom(entry.put_routing_table)
-                self._save(index, self._rejected)
-                self._state.put_latencies(index, latencies_from(self._region, entry.put_routing_table))
-            case "put_geo_table":
-                self._put_geo_table(entry)
-            case _:
-                self._pass_over(entry)
+        self._apply_change(entry)
+        self._state.invalidations.put_digest(entry.digest)
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """The nodes that hold a lease; kept on disk for a start without control plane, best effort."""
@@ -166,16 +154,35 @@ class ControlClient:
 
     # -- inside
 
-    def _invalidate(self, index: int, message: configuration_pb2.Invalidation) -> None:
-        paths = list(message.paths)
-        self._journal.invalidated(index, message.distribution_id, paths)
-        self._state.invalidate(index, message.distribution_id, paths)
+    def _apply_change(self, entry: sync_pb2.Entry) -> None:
+        match entry.WhichOneof("change"):
+            case "invalidation":
+                self._invalidate(entry)
+            case "put_distribution":
+                self._put_distribution(entry)
+            case "remove_distribution_id":
+                self._remove_distribution(entry)
+            case "put_routing_table":
+                self._snapshot.routing_table.CopyFrom(entry.put_routing_table)
+                self._save(entry, self._rejected)
+                self._state.put_latencies(entry.index, latencies_from(self._region, entry.put_routing_table))
+            case "put_geo_table":
+                self._put_geo_table(entry)
+            case _:
+                self._pass_over(entry)
 
-    def _remove_distribution(self, index: int, distribution_id: str) -> None:
+    def _invalidate(self, entry: sync_pb2.Entry) -> None:
+        message = entry.invalidation
+        paths = list(message.paths)
+        self._journal.invalidated(_position(entry), message.distribution_id, paths)
+        self._state.invalidate(entry.index, message.distribution_id, paths)
+
+    def _remove_distribution(self, entry: sync_pb2.Entry) -> None:
+        distribution_id = entry.remove_distribution_id
         self._keep_distributions(without_id=distribution_id)
         rejected = without(self._rejected, distribution_resource(distribution_id))
-        self._save(index, rejected, removed_distribution_id=distribution_id)
-        self._state.remove_distribution(index, distribution_id)
+        self._save(entry, rejected, removed_distribution_id=distribution_id)
+        self._state.remove_distribution(entry.index, distribution_id)
 
     def _put_distribution(self, entry: sync_pb2.Entry) -> None:
         message = entry.put_distribution
@@ -185,7 +192,7 @@ class ControlClient:
             self._reject(entry, str(error))
             return
         self._keep_distributions(without_id=message.id, added=message)
-        self._save(entry.index, without(self._rejected, distribution_resource(message.id)))
+        self._save(entry, without(self._rejected, distribution_resource(message.id)))
         self._state.put_distribution(entry.index, distribution)
 
     def _put_geo_table(self, entry: sync_pb2.Entry) -> None:
@@ -195,20 +202,20 @@ class ControlClient:
             self._reject(entry, str(error))
             return
         self._snapshot.geo_table.CopyFrom(entry.put_geo_table)
-        self._save(entry.index, without(self._rejected, GEO_TABLE))
+        self._save(entry, without(self._rejected, GEO_TABLE))
         self._state.put_geo_table(entry.index, geo_table)
 
     def _reject(self, entry: sync_pb2.Entry, reason: str) -> None:
         """The last good version stays; the refused one is kept, to be tried by a newer program."""
         rejected = with_rejected(self._rejected, entry, reason)
-        self._save(entry.index, rejected)
+        self._save(entry, rejected)
         self._state.advance(entry.index)
         logger.warning("entry %d is rejected, its resource stays as it was: %s", entry.index, reason)
 
     def _pass_over(self, entry: sync_pb2.Entry) -> None:
         """A kind from the future. That there was one is all that a newer program has to find: it asks for everything anew."""
         if UNKNOWN in self._rejected:
-            self._journal.advanced(entry.index)
+            self._journal.advanced(_position(entry))
             self._state.advance(entry.index)
         else:
             self._reject(entry, "this node does not know entries of this kind")
@@ -218,16 +225,21 @@ class ControlClient:
         del self._snapshot.distributions[:]
         self._snapshot.distributions.extend(kept if added is None else [*kept, added])
 
-    def _save(self, index: int, rejected: RejectedChanges, removed_distribution_id: str = "") -> None:
-        self._journal.will_configure(index, removed_distribution_id)
-        self._snapshot.index = index
+    def _save(self, entry: sync_pb2.Entry, rejected: RejectedChanges, removed_distribution_id: str = "") -> None:
+        self._journal.will_configure(_position(entry), removed_distribution_id)
+        self._snapshot.index, self._snapshot.digest = entry.index, entry.digest
         self._write(self._snapshot, rejected)
         self._rejected = rejected
-        self._journal.has_configured(index)
+        self._journal.has_configured(_position(entry))
 
     def _write(self, served: sync_pb2.Snapshot, rejected: RejectedChanges) -> None:
         kept = sync_pb2.KeptConfiguration(served=served, rejected=rejected.values())
         self._files.write(SNAPSHOT_FILE, kept.SerializeToString())
+
+
+def _position(message: sync_pb2.Snapshot | sync_pb2.Entry) -> LogPosition:
+    """Where a node stands that has applied it."""
+    return LogPosition(message.log_id, message.index, message.digest)
 
 
 def _check_that_files_can_be_kept(folder: Path) -> None:

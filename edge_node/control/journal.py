@@ -28,6 +28,7 @@ from edge_node.control.journal_codec import (
     replayed,
     whole_journal,
 )
+from proto.log_position import LogPosition
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class InvalidationJournal:
         self._log = log
         self._boot_id = boot_id
         self._growth_bytes = growth_bytes
-        self._origin = JournalIdentity("", 0, boot_id)
+        self._origin = JournalIdentity(LogPosition(), boot_id)
         self._length = MARK_BYTES
         self._rewrite_at = 0
         self._is_kept = False
@@ -77,9 +78,9 @@ class InvalidationJournal:
         """Whether this process will be remembered; False before the first snapshot and while the journal cannot be written."""
         return self._is_kept
 
-    def resume(self, log_id: str, configuration_index: int) -> None:
-        """Fill the log with what the process before this one knew, beside a snapshot at this index. Raises JournalError when that cannot be told."""
-        origin = JournalIdentity(log_id, configuration_index, self._boot_id)
+    def resume(self, configuration: LogPosition) -> None:
+        """Fill the log with what the process before this one knew, beside a snapshot at this position. Raises JournalError when that cannot be told."""
+        origin = JournalIdentity(configuration, self._boot_id)
         try:
             journal = self._file.read()
         except OSError as error:
@@ -98,34 +99,34 @@ class InvalidationJournal:
         except OSError as error:
             logger.warning("the invalidation journal cannot be removed: %s", error)
 
-    def begin(self, log_id: str, configuration_index: int) -> None:
-        """A journal of what the log knows now, beside a snapshot at this index that is on disk; whatever was stored under another epoch must be gone already.
+    def begin(self, configuration: LogPosition) -> None:
+        """A journal of what the log knows now, beside a snapshot at this position that is on disk; whatever was stored under another epoch must be gone already.
 
-        Were it written before that, a process killed in between would find a journal that fits its snapshot, and trust what is left of the other log.
+        Were it written before that, a process killed in between would find a journal that fits its snapshot, and trust what is left of the other log or history.
         Raises OSError when it can be neither written nor the one before be removed.
         """
-        self._origin = JournalIdentity(log_id, configuration_index, self._boot_id)
+        self._origin = JournalIdentity(configuration, self._boot_id)
         self._is_kept = self._is_removed = False
         try:
             self._write_anew()
         except OSError as error:
             self._give_up(error)
 
-    def invalidated(self, index: int, distribution_id: str, paths: list[str]) -> None:
+    def invalidated(self, at: LogPosition, distribution_id: str, paths: list[str]) -> None:
         """An invalidation will be applied."""
-        self._append(invalidation_record(index, distribution_id, paths))
+        self._append(invalidation_record(at, distribution_id, paths))
 
-    def advanced(self, index: int) -> None:
+    def advanced(self, at: LogPosition) -> None:
         """An entry that changes nothing here will be applied."""
-        self._append(nothing_record(index))
+        self._append(nothing_record(at))
 
-    def will_configure(self, index: int, removed_distribution_id: str = "") -> None:
-        """A snapshot at `index` will be written. The entry counts as applied once it is: whichever of the two a crash falls between, they fit each other."""
-        self._append(configuration_record(index, removed_distribution_id))
+    def will_configure(self, at: LogPosition, removed_distribution_id: str = "") -> None:
+        """A snapshot at this position will be written. The entry counts as applied once it is: whichever of the two a crash falls between, they fit each other."""
+        self._append(configuration_record(at, removed_distribution_id))
 
-    def has_configured(self, index: int) -> None:
-        """The snapshot at `index` is on disk."""
-        self._origin = JournalIdentity(self._origin.log_id, index, self._boot_id)
+    def has_configured(self, at: LogPosition) -> None:
+        """The snapshot at this position is on disk."""
+        self._origin = JournalIdentity(at, self._boot_id)
 
     # -- inside
 
@@ -178,7 +179,7 @@ class InvalidationJournal:
         self._missed_entries += 1
         missed = self._missed_entries
         is_turn = missed & (missed - 1) == 0 or missed % LONGEST_WAIT_ENTRIES == 0
-        if not is_turn or not self._origin.log_id:
+        if not is_turn or not self._origin.configuration.log_id:
             return False
         try:
             self._write_anew()

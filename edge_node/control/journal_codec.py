@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from edge_node.caching.invalidation_index import DistributionInvalidations, InvalidationLog
+from proto.log_position import LogPosition
 
-_MAGIC = b"CDNINV01"
+_MAGIC = b"CDNINV02"
 _MARK = struct.Struct("<8sQI")
 """Magic, length that counts, checksum of both."""
 _FRAME = struct.Struct("<II")
 """Length of the payload, its checksum."""
-_HEAD = struct.Struct("<BQ")
-"""Kind, index."""
-_BASE = struct.Struct("<QQQ")
-"""Floor, index of the configuration, epoch."""
+_HEAD = struct.Struct("<BQ16s")
+"""Kind, index, digest of the log's history up to it; zeros for an empty one."""
+_BASE = struct.Struct("<Q16sQ")
+"""Index and digest of the configuration, epoch."""
+_NO_DIGEST = bytes(16)
 _COUNT = struct.Struct("<I")
 _FLOOR = struct.Struct("<Q")
 
@@ -50,8 +52,7 @@ _CONFIGURATIONS = (_Kind.CONFIGURATION, _Kind.REMOVAL)
 class JournalIdentity:
     """What a journal belongs to; it is of no use beside anything else."""
 
-    log_id: str
-    configuration_index: int
+    configuration: LogPosition
     """Of the snapshot on disk."""
     boot_id: str
     """Of the machine: writes to files reach the disk some time later, and what a power loss took is not seen in them."""
@@ -65,33 +66,43 @@ def mark(length: int) -> bytes:
     return _MARK.pack(_MAGIC, length, zlib.crc32(_MARK.pack(_MAGIC, length, 0)))
 
 
-def invalidation_record(index: int, distribution_id: str, paths: Sequence[str]) -> bytes:
-    """The entry at `index` invalidates these paths."""
-    return _frame(_HEAD.pack(_Kind.INVALIDATION, index) + _strings((distribution_id, *paths)))
+def invalidation_record(at: LogPosition, distribution_id: str, paths: Sequence[str]) -> bytes:
+    """The entry there invalidates these paths."""
+    return _frame(_head(_Kind.INVALIDATION, at) + _strings((distribution_id, *paths)))
 
 
-def nothing_record(index: int) -> bytes:
-    """The entry at `index` changes nothing here."""
-    return _frame(_HEAD.pack(_Kind.NOTHING, index))
+def nothing_record(at: LogPosition) -> bytes:
+    """The entry there changes nothing here."""
+    return _frame(_head(_Kind.NOTHING, at))
 
 
-def configuration_record(index: int, removed_distribution_id: str = "") -> bytes:
-    """The entry at `index` changes the configuration: it is applied once the snapshot on disk is of this index or a later one."""
+def configuration_record(at: LogPosition, removed_distribution_id: str = "") -> bytes:
+    """The entry there changes the configuration: it is applied once the snapshot on disk is of its index or a later one."""
     if removed_distribution_id:
-        return _frame(_HEAD.pack(_Kind.REMOVAL, index) + _strings((removed_distribution_id,)))
-    return _frame(_HEAD.pack(_Kind.CONFIGURATION, index))
+        return _frame(_head(_Kind.REMOVAL, at) + _strings((removed_distribution_id,)))
+    return _frame(_head(_Kind.CONFIGURATION, at))
 
 
 def whole_journal(origin: JournalIdentity, log: InvalidationLog) -> bytes:
     """A journal that begins with all that `log` knows."""
-    base = _BASE.pack(log.floor, origin.configuration_index, log.epoch) + _strings((origin.log_id, origin.boot_id))
-    frames = [_frame(_HEAD.pack(_Kind.BASE, log.applied_index) + base)]
+    configuration = origin.configuration
+    base = _BASE.pack(configuration.index, configuration.digest, log.epoch)
+    names = _strings((configuration.log_id, origin.boot_id))
+    frames = [_frame(_HEAD.pack(_Kind.BASE, log.applied_index, log.digest) + base + names)]
     frames.extend(_distribution_frame(*known) for known in log.distributions.items())
     return b"".join((mark(MARK_BYTES + sum(map(len, frames))), *frames))
 
 
+def _head(kind: _Kind, at: LogPosition) -> bytes:
+    return _HEAD.pack(kind, at.index, at.digest)
+
+
 def _distribution_frame(distribution_id: str, paths: DistributionInvalidations) -> bytes:
-    head = _HEAD.pack(_Kind.DISTRIBUTION, paths.newest) + _FLOOR.pack(paths.floor) + _strings((distribution_id,))
+    head = (
+        _HEAD.pack(_Kind.DISTRIBUTION, paths.newest, _NO_DIGEST)
+        + _FLOOR.pack(paths.floor)
+        + _strings((distribution_id,))
+    )
     indexes = (*paths.exact.values(), *paths.prefixes.values())
     return _frame(
         b"".join(
@@ -149,50 +160,85 @@ def _payloads(journal: bytes, end: int) -> Iterator[bytes]:
         yield payload
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """One frame after the base."""
+
+    kind: int
+    index: int
+    digest: bytes
+    payload: bytes
+
+    @classmethod
+    def read(cls, payload: bytes) -> "_Record":
+        kind, index, digest = _HEAD.unpack_from(payload)
+        return cls(kind, index, _without_zeros(digest), payload)
+
+
 def _replayed(payloads: Iterator[bytes], origin: JournalIdentity) -> InvalidationLog:
-    log, configuration_index = _read_base(next(payloads, b""), origin)
-    for payload in payloads:
-        kind, index = _HEAD.unpack_from(payload)
-        if kind == _Kind.DISTRIBUTION:
-            log.put_distribution(*_read_distribution(payload, index))
+    """A change of the configuration is meant first, and done once the snapshot is written. Whether it was, what follows says: the entry after it, or one in its place."""
+    log, configuration = _read_base(next(payloads, b""), origin)
+    meant: _Record | None = None
+    for record in map(_Record.read, payloads):
+        if record.kind == _Kind.DISTRIBUTION:
+            log.put_distribution(*_read_distribution(record.payload, record.index))
             continue
-        if index == configuration_index == log.applied_index and kind in _CONFIGURATIONS:
-            continue  # meant once more, after the snapshot could not be written at first
-        if index != log.applied_index + 1:
-            raise JournalError(f"entry {index} after {log.applied_index}")
-        match kind:
-            case _Kind.INVALIDATION:
-                (distribution_id, *paths), _ = _read_strings(payload, _HEAD.size)
-                log.append(index, distribution_id, paths)
-            case _Kind.NOTHING:
-                log.advance(index)
-            case _Kind.CONFIGURATION | _Kind.REMOVAL if index <= origin.configuration_index:
-                if kind == _Kind.REMOVAL:
-                    log.forget_distribution(_read_strings(payload, _HEAD.size)[0][0])
-                configuration_index = index
-                log.advance(index)
-            case _Kind.CONFIGURATION | _Kind.REMOVAL:
-                pass  # meant, and not done: the snapshot was not written
-            case _:
-                raise JournalError(f"a record of unknown kind {kind}")
-    if configuration_index != origin.configuration_index:
-        raise JournalError(f"configuration {configuration_index} beside a snapshot at {origin.configuration_index}")
+        if meant is not None and record.index != meant.index:
+            configuration = _configured(log, meant)
+        meant = None
+        if record.index != log.applied_index + 1:
+            raise JournalError(f"entry {record.index} after {log.applied_index}")
+        if record.kind in _CONFIGURATIONS:
+            meant = record
+        else:
+            _apply(log, record)
+    if meant is not None and meant.index <= origin.configuration.index:
+        configuration = _configured(log, meant)
+    if configuration != (origin.configuration.index, origin.configuration.digest):
+        raise JournalError(f"configuration {configuration[0]} beside a snapshot at {origin.configuration.index}")
     return log
 
 
-def _read_base(payload: bytes, origin: JournalIdentity) -> tuple[InvalidationLog, int]:
-    kind, applied_index = _HEAD.unpack_from(payload)
-    floor, configuration_index, epoch = _BASE.unpack_from(payload, _HEAD.size)
+def _configured(log: InvalidationLog, record: _Record) -> tuple[int, bytes]:
+    """The configuration that was written then."""
+    if record.kind == _Kind.REMOVAL:
+        log.forget_distribution(_read_strings(record.payload, _HEAD.size)[0][0])
+    log.advance(record.index)
+    log.put_digest(record.digest)
+    return record.index, record.digest
+
+
+def _apply(log: InvalidationLog, record: _Record) -> None:
+    match record.kind:
+        case _Kind.INVALIDATION:
+            (distribution_id, *paths), _ = _read_strings(record.payload, _HEAD.size)
+            log.append(record.index, distribution_id, paths)
+        case _Kind.NOTHING:
+            log.advance(record.index)
+        case _:
+            raise JournalError(f"a record of unknown kind {record.kind}")
+    log.put_digest(record.digest)
+
+
+def _read_base(payload: bytes, origin: JournalIdentity) -> tuple[InvalidationLog, tuple[int, bytes]]:
+    """What was known when the journal was begun, and the index and digest of the configuration then."""
+    kind, applied_index, digest = _HEAD.unpack_from(payload)
+    configuration_index, configuration_digest, epoch = _BASE.unpack_from(payload, _HEAD.size)
     (log_id, boot_id), _ = _read_strings(payload, _HEAD.size + _BASE.size)
     if kind != _Kind.BASE:
         raise JournalError("it does not begin with a base")
-    if log_id != origin.log_id:
-        raise JournalError(f"it is of log {log_id!r} beside a snapshot of {origin.log_id!r}")
+    if log_id != origin.configuration.log_id:
+        raise JournalError(f"it is of log {log_id!r} beside a snapshot of {origin.configuration.log_id!r}")
     if not boot_id or boot_id != origin.boot_id:
         raise JournalError("the machine has been started anew, and what had not reached the disk is lost")
     log = InvalidationLog(applied_index)
-    log.floor, log.epoch = floor, epoch
-    return log, configuration_index
+    log.epoch = epoch
+    log.put_digest(_without_zeros(digest))
+    return log, (configuration_index, _without_zeros(configuration_digest))
+
+
+def _without_zeros(digest: bytes) -> bytes:
+    return b"" if digest == _NO_DIGEST else digest
 
 
 def _read_distribution(payload: bytes, newest: int) -> tuple[str, DistributionInvalidations]:

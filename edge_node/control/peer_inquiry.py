@@ -13,7 +13,6 @@ from typing import Final
 
 from edge_node.model.configuration import Peer, Role
 from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, FenceState, PeerStanding
-from edge_node.policy.upstream_request import LogPosition
 from edge_node.storage.node_state import NodeState
 
 PATH: Final = "/standing"
@@ -80,7 +79,7 @@ class PeerInquiry:
         }
         standings = [answer for answer in said if isinstance(answer, PeerStanding)]
         is_missing = any(rounds < ROUNDS_UNTIL_GONE for rounds in self._silent_rounds.values())
-        position = LogPosition(state.log_id, state.applied_index)
+        position = state.position
         state.fence.round_ended(asked_at, self._clock(), position, Answers(standings, is_missing))
 
     def _choose(self, peers: Sequence[Peer]) -> list[Peer]:

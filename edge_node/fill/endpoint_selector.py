@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from edge_node.caching.unsafe_methods import SAFE_METHODS
 from edge_node.model.configuration import Origin
 from edge_node.policy.parent_selection import rank_regionals
-from edge_node.policy.upstream_request import LogPosition, UpstreamRequest, hash_input, to_origin, to_regional
+from edge_node.policy.upstream_request import UpstreamRequest, hash_input, to_origin, to_regional
 from edge_node.storage.node_state import NodeState
 from edge_node.upstream.endpoints import Endpoint, origin_endpoint, regional_endpoint
+from proto.log_position import LogPosition
 
 
 class EndpointSelector:
@@ -34,10 +35,11 @@ class EndpointSelector:
     ) -> Sequence[Endpoint]:
         state = self._state
         regionals = state.regionals
-        if not regionals:
+        digest = state.invalidations.digest_at(validated_index)
+        if not regionals or digest is None:  # so long under way that no regional cache could tell the history
             return ()
         peers = rank_regionals(regionals, state.latency_milliseconds, hash_input(upstream_request.route), self._is_down)
-        request = to_regional(upstream_request, LogPosition(state.log_id, validated_index)) if peers else b""
+        request = to_regional(upstream_request, LogPosition(state.log_id, validated_index, digest)) if peers else b""
         return [regional_endpoint(peer, origins, request) for peer in peers]
 
 

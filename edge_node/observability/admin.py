@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from edge_node.observability.explain import Explainer, read_explain_request
+from proto.admin_access import AccessRefusal, AdminAccess, read_fields
 
 MAXIMUM_HEAD_BYTES = 16_384
 MAXIMUM_BODY_BYTES = 65_536
@@ -29,6 +30,7 @@ class AdminSources:
     """What other nodes ask that hold no lease (`control/peer_inquiry.py`)."""
     why_not_ready: Callable[[], str | None]
     explainer: Explainer
+    access: AdminAccess
 
 
 def answer_admin_request(sources: AdminSources, method: str, path: str, body: bytes) -> Answer:
@@ -51,6 +53,10 @@ def answer_admin_request(sources: AdminSources, method: str, path: str, body: by
             return 405, "text/plain", b"method not allowed\n"
         case _:
             return 404, "text/plain", b"there are /healthz, /readyz, /metrics, /status, /standing and POST /explain\n"
+
+
+def _refused(refusal: AccessRefusal) -> Answer:
+    return refusal.status, "text/plain", f"{refusal.reason}\n".encode()
 
 
 def _explain(explainer: Explainer, body: bytes) -> Answer:
@@ -85,13 +91,19 @@ class AdminServer:
         request_line, *lines = head.split("\r\n")
         method, _, rest = request_line.partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
-        lengths = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("content-length:")]
-        length = int(lengths[0]) if lengths and re.fullmatch("[0-9]{1,9}", lengths[0]) else 0
+        fields = read_fields(lines)
+        stated_length = fields.get("content-length", "")
+        length = int(stated_length) if re.fullmatch("[0-9]{1,9}", stated_length) else 0
         is_too_large = length > MAXIMUM_BODY_BYTES
         if is_too_large:
             answer: Answer = (413, "text/plain", b"too large\n")
         else:
-            answer = answer_admin_request(self._sources, method, path, await reader.readexactly(length))
+            content = await reader.readexactly(
+                length
+            )  # also of what is refused: else closing would reset the connection
+            takes_json = (method, path) == ("POST", "/explain")
+            refusal = self._sources.access.refusal(fields, takes_json=takes_json)
+            answer = _refused(refusal) if refusal else answer_admin_request(self._sources, method, path, content)
         status, content_type, body = answer
         phrase = HTTPStatus(status).phrase
         writer.write(

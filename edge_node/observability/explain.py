@@ -32,7 +32,6 @@ from edge_node.policy.origin_request_headers import ForwardingContext
 from edge_node.policy.parent_selection import rank_regionals
 from edge_node.policy.router import Route
 from edge_node.policy.upstream_request import (
-    LogPosition,
     UpstreamRequest,
     describe_peers,
     hash_input,
@@ -222,8 +221,7 @@ class Explainer:
         return {"kind": "origin", "origin_id": origin.id, "host": origin.host, "port": origin.port, "path": path}
 
     def _next_regional(self, upstream_request: UpstreamRequest, peer: Peer) -> JsonObject:
-        position = LogPosition(self._state.log_id, self._state.applied_index)
-        line, fields = parse_request(to_regional(upstream_request, position))
+        line, fields = parse_request(to_regional(upstream_request, self._state.position))
         host = upstream_request.head.fields.get(b"host", b"").decode("latin-1")
         url = f"http://{host}{line.split(b' ')[1].decode('latin-1')}"
         headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in fields if name != b"host"]

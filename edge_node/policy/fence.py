@@ -21,7 +21,7 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-from edge_node.policy.upstream_request import LogPosition
+from proto.log_position import LogPosition
 from proto.node_machine import HEARTBEAT_SECONDS, NOTICE_SECONDS
 
 ANSWER_SECONDS: Final = 0.5
@@ -123,11 +123,6 @@ class Fence:
             self.state = FenceState.ALONE
             if not self._is_strict:
                 self.trusted_until = max(self.trusted_until, asked_at + ALONE_SECONDS)
-
-    def heard(self, answer: PeerStanding, asked_at: float, own: LogPosition) -> None:
-        """A peer has told where it stands beside something else."""
-        if self.must_ask(asked_at) and self._is_evidence(answer, asked_at, own):
-            self._fence()
 
     def _is_evidence(self, answer: PeerStanding, asked_at: float, own: LogPosition) -> bool:
         """That the control plane is there, and has gone on without this node."""

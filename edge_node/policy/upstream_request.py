@@ -1,5 +1,6 @@
 """The requests that a node sends upstream: to whom, with which line and fields."""
 
+import re
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
@@ -16,22 +17,12 @@ from edge_node.policy.origin_request_headers import (
     with_custom_headers,
 )
 from edge_node.policy.router import Route
+from proto.log_position import LogPosition
 
 RequestBytes = bytes
 """Request line and field lines, without the empty line, so that a range may be added."""
 
-
-@dataclass(frozen=True, slots=True)
-class LogPosition:
-    """Where a node stands in which log."""
-
-    log_id: str
-    index: int
-
-    def encode(self) -> bytes:
-        """The value of X-Edge-Log-Index."""
-        return f"{self.log_id}:{self.index}".encode()
-
+_POSITION: Final = re.compile(rb"([!-9;-~]*):([0-9]{1,19})(?::([0-9a-f]{32}))?")
 
 MOST_REMEMBERED_OF_A_SECTION: Final = 8
 NO_NAMES: Final[Set[bytes]] = frozenset()
@@ -109,7 +100,7 @@ def to_origin(upstream_request: UpstreamRequest, origin: Origin) -> RequestBytes
 def to_regional(upstream_request: UpstreamRequest, position: LogPosition) -> RequestBytes:
     """The request as a regional cache gets it: what the viewer asked, plus what only an edge may say (docs/contracts.md)."""
     edge_fields: tuple[Header, ...] = (
-        (b"x-edge-log-index", position.encode()),
+        (b"x-edge-log-index", encode_position(position)),
         (b"x-edge-distribution", upstream_request.route.distribution.id.encode()),
         (b"x-edge-request-id", upstream_request.hop.request_id),
     )
@@ -122,6 +113,21 @@ def to_regional(upstream_request: UpstreamRequest, position: LogPosition) -> Req
         edge_fields = (*edge_fields, (b"x-edge-confirm", b"1"))
     lines.append(_write((*_framing(upstream_request), *edge_fields)))
     return b"".join(lines)
+
+
+def encode_position(position: LogPosition) -> bytes:
+    """The value of X-Edge-Log-Index: `<log_id>:<index>:<digest in hexadecimal>`, without the last part where the digest is empty."""
+    digest = f":{position.digest.hex()}" if position.digest else ""
+    return f"{position.log_id}:{position.index}{digest}".encode()
+
+
+def decode_position(value: bytes) -> LogPosition | None:
+    """What `encode_position` has written; None for anything else."""
+    match = _POSITION.fullmatch(value)
+    if match is None:
+        return None
+    log_id, index, digest = match.groups(b"")
+    return LogPosition(log_id.decode(), int(index), bytes.fromhex(digest.decode()))
 
 
 def parse_request(data: RequestBytes) -> tuple[bytes, tuple[Header, ...]]:

@@ -11,6 +11,8 @@ from edge_node.model.configuration import Distribution, Peer, Role
 from edge_node.policy.fence import Fence
 from edge_node.policy.geo import GeoTable
 from edge_node.policy.router import CompileStages, Router, Snapshot, no_stages
+from edge_node.policy.upstream_request import decode_position
+from proto.log_position import LogPosition
 
 
 class NodeState:
@@ -33,7 +35,7 @@ class NodeState:
         self.geo_table = GeoTable()
         """Where viewers are; nobody knows before the control plane has said it."""
         self.invalidate_everything: Callable[[], None] = lambda: None
-        """Called when cached responses belong to another log or it cannot be told which invalidations came after them; set by who keeps them.
+        """Called when cached responses may belong to another history or it cannot be told which invalidations came after them; set by who keeps them.
 
         When it returns, those on disk must be gone for good: the journal that is written next would vouch for what a process killed later leaves.
         """
@@ -50,6 +52,11 @@ class NodeState:
     def applied_index(self) -> int:
         """The newest applied entry."""
         return self.invalidations.applied_index
+
+    @property
+    def position(self) -> LogPosition:
+        """Where this node stands, and on which history."""
+        return LogPosition(self.log_id, self.applied_index, self.invalidations.digest)
 
     @property
     def regionals(self) -> tuple[Peer, ...]:
@@ -70,17 +77,13 @@ class NodeState:
     def replace(
         self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
     ) -> None:
-        """Another snapshot: invalidations that it skips over cover what was stamped before it; another log invalidates everything (DESIGN section 4, rule 9)."""
-        is_other_log = snapshot.log_id != self.log_id
+        """Another snapshot: it skips over invalidations, or is of another log, or of another history; all that is stored is void (DESIGN section 4, rule 9)."""
         self.has_forgotten = False
         self.router = self._make_router(snapshot)
         self.latency_milliseconds = latency_milliseconds
         self.geo_table = geo_table or GeoTable()
-        if is_other_log:
-            self.invalidations.start_over(snapshot.index)
-            self.invalidate_everything()
-        else:
-            self.invalidations.invalidate_before(snapshot.index)
+        self.invalidations.start_over(snapshot.index)
+        self.invalidate_everything()
         self._wake()
 
     def resume(
@@ -128,10 +131,9 @@ class NodeState:
         self._regionals = tuple(peer for peer in peers if peer.role is Role.REGIONAL)
 
     def is_behind(self, position: bytes) -> bool:
-        """Whether an edge at `<log_id>:<index>` knows more than this node, or of another log."""
-        log_id, _, index = position.rpartition(b":")
-        is_index = index.isdigit() and len(index) < 20
-        return log_id != self.log_id.encode() or not is_index or int(index) > self.applied_index
+        """Whether an edge that says where it stands may know an invalidation that this node does not: it is ahead, or on another log or history."""
+        asked = decode_position(position)
+        return asked is None or asked.log_id != self.log_id or asked.digest != self.invalidations.digest_at(asked.index)
 
     async def wait_until_not_behind(self, position: bytes, timeout_seconds: float) -> bool:
         """Wait for the log to arrive here; False when it did not in time.

@@ -34,3 +34,12 @@ def find_lab(state_dir: Path) -> RunningLab:
     raise LabError(
         f"no lab is running: neither processes (no {StateDir(state_dir).file}) nor containers; start one with `cdnlab up`"
     )
+
+
+def find_lab_of_processes(state_dir: Path) -> ProcessLab:
+    """For what can be done to processes only. LabError when no lab runs, or one of containers."""
+    lab = find_lab(state_dir)
+    if isinstance(lab, ProcessLab):
+        return lab
+    lab.close()
+    raise LabError("the lab that runs is one of containers; this is for the processes of `cdnlab up`")

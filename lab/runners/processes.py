@@ -132,6 +132,12 @@ class ProcessLab:
         if number is signal.SIGKILL:
             wait_until_gone([node.process], STOP_SECONDS, self._reap)
 
+    def stop_node(self, node_id: str) -> None:
+        """Has a node end in order, and waits until its process is gone. Does nothing when it is not running."""
+        process = self.node(node_id).process
+        if process is not None:
+            end_all([process], STOP_SECONDS, self._reap)
+
     def start_node(self, node_id: str) -> None:
         """Starts a node that is not running, with the flags and the state folder it had; returns at once."""
         node = self.node(node_id)
@@ -143,8 +149,8 @@ class ProcessLab:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=_importable_from(),
-                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _SET,
+                cwd=importable_from(),
+                env=environment(),
                 start_new_session=True,
             )
         self._children[node_id] = child
@@ -249,6 +255,11 @@ def _describe_end(child: subprocess.Popen[bytes] | None) -> str:
     return f"ended with status {child.returncode}"
 
 
-def _importable_from() -> Path:
+def environment() -> dict[str, str]:
+    """Of a program of the lab."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _SET
+
+
+def importable_from() -> Path:
     """Where the programs can be imported from; `python -m` looks in the current folder first."""
     return Path(lab.__file__).resolve().parent.parent

@@ -87,10 +87,15 @@ class OriginProcess:
         """One request on a connection of its own; underscores in header names stand for dashes."""
         return self._exchange(self.port, method, target, body, headers)
 
+    def ask_admin(self, method: str, target: str, body: bytes | None = None, **headers: str) -> "Answer":
+        """The same at the admin port."""
+        return self._exchange(self.admin_port, method, target, body, headers)
+
     def admin(self, method: str, target: str, document: object = None) -> Any:
         """One call to the admin port; its JSON."""
         body = None if document is None else json.dumps(document).encode()
-        answer = self._exchange(self.admin_port, method, target, body, {})
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        answer = self._exchange(self.admin_port, method, target, body, headers)
         assert answer.status < 300, answer
         return json.loads(answer.body) if answer.body.startswith(b"{") else answer.body
 

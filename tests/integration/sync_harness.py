@@ -15,14 +15,15 @@ from control_plane.admission import Admission
 from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
+from control_plane.grpc_port import OPTIONS
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.receipts import Receipt
-from control_plane.server import GRPC_OPTIONS
 from control_plane.state import Change, Invalidate, PutDistribution
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, resource_of, with_rejected, without
 
@@ -95,7 +96,7 @@ async def control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
-    server = grpc.aio.server(options=GRPC_OPTIONS)
+    server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((plane.service.handler(),))
     server.add_insecure_port(f"{HOST}:{port}")
     with contextlib.closing(plane.store):
@@ -113,7 +114,7 @@ class MemoryApplier:
     """A node that remembers what it was told; `is_wedged` makes it fail as a full disk does."""
 
     def __init__(self) -> None:
-        self.log_id, self.index = "", 0
+        self.log_id, self.index, self.digest = "", 0, b""
         self.snapshots: list[sync_pb2.Snapshot] = []
         self.entries: list[sync_pb2.Entry] = []
         self.directory: tuple[str, ...] = ()
@@ -122,9 +123,9 @@ class MemoryApplier:
         self.refused: RejectedChanges = NOTHING_REJECTED
         self.is_wedged = False
 
-    def position(self) -> tuple[str, int]:
+    def position(self) -> LogPosition:
         """See node_session.Applier."""
-        return self.log_id, self.index
+        return LogPosition(self.log_id, self.index, self.digest)
 
     def rejected(self) -> RejectedChanges:
         """See node_session.Applier."""
@@ -134,7 +135,7 @@ class MemoryApplier:
         """See node_session.Applier."""
         self._may_write()
         self.snapshots.append(snapshot)
-        self.log_id, self.index = snapshot.log_id, snapshot.index
+        self.log_id, self.index, self.digest = snapshot.log_id, snapshot.index, snapshot.digest
         self.refused = NOTHING_REJECTED
         for distribution in snapshot.distributions:
             self._judge(sync_pb2.Entry(index=snapshot.index, put_distribution=distribution))
@@ -143,7 +144,7 @@ class MemoryApplier:
         """See node_session.Applier."""
         self._may_write()
         self.entries.append(entry)
-        self.index = entry.index
+        self.index, self.digest = entry.index, entry.digest
         self._judge(entry)
 
     def _judge(self, entry: sync_pb2.Entry) -> None:

@@ -41,20 +41,21 @@ class ControlPlaneProcess:
         """Start it and wait until it is ready."""
         process = self.launch()
         deadline = time.monotonic() + 15
-        while not self._is_ready():
+        while not self.is_ready():
             assert process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.01)
 
     def fill_disk(self) -> None:
         """Nothing that it writes may be larger than its write-ahead log is now: the next commit fails as on a full disk."""
-        size_bytes = (self._folder / "control-plane.sqlite3-wal").stat().st_size
-        assert self._process is not None
-        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
+        self._limit_files((self._folder / "control-plane.sqlite3-wal").stat().st_size)
 
-    def wait(self) -> int:
-        """Until it has ended by itself; the exit status."""
+    def free_disk(self) -> None:
+        """There is room again."""
+        self._limit_files(resource.RLIM_INFINITY)
+
+    def _limit_files(self, size_bytes: int) -> None:
         assert self._process is not None
-        return self._process.wait(10)
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
     def kill(self) -> None:
         """kill -9."""
@@ -106,7 +107,8 @@ class ControlPlaneProcess:
         identifier: str = self.client().create_distribution(DistributionConfig=configuration)["Distribution"]["Id"]
         return identifier
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it says so."""
         try:
             return bool(self.get("/readyz"))
         except (OSError, urllib.error.HTTPError):

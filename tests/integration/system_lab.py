@@ -247,7 +247,8 @@ class SystemLab:
     def origin(self, method: str, path: str, document: object = None) -> Any:
         """A call to the origin's admin port."""
         body = None if document is None else json.dumps(document).encode()
-        reply = ask(self._nodes[ORIGIN].admin, path, method=method, body=body)
+        headers = [("content-type", "application/json")]
+        reply = ask(self._nodes[ORIGIN].admin, path, method=method, body=body, headers=headers)
         assert reply.status < 300, reply
         return json.loads(reply.body) if reply.body else None
 

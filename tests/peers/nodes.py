@@ -156,7 +156,8 @@ class Node:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
     async def ask_admin(self, path: str, method: str = "GET", body: bytes | None = None) -> Answer:
-        return await get(self.admin, "admin", path, method=method, body=body)
+        headers = () if body is None else (("Content-Type", "application/json"),)
+        return await get(self.admin, "localhost", path, *headers, method=method, body=body)
 
     async def status(self) -> dict[str, Any]:
         document = json.loads((await self.ask_admin("/status")).body)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_node.caching.invalidation_index import InvalidationLog
-from tests.simulation.disk import Disk, Entry, Position
+from proto.log_position import LogPosition
+from tests.simulation.disk import Disk, Entry
 from tests.simulation.world import Callback, World
 
 DISTRIBUTION_ID = "D1"
@@ -19,7 +20,7 @@ Respond = Callable[[int | None], None]
 class Fetch:
     """One on its way, and who waits for it."""
 
-    position: Position
+    position: LogPosition
     epoch: int
     """Which log of those that the node has been on: InvalidationLog.epoch."""
     waiting: list[Respond]
@@ -33,7 +34,7 @@ class Question:
     """What a node asks the next tier."""
 
     path: str
-    position: Position
+    position: LogPosition
     """Where the asker stands."""
     wanted: int | None
     """The version that it would like confirmed."""
@@ -76,34 +77,34 @@ class Cache:
         """After a restart that forgot nothing: what was stored is as good as its stamp (rule 7)."""
         self.entries = {path: Entry(e.version, e.stamp, e.fresh_until) for path, e in self.disk.entries.items()}
 
-    def start_cold(self, position: Position) -> None:
+    def start_cold(self, position: LogPosition) -> None:
         """After a restart that forgot which invalidations came."""
         self.apply_snapshot(position)
         self.has_forgotten = True
 
-    def apply_snapshot(self, position: Position) -> None:
-        """Invalidate what was stored before; and everything that was stored under another log (rule 9)."""
+    def apply_snapshot(self, position: LogPosition) -> None:
+        """Invalidate what was stored before: invalidations are skipped, or it was stored under another log or history (rule 9)."""
         self.has_forgotten = False
-        if position.log_id != self.log_id:
-            self.log.start_over(position.index)
-            self.invalidate_everything()
-        else:
-            self.log.invalidate_before(position.index)
+        self.log.start_over(position.index)
+        self.log.put_digest(position.digest)
+        self.invalidate_everything()
         self.log_id = position.log_id
         self._log_advanced()
 
-    def apply_invalidation(self, index: int, paths: Sequence[str]) -> None:
+    def apply_invalidation(self, at: LogPosition, paths: Sequence[str]) -> None:
         """One more."""
-        self.log.append(index, DISTRIBUTION_ID, paths)
+        self.log.append(at.index, DISTRIBUTION_ID, paths)
+        self.log.put_digest(at.digest)
         self._log_advanced()
 
-    def apply_nothing(self, index: int) -> None:
+    def apply_nothing(self, at: LogPosition) -> None:
         """An entry that invalidates nothing."""
-        self.log.advance(index)
+        self.log.advance(at.index)
+        self.log.put_digest(at.digest)
         self._log_advanced()
 
     def invalidate_everything(self) -> None:
-        """Indexes of different logs are never compared: no entry survives, and fetches on their way are of another epoch."""
+        """Indexes of different histories are never compared: no entry survives, and fetches on their way are of another epoch."""
         self.entries.clear()
         self.disk.void_entries()
 
@@ -119,14 +120,14 @@ class Cache:
     # Requests
 
     @property
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """Where the node stands."""
-        return Position(self.log_id, self.log.applied_index)
+        return LogPosition(self.log_id, self.log.applied_index, self.log.digest)
 
     @property
-    def asking_position(self) -> Position:
+    def asking_position(self) -> LogPosition:
         """What the next tier is told; none by a node that has been further than it knows, and then the origin is asked (rule 7)."""
-        return Position("", 0) if self.has_forgotten else self.position
+        return LogPosition() if self.has_forgotten else self.position
 
     def request(self, path: str, respond: Respond, *, is_strict: bool = False) -> None:
         """From the store, from a fetch on its way, or by a new fetch."""
@@ -231,9 +232,9 @@ class Cache:
             self.waiting_for_log.append(from_cache)
             self.world.after(CATCH_UP_SECONDS, without_cache)
 
-    def may_serve(self, client: Position) -> bool:
-        """Whether this cache knows every invalidation that its client knows (rule 4)."""
-        return client.log_id == self.log_id and client.index <= self.log.applied_index
+    def may_serve(self, client: LogPosition) -> bool:
+        """Whether this cache knows every invalidation that its client knows (rule 4): NodeState.is_behind."""
+        return client.log_id == self.log_id and client.digest == self.log.digest_at(client.index)
 
 
 def _revalidated(version: int | None, wanted: int | None) -> int | None:

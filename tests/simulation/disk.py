@@ -3,15 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from proto.log_position import LogPosition
 from tests.simulation.world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where in which log somebody stands."""
-
-    log_id: str
-    index: int
 
 
 @dataclass(slots=True)
@@ -32,7 +25,7 @@ class Disk:
     """Everything is written through `write`, which may be where the process or the disk ends."""
 
     world: World
-    snapshot: Position = Position("", 0)
+    snapshot: LogPosition = field(default_factory=LogPosition)
     """What the snapshot file says; it is flushed, so a power loss does not take it."""
     entries: dict[str, Entry] = field(default_factory=dict)
     boots: int = 1
@@ -57,7 +50,7 @@ class Disk:
             raise KilledError
         do()
 
-    def write_snapshot(self, position: Position) -> None:
+    def write_snapshot(self, position: LogPosition) -> None:
         """In one step."""
         self.write(lambda: setattr(self, "snapshot", position), needs_room=True)
 

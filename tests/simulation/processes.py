@@ -8,12 +8,13 @@ from control_plane.coordination import Coordinator, FromEntries
 from control_plane.leases import Granted, LeaseRules
 from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import IssuedInvalidation
+from control_plane.state import StoreError
 from edge_node.control.journal import InvalidationJournal
 from edge_node.control.journal_codec import JournalError
 from edge_node.control.peer_inquiry import LOOK_SECONDS, ROUNDS_UNTIL_GONE
 from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, Fence, PeerStanding
-from edge_node.policy.upstream_request import LogPosition
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 from proto.node_machine import (
     ApplyDirectory,
     ApplyEntry,
@@ -28,7 +29,7 @@ from proto.node_machine import (
     Send,
 )
 from tests.simulation.cache import DISTRIBUTION_ID, Cache, Question, Upstream
-from tests.simulation.disk import Disk, KilledError, Position
+from tests.simulation.disk import Disk, KilledError
 from tests.simulation.world import Link, MemoryLedger, World
 
 LEASE_SECONDS = 2.0
@@ -84,9 +85,16 @@ class Plane:
     def crash(self) -> None:
         """As kill -9 does."""
         self.coordinator = None
+        self.ledger.is_new = False
         for connection in list(self.connections.values()):
             connection.close()
         self.connections.clear()
+
+    def restore(self, backup: MemoryLedger, log_id: str) -> None:
+        """Have an older copy of the database. One that was made as a backup becomes another log when it is opened; one that was copied by hand does not."""
+        self.ledger = backup
+        if log_id != backup.log_id:
+            backup.become_another_log(log_id)
 
     def is_live(self, node_id: str) -> bool:
         """Whether the control plane has the node in its directory."""
@@ -94,8 +102,8 @@ class Plane:
         return record is not None and record.is_live
 
     def invalidate(self, identifier: str, paths: tuple[str, ...]) -> bool:
-        """Commit an invalidation and push it; False when nobody is there to do it."""
-        if self.coordinator is None:
+        """Commit an invalidation and push it; False when nobody is there to do it, or it cannot be written."""
+        if self.coordinator is None or self.ledger.is_full:
             return False
         index = self.ledger.head_index + 1
         entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=index)
@@ -107,7 +115,7 @@ class Plane:
 
     def configure(self) -> None:
         """Commit an entry of another kind."""
-        if self.coordinator is not None:
+        if self.coordinator is not None and not self.ledger.is_full:
             entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=self.ledger.head_index + 1)
             entry.put_routing_table.zone = "cdn.localhost"
             self._commit(entry, None)
@@ -156,15 +164,22 @@ class Plane:
         replaced = self.connections.get(node.node_id)
         if replaced is not None:
             replaced.close()
-        connection.number, catch_up = self.coordinator.connected(
-            node.description, hello.log_id, hello.applied_index, self.world.now, hello.incarnation
-        )
+        position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
+        try:
+            connection.number, catch_up = self.coordinator.connected(
+                node.description, position, self.world.now, hello.incarnation
+            )
+        except StoreError:
+            connection.close()
+            return
         self.connections[node.node_id] = connection
         if isinstance(catch_up, FromEntries):
             for entry in self.ledger.entries[catch_up.after_index :]:
                 self._push(connection, entry)
         else:
-            snapshot = sync_pb2.Snapshot(log_id=self.ledger.log_id, index=self.ledger.head_index)
+            head_index = self.ledger.head_index
+            digest = self.ledger.digest_at(head_index) or b""
+            snapshot = sync_pb2.Snapshot(log_id=self.ledger.log_id, index=head_index, digest=digest)
             connection.down.send(sync_pb2.ControlMessage(snapshot=snapshot))
 
     def _push(self, connection: Connection, entry: sync_pb2.Entry) -> None:
@@ -251,16 +266,15 @@ class Node:
         except KilledError:
             self.crash()
         else:
-            position = self.position
             identity = NodeIdentity(self.node_id, int(self.description.role), "us-east-1", "IAD89-P1", "", "")
-            self.machine = self._new_machine(identity, position.log_id, position.index, self.incarnation)
+            self.machine = self._new_machine(identity, self.position, self.incarnation)
             self._connect(self.incarnation)
             self._look(self.incarnation)
 
     @property
-    def position(self) -> Position:
+    def position(self) -> LogPosition:
         """What the node introduces itself with: ControlClient.position."""
-        return Position("", 0) if self.cache.has_forgotten else self.cache.position
+        return LogPosition() if self.cache.has_forgotten else self.cache.position
 
     def boot_id(self) -> str:
         """Of the machine."""
@@ -274,7 +288,7 @@ class Node:
             self.journal.discard()
             return
         try:
-            self.journal.resume(snapshot.log_id, snapshot.index)
+            self.journal.resume(snapshot)
         except JournalError:
             cache.start_cold(snapshot)
             self.journal.discard()
@@ -376,8 +390,7 @@ class Node:
             self._connect_later()
             return
         self._connection = Connection(self, plane, self.stall_probability)
-        position = self.position
-        self._carry_out(self.machine.connected(self.clock(), position.log_id, position.index))
+        self._carry_out(self.machine.connected(self.clock(), self.position))
         self._tick(self._connection)
 
     def _connect_later(self) -> None:
@@ -430,7 +443,7 @@ class Node:
                 case ApplyEntry(entry):
                     self.apply_entry(entry)
                 case ApplySnapshot(snapshot):
-                    self.apply_snapshot(Position(snapshot.log_id, snapshot.index))
+                    self.apply_snapshot(LogPosition(snapshot.log_id, snapshot.index, snapshot.digest))
                     self._carry_out(self.machine.snapshot_applied(snapshot.log_id, snapshot.index))
                 case ApplyDirectory():
                     pass
@@ -448,25 +461,26 @@ class Node:
         if self.is_wedged:
             self._start_over()
             return
+        at = LogPosition(entry.log_id, entry.index, entry.digest)
         if entry.WhichOneof("change") == "invalidation":
-            self.apply_invalidation(entry.index, list(entry.invalidation.paths))
+            self.apply_invalidation(at, list(entry.invalidation.paths))
         else:
-            self.journal.will_configure(entry.index)
-            self.disk.write_snapshot(Position(entry.log_id, entry.index))
-            self.journal.has_configured(entry.index)
-            self.cache.apply_nothing(entry.index)
+            self.journal.will_configure(at)
+            self.disk.write_snapshot(at)
+            self.journal.has_configured(at)
+            self.cache.apply_nothing(at)
         self._carry_out(self.machine.entry_applied(entry.index))
 
-    def apply_invalidation(self, index: int, paths: list[str]) -> None:
+    def apply_invalidation(self, at: LogPosition, paths: list[str]) -> None:
         """In the journal before anything carries its index."""
-        self.journal.invalidated(index, DISTRIBUTION_ID, paths)
-        self.cache.apply_invalidation(index, paths)
+        self.journal.invalidated(at, DISTRIBUTION_ID, paths)
+        self.cache.apply_invalidation(at, paths)
 
-    def apply_snapshot(self, position: Position) -> None:
+    def apply_snapshot(self, position: LogPosition) -> None:
         """The journal comes last: until then the one before does not fit the snapshot."""
         self.disk.write_snapshot(position)
         self.cache.apply_snapshot(position)
-        self.journal.begin(position.log_id, position.index)
+        self.journal.begin(position)
 
     def _start_over(self) -> None:
         self._disconnect()

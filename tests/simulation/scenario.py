@@ -5,23 +5,25 @@ a lease, in its own view or in the control plane's. Each seed enables a random s
 """
 
 import itertools
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from control_plane.coordination import Coordinator
-from control_plane.leases import LeaseRules
+from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.nodes import Role
 from control_plane.receipts import Receipt
 from edge_node.control.journal import InvalidationJournal
 from edge_node.policy.fence import Fence
+from proto.log_position import LogPosition
 from proto.node_machine import NOTICE_SECONDS, NodeMachine
 from tests.simulation.cache import NOT_MODIFIED, Cache, Question, validator
-from tests.simulation.disk import Disk, Position
+from tests.simulation.disk import Disk
 from tests.simulation.processes import LEASE_SECONDS, Node, Plane
 from tests.simulation.world import MemoryLedger, World
 
 DURATION_SECONDS = 11.0
-REST_SECONDS = 6.0
+REST_SECONDS = 12.0
 RETAINED_SECONDS = 2.2 * LEASE_SECONDS
 """How long entries stay in the log at least where it is trimmed: no lease outlives them."""
 PATHS = ("/a", "/b/c")
@@ -42,6 +44,7 @@ FAULTS = (
     "wipe",
     "trim",
     "mute",
+    "restored_backup",
 )
 DISK_FAULTS = ("killed_writing", "power_loss", "damaged_journal", "disk_full")
 
@@ -71,6 +74,15 @@ class Violation:
     began_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What one receipt vouches for."""
+
+    log_id: str
+    made_at: float
+    versions: dict[str, int]
+
+
 @dataclass(slots=True)
 class Promises:
     """What receipts have promised so far: what a node of each log owes, by the order in which logs came into being.
@@ -80,15 +92,30 @@ class Promises:
 
     owed: dict[str, dict[str, int]] = field(default_factory=dict)
     of_the_latest: dict[str, int] = field(default_factory=dict)
+    made: list[Promise] = field(default_factory=list)
 
-    def add(self, log_id: str, versions: dict[str, int]) -> None:
+    def begin(self, log_id: str) -> None:
+        """Another log comes into being."""
+        self.add(Promise(log_id, 0.0, {}))
+
+    def add(self, promise: Promise) -> None:
         """A receipt is complete."""
+        self.made.append(promise)
+        log_id, versions = promise.log_id, promise.versions
         if log_id not in self.owed:
             self.of_the_latest = self.owed[log_id] = dict(self.of_the_latest)
         for known in itertools.dropwhile(lambda each: each != log_id, self.owed):
             of_log = self.owed[known]
             for path, version in versions.items():
                 of_log[path] = max(of_log.get(path, 0), version)
+
+    def withdraw(self, log_id: str, made_after: float) -> None:
+        """An older copy of the database has been put in place by hand: nobody knows of the receipts since then, nor who was left out of them."""
+        made, self.made = self.made, []
+        self.owed, self.of_the_latest = {}, {}
+        for promise in made:
+            if promise.log_id != log_id or promise.made_at <= made_after:
+                self.add(promise)
 
     def version(self, log_id: str, path: str) -> int:
         """What a node of this log owes."""
@@ -114,6 +141,10 @@ class Simulation:
         self._is_operating = True
         self._issued: dict[str, tuple[str, dict[str, int]]] = {}
         self._logs_total = 0
+        self._restored_at = 0.0
+        """Until then nobody starts the control plane: leases that its backup does not know are not over."""
+        self._ledger_rng = random.Random(f"ledger {seed}")  # of its own: it leaves all other dice as they are
+        self._may_ledger_fill = self._ledger_rng.random() < 0.3
         self._parts = parts
         code = (parts.machine, parts.cache, parts.journal, parts.fence)
         self.regional = parts.node(world, "regional", Role.REGIONAL, self._from_origin, code)
@@ -134,12 +165,15 @@ class Simulation:
         world.after(0.2, self._browse)
         for fault in sorted(self.faults):
             world.after(world.rng.uniform(0.3, 4.0), lambda fault=fault: self._inject(fault))  # type: ignore[misc]  # bound now
+        if self._may_ledger_fill:
+            world.after(self._ledger_rng.uniform(0.3, 4.0), self._fill_ledger)
         world.run(DURATION_SECONDS)
         return self.violations
 
     def come_to_rest(self) -> list[str]:
         """Heal everything and wait; what is not as it should be then. Changes and viewers go on until the end, faults do not."""
         self.faults.clear()
+        self._may_ledger_fill = self.plane.ledger.is_full = False
         self._restart_plane()
         for node in self.nodes:
             node.is_cut_off = node.is_wedged = node.is_mute = False
@@ -152,16 +186,20 @@ class Simulation:
         assert coordinator is not None
         problems = [f"{node.node_id} is not routable" for node in self.nodes if not node.is_routable()]
         problems.extend(f"{len(coordinator.pending)} receipts are pending" for _ in range(len(coordinator.pending) > 0))
-        head = Position(self.plane.ledger.log_id, self.plane.ledger.head_index)
+        ledger = self.plane.ledger
+        head = LogPosition(ledger.log_id, ledger.head_index, ledger.digest_at(ledger.head_index) or b"")
         problems.extend(f"{node.node_id} is not at the head" for node in self.nodes if node.cache.position != head)
         return problems
 
     def _new_plane(self) -> Plane:
+        ledger = MemoryLedger(self._new_log_id(), self._completed)
+        return self._parts.plane(self.world, ledger, self._parts.coordinator, self._parts.rules(LEASE_SECONDS))
+
+    def _new_log_id(self) -> str:
         self._logs_total += 1
         log_id = f"log-{self._logs_total}"
-        self.promises.add(log_id, {})
-        ledger = MemoryLedger(log_id, self._completed)
-        return self._parts.plane(self.world, ledger, self._parts.coordinator, self._parts.rules(LEASE_SECONDS))
+        self.promises.begin(log_id)
+        return log_id
 
     # Origin and tiers
 
@@ -229,7 +267,7 @@ class Simulation:
         assert all(line.state != "pending" for line in receipt.nodes), "a receipt is complete while a node is not"
         assert all(line.left_out_since is not None for line in receipt.nodes if line.state == "left_out")
         log_id, versions = self._issued[receipt.invalidation.identifier]
-        self.promises.add(log_id, versions)
+        self.promises.add(Promise(log_id, self.world.now, versions))
         for edge in self.edges:
             if edge.is_up and edge.machine.log_id == log_id and self._others_routable(edge):
                 edge.owes.update({path: max(edge.owes.get(path, 0), versions[path]) for path in versions})
@@ -291,6 +329,8 @@ class Simulation:
                 after(healed_after, self._restart_plane)
             case "new_log":
                 self._replace_plane(healed_after)
+            case "restored_backup":
+                self._back_up()
             case "node_crash" | "leave" | "wipe" | "power_loss" | "damaged_journal":
                 self._stop(node, fault)
                 after(healed_after, lambda: self._restart(node))
@@ -331,6 +371,19 @@ class Simulation:
                 node.disk.kill_in = rng.randrange(1, 5)
                 after(healed_after, lambda: self._heal_disk(node))
 
+    def _fill_ledger(self) -> None:
+        """The control plane's database takes no writes for a while, and perhaps the process is killed meanwhile."""
+        if not self._may_ledger_fill:
+            return
+        rng, after, ledger = self._ledger_rng, self.world.after, self.plane.ledger
+        seconds = rng.choice((0.05, 0.6, 2.0, 3.2))
+        ledger.is_full = True
+        after(seconds, lambda: setattr(ledger, "is_full", False))
+        if rng.random() < 0.5:
+            after(seconds * rng.random(), self.plane.crash)
+            after(seconds + 0.1, self._restart_plane)
+        after(seconds + rng.uniform(0.2, 3.0), self._fill_ledger)
+
     def _stop(self, node: Node, fault: str) -> None:
         if not node.is_up:
             return
@@ -361,8 +414,32 @@ class Simulation:
         self._look_at_all()
 
     def _restart_plane(self) -> None:
-        if self.plane.coordinator is None:
+        if self.plane.coordinator is None and self.world.now >= self._restored_at:
             self.plane.start()
+
+    def _back_up(self) -> None:
+        plane, backup, made_at = self.plane, self.plane.ledger.copy(), self.world.now
+        self.world.after(self.world.rng.uniform(0.2, 1.2), lambda: self._restore(plane, backup, made_at))
+
+    def _restore(self, plane: Plane, backup: MemoryLedger, made_at: float) -> None:
+        """An older copy of the database, when every lease that was granted since is over; made as a backup, or copied by hand, which nobody is told."""
+        if plane is not self.plane:
+            return
+        rng, after = self.world.rng, self.world.after
+        plane.crash()
+        if rng.random() < 0.5:
+            log_id = self._new_log_id()
+        else:
+            log_id = backup.log_id
+            self.promises.withdraw(log_id, made_at)
+        plane.restore(backup, log_id)
+        lost_seconds = counted_seconds(LEASE_SECONDS)
+        self._restored_at = self.world.now + lost_seconds
+        after(lost_seconds, self._restart_plane)
+        for node in self.nodes:
+            if rng.random() < 0.6:  # while the log goes on
+                node.is_cut_off = True
+                after(lost_seconds + rng.uniform(0.1, 2.0), lambda node=node: setattr(node, "is_cut_off", False))  # type: ignore[misc]  # bound now
 
     def _replace_plane(self, healed_after: float) -> None:
         """The address leads to a control plane with another database."""

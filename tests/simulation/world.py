@@ -4,9 +4,12 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from control_plane.nodes import SavedNode
+from control_plane.change_log import EMPTY_HISTORY, next_digest
+from control_plane.nodes import NOTHING_ACKNOWLEDGED, SavedNode
 from control_plane.receipts import IssuedInvalidation, Receipt
+from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 
 Callback = Callable[[], None]
@@ -57,26 +60,47 @@ class Link:
 
 
 class MemoryLedger:
-    """A database that survives the crashes of the control plane; see coordination.Ledger."""
+    """A database that survives the crashes of the control plane; see unsaved.Ledger."""
 
     def __init__(self, log_id: str, on_completed: Callable[[Receipt], None]) -> None:
         self.log_id = log_id
+        self.is_new = True
         self.entries: list[sync_pb2.Entry] = []
         self._committed_at: list[float] = []
         self._oldest_index = 1
         self._on_completed = on_completed
         self._nodes: dict[str, SavedNode] = {}
         self._pending: dict[int, IssuedInvalidation] = {}
+        self.is_full = False
+        """Nothing can be written."""
 
     @property
     def head_index(self) -> int:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         return len(self.entries)
 
-    @property
-    def oldest_index(self) -> int:
-        """See coordination.Ledger."""
-        return self._oldest_index
+    def digest_at(self, index: int) -> bytes | None:
+        """See unsaved.Ledger."""
+        if not self._oldest_index - 1 <= index <= self.head_index:
+            return None
+        return self.entries[index - 1].digest if index else EMPTY_HISTORY
+
+    def copy(self) -> "MemoryLedger":
+        """A backup, as of now."""
+        backup = MemoryLedger(self.log_id, self._on_completed)
+        backup.is_new = False
+        backup.entries, backup._committed_at = self.entries[:], self._committed_at[:]
+        backup._oldest_index = self._oldest_index
+        backup._nodes, backup._pending = dict(self._nodes), dict(self._pending)
+        return backup
+
+    def become_another_log(self, log_id: str) -> None:
+        """What `store.py` does with a backup when it is opened: whatever nodes know and hold is of another log."""
+        self.log_id = log_id
+        self._nodes = {
+            node_id: replace(node, acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0)
+            for node_id, node in self._nodes.items()
+        }
 
     def trim(self, committed_before: float) -> None:
         """Forget what is older. A node that holds a lease lacks nothing that old: its lease is not renewed while it is behind."""
@@ -85,21 +109,23 @@ class MemoryLedger:
 
     def append(self, invalidation: IssuedInvalidation | None, entry: sync_pb2.Entry, now: float) -> None:
         """Commit an entry."""
+        entry.digest = next_digest(self.digest_at(self.head_index) or EMPTY_HISTORY, entry.SerializeToString())
         self.entries.append(entry)
         self._committed_at.append(now)
         if invalidation is not None:
             self._pending[invalidation.index] = invalidation
 
     def saved_nodes(self) -> Sequence[SavedNode]:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         return list(self._nodes.values())
 
     def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
         return list(self._pending.values())
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
-        """See coordination.Ledger."""
+        """See unsaved.Ledger."""
+        self._check_room()
         self._nodes.update((node.description.identifier, node) for node in nodes)
         for node_id in removed_node_ids:
             self._nodes.pop(node_id, None)
@@ -107,6 +133,6 @@ class MemoryLedger:
             del self._pending[receipt.invalidation.index]
             self._on_completed(receipt)
 
-    def renew_identity(self) -> None:
-        """See coordination.Ledger."""
-        self.log_id += "'"
+    def _check_room(self) -> None:
+        if self.is_full:
+            raise StoreError("database or disk is full")

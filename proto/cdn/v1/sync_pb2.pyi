@@ -155,11 +155,14 @@ class Hello(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     """Identity of the log that applied_index belongs to; empty when the node knows nothing."""
     applied_index: _builtins.int
+    digest: _builtins.bytes
+    """Entry.digest of the entry at applied_index, or Snapshot.digest: proves that all entries up to it are those of this log."""
     incarnation: _builtins.int
     """A random number of the process, the same on all of its streams: what a process knew, the next one under the same id may not."""
     @_builtins.property
@@ -176,12 +179,13 @@ class Hello(_message.Message):
         node: Global___Node | None = ...,
         log_id: _builtins.str = ...,
         applied_index: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "incarnation", b"incarnation", "log_id", b"log_id", "node", b"node", "rejections", b"rejections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "digest", b"digest", "incarnation", b"incarnation", "log_id", b"log_id", "node", b"node", "rejections", b"rejections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -356,8 +360,8 @@ Global___Leaving: _TypeAlias = Leaving  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
-    """All that is configured, as of index. Void after it: every cached response that the node stamped before index
-    (the invalidations in between are not known to the node), and everything of another log_id.
+    """All that is configured, as of index, which may be lower than what the node has applied: then those entries were of
+    another history. Void after it: every cached response from before, since it is not known which invalidations came.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -367,8 +371,11 @@ class Snapshot(_message.Message):
     DISTRIBUTIONS_FIELD_NUMBER: _builtins.int
     ROUTING_TABLE_FIELD_NUMBER: _builtins.int
     GEO_TABLE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     index: _builtins.int
+    digest: _builtins.bytes
+    """Entry.digest of the entry at index."""
     @_builtins.property
     def distributions(self) -> _containers.RepeatedCompositeFieldContainer[_configuration_pb2.Distribution]: ...
     @_builtins.property
@@ -383,10 +390,11 @@ class Snapshot(_message.Message):
         distributions: _abc.Iterable[_configuration_pb2.Distribution] | None = ...,
         routing_table: _configuration_pb2.RoutingTable | None = ...,
         geo_table: _configuration_pb2.GeoTable | None = ...,
+        digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["geo_table", b"geo_table", "routing_table", b"routing_table"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distributions", b"distributions", "geo_table", b"geo_table", "index", b"index", "log_id", b"log_id", "routing_table", b"routing_table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "distributions", b"distributions", "geo_table", b"geo_table", "index", b"index", "log_id", b"log_id", "routing_table", b"routing_table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -399,6 +407,7 @@ class Entry(_message.Message):
     LOG_ID_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     COMMITTED_AT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     PUT_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     REMOVE_DISTRIBUTION_ID_FIELD_NUMBER: _builtins.int
     INVALIDATION_FIELD_NUMBER: _builtins.int
@@ -406,6 +415,10 @@ class Entry(_message.Message):
     PUT_GEO_TABLE_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     index: _builtins.int
+    digest: _builtins.bytes
+    """16 bytes over the digest of the entry before and all else in this one: equal for two logs exactly when both are equal up
+    to here. The control plane makes it; nodes keep it and say it again. Empty at index 0. Numbers up to 15 are for changes.
+    """
     remove_distribution_id: _builtins.str
     @_builtins.property
     def committed_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -423,6 +436,7 @@ class Entry(_message.Message):
         log_id: _builtins.str = ...,
         index: _builtins.int = ...,
         committed_at: _timestamp_pb2.Timestamp | None = ...,
+        digest: _builtins.bytes = ...,
         put_distribution: _configuration_pb2.Distribution | None = ...,
         remove_distribution_id: _builtins.str = ...,
         invalidation: _configuration_pb2.Invalidation | None = ...,
@@ -431,7 +445,7 @@ class Entry(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "invalidation", b"invalidation", "put_distribution", b"put_distribution", "put_geo_table", b"put_geo_table", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "index", b"index", "invalidation", b"invalidation", "log_id", b"log_id", "put_distribution", b"put_distribution", "put_geo_table", b"put_geo_table", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "digest", b"digest", "index", b"index", "invalidation", b"invalidation", "log_id", b"log_id", "put_distribution", b"put_distribution", "put_geo_table", b"put_geo_table", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["put_distribution", "remove_distribution_id", "invalidation", "put_routing_table", "put_geo_table"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015

@@ -1,7 +1,10 @@
 """What the management API relies on in a store, held against the one in memory that its tests use and the real one."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from control_plane.state import (
     Change,
     Document,
     Invalidate,
+    InvalidationRecord,
+    Invalidations,
     PutDistribution,
     PutRoutingTable,
     RemoveDistribution,
@@ -112,3 +117,93 @@ def test_nothing_of_a_failed_transaction_remains(store: Store) -> None:
     with store.transaction() as transaction:
         assert [found.identifier for found in transaction.list("distribution")] == ["E1"]
         assert transaction.append(CHANGES[1]) == 2
+
+
+def record(index: int, distribution_id: str = "E1", paths: Sequence[str] = ("/a", "/b*")) -> InvalidationRecord:
+    created_at = datetime(2026, 11, 21, 1, 2, 3, 4, UTC) + timedelta(seconds=index)
+    return InvalidationRecord(f"I{index}", distribution_id, index, tuple(paths), f"r{index}", created_at)
+
+
+def ids_of(invalidations: Invalidations, distribution_id: str = "E1", limit: int = 100) -> list[str]:
+    return [summary.id for summary in invalidations.newest(distribution_id, limit)]
+
+
+def test_an_invalidation_is_found_by_its_id_and_by_its_caller_reference(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.invalidations.add(record(1))
+        transaction.invalidations.add(record(2, "E2"))
+    with store.transaction() as transaction:
+        invalidations = transaction.invalidations
+        assert invalidations.get("I1") == record(1) and invalidations.get("I3") is None
+        assert invalidations.with_reference("E1", "r1") == record(1)
+        assert invalidations.with_reference("E2", "r1") is None and invalidations.with_reference("E1", "r3") is None
+
+
+def test_invalidations_are_listed_newest_first_by_distribution(store: Store) -> None:
+    with store.transaction() as transaction:
+        invalidations = transaction.invalidations
+        for index in (1, 3, 12, 40):
+            invalidations.add(record(index))
+        invalidations.add(record(5, "E2"))
+        assert ids_of(invalidations) == ["I40", "I12", "I3", "I1"] and ids_of(invalidations, limit=2) == ["I40", "I12"]
+        (summary,) = invalidations.newest("E1", 1, before_index=12)
+        assert (summary.id, summary.index, summary.created_at) == ("I3", 3, record(3).created_at)
+        assert invalidations.newest("E1", 5, before_index=1) == [] and ids_of(invalidations, "E3") == []
+
+
+def test_what_is_in_progress_is_counted_by_kind_of_path(store: Store) -> None:
+    with store.transaction() as transaction:
+        invalidations = transaction.invalidations
+        for index in (1, 3, 12):
+            invalidations.add(record(index))
+        invalidations.add(record(20, "E2", ["/x*", "/y*"]))
+        found = invalidations.in_progress("E1", 1)
+        assert (found.batches, found.file_paths, found.wildcard_paths) == (2, 2, 2)
+        found = invalidations.in_progress("E1", 12)
+        assert (found.batches, found.file_paths, found.wildcard_paths) == (0, 0, 0)
+
+
+def test_the_oldest_complete_ones_are_forgotten_beyond_what_is_retained(store: Store) -> None:
+    with store.transaction() as transaction:
+        invalidations = transaction.invalidations
+        for index in (1, 3, 12, 40):
+            invalidations.add(record(index))
+        invalidations.add(record(2, "E2"))
+        invalidations.forget_oldest("E1", 2, completed_index=1)
+        assert ids_of(invalidations) == ["I40", "I12", "I3"], "what is in progress stays"
+        invalidations.forget_oldest("E1", 2, completed_index=40)
+        assert ids_of(invalidations) == ["I40", "I12"] and ids_of(invalidations, "E2") == ["I2"]
+        assert invalidations.get("I1") is None and invalidations.with_reference("E1", "r1") is None
+        invalidations.forget_all("E1")
+        assert ids_of(invalidations) == [] and ids_of(invalidations, "E2") == ["I2"]
+
+
+def test_both_stores_remember_the_same_after_any_history(tmp_path: Path) -> None:
+    """Random histories, the one in memory as the judge of the one in the database."""
+    rng = random.Random(20261130)
+    with contextlib.closing(SqlStore(tmp_path, lambda: 1_000.0)) as sql_store:
+        fake = FakeStore()
+        indexes = itertools.count(1)
+        completed_index = 0
+        for _ in range(300):
+            index, distribution_id = next(indexes), rng.choice(("E1", "E2"))
+            completed_index = rng.randint(completed_index, index)
+            for store in (fake, sql_store):
+                with store.transaction() as transaction:
+                    transaction.invalidations.add(record(index, distribution_id))
+                    transaction.invalidations.forget_oldest(distribution_id, 7, completed_index)
+                    if index % 50 == 0:
+                        transaction.invalidations.forget_all(distribution_id)
+            with fake.transaction() as expected, sql_store.transaction() as found:
+                for known in ("E1", "E2"):
+                    assert ids_of(found.invalidations, known) == ids_of(expected.invalidations, known)
+                    judged = expected.invalidations.in_progress(known, completed_index)
+                    assert found.invalidations.in_progress(known, completed_index) == judged
+
+
+def test_nothing_of_a_failed_transaction_remains_of_invalidations(store: Store) -> None:
+    with contextlib.suppress(KeyError), store.transaction() as transaction:
+        transaction.invalidations.add(record(1))
+        raise KeyError("the operation refused")
+    with store.transaction() as transaction:
+        assert transaction.invalidations.get("I1") is None

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import random
+import socket
 import threading
 import time
 import urllib.error
@@ -17,10 +18,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from control_plane.backup import put, take
 from control_plane.geo_table import default_geo_table
+from control_plane.leases import counted_seconds
 from tests.builders import geo_table_message
 from tests.integration.sync_harness import HOST, MemoryApplier, Node, free_port, running, until
 from tests.integration.sync_process import ControlPlaneProcess, control_plane_process
+from tests.peers.viewer import get
 
 
 class Operator(threading.Thread):
@@ -158,8 +162,8 @@ async def test_a_replaced_node_starts_from_a_snapshot(tmp_path: Path) -> None:
         assert len((await asyncio.to_thread(plane.get, "/status"))["nodes"]) == 1
 
 
-def _invalidate(plane: ControlPlaneProcess, distribution_id: str) -> str:
-    batch = {"Paths": {"Quantity": 1, "Items": ["/*"]}, "CallerReference": "1"}
+def _invalidate(plane: ControlPlaneProcess, distribution_id: str, caller_reference: str = "1") -> str:
+    batch = {"Paths": {"Quantity": 1, "Items": ["/*"]}, "CallerReference": caller_reference}
     answer = plane.client().create_invalidation(DistributionId=distribution_id, InvalidationBatch=batch)
     identifier: str = answer["Invalidation"]["Id"]
     return identifier
@@ -211,6 +215,16 @@ async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
         assert plane.get("/status")["head_index"] == 3, "the same tables are not published again"
 
 
+async def test_the_admin_port_answers_programs_and_no_web_pages(tmp_path: Path) -> None:
+    with control_plane_process(tmp_path) as plane:
+        address = f"{HOST}:{plane.admin_port}"
+        for host in (address, "localhost:4568", "control-plane:4568", "[::1]", socket.gethostname()):
+            assert (await get(address, host, "/status")).status == 200, host
+        assert (await get(address, "evil.example:4568", "/status")).status == 403
+        assert (await get(address, address, "/status", ("Origin", "http://evil.example"))).status == 403
+        assert (await get(address, address, "/status", ("Sec-Fetch-Site", "cross-site"))).status == 403
+
+
 async def test_a_table_of_countries_is_published_when_it_is_another(tmp_path: Path) -> None:
     """Nodes that are there get an entry, those that come a snapshot."""
     path = tmp_path / "countries.csv"
@@ -260,20 +274,48 @@ async def test_sigterm_ends_it_within_a_second_and_nodes_keep_what_they_have(tmp
             assert "Traceback" not in plane.log(), plane.log()
 
 
-async def test_a_disk_that_takes_no_lease_ends_it_with_one_clear_message(tmp_path: Path) -> None:
-    """It must not promise what it cannot remember."""
-    with control_plane_process(tmp_path) as plane:
-        plane.fill_disk()
-        with pytest.raises(ClientError, match=r"\(ServiceUnavailable\).*cannot write to the database"):
-            await asyncio.to_thread(plane.create_distribution)
-        node = Node("edge-1", plane.grpc_port)
-        async with running(node):
-            assert await asyncio.to_thread(plane.wait) == 1
-            assert node.session.lease_state() != "held"
-        assert (
-            plane.log().splitlines()[-1].startswith(f"cannot write to the database {tmp_path}/control-plane.sqlite3: ")
-        )
+async def test_a_full_disk_holds_new_promises_back_and_nothing_else_until_there_is_room(tmp_path: Path) -> None:
+    """It must not promise what it cannot remember; and a dead edge leaves the directory all the same."""
+    with control_plane_process(tmp_path, "--lease-seconds", "1", "--heartbeat-seconds", "0.2") as plane:
+        stays, goes, new = (Node(name, plane.grpc_port) for name in ("stays", "goes", "new"))
+        async with running(stays):
+            async with running(goes):
+                await until(lambda: set(stays.applier.directory) == {"stays", "goes"}, "both in the directory")
+                distribution_id = await asyncio.to_thread(plane.create_distribution)
+                await until(lambda: goes.applier.index == stays.applier.index == 2, "the distribution")
+                goes.applier.is_wedged = True
+                identifier = await asyncio.to_thread(_invalidate, plane, distribution_id)
+                plane.fill_disk()
+            async with running(new):
+                await until(lambda: stays.applier.directory == ("stays",), "the dead node leaves the directory")
+                with pytest.raises(ClientError, match=r"\(ServiceUnavailable\).*cannot write to the database"):
+                    await asyncio.to_thread(_invalidate, plane, distribution_id, "2")
+                await until(lambda: new.session.applied_index == 3, "the new node has caught up")
+                await _says_that_it_takes_no_writes(plane)
+                assert stays.session.lease_state() == "held", "a lease that is known of is renewed"
+                assert new.session.lease_state() != "held" and stays.applier.directory == ("stays",)
+                assert (await asyncio.to_thread(plane.get, f"/receipts/{identifier}"))["status"] == "InProgress"
+                plane.free_disk()
+                await until(lambda: set(stays.applier.directory) == {"stays", "new"}, "the new node's lease")
+                while (receipt := await asyncio.to_thread(plane.get, f"/receipts/{identifier}"))[
+                    "status"
+                ] != "Completed":
+                    await until(plane.is_ready, "it says that it takes writes")
+                states = {line["id"]: line["state"] for line in receipt["nodes"]}
+                assert (states["stays"], states["goes"]) == ("acknowledged", "left_out")
+                await until(plane.is_ready, "it says that it takes writes")
+        said = [line for line in plane.log().splitlines() if "database" in line and " api " not in line]
+        assert len(said) == 2, said
+        assert "until it takes writes" in said[0] and "takes writes again" in said[1]
         assert "Traceback" not in plane.log()
+
+
+async def _says_that_it_takes_no_writes(plane: ControlPlaneProcess) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        await asyncio.to_thread(plane.get, "/readyz")
+    database = (await asyncio.to_thread(plane.get, "/status"))["database"]
+    assert database["takes_writes"] is False and "cannot write to the database" in database["reason"]
+    assert "cdn_control_database_writable 0.0" in await asyncio.to_thread(plane.get, "/metrics")
 
 
 @pytest.mark.parametrize("port", ["api_port", "grpc_port", "admin_port"])
@@ -311,3 +353,42 @@ def test_a_bad_table_of_countries_is_one_clear_message(tmp_path: Path, table: st
     assert plane.launch().wait(10) == 1
     assert reason in plane.log() and "Traceback" not in plane.log()
     assert free_port()
+
+
+async def test_a_restored_control_plane_is_another_log_when_every_lease_from_before_is_over(tmp_path: Path) -> None:
+    """Of a node that has joined after the backup it knows nothing, and that one may serve by its lease until that ends."""
+    state, copy, lease_seconds = tmp_path / "state", tmp_path / "copy", 3.0
+    state.mkdir()
+    with control_plane_process(state, "--lease-seconds", str(lease_seconds)) as plane:
+        node = Node("edge-1", plane.grpc_port)
+        take(state, copy)
+        async with running(node):
+            await until(lambda: node.session.lease_state() == "held", "a lease")
+            log_id, distribution_id = plane.get("/status")["log_id"], await asyncio.to_thread(plane.create_distribution)
+            plane.terminate()
+            put(copy, state)
+            began_at = time.monotonic()
+            await asyncio.to_thread(plane.start)
+            assert time.monotonic() - began_at >= counted_seconds(lease_seconds)
+            await until(lambda: node.session.lease_state() == "held", "another lease")
+            assert len(node.applier.snapshots) == 2
+        status = plane.get("/status")
+        assert status["log_id"] == node.applier.log_id != log_id
+        assert distribution_id not in {each["id"] for each in status["distributions"]}
+        plane.kill()
+        plane.start()
+        assert plane.get("/status")["log_id"] == status["log_id"], "once restored it stays what it is"
+
+
+async def test_a_restored_control_plane_that_waits_ends_in_order_and_waits_again(tmp_path: Path) -> None:
+    state, copy = tmp_path / "state", tmp_path / "copy"
+    state.mkdir()
+    with control_plane_process(state, "--lease-seconds", "60") as plane:
+        take(state, copy)
+        plane.terminate()
+        put(copy, state)
+        for starts in (1, 2):
+            process = plane.launch()
+            await until(lambda: plane.log().count("every lease from before is over") == starts, "it waits")  # noqa: B023 - awaited here
+            process.terminate()
+            assert process.wait(10) == 0

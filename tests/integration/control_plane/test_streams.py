@@ -1,7 +1,9 @@
 """Sync over real sockets: catching up, pushing, leases, receipts, and what happens when either side goes away."""
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 from pathlib import Path
 
 import grpc
@@ -9,9 +11,13 @@ import grpc.aio
 import pytest
 
 from control_plane.receipts import NodeReceipt, Receipt
+from control_plane.state import StoreError
+from control_plane.store import DATABASE_NAME
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
+from proto.log_position import LogPosition
 from tests.integration.sync_harness import (
     HOST,
+    ControlPlane,
     MemoryApplier,
     Node,
     control_plane,
@@ -57,6 +63,36 @@ async def test_a_node_that_cannot_keep_what_it_is_sent_asks_less_and_less_often(
             await until(lambda: node.session.lease_state() == "held", "a lease")
 
 
+@pytest.mark.parametrize(
+    ("what_fails", "position"),
+    [("snapshot", ("", 0)), ("entries_after", ("the log", 0))],
+)
+async def test_a_database_that_fails_ends_the_stream_that_needs_it_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what_fails: str, position: tuple[str, int]
+) -> None:
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane:
+        plane.append(put_distribution("D1"))
+        other = Node("edge-1", port)
+        async with running(other):
+            await until(lambda: plane.is_live("edge-1"), "the lease of the other")
+    async with control_plane(tmp_path, port) as plane:  # started anew: no frame is in memory
+        node = Node("edge-2", port)
+        node.applier.log_id, node.applier.index = (plane.store.log_id if position[0] else ""), position[1]
+
+        def fail(*_arguments: object) -> None:
+            raise StoreError("disk I/O error")
+
+        async with running(other):
+            await until(lambda: plane.is_live("edge-1") and other.session.is_connected, "the other is back")
+            monkeypatch.setattr(plane.store, what_fails, fail)
+            async with running(node):
+                await until(lambda: node.session.reconnects_total >= 1, "the node is sent away")
+                assert other.session.is_connected and other.session.lease_state() == "held"
+                monkeypatch.undo()
+                await until(lambda: node.session.lease_state() == "held", "it gets through later")
+
+
 async def test_a_receipt_waits_for_every_live_node_and_names_those_left_out(tmp_path: Path) -> None:
     port = free_port()
     async with control_plane(tmp_path, port, lease_seconds=1.0) as plane:
@@ -66,7 +102,7 @@ async def test_a_receipt_waits_for_every_live_node_and_names_those_left_out(tmp_
             wedged.applier.is_wedged = True
             index = plane.invalidate("I1", "/a")
             await until(lambda: here.applier.index == index, "one node has it")
-            assert plane.deployment.completed_at(index) is None
+            assert plane.deployment.completed_index() < index
             pending = plane.deployment.receipt("I1")
             assert pending is not None and lines(pending)["wedged"].state == "pending"
             await until(lambda: bool(plane.completed), "the wedged node's lease runs out")
@@ -105,8 +141,8 @@ async def test_a_restarted_control_plane_completes_nothing_before_silent_nodes_m
             started_at = plane.clock()
             index = plane.invalidate("I1")
             await until(lambda: other.applier.index == index, "the connected node has it")
-            assert plane.deployment.completed_at(index) is None
-            await until(lambda: plane.deployment.completed_at(index) is not None, "the silent node's lease is over")
+            assert plane.deployment.completed_index() < index
+            await until(lambda: plane.deployment.completed_index() >= index, "the silent node's lease is over")
             completed_at = plane.completed[0].completed_at
             assert completed_at is not None and completed_at - started_at >= 1.25
 
@@ -142,20 +178,69 @@ async def test_a_node_behind_the_retained_log_gets_a_snapshot(tmp_path: Path) ->
             assert {d.id for d in node.applier.snapshots[1].distributions} == {"D0", "D1", "D2"}
 
 
-async def test_a_database_restored_from_a_backup_is_another_log(tmp_path: Path) -> None:
+async def test_a_node_of_a_lost_history_starts_over_although_the_log_has_its_index_again(tmp_path: Path) -> None:
+    """A copy of the database is put in place by hand and goes on to the same indexes. Two nodes come back: one knows entries that were lost, one was away meanwhile."""
+    port, lost, restored = free_port(), tmp_path / "lost", tmp_path / "restored"
+    node, away = Node("edge-1", port), Node("edge-2", port)
+    async with control_plane(lost, port) as plane:
+        async with running(node, away):
+            plane.append(put_distribution("D1"))
+            await until(lambda: node.applier.index == away.applier.index == 1, "both know the first entry")
+        copy_database(lost, restored)
+        async with running(again := Node("edge-1", port, node.applier)):
+            indexes = [plane.invalidate(f"lost-{number}") for number in range(3)]
+            await until(lambda: again.applier.index == indexes[-1], "one node knows the others")
+    async with control_plane(restored, port, lease_seconds=1.0) as plane:
+        for number in range(4):
+            plane.invalidate(f"kept-{number}")
+        assert plane.store.log_id == node.applier.log_id and plane.store.head_index > node.applier.index
+        async with running(again := Node("edge-1", port, node.applier), late := Node("edge-2", port, away.applier)):
+            await until(lambda: again.applier.position() == late.applier.position() == head(plane), "one history")
+            assert len(again.applier.snapshots) == 2 and again.applier.snapshots[1].index == 5, "it did not start over"
+            assert invalidations(again) == [f"lost-{number}" for number in range(3)]
+            assert len(late.applier.snapshots) == 1, "of this history, and yet it started over"
+            assert invalidations(late) == [f"kept-{number}" for number in range(4)]
+            await until(lambda: len(plane.completed) == 4, "the receipts")
+        receipt_of_all = lines(plane.completed[-1])
+        assert receipt_of_all["edge-2"].state == "acknowledged"
+
+
+async def test_a_receipt_counts_no_acknowledgement_of_a_lost_history(tmp_path: Path) -> None:
+    port, lost, restored = free_port(), tmp_path / "lost", tmp_path / "restored"
+    node = Node("edge-1", port)
+    async with control_plane(lost, port) as plane, running(node):
+        await until(lambda: plane.is_live("edge-1"), "a lease, which the copy knows of")
+        copy_database(lost, restored)
+        for number in range(3):
+            plane.invalidate(f"lost-{number}")
+        await until(lambda: len(plane.completed) == 3, "it has acknowledged them")
+    async with control_plane(restored, port) as plane:
+        index = plane.invalidate("kept")
+        assert index < node.applier.index
+        node.applier.is_wedged = True
+        async with running(again := Node("edge-1", port, node.applier)):
+            await until(lambda: again.session.reconnects_total == 2, "it is told to start over, and cannot")
+            assert not plane.completed and plane.deployment.completed_index() < index
+            assert plane.is_live("edge-1"), "it may be serving by its lease, and nobody waits for it"
+            node.applier.is_wedged = False
+            await until(lambda: len(plane.completed) == 1, "it has started over")
+            assert lines(plane.completed[0])["edge-1"].state == "acknowledged"
+
+
+async def test_a_node_that_makes_its_position_up_starts_over_alone(tmp_path: Path) -> None:
     port = free_port()
     node, applier = Node("edge-1", port), MemoryApplier()
-    applier.index = 1000
     async with control_plane(tmp_path, port) as plane:
-        old_log_id = applier.log_id = plane.store.log_id
+        plane.append(put_distribution("D1"))
+        log_id = applier.log_id = plane.store.log_id
+        applier.index, applier.digest = 2**64 - 1, b"made up"
         async with running(node):
             await until(lambda: plane.is_live("edge-1"), "the lease")
-            ahead = Node("edge-2", port, applier)
-            async with running(ahead):
-                await until(lambda: plane.is_live("edge-2") and len(node.applier.snapshots) == 2, "both start over")
-                assert plane.store.log_id != old_log_id
-                assert node.session.log_id == ahead.session.log_id == plane.store.log_id
-                assert applier.index == 0
+            async with running(Node("edge-2", port, applier)):
+                await until(lambda: plane.is_live("edge-2"), "it has started over")
+                assert applier.position() == head(plane) and plane.store.log_id == log_id
+            assert plane.is_live("edge-1") and node.session.reconnects_total == 0
+            assert len(node.applier.snapshots) == 1
 
 
 async def test_a_second_stream_of_a_node_replaces_the_first(tmp_path: Path) -> None:
@@ -183,7 +268,7 @@ async def test_leaving_ends_the_lease_at_once(tmp_path: Path) -> None:
             assert plane.coordinator.nodes["edge-1"].state == "left"
             assert node.session.lease_state() == "expired"
             index = plane.invalidate("I1")
-            await until(lambda: plane.deployment.completed_at(index) is not None, "nothing waits for it", 2.5)
+            await until(lambda: plane.deployment.completed_index() >= index, "nothing waits for it", 2.5)
 
 
 async def test_leaving_without_a_control_plane_is_quick() -> None:
@@ -274,6 +359,25 @@ async def test_invalidations_complete_within_a_tenth_of_a_second_over_nine_nodes
                 f"invalidation to receipt over 9 nodes: p50 {seconds[100] * 1000:.1f} ms, p99 {seconds[197] * 1000:.1f} ms"
             )
             assert seconds[197] < 0.1
+
+
+def copy_database(from_folder: Path, to_folder: Path) -> None:
+    """By hand, while it is open: SQLite's own backup, and no mark in it."""
+    to_folder.mkdir()
+    source, target = (sqlite3.connect(folder / DATABASE_NAME) for folder in (from_folder, to_folder))
+    with contextlib.closing(source), contextlib.closing(target):
+        source.backup(target)
+
+
+def invalidations(node: Node) -> list[str]:
+    """What it has got as entries, in their order."""
+    return [entry.invalidation.id for entry in node.applier.entries if entry.HasField("invalidation")]
+
+
+def head(plane: ControlPlane) -> LogPosition:
+    """What the log itself says, read from its last entry."""
+    (entry,) = plane.store.entries_after(plane.store.head_index - 1, 1)
+    return LogPosition(entry.log_id, entry.index, entry.digest)
 
 
 def lines(receipt: Receipt) -> dict[str, NodeReceipt]:

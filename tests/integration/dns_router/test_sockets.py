@@ -293,9 +293,12 @@ def resident_kib(process_id: int) -> int:
 @pytest.mark.parametrize(
     ("request_bytes", "expected"),
     [
-        (b"GET /healthz?x=1 HTTP/1.1\r\nHost: a\r\n\r\n", 200),
-        (b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-        (b"POST /status HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"GET /healthz?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+        (b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 404),
+        (b"POST /status HTTP/1.1\r\nHost: [::1]:9\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n", 403),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n", 403),
         (b"nonsense\r\n\r\n", 400),
         (b"GET /healthz HTTP/2.0\r\n\r\n", 400),
         (b"GET /" + b"x" * 9000, 431),
@@ -305,3 +308,14 @@ async def test_the_admin_port_answers_only_what_it_should(
     node: RouterProcess, request_bytes: bytes, expected: int
 ) -> None:
     assert (await node.http(request_bytes))[0] == expected
+
+
+async def test_clients_that_hold_the_admin_port_with_half_a_head_make_room_for_one_that_asks(
+    node: RouterProcess,
+) -> None:
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(100):
+            _, writer = await asyncio.open_connection(node.admin_host, node.admin_port)
+            held.callback(writer.close)
+            writer.write(b"GET /healthz HTTP/1.1\r\nX-Half")
+        assert await node.get("/healthz") == (200, "ok\n")

@@ -214,6 +214,16 @@ async def test_the_admin_port_answers_operators_and_survives_nonsense(tmp_path: 
         ):
             answer = await edge.ask_admin(path, method, body)
             assert answer.status == expected, (path, method, body)
+        for host, fields, method, expected in (
+            ("edge-1:9100", (), "GET", 200),
+            ("evil.example", (), "GET", 403),
+            ("localhost", (("Origin", "http://evil.example"),), "GET", 403),
+            ("localhost", (("Sec-Fetch-Site", "cross-site"),), "GET", 403),
+            ("localhost", (("Content-Type", "text/plain"),), "POST", 415),
+        ):
+            path, body = ("/explain", explain()) if method == "POST" else ("/status", None)
+            answer = await get(edge.admin, host, path, *fields, method=method, body=body)
+            assert answer.status == expected, (host, fields)
         for raw in (
             b"\r\n\r\n",
             b"GET\r\n\r\n",

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -39,7 +40,7 @@ def cdnlab(tmp_path: Path) -> Iterator[CommandLine]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
-    """A small lab that is up, for commands that only look at it."""
+    """A small lab that is up, for commands that leave it up."""
     with taken_down(CommandLine(tmp_path_factory.mktemp("running"))) as command:
         done = command.run("up", command.topology(small(SLOT_OF_A_MODULE)), "--detach")
         assert done.status == 0, done.err
@@ -206,6 +207,10 @@ def test_following_a_log_ends_with_ctrl_c(running: CommandLine) -> None:
         (("report", "nonsense"), 2, "no run 'nonsense'"),
         (("serve", "https://127.0.0.1"), 2, "edges speak plain HTTP to origins"),
         (("up",), 1, "a lab is running already: small (6 of 6 processes)"),
+        (("backup", "nowhere/copy"), 1, "nowhere is no folder"),
+        (("backup", "topology.yaml"), 1, "topology.yaml is there already"),
+        (("restore", "nothing"), 1, "nothing is no file"),
+        (("restore", "topology.yaml"), 1, "cannot be used as a database: file is not a database"),
     ],
 )
 def test_bad_input_is_one_message(
@@ -215,9 +220,20 @@ def test_bad_input_is_one_message(
     assert done.status == exit_status
     assert done.err.startswith("cdnlab: ") and expected in done.err
     assert "Traceback" not in done.err
+    assert {node["state"] for node in status_of(running)["nodes"]} == {"live"}, "something was stopped"
 
 
-@pytest.mark.parametrize("arguments", [("status",), ("logs", EDGE), ("explain", "/x"), ("invalidate", "E1", "/*")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("logs", EDGE),
+        ("explain", "/x"),
+        ("invalidate", "E1", "/*"),
+        ("backup", "copy"),
+        ("restore", "copy"),
+    ],
+)
 def test_without_a_lab_they_say_how_to_get_one(cdnlab: CommandLine, arguments: tuple[str, ...]) -> None:
     done = cdnlab.run(*arguments)
     assert done.status == 1
@@ -323,3 +339,19 @@ def test_serve_on_a_lab_that_is_up_leaves_it_up(running: CommandLine, applicatio
         assert "removed; the lab stays up" in process.stdout.read()
         assert process.wait(10) == 0
     assert status_of(running)["distributions"] == before
+
+
+def test_a_backup_is_taken_and_restored_and_both_say_what_they_did(running: CommandLine) -> None:
+    taken = running.run("backup", "copy")
+    assert (taken.status, taken.err) == (0, "")
+    assert re.fullmatch(r"copy: 1 distribution, log [0-9a-f]{32} up to index \d+\n", taken.out)
+    before = status_of(running)
+    restored = running.run("restore", "copy")
+    assert (restored.status, restored.err) == (0, "")
+    assert "restored copy: 1 distribution" in restored.out
+    assert "it goes on as another log: 3 caches have started over" in restored.out
+    after = status_of(running)
+    assert {node["id"]: node["state"] for node in after["nodes"]} == dict.fromkeys(SMALL_NODES, "live")
+    assert after["distributions"] == before["distributions"]
+    pids = {node["id"] for old, node in zip(before["nodes"], after["nodes"], strict=True) if old["pid"] != node["pid"]}
+    assert pids == {"control-plane"}, "nodes were restarted"

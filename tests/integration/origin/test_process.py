@@ -1,7 +1,9 @@
 """The origin as a process: starting, failing to start, draining, its files."""
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -51,6 +53,40 @@ def test_an_answer_under_way_is_finished_while_it_drains() -> None:
         origin.admin("POST", "/gates/g")
         assert len(read_to_end(client).partition(b"\r\n\r\n")[2]) == 1_000
         assert origin.process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_clients_that_hold_connections_shut_neither_the_content_nor_the_admin_port() -> None:
+    """More than the usual limit of descriptors on the content port, more than its own limit on the admin port."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
+        origin = held.enter_context(OriginProcess(_HOST))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4_096)), hard))
+        for port, number in ((origin.port, 1_100), (origin.admin_port, 100)):
+            for _ in range(number):
+                client = held.enter_context(socket.create_connection((origin.host, port), DEADLINE_SECONDS))
+                client.sendall(b"GET /echo/x HTTP/1.1\r\nHost: o\r\nX-Half")
+        assert origin.ask("GET", "/echo/x").status == 200
+        assert origin.admin("GET", "/healthz") == b"ok"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"Content_Type": "application/json"}, 201),
+        ({"Content_Type": "text/plain"}, 415),
+        ({}, 415),
+        ({"Content_Type": "application/json", "Origin": "http://evil.example"}, 403),
+        ({"Content_Type": "application/json", "Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Content_Type": "application/json", "Host": "evil.example"}, 403),
+        ({"Content_Type": "application/json", "Host": "o1:9100"}, 201),
+    ],
+)
+def test_faults_are_not_set_by_web_pages(fields: dict[str, str], status: int) -> None:
+    with OriginProcess(_HOST) as origin:
+        assert origin.ask_admin("POST", "/behaviors", b'{"path_prefix": "/", "status": 503}', **fields).status == status
+        assert len(origin.admin("GET", "/behaviors")["behaviors"]) == (status == 201)
 
 
 def test_draining_ends_within_two_seconds_whatever_hangs() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from control_plane.directory import REMEMBERED_VERSIONS, DirectoryFrames
 from control_plane.nodes import NodeDescription, Role
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 from proto.node_machine import ApplyDirectory, NodeIdentity, NodeMachine
 
 NODE_IDS = ("edge-1", "edge-2", "edge-3", "router-1")
@@ -22,8 +23,8 @@ class Follower:
     """A node and the stream to it."""
 
     def __init__(self) -> None:
-        self.machine = NodeMachine(IDENTITY, "", 0)
-        self.machine.connected(0.0, "", 0)
+        self.machine = NodeMachine(IDENTITY, LogPosition())
+        self.machine.connected(0.0, LogPosition())
         self.version: int | None = None
         self.known: dict[str, str] = {}
         self.wholes = 0

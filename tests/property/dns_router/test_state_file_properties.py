@@ -11,6 +11,7 @@ from dns_router.counters import Counters
 from dns_router.responder import Responder
 from dns_router.routing import Directory
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 from proto.state_files import StateFiles
 from tests.router_builders import TWO_EDGES_EACH, directory_message, distribution, snapshot
 
@@ -47,7 +48,11 @@ def test_no_flipped_bit_makes_another_answer(folder: Path, name: str) -> None:
     """One bit of each byte in turn."""
     rng = random.Random(1)
     sound, whole = Router(folder), (folder / name).read_bytes()
-    assert sound.applier.position() == ("log-a", 8) and sound.applier.rejected() and sound.responder.directory.addresses
+    assert (
+        sound.applier.position() == LogPosition("log-a", 8)
+        and sound.applier.rejected()
+        and sound.responder.directory.addresses
+    )
     for at in range(len(whole)):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << rng.randrange(8)
@@ -58,10 +63,10 @@ def test_no_flipped_bit_makes_another_answer(folder: Path, name: str) -> None:
 def _check(router: Router, sound: Router, name: str) -> None:
     assert router.files.statistics.refused_total == 1
     if name == SNAPSHOT_FILE:
-        assert router.applier.position() == ("", 0) and router.responder.zone is None
+        assert router.applier.position() == LogPosition() and router.responder.zone is None
         assert router.responder.directory == sound.responder.directory
     else:
-        assert router.applier.position() == ("log-a", 8) and names(router) == names(sound)
+        assert router.applier.position() == LogPosition("log-a", 8) and names(router) == names(sound)
         assert router.responder.directory == Directory()
 
 

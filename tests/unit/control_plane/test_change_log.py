@@ -6,8 +6,9 @@ import pytest
 
 from control_plane import change_log
 from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation, to_entry
-from control_plane.state import Invalidate, PutDistribution, PutGeoTable, PutRoutingTable, RemoveDistribution
+from control_plane.state import Change, Invalidate, PutDistribution, PutGeoTable, PutRoutingTable, RemoveDistribution
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from tests.builders import geo_table_message
 
 
@@ -62,25 +63,41 @@ def test_an_entry_that_is_gone_is_an_error_of_its_own() -> None:
 def test_a_snapshot_is_made_once_per_head() -> None:
     log = FakeLog(5, 5)
     frames = Frames(log)
-    assert frames.snapshot("log-1") == frames.snapshot("log-1")
+    assert frames.snapshot() == frames.snapshot()
     assert log.reads == 1
     log.head_index = 6
-    assert frames.snapshot("log-1")[0] == 6
-    frames.snapshot("log-2")
-    assert log.reads == 3
+    assert frames.snapshot()[0] == 6
+    assert log.reads == 2
 
 
 def test_each_change_is_an_entry() -> None:
     distribution = configuration_pb2.Distribution(id="D1")
     table = configuration_pb2.RoutingTable(zone="z")
     invalidation = configuration_pb2.Invalidation(id="I1", distribution_id="D1", paths=["/*"])
-    assert to_entry(PutDistribution(distribution), "log", 1, 5.0).put_distribution == distribution
-    assert to_entry(RemoveDistribution("D1"), "log", 2, 5.0).remove_distribution_id == "D1"
-    assert to_entry(PutRoutingTable(table), "log", 3, 5.0).put_routing_table == table
+    assert to_entry(PutDistribution(distribution), LogPosition("log", 0), 5.0).put_distribution == distribution
+    assert to_entry(RemoveDistribution("D1"), LogPosition("log", 1), 5.0).remove_distribution_id == "D1"
+    assert to_entry(PutRoutingTable(table), LogPosition("log", 2), 5.0).put_routing_table == table
     countries = geo_table_message({"192.0.2.0/24": "US"})
-    assert to_entry(PutGeoTable(countries), "log", 3, 5.0).put_geo_table == countries
-    entry = to_entry(Invalidate(invalidation), "log", 4, 5.0)
+    assert to_entry(PutGeoTable(countries), LogPosition("log", 2), 5.0).put_geo_table == countries
+    entry = to_entry(Invalidate(invalidation), LogPosition("log", 3), 5.0)
     assert (entry.log_id, entry.index, entry.invalidation) == ("log", 4, invalidation)
-    assert issued_invalidation(to_entry(RemoveDistribution("D1"), "log", 2, 5.0), 5.0) is None
+    assert issued_invalidation(to_entry(RemoveDistribution("D1"), LogPosition("log", 1), 5.0), 5.0) is None
     issued = issued_invalidation(entry, 5.0)
     assert issued is not None and (issued.identifier, issued.index, issued.paths) == ("I1", 4, ("/*",))
+
+
+def test_a_digest_is_of_the_entry_and_of_all_before_it() -> None:
+    def history(*changes: Change, now: float = 5.0) -> list[bytes]:
+        position, digests = LogPosition("log"), []
+        for change in changes:
+            entry = to_entry(change, position, now)
+            position = LogPosition("log", entry.index, entry.digest)
+            digests.append(entry.digest)
+        return digests
+
+    one, two, three = (RemoveDistribution(identifier) for identifier in ("D1", "D2", "D3"))
+    whole = history(one, two, three)
+    assert [len(digest) for digest in whole] == [16, 16, 16] and len(set(whole)) == 3
+    assert history(one, two, three) == whole and history(one, two) == whole[:2]
+    assert set(history(two, two, three)).isdisjoint(whole), "the same entry after another one"
+    assert set(history(one, two, three, now=6.0)).isdisjoint(whole), "the same said again later"

@@ -15,6 +15,7 @@ from control_plane.leases import Granted, LeaseRules, Refused
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import IssuedInvalidation, Receipt
 from proto.cdn.v1 import sync_pb2
+from proto.log_position import LogPosition
 from tests.simulation.world import MemoryLedger
 
 
@@ -27,13 +28,18 @@ class Conversation:
         self.now = 100.0
         self.coordinator = Coordinator(self.ledger, LeaseRules(5.0), self.now)
         self.streams: dict[str, int] = {}
+        self.digests = {entry.index: entry.digest for entry in self.ledger.entries}
+        """What nodes keep, also of entries that are trimmed."""
         self._sequence = 0
 
     def connect(
         self, node_id: str, log_id: str = "log-1", applied_index: int | None = None, incarnation: int = 0
     ) -> FromSnapshot | FromEntries:
         index = self.ledger.head_index if applied_index is None else applied_index
-        number, catch_up = self.coordinator.connected(describe(node_id), log_id, index, self.now, incarnation)
+        return self.introduce(node_id, LogPosition(log_id, index, self.digests.get(index, b"")), incarnation)
+
+    def introduce(self, node_id: str, position: LogPosition, incarnation: int = 0) -> FromSnapshot | FromEntries:
+        number, catch_up = self.coordinator.connected(describe(node_id), position, self.now, incarnation)
         self.streams[node_id] = number
         return catch_up
 
@@ -49,7 +55,10 @@ class Conversation:
     def invalidate(self) -> int:
         index = self.ledger.head_index + 1
         issued = IssuedInvalidation(f"I{index}", "D1", index, ("/*",), self.now)
-        self.ledger.append(issued, sync_pb2.Entry(index=index), self.now)
+        entry = sync_pb2.Entry(index=index)
+        entry.committed_at.FromNanoseconds(int(self.now * 1e9))
+        self.ledger.append(issued, entry, self.now)
+        self.digests[index] = entry.digest
         self.coordinator.committed(index, self.now, issued)
         return index
 
@@ -102,13 +111,76 @@ def test_a_node_of_another_log_gets_a_snapshot_whatever_its_index() -> None:
     assert isinstance(talk.beat("edge-2").answers["edge-2"].decision, Refused)
 
 
-def test_a_node_from_the_future_gives_the_log_a_new_identity_and_disconnects_all() -> None:
+def forked() -> tuple[Conversation, Conversation]:
+    """Two copies of a log of one entry, each with two more of its own."""
+    lost = live_node()
+    lost.acknowledge("edge-1", lost.invalidate())
+    restored = Conversation(lost.ledger.copy())
+    restored.now += 1.0
+    for talk in (lost, restored):
+        talk.invalidate(), talk.invalidate()
+    return lost, restored
+
+
+def test_a_node_of_another_history_gets_a_snapshot_although_its_index_is_one_of_this_log() -> None:
+    lost, restored = forked()
+    for index in (2, 3):
+        assert restored.introduce("edge-1", LogPosition("log-1", index, lost.digests[index])) == FromSnapshot()
+    assert restored.introduce("edge-1", LogPosition("log-1", 1, lost.digests[1])) == FromEntries(1)
+    assert restored.introduce("edge-1", LogPosition("log-1", 3, restored.digests[3])) == FromEntries(3)
+
+
+def test_what_was_acknowledged_of_another_history_is_in_no_receipt_and_is_waited_for() -> None:
+    lost, restored = forked()
+    restored.introduce("edge-1", LogPosition("log-1", 3, lost.digests[3]))
+    assert restored.is_live("edge-1") and not restored.wait(0.0).completed
+    assert isinstance(restored.beat("edge-1").answers["edge-1"].decision, Refused)
+    restored.now += 1.0
+    acknowledged_at = restored.now
+    assert not restored.acknowledge("edge-1", 3).completed, "the registry may be that of an older copy"
+    receipts = []
+    for _ in range(4):
+        receipts += [*restored.wait(1.0).completed, *restored.beat("edge-1").completed]
+    assert [receipt.nodes[0].acknowledged_at for receipt in receipts] == [acknowledged_at] * 2
+    assert restored.is_live("edge-1")
+
+
+def test_a_time_of_an_acknowledgement_of_another_history_is_in_no_receipt() -> None:
     talk = live_node()
-    assert talk.connect("edge-2", applied_index=50) == FromSnapshot()
-    assert talk.ledger.log_id != "log-1"
-    assert not talk.coordinator.is_current("edge-1", talk.streams["edge-1"])
-    assert talk.coordinator.nodes["edge-1"].acknowledged_index < 0
-    assert talk.connect("edge-1", "log-1", 0) == FromSnapshot()
+    talk.connect("edge-2")
+    talk.beat("edge-2")
+    talk.acknowledge("edge-1", talk.invalidate())
+    talk.introduce("edge-1", LogPosition("log-1", 1, b"of the other one"))
+    talk.now += 1.0
+    talk.acknowledge("edge-2", 1)
+    (receipt,) = talk.acknowledge("edge-1", 1).completed
+    assert [line.acknowledged_at for line in receipt.nodes] == [talk.now] * 2
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        LogPosition("log-1", 50, b"x" * 16),
+        LogPosition("log-1", 2**64 - 1),
+        LogPosition("log-1", 1, b""),
+        LogPosition("", 1),
+    ],
+)
+def test_one_node_that_differs_starts_over_alone(position: LogPosition) -> None:
+    talk = live_node()
+    talk.acknowledge("edge-1", talk.invalidate())
+    assert talk.introduce("edge-2", position) == FromSnapshot()
+    assert talk.ledger.log_id == "log-1"
+    assert talk.coordinator.is_current("edge-1", talk.streams["edge-1"]) and talk.is_live("edge-1")
+    assert talk.coordinator.nodes["edge-1"].acknowledged_index == 1
+    assert talk.connect("edge-1") == FromEntries(1)
+
+
+def test_a_node_from_the_future_gets_a_lease_of_the_new_log_on_its_own_stream() -> None:
+    talk = Conversation()
+    talk.connect("edge-1", applied_index=50)
+    talk.acknowledge("edge-1", 0)
+    assert isinstance(talk.beat("edge-1").answers["edge-1"].decision, Granted)
 
 
 def test_a_node_whose_entries_are_no_longer_retained_keeps_its_lease_and_is_waited_for() -> None:
@@ -365,13 +437,6 @@ def test_nodes_without_a_lease_are_not_asked_what_they_reject() -> None:
     talk.coordinator.left("edge-2", talk.streams["edge-2"], talk.now)
     talk.wait(0.0)
     assert talk.in_progress(("D1", index)) == []
-
-
-def test_a_log_that_is_renewed_forgets_what_was_rejected_of_the_one_before() -> None:
-    talk = live_node()
-    talk.reject("edge-1", "D1", talk.invalidate())
-    talk.connect("edge-2", applied_index=50)
-    assert not talk.coordinator.nodes["edge-1"].rejections
 
 
 # Restarts

@@ -9,12 +9,19 @@ import pytest
 from sqlalchemy import update
 
 from control_plane import tables
-from control_plane.coordination import Ledger
 from control_plane.ledger import SqlLedger
-from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
+from control_plane.nodes import (
+    NodeDescription,
+    Rejection,
+    Resource,
+    ResourceKind,
+    Role,
+    SavedNode,
+)
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.state import Invalidate
 from control_plane.store import SqlStore
+from control_plane.unsaved import Ledger
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.simulation.world import MemoryLedger
 
@@ -111,10 +118,14 @@ def test_an_invalidation_is_pending_until_its_receipt_is_saved(subject: Subject)
     assert subject.ledger.head_index == 2
 
 
-def test_a_renewed_identity_is_another(subject: Subject) -> None:
-    before = subject.ledger.log_id
-    subject.ledger.renew_identity()
-    assert subject.ledger.log_id != before
+def test_the_digest_of_each_position_is_known_up_to_the_head(subject: Subject) -> None:
+    ledger = subject.ledger
+    assert (ledger.digest_at(0), ledger.digest_at(1)) == (b"", None)
+    subject.invalidate("I1")
+    first = ledger.digest_at(1)
+    subject.invalidate("I2")
+    assert ledger.digest_at(1) == first and len({ledger.digest_at(index) for index in (0, 1, 2)}) == 3
+    assert ledger.digest_at(3) is None and ledger.digest_at(2**64 - 1) is None
 
 
 def test_a_receipt_is_kept_line_by_line(database: InDatabase) -> None:
@@ -123,15 +134,23 @@ def test_a_receipt_is_kept_line_by_line(database: InDatabase) -> None:
     assert pending is not None and pending.completed_at is None and pending.nodes == ()
     database.sql.save([], [], [receipt(1)])
     assert database.sql.receipt("I1") == receipt(1)
-    assert database.sql.completed_at(1) == 1_000.5
-    assert database.sql.receipt("I2") is None and database.sql.completed_at(2) is None
+    assert database.sql.receipt("I2") is None
 
 
-def test_of_old_receipts_only_the_moment_stays(database: InDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("control_plane.ledger.DETAILED_RECEIPTS", 1)
-    for number in (1, 2, 3):
+def test_receipts_are_kept_for_a_bounded_number_of_entries(
+    database: InDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.ledger.RETAINED_RECEIPTS", 2)
+    for number in range(1, 6):
         database.invalidate(f"I{number}")
         database.sql.save([], [], [receipt(number)])
-    kept = [database.sql.receipt(f"I{number}") for number in (1, 2, 3)]
-    assert [len(found.nodes) for found in kept if found] == [0, 2, 2]
-    assert all(found and found.completed_at == 1_000.5 for found in kept)
+    kept = [database.sql.receipt(f"I{number}") for number in range(1, 6)]
+    assert kept == [None, None, None, receipt(4), receipt(5)]
+
+
+def test_a_receipt_that_waits_is_kept_however_old_it_is(database: InDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_plane.ledger.RETAINED_RECEIPTS", 2)
+    for number in range(1, 6):
+        database.invalidate(f"I{number}")
+    database.sql.save([node("a")], [], [receipt(1)])
+    assert [pending.index for pending in database.sql.pending_invalidations()] == [2, 3, 4, 5]

@@ -1,11 +1,16 @@
 """Documents and the change log, over a real database file."""
 
 import contextlib
+import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
+from sqlalchemy.exc import OperationalError
 
+from control_plane import tables
 from control_plane.state import (
     Change,
     Document,
@@ -16,7 +21,7 @@ from control_plane.state import (
     RemoveDistribution,
     StoreError,
 )
-from control_plane.store import SqlStore
+from control_plane.store import DATABASE_NAME, LOCKED_MILLISECONDS, SqlStore
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.builders import geo_table_message
 
@@ -47,6 +52,10 @@ def put_both(store: SqlStore, document: Document, change: Change) -> None:
     with store.transaction() as transaction:
         transaction.put(document)
         transaction.append(change)
+
+
+def has_trouble(store: SqlStore) -> bool:
+    return store.trouble is not None
 
 
 def put_and_fail(store: SqlStore) -> None:
@@ -114,9 +123,10 @@ def test_a_snapshot_is_what_the_log_amounts_to(store: SqlStore) -> None:
     append(store, put("D1"), put("D2"), PutRoutingTable(table), PutGeoTable(countries), RemoveDistribution("D1"))
     changed = configuration_pb2.Distribution(id="D2", enabled=True)
     append(store, PutDistribution(changed))
-    assert store.snapshot() == sync_pb2.Snapshot(
-        log_id=store.log_id, index=6, distributions=[changed], routing_table=table, geo_table=countries
-    )
+    expected = sync_pb2.Snapshot(log_id=store.log_id, index=6, distributions=[changed], routing_table=table)
+    expected.geo_table.CopyFrom(countries)
+    expected.digest = store.entries_after(5, 1)[0].digest
+    assert store.snapshot() == expected
     assert store.routing_table() == table and store.geo_table() == countries
     other = geo_table_message({})
     append(store, PutGeoTable(other))
@@ -136,13 +146,51 @@ def test_the_log_is_trimmed_and_the_snapshot_is_not(store: SqlStore, tmp_path: P
         again.close()
 
 
-def test_a_renewed_identity_stays(store: SqlStore, tmp_path: Path) -> None:
-    before = store.log_id
-    store.renew_identity()
-    assert store.log_id != before
+def test_the_digest_of_every_position_that_gets_entries_is_known_also_when_older_ones_are_trimmed(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    assert store.digest_at(0) == b"" == store.snapshot().digest and store.digest_at(1) is None
+    told: list[bytes] = []
+    store.subscribe(lambda entry, _now: told.append(entry.digest))
+    append(store, put("D1"), put("D2"))
+    for number in range(3, 26):
+        append(store, put(f"D{number}"))
+    before_the_oldest = store.oldest_index - 1
+    assert before_the_oldest > 0 and len(set(told)) == 25
     again = reopened(store, tmp_path)
     try:
-        assert again.log_id == store.log_id
+        for index in range(before_the_oldest, 26):
+            assert again.digest_at(index) == told[index - 1]
+        assert again.digest_at(before_the_oldest - 1) is None and again.digest_at(26) is None
+        assert again.digest_at(2**64 - 1) is None
+        assert [entry.digest for entry in again.entries_after(before_the_oldest, 99)] == told[before_the_oldest:]
+    finally:
+        again.close()
+
+
+def test_two_copies_of_a_database_that_go_on_have_other_digests_from_there(store: SqlStore, tmp_path: Path) -> None:
+    append(store, put("D1"))
+    (tmp_path / "copy").mkdir()
+    live, copy = (sqlite3.connect(folder / DATABASE_NAME) for folder in (tmp_path, tmp_path / "copy"))
+    with contextlib.closing(live), contextlib.closing(copy):
+        live.backup(copy)
+    with contextlib.closing(SqlStore(tmp_path / "copy", lambda: 2_000.0)) as other:
+        append(store, put("D2"))
+        append(other, put("D2"))
+        assert other.log_id == store.log_id and other.digest_at(1) == store.digest_at(1)
+        assert other.digest_at(2) != store.digest_at(2)
+
+
+def test_the_history_of_a_database_without_digests_begins_at_its_head(store: SqlStore, tmp_path: Path) -> None:
+    """As one is that an earlier version has written: nodes that come with a position in it get a snapshot, once."""
+    append(store, put("D1"), put("D2"))
+    with store.writing() as connection:
+        connection.execute(delete(tables.digests))
+    again = reopened(store, tmp_path)
+    try:
+        assert (again.digest_at(1), again.digest_at(2)) == (None, b"")
+        append(again, put("D3"))
+        assert again.digest_at(3) == again.snapshot().digest != b""
     finally:
         again.close()
 
@@ -179,8 +227,38 @@ def test_a_full_disk_refuses_the_change_and_says_so(store: SqlStore, tmp_path: P
     with pytest.raises(StoreError, match=reason):
         put_both(store, large, put("after"))
     assert store.head_index == 1 and store.documents("note") == []
+    assert store.trouble is not None and re.search(reason, store.trouble.reason)
     with store.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
     with store.transaction() as transaction:
         transaction.put(large)
     assert store.documents("note") == [large]
+
+
+def test_a_full_disk_is_said_once_until_something_was_really_written(
+    store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StoreError), store.writing():
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    with store.transaction():
+        pass  # succeeds on a full disk too
+    with pytest.raises(StoreError), store.writing():
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    assert len(caplog.messages) == 1 and has_trouble(store)
+    store.try_to_write()
+    assert not has_trouble(store) and "takes writes again" in caplog.messages[1] and len(caplog.messages) == 2
+
+
+def test_a_database_that_cannot_be_read_is_named(store: SqlStore) -> None:
+    with pytest.raises(StoreError, match=r"cannot read the database .*: disk I/O error"), store.reading():
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
+
+
+def test_somebody_elses_lock_holds_a_write_up_for_a_moment_only(store: SqlStore, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "control-plane.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            append(store, put("D1"))
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == LOCKED_MILLISECONDS
+    assert append(store, put("D1")) == [1]

@@ -16,6 +16,7 @@ from lab.commands.up import describe_stop
 from lab.errors import LabError, UsageError
 from lab.layout import Role
 from lab.management_api import ALL_METHODS, OriginAddress, SiteConfig
+from lab.runners import finding
 from lab.runners.processes import Stopped
 from lab.runners.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 
@@ -195,3 +196,19 @@ def test_what_a_stop_came_to() -> None:
     assert describe_stop(Stopped(12, 1, 1.52)) == (
         "12 processes ended in 1.5 s, 1 of them killed after the grace period; nothing is left behind"
     )
+
+
+def test_what_is_for_processes_only_says_so_of_a_lab_in_containers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Containers:
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    containers = Containers()
+    monkeypatch.setattr(finding, "find_lab", lambda _state_dir: containers)
+    with pytest.raises(LabError, match="one of containers; this is for the processes of `cdnlab up`"):
+        finding.find_lab_of_processes(tmp_path)
+    assert containers.is_closed

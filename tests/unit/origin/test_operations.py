@@ -12,15 +12,16 @@ from origin.errors import StalledError, StartError
 from origin.gates import MAX_GATES, Gates
 from origin.log_file import LogFile
 from origin.messages import Response
-from origin.node import OriginNode
+from origin.node import AdminService, Clocks, OriginNode
 from origin.request_log import MAX_RECORDED_BYTES, MAX_RECORDS, MAX_UNWRITTEN_LINES, RequestLog
+from proto.admin_access import AdminAccess
 from tests.origin_builders import a_get, a_request
 
 _NOW = 1_000_000.0
 
 
 def a_node() -> OriginNode:
-    return OriginNode("origin-1", lambda: _NOW)
+    return OriginNode("origin-1", Clocks(lambda: _NOW, lambda: _NOW))
 
 
 def ask(node: OriginNode, method: str, target: str, document: object = None) -> Response:
@@ -213,3 +214,42 @@ def test_metrics_count_requests_and_bytes_by_kind() -> None:
 )
 def test_what_is_not_there(method: str, target: str, status: int) -> None:
     assert ask(a_node(), method, target).status == status
+
+
+class SetClocks:
+    """A wall clock that somebody sets, and time that passes."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = 1_000_000.0, 50.0
+        self.node = OriginNode("origin-1", Clocks(lambda: self.wall, lambda: self.steady))
+        self.operators = AdminService(self.node, AdminAccess([]))
+
+    def misbehave(self, lease_seconds: float) -> None:
+        document = {"path_prefix": "/echo/", "status": 503, "lease_seconds": lease_seconds}
+        fields = (("Content-Type", "application/json"),)
+        request = a_request("POST", "/behaviors", *fields, body=json.dumps(document).encode())
+        assert self.operators.decide(request).response.status == 201
+
+    def is_misbehaving(self) -> bool:
+        listed = json_of(self.operators.decide(a_get("/behaviors")).response)["behaviors"]
+        status = self.node.decide(a_get("/echo/x")).response.status
+        assert (status == 503) is bool(listed), "what is listed is what happens"
+        return status == 503
+
+
+@pytest.mark.parametrize("set_by_seconds", [-86_400.0, 86_400.0])
+def test_a_lease_lasts_as_long_as_it_says_whoever_sets_the_clock(set_by_seconds: float) -> None:
+    clocks = SetClocks()
+    clocks.misbehave(30.0)
+    clocks.wall += set_by_seconds
+    clocks.steady += 29.0
+    assert clocks.is_misbehaving()
+    clocks.steady += 2.0
+    assert not clocks.is_misbehaving()
+
+
+def test_the_time_since_the_start_does_not_follow_a_clock_that_is_set() -> None:
+    clocks = SetClocks()
+    clocks.wall -= 86_400
+    clocks.steady += 5
+    assert clocks.node.status()["uptime_seconds"] == 5.0

@@ -3,6 +3,7 @@
 import pytest
 
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.node_machine import (
     HEARTBEAT_SECONDS,
     REMEMBERED_HEARTBEATS,
@@ -31,8 +32,9 @@ LOAD = Load(7, 3)
 
 
 def connected(log_id: str = "log-1", applied_index: int = 5, now: float = 100.0) -> NodeMachine:
-    machine = NodeMachine(IDENTITY, log_id, applied_index)
-    machine.connected(now, log_id, applied_index)
+    position = LogPosition(log_id, applied_index)
+    machine = NodeMachine(IDENTITY, position)
+    machine.connected(now, position)
     return machine
 
 
@@ -72,11 +74,11 @@ def rejected(
 
 
 def test_hello_says_who_and_where() -> None:
-    machine = NodeMachine(IDENTITY, "log-1", 5)
-    (effect,) = machine.connected(100.0, "log-1", 6)
+    machine = NodeMachine(IDENTITY, LogPosition("log-1", 5, b"five"))
+    (effect,) = machine.connected(100.0, LogPosition("log-1", 6, b"six"))
     assert isinstance(effect, Send)
     hello = effect.message.hello
-    assert (hello.log_id, hello.applied_index) == ("log-1", 6)
+    assert (hello.log_id, hello.applied_index, hello.digest) == ("log-1", 6, b"six")
     assert (hello.node.id, hello.node.role, hello.node.pop) == ("edge-1", sync_pb2.ROLE_EDGE, "IAD89-P1")
     assert (hello.node.http_address, hello.node.admin_address) == ("127.0.0.1:80", "127.0.0.1:81")
 
@@ -117,8 +119,8 @@ def test_an_introduction_says_all_that_is_refused_and_stays_small() -> None:
     all_of_them = NOTHING_REJECTED
     for number in range(200):
         all_of_them = rejected(number, f"D{number}", all_of_them, "x" * 5_000)
-    machine = NodeMachine(IDENTITY, "log-1", 300)
-    (effect,) = messages(machine.connected(100.0, "log-1", 300, all_of_them))
+    machine = NodeMachine(IDENTITY, LogPosition("log-1", 300))
+    (effect,) = messages(machine.connected(100.0, LogPosition("log-1", 300), all_of_them))
     stated = effect.hello.rejections
     assert [(rejection.index, rejection.id) for rejection in stated] == [(n, f"D{n}") for n in range(200)]
     assert {len(rejection.reason) for rejection in stated} == {LONGEST_REASON, 0} and effect.ByteSize() < 32_000
@@ -157,19 +159,18 @@ def test_a_snapshot_brings_a_new_node_to_the_log_even_when_it_is_empty() -> None
     assert machine.received(entry(1), 100.2) == [ApplyEntry(entry(1).entry)]
 
 
-def test_a_late_copy_of_a_snapshot_does_not_take_the_node_back() -> None:
-    assert connected().received(snapshot(3), 100.1) == []
-
-
-def test_a_snapshot_of_another_log_may_have_any_index_and_ends_the_lease() -> None:
+@pytest.mark.parametrize(("log_id", "index"), [("log-2", 2), ("log-1", 2), ("log-1", 5), ("log-1", 9)])
+def test_a_snapshot_is_applied_whatever_its_index_and_ends_the_lease(log_id: str, index: int) -> None:
+    """Also one of the same log, and of an index that the node has passed: the log has another history than the node."""
     machine = connected()
     machine.ticked(100.0, LOAD)
-    machine.received(lease(1), 100.1)
+    machine.received(lease(1, head_index=7), 100.1)
     assert machine.lease_state(100.2) == "held"
-    message = snapshot(2, "log-2")
+    message = snapshot(index, log_id)
     assert machine.received(message, 100.2) == [ApplySnapshot(message.snapshot)]
-    machine.snapshot_applied("log-2", 2)
-    assert (machine.log_id, machine.applied_index, machine.lease_state(100.3)) == ("log-2", 2, "none")
+    assert sent(machine.snapshot_applied(log_id, index)) == ["acknowledgement"]
+    assert (machine.log_id, machine.applied_index, machine.lease_state(100.3)) == (log_id, index, "none")
+    assert machine.head_index == index
 
 
 def test_the_directory_is_handed_on() -> None:
@@ -214,7 +215,7 @@ def test_a_refusal_takes_no_lease_back_and_a_grant_for_an_answered_beat_counts()
 def test_a_lease_for_a_beat_of_an_earlier_stream_or_of_long_ago_counts_for_nothing() -> None:
     machine = connected()
     machine.ticked(100.0, LOAD)
-    machine.connected(100.5, "log-1", 5)
+    machine.connected(100.5, LogPosition("log-1", 5))
     machine.received(lease(1), 100.6)
     assert machine.lease_state(100.6) == "none"
     for number in range(REMEMBERED_HEARTBEATS + 1):
@@ -240,7 +241,7 @@ def test_a_silent_stream_is_given_up() -> None:
     limit = SILENT_HEARTBEATS * HEARTBEAT_SECONDS
     assert machine.ticked(100.0 + limit - 0.1, LOAD) != [Disconnect("the control plane is silent")]
     assert machine.ticked(100.0 + limit, LOAD) == [Disconnect("the control plane is silent")]
-    machine.connected(200.0, "log-1", 5)
+    machine.connected(200.0, LogPosition("log-1", 5))
     machine.received(lease(0, is_granted=False), 203.0)
     assert not any(isinstance(effect, Disconnect) for effect in machine.ticked(200.0 + limit, LOAD))
 
@@ -295,7 +296,7 @@ def test_a_change_of_a_directory_that_it_does_not_have_ends_the_stream() -> None
     assert isinstance(machine.received(change(1, 2, node("a")), 100.1)[0], Disconnect)
     machine.received(whole(3, node("a")), 100.1)
     assert isinstance(machine.received(change(4, 5, node("b")), 100.2)[0], Disconnect)
-    machine.connected(101.0, "log-1", 5)
+    machine.connected(101.0, LogPosition("log-1", 5))
     assert isinstance(machine.received(change(3, 4, node("b")), 101.1)[0], Disconnect), "of the stream before"
 
 

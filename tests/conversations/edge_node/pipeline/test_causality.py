@@ -227,7 +227,14 @@ async def test_whatever_an_entry_of_the_log_changes_who_waits_for_it_goes_on(cha
     await node.asks_nothing_more(1)
 
 
-@pytest.mark.parametrize("position", ["log-1:2", "log-2:1", "log-1:", "nonsense", "log-1:" + "9" * 5000])
+OF_ANOTHER_HISTORY = "0f" * 16
+
+
+@pytest.mark.parametrize(
+    "position",
+    ["log-1:2", "log-2:1", "log-1:", "nonsense", "log-1:" + "9" * 5000]
+    + [f"log-1:1:{digest}" for digest in (OF_ANOTHER_HISTORY, "", "0f", "xy" * 16)],
+)
 async def test_a_regional_cache_that_cannot_catch_up_answers_without_its_cache(
     position: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +251,29 @@ async def test_a_regional_cache_that_cannot_catch_up_answers_without_its_cache(
     assert (
         await node.viewer().asks("/a", *EDGE, ("x-edge-log-index", "log-1:1")).answer()
     ).body == b"old"  # nor did it store
+
+
+async def test_a_regional_cache_that_is_ahead_answers_from_its_cache_only_those_on_its_own_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DESIGN section 4, rule 9: the log was restored from a backup, and went on to indexes that this cache has applied with other invalidations."""
+    monkeypatch.setattr("edge_node.stages.catch_up.CATCH_UP_SECONDS", 0.0)
+    node = Node(role=Role.REGIONAL)
+    node.state.invalidations.put_digest(b"1" * 16)
+    for digest in (b"2" * 16, b"3" * 16):
+        node.invalidates("/x")
+        node.state.invalidations.put_digest(digest)
+    own = [("x-edge-log-index", f"log-1:{index}:{digest.hex()}") for index, digest in ((2, b"2" * 16), (3, b"3" * 16))]
+    await node.stores("/a", b"old", FRESH, ask=[*EDGE, own[0]])
+    for position in own:
+        assert (await node.viewer().asks("/a", *EDGE, position).answer()).body == b"old"
+    for other in (f"2:{OF_ANOTHER_HISTORY}", "2:" + (b"3" * 16).hex(), f"3:{OF_ANOTHER_HISTORY}"):
+        viewer = node.viewer().asks("/a", *EDGE, ("x-edge-log-index", f"log-1:{other}"))
+        async with asyncio.timeout(5):
+            while len(node.fetcher.fetches) < 2:
+                await asyncio.sleep(0)
+        node.fetcher.fetches.pop().answers(200, b"new", FRESH)
+        assert (await viewer.answer()).fields["x-edge-result"] == "pass;regional_behind"
 
 
 async def test_a_regional_cache_that_does_not_know_the_distribution_yet_lets_the_edge_ask_elsewhere(
@@ -263,8 +293,10 @@ async def test_an_edge_tells_the_regional_cache_what_it_had_applied_when_the_fet
     node = Node()
     node.knows_regionals("r1")
     node.invalidates("/x")
+    node.state.invalidations.put_digest(bytes(range(16)))
     node.viewer().asks("/a")
-    assert (await node.fetch()).request["x-edge-log-index"] == "log-1:2"
+    said = (await node.fetch()).request["x-edge-log-index"]
+    assert said == "log-1:2:000102030405060708090a0b0c0d0e0f"
 
 
 async def test_a_viewer_cannot_speak_for_an_edge() -> None:

@@ -25,6 +25,7 @@ from edge_node.control.journal_codec import (
 )
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.edge_wires import leased_fence
 
@@ -87,11 +88,12 @@ class Promised:
 
     log_id: str = ""
     index: int = 0
-    floor: int = 0
+    begun_at: int = 0
+    """No response is stored with an earlier stamp: the snapshot that it began with has voided them."""
     entries: list[tuple[int, str, str]] = field(default_factory=list)
 
     def is_invalidated(self, distribution_id: str, target: str, stamp: int) -> bool:
-        return stamp < self.floor or any(
+        return any(
             index > stamp
             and of == distribution_id
             and (target.startswith(path[:-1]) if path.endswith("*") else target == path)
@@ -127,7 +129,7 @@ class Node:
             self._apply_snapshot(step)
         else:
             index = promised.index + 1
-            assert self.client.position()[1] + 1 == index
+            assert self.client.position() == standing(promised.log_id, promised.index)
             self.client.apply_entry(_entry(promised.log_id, index, step))
             promised.index = index
             if step[0] == "invalidate":
@@ -139,8 +141,11 @@ class Node:
         log_id = promised.log_id + "x" if step[0] == "other log" or not promised.log_id else promised.log_id
         index = promised.index + (step[1] if step[0] == "snapshot" else 0)
         distributions = [_distribution(identifier) for identifier in IDS]
-        self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
-        self.promised = Promised(log_id, index, floor=index)
+        digest = standing(log_id, index).digest
+        self.client.apply_snapshot(
+            sync_pb2.Snapshot(log_id=log_id, index=index, digest=digest, distributions=distributions)
+        )
+        self.promised = Promised(log_id, index, begun_at=index)
 
     def restart(self, step: tuple[Any, ...] | None) -> None:
         """After a kill in the middle of this step."""
@@ -156,9 +161,10 @@ class Node:
             assert not self.stored
             return
         self.has_restarted_cold = False
-        log_id, index = self.client.position()
+        log_id, index = self.client.position().log_id, self.client.position().index
+        assert self.client.position() == standing(log_id, index), "a digest that is not of its position"
         if was_snapshot and (log_id, index) != (self.promised.log_id, self.promised.index):
-            self.promised = Promised(log_id, index, floor=index)  # it was finished but for its acknowledgement
+            self.promised = Promised(log_id, index, begun_at=index)  # it was finished but for its acknowledgement
             return
         assert log_id == self.promised.log_id
         assert self.promised.index <= index <= self.promised.index + 1
@@ -173,13 +179,18 @@ class Node:
             assert log_id == promised.log_id and stamp <= log.applied_index
         if self.state.has_forgotten or not promised.log_id:
             return
-        for stamp in range(promised.index + 1):
+        for stamp in range(promised.begun_at, promised.index + 1):
             for target in PATHS:
                 assert log.is_invalidated("E1", target, stamp) == promised.is_invalidated("E1", target, stamp)
 
 
+def standing(log_id: str, index: int) -> LogPosition:
+    """With a digest that belongs to this position alone."""
+    return LogPosition(log_id, index, f"{len(log_id)}:{index}".encode().ljust(16, b"."))
+
+
 def _entry(log_id: str, index: int, step: tuple[Any, ...]) -> sync_pb2.Entry:
-    entry = sync_pb2.Entry(log_id=log_id, index=index)
+    entry = sync_pb2.Entry(log_id=log_id, index=index, digest=standing(log_id, index).digest)
     match step[0]:
         case "invalidate":
             entry.invalidation.distribution_id = step[1]
@@ -238,7 +249,7 @@ def test_a_damaged_journal_is_refused_and_never_answers_otherwise(
     invalidations: list[tuple[str, str, list[str]]], compacted: int, data: st.DataObject
 ) -> None:
     """Cut anywhere, or with any bit the other way round: an answer that differs from before is never given."""
-    origin = JournalIdentity("log-1", 0, "boot")
+    origin = JournalIdentity(LogPosition("log-1"), "boot")
     log = InvalidationLog()
     journal = whole_journal(origin, log)
     for index, (_, distribution_id, paths) in enumerate(invalidations, 1):
@@ -246,10 +257,12 @@ def test_a_damaged_journal_is_refused_and_never_answers_otherwise(
         if index == compacted:
             journal = whole_journal(origin, log)
         else:
-            journal += invalidation_record(index, distribution_id, paths)
+            journal += invalidation_record(LogPosition(index=index), distribution_id, paths)
             journal = mark(len(journal)) + journal[len(mark(0)) :]
     assert _answers(replayed(journal, origin)[0]) == _answers(log)
-    assert _answers(replayed(journal + nothing_record(len(invalidations) + 1)[:-1], origin)[0]) == _answers(log)
+    assert _answers(
+        replayed(journal + nothing_record(LogPosition(index=len(invalidations) + 1))[:-1], origin)[0]
+    ) == _answers(log)
     length = data.draw(st.integers(0, len(journal) - 1))
     with pytest.raises(JournalError):
         replayed(journal[:length], origin)

@@ -10,6 +10,7 @@ from edge_node.control.client import DIRECTORY_FILE, JOURNAL_FILE, SNAPSHOT_FILE
 from edge_node.policy.router import Snapshot
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from tests.builders import behavior_message, distribution_message, geo_table_message, origin_message
 from tests.edge_wires import leased_fence
 
@@ -81,7 +82,7 @@ def test_no_flipped_bit_makes_another_configuration(tmp_path: Path, files: dict[
     """One bit of each byte in turn."""
     rng = random.Random(1)
     sound = restarted(tmp_path, files)
-    assert sound.restored.is_warm and sound.client.position() == ("log-1", 7) and sound.client.rejected()
+    assert sound.restored.is_warm and sound.client.position() == LogPosition("log-1", 7) and sound.client.rejected()
     assert sound.regionals() == ["regional-1 127.0.0.2:8080"]
     for at in range(len(files[name])):
         flipped = bytearray(files[name])
@@ -97,9 +98,9 @@ def _check(node: Node, sound: Node, name: str) -> None:
     if (
         name == DIRECTORY_FILE
     ):  # whom it asks is told at the start of each stream; what it has stored is worth what it was
-        assert node.restored.is_warm and node.client.position() == ("log-1", 7)
+        assert node.restored.is_warm and node.client.position() == LogPosition("log-1", 7)
     else:
-        assert node.client.position() == ("", 0) and node.invalidated >= 1
+        assert node.client.position() == LogPosition() and node.invalidated >= 1
 
 
 def _nobody() -> Node:

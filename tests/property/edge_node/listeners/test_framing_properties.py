@@ -12,9 +12,10 @@ from edge_node.model.http import Header, RequestHead
 from edge_node.policy.origin_request_headers import ForwardingContext
 from edge_node.policy.parse_cache import ParseCache
 from edge_node.policy.router import Route, Router, Snapshot
-from edge_node.policy.upstream_request import LogPosition, UpstreamRequest, to_origin, to_regional
+from edge_node.policy.upstream_request import UpstreamRequest, to_origin, to_regional
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.endpoints import origin_endpoint
+from proto.log_position import LogPosition
 from tests.builders import behavior_message, distribution_message, listed, origin_message, policy_message
 from tests.edge_wires import FakeTransport, end_of_exchange, turn
 from tests.fuzz.edge_node.policy.test_forwarded_requests import FORWARDED

@@ -49,13 +49,9 @@ def test_an_invalidation_is_an_entry_of_the_log(api: WireApi, identifier: str) -
     assert created["Location"].endswith(f"/2020-05-31/distribution/{identifier}/invalidation/{invalidation['Id']}")
     message = configuration_pb2.Invalidation(id=invalidation["Id"], distribution_id=identifier, paths=["/a", "/b/*"])
     assert api.store.changes[-1] == Invalidate(message)
-    body = api.store.documents["invalidation", invalidation["Id"]].body
-    assert {name: body[name] for name in ("id", "distribution_id", "index", "paths")} == {
-        "id": invalidation["Id"],
-        "distribution_id": identifier,
-        "index": 2,
-        "paths": ["/a", "/b/*"],
-    }
+    (record,) = api.store.invalidations
+    assert (record.id, record.distribution_id, record.index) == (invalidation["Id"], identifier, 2)
+    assert record.paths == ("/a", "/b/*")
 
 
 def test_it_is_completed_when_every_node_has_it(api: WireApi, identifier: str) -> None:
@@ -189,14 +185,13 @@ def test_lists_are_newest_first_and_in_pages(api: WireApi, identifier: str) -> N
 def test_the_oldest_completed_ones_are_forgotten(
     api: WireApi, identifier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("control_plane.aws_api.invalidation_history.RETAINED_INVALIDATIONS", 3)
+    monkeypatch.setattr("control_plane.aws_api.invalidations.RETAINED_INVALIDATIONS", 3)
     ids = [invalidate(api, identifier, "/a", reference=str(number))["Invalidation"]["Id"] for number in range(4)]
     assert _listed(api, identifier) == ids[::-1]  # none is completed
     api.deployment.applied_index = 3  # the first two are
     ids.append(invalidate(api, identifier, "/a", reference="5")["Invalidation"]["Id"])
     assert _listed(api, identifier) == ids[:1:-1]
-    stored = {key for kind, key in api.store.documents if kind == "invalidation"}
-    assert stored == set(ids[2:])
+    assert [record.id for record in api.store.invalidations] == ids[2:]
 
 
 def _listed(api: WireApi, identifier: str) -> list[str]:

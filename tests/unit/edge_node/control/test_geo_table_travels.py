@@ -8,6 +8,7 @@ import pytest
 from edge_node.control.client import SNAPSHOT_FILE, ControlClient
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.rejected_changes import GEO_TABLE
 from proto.state_files import StateFiles
 from tests.builders import distribution_message, geo_table_message, origin_message
@@ -71,19 +72,19 @@ def test_a_snapshot_brings_it_and_it_is_there_after_a_restart(node: Node) -> Non
     node.snapshot(5, US)
     assert node.country() == b"US"
     after = node.restarted()
-    assert after.restored.is_warm and after.country() == b"US" and after.client.position() == ("log-1", 5)
+    assert after.restored.is_warm and after.country() == b"US" and after.client.position() == LogPosition("log-1", 5)
     after.client.close()
 
 
 def test_an_entry_changes_it_and_that_is_there_after_a_restart(node: Node) -> None:
     node.snapshot(5, US)
     assert node.put(6, DE) is None
-    assert node.country() == b"DE" and node.client.position() == ("log-1", 6)
+    assert node.country() == b"DE" and node.client.position() == LogPosition("log-1", 6)
     after = node.restarted()
-    assert after.restored.is_warm and after.country() == b"DE" and after.client.position() == ("log-1", 6)
+    assert after.restored.is_warm and after.country() == b"DE" and after.client.position() == LogPosition("log-1", 6)
     assert after.put(7, geo_table_message({})) is None and after.country() is None
     again = after.restarted()
-    assert again.country() is None and again.client.position() == ("log-1", 7)
+    assert again.country() is None and again.client.position() == LogPosition("log-1", 7)
     again.client.close()
 
 
@@ -117,9 +118,9 @@ def test_a_snapshot_of_before_there_were_tables_is_loaded(node: Node) -> None:
 def test_an_entry_that_cannot_be_read_is_rejected_and_the_last_good_table_stays(node: Node) -> None:
     node.snapshot(5, US)
     assert node.put(6, UNREADABLE) == "'nowhere' is no country"
-    assert node.country() == b"US" and node.client.position() == ("log-1", 6)
+    assert node.country() == b"US" and node.client.position() == LogPosition("log-1", 6)
     after = node.restarted()
-    assert after.country() == b"US" and after.client.position() == ("log-1", 6)
+    assert after.country() == b"US" and after.client.position() == LogPosition("log-1", 6)
     after.client.close()
 
 

@@ -14,6 +14,7 @@ from edge_node.control.client import JOURNAL_FILE, SNAPSHOT_FILE, ControlClient,
 from edge_node.control.journal_codec import JournalError, JournalIdentity, replayed, whole_journal
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.rejected_changes import distribution_resource
 from proto.state_files import StateFiles
 from tests.builders import behavior_message, distribution_message, origin_message
@@ -22,6 +23,11 @@ from tests.edge_wires import leased_fence
 WARM = RestoreResult(has_configuration=True, is_warm=True)
 COLD = RestoreResult(has_configuration=True, is_warm=False)
 NOTHING = RestoreResult(has_configuration=False, is_warm=False)
+
+
+def standing(index: int, log_id: str = "log-1") -> LogPosition:
+    """Where a node stands that has applied it, with a digest that belongs to this position alone."""
+    return LogPosition(log_id, index, f"{log_id}:{index}".encode().ljust(16, b"."))
 
 
 class Process:
@@ -52,10 +58,14 @@ class Process:
 
     def snapshot(self, index: int, log_id: str = "log-1") -> None:
         distributions = [_distribution("E1")]
-        self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
+        digest = standing(index, log_id).digest
+        message = sync_pb2.Snapshot(log_id=log_id, index=index, digest=digest, distributions=distributions)
+        self.client.apply_snapshot(message)
 
     def entry(self, index: int, **change: object) -> None:
-        self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, **change))  # type: ignore[arg-type]  # one of its changes
+        entry = sync_pb2.Entry(log_id="log-1", index=index, digest=standing(index).digest)
+        entry.MergeFrom(sync_pb2.Entry(**change))  # type: ignore[arg-type]  # one of its changes
+        self.client.apply_entry(entry)
 
     def invalidate(self, index: int, *paths: str, of: str = "E1") -> None:
         invalidation = configuration_pb2.Invalidation(id=f"I{index}", distribution_id=of, paths=paths or ("/a",))
@@ -74,7 +84,7 @@ def _distribution(identifier: str) -> configuration_pb2.Distribution:
 def process(tmp_path: Path) -> Iterator[Process]:
     """At 10, with `/a` invalidated at 12 and a configuration change at 13."""
     process = Process(tmp_path / "state")
-    assert process.restored == NOTHING and process.client.position() == ("", 0)
+    assert process.restored == NOTHING and process.client.position() == LogPosition()
     process.snapshot(10)
     process.entry(11)  # a kind that it does not know
     process.invalidate(12)
@@ -87,7 +97,7 @@ def test_what_was_acknowledged_is_known_after_a_kill(process: Process) -> None:
     process.invalidate(14, "/b/*")
     after = process.killed()
     assert after.restored == WARM and after.invalidated == 0
-    assert after.client.position() == ("log-1", 14)
+    assert after.client.position() == standing(14)
     assert [after.is_invalidated(stamp) for stamp in (9, 10, 11, 12, 13, 14)] == [True, True, True, False, False, False]
     assert (
         after.is_invalidated(13, "/b/c") and not after.is_invalidated(14, "/b/c") and not after.is_invalidated(10, "/c")
@@ -96,7 +106,7 @@ def test_what_was_acknowledged_is_known_after_a_kill(process: Process) -> None:
     after.invalidate(15, "/c")  # and it goes on
     again = after.killed()
     assert (
-        again.client.position() == ("log-1", 15) and again.is_invalidated(14, "/c") and again.is_invalidated(13, "/b/c")
+        again.client.position() == standing(15) and again.is_invalidated(14, "/c") and again.is_invalidated(13, "/b/c")
     )
     again.client.close()
 
@@ -116,7 +126,7 @@ def test_a_rejected_distribution_advances_what_is_durable(process: Process) -> N
     process.entry(14, put_distribution=broken)
     assert distribution_resource("E2") in process.client.rejected()
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 14))
+    assert (after.restored, after.client.position()) == (WARM, standing(14))
     after.client.close()
 
 
@@ -126,18 +136,63 @@ def test_a_distribution_comes_and_goes(process: Process) -> None:
     process.invalidate(15, of="E2")
     process.entry(16, remove_distribution_id="E2")
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 16))
+    assert (after.restored, after.client.position()) == (WARM, standing(16))
     assert set(after.state.router.snapshot.distributions) == {"E1"}
     assert set(after.state.invalidations.distributions) == {"E1"}
     after.client.close()
 
 
-def test_a_snapshot_that_skips_entries_is_remembered_as_a_floor(process: Process) -> None:
+def test_a_snapshot_that_skips_entries_voids_what_was_stored_and_a_restart_keeps_what_came_since(
+    process: Process,
+) -> None:
+    epoch, invalidated = process.state.invalidations.epoch, process.invalidated
     process.snapshot(20)
+    assert process.invalidated == invalidated + 1 and process.state.invalidations.epoch != epoch
     process.invalidate(21, "/b")
     after = process.killed()
-    assert after.restored == WARM
-    assert after.is_invalidated(19, "/c") and not after.is_invalidated(20, "/c") and after.is_invalidated(20, "/b")
+    assert after.restored == WARM and after.invalidated == 0
+    assert after.state.invalidations.epoch == process.state.invalidations.epoch
+    assert not after.is_invalidated(20, "/c") and after.is_invalidated(20, "/b")
+    after.client.close()
+
+
+def test_a_snapshot_of_another_history_of_the_log_voids_everything_whatever_its_index(process: Process) -> None:
+    for index in (9, 13, 13):
+        epoch, invalidated = process.state.invalidations.epoch, process.invalidated
+        message = sync_pb2.Snapshot(log_id="log-1", index=index, digest=b"of the other one")
+        process.client.apply_snapshot(message)
+        assert process.invalidated == invalidated + 1 and process.state.invalidations.epoch != epoch
+        assert process.client.position() == LogPosition("log-1", index, b"of the other one")
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, LogPosition("log-1", 13, b"of the other one"))
+    after.client.close()
+
+
+def test_a_journal_of_one_history_beside_a_snapshot_of_another_is_of_no_use(process: Process) -> None:
+    """The index fits, and what is stored is of the first: a process that was killed before it voided it."""
+    other = sync_pb2.Snapshot(log_id="log-1", index=13, digest=b"of the other one", distributions=[_distribution("E1")])
+    kept = sync_pb2.KeptConfiguration(served=other)
+    StateFiles(process.directory).write(SNAPSHOT_FILE, kept.SerializeToString())
+    after = process.killed()
+    assert (after.restored, after.invalidated, after.client.position()) == (COLD, 1, LogPosition())
+    after.client.close()
+
+
+def test_an_entry_in_the_place_of_a_configuration_that_was_meant_is_the_one_that_counts(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk refuses one entry, the control plane is restored from a backup meanwhile, and has another one at that index."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _refuse)
+        with pytest.raises(OSError):
+            process.entry(14, remove_distribution_id="E1")
+    other = sync_pb2.Entry(log_id="log-1", index=14, digest=b"of the other one")
+    other.invalidation.distribution_id = "E1"
+    other.invalidation.paths.append("/b")
+    process.client.apply_entry(other)
+    after = process.killed()
+    assert (after.restored, after.client.position()) == (WARM, LogPosition("log-1", 14, b"of the other one"))
+    assert after.is_invalidated(11, "/a") and after.is_invalidated(13, "/b")
     after.client.close()
 
 
@@ -149,7 +204,7 @@ def test_another_log_is_invalidated_before_its_journal_is_begun(process: Process
     assert process.invalidated == invalidated + 1
     assert process.journal_when_invalidated == before
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-2", 5))
+    assert (after.restored, after.client.position()) == (WARM, standing(5, "log-2"))
     assert after.state.invalidations.epoch != epoch
     after.client.close()
 
@@ -188,9 +243,11 @@ def test_a_journal_that_cannot_be_relied_on_invalidates_everything(process: Proc
     after = process.killed()
     assert (after.restored, after.invalidated) == (COLD, 1)
     assert after.state.invalidations.epoch != process.state.invalidations.epoch
-    assert all(after.is_invalidated(stamp, "/never-invalidated") for stamp in range(13))
     assert set(after.state.router.snapshot.distributions) == {"E1"}
-    assert (after.state.applied_index, after.client.position()) == (13, ("", 0))  # what it knows, and what it says
+    assert (after.state.applied_index, after.client.position()) == (
+        13,
+        LogPosition(),
+    )  # what it knows, and what it says
     after.client.close()
 
 
@@ -199,9 +256,9 @@ def test_a_node_has_forgotten_until_it_has_a_snapshot_however_often_it_restarts(
     after = process.killed()
     assert after.journal_when_invalidated is not None and not after.journal.exists()
     again = after.killed()
-    assert (again.restored, again.invalidated, again.client.position()) == (COLD, 1, ("", 0))
+    assert (again.restored, again.invalidated, again.client.position()) == (COLD, 1, LogPosition())
     again.snapshot(13)
-    assert again.client.position() == ("log-1", 13)
+    assert again.client.position() == standing(13)
     warm = again.killed()
     assert (warm.restored, warm.invalidated) == (WARM, 0)
     warm.client.close()
@@ -215,7 +272,7 @@ def test_a_node_that_has_forgotten_asks_no_regional_cache_until_it_has_a_snapsho
     assert _regional_ids(after) == []
     after.snapshot(13)
     assert _regional_ids(after) == ["r"]
-    assert after.client.position() == ("log-1", 13)
+    assert after.client.position() == standing(13)
     again = after.killed()
     assert again.restored == WARM and _regional_ids(again) == ["r"]
     again.client.close()
@@ -249,14 +306,14 @@ def test_a_journal_beside_another_snapshot_is_of_no_use(process: Process) -> Non
     kept = sync_pb2.KeptConfiguration(served=other)  # of a process that was killed before it began its journal
     StateFiles(process.directory).write(SNAPSHOT_FILE, kept.SerializeToString())
     after = process.killed()
-    assert (after.restored, after.is_invalidated(13, "/x")) == (COLD, True)
+    assert (after.restored, after.invalidated) == (COLD, 1)
     after.client.close()
 
 
 def test_without_a_snapshot_there_is_nothing_to_go_on_from(process: Process) -> None:
     (process.directory / SNAPSHOT_FILE).unlink()
     after = process.killed()
-    assert (after.restored, after.invalidated, after.client.position()) == (NOTHING, 1, ("", 0))
+    assert (after.restored, after.invalidated, after.client.position()) == (NOTHING, 1, LogPosition())
     after.snapshot(30)
     again = after.killed()
     assert again.restored == WARM
@@ -273,12 +330,12 @@ def test_a_tail_that_was_cut_off_is_not_read(process: Process) -> None:
     for length in range(len(before), len(whole) + 1):  # the mark still covers what was there before
         process.journal.write_bytes(before + whole[len(before) : length])
         after = process.killed()
-        assert (after.restored, after.client.position()) == (WARM, ("log-1", 13))
+        assert (after.restored, after.client.position()) == (WARM, standing(13))
         after.client.close()
     after = process.killed()
     after.invalidate(14, "/c")  # shorter than what lies there
     again = after.killed()
-    assert again.client.position() == ("log-1", 14)
+    assert again.client.position() == standing(14)
     assert again.is_invalidated(13, "/c") and not again.is_invalidated(13, "/b")
     again.client.close()
 
@@ -290,13 +347,13 @@ def test_a_configuration_that_was_meant_and_not_written_is_not_applied(
         patch.setattr(os, "fsync", _refuse)
         with pytest.raises(OSError):
             process.configure(14)
-    assert process.client.position() == ("log-1", 13)
+    assert process.client.position() == standing(13)
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 13))
+    assert (after.restored, after.client.position()) == (WARM, standing(13))
     after.configure(14)  # the control plane tells it again
     after.invalidate(15)
     again = after.killed()
-    assert (again.restored, again.client.position()) == (WARM, ("log-1", 15)) and again.is_invalidated(14)
+    assert (again.restored, again.client.position()) == (WARM, standing(15)) and again.is_invalidated(14)
     again.client.close()
 
 
@@ -316,7 +373,7 @@ def test_a_full_disk_costs_the_journal_and_not_the_invalidation(
     for index in range(17, 22):
         process.invalidate(index, f"/{index}")
     after = process.killed()  # there was room again, and all that was missed is there
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 21))
+    assert (after.restored, after.client.position()) == (WARM, standing(21))
     assert [after.is_invalidated(13, f"/{index}") for index in (14, 15, 16, 17, 21, 22)] == [True] * 5 + [False]
     after.client.close()
 
@@ -329,10 +386,10 @@ def test_a_disk_that_cannot_even_remove_has_the_entry_refused(
         patch.setattr(Path, "unlink", _refuse)
         with pytest.raises(OSError):
             process.invalidate(14)
-    assert process.client.position() == ("log-1", 13) and not process.is_invalidated(13)
+    assert process.client.position() == standing(13) and not process.is_invalidated(13)
     process.invalidate(14)
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 14)) and after.is_invalidated(13)
+    assert (after.restored, after.client.position()) == (WARM, standing(14)) and after.is_invalidated(13)
     after.client.close()
 
 
@@ -367,7 +424,7 @@ def test_there_is_no_room_to_compact(process: Process, monkeypatch: pytest.Monke
             process.invalidate(index, f"/{index}")
     assert not [path for path in process.directory.iterdir() if path.suffix == ".new" and path.stem == "invalidations"]
     after = process.killed()
-    assert (after.restored, after.client.position()) == (WARM, ("log-1", 59)) and after.is_invalidated(20, "/21")
+    assert (after.restored, after.client.position()) == (WARM, standing(59)) and after.is_invalidated(20, "/21")
     after.client.close()
 
 
@@ -379,7 +436,7 @@ def test_all_distributions_together_have_a_bound(monkeypatch: pytest.MonkeyPatch
         assert sum(of.cost_bytes for of in log.distributions.values()) == log._cost_bytes <= 10_000
         assert log.is_invalidated(f"E{index % 3}", f"/{index}", index - 1)
     assert all(log.is_invalidated(f"E{index % 3}", f"/{index}", index - 1) for index in range(1, 301))
-    origin = JournalIdentity("log-1", 0, "boot")
+    origin = JournalIdentity(LogPosition("log-1"), "boot")
     again, _ = replayed(whole_journal(origin, log), origin)
     assert again._cost_bytes == log._cost_bytes
     assert all(again.is_invalidated(f"E{index % 3}", f"/{index}", index - 1) for index in range(1, 301))
@@ -389,11 +446,11 @@ def test_texts_of_any_kind_come_back() -> None:
     log = InvalidationLog(3)
     paths = ["/", "/*", "*", "", "/ü\0€\n", "/" + "x" * 4000]
     log.append(4, "Ü1", paths)
-    origin = JournalIdentity("lög", 3, "boot")
+    origin = JournalIdentity(LogPosition("lög", 3), "boot")
     again, _ = replayed(whole_journal(origin, log), origin)
     assert (again.distributions["Ü1"].exact, again.distributions["Ü1"].prefixes) == (
         log.distributions["Ü1"].exact,
         log.distributions["Ü1"].prefixes,
     )
     with pytest.raises(JournalError):
-        replayed(whole_journal(origin, log), JournalIdentity("log", 3, "boot"))
+        replayed(whole_journal(origin, log), JournalIdentity(LogPosition("log", 3), "boot"))

@@ -9,6 +9,7 @@ from edge_node.control import snapshot_reader
 from edge_node.control.client import SNAPSHOT_FILE, ControlClient
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.log_position import LogPosition
 from proto.rejected_changes import UNKNOWN, distribution_resource
 from proto.state_files import StateFiles
 from tests.builders import behavior_message, distribution_message, origin_message
@@ -73,7 +74,7 @@ def test_an_entry_that_is_refused_leaves_the_last_good_version_also_over_a_resta
     after = node.restarted()
     for process in (node, after):
         assert process.ports() == {"E1": 1001} and process.rejections() == {"E1": 6}
-        assert process.client.position() == ("log-1", 6)
+        assert process.client.position() == LogPosition("log-1", 6)
     assert after.restored.is_warm
     after.client.close()
 
@@ -84,7 +85,7 @@ def test_a_resource_that_is_refused_in_a_snapshot_stays_on_its_last_good_version
     after = node.restarted()
     for process in (node, after):
         assert process.ports() == {"E1": 1001, "E2": 2001} and process.rejections() == {"E1": 9, "E3": 9}
-    assert after.client.position() == ("log-1", 9) and after.kept_ports() == {"E1": 1001, "E2": 2001}
+    assert after.client.position() == LogPosition("log-1", 9) and after.kept_ports() == {"E1": 1001, "E2": 2001}
     after.client.close()
 
 
@@ -116,12 +117,12 @@ def test_a_program_that_has_learned_more_serves_what_the_one_before_refused(
         )
         after = node.restarted()
         assert after.ports() == {"E1": 1003, "E2": 2002} and after.rejections() == {}
-        assert after.restored.is_warm and after.client.position() == ("log-1", 7)
+        assert after.restored.is_warm and after.client.position() == LogPosition("log-1", 7)
         after.put(8, version(3001, "E3"))
         assert after.kept_ports() == {"E1": 1003, "E2": 2002, "E3": 3001}
     again = after.restarted()  # the older program once more: it knows no version that it could serve
     assert again.ports() == {"E3": 3001} and again.rejections() == {"E1": 8, "E2": 8}
-    assert again.client.position() == ("log-1", 8)
+    assert again.client.position() == LogPosition("log-1", 8)
     again.client.close()
 
 
@@ -131,13 +132,13 @@ def test_a_program_that_knows_a_kind_which_the_one_before_passed_over_asks_for_e
     for index in (6, 7):
         node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index))
     still = node.restarted()
-    assert still.client.position() == ("log-1", 7) and still.client.rejected().keys() == {UNKNOWN}
+    assert still.client.position() == LogPosition("log-1", 7) and still.client.rejected().keys() == {UNKNOWN}
     with monkeypatch.context() as patch:
         patch.setattr("proto.rejected_changes.resource_of", lambda _: distribution_resource("E1"))
         after = still.restarted()
-    assert after.client.position() == ("", 0) and after.ports() == {"E1": 1001}
+    assert after.client.position() == LogPosition() and after.ports() == {"E1": 1001}
     after.snapshot(8, version(1004))
-    assert after.client.position() == ("log-1", 8) and not after.client.rejected()
+    assert after.client.position() == LogPosition("log-1", 8) and not after.client.rejected()
     after.client.close()
 
 
@@ -148,7 +149,7 @@ def test_what_the_disk_does_not_take_of_a_rejection_is_not_said_either(
         patch.setattr(Path, "replace", _refuse)
         with pytest.raises(OSError):
             node.put(6, version(1002, is_newer=True))
-    assert node.client.position() == ("log-1", 5) and node.rejections() == {}
+    assert node.client.position() == LogPosition("log-1", 5) and node.rejections() == {}
     assert node.client.file_statistics.write_failures_total == 1
 
 

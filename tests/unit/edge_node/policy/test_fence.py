@@ -12,7 +12,7 @@ from edge_node.policy.fence import (
     FenceState,
     PeerStanding,
 )
-from edge_node.policy.upstream_request import LogPosition
+from proto.log_position import LogPosition
 from proto.node_machine import NOTICE_SECONDS
 
 OWN = LogPosition("log-1", 7)
@@ -143,12 +143,6 @@ def test_one_who_has_only_just_started_is_waited_for() -> None:
     fence = after_its_lease()
     newcomer = says(is_leased=False, is_starting=True, renewed_ago=inf)
     assert asks(fence, ENDED + 2.0, newcomer) is FenceState.ASKING
-
-
-def test_what_is_heard_beside_something_else_fences_too() -> None:
-    fence = after_its_lease()
-    fence.heard(says(renewed_ago=0.1), ENDED + 1.0, OWN)
-    assert fence.state is FenceState.FENCED
 
 
 # -- the start

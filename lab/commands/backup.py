@@ -1,0 +1,12 @@
+"""`cdnlab backup FILE`: a copy of the control plane's database, of one moment, while it runs."""
+
+from pathlib import Path
+
+from lab.runners.database import take_backup
+from lab.runners.finding import find_lab_of_processes
+
+
+def run(*, file: Path, state_dir: Path) -> int:
+    contents = take_backup(find_lab_of_processes(state_dir), file)
+    print(f"{file}: {contents}")
+    return 0

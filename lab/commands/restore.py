@@ -1,0 +1,25 @@
+"""`cdnlab restore FILE`: puts a backup in place of the control plane's database, and says what that does to the caches."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lab.interrupts import uninterrupted
+from lab.layout import Role
+from lab.runners.database import put_in_place
+from lab.runners.finding import find_lab_of_processes
+
+
+def run(*, file: Path, state_dir: Path) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    lab = find_lab_of_processes(state_dir)
+    with uninterrupted():  # else the lab could be left without a control plane
+        contents = put_in_place(lab, file, lambda text: console.print(text, style="dim"))
+    status = lab.status()
+    caches = len(status.of_role(Role.EDGE)) + len(status.of_role(Role.REGIONAL))
+    console.print(f"restored {file}: {contents}", markup=False)
+    console.print(
+        f"it goes on as another log: {caches} caches have started over, with nothing of what was stored before; "
+        "what was changed or invalidated after the backup is lost"
+    )
+    return 0

@@ -1,0 +1,160 @@
+"""A database of an older version becomes one of this version as a whole or not at all."""
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from control_plane import schema
+from control_plane.ledger import SqlLedger
+from control_plane.state import StoreError
+from control_plane.store import DATABASE_NAME, SqlStore
+
+FIRST_TABLES = """
+CREATE TABLE documents (
+    sequence INTEGER NOT NULL, kind VARCHAR NOT NULL, identifier VARCHAR NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (sequence), UNIQUE (kind, identifier)
+);
+CREATE TABLE log ("index" INTEGER NOT NULL, entry BLOB NOT NULL, PRIMARY KEY ("index"));
+CREATE TABLE meta ("key" VARCHAR NOT NULL, value VARCHAR NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE nodes (
+    identifier VARCHAR NOT NULL, role INTEGER NOT NULL, region VARCHAR NOT NULL, pop VARCHAR NOT NULL, http_address VARCHAR NOT NULL,
+    admin_address VARCHAR NOT NULL, acknowledged_index INTEGER NOT NULL, lease_seconds FLOAT NOT NULL, last_seen FLOAT NOT NULL,
+    unleased_since FLOAT NOT NULL, has_left INTEGER NOT NULL, rejections TEXT NOT NULL, PRIMARY KEY (identifier)
+);
+CREATE TABLE receipts (
+    "index" INTEGER NOT NULL, invalidation_id VARCHAR NOT NULL, distribution_id VARCHAR NOT NULL, paths TEXT NOT NULL, issued_at FLOAT NOT NULL,
+    completed_at FLOAT, nodes TEXT, PRIMARY KEY ("index"), UNIQUE (invalidation_id)
+);
+CREATE TABLE resources (kind VARCHAR NOT NULL, identifier VARCHAR NOT NULL, resource BLOB NOT NULL, PRIMARY KEY (kind, identifier));
+"""
+"""As they were when databases had no version."""
+
+CREATED_AT = "2026-11-21T01:02:03.000004+00:00"
+
+
+def write_first_version(folder: Path) -> Path:
+    """Three invalidations of two distributions, of which the last is in progress, and a receipt that is very old."""
+    path = folder / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(FIRST_TABLES)
+        database.execute("INSERT INTO meta VALUES ('log_id', 'log-1')")
+        database.executemany("INSERT INTO log VALUES (?, ?)", [(20_000, b""), (20_001, b""), (20_002, b"")])
+        rows = [(number, "E1" if number < 20_002 else "E2") for number in (20_000, 20_001, 20_002)]
+        for index, distribution_id in rows:
+            body = {
+                "id": f"I{index}",
+                "distribution_id": distribution_id,
+                "index": index,
+                "paths": ["/a", f"/{index}*"],
+            }
+            body |= {"caller_reference": f"r{index}", "created_at": CREATED_AT}
+            put(database, "invalidation", f"I{index}", body)
+            completed_at = 1_000.5 if index < 20_002 else None
+            insert_receipt(database, index, distribution_id, completed_at)
+        insert_receipt(database, 5, "E1", 900.0)
+        for distribution_id in ("E1", "E2"):
+            entries = [entry(index) for index, owner in rows if owner == distribution_id]
+            put(database, "invalidation_history", distribution_id, {"entries": entries})
+            put(database, "distribution", distribution_id, {"id": distribution_id})
+        database.commit()
+    return path
+
+
+def entry(index: int) -> dict[str, object]:
+    counted = {"file_paths": 1, "wildcard_paths": 1}
+    return {"id": f"I{index}", "index": index, "created_at": CREATED_AT, "caller_reference": f"r{index}", **counted}
+
+
+def put(database: sqlite3.Connection, kind: str, identifier: str, body: dict[str, object]) -> None:
+    row = (kind, identifier, json.dumps(body))
+    database.execute("INSERT INTO documents (kind, identifier, body) VALUES (?, ?, ?)", row)
+
+
+def insert_receipt(database: sqlite3.Connection, index: int, distribution_id: str, completed_at: float | None) -> None:
+    lines = None if completed_at is None else "[]"
+    row = (index, f"I{index}", distribution_id, '["/a"]', 800.0, completed_at, lines)
+    database.execute("INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def shape_of(path: Path) -> dict[str, object]:
+    """Columns and indexes of each table, however they were written down."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        shape: dict[str, object] = {}
+        for name in sorted(names):
+            columns = database.execute(f"PRAGMA table_info({name})").fetchall()
+            indexes = database.execute(f"PRAGMA index_list({name})").fetchall()
+            keys = [database.execute(f"PRAGMA index_info({index[1]})").fetchall() for index in indexes]
+            facts = sorted((tuple(key), index[2:]) for key, index in zip(keys, indexes, strict=True))
+            shape[name] = (columns, facts)
+        return shape
+
+
+def version_of(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        version: int = database.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+
+def content_of(path: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return list(database.iterdump())
+
+
+def test_a_database_without_a_version_gets_everything_that_it_lacks(tmp_path: Path) -> None:
+    path = write_first_version(tmp_path)
+    with contextlib.closing(SqlStore(tmp_path, lambda: 2_000.0)) as store:
+        with store.transaction() as transaction:
+            listed = [summary.id for summary in transaction.invalidations.newest("E1", 10)]
+            assert listed == ["I20001", "I20000"]
+            record = transaction.invalidations.with_reference("E2", "r20002")
+            assert record is not None and record.paths == ("/a", "/20002*") and record.index == 20_002
+            assert record.created_at.isoformat() == CREATED_AT
+            assert transaction.list("invalidation") == transaction.list("invalidation_history") == []
+            assert [document.identifier for document in transaction.list("distribution")] == ["E1", "E2"]
+            assert transaction.invalidations.in_progress("E2", 20_001).batches == 1
+        ledger = SqlLedger(store)
+        assert (store.log_id, store.head_index) == ("log-1", 20_002)
+        assert [pending.index for pending in ledger.pending_invalidations()] == [20_002]
+        assert ledger.receipt("I20001") is not None and ledger.receipt("I5") is None
+    assert version_of(path) == schema.VERSION
+
+
+def test_an_upgraded_database_has_the_shape_of_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    write_first_version(tmp_path)
+    for folder in (tmp_path, tmp_path / "new"):
+        SqlStore(folder, lambda: 2_000.0).close()
+    assert shape_of(tmp_path / DATABASE_NAME) == shape_of(tmp_path / "new" / DATABASE_NAME)
+    assert version_of(tmp_path / "new" / DATABASE_NAME) == schema.VERSION
+
+
+def test_an_upgrade_that_fails_in_its_middle_leaves_the_old_database(tmp_path: Path) -> None:
+    path = write_first_version(tmp_path)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE documents SET body = '{' WHERE kind = 'invalidation_history' AND identifier = 'E2'")
+        database.commit()
+    before = content_of(path)
+    with pytest.raises(ValueError, match="Expecting"):
+        SqlStore(tmp_path, lambda: 2_000.0)
+    assert content_of(path) == before and version_of(path) == 0
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    SqlStore(tmp_path, lambda: 2_000.0).close()
+    path = tmp_path / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    with pytest.raises(StoreError, match=rf"cannot use the database .* it is of version {schema.VERSION + 1}, and "):
+        SqlStore(tmp_path, lambda: 2_000.0)
+    assert version_of(path) == schema.VERSION + 1
+
+
+def test_a_start_with_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
+    SqlStore(tmp_path, lambda: 2_000.0).close()
+    store = SqlStore(tmp_path, lambda: 2_000.0)
+    with contextlib.closing(store), store.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT total_changes()").scalar_one() == 0
