@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from control_plane.sync import SyncService
 from proto.cdn.v1 import sync_pb2
+from proto.mutual_tls import TlsIdentity
 
 ANONYMOUS_MILLISECONDS: Final = 3_000
 """A connection without a frame, or without a call."""
@@ -87,10 +88,11 @@ def _limited(handler: "grpc.RpcMethodHandler[Any, Any]") -> Callable[[AsyncItera
 
 
 class GrpcPort:
-    """The server behind the port."""
+    """The server behind the port; with `tls`, who has no certificate of its authority gets no further than the handshake."""
 
-    def __init__(self, sync: SyncService, most_connections: int) -> None:
+    def __init__(self, sync: SyncService, most_connections: int, tls: TlsIdentity | None = None) -> None:
         options = (*OPTIONS, ("grpc.max_allowed_incoming_connections", most_connections))
+        self._tls = tls
         self._server = grpc.aio.server(options=options, interceptors=[VisitLimit()])
         self._health = health.aio.HealthServicer()
         self._server.add_generic_rpc_handlers((sync.handler(),))
@@ -99,7 +101,10 @@ class GrpcPort:
 
     async def start(self, address: str) -> None:
         """Listen. RuntimeError when the address cannot be used."""
-        self._server.add_insecure_port(address)
+        if self._tls is None:
+            self._server.add_insecure_port(address)
+        else:
+            self._server.add_secure_port(address, self._tls.for_server())
         await self._server.start()
         for name in ("", _SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,9 +30,9 @@ class StoreGauges:
 class ControlMetrics:
     """Counts what passes and reads the rest when asked."""
 
-    def __init__(self, coordinator: Coordinator, store: StoreGauges) -> None:
+    def __init__(self, coordinator: Coordinator, store: StoreGauges, refused_total: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_FleetCollector(coordinator, store))
+        self._registry.register(_FleetCollector(coordinator, store, refused_total))
         self._requests = Counter(
             "cdn_control_api_requests_total",
             "Requests to the management API.",
@@ -76,9 +76,10 @@ class ControlMetrics:
 class _FleetCollector(Collector):
     """Gauges that are true at the moment of the scrape."""
 
-    def __init__(self, coordinator: Coordinator, store: StoreGauges) -> None:
+    def __init__(self, coordinator: Coordinator, store: StoreGauges, refused_total: Callable[[], int]) -> None:
         self._coordinator = coordinator
         self._store = store
+        self._refused_total = refused_total
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
@@ -90,6 +91,11 @@ class _FleetCollector(Collector):
             nodes.add_metric(labels, count)
         yield nodes
         yield self._rejections()
+        yield CounterMetricFamily(
+            "cdn_control_refused_nodes",
+            "Streams refused because the certificate is not that of the node that it was said to be.",
+            value=self._refused_total(),
+        )
         head_index, takes_writes = self._store.head_index(), self._store.takes_writes()
         yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=head_index)
         yield GaugeMetricFamily(

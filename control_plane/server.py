@@ -5,12 +5,14 @@ import contextlib
 import logging
 import signal
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import json_format
 from starlette.types import ASGIApp
 
 from control_plane.admin import Admin, guarded
+from control_plane.admission import Admission
 from control_plane.aws_api.application import create_application
 from control_plane.clock import SteadyClock
 from control_plane.connection_limit import raise_descriptor_limit
@@ -29,9 +31,12 @@ from control_plane.turns import in_turn
 from control_plane.web import WebConfig, WebServer
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import configuration_pb2
+from proto.mutual_tls import TlsFilesError, TlsIdentity
 
 STOP_GRACE_SECONDS = 0.2
 """Streams are cut after it; nodes connect again by themselves."""
+
+DOCUMENTED_SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105  # public on purpose: the API is reachable from this machine only
 
 NODE_NAME = "control-plane"
 """As the lab, compose and `/status` call it."""
@@ -49,6 +54,8 @@ class StartError(Exception):
 async def serve(settings: Settings) -> None:
     """Run until a signal."""
     clock = SteadyClock()
+    tls = _read_tls(settings.tls_dir)
+    credentials = {settings.access_key_id: _read_secret(settings.secret_access_key_file)}
     with contextlib.closing(SqlStore(settings.state_dir, clock)) as store:
         if store.is_copy and not await _take_over(store, settings):
             return
@@ -57,20 +64,26 @@ async def serve(settings: Settings) -> None:
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
         deployment = LogDeployment(coordinator, ledger)
-        metrics = ControlMetrics(coordinator, StoreGauges(lambda: store.head_index, lambda: store.trouble is None))
+        admission = Admission(settings.zone, is_certified=tls is not None)
+        gauges = StoreGauges(lambda: store.head_index, lambda: store.trouble is None)
+        metrics = ControlMetrics(coordinator, gauges, lambda: admission.refused_total)
         silence_seconds = settings.lease_seconds + SILENT_BEATS * settings.heartbeat_seconds
         sync = SyncService(
-            store, coordinator, clock, silence_seconds=silence_seconds, on_completed=metrics.invalidation_completed
+            store,
+            coordinator,
+            clock,
+            admission,
+            silence_seconds=silence_seconds,
+            on_completed=metrics.invalidation_completed,
         )
         admin = Admin(settings.zone, store, coordinator, deployment, clock)
         access = AdminAccess([NODE_NAME, socket.gethostname(), settings.admin.host])
-        credentials = {settings.access_key_id: settings.secret_access_key}
         api = create_application(store, deployment, settings.zone, credentials)
         web: dict[Address, ASGIApp] = {
             settings.api: in_turn(metrics.counting(api), sync.open_streams),
             settings.admin: guarded(admin.application(metrics, sync), access),
         }
-        await _run(settings, sync, web, admin)
+        await _run(settings, _Nodes(sync, tls), web, admin)
 
 
 async def _take_over(store: SqlStore, settings: Settings) -> bool:
@@ -94,29 +107,38 @@ def _stop_on_signal() -> asyncio.Event:
     return stop
 
 
-async def _run(settings: Settings, sync: SyncService, web: dict[Address, ASGIApp], admin: Admin) -> None:
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """What nodes connect to, and with which certificate it speaks; None: with none."""
+
+    sync: SyncService
+    tls: TlsIdentity | None
+
+
+async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None:
     stop = _stop_on_signal()
     with contextlib.ExitStack() as sockets:
         listening = {address: sockets.enter_context(_listen(address)) for address in web}
         limits = raise_descriptor_limit()
-        nodes = await _start_grpc(settings.grpc, GrpcPort(sync, limits.grpc))
+        port = await _start_grpc(settings.grpc, GrpcPort(nodes.sync, limits.grpc, nodes.tls))
         servers = [WebServer(WebConfig(application, limits.web)) for application in web.values()]
         try:
             async with asyncio.TaskGroup() as group:
-                synchronizing = group.create_task(sync.run())
+                synchronizing = group.create_task(nodes.sync.run())
                 for server, address in zip(servers, web, strict=True):
                     group.create_task(server.serve([listening[address]]))
                 admin.is_serving = True
-                _logger.info("api %s, grpc %s, admin %s", settings.api, settings.grpc, settings.admin)
+                how = "with certificates" if nodes.tls else "whoever connects is a node"
+                _logger.info("api %s, grpc %s (%s), admin %s", settings.api, settings.grpc, how, settings.admin)
                 await stop.wait()
                 admin.is_serving = False
-                await nodes.enter_graceful_shutdown()
+                await port.enter_graceful_shutdown()
                 for server in servers:
                     server.should_exit = True
                 synchronizing.cancel()  # ends the streams
-                await nodes.stop(STOP_GRACE_SECONDS)
+                await port.stop(STOP_GRACE_SECONDS)
         finally:
-            await nodes.stop(None)
+            await port.stop(None)
     _logger.info("stopped")
 
 
@@ -147,6 +169,26 @@ def _listen(address: Address) -> socket.socket:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+def _read_tls(folder: Path | None) -> TlsIdentity | None:
+    try:
+        return None if folder is None else TlsIdentity.read(folder)
+    except TlsFilesError as error:
+        raise StartError(f"--tls-dir: {error}") from error
+
+
+def _read_secret(path: Path | None) -> str:
+    """The first line of the file."""
+    if path is None:
+        return DOCUMENTED_SECRET_ACCESS_KEY
+    try:
+        secret = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"cannot read the secret access key in {path}: {error}") from error
+    if not secret:
+        raise StartError(f"there is no secret access key in {path}")
+    return secret
 
 
 def _publish_routing_table(store: SqlStore, settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """The command line of the control plane, parsed once into a value; docs/contracts.md lists the flags."""
 
 import argparse
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ class Address:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it. Of other names than `localhost` that is not known, so no."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -40,7 +49,10 @@ class Settings:
     geo_table: Path | None
     """None: the table for a lab on this machine."""
     access_key_id: str
-    secret_access_key: str
+    secret_access_key_file: Path | None
+    """None: the key that is documented."""
+    tls_dir: Path | None
+    """None: whoever reaches the gRPC port is a node."""
     heartbeat_seconds: float
     lease_seconds: float
 
@@ -57,8 +69,13 @@ def parse(arguments: Sequence[str]) -> Settings:
     lease_seconds = _seconds("--lease-seconds", flags.lease_seconds, problems)
     if not problems and lease_seconds < BEATS_PER_LEASE * heartbeat_seconds:
         problems.append(f"--lease-seconds {lease_seconds:g}: shorter than {BEATS_PER_LEASE} heartbeats")
-    if not flags.access_key_id or not flags.secret_access_key:
-        problems.append("--access-key-id and --secret-access-key must not be empty")
+    if not flags.access_key_id:
+        problems.append("--access-key-id must not be empty")
+    if not (addresses["grpc"].is_loopback or flags.tls_dir or flags.insecure):
+        problems.append(
+            f"--grpc {flags.grpc}: whoever reaches it would be a node; "
+            "give --tls-dir DIR, a loopback address, or --insecure if that is meant"
+        )
     if problems:
         raise SettingsError("; ".join(problems))
     return Settings(
@@ -68,7 +85,8 @@ def parse(arguments: Sequence[str]) -> Settings:
         routing_table=Path(flags.routing_table) if flags.routing_table else None,
         geo_table=Path(flags.geo_table) if flags.geo_table else None,
         access_key_id=flags.access_key_id,
-        secret_access_key=flags.secret_access_key,
+        secret_access_key_file=Path(flags.secret_access_key_file) if flags.secret_access_key_file else None,
+        tls_dir=Path(flags.tls_dir) if flags.tls_dir else None,
         heartbeat_seconds=heartbeat_seconds,
         lease_seconds=lease_seconds,
     )
@@ -90,7 +108,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--routing-table", metavar="FILE.json", help="JSON form of cdn.v1.RoutingTable")
     parser.add_argument("--geo-table", metavar="FILE.csv", help="lines NETWORK,COUNTRY: where viewers are")
     parser.add_argument("--access-key-id", default="cdnlab", metavar="ID")
-    parser.add_argument("--secret-access-key", default="cdnlab-secret", metavar="SECRET")
+    parser.add_argument("--secret-access-key-file", metavar="FILE", help="its first line is the secret access key")
+    certificates = parser.add_mutually_exclusive_group()
+    certificates.add_argument(
+        "--tls-dir", metavar="DIR", help="ca.pem, certificate.pem, key.pem: only nodes with a certificate may connect"
+    )
+    certificates.add_argument(
+        "--insecure", action="store_true", help="listen for nodes beyond this machine although there is no --tls-dir"
+    )
     parser.add_argument("--heartbeat-seconds", default="1", metavar="N", help="how often nodes are expected to speak")
     parser.add_argument("--lease-seconds", default="5", metavar="N", help="how long a silent node counts as live")
     return parser

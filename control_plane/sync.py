@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 import grpc
 import grpc.aio
 
+from control_plane.admission import Admission
 from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
 from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
 from control_plane.directory import DirectoryFrames
@@ -55,6 +56,7 @@ class SyncService:
         store: SqlStore,
         coordinator: Coordinator,
         clock: Callable[[], float],
+        admission: Admission,
         *,
         silence_seconds: float,
         on_completed: Callable[[Receipt], None],
@@ -62,6 +64,7 @@ class SyncService:
         self._store = store
         self._coordinator = coordinator
         self._clock = clock
+        self._admission = admission
         self._silence_seconds = silence_seconds
         self._on_completed = on_completed
         self._frames = Frames(store)
@@ -180,6 +183,9 @@ class SyncService:
         problem = _problem_with(first)
         if problem is not None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        refusal = self._admission.why_refused(context.auth_context(), _to_description(first.hello.node))
+        if refusal is not None:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal)
         return first.hello
 
     async def _open(self, hello: sync_pb2.Hello, context: _Context) -> NodeStream:

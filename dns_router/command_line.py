@@ -40,6 +40,8 @@ class Options:
     listen: Address
     admin: Address
     control_plane: Address
+    tls_folder: Path | None
+    """None: the control plane is not asked for a certificate, and gets none."""
     state_folder: Path
     advertise: Address | None
     advertise_admin: Address | None
@@ -77,6 +79,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     address("--listen", required=True, help="DNS over UDP and TCP")
     address("--admin", required=True, help="health, metrics and status over HTTP")
     address("--control-plane", required=True, help="where the change log comes from (gRPC)")
+    tls_help = "ca.pem, certificate.pem, key.pem: what to reach the control plane with"
+    parser.add_argument("--tls-dir", type=Path, help=tls_help, metavar="DIR")
     parser.add_argument("--state-dir", type=Path, required=True, help="what must survive a crash", metavar="DIR")
     address("--advertise", help="what others reach --listen by, when it differs")
     address("--advertise-admin", help="what others reach --admin by, when it differs")
@@ -87,6 +91,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         listen=flags.listen,
         admin=flags.admin,
         control_plane=flags.control_plane,
+        tls_folder=flags.tls_dir,
         state_folder=flags.state_dir,
         advertise=flags.advertise,
         advertise_admin=flags.advertise_admin,

@@ -20,6 +20,7 @@ from dns_router.sockets import bind, bind_dns, bound_address
 from dns_router.translation import address_record_data
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
 from proto.state_files import StateFiles
 
@@ -39,6 +40,7 @@ class _Sockets:
 
 async def serve(options: Options) -> None:
     """Run until SIGTERM or SIGINT. CannotListenError or CannotStartError when it does not come to that."""
+    tls = _read_tls(options)
     with contextlib.ExitStack() as cleanup:
         sockets = _bind_all(options, cleanup)
         identity = _identity(options, sockets)
@@ -47,11 +49,18 @@ async def serve(options: Options) -> None:
         files = _opened_files(options)
         applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
         applier.recover()
-        session = NodeSession(identity, applier, str(options.control_plane))
+        session = NodeSession(identity, applier, str(options.control_plane), tls=tls)
         report = NodeReport(identity, session, responder, counters, files.statistics)
         async with _listening(sockets, responder, counters, AdminListener(report, _access(options))):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
             await _follow_log_until_stopped(session)
+
+
+def _read_tls(options: Options) -> TlsIdentity | None:
+    try:
+        return None if options.tls_folder is None else TlsIdentity.read(options.tls_folder)
+    except TlsFilesError as error:
+        raise CannotStartError(f"--tls-dir: {error}") from error
 
 
 def _bind_all(options: Options, cleanup: contextlib.ExitStack) -> _Sockets:

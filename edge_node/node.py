@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from edge_node import IS_COMPILED
@@ -42,6 +43,7 @@ from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
 
 logger = logging.getLogger("edge")
@@ -71,6 +73,13 @@ def _open_stores(settings: Settings, template: EntryTemplates, invalidations: In
         raise StartError(f"the cache on disk cannot be opened: {error}") from error
 
 
+def _read_tls(folder: Path | None) -> TlsIdentity | None:
+    try:
+        return None if folder is None else TlsIdentity.read(folder)
+    except TlsFilesError as error:
+        raise StartError(f"--tls-dir: {error}") from error
+
+
 def _cannot_listen(address: Address, error: OSError) -> StartError:
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     return StartError(f"cannot listen on {address}: {reason}")
@@ -80,6 +89,7 @@ class EdgeNode:
     """One running node."""
 
     def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
+        tls = _read_tls(settings.tls_dir)
         self._settings = settings
         self._tasks = tasks
         self._work: set[asyncio.Task[None]] = set()
@@ -118,7 +128,7 @@ class EdgeNode:
             self._cache.index_variant(key)
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
-        self._session = NodeSession(self._identity(), self._client, str(settings.control_plane))
+        self._session = NodeSession(self._identity(), self._client, str(settings.control_plane), tls=tls)
         self._inquiry = PeerInquiry(settings.node_id, self._state, time.monotonic, random.Random(), self._note_fence)
         self._servers: list[asyncio.Server] = []
 

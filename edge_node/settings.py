@@ -37,6 +37,8 @@ class Settings:
     listen_shared: Address | None
     admin: Address
     control_plane: Address
+    tls_dir: Path | None
+    """None: the control plane is not asked for a certificate, and gets none."""
     state_dir: Path
     advertise: Address
     advertise_admin: Address
@@ -107,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="for operators: metrics, status, explain",
     )
-    parser.add_argument("--control-plane", required=True, type=parse_address, metavar="HOST:PORT", help="gRPC address")
+    _add_control_plane_flags(parser)
     parser.add_argument(
         "--state-dir",
         required=True,
@@ -129,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
         help="to one origin at work at once; more requests wait for one of them, or get 503",
     )
     return parser
+
+
+def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--control-plane", required=True, type=parse_address, metavar="HOST:PORT", help="gRPC address")
+    parser.add_argument(
+        "--tls-dir", type=Path, metavar="DIR", help="ca.pem, certificate.pem, key.pem: what to reach it with"
+    )
 
 
 def _add_storage_flags(parser: argparse.ArgumentParser) -> None:
@@ -162,6 +171,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         listen_shared=given.listen_shared,
         admin=given.admin,
         control_plane=given.control_plane,
+        tls_dir=given.tls_dir,
         state_dir=given.state_dir,
         advertise=given.advertise or given.listen,
         advertise_admin=given.advertise_admin or given.admin,

@@ -80,6 +80,14 @@ class Layout:
     def routing_table_path(self) -> Path:
         return self.state_dir / "routing-table.json"
 
+    @property
+    def secret_access_key_path(self) -> Path:
+        return self.state_dir / "secret-access-key"
+
+    def tls_dir(self, node_id: str) -> Path:
+        """The certificate and key of a program that speaks gRPC."""
+        return self.state_dir / "tls" / node_id
+
     def node_dir(self, node_id: str) -> Path:
         return self.state_dir / "nodes" / node_id
 
@@ -94,7 +102,8 @@ class Layout:
             "--zone": self.topology.zone,
             "--routing-table": str(self.routing_table_path),
             "--access-key-id": ACCESS_KEY_ID,
-            "--secret-access-key": SECRET_ACCESS_KEY,
+            "--secret-access-key-file": str(self.secret_access_key_path),
+            "--tls-dir": str(self.tls_dir(CONTROL_PLANE_ID)),
             "--heartbeat-seconds": f"{timing.heartbeat_seconds:g}",
             "--lease-seconds": f"{timing.lease_seconds:g}",
         }
@@ -152,6 +161,7 @@ class Layout:
             "--listen": http,
             "--admin": admin,
             "--control-plane": self._grpc,
+            "--tls-dir": str(self.tls_dir(node_id)),
             "--state-dir": str(self.node_dir(node_id)),
             **_cache_flags(cache),
             "--access-log": str(self.node_dir(node_id) / "access.log"),
@@ -176,6 +186,7 @@ class Layout:
                 "--listen": dns,
                 "--admin": admin,
                 "--control-plane": self._grpc,
+                "--tls-dir": str(self.tls_dir(node_id)),
                 "--state-dir": str(self.node_dir(node_id)),
             }
             listeners = (Listener(dns, is_datagram=True), Listener(dns), Listener(admin))

@@ -15,6 +15,7 @@ import grpc.aio
 
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
 from proto.log_position import LogPosition
+from proto.mutual_tls import SERVER_NAME_OPTION, TlsIdentity
 from proto.node_machine import (
     ApplyDirectory,
     ApplyEntry,
@@ -120,12 +121,16 @@ class NodeSession:
         applier: Applier,
         control_plane: str,
         *,
+        tls: TlsIdentity | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._identity = identity
         self._applier = applier
         self._control_plane = control_plane
+        self._tls = tls
+        self._told_of_certificate: str | None = None
+        """What was wrong with this node's certificate the last time that it was looked at."""
         self._clock = clock
         self._rng = rng or random.Random()
         self._machine = NodeMachine(identity, applier.position(), incarnation=self._rng.getrandbits(63) | 1)
@@ -219,6 +224,8 @@ class NodeSession:
         """Back off, unless the node has left: twice as long after each failure in a row."""
         if self._is_connected and not self._could_not_keep:
             self._retry_seconds = FIRST_RETRY_SECONDS
+        if not self._is_connected:
+            self._look_at_certificate()
         self._could_not_keep = False
         self._is_connected = False
         if self._is_leaving:
@@ -231,18 +238,31 @@ class NodeSession:
         except TimeoutError:
             return
 
+    def _look_at_certificate(self) -> None:
+        """After a stream on which nothing was heard: the control plane does not say what it has against a certificate."""
+        problem = None if self._tls is None else self._tls.why_refused()
+        if problem is not None and problem != self._told_of_certificate:
+            _logger.error("the certificate of this node is good for no control plane: %s", problem)
+        self._told_of_certificate = problem
+
     # One stream
 
     async def _converse_once(self) -> str:
         """Open a stream and talk until it ends; why it ended."""
         self._streams_total += 1
         self._outgoing = _Outgoing()
-        async with grpc.aio.insecure_channel(self._control_plane, options=CHANNEL_OPTIONS) as channel:
+        async with self._open_channel() as channel:
             call: _Call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
             try:
                 return await self._converse(call)
             finally:
                 call.cancel()
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._control_plane, options=CHANNEL_OPTIONS)
+        options = (*CHANNEL_OPTIONS, SERVER_NAME_OPTION)
+        return grpc.aio.secure_channel(self._control_plane, self._tls.for_channel(), options=options)
 
     async def _converse(self, call: _Call) -> str:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()

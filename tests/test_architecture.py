@@ -44,7 +44,7 @@ LAYERS = {
             "tables",
             "turns",
         },
-        {"fencing"},
+        {"admission", "fencing"},
         {"directory", "receipts"},
         {"change_log", "invalidation_rows", "unsaved"},
         {"coordination", "schema"},
@@ -81,7 +81,7 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"errors", "geography", "interrupts", "live", "plots", "report_page", "report_run"},
+        {"certificate_authority", "errors", "geography", "interrupts", "live", "plots", "report_page", "report_run"},
         {"http_client", "management_api", "recorder_http", "report", "topology"},
         {"layout", "quickstart_checks", "quickstart_distribution", "recorder", "topology_yaml"},
         {"quickstart_probes", "runners", "topology_file"},
@@ -100,7 +100,7 @@ LAYERS = {
         {"profiles"},
         {"api", "download", "mixed", "video", "website"},
     ),
-    "deploy": ({"compile_edge", "healthcheck", "load_plan"},),
+    "deploy": ({"certificates", "compile_edge", "healthcheck", "load_plan"},),
 }
 """The same of every program, true of it today: a module imports only from its own package or from layers before its own."""
 

@@ -22,7 +22,7 @@ from lab.runners.log_tail import follow, last_lines
 from lab.runners.process_identity import end_all, identify, wait_until_gone
 from lab.runners.readiness import wait_until_ready
 from lab.runners.sockets import check_addresses_are_free
-from lab.runners.state_file import LabRecord, NodeRecord, StateDir, make_record, write_routing_table
+from lab.runners.state_file import LabRecord, NodeRecord, StateDir, make_record, write_routing_table, write_secrets
 from lab.runners.status import LEASED_ROLES, LabStatus, NodeStatus, observe, observe_itself
 from lab.topology import Topology
 
@@ -79,6 +79,7 @@ class ProcessLab:
         started = cls(state)
         try:
             write_routing_table(layout.routing_table_path, routing_table(topology))
+            write_secrets(layout, nodes)
             for node in nodes:
                 started.start_node(node.id)
             say(f"{len(nodes)} processes started")

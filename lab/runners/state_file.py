@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lab.certificate_authority import CertificateAuthority, Holder, write_secret
 from lab.errors import LabError
-from lab.layout import Layout, NodeSpec, Role
+from lab.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role
 from lab.runners.process_identity import ProcessIdentity
 from lab.runners.status import RunningNode
 
 FILE_NAME = "lab.json"
 FORMAT_VERSION = 1
 # Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
-OWN_NAMES = frozenset({FILE_NAME, f"{FILE_NAME}.new", "routing-table.json", "nodes"})
+OWN_FOLDERS = frozenset({"nodes", "tls"})
+OWN_NAMES = OWN_FOLDERS | {FILE_NAME, "routing-table.json", "secret-access-key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +142,17 @@ class StateDir:
     def claim(self, record: LabRecord) -> None:
         """Makes the folder ours in one step; FileExistsError when somebody else was faster."""
         self.path.mkdir(parents=True, exist_ok=True)
-        fresh = self.path / f"{FILE_NAME}.{os.getpid()}"
+        fresh = self._fresh()
         try:
-            fresh.write_text(to_json(record), encoding="utf-8")
+            write_secret(fresh, to_json(record).encode())
             os.link(fresh, self.file)  # with all that is in it: whoever reads it finds the whole record or no file
         finally:
             fresh.unlink(missing_ok=True)
 
     def write(self, record: LabRecord) -> None:
-        fresh = self.path / f"{FILE_NAME}.new"
+        fresh = self._fresh()
         with self._usable():
-            fresh.write_text(to_json(record), encoding="utf-8")
+            write_secret(fresh, to_json(record).encode())
             os.replace(fresh, self.file)
 
     def read(self) -> LabRecord | None:
@@ -162,6 +164,10 @@ class StateDir:
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise LabError(f"{self.file} cannot be read ({error}); remove {self.path} if no lab runs there") from error
+
+    def _fresh(self) -> Path:
+        """Where this process writes before it takes the file's place; another command may be writing too."""
+        return self.path / f"{FILE_NAME}.{os.getpid()}"
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
@@ -175,10 +181,11 @@ class StateDir:
 
     def remove(self) -> None:
         """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
-        shutil.rmtree(self.path / "nodes", ignore_errors=True)
+        for name in OWN_FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
         for unfinished in self.path.glob(f"{FILE_NAME}.*"):
             unfinished.unlink(missing_ok=True)
-        for name in sorted(OWN_NAMES - {"nodes", FILE_NAME}):
+        for name in sorted(OWN_NAMES - OWN_FOLDERS - {FILE_NAME}):
             (self.path / name).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
         if self.path.is_dir() and not any(self.path.iterdir()):
@@ -212,3 +219,22 @@ def write_routing_table(path: Path, table: dict[str, Any]) -> None:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}; give another folder with --state") from error
+
+
+def write_secrets(layout: Layout, nodes: Iterable[NodeSpec]) -> None:
+    """The secret access key, and a certificate for each program that speaks gRPC. They are in files, because every user of the machine reads command lines."""
+    authority = CertificateAuthority(layout.topology.zone)
+    try:
+        write_secret(layout.secret_access_key_path, f"{SECRET_ACCESS_KEY}\n".encode())
+        for node in nodes:
+            if "--tls-dir" in node.flags:
+                authority.issue(layout.tls_dir(node.id), _holder(node))
+    except OSError as error:
+        reason = f"{error.filename or layout.state_dir} cannot be written: {error.strerror}"
+        raise LabError(f"{reason}; give another folder with --state") from error
+
+
+def _holder(node: NodeSpec) -> Holder:
+    is_server = node.role is Role.CONTROL_PLANE
+    hosts = sorted({listener.address.rpartition(":")[0] for listener in node.listeners}) if is_server else ()
+    return Holder(node.id, node.role.value, tuple(hosts), is_server)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc.aio
 
+from control_plane.admission import Admission
 from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
@@ -64,6 +65,7 @@ class ControlPlane:
             self.store,
             self.coordinator,
             self.clock,
+            Admission("cdn.localhost", is_certified=False),
             silence_seconds=lease_seconds * 2,
             on_completed=self.completed.append,
         )

@@ -75,14 +75,14 @@ class ControlPlaneProcess:
             text = answer.read().decode()
             return json.loads(text) if answer.headers["content-type"] == "application/json" else text
 
-    def client(self) -> Any:
+    def client(self, secret_access_key: str = "cdnlab-secret") -> Any:
         """boto3 for its API, without retries."""
         return boto3.client(
             "cloudfront",
             endpoint_url=f"http://{HOST}:{self.api_port}",
             region_name="us-east-1",
             aws_access_key_id="cdnlab",
-            aws_secret_access_key="cdnlab-secret",
+            aws_secret_access_key=secret_access_key,
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5),
         )
 

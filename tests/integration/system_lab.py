@@ -29,6 +29,7 @@ from lab.http_client import Reply, UnreachableError, ask, get_json, split_addres
 from lab.layout import ACCESS_KEY_ID, API_REGION, CONTROL_PLANE_ID, SECRET_ACCESS_KEY, Role
 from lab.runners.processes import ProcessLab
 from lab.topology_file import parse_topology
+from tests.integration.system_relay import Relay
 from tests.integration.system_topology import TOPOLOGY, claimed_slot
 
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
@@ -187,6 +188,11 @@ class SystemLab:
         """Where nodes find the control plane."""
         command = self._nodes[CONTROL_PLANE_ID].command
         return command[command.index("--grpc") + 1]
+
+    def relay(self, node_id: str) -> Relay:
+        """To the control plane, at the host of a node that is to be started through it."""
+        keys = self.processes.state.path / "tls"
+        return Relay(split_address(self.http(node_id))[0], self.grpc, keys / CONTROL_PLANE_ID, keys / node_id)
 
     def control_status(self) -> dict[str, Any]:
         return get_json(self._nodes[CONTROL_PLANE_ID].admin, "/status")

@@ -1,21 +1,38 @@
-"""A TCP relay between one node and the control plane's gRPC port, which a test cuts, mends, or lets through in one direction only."""
+"""A relay between one node and the control plane's gRPC port, which a test cuts, mends, or lets through in one direction only.
+
+It looks into what the node says, so it ends the TLS of both: toward the node with the control plane's key,
+toward the control plane with the node's. A lab's keys lie in its state folder.
+"""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 CHUNK_BYTES = 65_536
 
 
+def _context(protocol: int, keys: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.load_cert_chain(keys / "certificate.pem", keys / "key.pem")
+    context.load_verify_locations(keys / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])  # RFC 9113 section 3.2
+    return context
+
+
 class Relay:
-    """`async with Relay(host, target) as relay:`; `relay.address` is what the node connects to.
+    """`async with Relay(host, target, keys_of_the_control_plane, keys_of_the_node) as relay:`; `relay.address` is what the node connects to.
 
     While it is cut, connections are accepted and every byte is swallowed, as on a path that has gone dark: nobody is told.
     """
 
-    def __init__(self, host: str, target: str) -> None:
+    def __init__(self, host: str, target: str, server_keys: Path, client_keys: Path) -> None:
         self._host = host
+        self._as_server = _context(ssl.PROTOCOL_TLS_SERVER, server_keys)
+        self._as_client = _context(ssl.PROTOCOL_TLS_CLIENT, client_keys)
         target_host, _, target_port = target.rpartition(":")
         self._target = (target_host, int(target_port))
         self._is_cut = False
@@ -26,7 +43,7 @@ class Relay:
         self.address = ""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, self._host, 0)
+        self._server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._as_server)
         self.address = f"{self._host}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -77,7 +94,9 @@ class Relay:
             self._connections.discard(task)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+        upstream_reader, upstream_writer = await asyncio.open_connection(
+            *self._target, ssl=self._as_client, server_hostname="control-plane"
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, upstream_writer, self._heard))

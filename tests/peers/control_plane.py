@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
+import grpc
 import grpc.aio
 
 from proto.cdn.v1 import configuration_pb2, sync_pb2, sync_pb2_grpc
@@ -30,9 +31,12 @@ class NodeStream:
 class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
     """`async with ScriptedControlPlane() as control:`; `control.address` is what nodes connect to."""
 
-    def __init__(self, host: str = "127.0.0.1", log_id: str = "log-1") -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", log_id: str = "log-1", credentials: grpc.ServerCredentials | None = None
+    ) -> None:
         self.host = host
         self.log_id = log_id
+        self._credentials = credentials
         self.index = 1
         self.distributions: dict[str, configuration_pb2.Distribution] = {}
         self.routing_table = configuration_pb2.RoutingTable(zone="cdn.localhost")
@@ -53,9 +57,14 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
     async def start(self, port: int = 0) -> None:
         self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         sync_pb2_grpc.add_ControlPlaneServicer_to_server(self, self._server)
-        bound = self._server.add_insecure_port(f"{self.host}:{port}")
+        bound = self._bind(self._server, f"{self.host}:{port}")
         self.address = f"{self.host}:{bound}"
         await self._server.start()
+
+    def _bind(self, server: grpc.aio.Server, address: str) -> int:
+        if self._credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, self._credentials)
 
     async def stop(self) -> None:
         if self._server is not None:

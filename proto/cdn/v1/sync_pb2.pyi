@@ -148,7 +148,7 @@ Global___ControlMessage: _TypeAlias = ControlMessage  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
-    """Who the node is and up to where it already knows the log."""
+    """Who the node is and up to where it already knows the log. Over TLS, id and role are those in the node's certificate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

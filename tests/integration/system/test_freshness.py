@@ -9,9 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lab.http_client import split_address
 from tests.integration.system_lab import Site, SystemLab, all_of, until
-from tests.integration.system_relay import Relay
 from tests.integration.system_viewers import Seen, Viewers
 
 pytest_plugins = ("tests.integration.system_fixtures",)
@@ -110,7 +108,7 @@ async def test_an_edge_never_gets_old_content_from_a_regional_cache_that_is_behi
     site = await asyncio.to_thread(lab.make_site)
     behind = lab.regionals(EU)[0]
     one, other = lab.edges(EU)
-    async with Relay(split_address(lab.http(behind))[0], lab.grpc) as relay:
+    async with lab.relay(behind) as relay:
         await asyncio.to_thread(lab.restart_through, behind, relay.address)
         try:
             assert lab.put_object("behind/page", b"old") == 1

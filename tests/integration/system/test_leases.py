@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from control_plane.fencing import COUNTED_NOTICE_SECONDS
-from lab.http_client import split_address
 from tests.integration.system_lab import Site, SystemLab, all_of, behavior, counted_lease_seconds, until, wait_until
 from tests.integration.system_relay import Relay
 from tests.integration.system_viewers import Viewers
@@ -37,7 +36,7 @@ def seen_version(lab: SystemLab, edge: str, site: Site, key: str) -> int:
 async def test_an_edge_that_was_cut_off_is_answered_again_only_when_it_has_caught_up(lab: SystemLab) -> None:
     site = await asyncio.to_thread(lab.make_site)
     lost, *_others = lab.edges(EU)
-    async with Relay(split_address(lab.http(lost))[0], lab.grpc) as relay:
+    async with lab.relay(lost) as relay:
         await asyncio.to_thread(lab.restart_through, lost, relay.address)
         try:
             assert lab.put_object("cut/page", b"old") == 1

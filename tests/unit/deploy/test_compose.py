@@ -6,6 +6,9 @@ What the engine makes of it is shown in tests/docker. Here the file is read as t
 import ipaddress
 import json
 import re
+import shlex
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from lab.layout import Layout
 from lab.layout import routing_table as routing_table_of
 from lab.topology_file import read_topology, shipped_topology
 from proto.cdn.v1 import configuration_pb2
+from proto.mutual_tls import CONTROL_PLANE_NAME, node_uri
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -94,6 +98,36 @@ def test_flags_of_a_cache_agree_with_its_labels_and_addresses(name: str) -> None
     assert given["advertise"] == f"{address(name, reached_in)}:8080"
     assert given["advertise-admin"] == f"{address(name, 'backbone')}:9100"
     assert given["state-dir"].endswith(f"/{name}")
+
+
+def test_every_program_that_speaks_grpc_finds_its_own_certificate(tmp_path: Path) -> None:
+    """The service `certificates` is run as it stands; OpenSSL reads what each of the others is pointed to."""
+    made = SERVICES["certificates"]["command"].replace("/etc/cdnlab/tls", str(tmp_path))
+    subprocess.run([sys.executable, *shlex.split(made)[1:]], cwd=DEPLOY.parent, check=True)
+    zone = flags(SERVICES["control-plane"])["zone"]
+    programs = {name: service for name, service in NODES.items() if name not in ORIGINS}
+    for name, service in programs.items():
+        folder = tmp_path / flags(service)["tls-dir"].removeprefix("/etc/cdnlab/tls/")
+        role = service["labels"]["cdnlab.role"]
+        command = ("openssl", "x509", "-in", "certificate.pem", "-noout", "-ext", "subjectAltName")
+        names = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.split("\n")[1]
+        server = [f"DNS:{CONTROL_PLANE_NAME}"] if name == "control-plane" else []
+        assert [each.strip() for each in names.split(",")] == [f"URI:{node_uri(zone, role, name)}", *server]
+    assert {path.name for path in tmp_path.iterdir()} == set(programs)
+
+
+def test_certificates_are_there_before_anybody_needs_one_and_only_their_maker_writes_them() -> None:
+    done = {"certificates": {"condition": "service_completed_successfully"}}
+    assert SERVICES["control-plane"]["depends_on"] == done
+    for name, service in SERVICES.items():
+        mounts = [volume for volume in service.get("volumes", ()) if volume.startswith("tls:")]
+        if name == "certificates":
+            assert mounts == ["tls:/etc/cdnlab/tls"]
+        elif "tls-dir" in flags({"command": "", **service}):
+            assert mounts == ["tls:/etc/cdnlab/tls:ro"]
+            assert name == "control-plane" or "control-plane" in service["depends_on"]
+        else:
+            assert mounts == []
 
 
 def test_an_edge_belongs_to_one_place_only() -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from lab.runners.log_tail import follow, last_lines
 from lab.runners.process_identity import ProcessIdentity, end_all, identify
 from lab.runners.processes import ProcessLab, claim
 from lab.runners.sockets import check_addresses_are_free, why_not_free
-from lab.runners.state_file import LabRecord, StateDir, from_json, make_record, to_json
+from lab.runners.state_file import LabRecord, StateDir, from_json, make_record, to_json, write_secrets
 from lab.runners.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 from lab.topology_file import read_topology, shipped_topology
 
@@ -60,6 +61,28 @@ def test_a_folder_that_cannot_be_used_is_refused_with_a_way_out(tmp_path: Path, 
             use()
 
 
+@pytest.mark.parametrize("name", ["secret-access-key", "tls"])
+def test_secrets_that_cannot_be_written_are_refused_with_a_way_out(tmp_path: Path, name: str) -> None:
+    layout = Layout(read_topology(shipped_topology("default")), tmp_path)
+    if name == "tls":
+        (tmp_path / name).write_text("")
+    else:
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        LabError, match=rf"^{tmp_path}/{name}.* cannot be written: .*; give another folder with --state$"
+    ):
+        write_secrets(layout, layout.nodes())
+
+
+def test_a_lab_file_is_for_its_owner_only_and_two_commands_write_it_apart(tmp_path: Path, record: LabRecord) -> None:
+    """Another command is in the middle of writing, under its own name."""
+    state = StateDir(tmp_path)
+    (tmp_path / "lab.json.1").write_text('{"half')
+    state.write(record)
+    assert state.read() == record and stat.S_IMODE(state.file.stat().st_mode) == 0o600
+    assert (tmp_path / "lab.json.1").read_text() == '{"half'
+
+
 def test_a_folder_of_which_nothing_may_be_known_is_refused(
     tmp_path: Path, record: LabRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +119,9 @@ def test_nothing_of_others_is_removed_with_the_state(tmp_path: Path, record: Lab
     state.claim(record)
     state.log_of("origin-1").parent.mkdir(parents=True)
     state.log_of("origin-1").write_text("hello\n")
+    (state.path / "tls" / "edge-1").mkdir(parents=True)
+    (state.path / "tls" / "edge-1" / "key.pem").write_text("secret")
+    (state.path / "secret-access-key").write_text("secret")
     (state.path / "notes.txt").write_text("mine")
     state.remove()
     assert [path.name for path in state.path.iterdir()] == ["notes.txt"]
