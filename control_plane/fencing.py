@@ -9,7 +9,7 @@ from math import inf
 
 from control_plane.leases import DRIFT_FRACTION
 from control_plane.nodes import NodeRecord
-from proto.node_machine import NOTICE_SECONDS
+from proto.lease_times import NOTICE_SECONDS
 
 COUNTED_NOTICE_SECONDS = NOTICE_SECONDS * (1 + DRIFT_FRACTION)
 """What we count for NOTICE_SECONDS of a node."""

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proto.cdn.v1 import sync_pb2
+from proto.lease_times import HEARTBEAT_SECONDS
 from proto.log_position import LogPosition
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, Resource
-
-HEARTBEAT_SECONDS = 1.0
-"""Slowest beat; a shorter lease makes it faster."""
 
 HEARTBEATS_PER_LEASE = 5
 """Four beats in a row may be lost before a lease runs out."""
@@ -23,10 +21,6 @@ SILENT_HEARTBEATS = 4
 
 SHORTEST_SILENCE_SECONDS = 2.0
 """However fast the beat: a machine under load is silent for a second now and then."""
-
-NOTICE_SECONDS = 3.0
-"""After the end of its lease a node that is cut off has noticed, if it can reach a node that is not (DESIGN section 4, rule 10): one heartbeat until the others have
-renewed theirs, half a second until they have answered, as long again for a round that had begun too early, and a second for a loop that is late. Receipts wait for it."""
 
 REMEMBERED_HEARTBEATS = 32
 """Beats whose answer may still come; older ones are forgotten, and a lease for them with them."""

@@ -9,7 +9,7 @@ whether it is the one that is cut off, and receipts come without it. So it asks 
 
 A lease that somebody still holds says nothing by itself: it was renewed before the control plane went away, perhaps a heartbeat later than ours. One that is renewed
 after ours was over says all. So answers decide once a control plane that is there must have renewed them (`DECIDED_AFTER_SECONDS`), and the control plane waits for so
-long, and for the asking, before it completes a receipt without this node (`proto/node_machine.py`, `NOTICE_SECONDS`). Until then hits go on.
+long, and for the asking, before it completes a receipt without this node (`proto/lease_times.py`, `NOTICE_SECONDS`). Until then hits go on.
 
 A node that starts does not know how long it was gone: it confirms hits until the first answers are there. And one that has started and has not been heard by the control
 plane yet cannot tell others anything: what a round without it would have found waits for it.
@@ -21,8 +21,8 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
+from proto.lease_times import HEARTBEAT_SECONDS, NOTICE_SECONDS
 from proto.log_position import LogPosition
-from proto.node_machine import HEARTBEAT_SECONDS, NOTICE_SECONDS
 
 ANSWER_SECONDS: Final = 0.5
 """How long a peer has to answer."""

@@ -13,8 +13,9 @@ from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.journal import InvalidationJournal
 from edge_node.policy.fence import Answers, Fence, PeerStanding
 from proto.cdn.v1 import sync_pb2
+from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
-from proto.node_machine import NOTICE_SECONDS, Effect, NodeMachine
+from proto.node_machine import Effect, NodeMachine
 from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch, Respond
 from tests.simulation.disk import Entry, KilledError
 from tests.simulation.processes import Connection, Node, Plane

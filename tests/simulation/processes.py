@@ -228,6 +228,7 @@ class Node:
         self.is_up = False
         self.is_cut_off = False
         self.is_wedged = False
+        self.is_fenced = True
         self.is_mute = False
         """It does not get round to asking others, as a process does not that stands still; what is due when it goes on is served first."""
         self.disk = Disk(world)
@@ -241,6 +242,8 @@ class Node:
         self.routable_since = inf
         self.owes: dict[str, int] = {}
         """What receipts have promised for this process, by path: the checker's, not the node's."""
+        self.acknowledged: dict[str, dict[str, int]] = {}
+        """What receipts say that this node has acknowledged, by log and path, whichever process it was (rule 7)."""
         self._rate = world.rng.uniform(0.94, 1.06)
         self._connection: Connection | None = None
 
@@ -256,7 +259,9 @@ class Node:
         self.is_up = True
         self.cache = self._new_cache(self.world, self._guarded_upstream(self.incarnation), self.disk)
         self.fence = self._new_fence(self.clock())
-        self.cache.must_confirm = lambda is_strict: self.fence.must_confirm(self.clock(), is_strict=is_strict)
+        self.cache.must_confirm = lambda is_strict: (
+            self.is_fenced and self.fence.must_confirm(self.clock(), is_strict=is_strict)
+        )
         self.routable_since = inf
         self.owes = {}
         self._unanswered: dict[str, int] = {}
@@ -368,6 +373,11 @@ class Node:
     def _asked(self, peer: "Node", answers: dict[str, PeerStanding | None]) -> None:
         standing = peer.standing() if peer.is_up else None
         self.world.after(self.world.rng.uniform(0.001, 0.2), lambda: answers.update({peer.node_id: standing}))
+
+    def has_acknowledged(self, log_id: str, versions: dict[str, int]) -> None:
+        """A receipt says so."""
+        owed = self.acknowledged.setdefault(log_id, {})
+        owed.update({path: max(owed.get(path, 0), version) for path, version in versions.items()})
 
     def standing(self) -> PeerStanding:
         """What it tells who asks."""

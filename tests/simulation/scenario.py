@@ -15,8 +15,9 @@ from control_plane.nodes import Role
 from control_plane.receipts import Receipt
 from edge_node.control.journal import InvalidationJournal
 from edge_node.policy.fence import Fence
+from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
-from proto.node_machine import NOTICE_SECONDS, NodeMachine
+from proto.node_machine import NodeMachine
 from tests.simulation.cache import NOT_MODIFIED, Cache, Question, validator
 from tests.simulation.disk import Disk
 from tests.simulation.processes import LEASE_SECONDS, Node, Plane
@@ -27,8 +28,10 @@ LONGER_SECONDS = 20.0
 REST_SECONDS = 12.0
 RETAINED_SECONDS = 2.2 * LEASE_SECONDS
 """How long entries stay in the log at least where it is trimmed: no lease outlives them."""
-PATHS = ("/a", "/b/c")
-INVALIDATION_PATHS = {"/a": ("/a", "/*"), "/b/c": ("/b/c", "/b/*")}
+PATHS = ("/a", "/b/c", "/seldom")
+INVALIDATION_PATHS = {"/a": ("/a", "/a", "/a", "/*"), "/b/c": ("/b/c", "/b/*"), "/seldom": ("/seldom",)}
+CHANGED_SELDOM = 0.1
+"""How often the last path is the one that changes: what is old there stays old for long, where the others are soon invalidated again."""
 AFTER_RECEIPT_SECONDS = (0.0005, 0.004, 0.03, 0.12, 0.4, 1.0)
 """When viewers look at all nodes after a receipt: most mistakes show at once or while a lease runs out."""
 
@@ -132,7 +135,9 @@ class Simulation:
         faults = [fault for fault in FAULTS if rng.random() < 0.35]
         if rng.random() < 0.5:  # by itself, or one kind of fault would hide the other's mistakes
             faults = [fault for fault in faults if rng.random() < 0.6] + rng.sample(DISK_FAULTS, 2)
-        self._is_everybody_mute = rng.random() < 0.2
+        self._is_fenced = rng.random() < 0.6
+        """Else nodes without a lease serve what they have, and owe only what rules 1 to 9 promise: of those who hold a lease. Rule 10 would hide mistakes in them."""
+        self._is_everybody_mute = self._is_fenced and rng.random() < 0.3
         """Nobody asks anybody: what holds then holds by the clocks alone, and no other protection hides a mistake of them. It takes longer to show."""
         if self._is_everybody_mute:
             faults += rng.sample(("cut", "silence", "stall", "plane_crash"), 2)
@@ -161,6 +166,7 @@ class Simulation:
             node.peers = [other for other in self.nodes if other is not node]
             node.stall_probability = self.stall_probability
             node.is_mute = self._is_everybody_mute
+            node.is_fenced = self._is_fenced
             node.start()
 
     def run(self) -> list[Violation]:
@@ -173,7 +179,8 @@ class Simulation:
             world.after(world.rng.uniform(0.3, 4.0), lambda fault=fault: self._inject(fault))  # type: ignore[misc]  # bound now
         if self._may_ledger_fill:
             world.after(self._ledger_rng.uniform(0.3, 4.0), self._fill_ledger)
-        world.run(LONGER_SECONDS if self._is_everybody_mute else DURATION_SECONDS)
+        takes_longer = self._is_everybody_mute or "restored_backup" in self.faults
+        world.run(LONGER_SECONDS if takes_longer else DURATION_SECONDS)
         return self.violations
 
     def come_to_rest(self) -> list[str]:
@@ -251,7 +258,7 @@ class Simulation:
         if not self._is_operating:
             return
         rng = self.world.rng
-        path = rng.choice(PATHS)
+        path = PATHS[-1] if rng.random() < CHANGED_SELDOM else rng.choice(PATHS[:-1])
         self._look_at_all()
         if rng.random() < 0.1:
             self.plane.configure()
@@ -274,7 +281,10 @@ class Simulation:
         assert all(line.left_out_since is not None for line in receipt.nodes if line.state == "left_out")
         log_id, versions = self._issued[receipt.invalidation.identifier]
         self.promises.add(Promise(log_id, self.world.now, versions))
+        acknowledged = {line.node_id for line in receipt.nodes if line.state == "acknowledged"}
         for edge in self.edges:
+            if edge.node_id in acknowledged:
+                edge.has_acknowledged(log_id, versions)
             if edge.is_up and edge.machine.log_id == log_id and self._others_routable(edge):
                 edge.owes.update({path: max(edge.owes.get(path, 0), versions[path]) for path in versions})
         for seconds in self.world.rng.sample(AFTER_RECEIPT_SECONDS, 3):
@@ -307,8 +317,11 @@ class Simulation:
         promised = self.promises.version(edge.machine.log_id, path) if edge.is_routable() else 0
         if self.plane.is_live(edge.node_id):
             promised = max(promised, self.promises.version(self.plane.ledger.log_id, path))
+        if not self._is_fenced:
+            return promised
         told = [self.promises.version(node.machine.log_id, path) for node in self._witnesses(edge)]
-        return max([promised, edge.owes.get(path, 0), *told])
+        acknowledged = edge.acknowledged.get(edge.machine.log_id, {}).get(path, 0)
+        return max([promised, edge.owes.get(path, 0), acknowledged, *told])
 
     def _others_routable(self, edge: Node) -> list[Node]:
         """Who can tell this edge, when a receipt comes, that it is without a lease because it is cut off: from then on it owes what the receipt says (rule 10)."""
@@ -444,6 +457,8 @@ class Simulation:
         else:
             log_id = backup.log_id
             self.promises.withdraw(log_id, made_at)
+            for node in self.nodes:
+                node.acknowledged.clear()
         plane.restore(backup, log_id)
         lost_seconds = counted_seconds(LEASE_SECONDS)
         self._restored_at = self.world.now + lost_seconds

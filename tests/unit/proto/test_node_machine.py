@@ -3,9 +3,9 @@
 import pytest
 
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.lease_times import HEARTBEAT_SECONDS
 from proto.log_position import LogPosition
 from proto.node_machine import (
-    HEARTBEAT_SECONDS,
     REMEMBERED_HEARTBEATS,
     SILENT_HEARTBEATS,
     ApplyDirectory,

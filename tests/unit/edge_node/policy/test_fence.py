@@ -12,8 +12,8 @@ from edge_node.policy.fence import (
     FenceState,
     PeerStanding,
 )
+from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
-from proto.node_machine import NOTICE_SECONDS
 
 OWN = LogPosition("log-1", 7)
 ENDED = 105.0
