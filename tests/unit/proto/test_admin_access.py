@@ -46,7 +46,6 @@ def test_addresses_and_own_names_are_answered(host: str) -> None:
         "[evil.example]:9100",
         "localhost:9100:1",
         "localhost:x",
-        "",
         ":9100",
         "local host",
     ],
@@ -57,6 +56,8 @@ def test_a_name_that_may_lead_here_by_rebinding_is_refused(host: str) -> None:
 
 def test_a_program_that_says_no_host_is_no_browser() -> None:
     assert status_of() is None
+    assert status_of(host="") is None
+    assert status_of(host="", origin="http://evil.example") == FORBIDDEN
 
 
 @pytest.mark.parametrize(
