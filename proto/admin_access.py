@@ -35,7 +35,8 @@ class AdminAccess:
         """The refusal of a request with these header fields, or None. Names of fields are in lower case, repeated fields are joined by commas (RFC 9110 section 5.3).
         `takes_json` says that the request's content is meant to be JSON."""
         host = fields.get("host")
-        if host and not self._is_own(host):  # empty: of a client that came by no name (RFC 9112 section 3.2), as no browser does
+        # Empty: of a client that came by no name (RFC 9112 section 3.2), as no browser does.
+        if host and not self._is_own(host):
             return AccessRefusal(FORBIDDEN, "the Host is no address and no name of this node")
         origin = fields.get("origin")
         if origin is not None and origin.lower() != f"http://{host}".lower():
