@@ -6,6 +6,7 @@ The regional caches of the directory, and some of the other edges, are asked at 
 import asyncio
 import json
 import random
+import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
 from math import inf
@@ -143,8 +144,9 @@ def read_standing(said: object) -> PeerStanding:
         raise ValueError("no object")
     ago = said.get("renewed_seconds_ago")
     log_id, index = said.get("log_id"), said.get("applied_index")
-    is_number = ago is None or (isinstance(ago, int | float) and not isinstance(ago, bool) and ago >= 0)
-    if not (isinstance(log_id, str) and isinstance(index, int) and is_number):
+    if isinstance(ago, bool) or not (ago is None or (isinstance(ago, int | float) and 0 <= ago <= sys.float_info.max)):
+        raise ValueError("an age that no float holds")
+    if not isinstance(log_id, str) or isinstance(index, bool) or not (isinstance(index, int) and index >= 0):
         raise ValueError("members that are missing or of another kind")
     renewed_seconds_ago = inf if ago is None else float(ago)
     return PeerStanding(

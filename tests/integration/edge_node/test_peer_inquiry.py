@@ -77,7 +77,10 @@ async def test_a_node_is_understood_in_whatever_pieces_its_answer_comes(pieces: 
     [
         b"", b"\x00" * 50, answer(b"{}"), answer(b"[]"), answer(b"nothing"), answer(b"", "404 Not Found"), answer(b"[" * 3_000),
         answer(b'{"log_id": 1, "applied_index": 7, "renewed_seconds_ago": 0}'), answer(b'{"log_id": "a", "applied_index": 7, "renewed_seconds_ago": -1}'),
-        answer(b'{"log_id": "a", "applied_index": 7, "renewed_seconds_ago": NaN}'), GOOD[:-5], b"HTTP/1.1 200 " + b"x" * 2 * LONGEST_ANSWER_BYTES,
+        answer(b'{"log_id": "a", "applied_index": 7, "renewed_seconds_ago": NaN}'),
+        answer(b'{"log_id": "a", "applied_index": 7, "renewed_seconds_ago": 1' + b"0" * 400 + b"}"),
+        answer(b'{"log_id": "a", "applied_index": true, "renewed_seconds_ago": 0}'),
+        answer(b'{"log_id": "a", "applied_index": -1, "renewed_seconds_ago": 0}'), GOOD[:-5], b"HTTP/1.1 200 " + b"x" * 2 * LONGEST_ANSWER_BYTES,
         answer(b" " * LONGEST_ANSWER_BYTES + b"{}"),
     ],
 )  # fmt: skip
