@@ -1,6 +1,6 @@
 """Asks other nodes where they stand when this one holds no lease: the rim of `policy/fence.py` (DESIGN section 4, rule 10).
 
-The regional caches of the directory, and some of the other edges, are asked at their admin ports, all at the same time, once a round. A node with a lease asks nobody.
+Regional caches of the directory, and some of the other edges, are asked at their admin ports, all at the same time, once a round. A node with a lease asks nobody.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from edge_node.storage.node_state import NodeState
 
 PATH: Final = "/standing"
 MOST_ASKED: Final = 12
-"""In one round: all regional caches come first, then edges, others each time."""
+"""In one round: regional caches come first, then edges; where there are more, others each time."""
 LONGEST_ANSWER_BYTES: Final = 4_096
 ROUNDS_UNTIL_GONE: Final = 3
 """A peer that does not answer in time so often in a row is taken for one that cannot be reached."""
@@ -85,10 +85,8 @@ class PeerInquiry:
 
     def _choose(self, peers: Sequence[Peer]) -> list[Peer]:
         others = [peer for peer in peers if peer.id != self._node_id and peer.admin]
-        regionals = [peer for peer in others if peer.role is Role.REGIONAL]
-        edges = [peer for peer in others if peer.role is not Role.REGIONAL]
-        self._rng.shuffle(edges)
-        return [*regionals, *edges][:MOST_ASKED]
+        self._rng.shuffle(others)
+        return sorted(others, key=lambda peer: peer.role is not Role.REGIONAL)[:MOST_ASKED]
 
     def _note(self) -> None:
         state = self._state.fence.state

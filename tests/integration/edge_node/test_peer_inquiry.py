@@ -148,3 +148,13 @@ async def test_a_node_does_not_ask_itself_and_not_everybody() -> None:
         asking, _ = inquiry(at("127.0.0.1:1", node_id="edge-1"), *many, at(address, Role.REGIONAL, "regional-1"))
         await asking.ask_round()
     assert len(asked) == MOST_ASKED
+
+
+async def test_more_regional_caches_than_are_asked_at_once_are_all_asked_in_time() -> None:
+    """The only one that holds a lease may be the last in the directory."""
+    silent = [at("nowhere", Role.REGIONAL, f"regional-{number}") for number in range(2 * MOST_ASKED)]
+    async with peer(sends(GOOD)) as address:
+        asking, fence = inquiry(*silent, at(address, Role.REGIONAL, "regional-last"))
+        for _ in range(60):
+            await asking.ask_round()
+    assert fence.state is FenceState.FENCED
