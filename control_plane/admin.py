@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.metrics import ControlMetrics
-from control_plane.nodes import NodeRecord, Resource, ResourceKind
+from control_plane.nodes import NodeRecord
 from control_plane.receipts import NodeReceipt, Receipt
 from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
@@ -125,9 +125,11 @@ class Admin:
 
     def _distribution(self, document: Document) -> dict[str, Any]:
         index = document.body["index"]
-        resource = Resource(ResourceKind.DISTRIBUTION, document.body["id"])
-        waiting_for = self._coordinator.waiting_for(resource, index)
-        refusals = [(node, node.rejections[resource]) for node in waiting_for if resource in node.rejections]
+        resources = self._deployment.resources_of(document.body["id"])
+        waiting_for = self._coordinator.waiting_for(resources, index)
+        refusals = [
+            (node, node.rejections[each]) for node in waiting_for for each in resources if each in node.rejections
+        ]
         return {
             "id": document.body["id"],
             "domain_name": document.body["domain_name"],

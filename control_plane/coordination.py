@@ -7,7 +7,7 @@ A ledger that takes no writes holds promises back, and nothing else (decision 22
 since a node that leaves the directory is always safe, and leases that the ledger knows of are renewed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -244,13 +244,13 @@ class Coordinator:
         """Who is routable."""
         return [node.description for node in self.nodes.values() if node.is_live]
 
-    def is_deployed(self, resource: Resource, index: int) -> bool:
-        """Every node with a live lease serves the resource as the entry at `index` has it: it has acknowledged that, and does not refuse it (DESIGN section 3)."""
-        return all(node.has_applied(resource, index) for node in self.nodes.values() if node.is_live)
+    def is_deployed(self, resources: Collection[Resource], index: int) -> bool:
+        """Every node with a live lease serves the resources as the log has them at `index`: it has acknowledged that, and refuses none of them (DESIGN section 3)."""
+        return all(node.has_applied(resources, index) for node in self.nodes.values() if node.is_live)
 
-    def waiting_for(self, resource: Resource, index: int) -> list[NodeRecord]:
+    def waiting_for(self, resources: Collection[Resource], index: int) -> list[NodeRecord]:
         """The live nodes that do not."""
-        return [node for node in self.nodes.values() if node.is_live and not node.has_applied(resource, index)]
+        return [node for node in self.nodes.values() if node.is_live and not node.has_applied(resources, index)]
 
     # Rules
 

@@ -22,6 +22,7 @@ class ResourceKind(IntEnum):
     DISTRIBUTION = 1
     ROUTING_TABLE = 2
     GEO_TABLE = 3
+    CACHE_POLICY = 4
 
     @classmethod
     def of(cls, number: int) -> "ResourceKind":
@@ -109,9 +110,9 @@ class NodeRecord:
             return "live"
         return "left" if self.has_left else "expired"
 
-    def has_applied(self, resource: Resource, index: int) -> bool:
-        """Whether it serves this resource as the entry at `index` has it, or a newer version."""
-        is_refusing = resource in self.rejections or len(self.rejections) >= MAXIMUM_REJECTIONS
+    def has_applied(self, resources: Iterable[Resource], index: int) -> bool:
+        """Whether it serves these as the log has them at `index`, or newer versions."""
+        is_refusing = any(each in self.rejections for each in resources) or len(self.rejections) >= MAXIMUM_REJECTIONS
         return self.acknowledged_index >= index and not is_refusing
 
     def reject(self, rejection: Rejection) -> None:

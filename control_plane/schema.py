@@ -4,19 +4,23 @@ The version is SQLite's own (`PRAGMA user_version`). A step is written against t
 database lacks are one transaction: a control plane that is killed meanwhile finds the old database.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from google.protobuf.unknown_fields import UnknownFieldSet
 from sqlalchemy import Connection, inspect
 
 from control_plane import tables
 from control_plane.state import StoreError
+from proto.cdn.v1 import configuration_pb2
 
 FIRST_VERSION = 1
 """Of databases that have tables and no number: there were no versions then."""
 
-VERSION = 2
+VERSION = 3
 
 _Row = dict[str, Any]
 
@@ -86,5 +90,81 @@ _VERSION_2 = (
     "UPDATE nodes SET rejections = '[]'",  # named no resources; nodes say them again when they connect
 )
 
-_UPGRADES: Mapping[int, Callable[[Connection], None]] = {1: _invalidations_as_rows}
+
+def _resources_with_revisions(connection: Connection) -> None:
+    """2 to 3: resources have revisions and refer to each other; cache policies, of which distributions carried copies, are resources of their own.
+
+    Entries of before cannot be read any more. The log goes on at the next index with another history, so that every node gets a snapshot, also one of before.
+    """
+    head = connection.exec_driver_sql(
+        'SELECT max("index") FROM (SELECT "index" FROM log UNION ALL SELECT "index" FROM digests)'
+    ).scalar_one()
+    old = connection.exec_driver_sql("SELECT kind, identifier, resource FROM resources").all()
+    for statement in _VERSION_3:
+        connection.exec_driver_sql(statement)
+    if head is None:
+        return
+    digest = hashlib.blake2b(b"resources with revisions" + secrets.token_bytes(16), digest_size=16).digest()
+    connection.exec_driver_sql("INSERT INTO digests VALUES (?, ?)", (head, digest))
+    for revision, (kind, identifier, body, targets) in enumerate(_separated(old), 1):
+        row = (kind, identifier, min(revision, head), body)  # apart, so that one which a node refuses is refused alone
+        connection.exec_driver_sql("INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?)", row)
+        for target in targets:
+            reference = (kind, identifier, _CACHE_POLICY, target)
+            connection.exec_driver_sql("INSERT INTO resource_references VALUES (?, ?, ?, ?)", reference)
+
+
+_DISTRIBUTION, _ROUTING_TABLE, _GEO_TABLE, _CACHE_POLICY = 1, 2, 3, 4
+_KINDS_BEFORE = {"distribution": _DISTRIBUTION, "routing_table": _ROUTING_TABLE, "geo_table": _GEO_TABLE}
+_COPIED_POLICY_FIELD = 5
+"""Of a behavior."""
+
+
+def _separated(old: Iterable[Sequence[Any]]) -> Iterator[tuple[int, str, bytes, list[str]]]:
+    """Resources as they are now, each with the ids of the policies that it refers to."""
+    for kind_name, identifier, body in old:
+        kind = _KINDS_BEFORE[kind_name]
+        if kind != _DISTRIBUTION:
+            yield kind, identifier, body, []
+            continue
+        distribution = configuration_pb2.Distribution.FromString(body)
+        policies = {}
+        for behavior in (distribution.default_behavior, *distribution.behaviors):
+            for unknown in UnknownFieldSet(behavior):  # type: ignore[attr-defined]  # the stubs do not know that it is a sequence
+                if unknown.field_number == _COPIED_POLICY_FIELD:
+                    policy = configuration_pb2.CachePolicy.FromString(unknown.data)
+                    behavior.cache_policy_id = policy.id
+                    policies[policy.id] = policy.SerializeToString(deterministic=True)
+        distribution.DiscardUnknownFields()
+        for policy_id, policy_body in policies.items():
+            yield _CACHE_POLICY, policy_id, policy_body, []
+        yield kind, identifier, distribution.SerializeToString(deterministic=True), sorted(policies)
+
+
+_VERSION_3 = (
+    "DELETE FROM log",
+    "DELETE FROM digests",
+    "DROP TABLE resources",
+    """
+    CREATE TABLE resources (
+        kind INTEGER NOT NULL,
+        identifier VARCHAR NOT NULL,
+        revision INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (kind, identifier)
+    )
+    """,
+    """
+    CREATE TABLE resource_references (
+        kind INTEGER NOT NULL,
+        identifier VARCHAR NOT NULL,
+        target_kind INTEGER NOT NULL,
+        target_identifier VARCHAR NOT NULL,
+        PRIMARY KEY (kind, identifier, target_kind, target_identifier)
+    )
+    """,
+    "CREATE INDEX references_by_target ON resource_references (target_kind, target_identifier)",
+)
+
+_UPGRADES: Mapping[int, Callable[[Connection], None]] = {1: _invalidations_as_rows, 2: _resources_with_revisions}
 """By the version that each begins with."""

@@ -23,8 +23,9 @@ from control_plane.grpc_port import GrpcPort
 from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics, StoreGauges
+from control_plane.resource_kinds import put_geo_table, put_routing_table
 from control_plane.settings import Address, Settings
-from control_plane.state import PutGeoTable, PutRoutingTable
+from control_plane.state import Put
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from control_plane.turns import in_turn
@@ -63,7 +64,7 @@ async def serve(settings: Settings) -> None:
         _publish_geo_table(store, settings)
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
-        deployment = LogDeployment(coordinator, ledger)
+        deployment = LogDeployment(coordinator, ledger, store)
         admission = Admission(settings.zone, is_certified=tls is not None)
         gauges = StoreGauges(lambda: store.head_index, lambda: store.trouble is None)
         metrics = ControlMetrics(coordinator, gauges, lambda: admission.refused_total)
@@ -199,17 +200,20 @@ def _publish_routing_table(store: SqlStore, settings: Settings) -> None:
     table.zone = table.zone or settings.zone
     if table.zone != settings.zone:
         raise StartError(f"{settings.routing_table} is for the zone {table.zone}, not {settings.zone}")
-    if table != store.routing_table():
-        with store.transaction() as transaction:
-            transaction.append(PutRoutingTable(table))
+    _publish(store, put_routing_table(table))
 
 
 def _publish_geo_table(store: SqlStore, settings: Settings) -> None:
     """Append the table of countries to the log unless it is the one that is published."""
     table = default_geo_table() if settings.geo_table is None else _read_geo_table(settings.geo_table)
-    if table != store.geo_table():
+    _publish(store, put_geo_table(table))
+
+
+def _publish(store: SqlStore, put: Put) -> None:
+    """Append a resource to the log unless it is the one that is published."""
+    if put.body != store.published(put.name):
         with store.transaction() as transaction:
-            transaction.append(PutGeoTable(table))
+            transaction.append(put)
 
 
 def _read_geo_table(path: Path) -> configuration_pb2.GeoTable:

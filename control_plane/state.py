@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from proto.cdn.v1 import configuration_pb2
+from proto.resources import ResourceName
 
 JsonObject = dict[str, Any]
 
@@ -25,17 +26,18 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class PutDistribution:
-    """Publish this compiled distribution, new or changed."""
+class Put:
+    """A resource is new, or in place of its version before; `body` is the serialized message of its kind. `resource_kinds.py` makes them."""
 
-    distribution: configuration_pb2.Distribution
+    name: ResourceName
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveDistribution:
-    """Withdraw a distribution from every node."""
+class Delete:
+    """A resource is gone from every node."""
 
-    distribution_id: str
+    name: ResourceName
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +47,11 @@ class Invalidate:
     invalidation: configuration_pb2.Invalidation
 
 
-@dataclass(frozen=True, slots=True)
-class PutRoutingTable:
-    """Publish where viewers are and how far places are from each other."""
-
-    routing_table: configuration_pb2.RoutingTable
+Change = Put | Delete | Invalidate
 
 
-@dataclass(frozen=True, slots=True)
-class PutGeoTable:
-    """Publish which country the networks of viewers are in."""
-
-    geo_table: configuration_pb2.GeoTable
-
-
-Change = PutDistribution | RemoveDistribution | Invalidate | PutRoutingTable | PutGeoTable
+class BrokenReferenceError(Exception):
+    """The entry would leave a resource that refers to one which is not there; the message names both. It is a mistake of the caller, and nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +140,18 @@ class Transaction(Protocol):
     def delete(self, kind: str, identifier: str) -> None:
         """Remove; nothing happens when it is not there."""
 
-    def append(self, change: Change) -> int:
-        """Add a change to the log; its index. Nodes are told after the transaction has committed."""
+    def append(self, *changes: Change) -> int:
+        """Add one entry to the log; its index. Its changes hold or fail as a whole: at most one for each resource, and one invalidation at most, since receipts are by
+        index. BrokenReferenceError when something would refer to nothing. Nodes are told after the transaction has committed."""
+
+    def published(self, name: ResourceName) -> bytes | None:
+        """The body of what the log amounts to, or None."""
+
+    def references_of(self, name: ResourceName) -> Sequence[ResourceName]:
+        """What a published resource refers to."""
+
+    def referring_to(self, name: ResourceName) -> Sequence[ResourceName]:
+        """Which published resources refer to it."""
 
 
 class StoreError(Exception):

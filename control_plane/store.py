@@ -1,4 +1,5 @@
-"""Documents and the change log, committed together: DESIGN section 3. The registry of nodes and the receipts are in `ledger.py`, over the same database.
+"""Documents and the change log, committed together: DESIGN section 3. Resources are in `resource_rows.py`, the registry of nodes and the receipts in `ledger.py`, over
+the same database.
 
 SQLite with a write-ahead log, synchronised at each commit: what a caller was told is there after kill -9. One process owns the database; its head index is therefore
 known without asking, and still read under the write lock where an index is handed out.
@@ -20,18 +21,11 @@ from control_plane import schema, tables
 from control_plane.change_log import EMPTY_HISTORY, Subscriber, issued_invalidation, to_entry
 from control_plane.invalidation_rows import SqlInvalidations
 from control_plane.nodes import NOTHING_ACKNOWLEDGED
-from control_plane.state import (
-    Change,
-    Document,
-    Invalidate,
-    PutDistribution,
-    PutGeoTable,
-    PutRoutingTable,
-    RemoveDistribution,
-    StoreError,
-)
-from proto.cdn.v1 import configuration_pb2, sync_pb2
+from control_plane.resource_rows import SqlResources, read_resources
+from control_plane.state import Change, Document, Invalidate, StoreError
+from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from proto.resources import ResourceName
 
 RETAINED_ENTRIES = 10_000
 """A node further behind gets a snapshot, which costs it its cache."""
@@ -42,9 +36,6 @@ COPY_MARK = "is_copy"
 """Of a database that `backup.py` has made: as long as nobody has opened it, it is a copy of what was once, and goes on as another log."""
 
 _LOG_ID = "log_id"
-_DISTRIBUTION = "distribution"
-_ROUTING_TABLE = "routing_table"
-_GEO_TABLE = "geo_table"
 
 LOCKED_MILLISECONDS = 250
 """How long a write waits for somebody else's lock on the file, once the control plane runs: all nodes wait with it."""
@@ -70,6 +61,7 @@ class SqlTransaction:
         self._connection = connection
         self._log_id = log_id
         self._clock = clock
+        self._resources = SqlResources(connection)
         self.invalidations = SqlInvalidations(connection)
         """See state.Transaction."""
         self.appended: list[tuple[sync_pb2.Entry, float]] = []
@@ -101,14 +93,14 @@ class SqlTransaction:
         statement = delete(tables.documents).where(documents.kind == kind, documents.identifier == identifier)
         self._connection.execute(statement)
 
-    def append(self, change: Change) -> int:
+    def append(self, *changes: Change) -> int:
         """See state.Transaction."""
         now = self._clock()
-        entry = to_entry(change, read_head(self._connection, self._log_id), now)
+        entry = to_entry(changes, read_head(self._connection, self._log_id), now)
         index = entry.index
         self._connection.execute(insert(tables.log).values(index=index, entry=entry.SerializeToString()))
         self._connection.execute(insert(tables.digests).values(index=index, digest=entry.digest))
-        self._update_resources(change)
+        self._resources.change([change for change in changes if not isinstance(change, Invalidate)], index)
         invalidation = issued_invalidation(entry, now)
         if invalidation is not None:
             row = insert(tables.receipts).values(
@@ -122,29 +114,17 @@ class SqlTransaction:
         self.appended.append((entry, now))
         return index
 
-    def _update_resources(self, change: Change) -> None:
-        match change:
-            case PutDistribution(distribution):
-                self._put_resource(_DISTRIBUTION, distribution.id, distribution.SerializeToString())
-            case RemoveDistribution(distribution_id):
-                resources = tables.resources.c
-                self._connection.execute(
-                    delete(tables.resources).where(
-                        resources.kind == _DISTRIBUTION, resources.identifier == distribution_id
-                    )
-                )
-            case PutRoutingTable(routing_table):
-                self._put_resource(_ROUTING_TABLE, "", routing_table.SerializeToString())
-            case PutGeoTable(geo_table):
-                self._put_resource(_GEO_TABLE, "", geo_table.SerializeToString())
-            case Invalidate():
-                pass  # leaves nothing configured
+    def published(self, name: ResourceName) -> bytes | None:
+        """See state.Transaction."""
+        return self._resources.body(name)
 
-    def _put_resource(self, kind: str, identifier: str, resource: bytes) -> None:
-        statement = sqlite_insert(tables.resources).values(kind=kind, identifier=identifier, resource=resource)
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["kind", "identifier"], set_={"resource": resource})
-        )
+    def references_of(self, name: ResourceName) -> Sequence[ResourceName]:
+        """See state.Transaction."""
+        return self._resources.references_of(name)
+
+    def referring_to(self, name: ResourceName) -> Sequence[ResourceName]:
+        """See state.Transaction."""
+        return self._resources.referring_to(name)
 
 
 class SqlStore:
@@ -268,31 +248,18 @@ class SqlStore:
         """See change_log.Log."""
         with self.reading() as connection:
             head = read_head(connection, self.log_id)
-            snapshot = sync_pb2.Snapshot(log_id=head.log_id, index=head.index, digest=head.digest)
-            for kind, data in connection.execute(select(tables.resources.c.kind, tables.resources.c.resource)):
-                if kind == _DISTRIBUTION:
-                    snapshot.distributions.append(configuration_pb2.Distribution.FromString(data))
-                elif kind == _GEO_TABLE:
-                    snapshot.geo_table.ParseFromString(data)
-                else:
-                    snapshot.routing_table.ParseFromString(data)
-        return snapshot
+            resources = read_resources(connection)
+        return sync_pb2.Snapshot(log_id=head.log_id, index=head.index, digest=head.digest, resources=resources)
 
-    def routing_table(self) -> configuration_pb2.RoutingTable | None:
-        """The one that was published last."""
-        data = self._only_resource(_ROUTING_TABLE)
-        return None if data is None else configuration_pb2.RoutingTable.FromString(data)
-
-    def geo_table(self) -> configuration_pb2.GeoTable | None:
-        """The one that was published last."""
-        data = self._only_resource(_GEO_TABLE)
-        return None if data is None else configuration_pb2.GeoTable.FromString(data)
-
-    def _only_resource(self, kind: str) -> bytes | None:
-        """Of a kind that there is one of."""
-        query = select(tables.resources.c.resource).where(tables.resources.c.kind == kind)
+    def published(self, name: ResourceName) -> bytes | None:
+        """What the log amounts to, of one resource."""
         with self.reading() as connection:
-            return connection.execute(query).scalar_one_or_none()
+            return SqlResources(connection).body(name)
+
+    def references_of(self, name: ResourceName) -> Sequence[ResourceName]:
+        """What a published resource refers to."""
+        with self.reading() as connection:
+            return SqlResources(connection).references_of(name)
 
     def documents(self, kind: str) -> Sequence[Document]:
         """What is committed of one kind, oldest first."""
@@ -318,12 +285,14 @@ class SqlStore:
             self.log_id, self.is_new = _identity(connection)
             marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
             self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
-            self.head_index = read_head_index(connection)
-            oldest = connection.execute(select(func.min(tables.log.c.index))).scalar_one()
+            # Nodes that stand elsewhere than where the history begins get a snapshot.
+            oldest, newest = connection.execute(
+                select(func.min(tables.log.c.index), func.max(tables.log.c.index))
+            ).one()
+            if not connection.execute(select(func.count()).select_from(tables.digests)).scalar_one():
+                connection.execute(insert(tables.digests).values(index=newest or 0, digest=EMPTY_HISTORY))
+            self.head_index = read_head(connection, self.log_id).index
             self.oldest_index = self.head_index + 1 if oldest is None else oldest
-            # Without entries, or written by a version that made no digests: the history begins at the head, and nodes that stand elsewhere get a snapshot.
-            begun = sqlite_insert(tables.digests).values(index=self.head_index, digest=EMPTY_HISTORY)
-            connection.execute(begun.on_conflict_do_nothing())
 
     def _trimmed(self, connection: Connection, head_index: int) -> int:
         """Forget the oldest entries, a tenth of what is retained at a time: the oldest that is left. What they configured stays in `resources`."""
@@ -348,12 +317,6 @@ def read_documents(connection: Connection, kind: str) -> Sequence[Document]:
     documents = tables.documents.c
     query = select(documents.identifier, documents.body).where(documents.kind == kind).order_by(documents.sequence)
     return [Document(kind, identifier, json.loads(body)) for identifier, body in connection.execute(query)]
-
-
-def read_head_index(connection: Connection) -> int:
-    """The newest index; the log is never trimmed to nothing."""
-    head: int | None = connection.execute(select(func.max(tables.log.c.index))).scalar_one()
-    return head or 0
 
 
 def read_head(connection: Connection, log_id: str) -> LogPosition:

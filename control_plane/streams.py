@@ -4,20 +4,24 @@ Bounded by nature: a position in the shared log, one in the shared directory and
 """
 
 import asyncio
+from collections import deque
 
-from control_plane.change_log import Frames
+from control_plane.change_log import Frames, SnapshotFrames
 from control_plane.directory import DirectoryFrames
+from control_plane.nodes import NodeDescription
 
 
 class NodeStream:
     """The sending half of one Sync stream."""
 
-    def __init__(self, node_id: str, number: int, frames: Frames, directory: DirectoryFrames) -> None:
-        self.node_id = node_id
+    def __init__(self, node: NodeDescription, number: int, frames: Frames, directory: DirectoryFrames) -> None:
+        self.node_id = node.identifier
         self.number = number
+        self._role = node.role
         self._frames = frames
         self._sent_index: int | None = None
-        self._snapshot: bytes | None = None
+        self._pieces: deque[bytes] = deque()
+        """Of a snapshot; they are shared by all nodes that get it."""
         self._lease: bytes | None = None
         self._directory = directory
         self._told_version: int | None = None
@@ -31,10 +35,10 @@ class NodeStream:
         self._sent_index = index
         self._wake.set()
 
-    def start_with_snapshot(self, index: int, frame: bytes) -> None:
-        """The node starts over from a snapshot at `index`."""
-        self._snapshot = frame
-        self.start_after(index)
+    def start_with_snapshot(self, snapshot: SnapshotFrames) -> None:
+        """The node starts over."""
+        self._pieces = deque(snapshot.pieces)
+        self.start_after(snapshot.index)
 
     def put_lease(self, frame: bytes) -> None:
         """Replaces an answer that is not sent yet: the newest heartbeat is what counts."""
@@ -60,7 +64,7 @@ class NodeStream:
         return self._end_reason
 
     async def next_frame(self) -> bytes:
-        """What to send next, as soon as there is something: a snapshot, a lease, a directory, entries.
+        """What to send next, as soon as there is something: a lease, a directory, a piece of a snapshot, entries.
 
         A lease must not wait behind a long catching up, and neither must the news that a node is dead: until a router has it, viewers are sent there.
         """
@@ -70,14 +74,13 @@ class NodeStream:
         return frame
 
     def _take(self) -> bytes | None:
-        frame: bytes | None
-        if self._snapshot is not None:
-            frame, self._snapshot = self._snapshot, None
-        elif self._lease is not None:
+        if self._lease is not None:
             frame, self._lease = self._lease, None
-        else:
-            frame = self._next_directory() or self._next_entry()
-        return frame
+            return frame
+        return self._next_directory() or self._next_piece() or self._next_entry()
+
+    def _next_piece(self) -> bytes | None:
+        return self._pieces.popleft() if self._pieces else None
 
     def _next_directory(self) -> bytes | None:
         frame = self._directory.since(self._told_version)
@@ -88,7 +91,7 @@ class NodeStream:
     def _next_entry(self) -> bytes | None:
         if self._sent_index is None:
             return None
-        frame = self._frames.after(self._sent_index)
+        frame = self._frames.after(self._sent_index, self._role)
         if frame is not None:
             self._sent_index += 1
         return frame

@@ -199,7 +199,7 @@ class SyncService:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         of_this_history = hello.rejections if isinstance(catch_up, FromEntries) else ()
         self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_history))
-        stream = NodeStream(node.identifier, number, self._frames, self.directory)
+        stream = NodeStream(node, number, self._frames, self.directory)
         replaced = self._streams.get(node.identifier)
         if replaced is not None:
             replaced.end("replaced by another stream")
@@ -207,14 +207,14 @@ class SyncService:
         if isinstance(catch_up, FromEntries):
             stream.start_after(catch_up.after_index)
         else:
-            await self._start_with_snapshot(stream, context)
+            await self._start_with_snapshot(stream, node.role, context)
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._settlement_wanted.set()
         return stream
 
-    async def _start_with_snapshot(self, stream: NodeStream, context: _Context) -> None:
+    async def _start_with_snapshot(self, stream: NodeStream, role: Role, context: _Context) -> None:
         try:
-            stream.start_with_snapshot(*self._frames.snapshot())
+            stream.start_with_snapshot(self._frames.snapshot(role))
         except StoreError as error:
             self._close(stream)
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))

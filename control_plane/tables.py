@@ -55,11 +55,23 @@ digests = Table(
 resources = Table(
     "resources",
     metadata,
-    Column("kind", String, primary_key=True),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
     Column("identifier", String, primary_key=True),
-    Column("resource", LargeBinary, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )
-"""What the log amounts to at its head: the content of a snapshot."""
+"""What the log amounts to at its head: the content of a snapshot. `revision` is the index of the entry that has put it."""
+
+resource_references = Table(
+    "resource_references",
+    metadata,
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("identifier", String, primary_key=True),
+    Column("target_kind", Integer, primary_key=True, autoincrement=False),
+    Column("target_identifier", String, primary_key=True),
+    Index("references_by_target", "target_kind", "target_identifier"),
+)
+"""Which resource refers to which other one."""
 
 nodes = Table(
     "nodes",

@@ -9,18 +9,21 @@ it learns again what was lost (DESIGN section 3).
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from dns_router.configuration import Configuration, build_zone, from_kept, from_snapshot, to_kept, with_entry
+from dns_router.configuration import KINDS, build_zone
 from dns_router.counters import Counters
 from dns_router.responder import Responder
 from dns_router.translation import live_edges
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
-from proto.rejected_changes import RejectedChanges, kind_name
+from proto.rejected_changes import RejectedChanges
+from proto.resource_files import POSITION_FILE, ResourceFiles
+from proto.resources import kind_name
+from proto.served_configuration import Configuration, from_kept, from_snapshot, with_entry
 from proto.state_files import StateFiles
 
-SNAPSHOT_FILE: Final = "snapshot"
 DIRECTORY_FILE: Final = "directory"
 
 _logger = logging.getLogger(__name__)
@@ -33,6 +36,9 @@ class RouterApplier:
         self, files: StateFiles, responder: Responder, counters: Counters, own_addresses: Mapping[int, bytes]
     ) -> None:
         self._files = files
+        self._resource_files = ResourceFiles(files)
+        self._is_unwritten_anew = False
+        """What is on disk is of another snapshot."""
         self._responder = responder
         self._counters = counters
         self._own_addresses = own_addresses
@@ -42,11 +48,12 @@ class RouterApplier:
 
     def recover(self) -> None:
         """Serve what was last known, if anything."""
-        kept = self._files.read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
+        kept = self._resource_files.read()
         if kept is not None:
-            self._publish(from_kept(kept))
-            position = self.position()
-            _logger.info("recovered configuration %s:%d", position.log_id, position.index)
+            found = from_kept(kept.position, kept.resources, KINDS)
+            self._resource_files.has_read(found)
+            self._publish(found if kept.is_whole else replace(found, position=LogPosition()))
+            _logger.info("recovered configuration %s:%d", kept.position.log_id, kept.position.index)
         directory = self._files.read_message(DIRECTORY_FILE, sync_pb2.Directory())
         if directory is not None:
             self._publish_directory(directory)
@@ -61,24 +68,22 @@ class RouterApplier:
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Replace everything that is configured."""
-        self._publish(from_snapshot(snapshot, self._configuration))
+        before = self._configuration
+        self._publish(from_snapshot(snapshot, before, KINDS))
         _logger.info("applied snapshot %s:%d", snapshot.log_id, snapshot.index)
-        for change in self._configuration.rejected.values():
-            refused = change.rejection
-            _logger.warning("%s %s stays as it was: %s", kind_name(int(refused.kind)), refused.id, refused.reason)
-        self._write(SNAPSHOT_FILE)
+        self._log_rejections(before)
+        self._is_unwritten_anew = True
+        self._write(POSITION_FILE)
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
-        """Apply one change; `rejected` has its resource when this router stays on the last good version of it."""
-        previous, changed = self._configuration, with_entry(self._configuration, entry)
-        if changed.rejected is not previous.rejected:
-            _log_rejection(changed.rejected, entry.index)
-        is_served_changed = changed.resources is not previous.resources or changed.settings is not previous.settings
-        if is_served_changed:
+        """Apply one entry; `rejected` has those of its resources of which this router stays on the last good version."""
+        before, changed = self._configuration, with_entry(self._configuration, entry, KINDS)
+        if entry.changes:
             self._publish(changed)
-        self._configuration = changed
-        if is_served_changed or changed.rejected is not previous.rejected:
-            self._write(SNAPSHOT_FILE)
+            self._log_rejections(before)
+            self._write(POSITION_FILE)
+        else:
+            self._configuration = changed
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """Replace who is alive."""
@@ -101,16 +106,21 @@ class RouterApplier:
         was_complete = not unwritten
         for name in sorted({changed, *unwritten}):
             try:
-                self._files.write(name, self._content(name))
+                self._write_file(name)
             except OSError as error:
                 if was_complete:
                     _logger.warning("what is served cannot be written to disk, a restart would know less: %s", error)
         if not was_complete and not unwritten:
             _logger.info("what is served is on disk again")
 
-    def _content(self, name: str) -> bytes:
-        message = self._directory if name == DIRECTORY_FILE else to_kept(self._configuration)
-        return message.SerializeToString()
+    def _write_file(self, name: str) -> None:
+        if name == DIRECTORY_FILE:
+            self._files.write(name, self._directory.SerializeToString())
+        elif self._is_unwritten_anew:
+            self._resource_files.write_anew(self._configuration)
+            self._is_unwritten_anew = False
+        else:
+            self._resource_files.write(self._configuration)
 
     def _publish(self, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -124,8 +134,9 @@ class RouterApplier:
             if unroutable:
                 _logger.warning("advertise no address and so cannot be in answers: %s", ", ".join(unroutable))
 
-
-def _log_rejection(rejected: RejectedChanges, index: int) -> None:
-    for change in rejected.values():
-        if change.rejection.index == index:
-            _logger.warning("rejected entry %d: %s", index, change.rejection.reason)
+    def _log_rejections(self, before: Configuration) -> None:
+        """Of those that are new."""
+        for name, change in self._configuration.rejected.items():
+            if change is not before.rejected.get(name):
+                refused = change.rejection
+                _logger.warning("%s %s stays as it was: %s", kind_name(int(refused.kind)), refused.id, refused.reason)

@@ -1,7 +1,7 @@
 """From the control plane's messages to the router's own values, and what of them this router cannot honour.
 
-The only module that knows both. A resource that cannot be used raises `UnusableResourceError`, whose text becomes the reason
-of a Rejection; nothing is guessed. What to do with the values is decided in `zone` and `routing`.
+The only module that knows both, beside the table of kinds in `configuration`. A resource that cannot be used raises
+`UnusableResourceError`, whose text becomes the reason of a Rejection; nothing is guessed. What to do with the values is decided in `zone` and `routing`.
 """
 
 import ipaddress
@@ -18,6 +18,7 @@ from dns_router.model import AddressFamily, ClientNetwork, RecordType, client_ne
 from dns_router.routing import Directory, Edge, RoutingTable, build_directory, nearest_first
 from dns_router.zone import Site
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.served_configuration import UnusableResourceError
 
 # Route 53 gives at most 8 values (reference 5.2, multivalue): ours when the table leaves it open.
 DEFAULT_MAXIMUM_ANSWERS: Final = 8
@@ -29,10 +30,6 @@ LARGEST_TTL_SECONDS: Final = 2**31 - 1
 LONGEST_APEX_BYTES: Final = 255 - 11
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class UnusableResourceError(Exception):
-    """This router cannot serve from the resource; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +52,17 @@ def wire_name(text: str) -> bytes:
     return wire.lower()
 
 
-def sites_of(distribution: configuration_pb2.Distribution) -> dict[bytes, Site]:
+@dataclass(frozen=True, slots=True)
+class Sites:
     """The names that a distribution wants, inside the zone or not."""
+
+    by_name: Mapping[bytes, Site]
+
+
+def sites_of(distribution: configuration_pb2.Distribution) -> Sites:
+    """What a router serves of a distribution."""
     site = Site(distribution.id, distribution.enabled, distribution.ipv6_enabled)
-    return {wire_name(name): site for name in (distribution.domain_name, *distribution.aliases)}
-
-
-def routed_part(distribution: configuration_pb2.Distribution) -> configuration_pb2.Distribution:
-    """The fields that a router serves from: all that it keeps, in memory and on disk."""
-    return configuration_pb2.Distribution(
-        id=distribution.id,
-        domain_name=distribution.domain_name,
-        aliases=distribution.aliases,
-        enabled=distribution.enabled,
-        ipv6_enabled=distribution.ipv6_enabled,
-    )
+    return Sites({wire_name(name): site for name in (distribution.domain_name, *distribution.aliases)})
 
 
 def zone_settings(table: configuration_pb2.RoutingTable) -> ZoneSettings:

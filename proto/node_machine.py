@@ -11,7 +11,8 @@ from typing import Literal
 from proto.cdn.v1 import sync_pb2
 from proto.lease_times import HEARTBEAT_SECONDS
 from proto.log_position import LogPosition
-from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, Resource
+from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
+from proto.resources import ResourceName
 
 HEARTBEATS_PER_LEASE = 5
 """Four beats in a row may be lost before a lease runs out."""
@@ -52,7 +53,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class ApplySnapshot:
-    """Apply, durably, then report with `snapshot_applied`."""
+    """Apply, durably, then report with `snapshot_applied`. It is whole."""
 
     snapshot: sync_pb2.Snapshot
 
@@ -123,6 +124,8 @@ class NodeMachine:
         self._told_rejected: RejectedChanges = NOTHING_REJECTED
         self._directory: dict[str, sync_pb2.Node] = {}
         self._directory_version = 0
+        self._pieces: sync_pb2.Snapshot | None = None
+        """Of a snapshot that is not whole yet."""
 
     # A stream begins and ends
 
@@ -133,6 +136,7 @@ class NodeMachine:
         self.log_id, self.applied_index = position.log_id, position.index
         self._told_rejected = rejected
         self._directory_version = 0
+        self._pieces = None
         self._sequence = 0
         self._sent_at.clear()
         self._next_heartbeat_at = now
@@ -195,7 +199,7 @@ class NodeMachine:
             case "directory_change":
                 return self._directory_changed(message.directory_change)
             case "snapshot":
-                return [ApplySnapshot(message.snapshot)]
+                return self._piece_received(message.snapshot)
             case _:
                 return []  # a kind that a newer control plane knows
 
@@ -227,7 +231,7 @@ class NodeMachine:
             kind = sync_pb2.ResourceKind.ValueType(resource.kind)
             yield Send(sync_pb2.NodeMessage(acceptance=sync_pb2.Acceptance(kind=kind, id=resource.identifier)))
 
-    def _rejected(self, rejected: RejectedChanges, resources: Iterable[Resource]) -> Iterator[Send]:
+    def _rejected(self, rejected: RejectedChanges, resources: Iterable[ResourceName]) -> Iterator[Send]:
         for resource in resources:
             self.rejections_total += 1
             yield Send(sync_pb2.NodeMessage(rejection=rejected[resource].rejection))
@@ -258,6 +262,24 @@ class NodeMachine:
         if entry.index != self.applied_index + 1:
             return [Disconnect(f"entry {entry.index} after {self.applied_index}")]
         return [ApplyEntry(entry)]
+
+    def _piece_received(self, piece: sync_pb2.Snapshot) -> list[Effect]:
+        known, self._pieces = self._pieces, None
+        if known is None:
+            known = piece
+        elif (known.log_id, known.index, known.remaining_pieces) != (
+            piece.log_id,
+            piece.index,
+            piece.remaining_pieces + 1,
+        ):
+            return [Disconnect(f"a piece of a snapshot at {piece.index} that does not follow the one before it")]
+        else:
+            known.resources.extend(piece.resources)
+            known.remaining_pieces = piece.remaining_pieces
+        if known.remaining_pieces == 0:
+            return [ApplySnapshot(known)]
+        self._pieces = known
+        return []
 
     def _directory_received(self, directory: sync_pb2.Directory) -> list[Effect]:
         self._directory = {node.id: node for node in directory.nodes}

@@ -54,13 +54,13 @@ class StateFiles:
 
     def __init__(self, folder: Path) -> None:
         self.statistics = StateFileStatistics()
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str) -> bytes | None:
         """The content; None when it was never written. DamagedFileError when it is not what was written, OSError when it cannot be read."""
         try:
-            stored = (self._folder / name).read_bytes()
+            stored = (self.folder / name).read_bytes()
         except FileNotFoundError:
             return None
         head, content = stored[: len(MARK) + _DIGEST_BYTES], stored[len(MARK) + _DIGEST_BYTES :]
@@ -83,14 +83,14 @@ class StateFiles:
 
     def write(self, name: str, content: bytes, *, is_durable: bool = True) -> None:
         """Replace the content in one step. It survives a power loss if `is_durable`, else kill -9 only. After an OSError it is the old content or the new, whole."""
-        unfinished = self._folder / f"{name}.new"
+        unfinished = self.folder / f"{name}.new"
         try:
             with unfinished.open("wb") as file:
                 file.write(_head(name, content) + content)
                 if is_durable:
                     file.flush()
                     os.fsync(file.fileno())
-            unfinished.replace(self._folder / name)
+            unfinished.replace(self.folder / name)
             if is_durable:
                 self._flush_folder()
         except OSError:
@@ -102,7 +102,7 @@ class StateFiles:
         self.statistics.unwritten.discard(name)
 
     def _flush_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:

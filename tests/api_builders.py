@@ -17,8 +17,9 @@ from control_plane.aws_api.model import load_model
 from control_plane.aws_api.operations import OPERATIONS
 from control_plane.aws_api.routing import Router, parse_query, unique_query
 from control_plane.aws_api.validation import validate
-from control_plane.state import PutDistribution
-from proto.cdn.v1 import configuration_pb2
+from control_plane.state import Put
+from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.resources import cache_policy_name
 from tests.fakes_control import FakeDeployment, FakeStore
 
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
@@ -136,11 +137,21 @@ class WireApi:
     @property
     def published(self) -> list[configuration_pb2.Distribution]:
         """What the nodes got, oldest first; other changes are left out."""
-        return [change.distribution for change in self.store.changes if isinstance(change, PutDistribution)]
+        return [
+            configuration_pb2.Distribution.FromString(change.body)
+            for change in self.store.changes
+            if isinstance(change, Put) and change.name.kind == sync_pb2.RESOURCE_KIND_DISTRIBUTION
+        ]
+
+    def published_policy(self, policy_id: str) -> configuration_pb2.CachePolicy | None:
+        """As nodes have it now."""
+        with self.store.transaction() as transaction:
+            body = transaction.published(cache_policy_name(policy_id))
+        return None if body is None else configuration_pb2.CachePolicy.FromString(body)
 
     def apply_everywhere(self) -> None:
         """Every node acknowledges the whole log."""
-        self.deployment.applied_index = len(self.store.changes)
+        self.deployment.applied_index = len(self.store.entries)
 
 
 def assert_complete(shape: Shape, value: Any, path: str) -> None:

@@ -1,17 +1,24 @@
 """A store and a deployment in memory, for tests of the management API. `tests/contract/control_plane/test_state_store.py` holds the store to what the real one does."""
 
 import copy
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from control_plane.resource_kinds import references_of
 from control_plane.state import (
+    BrokenReferenceError,
     Change,
+    Delete,
     Document,
+    Invalidate,
     InvalidationRecord,
     InvalidationsInProgress,
     InvalidationSummary,
+    Put,
 )
+from proto.resources import ResourceName
 
 
 class FakeInvalidations:
@@ -70,11 +77,11 @@ class FakeTransaction:
     def __init__(
         self,
         documents: dict[tuple[str, str], Document],
-        changes: list[Change],
+        entries: list[tuple[Change, ...]],
         invalidations: Sequence[InvalidationRecord],
     ) -> None:
         self.documents = documents
-        self.changes = changes
+        self.entries = entries
         self.invalidations = FakeInvalidations(invalidations)
 
     def get(self, kind: str, identifier: str) -> Document | None:
@@ -94,27 +101,64 @@ class FakeTransaction:
         """See state.Transaction."""
         self.documents.pop((kind, identifier), None)
 
-    def append(self, change: Change) -> int:
+    def append(self, *changes: Change) -> int:
         """See state.Transaction."""
-        self.changes.append(change)
-        return len(self.changes)
+        before, self.entries = self.entries, [*self.entries, changes]
+        resources = self._resources()
+        for name, body in resources.items():
+            for target in references_of(name, body):
+                if target not in resources:
+                    self.entries = before
+                    raise BrokenReferenceError(f"{name} refers to {target}, which is not there")
+        return len(self.entries)
+
+    def published(self, name: ResourceName) -> bytes | None:
+        """See state.Transaction."""
+        return self._resources().get(name)
+
+    def references_of(self, name: ResourceName) -> Sequence[ResourceName]:
+        """See state.Transaction."""
+        body = self.published(name)
+        return () if body is None else references_of(name, body)
+
+    def referring_to(self, name: ResourceName) -> Sequence[ResourceName]:
+        """See state.Transaction."""
+        return [other for other, body in self._resources().items() if name in references_of(other, body)]
+
+    def _resources(self) -> dict[ResourceName, bytes]:
+        """What the log amounts to."""
+        resources: dict[ResourceName, bytes] = {}
+        for change in itertools.chain.from_iterable(self.entries):
+            match change:
+                case Put(name, body):
+                    resources[name] = body
+                case Delete(name):
+                    resources.pop(name, None)
+                case Invalidate():
+                    pass
+        return resources
 
 
 class FakeStore:
-    """See state.Store. `changes` is the log; the first has index 1."""
+    """See state.Store. `entries` is the log; the first has index 1."""
 
     def __init__(self) -> None:
         self.documents: dict[tuple[str, str], Document] = {}
-        self.changes: list[Change] = []
+        self.entries: list[tuple[Change, ...]] = []
         self.invalidations: list[InvalidationRecord] = []
 
     @contextmanager
     def transaction(self) -> Iterator[FakeTransaction]:
         """See state.Store."""
-        transaction = FakeTransaction(dict(self.documents), list(self.changes), self.invalidations)
+        transaction = FakeTransaction(dict(self.documents), self.entries, self.invalidations)
         yield transaction
-        self.documents, self.changes = transaction.documents, transaction.changes
+        self.documents, self.entries = transaction.documents, transaction.entries
         self.invalidations = transaction.invalidations.records
+
+    @property
+    def changes(self) -> list[Change]:
+        """Of all entries."""
+        return [*itertools.chain.from_iterable(self.entries)]
 
 
 class FakeDeployment:

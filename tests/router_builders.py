@@ -8,7 +8,7 @@ import dns.message
 import dns.name
 import dns.rcode
 
-from dns_router.configuration import Configuration, build_zone, from_snapshot
+from dns_router.configuration import KINDS, build_zone
 from dns_router.model import ClientNetwork, Query
 from dns_router.query_wire import parse_query
 from dns_router.response_wire import encode_resolution
@@ -16,6 +16,8 @@ from dns_router.routing import Directory
 from dns_router.translation import live_edges, network_of_host
 from dns_router.zone import Zone, resolve
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.served_configuration import Configuration, from_snapshot
+from tests.builders import snapshot_message
 
 ZONE = "cdn.localhost"
 US, EU, AP = "us-east-1", "eu-central-1", "ap-northeast-1"
@@ -95,13 +97,11 @@ def snapshot(
     log_id: str = "log-a",
     index: int = 7,
 ) -> sync_pb2.Snapshot:
-    return sync_pb2.Snapshot(
-        log_id=log_id, index=index, distributions=distributions, routing_table=table or routing_table()
-    )
+    return snapshot_message(index, *distributions, table or routing_table(), log_id=log_id)
 
 
 def zone(*distributions: configuration_pb2.Distribution, table: configuration_pb2.RoutingTable | None = None) -> Zone:
-    configuration = from_snapshot(snapshot(*(distributions or (distribution(),)), table=table), Configuration())
+    configuration = from_snapshot(snapshot(*(distributions or (distribution(),)), table=table), Configuration(), KINDS)
     assert not configuration.rejected
     built = build_zone(configuration, {1: ipaddress.ip_address(OWN_ADDRESS).packed})
     assert built is not None

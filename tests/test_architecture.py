@@ -45,9 +45,9 @@ LAYERS = {
             "turns",
         },
         {"admission", "fencing"},
-        {"directory", "receipts"},
+        {"directory", "receipts", "resource_kinds"},
         {"change_log", "invalidation_rows", "unsaved"},
-        {"coordination", "schema"},
+        {"coordination", "resource_rows", "schema"},
         {"store", "streams", "metrics", "web"},
         {"backup", "ledger", "sync", "aws_api"},
         {"deployment", "grpc_port"},
@@ -125,6 +125,8 @@ PURE = {
     "proto/log_position.py": set(),
     "proto/node_machine.py": set(),
     "proto/rejected_changes.py": set(),
+    "proto/resources.py": set(),
+    "proto/served_configuration.py": set(),
 }
 """Modules that decide, with the forbidden modules that each may import all the same."""
 IMPURE_MODULES = {
@@ -143,7 +145,7 @@ IMPURE_MODULES = {
 }
 
 STUB_READERS = {
-    "edge_node": {"snapshot_reader.py", "last_good.py", "client.py", "node.py"},
+    "edge_node": {"resource_reader.py", "resource_kinds.py", "client.py", "node.py"},
     "dns_router": {"applier.py", "configuration.py", "server.py", "translation.py"},
 }
 """Where the generated messages may be touched: the modules that translate them."""

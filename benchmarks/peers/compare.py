@@ -32,6 +32,10 @@ CONFIDENCE = 0.95
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+CONTRACT, CONTRACT_MARK = Path("proto/cdn/v1/sync.proto"), "repeated Change changes = 9;"
+"""Builds from before entries were sets of changes do not understand the control plane that tells both what to serve."""
+
+
 @dataclass(frozen=True)
 class Checkout:
     """The tree of one build."""
@@ -168,4 +172,8 @@ def comparison(other: Path) -> Comparison:
     trees = Checkout(ROOT), Checkout(other.resolve())
     for each in trees:
         each.check()
+    if CONTRACT_MARK not in (other / CONTRACT).read_text(encoding="utf-8"):
+        raise BenchmarkError(
+            f"{other} speaks another contract with its control plane (docs/decisions/0024-a-log-of-resources.md)"
+        )
     return Comparison(*trees, code_of(*trees, os.environ.get(SETTING, "")))

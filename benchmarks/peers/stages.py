@@ -19,7 +19,7 @@ from benchmarks.peers.results import Figure, Goal, Spread, alone
 from benchmarks.peers.servers import Server
 from benchmarks.peers.session import Session, ask, turns
 from benchmarks.peers.wrk import Load, run_wrk
-from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.peers.control_plane import ScriptedControlPlane
 
@@ -38,12 +38,10 @@ GEO_RESTRICTION: dict[str, Any] = {"geo_restriction": {"type": "TYPE_DENY_LIST",
 REFUSING: dict[str, Any] = {"geo_restriction": {"type": "TYPE_DENY_LIST", "countries": ["DE"]}}
 """The same with the viewer's own country: an edge that serves it all the same does not look, and there is nothing to measure."""
 GEO_TABLE: dict[str, Any] = {
-    "put_geo_table": {
-        "networks": [
-            {"cidr": "127.0.0.0/8", "country": "DE"},
-            *({"cidr": f"198.{18 + number // 256}.{number % 256}.0/24", "country": "AQ"} for number in range(512)),
-        ]
-    }
+    "networks": [
+        {"cidr": "127.0.0.0/8", "country": "DE"},
+        *({"cidr": f"198.{18 + number // 256}.{number % 256}.0/24", "country": "AQ"} for number in range(512)),
+    ]
 }
 """Of the benchmark's viewers, and a few hundred others, so that there is something to look through; reserved addresses (RFC 1122, RFC 2544)."""
 MOST_COST = Goal(0.97)
@@ -144,11 +142,9 @@ def _names(changes: dict[str, Any]) -> set[str]:
 
 
 async def _tell(control: ScriptedControlPlane, distribution: configuration_pb2.Distribution) -> None:
-    """The distribution, and the countries of viewers where they can be told; applied when it returns."""
-    table = known(GEO_TABLE, sync_pb2.Entry.DESCRIPTOR)
-    if table:
-        control.append(json_format.ParseDict(table, sync_pb2.Entry()))
-    control.append(sync_pb2.Entry(put_distribution=distribution))
+    """The distribution and the countries of viewers; applied when it returns."""
+    control.append(json_format.ParseDict(GEO_TABLE, configuration_pb2.GeoTable()))
+    control.append(distribution)
     await control.wait_acknowledged(control.index, *control.streams)
 
 

@@ -1,15 +1,15 @@
 """Cache policies: reference 1.7. Managed ones can be read and used, never changed; a change to one of the user's own goes to every distribution that uses it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from control_plane.aws_api.calls import Call
 from control_plane.aws_api.codec import Parameters
-from control_plane.aws_api.distributions import republish
 from control_plane.aws_api.errors import ApiError
 from control_plane.aws_api.identifiers import check_if_match, new_entity_tag, new_uuid
 from control_plane.aws_api.pagination import page_by_id
-from control_plane.aws_api.publishing import refusal
+from control_plane.aws_api.publishing import publish_cache_policy, refusal
 from control_plane.aws_api.records import (
     CachePolicyRecord,
     DistributionRecord,
@@ -18,6 +18,7 @@ from control_plane.aws_api.records import (
     list_cache_policies,
     list_distributions,
     put_cache_policy,
+    put_distribution,
 )
 from control_plane.compiler.behaviors import cache_policy_ids
 from control_plane.compiler.cache_policies import cache_policy_problems
@@ -58,15 +59,17 @@ def get_config(call: Call, parameters: Parameters) -> Parameters:
 
 
 def update(call: Call, parameters: Parameters) -> Parameters:
-    """UpdateCachePolicy: the whole policy is replaced, and every distribution that uses it is published again."""
+    """UpdateCachePolicy: the whole policy is replaced, for every distribution that uses it: one change, and all of them are being deployed (reference 1.7)."""
     record = _find_own(call, parameters["Id"], "IllegalUpdate")
     check_if_match(parameters.get("IfMatch"), record.etag)
     config = _checked(parameters["CachePolicyConfig"])
     _check_name(config, [other for other in list_cache_policies(call.transaction) if other.id != record.id])
     changed = CachePolicyRecord(record.id, new_entity_tag(call.rng), call.now, config)
     put_cache_policy(call.transaction, changed)
-    for distribution in _users(call, record.id):
-        republish(call, distribution)
+    index = publish_cache_policy(call.transaction, record.id, config)
+    if index is not None:
+        for distribution in _users(call, record.id):
+            put_distribution(call.transaction, replace(distribution, index=index))
     return {"CachePolicy": _to_policy(changed), "ETag": changed.etag}
 
 

@@ -13,7 +13,7 @@ from control_plane.aws_api.identifiers import (
     new_entity_tag,
 )
 from control_plane.aws_api.pagination import page_by_id
-from control_plane.aws_api.publishing import publish
+from control_plane.aws_api.publishing import publish, withdraw
 from control_plane.aws_api.records import (
     DistributionRecord,
     delete_distribution,
@@ -26,7 +26,6 @@ from control_plane.compiler.defaults import fill_distribution
 from control_plane.compiler.distributions import Identity, aliases_of
 from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES
 from control_plane.compiler.problems import Config
-from control_plane.state import RemoveDistribution
 
 MAXIMUM_DISTRIBUTIONS = 500
 MAXIMUM_DISTRIBUTIONS_PER_POLICY = 100
@@ -96,7 +95,7 @@ def delete(call: Call, parameters: Parameters) -> Parameters:
         raise ApiError("DistributionNotDisabled", "Disabling it is still in progress: wait until it is Deployed.")
     call.transaction.invalidations.forget_all(record.id)
     delete_distribution(call.transaction, record.id)
-    call.transaction.append(RemoveDistribution(record.id))
+    withdraw(call.transaction, record.id)
     return {}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from control_plane.compiler.cache_policies import compile_cache_policy, unavailable_headers
+from control_plane.compiler.cache_policies import unavailable_headers
 from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES, MANAGED_PREFIX
 from control_plane.compiler.names import is_path_pattern
 from control_plane.compiler.origin_groups import primaries_of
@@ -66,7 +66,7 @@ def behavior_problems(config: Config, context: Context, root: str) -> Iterator[P
 def compile_behavior(behavior: Config, context: Context) -> configuration_pb2.Behavior:
     """The behavior as nodes get it; it is without problems. The default one has no pattern of its own."""
     methods = behavior["AllowedMethods"]
-    target, policy_id = behavior["TargetOriginId"], behavior["CachePolicyId"]
+    target = behavior["TargetOriginId"]
     pattern = behavior.get("PathPattern", "*")
     return configuration_pb2.Behavior(
         path_pattern=pattern,
@@ -74,7 +74,7 @@ def compile_behavior(behavior: Config, context: Context) -> configuration_pb2.Be
         origin_group_id=target if target in context.primaries else "",
         allowed_methods=items(methods),
         cached_methods=items(methods["CachedMethods"]),
-        cache_policy=compile_cache_policy(policy_id, context.policies[policy_id]),
+        cache_policy_id=behavior["CachePolicyId"],
         compress=behavior["Compress"],
         semantics=compile_semantics(context.tags, pattern),
         viewer_protocol_policy=_VIEWER_PROTOCOL_POLICIES[behavior["ViewerProtocolPolicy"]],

@@ -19,12 +19,12 @@ from typing import Protocol
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.journal_codec import (
     MARK_BYTES,
+    JournalEntry,
     JournalError,
     JournalIdentity,
     configuration_record,
-    invalidation_record,
+    entry_record,
     mark,
-    nothing_record,
     replayed,
     whole_journal,
 )
@@ -79,7 +79,7 @@ class InvalidationJournal:
         return self._is_kept
 
     def resume(self, configuration: LogPosition) -> None:
-        """Fill the log with what the process before this one knew, beside a snapshot at this position. Raises JournalError when that cannot be told."""
+        """Fill the log with what the process before this one knew, beside a configuration at this position. Raises JournalError when that cannot be told."""
         origin = JournalIdentity(configuration, self._boot_id)
         try:
             journal = self._file.read()
@@ -100,7 +100,7 @@ class InvalidationJournal:
             logger.warning("the invalidation journal cannot be removed: %s", error)
 
     def begin(self, configuration: LogPosition) -> None:
-        """A journal of what the log knows now, beside a snapshot at this position that is on disk; whatever was stored under another epoch must be gone already.
+        """A journal of what the log knows now, beside a configuration at this position that is on disk; whatever was stored under another epoch must be gone already.
 
         Were it written before that, a process killed in between would find a journal that fits its snapshot, and trust what is left of the other log or history.
         Raises OSError when it can be neither written nor the one before be removed.
@@ -112,20 +112,16 @@ class InvalidationJournal:
         except OSError as error:
             self._give_up(error)
 
-    def invalidated(self, at: LogPosition, distribution_id: str, paths: list[str]) -> None:
-        """An invalidation will be applied."""
-        self._append(invalidation_record(at, distribution_id, paths))
+    def will_apply(self, entry: JournalEntry) -> None:
+        """An entry that changes nothing of the configuration will be applied."""
+        self._append(entry_record(entry))
 
-    def advanced(self, at: LogPosition) -> None:
-        """An entry that changes nothing here will be applied."""
-        self._append(nothing_record(at))
-
-    def will_configure(self, at: LogPosition, removed_distribution_id: str = "") -> None:
-        """A snapshot at this position will be written. The entry counts as applied once it is: whichever of the two a crash falls between, they fit each other."""
-        self._append(configuration_record(at, removed_distribution_id))
+    def will_configure(self, entry: JournalEntry) -> None:
+        """The configuration at this position will be written. The entry counts as applied once it is: whichever of the two a crash falls between, they fit each other."""
+        self._append(configuration_record(entry))
 
     def has_configured(self, at: LogPosition) -> None:
-        """The snapshot at this position is on disk."""
+        """The configuration at this position is on disk."""
         self._origin = JournalIdentity(at, self._boot_id)
 
     # -- inside

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from edge_node.caching.invalidation_index import DistributionInvalidations, InvalidationLog
+from edge_node.storage.node_state import InvalidatedPaths
 from proto.log_position import LogPosition
 
-_MAGIC = b"CDNINV02"
+_MAGIC = b"CDNINV03"
 _MARK = struct.Struct("<8sQI")
 """Magic, length that counts, checksum of both."""
 _FRAME = struct.Struct("<II")
@@ -39,13 +40,17 @@ class JournalError(Exception):
 class _Kind(IntEnum):
     BASE = 1
     DISTRIBUTION = 2
-    INVALIDATION = 3
-    NOTHING = 4
-    CONFIGURATION = 5
-    REMOVAL = 6
+    ENTRY = 3
+    CONFIGURATION = 4
 
 
-_CONFIGURATIONS = (_Kind.CONFIGURATION, _Kind.REMOVAL)
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """What the journal remembers of an entry of the log."""
+
+    at: LogPosition
+    invalidated: Sequence[InvalidatedPaths] = ()
+    removed_distribution_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +71,14 @@ def mark(length: int) -> bytes:
     return _MARK.pack(_MAGIC, length, zlib.crc32(_MARK.pack(_MAGIC, length, 0)))
 
 
-def invalidation_record(at: LogPosition, distribution_id: str, paths: Sequence[str]) -> bytes:
-    """The entry there invalidates these paths."""
-    return _frame(_head(_Kind.INVALIDATION, at) + _strings((distribution_id, *paths)))
+def entry_record(entry: JournalEntry) -> bytes:
+    """An entry that changes nothing of the configuration."""
+    return _frame(_head(_Kind.ENTRY, entry.at) + _entry_body(entry))
 
 
-def nothing_record(at: LogPosition) -> bytes:
-    """The entry there changes nothing here."""
-    return _frame(_head(_Kind.NOTHING, at))
-
-
-def configuration_record(at: LogPosition, removed_distribution_id: str = "") -> bytes:
-    """The entry there changes the configuration: it is applied once the snapshot on disk is of its index or a later one."""
-    if removed_distribution_id:
-        return _frame(_head(_Kind.REMOVAL, at) + _strings((removed_distribution_id,)))
-    return _frame(_head(_Kind.CONFIGURATION, at))
+def configuration_record(entry: JournalEntry) -> bytes:
+    """An entry that changes the configuration: it is applied once the files on disk are of its index or a later one."""
+    return _frame(_head(_Kind.CONFIGURATION, entry.at) + _entry_body(entry))
 
 
 def whole_journal(origin: JournalIdentity, log: InvalidationLog) -> bytes:
@@ -91,6 +89,12 @@ def whole_journal(origin: JournalIdentity, log: InvalidationLog) -> bytes:
     frames = [_frame(_HEAD.pack(_Kind.BASE, log.applied_index, log.digest) + base + names)]
     frames.extend(_distribution_frame(*known) for known in log.distributions.items())
     return b"".join((mark(MARK_BYTES + sum(map(len, frames))), *frames))
+
+
+def _entry_body(entry: JournalEntry) -> bytes:
+    """The distributions that are gone, then each invalidation: distribution and paths."""
+    invalidated = (_strings((each.distribution_id, *each.paths)) for each in entry.invalidated)
+    return b"".join((_strings(entry.removed_distribution_ids), _COUNT.pack(len(entry.invalidated)), *invalidated))
 
 
 def _head(kind: _Kind, at: LogPosition) -> bytes:
@@ -188,10 +192,13 @@ def _replayed(payloads: Iterator[bytes], origin: JournalIdentity) -> Invalidatio
         meant = None
         if record.index != log.applied_index + 1:
             raise JournalError(f"entry {record.index} after {log.applied_index}")
-        if record.kind in _CONFIGURATIONS:
-            meant = record
-        else:
-            _apply(log, record)
+        match record.kind:
+            case _Kind.CONFIGURATION:
+                meant = record
+            case _Kind.ENTRY:
+                _apply(log, record)
+            case _:
+                raise JournalError(f"a record of unknown kind {record.kind}")
     if meant is not None and meant.index <= origin.configuration.index:
         configuration = _configured(log, meant)
     if configuration != (origin.configuration.index, origin.configuration.digest):
@@ -201,22 +208,20 @@ def _replayed(payloads: Iterator[bytes], origin: JournalIdentity) -> Invalidatio
 
 def _configured(log: InvalidationLog, record: _Record) -> tuple[int, bytes]:
     """The configuration that was written then."""
-    if record.kind == _Kind.REMOVAL:
-        log.forget_distribution(_read_strings(record.payload, _HEAD.size)[0][0])
-    log.advance(record.index)
-    log.put_digest(record.digest)
+    _apply(log, record)
     return record.index, record.digest
 
 
 def _apply(log: InvalidationLog, record: _Record) -> None:
-    match record.kind:
-        case _Kind.INVALIDATION:
-            (distribution_id, *paths), _ = _read_strings(record.payload, _HEAD.size)
-            log.append(record.index, distribution_id, paths)
-        case _Kind.NOTHING:
-            log.advance(record.index)
-        case _:
-            raise JournalError(f"a record of unknown kind {record.kind}")
+    removed, at = _read_strings(record.payload, _HEAD.size)
+    for distribution_id in removed:
+        log.forget_distribution(distribution_id)
+    (count,) = _COUNT.unpack_from(record.payload, at)
+    at += _COUNT.size
+    for _ in range(count):
+        (distribution_id, *paths), at = _read_strings(record.payload, at)
+        log.append(record.index, distribution_id, paths)
+    log.advance(record.index)
     log.put_digest(record.digest)
 
 

@@ -5,6 +5,7 @@ Changed only by `control/client.py`, on the event loop, one log entry at a time;
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.model.configuration import Distribution, Peer, Role
@@ -13,6 +14,25 @@ from edge_node.policy.geo import GeoTable
 from edge_node.policy.router import CompileStages, Router, Snapshot, no_stages
 from edge_node.policy.upstream_request import decode_position
 from proto.log_position import LogPosition
+
+
+@dataclass(frozen=True, slots=True)
+class ServedResources:
+    """All that a node is configured to serve from."""
+
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    latency_milliseconds: Mapping[str, float] = field(default_factory=dict)
+    """From this node's region to the others."""
+    geo_table: GeoTable = field(default_factory=GeoTable)
+    """Where viewers are; nobody knows before the control plane has said it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidatedPaths:
+    """What is invalidated of one distribution."""
+
+    distribution_id: str
+    paths: Sequence[str]
 
 
 class NodeState:
@@ -67,61 +87,32 @@ class NodeState:
         """
         return () if self.has_forgotten else self._regionals
 
-    def start_cold(
-        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
-    ) -> None:
-        """Serve from a snapshot of earlier with nothing stored, not knowing what came after it."""
-        self.replace(snapshot, latency_milliseconds, geo_table)
+    def start_cold(self, log_id: str, index: int, served: ServedResources) -> None:
+        """Serve from a configuration of earlier with nothing stored, not knowing what came after it."""
+        self.replace(log_id, index, served)
         self.has_forgotten = True
 
-    def replace(
-        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
-    ) -> None:
-        """Another snapshot: it skips over invalidations, or is of another log, or of another history; all that is stored is void (DESIGN section 4, rule 9)."""
+    def replace(self, log_id: str, index: int, served: ServedResources) -> None:
+        """A snapshot: it skips over invalidations, or is of another log, or of another history; all that is stored is void (DESIGN section 4, rule 9)."""
         self.has_forgotten = False
-        self.router = self._make_router(snapshot)
-        self.latency_milliseconds = latency_milliseconds
-        self.geo_table = geo_table or GeoTable()
-        self.invalidations.start_over(snapshot.index)
+        self._serve(Snapshot(log_id, index, served.distributions), served)
+        self.invalidations.start_over(index)
         self.invalidate_everything()
         self._wake()
 
-    def resume(
-        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
-    ) -> None:
+    def resume(self, log_id: str, index: int, served: ServedResources) -> None:
         """Go on where the process before this one stood; `invalidations` know already what it knew."""
-        self.router = self._make_router(snapshot)
-        self.latency_milliseconds = latency_milliseconds
-        self.geo_table = geo_table or GeoTable()
+        self._serve(Snapshot(log_id, index, served.distributions), served)
         self._wake()
 
-    def put_distribution(self, index: int, distribution: Distribution) -> None:
-        """One distribution new or changed at `index`."""
-        self._replace_distributions(index, {**self.router.snapshot.distributions, distribution.id: distribution})
-
-    def remove_distribution(self, index: int, distribution_id: str) -> None:
-        """One distribution gone at `index`."""
-        kept = {k: v for k, v in self.router.snapshot.distributions.items() if k != distribution_id}
-        self.invalidations.forget_distribution(distribution_id)
-        self._replace_distributions(index, kept)
-
-    def put_latencies(self, index: int, latency_milliseconds: Mapping[str, float]) -> None:
-        """Another routing table at `index`."""
-        self.latency_milliseconds = latency_milliseconds
-        self.advance(index)
-
-    def put_geo_table(self, index: int, geo_table: GeoTable) -> None:
-        """Another table of countries at `index`."""
-        self.geo_table = geo_table
-        self.advance(index)
-
-    def invalidate(self, index: int, distribution_id: str, paths: Sequence[str]) -> None:
-        """An invalidation at `index`."""
-        self.invalidations.append(index, distribution_id, paths)
-        self._wake()
-
-    def advance(self, index: int) -> None:
-        """An entry at `index` that changes nothing here."""
+    def apply(
+        self, index: int, served: ServedResources | None = None, invalidated: Sequence[InvalidatedPaths] = ()
+    ) -> None:
+        """One entry of the log, as a whole: what is served from now on, if it changes that, and what it invalidates."""
+        if served is not None:
+            self._reconfigure(index, served)
+        for each in invalidated:
+            self.invalidations.append(index, each.distribution_id, each.paths)
         self.invalidations.advance(index)
         self._wake()
 
@@ -156,9 +147,18 @@ class NodeState:
     def _make_router(self, snapshot: Snapshot) -> Router:
         return Router(snapshot, self._compile_stages)
 
-    def _replace_distributions(self, index: int, distributions: Mapping[str, Distribution]) -> None:
-        self.router = self._make_router(Snapshot(self.log_id, index, distributions))
-        self.advance(index)
+    def _reconfigure(self, index: int, served: ServedResources) -> None:
+        before = self.router.snapshot
+        for distribution_id in before.distributions.keys() - served.distributions.keys():
+            self.invalidations.forget_distribution(distribution_id)
+        is_same = _are_the_same(before.distributions, served.distributions)
+        self._serve(before if is_same else Snapshot(self.log_id, index, served.distributions), served)
+
+    def _serve(self, snapshot: Snapshot, served: ServedResources) -> None:
+        if snapshot is not self.router.snapshot:
+            self.router = self._make_router(snapshot)
+        self.latency_milliseconds = served.latency_milliseconds
+        self.geo_table = served.geo_table
 
     def _wake(self) -> None:
         """Let those who wait look again."""
@@ -167,3 +167,8 @@ class NodeState:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+
+def _are_the_same(before: Mapping[str, Distribution], after: Mapping[str, Distribution]) -> bool:
+    """Not merely equal: what has not changed is not read again."""
+    return before.keys() == after.keys() and all(before[name] is after[name] for name in before)

@@ -16,7 +16,6 @@ from enum import Enum
 from typing import Any
 
 from edge_node.caching.stored_body import LentPiece, Piece
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.delivery.downstream import DownstreamStream, ResponseSource
 from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.delivery.request_ids import RequestIds
@@ -35,17 +34,16 @@ from edge_node.model.tunnel import TunnelEnd
 from edge_node.observability.access_log import AccessLog
 from edge_node.pipeline.pipeline import Pipeline, PipelineDependencies
 from edge_node.policy.response_head import LocalNode
-from edge_node.policy.router import Snapshot
 from edge_node.stages.table import StageTable
 from edge_node.storage.cache import Cache
 from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.memory import MemoryStore
-from edge_node.storage.node_state import NodeState
+from edge_node.storage.node_state import InvalidatedPaths, NodeState, ServedResources
 from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpgradeSink, UpstreamFetcher
 from proto.cdn.v1 import configuration_pb2
-from tests.builders import behavior_message, distribution_message, origin_message
+from tests.builders import behavior_message, distribution_message, origin_message, read_distribution
 from tests.edge_wires import leased_fence
 from tests.fuzz.strict_http import End, Fields, Response, read_request_head, read_responses
 from tests.turns import settle
@@ -587,11 +585,11 @@ class Node:
     def learns(self, log_id: str, index: int) -> None:
         """A snapshot arrives."""
         distribution = read_distribution(self.message)
-        self.state.replace(Snapshot(log_id, index, {distribution.id: distribution}), {"eu": 0.0})
+        self.state.replace(log_id, index, ServedResources({distribution.id: distribution}, {"eu": 0.0}))
 
     def invalidates(self, *paths: str) -> int:
         index = self.state.applied_index + 1
-        self.state.invalidate(index, "E1", paths)
+        self.state.apply(index, invalidated=[InvalidatedPaths("E1", paths)])
         return index
 
     def knows_regionals(self, *ids: str) -> None:

@@ -19,13 +19,15 @@ from control_plane.grpc_port import OPTIONS
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.receipts import Receipt
-from control_plane.state import Change, Invalidate, PutDistribution
+from control_plane.resource_kinds import put_distribution
+from control_plane.state import Change, Invalidate, Put
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
-from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, resource_of, with_rejected, without
+from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, rejected_change
+from proto.resources import changed_name, put_change
 
 HOST = f"127.11.{int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}.1"
 _PORTS = itertools.count(20_000)
@@ -59,7 +61,7 @@ class ControlPlane:
         self.store = SqlStore(folder, self.clock, retained_entries=retained_entries)
         self.ledger = SqlLedger(self.store)
         self.coordinator = Coordinator(self.ledger, LeaseRules(lease_seconds), self.clock())
-        self.deployment = LogDeployment(self.coordinator, self.ledger)
+        self.deployment = LogDeployment(self.coordinator, self.ledger, self.store)
         self.completed: list[Receipt] = []
         self.service = SyncService(
             self.store,
@@ -70,10 +72,10 @@ class ControlPlane:
             on_completed=self.completed.append,
         )
 
-    def append(self, change: Change) -> int:
-        """Commit one change."""
+    def append(self, *changes: Change) -> int:
+        """Commit one entry."""
         with self.store.transaction() as transaction:
-            return transaction.append(change)
+            return transaction.append(*changes)
 
     def invalidate(self, identifier: str, *paths: str) -> int:
         """Commit one invalidation."""
@@ -137,22 +139,23 @@ class MemoryApplier:
         self.snapshots.append(snapshot)
         self.log_id, self.index, self.digest = snapshot.log_id, snapshot.index, snapshot.digest
         self.refused = NOTHING_REJECTED
-        for distribution in snapshot.distributions:
-            self._judge(sync_pb2.Entry(index=snapshot.index, put_distribution=distribution))
+        for resource in snapshot.resources:
+            self._judge(put_change(resource), resource.revision)
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """See node_session.Applier."""
         self._may_write()
         self.entries.append(entry)
         self.index, self.digest = entry.index, entry.digest
-        self._judge(entry)
+        for change in entry.changes:
+            self._judge(change, entry.index)
 
-    def _judge(self, entry: sync_pb2.Entry) -> None:
-        resource = resource_of(entry)
-        if entry.put_distribution.id in self.rejected_distribution_ids:
-            self.refused = with_rejected(self.refused, entry, "cannot honour it")
-        elif resource is not None:
-            self.refused = without(self.refused, resource)
+    def _judge(self, change: sync_pb2.Change, index: int) -> None:
+        name = changed_name(change)
+        if change.put.id in self.rejected_distribution_ids:
+            self.refused = {**self.refused, name: rejected_change(change, index, "cannot honour it")}
+        elif name in self.refused:
+            self.refused = {known: refused for known, refused in self.refused.items() if known != name}
 
     def lease_held(self, until: float) -> None:
         """Nothing is stored here."""
@@ -201,6 +204,6 @@ def invalidation(identifier: str, *paths: str) -> configuration_pb2.Invalidation
     return configuration_pb2.Invalidation(id=identifier, distribution_id="D1", paths=paths or ("/*",))
 
 
-def put_distribution(identifier: str) -> PutDistribution:
-    """One to append."""
-    return PutDistribution(configuration_pb2.Distribution(id=identifier, domain_name=f"{identifier}.cdn.localhost"))
+def put(identifier: str) -> Put:
+    """A distribution to append."""
+    return put_distribution(configuration_pb2.Distribution(id=identifier, domain_name=f"{identifier}.cdn.localhost"))

@@ -10,8 +10,10 @@ from types import TracebackType
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from proto.cdn.v1 import configuration_pb2, sync_pb2, sync_pb2_grpc
+from tests.builders import entry_message, snapshot_message
 
 LEASE_MILLISECONDS = 5_000
 
@@ -111,12 +113,7 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
         stream.outgoing.put_nowait(None)
 
     def snapshot(self) -> sync_pb2.Snapshot:
-        return sync_pb2.Snapshot(
-            log_id=self.log_id,
-            index=self.index,
-            distributions=list(self.distributions.values()),
-            routing_table=self.routing_table,
-        )
+        return snapshot_message(self.index, *self.distributions.values(), self.routing_table, log_id=self.log_id)
 
     def _directory(self) -> sync_pb2.ControlMessage:
         nodes = [stream.node for stream in self.streams.values()]
@@ -128,10 +125,10 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
 
     # -- what tests say
 
-    def append(self, entry: sync_pb2.Entry) -> int:
-        """Add an entry to the log and push it."""
+    def append(self, *bodies: Message) -> int:
+        """Add an entry that puts or invalidates these to the log, and push it."""
         self.index += 1
-        entry.log_id, entry.index = self.log_id, self.index
+        entry = entry_message(self.index, *bodies, log_id=self.log_id)
         for stream in self.streams.values():
             if stream.is_holding_back:
                 stream.held_back.append(entry)
@@ -141,11 +138,11 @@ class ScriptedControlPlane(sync_pb2_grpc.ControlPlaneServicer):
 
     def put(self, distribution: configuration_pb2.Distribution) -> int:
         self.distributions[distribution.id] = distribution
-        return self.append(sync_pb2.Entry(put_distribution=distribution))
+        return self.append(distribution)
 
     def invalidate(self, distribution_id: str, *paths: str) -> int:
         invalidation = configuration_pb2.Invalidation(id=f"I{self.index}", distribution_id=distribution_id, paths=paths)
-        return self.append(sync_pb2.Entry(invalidation=invalidation))
+        return self.append(invalidation)
 
     def hold_back(self, node_id: str) -> None:
         """Keep entries from a node until `let_go`."""

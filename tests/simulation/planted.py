@@ -10,7 +10,9 @@ from control_plane.receipts import PendingReceipts, Receipt
 from control_plane.unsaved import Ledger, UnsavedChanges
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.journal import InvalidationJournal
+from edge_node.control.journal_codec import JournalEntry
 from edge_node.policy.fence import Answers, Fence, PeerStanding
+from edge_node.storage.node_state import InvalidatedPaths
 from proto.cdn.v1 import sync_pb2
 from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
@@ -127,7 +129,7 @@ class AcknowledgesBeforeItIsWritten(Node):
         def write() -> None:
             if self.incarnation == incarnation and self.is_up and self.cache.log_id == log_id:
                 try:
-                    self.journal.invalidated(at, DISTRIBUTION_ID, paths)
+                    self.journal.will_apply(JournalEntry(at, [InvalidatedPaths(DISTRIBUTION_ID, paths)]))
                 except KilledError:
                     self.crash()
 

@@ -10,9 +10,10 @@ from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import IssuedInvalidation
 from control_plane.state import StoreError
 from edge_node.control.journal import InvalidationJournal
-from edge_node.control.journal_codec import JournalError
+from edge_node.control.journal_codec import JournalEntry, JournalError
 from edge_node.control.peer_inquiry import LOOK_SECONDS, ROUNDS_UNTIL_GONE
 from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, Fence, PeerStanding
+from edge_node.storage.node_state import InvalidatedPaths
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from proto.node_machine import (
@@ -107,9 +108,7 @@ class Plane:
             return False
         index = self.ledger.head_index + 1
         entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=index)
-        entry.invalidation.id = identifier
-        entry.invalidation.distribution_id = DISTRIBUTION_ID
-        entry.invalidation.paths.extend(paths)
+        entry.invalidations.add(id=identifier, distribution_id=DISTRIBUTION_ID, paths=paths)
         self._commit(entry, IssuedInvalidation(identifier, DISTRIBUTION_ID, index, paths, self.world.now))
         return True
 
@@ -117,7 +116,7 @@ class Plane:
         """Commit an entry of another kind."""
         if self.coordinator is not None and not self.ledger.is_full:
             entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=self.ledger.head_index + 1)
-            entry.put_routing_table.zone = "cdn.localhost"
+            entry.changes.add(delete=sync_pb2.ResourceName(kind=sync_pb2.RESOURCE_KIND_ROUTING_TABLE))
             self._commit(entry, None)
 
     def _commit(self, entry: sync_pb2.Entry, issued: IssuedInvalidation | None) -> None:
@@ -472,10 +471,10 @@ class Node:
             self._start_over()
             return
         at = LogPosition(entry.log_id, entry.index, entry.digest)
-        if entry.WhichOneof("change") == "invalidation":
-            self.apply_invalidation(at, list(entry.invalidation.paths))
+        if entry.invalidations:
+            self.apply_invalidation(at, list(entry.invalidations[0].paths))
         else:
-            self.journal.will_configure(at)
+            self.journal.will_configure(JournalEntry(at))
             self.disk.write_snapshot(at)
             self.journal.has_configured(at)
             self.cache.apply_nothing(at)
@@ -483,7 +482,7 @@ class Node:
 
     def apply_invalidation(self, at: LogPosition, paths: list[str]) -> None:
         """In the journal before anything carries its index."""
-        self.journal.invalidated(at, DISTRIBUTION_ID, paths)
+        self.journal.will_apply(JournalEntry(at, [InvalidatedPaths(DISTRIBUTION_ID, paths)]))
         self.cache.apply_invalidation(at, paths)
 
     def apply_snapshot(self, position: LogPosition) -> None:

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n proto/cdn/v1/configuration.proto\x12\x06\x63\x64n.v1\"\xa0\x03\n\x0c\x44istribution\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64omain_name\x18\x02 \x01(\t\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\x12\x1b\n\x13\x64\x65\x66\x61ult_root_object\x18\x05 \x01(\t\x12\x14\n\x0cipv6_enabled\x18\x06 \x01(\x08\x12\x1f\n\x07origins\x18\x07 \x03(\x0b\x32\x0e.cdn.v1.Origin\x12#\n\tbehaviors\x18\x08 \x03(\x0b\x32\x10.cdn.v1.Behavior\x12*\n\x10\x64\x65\x66\x61ult_behavior\x18\t \x01(\x0b\x32\x10.cdn.v1.Behavior\x12*\n\rorigin_groups\x18\n \x03(\x0b\x32\x13.cdn.v1.OriginGroup\x12.\n\x0f\x65rror_responses\x18\x0b \x03(\x0b\x32\x15.cdn.v1.ErrorResponse\x12/\n\x0fgeo_restriction\x18\x0c \x01(\x0b\x32\x16.cdn.v1.GeoRestriction\x12\x1b\n\x13strict_invalidation\x18\r \x01(\x08\"\x95\x01\n\x0eGeoRestriction\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.cdn.v1.GeoRestriction.Type\x12\x11\n\tcountries\x18\x02 \x03(\t\"E\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTYPE_ALLOW_LIST\x10\x01\x12\x12\n\x0eTYPE_DENY_LIST\x10\x02\"\xa7\x02\n\x06Origin\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x13\n\x0bpath_prefix\x18\x04 \x01(\t\x12&\n\x0e\x63ustom_headers\x18\x05 \x03(\x0b\x32\x0e.cdn.v1.Header\x12\x1b\n\x13\x63onnection_attempts\x18\x06 \x01(\r\x12\'\n\x1f\x63onnection_timeout_milliseconds\x18\x07 \x01(\r\x12!\n\x19read_timeout_milliseconds\x18\x08 \x01(\r\x12&\n\x1ekeepalive_timeout_milliseconds\x18\t \x01(\r\x12\'\n\x1f\x63ompletion_timeout_milliseconds\x18\n \x01(\x04\"l\n\x0bOriginGroup\x12\n\n\x02id\x18\x01 \x01(\t\x12\x19\n\x11primary_origin_id\x18\x02 \x01(\t\x12\x1b\n\x13secondary_origin_id\x18\x03 \x01(\t\x12\x19\n\x11\x66\x61ilover_statuses\x18\x04 \x03(\r\"n\n\rErrorResponse\x12\x14\n\x0c\x65rror_status\x18\x01 \x01(\r\x12\x1b\n\x13minimum_ttl_seconds\x18\x02 \x01(\x04\x12\x11\n\tpage_path\x18\x03 \x01(\t\x12\x17\n\x0fresponse_status\x18\x04 \x01(\r\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x9e\x02\n\x08\x42\x65havior\x12\x14\n\x0cpath_pattern\x18\x01 \x01(\t\x12\x11\n\torigin_id\x18\x02 \x01(\t\x12\x17\n\x0f\x61llowed_methods\x18\x03 \x03(\t\x12\x16\n\x0e\x63\x61\x63hed_methods\x18\x04 \x03(\t\x12)\n\x0c\x63\x61\x63he_policy\x18\x05 \x01(\x0b\x32\x13.cdn.v1.CachePolicy\x12\x17\n\x0forigin_group_id\x18\x06 \x01(\t\x12\x10\n\x08\x63ompress\x18\x07 \x01(\x08\x12$\n\tsemantics\x18\x08 \x01(\x0e\x32\x11.cdn.v1.Semantics\x12<\n\x16viewer_protocol_policy\x18\t \x01(\x0e\x32\x1c.cdn.v1.ViewerProtocolPolicy\"\xa0\x02\n\x0b\x43\x61\x63hePolicy\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1b\n\x13minimum_ttl_seconds\x18\x02 \x01(\x04\x12\x1b\n\x13\x64\x65\x66\x61ult_ttl_seconds\x18\x03 \x01(\x04\x12\x1b\n\x13maximum_ttl_seconds\x18\x04 \x01(\x04\x12\x1c\n\x14\x61\x63\x63\x65pt_encoding_gzip\x18\x05 \x01(\x08\x12\x1e\n\x16\x61\x63\x63\x65pt_encoding_brotli\x18\x06 \x01(\x08\x12\"\n\x07headers\x18\x07 \x01(\x0b\x32\x11.cdn.v1.Selection\x12\"\n\x07\x63ookies\x18\x08 \x01(\x0b\x32\x11.cdn.v1.Selection\x12(\n\rquery_strings\x18\t \x01(\x0b\x32\x11.cdn.v1.Selection\"\x9f\x01\n\tSelection\x12$\n\x04mode\x18\x01 \x01(\x0e\x32\x16.cdn.v1.Selection.Mode\x12\r\n\x05names\x18\x02 \x03(\t\"]\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_NONE\x10\x01\x12\r\n\tMODE_LIST\x10\x02\x12\x0c\n\x08MODE_ALL\x10\x03\x12\x13\n\x0fMODE_ALL_EXCEPT\x10\x04\"\xcc\x01\n\x0cRoutingTable\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0f\n\x07regions\x18\x02 \x03(\t\x12\x16\n\x0e\x64\x65\x66\x61ult_region\x18\x03 \x01(\t\x12\"\n\tlatencies\x18\x04 \x03(\x0b\x32\x0f.cdn.v1.Latency\x12,\n\x0e\x63lient_subnets\x18\x05 \x03(\x0b\x32\x14.cdn.v1.ClientSubnet\x12\x1a\n\x12\x61nswer_ttl_seconds\x18\x06 \x01(\r\x12\x17\n\x0fmaximum_answers\x18\x07 \x01(\r\"G\n\x07Latency\x12\x13\n\x0b\x66rom_region\x18\x01 \x01(\t\x12\x11\n\tto_region\x18\x02 \x01(\t\x12\x14\n\x0cmilliseconds\x18\x03 \x01(\x01\",\n\x0c\x43lientSubnet\x12\x0c\n\x04\x63idr\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\"0\n\x08GeoTable\x12$\n\x08networks\x18\x01 \x03(\x0b\x32\x12.cdn.v1.GeoNetwork\"+\n\nGeoNetwork\x12\x0c\n\x04\x63idr\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\"B\n\x0cInvalidation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0f\x64istribution_id\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t*\xb9\x01\n\x14ViewerProtocolPolicy\x12&\n\"VIEWER_PROTOCOL_POLICY_UNSPECIFIED\x10\x00\x12$\n VIEWER_PROTOCOL_POLICY_ALLOW_ALL\x10\x01\x12%\n!VIEWER_PROTOCOL_POLICY_HTTPS_ONLY\x10\x02\x12,\n(VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS\x10\x03*W\n\tSemantics\x12\x19\n\x15SEMANTICS_UNSPECIFIED\x10\x00\x12\x18\n\x14SEMANTICS_CLOUDFRONT\x10\x01\x12\x15\n\x11SEMANTICS_RFC9111\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n proto/cdn/v1/configuration.proto\x12\x06\x63\x64n.v1\"\xa0\x03\n\x0c\x44istribution\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64omain_name\x18\x02 \x01(\t\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\x12\x1b\n\x13\x64\x65\x66\x61ult_root_object\x18\x05 \x01(\t\x12\x14\n\x0cipv6_enabled\x18\x06 \x01(\x08\x12\x1f\n\x07origins\x18\x07 \x03(\x0b\x32\x0e.cdn.v1.Origin\x12#\n\tbehaviors\x18\x08 \x03(\x0b\x32\x10.cdn.v1.Behavior\x12*\n\x10\x64\x65\x66\x61ult_behavior\x18\t \x01(\x0b\x32\x10.cdn.v1.Behavior\x12*\n\rorigin_groups\x18\n \x03(\x0b\x32\x13.cdn.v1.OriginGroup\x12.\n\x0f\x65rror_responses\x18\x0b \x03(\x0b\x32\x15.cdn.v1.ErrorResponse\x12/\n\x0fgeo_restriction\x18\x0c \x01(\x0b\x32\x16.cdn.v1.GeoRestriction\x12\x1b\n\x13strict_invalidation\x18\r \x01(\x08\"\x95\x01\n\x0eGeoRestriction\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.cdn.v1.GeoRestriction.Type\x12\x11\n\tcountries\x18\x02 \x03(\t\"E\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTYPE_ALLOW_LIST\x10\x01\x12\x12\n\x0eTYPE_DENY_LIST\x10\x02\"\xa7\x02\n\x06Origin\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x13\n\x0bpath_prefix\x18\x04 \x01(\t\x12&\n\x0e\x63ustom_headers\x18\x05 \x03(\x0b\x32\x0e.cdn.v1.Header\x12\x1b\n\x13\x63onnection_attempts\x18\x06 \x01(\r\x12\'\n\x1f\x63onnection_timeout_milliseconds\x18\x07 \x01(\r\x12!\n\x19read_timeout_milliseconds\x18\x08 \x01(\r\x12&\n\x1ekeepalive_timeout_milliseconds\x18\t \x01(\r\x12\'\n\x1f\x63ompletion_timeout_milliseconds\x18\n \x01(\x04\"l\n\x0bOriginGroup\x12\n\n\x02id\x18\x01 \x01(\t\x12\x19\n\x11primary_origin_id\x18\x02 \x01(\t\x12\x1b\n\x13secondary_origin_id\x18\x03 \x01(\t\x12\x19\n\x11\x66\x61ilover_statuses\x18\x04 \x03(\r\"n\n\rErrorResponse\x12\x14\n\x0c\x65rror_status\x18\x01 \x01(\r\x12\x1b\n\x13minimum_ttl_seconds\x18\x02 \x01(\x04\x12\x11\n\tpage_path\x18\x03 \x01(\t\x12\x17\n\x0fresponse_status\x18\x04 \x01(\r\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x92\x02\n\x08\x42\x65havior\x12\x14\n\x0cpath_pattern\x18\x01 \x01(\t\x12\x11\n\torigin_id\x18\x02 \x01(\t\x12\x17\n\x0f\x61llowed_methods\x18\x03 \x03(\t\x12\x16\n\x0e\x63\x61\x63hed_methods\x18\x04 \x03(\t\x12\x17\n\x0forigin_group_id\x18\x06 \x01(\t\x12\x10\n\x08\x63ompress\x18\x07 \x01(\x08\x12$\n\tsemantics\x18\x08 \x01(\x0e\x32\x11.cdn.v1.Semantics\x12<\n\x16viewer_protocol_policy\x18\t \x01(\x0e\x32\x1c.cdn.v1.ViewerProtocolPolicy\x12\x17\n\x0f\x63\x61\x63he_policy_id\x18\n \x01(\tJ\x04\x08\x05\x10\x06\"\xa0\x02\n\x0b\x43\x61\x63hePolicy\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1b\n\x13minimum_ttl_seconds\x18\x02 \x01(\x04\x12\x1b\n\x13\x64\x65\x66\x61ult_ttl_seconds\x18\x03 \x01(\x04\x12\x1b\n\x13maximum_ttl_seconds\x18\x04 \x01(\x04\x12\x1c\n\x14\x61\x63\x63\x65pt_encoding_gzip\x18\x05 \x01(\x08\x12\x1e\n\x16\x61\x63\x63\x65pt_encoding_brotli\x18\x06 \x01(\x08\x12\"\n\x07headers\x18\x07 \x01(\x0b\x32\x11.cdn.v1.Selection\x12\"\n\x07\x63ookies\x18\x08 \x01(\x0b\x32\x11.cdn.v1.Selection\x12(\n\rquery_strings\x18\t \x01(\x0b\x32\x11.cdn.v1.Selection\"\x9f\x01\n\tSelection\x12$\n\x04mode\x18\x01 \x01(\x0e\x32\x16.cdn.v1.Selection.Mode\x12\r\n\x05names\x18\x02 \x03(\t\"]\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_NONE\x10\x01\x12\r\n\tMODE_LIST\x10\x02\x12\x0c\n\x08MODE_ALL\x10\x03\x12\x13\n\x0fMODE_ALL_EXCEPT\x10\x04\"\xcc\x01\n\x0cRoutingTable\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0f\n\x07regions\x18\x02 \x03(\t\x12\x16\n\x0e\x64\x65\x66\x61ult_region\x18\x03 \x01(\t\x12\"\n\tlatencies\x18\x04 \x03(\x0b\x32\x0f.cdn.v1.Latency\x12,\n\x0e\x63lient_subnets\x18\x05 \x03(\x0b\x32\x14.cdn.v1.ClientSubnet\x12\x1a\n\x12\x61nswer_ttl_seconds\x18\x06 \x01(\r\x12\x17\n\x0fmaximum_answers\x18\x07 \x01(\r\"G\n\x07Latency\x12\x13\n\x0b\x66rom_region\x18\x01 \x01(\t\x12\x11\n\tto_region\x18\x02 \x01(\t\x12\x14\n\x0cmilliseconds\x18\x03 \x01(\x01\",\n\x0c\x43lientSubnet\x12\x0c\n\x04\x63idr\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\"0\n\x08GeoTable\x12$\n\x08networks\x18\x01 \x03(\x0b\x32\x12.cdn.v1.GeoNetwork\"+\n\nGeoNetwork\x12\x0c\n\x04\x63idr\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\"B\n\x0cInvalidation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0f\x64istribution_id\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t*\xb9\x01\n\x14ViewerProtocolPolicy\x12&\n\"VIEWER_PROTOCOL_POLICY_UNSPECIFIED\x10\x00\x12$\n VIEWER_PROTOCOL_POLICY_ALLOW_ALL\x10\x01\x12%\n!VIEWER_PROTOCOL_POLICY_HTTPS_ONLY\x10\x02\x12,\n(VIEWER_PROTOCOL_POLICY_REDIRECT_TO_HTTPS\x10\x03*W\n\tSemantics\x12\x19\n\x15SEMANTICS_UNSPECIFIED\x10\x00\x12\x18\n\x14SEMANTICS_CLOUDFRONT\x10\x01\x12\x15\n\x11SEMANTICS_RFC9111\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.cdn.v1.configuration_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VIEWERPROTOCOLPOLICY']._serialized_start=2406
-  _globals['_VIEWERPROTOCOLPOLICY']._serialized_end=2591
-  _globals['_SEMANTICS']._serialized_start=2593
-  _globals['_SEMANTICS']._serialized_end=2680
+  _globals['_VIEWERPROTOCOLPOLICY']._serialized_start=2394
+  _globals['_VIEWERPROTOCOLPOLICY']._serialized_end=2579
+  _globals['_SEMANTICS']._serialized_start=2581
+  _globals['_SEMANTICS']._serialized_end=2668
   _globals['_DISTRIBUTION']._serialized_start=45
   _globals['_DISTRIBUTION']._serialized_end=461
   _globals['_GEORESTRICTION']._serialized_start=464
@@ -50,23 +50,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEADER']._serialized_start=1135
   _globals['_HEADER']._serialized_end=1172
   _globals['_BEHAVIOR']._serialized_start=1175
-  _globals['_BEHAVIOR']._serialized_end=1461
-  _globals['_CACHEPOLICY']._serialized_start=1464
-  _globals['_CACHEPOLICY']._serialized_end=1752
-  _globals['_SELECTION']._serialized_start=1755
-  _globals['_SELECTION']._serialized_end=1914
-  _globals['_SELECTION_MODE']._serialized_start=1821
-  _globals['_SELECTION_MODE']._serialized_end=1914
-  _globals['_ROUTINGTABLE']._serialized_start=1917
-  _globals['_ROUTINGTABLE']._serialized_end=2121
-  _globals['_LATENCY']._serialized_start=2123
-  _globals['_LATENCY']._serialized_end=2194
-  _globals['_CLIENTSUBNET']._serialized_start=2196
-  _globals['_CLIENTSUBNET']._serialized_end=2240
-  _globals['_GEOTABLE']._serialized_start=2242
-  _globals['_GEOTABLE']._serialized_end=2290
-  _globals['_GEONETWORK']._serialized_start=2292
-  _globals['_GEONETWORK']._serialized_end=2335
-  _globals['_INVALIDATION']._serialized_start=2337
-  _globals['_INVALIDATION']._serialized_end=2403
+  _globals['_BEHAVIOR']._serialized_end=1449
+  _globals['_CACHEPOLICY']._serialized_start=1452
+  _globals['_CACHEPOLICY']._serialized_end=1740
+  _globals['_SELECTION']._serialized_start=1743
+  _globals['_SELECTION']._serialized_end=1902
+  _globals['_SELECTION_MODE']._serialized_start=1809
+  _globals['_SELECTION_MODE']._serialized_end=1902
+  _globals['_ROUTINGTABLE']._serialized_start=1905
+  _globals['_ROUTINGTABLE']._serialized_end=2109
+  _globals['_LATENCY']._serialized_start=2111
+  _globals['_LATENCY']._serialized_end=2182
+  _globals['_CLIENTSUBNET']._serialized_start=2184
+  _globals['_CLIENTSUBNET']._serialized_end=2228
+  _globals['_GEOTABLE']._serialized_start=2230
+  _globals['_GEOTABLE']._serialized_end=2278
+  _globals['_GEONETWORK']._serialized_start=2280
+  _globals['_GEONETWORK']._serialized_end=2323
+  _globals['_INVALIDATION']._serialized_start=2325
+  _globals['_INVALIDATION']._serialized_end=2391
 # @@protoc_insertion_point(module_scope)

@@ -52,18 +52,21 @@ class _ResourceKind:
 class _ResourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResourceKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     RESOURCE_KIND_UNSPECIFIED: _ResourceKind.ValueType  # 0
-    """What the node does not know the kind of."""
     RESOURCE_KIND_DISTRIBUTION: _ResourceKind.ValueType  # 1
     RESOURCE_KIND_ROUTING_TABLE: _ResourceKind.ValueType  # 2
     RESOURCE_KIND_GEO_TABLE: _ResourceKind.ValueType  # 3
+    RESOURCE_KIND_CACHE_POLICY: _ResourceKind.ValueType  # 4
 
-class ResourceKind(_ResourceKind, metaclass=_ResourceKindEnumTypeWrapper): ...
+class ResourceKind(_ResourceKind, metaclass=_ResourceKindEnumTypeWrapper):
+    """A new kind is a number here, a message in configuration.proto, and one row in a table of the control plane and of each
+    program that serves from it. The role of a node says which kinds it gets.
+    """
 
 RESOURCE_KIND_UNSPECIFIED: ResourceKind.ValueType  # 0
-"""What the node does not know the kind of."""
 RESOURCE_KIND_DISTRIBUTION: ResourceKind.ValueType  # 1
 RESOURCE_KIND_ROUTING_TABLE: ResourceKind.ValueType  # 2
 RESOURCE_KIND_GEO_TABLE: ResourceKind.ValueType  # 3
+RESOURCE_KIND_CACHE_POLICY: ResourceKind.ValueType  # 4
 Global___ResourceKind: _TypeAlias = ResourceKind  # noqa: Y015
 
 @_typing.final
@@ -251,6 +254,89 @@ class Acknowledgement(_message.Message):
 Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015
 
 @_typing.final
+class ResourceName(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    kind: Global___ResourceKind.ValueType
+    id: _builtins.str
+    """Empty for a kind of which there is one only."""
+    def __init__(
+        self,
+        *,
+        kind: Global___ResourceKind.ValueType = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResourceName: _TypeAlias = ResourceName  # noqa: Y015
+
+@_typing.final
+class Resource(_message.Message):
+    """One thing that is configured. Resources refer to each other by kind and id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    kind: Global___ResourceKind.ValueType
+    id: _builtins.str
+    revision: _builtins.int
+    """Index of the entry that has put it: resources of one revision came together."""
+    body: _builtins.bytes
+    """The message of its kind, serialized."""
+    def __init__(
+        self,
+        *,
+        kind: Global___ResourceKind.ValueType = ...,
+        id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "id", b"id", "kind", b"kind", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resource: _TypeAlias = Resource  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUT_FIELD_NUMBER: _builtins.int
+    DELETE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def put(self) -> Global___Resource:
+        """New, or in place of the version before."""
+
+    @_builtins.property
+    def delete(self) -> Global___ResourceName: ...
+    def __init__(
+        self,
+        *,
+        put: Global___Resource | None = ...,
+        delete: Global___ResourceName | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "delete", b"delete", "put", b"put"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "delete", b"delete", "put", b"put"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["put", "delete"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
 class Rejection(_message.Message):
     """The node stays on its last good version of this one resource, or has none. The index still advances. It holds, also
     over restarts of either side, until it is replaced by another one for the same resource or ended by an Acceptance.
@@ -263,7 +349,7 @@ class Rejection(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Of the entry, or of the snapshot that the resource came in."""
+    """Of the entry that has changed the resource."""
     reason: _builtins.str
     kind: Global___ResourceKind.ValueType
     id: _builtins.str
@@ -362,39 +448,38 @@ Global___Leaving: _TypeAlias = Leaving  # noqa: Y015
 class Snapshot(_message.Message):
     """All that is configured, as of index, which may be lower than what the node has applied: then those entries were of
     another history. Void after it: every cached response from before, since it is not known which invalidations came.
+    It comes in pieces, one after the other; it is applied when it is whole.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LOG_ID_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
-    DISTRIBUTIONS_FIELD_NUMBER: _builtins.int
-    ROUTING_TABLE_FIELD_NUMBER: _builtins.int
-    GEO_TABLE_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    REMAINING_PIECES_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     index: _builtins.int
+    remaining_pieces: _builtins.int
+    """How many pieces follow; they say the same log_id, index and digest."""
     digest: _builtins.bytes
     """Entry.digest of the entry at index."""
     @_builtins.property
-    def distributions(self) -> _containers.RepeatedCompositeFieldContainer[_configuration_pb2.Distribution]: ...
-    @_builtins.property
-    def routing_table(self) -> _configuration_pb2.RoutingTable: ...
-    @_builtins.property
-    def geo_table(self) -> _configuration_pb2.GeoTable: ...
+    def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resource]:
+        """Of this piece."""
+
     def __init__(
         self,
         *,
         log_id: _builtins.str = ...,
         index: _builtins.int = ...,
-        distributions: _abc.Iterable[_configuration_pb2.Distribution] | None = ...,
-        routing_table: _configuration_pb2.RoutingTable | None = ...,
-        geo_table: _configuration_pb2.GeoTable | None = ...,
+        resources: _abc.Iterable[Global___Resource] | None = ...,
+        remaining_pieces: _builtins.int = ...,
         digest: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["geo_table", b"geo_table", "routing_table", b"routing_table"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "distributions", b"distributions", "geo_table", b"geo_table", "index", b"index", "log_id", b"log_id", "routing_table", b"routing_table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "index", b"index", "log_id", b"log_id", "remaining_pieces", b"remaining_pieces", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,54 +487,47 @@ Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
+    """Changes that hold or fail as a whole, and invalidations, which always hold. A node gets the changes of those kinds
+    that its role is for, so an entry may come to it empty.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LOG_ID_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     COMMITTED_AT_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    INVALIDATIONS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
-    PUT_DISTRIBUTION_FIELD_NUMBER: _builtins.int
-    REMOVE_DISTRIBUTION_ID_FIELD_NUMBER: _builtins.int
-    INVALIDATION_FIELD_NUMBER: _builtins.int
-    PUT_ROUTING_TABLE_FIELD_NUMBER: _builtins.int
-    PUT_GEO_TABLE_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     index: _builtins.int
     digest: _builtins.bytes
     """16 bytes over the digest of the entry before and all else in this one: equal for two logs exactly when both are equal up
-    to here. The control plane makes it; nodes keep it and say it again. Empty at index 0. Numbers up to 15 are for changes.
+    to here. The control plane makes it; nodes keep it and say it again. Empty at index 0.
     """
-    remove_distribution_id: _builtins.str
     @_builtins.property
     def committed_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def put_distribution(self) -> _configuration_pb2.Distribution: ...
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """At most one for each resource."""
+
     @_builtins.property
-    def invalidation(self) -> _configuration_pb2.Invalidation: ...
-    @_builtins.property
-    def put_routing_table(self) -> _configuration_pb2.RoutingTable: ...
-    @_builtins.property
-    def put_geo_table(self) -> _configuration_pb2.GeoTable: ...
+    def invalidations(self) -> _containers.RepeatedCompositeFieldContainer[_configuration_pb2.Invalidation]: ...
     def __init__(
         self,
         *,
         log_id: _builtins.str = ...,
         index: _builtins.int = ...,
         committed_at: _timestamp_pb2.Timestamp | None = ...,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+        invalidations: _abc.Iterable[_configuration_pb2.Invalidation] | None = ...,
         digest: _builtins.bytes = ...,
-        put_distribution: _configuration_pb2.Distribution | None = ...,
-        remove_distribution_id: _builtins.str = ...,
-        invalidation: _configuration_pb2.Invalidation | None = ...,
-        put_routing_table: _configuration_pb2.RoutingTable | None = ...,
-        put_geo_table: _configuration_pb2.GeoTable | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "invalidation", b"invalidation", "put_distribution", b"put_distribution", "put_geo_table", b"put_geo_table", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["committed_at", b"committed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "committed_at", b"committed_at", "digest", b"digest", "index", b"index", "invalidation", b"invalidation", "log_id", b"log_id", "put_distribution", b"put_distribution", "put_geo_table", b"put_geo_table", "put_routing_table", b"put_routing_table", "remove_distribution_id", b"remove_distribution_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "committed_at", b"committed_at", "digest", b"digest", "index", b"index", "invalidations", b"invalidations", "log_id", b"log_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["put_distribution", "remove_distribution_id", "invalidation", "put_routing_table", "put_geo_table"]  # noqa: Y015
-    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
 
@@ -552,55 +630,95 @@ class DirectoryChange(_message.Message):
 Global___DirectoryChange: _TypeAlias = DirectoryChange  # noqa: Y015
 
 @_typing.final
-class KeptConfiguration(_message.Message):
-    """What a node keeps on its disk: all that it serves, each resource in its last good version, and what it has refused,
-    which it tries again when it starts, perhaps with a newer program.
+class KeptResource(_message.Message):
+    """What a node keeps on its disk of one resource, in a file of its own: the version that it serves, if there is one, and the
+    newest one, if it has refused that. It tries that again when it starts, perhaps with a newer program.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NAME_FIELD_NUMBER: _builtins.int
     SERVED_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def served(self) -> Global___Snapshot: ...
+    def name(self) -> Global___ResourceName: ...
     @_builtins.property
-    def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedChange]: ...
+    def served(self) -> Global___Resource: ...
+    @_builtins.property
+    def rejected(self) -> Global___RejectedChange: ...
     def __init__(
         self,
         *,
-        served: Global___Snapshot | None = ...,
-        rejected: _abc.Iterable[Global___RejectedChange] | None = ...,
+        name: Global___ResourceName | None = ...,
+        served: Global___Resource | None = ...,
+        rejected: Global___RejectedChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["served", b"served"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rejected", b"rejected", "served", b"served"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rejected", b"rejected", "served", b"served"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rejected", b"rejected", "served", b"served"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___KeptConfiguration: _TypeAlias = KeptConfiguration  # noqa: Y015
+Global___KeptResource: _TypeAlias = KeptResource  # noqa: Y015
 
 @_typing.final
 class RejectedChange(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REJECTION_FIELD_NUMBER: _builtins.int
-    ENTRY_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rejection(self) -> Global___Rejection: ...
     @_builtins.property
-    def entry(self) -> Global___Entry:
-        """As it came; a resource of a snapshot as an entry of its own."""
+    def change(self) -> Global___Change:
+        """As it came."""
 
     def __init__(
         self,
         *,
         rejection: Global___Rejection | None = ...,
-        entry: Global___Entry | None = ...,
+        change: Global___Change | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "rejection", b"rejection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "rejection", b"rejection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "rejection", b"rejection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "rejection", b"rejection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RejectedChange: _TypeAlias = RejectedChange  # noqa: Y015
+
+@_typing.final
+class KeptPosition(_message.Message):
+    """Where in the log a node stands whose files are those of the folder. A file that is of a later index is left from a change
+    that was never finished.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.str
+    index: _builtins.int
+    digest: _builtins.bytes
+    folder: _builtins.str
+    checksum: _builtins.bytes
+    """Over the newest version of all resources: files that are missing, or too many, are noticed."""
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.str = ...,
+        index: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+        folder: _builtins.str = ...,
+        checksum: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "digest", b"digest", "folder", b"folder", "index", b"index", "log_id", b"log_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptPosition: _TypeAlias = KeptPosition  # noqa: Y015

@@ -9,17 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.state import (
-    Change,
-    Document,
-    Invalidate,
-    InvalidationRecord,
-    Invalidations,
-    PutDistribution,
-    PutRoutingTable,
-    RemoveDistribution,
-    Store,
-)
+from control_plane.resource_kinds import delete_distribution, put_distribution, put_routing_table
+from control_plane.state import Change, Document, Invalidate, InvalidationRecord, Invalidations, Store
 from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
 from tests.fakes_control import FakeStore
@@ -86,10 +77,10 @@ def test_a_body_that_was_read_is_a_copy(store: Store) -> None:
 
 
 CHANGES: list[Change] = [
-    PutDistribution(configuration_pb2.Distribution(id="E1")),
+    put_distribution(configuration_pb2.Distribution(id="E1")),
     Invalidate(configuration_pb2.Invalidation(id="I1", distribution_id="E1", paths=["/*"])),
-    RemoveDistribution("E1"),
-    PutRoutingTable(configuration_pb2.RoutingTable(zone="cdn.localhost")),
+    delete_distribution("E1"),
+    put_routing_table(configuration_pb2.RoutingTable(zone="cdn.localhost")),
 ]
 
 

@@ -21,7 +21,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from control_plane.backup import put, take
 from control_plane.geo_table import default_geo_table
 from control_plane.leases import counted_seconds
-from tests.builders import geo_table_message
+from proto.cdn.v1 import configuration_pb2
+from tests.builders import bodies_in, distributions_in, geo_table_message
 from tests.integration.sync_harness import HOST, MemoryApplier, Node, free_port, running, until
 from tests.integration.sync_process import ControlPlaneProcess, control_plane_process
 from tests.peers.viewer import get
@@ -158,7 +159,7 @@ async def test_a_replaced_node_starts_from_a_snapshot(tmp_path: Path) -> None:
         second = Node("edge-1", plane.grpc_port, MemoryApplier())
         async with running(second):
             await until(lambda: second.session.lease_state() == "held", "its lease")
-        assert len(second.applier.snapshots[0].distributions) == 1
+        assert len(distributions_in(second.applier.snapshots[0])) == 1
         assert len((await asyncio.to_thread(plane.get, "/status"))["nodes"]) == 1
 
 
@@ -176,9 +177,9 @@ async def test_the_admin_port_tells_what_is_going_on(tmp_path: Path) -> None:
         node = Node("edge-1", plane.grpc_port)
         async with running(node):
             await until(lambda: node.session.lease_state() == "held", "the lease")
-            assert node.applier.snapshots[0].routing_table.zone == "cdn.localhost"
+            assert bodies_in(node.applier.snapshots[0], configuration_pb2.RoutingTable)[0].zone == "cdn.localhost"
             distribution_id = await asyncio.to_thread(plane.create_distribution)
-            assert node.applier.snapshots[0].geo_table == default_geo_table()
+            assert bodies_in(node.applier.snapshots[0], configuration_pb2.GeoTable) == [default_geo_table()]
             await until(lambda: node.applier.index == 3, "the distribution")
             await asyncio.sleep(0.05)
             status = await asyncio.to_thread(plane.get, "/status")
@@ -233,13 +234,15 @@ async def test_a_table_of_countries_is_published_when_it_is_another(tmp_path: Pa
         node = Node("edge-1", plane.grpc_port)
         async with running(node):
             await until(lambda: node.session.lease_state() == "held", "the lease")
-            assert node.applier.snapshots[0].geo_table == geo_table_message({"192.0.2.0/24": "FR"})
+            assert bodies_in(node.applier.snapshots[0], configuration_pb2.GeoTable) == [
+                geo_table_message({"192.0.2.0/24": "FR"})
+            ]
             await asyncio.to_thread(plane.kill)
             path.write_text("192.0.2.0/24,BE\n", encoding="utf-8")
             await asyncio.to_thread(plane.start)
             await until(lambda: node.applier.index == 2, "the other table")
             (entry,) = node.applier.entries
-            assert entry.put_geo_table == geo_table_message({"192.0.2.0/24": "BE"})
+            assert bodies_in(entry, configuration_pb2.GeoTable) == [geo_table_message({"192.0.2.0/24": "BE"})]
 
 
 def test_grpc_health_and_reflection(tmp_path: Path) -> None:

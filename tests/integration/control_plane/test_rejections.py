@@ -12,15 +12,16 @@ import grpc.aio
 import pytest
 
 from control_plane.nodes import ResourceKind
-from control_plane.state import PutDistribution, PutGeoTable, RemoveDistribution
-from edge_node.control import snapshot_reader
-from edge_node.control.client import SNAPSHOT_FILE, ControlClient
+from control_plane.resource_kinds import delete_distribution, put_cache_policy, put_distribution, put_geo_table
+from control_plane.state import Change
+from edge_node.control import resource_reader
+from edge_node.control.client import ControlClient
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2, sync_pb2_grpc
 from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED
-from tests.builders import behavior_message, distribution_message, geo_table_message, origin_message
+from tests.builders import behavior_message, distribution_message, geo_table_message, origin_message, policies_of
 from tests.edge_wires import leased_fence
 from tests.integration.sync_harness import (
     HOST,
@@ -28,7 +29,7 @@ from tests.integration.sync_harness import (
     Node,
     control_plane,
     free_port,
-    put_distribution,
+    put,
     running,
     until,
 )
@@ -68,12 +69,12 @@ async def edge(folder: Path, port: int) -> AsyncIterator[Edge]:
         started.client.close()
 
 
-def version(port: int, identifier: str, *, is_newer: bool = False) -> PutDistribution:
+def version(port: int, identifier: str, *, is_newer: bool = False) -> list[Change]:
     """A version of a distribution, which the edge of today cannot honour if it `is_newer`."""
     behavior = behavior_message(semantics=NEWER_SEMANTICS) if is_newer else behavior_message()
     name = f"{identifier.lower()}.cdn.localhost"
     message = distribution_message(origin_message("127.0.0.1", port), behavior, id=identifier, domain_name=name)
-    return PutDistribution(message)
+    return [*map(put_cache_policy, policies_of(message)), put_distribution(message)]
 
 
 async def until_at_head(plane: ControlPlane, node_id: str = "edge-1") -> None:
@@ -96,8 +97,8 @@ async def test_forty_distributions_that_a_node_refuses_are_all_in_progress(tmp_p
     port = free_port()
     async with control_plane(tmp_path / "plane", port) as plane, edge(tmp_path / "edge", port):
         await until_at_head(plane)
-        indexes = {f"E{n}": plane.append(version(1000 + n, f"E{n}", is_newer=True)) for n in range(40)}
-        good = plane.append(version(2000, "good"))
+        indexes = {f"E{n}": plane.append(*version(1000 + n, f"E{n}", is_newer=True)) for n in range(40)}
+        good = plane.append(*version(2000, "good"))
         await until_at_head(plane)
         deployed = [name for name, index in indexes.items() if plane.deployment.is_deployed(name, index)]
         assert deployed == [] and plane.deployment.is_deployed("good", good)
@@ -108,17 +109,17 @@ async def test_what_a_node_refuses_in_a_snapshot_is_in_progress_and_served_as_it
     port = free_port()
     async with control_plane(tmp_path / "plane", port, retained_entries=10) as plane:
         async with edge(tmp_path / "edge", port):
-            plane.append(version(1001, "E1"))
+            plane.append(*version(1001, "E1"))
             await until_at_head(plane)
-        bad = plane.append(version(1002, "E1", is_newer=True))
+        bad = plane.append(*version(1002, "E1", is_newer=True))
         for number in range(30):  # so far behind that it gets a snapshot
-            good = plane.append(version(2000 + number, "E2"))
+            good = plane.append(*version(2000 + number, "E2"))
         async with edge(tmp_path / "edge", port) as again:
             await until(lambda: again.ports() == {"E1": 1001, "E2": 2029}, "the snapshot")
             await until_at_head(plane)
             assert not plane.deployment.is_deployed("E1", bad) and plane.deployment.is_deployed("E2", good)
             index, reason = plane.rejections("edge-1")["E1"]
-            assert index == good and "semantics number 77" in reason
+            assert index == bad and "semantics number 77" in reason
 
 
 async def test_a_rejection_whose_message_was_lost_is_said_when_the_node_connects_again(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ async def test_a_rejection_whose_message_was_lost_is_said_when_the_node_connects
         async with edge(tmp_path / "edge", port):
             await until_at_head(plane)
         killed = Edge(tmp_path / "edge", port)
-        bad, good = plane.append(version(1001, "E1", is_newer=True)), plane.append(version(2000, "E2"))
+        bad, good = plane.append(*version(1001, "E1", is_newer=True)), plane.append(*version(2000, "E2"))
         for entry in plane.store.entries_after(0, 10):
             killed.client.apply_entry(entry)
         killed.client.close()
@@ -141,7 +142,7 @@ async def test_a_control_plane_that_is_started_again_knows_what_is_refused(tmp_p
     port = free_port()
     async with control_plane(tmp_path / "plane", port) as plane, edge(tmp_path / "edge", port):
         await until_at_head(plane)
-        bad = plane.append(version(1001, "E1", is_newer=True))
+        bad = plane.append(*version(1001, "E1", is_newer=True))
         await until_at_head(plane)
         await until_saved(plane)
     async with control_plane(tmp_path / "plane", port) as plane:
@@ -159,12 +160,12 @@ async def test_a_newer_program_of_a_node_serves_what_the_one_before_refused_and_
     async with control_plane(tmp_path / "plane", port) as plane:
         async with edge(tmp_path / "edge", port):
             await until_at_head(plane)
-            index = plane.append(version(1001, "E1", is_newer=True))
+            index = plane.append(*version(1001, "E1", is_newer=True))
             await until_at_head(plane)
             assert not plane.deployment.is_deployed("E1", index)
-        of_today = snapshot_reader._SEMANTICS
+        of_today = resource_reader._SEMANTICS
         known = {**of_today, NEWER_SEMANTICS: of_today[configuration_pb2.SEMANTICS_RFC9111]}
-        monkeypatch.setattr(snapshot_reader, "_SEMANTICS", known)
+        monkeypatch.setattr(resource_reader, "_SEMANTICS", known)
         async with edge(tmp_path / "edge", port) as newer:
             await until(lambda: plane.deployment.is_deployed("E1", index), "the newer program has said what it refuses")
             assert newer.ports() == {"E1": 1001} and plane.rejections("edge-1") == {}
@@ -176,15 +177,15 @@ async def test_a_rejection_ends_with_a_version_that_is_accepted_or_with_the_reso
     async with control_plane(tmp_path / "plane", port) as plane, edge(tmp_path / "edge", port) as node:
         await until_at_head(plane)
         for name in ("E1", "E2"):
-            plane.append(version(1001, name, is_newer=True))
-        plane.append(PutGeoTable(geo_table_message({"192.0.2.0/24": "nowhere"})))
+            plane.append(*version(1001, name, is_newer=True))
+        plane.append(put_geo_table(geo_table_message({"192.0.2.0/24": "nowhere"})))
         await until_at_head(plane)
         assert len(plane.rejections("edge-1")) == 3
         kinds = {refused.resource.kind for refused in plane.coordinator.nodes["edge-1"].rejections.values()}
         assert kinds == {ResourceKind.DISTRIBUTION, ResourceKind.GEO_TABLE}
-        mended = plane.append(version(1002, "E1"))
-        plane.append(RemoveDistribution("E2"))
-        plane.append(PutGeoTable(geo_table_message({"192.0.2.0/24": "DE"})))
+        mended = plane.append(*version(1002, "E1"))
+        plane.append(delete_distribution("E2"))
+        plane.append(put_geo_table(geo_table_message({"192.0.2.0/24": "DE"})))
         await until_at_head(plane)
         assert plane.rejections("edge-1") == {} and plane.deployment.is_deployed("E1", mended)
         assert node.ports() == {"E1": 1002}
@@ -195,10 +196,10 @@ async def test_a_rejection_ends_with_a_version_that_is_accepted_or_with_the_reso
 async def test_what_was_refused_of_another_log_is_not_taken_for_a_rejection_of_this_one(tmp_path: Path) -> None:
     port = free_port()
     async with control_plane(tmp_path / "plane", port) as plane, edge(tmp_path / "edge", port):
-        plane.append(version(1001, "E1", is_newer=True))
+        plane.append(*version(1001, "E1", is_newer=True))
         await until_at_head(plane)
     async with control_plane(tmp_path / "another", port) as plane:
-        index = plane.append(version(1002, "E1"))
+        index = plane.append(*version(1002, "E1"))
         async with edge(tmp_path / "edge", port) as node:
             await until_at_head(plane)
             assert plane.deployment.is_deployed("E1", index) and node.ports() == {"E1": 1002}
@@ -226,7 +227,7 @@ async def test_a_node_that_refuses_thousands_can_introduce_itself(tmp_path: Path
         node.applier.rejected_distribution_ids.update(names)
         with plane.store.transaction() as transaction:
             for name in names:
-                index = transaction.append(put_distribution(name))
+                index = transaction.append(put(name))
         async with running(node):
             await until_at_head(plane)
             assert node.session.reconnects_total == 0
@@ -244,9 +245,9 @@ async def test_a_node_whose_configuration_is_damaged_is_not_routable_before_it_i
     port = free_port()
     async with control_plane(tmp_path / "plane", port) as plane:
         async with edge(tmp_path / "edge", port):
-            plane.append(version(1001, "E1"))
+            plane.append(*version(1001, "E1"))
             await until_at_head(plane)
-        path = tmp_path / "edge" / SNAPSHOT_FILE
+        (path,) = (tmp_path / "edge").glob("configuration-*/distribution-E1-*")
         stored = bytearray(path.read_bytes())
         stored[-10] ^= 1
         path.write_bytes(stored)

@@ -15,6 +15,7 @@ from control_plane.state import StoreError
 from control_plane.store import DATABASE_NAME
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
 from proto.log_position import LogPosition
+from tests.builders import distributions_in
 from tests.integration.sync_harness import (
     HOST,
     ControlPlane,
@@ -22,7 +23,7 @@ from tests.integration.sync_harness import (
     Node,
     control_plane,
     free_port,
-    put_distribution,
+    put,
     running,
     until,
 )
@@ -31,15 +32,15 @@ from tests.integration.sync_harness import (
 async def test_a_new_node_gets_a_snapshot_then_a_lease_then_entries(tmp_path: Path) -> None:
     port = free_port()
     async with control_plane(tmp_path, port) as plane:
-        plane.append(put_distribution("D1"))
+        plane.append(put("D1"))
         node = Node("edge-1", port)
         async with running(node):
             await until(lambda: node.session.lease_state() == "held", "a lease")
-            assert [d.id for d in node.applier.snapshots[0].distributions] == ["D1"]
+            assert [d.id for d in distributions_in(node.applier.snapshots[0])] == ["D1"]
             assert node.session.applied_index == 1 and plane.is_live("edge-1")
-            plane.append(put_distribution("D2"))
+            plane.append(put("D2"))
             await until(lambda: node.applier.index == 2, "the entry")
-            assert node.applier.entries[0].put_distribution.id == "D2"
+            assert [d.id for d in distributions_in(node.applier.entries[0])] == ["D2"]
             await until(lambda: plane.deployment.is_deployed("D2", 2), "the acknowledgement")
             await until(lambda: node.applier.directory == ("edge-1",), "the directory")
 
@@ -50,7 +51,7 @@ async def test_a_node_that_cannot_keep_what_it_is_sent_asks_less_and_less_often(
     caplog.set_level("INFO")
     port = free_port()
     async with control_plane(tmp_path, port) as plane:
-        plane.append(put_distribution("D1"))
+        plane.append(put("D1"))
         node = Node("edge-1", port)
         node.applier.is_wedged = True
         async with running(node):
@@ -72,7 +73,7 @@ async def test_a_database_that_fails_ends_the_stream_that_needs_it_and_no_other(
 ) -> None:
     port = free_port()
     async with control_plane(tmp_path, port) as plane:
-        plane.append(put_distribution("D1"))
+        plane.append(put("D1"))
         other = Node("edge-1", port)
         async with running(other):
             await until(lambda: plane.is_live("edge-1"), "the lease of the other")
@@ -122,7 +123,7 @@ async def test_a_rejection_keeps_one_distribution_in_progress_and_no_other(tmp_p
         node.applier.rejected_distribution_ids.add("bad")
         async with running(node):
             await until(lambda: plane.is_live("edge-1"), "the lease")
-            bad, good = plane.append(put_distribution("bad")), plane.append(put_distribution("good"))
+            bad, good = plane.append(put("bad")), plane.append(put("good"))
             await until(lambda: plane.deployment.is_deployed("good", good), "the good one is deployed")
             assert not plane.deployment.is_deployed("bad", bad)
             assert node.session.rejections_total == 1
@@ -170,12 +171,12 @@ async def test_a_node_behind_the_retained_log_gets_a_snapshot(tmp_path: Path) ->
         async with running(node):
             await until(lambda: plane.is_live("edge-1"), "the lease")
         for number in range(30):
-            plane.append(put_distribution(f"D{number % 3}"))
+            plane.append(put(f"D{number % 3}"))
         again = Node("edge-1", port, node.applier)
         async with running(again):
             await until(lambda: node.applier.index == 30, "it has caught up")
             assert len(node.applier.snapshots) == 2 and not node.applier.entries
-            assert {d.id for d in node.applier.snapshots[1].distributions} == {"D0", "D1", "D2"}
+            assert {d.id for d in distributions_in(node.applier.snapshots[1])} == {"D0", "D1", "D2"}
 
 
 async def test_a_node_of_a_lost_history_starts_over_although_the_log_has_its_index_again(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ async def test_a_node_of_a_lost_history_starts_over_although_the_log_has_its_ind
     node, away = Node("edge-1", port), Node("edge-2", port)
     async with control_plane(lost, port) as plane:
         async with running(node, away):
-            plane.append(put_distribution("D1"))
+            plane.append(put("D1"))
             await until(lambda: node.applier.index == away.applier.index == 1, "both know the first entry")
         copy_database(lost, restored)
         async with running(again := Node("edge-1", port, node.applier)):
@@ -231,7 +232,7 @@ async def test_a_node_that_makes_its_position_up_starts_over_alone(tmp_path: Pat
     port = free_port()
     node, applier = Node("edge-1", port), MemoryApplier()
     async with control_plane(tmp_path, port) as plane:
-        plane.append(put_distribution("D1"))
+        plane.append(put("D1"))
         log_id = applier.log_id = plane.store.log_id
         applier.index, applier.digest = 2**64 - 1, b"made up"
         async with running(node):
@@ -371,7 +372,7 @@ def copy_database(from_folder: Path, to_folder: Path) -> None:
 
 def invalidations(node: Node) -> list[str]:
     """What it has got as entries, in their order."""
-    return [entry.invalidation.id for entry in node.applier.entries if entry.HasField("invalidation")]
+    return [each.id for entry in node.applier.entries for each in entry.invalidations]
 
 
 def head(plane: ControlPlane) -> LogPosition:

@@ -1,13 +1,14 @@
 """A router process and its control plane: what it is told it answers, also when nobody tells it any more."""
 
 from pathlib import Path
-from typing import Any
 
 import dns.message
 import pytest
+from google.protobuf.message import Message
 from prometheus_client.parser import text_string_to_metric_families
 
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from tests.builders import entry_message
 from tests.router_builders import TWO_EDGES_EACH, directory_message, distribution, snapshot
 from tests.router_process import RouterProcess, ScriptedControlPlane, control_plane, eventually, router
 
@@ -20,8 +21,8 @@ GREETING = (
 )
 
 
-def entry(index: int, **change: Any) -> sync_pb2.Entry:
-    return sync_pb2.Entry(log_id="log-a", index=index, **change)
+def entry(index: int, *bodies: Message, deleted: str = "") -> sync_pb2.Entry:
+    return entry_message(index, *bodies, deleted_distributions=[deleted] if deleted else [], log_id="log-a")
 
 
 async def wait_for_answer(node: RouterProcess, name: str, subnet: str, expected: set[str]) -> None:
@@ -76,12 +77,12 @@ async def test_an_edge_that_loses_its_lease_leaves_the_answers_and_returns_with_
 async def test_entries_are_served_before_they_are_acknowledged(tmp_path: Path) -> None:
     async with control_plane(*GREETING) as plane, router(tmp_path, control_plane_address=plane.address) as node:
         await wait_until_acknowledged(plane, 7)
-        plane.say(entry=entry(8, put_distribution=distribution("E2", D2)))
+        plane.say(entry=entry(8, distribution("E2", D2)))
         await wait_until_acknowledged(plane, 8)
         assert await node.addresses(D2, US_SUBNET) == US_EDGES
-        plane.say(entry=entry(9, invalidation=configuration_pb2.Invalidation(id="I1", paths=["/*"])))
+        plane.say(entry=entry(9, configuration_pb2.Invalidation(id="I1", paths=["/*"])))
         await wait_until_acknowledged(plane, 9)
-        plane.say(entry=entry(10, remove_distribution_id="E2"))
+        plane.say(entry=entry(10, deleted="E2"))
         await wait_until_acknowledged(plane, 10)
         assert (await node.udp(dns.message.make_query(D2, "A"))).rcode() == 3
 
@@ -89,8 +90,8 @@ async def test_entries_are_served_before_they_are_acknowledged(tmp_path: Path) -
 async def test_a_bad_distribution_is_rejected_with_its_reason_and_blocks_nothing(tmp_path: Path) -> None:
     async with control_plane(*GREETING) as plane, router(tmp_path, control_plane_address=plane.address) as node:
         await wait_until_acknowledged(plane, 7)
-        plane.say(entry=entry(8, put_distribution=distribution("E1", "a..b.cdn.localhost")))
-        plane.say(entry=entry(9, put_distribution=distribution("E2", D2)))
+        plane.say(entry=entry(8, distribution("E1", "a..b.cdn.localhost")))
+        plane.say(entry=entry(9, distribution("E2", D2)))
         await wait_until_acknowledged(plane, 9)
         assert plane.has_heard("rejection", lambda m: m.rejection.index == 8 and "a..b" in m.rejection.reason)
         assert await node.addresses(D1, US_SUBNET) == US_EDGES and await node.addresses(D2, US_SUBNET) == US_EDGES
@@ -105,7 +106,7 @@ async def test_it_keeps_answering_without_a_control_plane_and_catches_up_with_th
             await wait_for_answer(node, D1, US_SUBNET, US_EDGES)
             await plane.stop()
             assert await node.addresses(D1, US_SUBNET) == US_EDGES
-            put = sync_pb2.ControlMessage(entry=entry(8, put_distribution=distribution("E2", D2)))
+            put = sync_pb2.ControlMessage(entry=entry(8, distribution("E2", D2)))
             async with control_plane(put, address=address) as next_plane:
                 await wait_until_acknowledged(next_plane, 8)
                 assert (next_plane.heard[0].hello.log_id, next_plane.heard[0].hello.applied_index) == ("log-a", 7)
@@ -115,7 +116,7 @@ async def test_it_keeps_answering_without_a_control_plane_and_catches_up_with_th
 @pytest.mark.parametrize("ending", ["kill", "terminate"])
 async def test_a_restart_without_control_plane_answers_from_disk(tmp_path: Path, ending: str) -> None:
     async with control_plane(*GREETING) as plane, router(tmp_path, control_plane_address=plane.address) as node:
-        plane.say(entry=entry(8, put_distribution=distribution("E2", D2)))
+        plane.say(entry=entry(8, distribution("E2", D2)))
         await wait_for_answer(node, D1, US_SUBNET, US_EDGES)
         await wait_until_acknowledged(plane, 8)
         getattr(node, ending)()

@@ -7,6 +7,7 @@ import resource
 from pathlib import Path
 
 from proto.cdn.v1 import sync_pb2
+from tests.builders import entry_message
 from tests.router_builders import TWO_EDGES_EACH, directory_message, distribution, edge, snapshot
 from tests.router_process import RouterProcess, ScriptedControlPlane, control_plane, eventually, router
 
@@ -28,7 +29,7 @@ def put(index: int, domain_name: str) -> sync_pb2.Entry:
     """A distribution for which the file of the configuration is too large."""
     message = distribution("E2", domain_name)
     message.aliases.extend(f"{number}.{'x' * 60}.cdn.localhost" for number in range(FILE_BYTES // 30))
-    return sync_pb2.Entry(log_id="log-a", index=index, put_distribution=message)
+    return entry_message(index, message, log_id="log-a")
 
 
 def limit_files(node: RouterProcess, size_bytes: int) -> None:
@@ -72,7 +73,7 @@ async def test_a_full_disk_never_keeps_a_dead_edge_in_the_answers(tmp_path: Path
         plane.say(entry=put(8, D2))
         await wait_until_acknowledged(plane, 8)
         assert await node.addresses(D2, US_SUBNET) == EU_EDGES
-        await wait_for_files(node, ["directory", "snapshot"])
+        await wait_for_files(node, ["configuration", "directory"])
         metrics = (await node.get("/metrics"))[1]
         assert "cdn_state_write_failures_total 4.0" in metrics  # one, the same again, and both with the entry
         assert sum(message.HasField("hello") for message in plane.heard) == 1, "its lease goes on on one stream"

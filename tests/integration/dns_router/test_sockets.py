@@ -16,11 +16,13 @@ import dns.message
 import dns.rcode
 import pytest
 
-from dns_router.configuration import Configuration, from_snapshot, to_kept
+from dns_router.configuration import KINDS
 from dns_router.counters import Counters
 from dns_router.listeners import StreamListener
 from dns_router.responder import Responder
 from proto.cdn.v1 import sync_pb2
+from proto.resource_files import ResourceFiles
+from proto.served_configuration import Configuration, from_snapshot
 from proto.state_files import StateFiles
 from tests.builders import IDLE_NODE_MIB
 from tests.router_builders import (
@@ -47,8 +49,7 @@ def prepare_state(folder: Path, table_answers: int = 3, *nodes: sync_pb2.Node) -
     """What a router leaves on disk, so that one can be started without a control plane."""
     files = StateFiles(folder / "state")
     table = routing_table(maximum_answers=table_answers)
-    configured = from_snapshot(snapshot(distribution(), table=table), Configuration())
-    files.write("snapshot", to_kept(configured).SerializeToString())
+    ResourceFiles(files).write_anew(from_snapshot(snapshot(distribution(), table=table), Configuration(), KINDS))
     files.write("directory", directory_message(*(nodes or TWO_EDGES_EACH)).SerializeToString())
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dns_router.applier import DIRECTORY_FILE, SNAPSHOT_FILE, RouterApplier
+from dns_router.applier import DIRECTORY_FILE, RouterApplier
 from dns_router.counters import Counters
 from dns_router.responder import Responder
 from dns_router.routing import Directory
-from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from proto.resource_files import POSITION_FILE
 from proto.state_files import StateFiles
+from tests.builders import entry_message
 from tests.router_builders import TWO_EDGES_EACH, directory_message, distribution, snapshot
 
 
@@ -38,12 +39,12 @@ def folder(tmp_path: Path) -> Path:
     applier.apply_snapshot(
         snapshot(distribution(), distribution("E2", "d2.cdn.localhost", aliases=["a.cdn.localhost"]))
     )
-    applier.apply_entry(sync_pb2.Entry(log_id="log-a", index=8, put_distribution=distribution("E3", "a..b")))
+    applier.apply_entry(entry_message(8, distribution("E3", "a..b"), log_id="log-a"))
     applier.apply_directory(directory_message(*TWO_EDGES_EACH))
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [SNAPSHOT_FILE, DIRECTORY_FILE])
+@pytest.mark.parametrize("name", [POSITION_FILE, DIRECTORY_FILE])
 def test_no_flipped_bit_makes_another_answer(folder: Path, name: str) -> None:
     """One bit of each byte in turn."""
     rng = random.Random(1)
@@ -62,7 +63,7 @@ def test_no_flipped_bit_makes_another_answer(folder: Path, name: str) -> None:
 
 def _check(router: Router, sound: Router, name: str) -> None:
     assert router.files.statistics.refused_total == 1
-    if name == SNAPSHOT_FILE:
+    if name == POSITION_FILE:
         assert router.applier.position() == LogPosition() and router.responder.zone is None
         assert router.responder.directory == sound.responder.directory
     else:
@@ -70,10 +71,10 @@ def _check(router: Router, sound: Router, name: str) -> None:
         assert router.responder.directory == Directory()
 
 
-@pytest.mark.parametrize("name", [SNAPSHOT_FILE, DIRECTORY_FILE])
+@pytest.mark.parametrize("name", [POSITION_FILE, DIRECTORY_FILE])
 def test_files_that_are_cut_exchanged_or_of_an_older_form_are_refused(folder: Path, name: str) -> None:
     sound, whole = Router(folder), (folder / name).read_bytes()
-    other = (folder / (DIRECTORY_FILE if name == SNAPSHOT_FILE else SNAPSHOT_FILE)).read_bytes()
+    other = (folder / (DIRECTORY_FILE if name == POSITION_FILE else POSITION_FILE)).read_bytes()
     older = snapshot(distribution()).SerializeToString()
     of_before = hashlib.sha256(older).digest() + older
     for content in (b"", whole[:-1], whole[:20], whole + b"\0", other, of_before):

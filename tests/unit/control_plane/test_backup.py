@@ -14,7 +14,8 @@ from control_plane import backup
 from control_plane.backup import BackupError, check, put, take
 from control_plane.ledger import SqlLedger
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, Role, SavedNode
-from control_plane.state import Change, Document, Invalidate, RemoveDistribution
+from control_plane.resource_kinds import delete_distribution
+from control_plane.state import Change, Document, Invalidate
 from control_plane.store import DATABASE_NAME, SqlStore
 from proto.cdn.v1 import configuration_pb2
 
@@ -53,7 +54,7 @@ def test_a_backup_holds_what_was_committed_while_the_database_is_open_and_writte
 ) -> None:
     with store.transaction() as transaction:
         transaction.put(Document("distribution", "D1", {}))
-        transaction.append(RemoveDistribution("D2"))
+        transaction.append(delete_distribution("D2"))
         contents = take(tmp_path / "state", tmp_path / "copy")
     assert (contents.log_id, contents.head_index, contents.distributions) == (store.log_id, 1, 0)
     assert store.head_index == 2 and not store.is_copy
@@ -66,7 +67,7 @@ def test_what_a_backup_is_said_to_hold_is_what_it_holds_whatever_is_committed_me
     copy_it = backup._write_marked
 
     def commit_and_copy(original: sqlite3.Connection, path: Path) -> None:
-        append(store, RemoveDistribution("committed meanwhile"))
+        append(store, delete_distribution("committed meanwhile"))
         copy_it(original, path)
 
     monkeypatch.setattr(backup, "_write_marked", commit_and_copy)
@@ -79,7 +80,7 @@ def test_a_restored_backup_is_another_log_and_nobody_of_the_one_before_holds_a_l
     store: SqlStore, tmp_path: Path
 ) -> None:
     take(tmp_path / "state", tmp_path / "copy")
-    lost = append(store, RemoveDistribution("lost"))
+    lost = append(store, delete_distribution("lost"))
     (tmp_path / "other").mkdir()
     assert put(tmp_path / "copy", tmp_path / "other").head_index == 1
     with contextlib.closing(opened(tmp_path / "other")) as restored:
@@ -91,7 +92,7 @@ def test_a_restored_backup_is_another_log_and_nobody_of_the_one_before_holds_a_l
         assert (saved.acknowledged_index, saved.lease_seconds) == (NOTHING_ACKNOWLEDGED, 0.0)
         assert saved.unleased_since == 1_000.5
         assert [pending.identifier for pending in SqlLedger(restored).pending_invalidations()] == ["I1"]
-        assert append(restored, RemoveDistribution("lost")) == lost
+        assert append(restored, delete_distribution("lost")) == lost
         log_id = restored.log_id
     with contextlib.closing(opened(tmp_path / "other")) as again:
         assert (again.is_copy, again.log_id) == (False, log_id)
@@ -123,7 +124,7 @@ def test_nothing_of_the_database_before_is_left_also_after_kill_9(store: SqlStor
     state, killed = tmp_path / "state", tmp_path / "killed"
     take(state, tmp_path / "copy")
     for number in range(50):
-        append(store, RemoveDistribution(f"lost-{number}"))
+        append(store, delete_distribution(f"lost-{number}"))
     killed.mkdir()
     for name, content in bytes_of(state).items():
         (killed / name).write_bytes(content)
@@ -141,7 +142,7 @@ def test_killed_anywhere_restoring_leaves_the_one_database_or_the_other(
 ) -> None:
     state = tmp_path / "state"
     take(state, tmp_path / "copy")
-    append(store, RemoveDistribution("lost"))
+    append(store, delete_distribution("lost"))
     store.close()
     original, calls = getattr(Path, operation), [0]
 

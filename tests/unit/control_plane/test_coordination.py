@@ -72,7 +72,7 @@ class Conversation:
 
     def in_progress(self, *published: tuple[str, int]) -> list[str]:
         """Those of these distributions, each published at an index, that are not deployed."""
-        return [name for name, index in published if not self.coordinator.is_deployed(distribution(name), index)]
+        return [name for name, index in published if not self.coordinator.is_deployed([distribution(name)], index)]
 
     def is_live(self, node_id: str) -> bool:
         return self.coordinator.nodes[node_id].is_live
@@ -372,7 +372,7 @@ def test_a_rejected_entry_is_applied_but_not_deployed() -> None:
     talk.acknowledge("edge-1", index)
     assert talk.receipts
     assert talk.in_progress(("D1", index), ("D2", index), ("D3", index - 1)) == ["D1"]
-    assert [node.description.identifier for node in talk.coordinator.waiting_for(distribution("D1"), index)] == [
+    assert [node.description.identifier for node in talk.coordinator.waiting_for([distribution("D1")], index)] == [
         "edge-1"
     ]
 

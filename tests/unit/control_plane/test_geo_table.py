@@ -8,7 +8,7 @@ import pytest
 
 from control_plane import geo_table
 from control_plane.geo_table import GeoTableError, default_geo_table, parse_geo_table
-from edge_node.control.snapshot_reader import read_geo_table
+from edge_node.control.resource_reader import read_geo_table
 from lab.layout import Layout, Role
 from lab.topology_file import read_topology, shipped_topology
 

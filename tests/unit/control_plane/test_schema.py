@@ -9,8 +9,12 @@ import pytest
 
 from control_plane import schema
 from control_plane.ledger import SqlLedger
+from control_plane.resource_kinds import put_cache_policy
 from control_plane.state import StoreError
 from control_plane.store import DATABASE_NAME, SqlStore
+from proto.cdn.v1 import configuration_pb2
+from proto.resources import cache_policy_name
+from tests.builders import bodies_in, distributions_in
 
 FIRST_TABLES = """
 CREATE TABLE documents (
@@ -158,3 +162,37 @@ def test_a_start_with_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
     store = SqlStore(tmp_path, lambda: 2_000.0)
     with contextlib.closing(store), store.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT total_changes()").scalar_one() == 0
+
+
+def old_distribution(identifier: str, *policies: configuration_pb2.CachePolicy) -> bytes:
+    """As it was when each behavior carried a copy of its policy, in field 5."""
+    behaviors = []
+    for policy in policies:
+        copied = policy.SerializeToString()
+        behaviors.append(configuration_pb2.Behavior.FromString(b"\x2a%c" % len(copied) + copied))
+    message = configuration_pb2.Distribution(id=identifier, behaviors=behaviors[:-1], default_behavior=behaviors[-1])
+    return message.SerializeToString()
+
+
+def test_policies_that_distributions_carried_become_resources_that_they_refer_to(tmp_path: Path) -> None:
+    one, two = (configuration_pb2.CachePolicy(id=f"P{n}", default_ttl_seconds=n) for n in (1, 2))
+    path = write_first_version(tmp_path)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for identifier, policies in (("E1", (one, two)), ("E2", (two,))):
+            row = ("distribution", identifier, old_distribution(identifier, *policies))
+            database.execute("INSERT INTO resources VALUES (?, ?, ?)", row)
+        database.execute("INSERT INTO resources VALUES ('routing_table', '', ?)", (b"",))
+        database.commit()
+    with contextlib.closing(SqlStore(tmp_path, lambda: 2_000.0)) as store:
+        snapshot = store.snapshot()
+        assert bodies_in(snapshot, configuration_pb2.CachePolicy) == [one, two]
+        first, second = distributions_in(snapshot)
+        assert [each.cache_policy_id for each in (*first.behaviors, first.default_behavior)] == ["P1", "P2"]
+        assert second.default_behavior.cache_policy_id == "P2"
+        with store.transaction() as transaction:
+            users = transaction.referring_to(cache_policy_name("P2"))
+        assert sorted(user.identifier for user in users) == ["E1", "E2"]
+        assert (snapshot.index, store.entries_after(0, 10)) == (20_002, [])
+        assert snapshot.digest and store.digest_at(20_002) == snapshot.digest and store.digest_at(20_001) is None
+        with store.transaction() as transaction:
+            assert transaction.append(put_cache_policy(one)) == 20_003

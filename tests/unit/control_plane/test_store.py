@@ -11,19 +11,26 @@ from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
 from control_plane import tables
-from control_plane.state import (
-    Change,
-    Document,
-    Invalidate,
-    PutDistribution,
-    PutGeoTable,
-    PutRoutingTable,
-    RemoveDistribution,
-    StoreError,
+from control_plane.resource_kinds import (
+    delete_distribution,
+    put_cache_policy,
+    put_distribution,
+    put_geo_table,
+    put_routing_table,
 )
+from control_plane.state import BrokenReferenceError, Change, Delete, Document, Invalidate, Put, StoreError
 from control_plane.store import DATABASE_NAME, LOCKED_MILLISECONDS, SqlStore
-from proto.cdn.v1 import configuration_pb2, sync_pb2
-from tests.builders import geo_table_message
+from proto.cdn.v1 import configuration_pb2
+from proto.resources import ROUTING_TABLE, cache_policy_name, distribution_name
+from tests.builders import (
+    behavior_message,
+    bodies_in,
+    distribution_message,
+    geo_table_message,
+    origin_message,
+    policies_of,
+    resource_message,
+)
 
 
 @pytest.fixture
@@ -39,8 +46,8 @@ def reopened(store: SqlStore, folder: Path) -> SqlStore:
     return SqlStore(folder, lambda: 2_000.0, retained_entries=10)
 
 
-def put(identifier: str) -> PutDistribution:
-    return PutDistribution(configuration_pb2.Distribution(id=identifier))
+def put(identifier: str) -> Put:
+    return put_distribution(configuration_pb2.Distribution(id=identifier))
 
 
 def append(store: SqlStore, *changes: Change) -> list[int]:
@@ -110,7 +117,7 @@ def test_what_is_committed_is_there_after_a_restart(store: SqlStore, tmp_path: P
         assert (again.log_id, again.head_index, again.oldest_index) == (store.log_id, 2, 1)
         entries = again.entries_after(0, 10)
         assert [entry.index for entry in entries] == [1, 2]
-        assert entries[1].invalidation.id == "I1" and entries[1].log_id == store.log_id
+        assert entries[1].invalidations[0].id == "I1" and entries[1].log_id == store.log_id
         assert entries[0].committed_at.ToNanoseconds() == 1_000_500_000_000
     finally:
         again.close()
@@ -119,18 +126,69 @@ def test_what_is_committed_is_there_after_a_restart(store: SqlStore, tmp_path: P
 def test_a_snapshot_is_what_the_log_amounts_to(store: SqlStore) -> None:
     table = configuration_pb2.RoutingTable(zone="cdn.localhost")
     countries = geo_table_message({"192.0.2.0/24": "US"})
-    assert store.routing_table() is None and store.geo_table() is None
-    append(store, put("D1"), put("D2"), PutRoutingTable(table), PutGeoTable(countries), RemoveDistribution("D1"))
+    assert store.published(ROUTING_TABLE) is None and store.snapshot().resources == []
+    append(store, put("D1"), put("D2"), put_routing_table(table), put_geo_table(countries), delete_distribution("D1"))
     changed = configuration_pb2.Distribution(id="D2", enabled=True)
-    append(store, PutDistribution(changed))
-    expected = sync_pb2.Snapshot(log_id=store.log_id, index=6, distributions=[changed], routing_table=table)
-    expected.geo_table.CopyFrom(countries)
-    expected.digest = store.entries_after(5, 1)[0].digest
-    assert store.snapshot() == expected
-    assert store.routing_table() == table and store.geo_table() == countries
+    append(store, put_distribution(changed))
+    snapshot = store.snapshot()
+    assert (snapshot.log_id, snapshot.index) == (store.log_id, 6)
+    assert snapshot.digest == store.entries_after(5, 1)[0].digest
+    assert list(snapshot.resources) == [
+        resource_message(changed, 6),
+        resource_message(table, 3),
+        resource_message(countries, 4),
+    ]
+    assert store.published(ROUTING_TABLE) == table.SerializeToString()
     other = geo_table_message({})
-    append(store, PutGeoTable(other))
-    assert store.geo_table() == other == store.snapshot().geo_table
+    append(store, put_geo_table(other))
+    assert bodies_in(store.snapshot(), configuration_pb2.GeoTable) == [other]
+
+
+BEHAVIOR = behavior_message()
+(POLICY,) = policies_of(distribution_message(origin_message("h", 80), BEHAVIOR))
+
+
+def using_policy(identifier: str) -> Put:
+    return put_distribution(configuration_pb2.Distribution(id=identifier, default_behavior=BEHAVIOR))
+
+
+def test_the_changes_of_an_entry_hold_as_a_whole(store: SqlStore) -> None:
+    with store.transaction() as transaction:
+        index = transaction.append(using_policy("D1"), put_cache_policy(POLICY), using_policy("D2"))
+    (entry,) = store.entries_after(0, 10)
+    assert (entry.index, [change.put.id for change in entry.changes]) == (index, ["D1", POLICY.id, "D2"])
+    assert {resource.revision for resource in store.snapshot().resources} == {index}
+    with store.transaction() as transaction:
+        name = cache_policy_name(POLICY.id)
+        assert transaction.references_of(distribution_name("D1")) == [name]
+        assert sorted(each.identifier for each in transaction.referring_to(name)) == ["D1", "D2"]
+
+
+def test_nothing_refers_to_what_is_not_there(store: SqlStore) -> None:
+    with pytest.raises(BrokenReferenceError, match=f"distribution D1 refers to cache_policy {POLICY.id}"):
+        append(store, using_policy("D1"))
+    with store.transaction() as transaction:
+        transaction.append(put_cache_policy(POLICY), using_policy("D1"))
+    with pytest.raises(BrokenReferenceError, match="distribution D1 would refer"):
+        append(store, Delete(cache_policy_name(POLICY.id)))
+    assert store.head_index == 1 and len(store.snapshot().resources) == 2
+    with store.transaction() as transaction:
+        transaction.append(Delete(cache_policy_name(POLICY.id)), delete_distribution("D1"))
+    assert store.snapshot().resources == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (put("D1"), put("D1")),
+        (put("D1"), delete_distribution("D1")),
+        tuple(Invalidate(configuration_pb2.Invalidation(id=each, paths=["/*"])) for each in ("I1", "I2")),
+    ],
+)
+def test_an_entry_that_would_not_mean_one_thing_is_a_mistake(store: SqlStore, changes: tuple[Change, ...]) -> None:
+    with pytest.raises(ValueError, match=r"twice|two invalidations"), store.transaction() as transaction:
+        transaction.append(*changes)
+    assert store.head_index == 0
 
 
 def test_the_log_is_trimmed_and_the_snapshot_is_not(store: SqlStore, tmp_path: Path) -> None:
@@ -138,7 +196,7 @@ def test_the_log_is_trimmed_and_the_snapshot_is_not(store: SqlStore, tmp_path: P
         append(store, put(f"D{number}"))
     assert 10 <= store.head_index - store.oldest_index + 1 <= 12
     assert store.entries_after(0, 100)[0].index == store.oldest_index
-    assert len(store.snapshot().distributions) == 25
+    assert len(store.snapshot().resources) == 25
     again = reopened(store, tmp_path)
     try:
         assert (again.oldest_index, again.head_index) == (store.oldest_index, 25)

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from control_plane.change_log import Frames
+from control_plane.change_log import Frames, SnapshotFrames
 from control_plane.directory import DirectoryFrames
 from control_plane.nodes import NodeDescription, Role
 from control_plane.streams import NodeStream
 from proto.cdn.v1 import sync_pb2
 
-SNAPSHOT, LEASE = b"snapshot", b"lease"
+SNAPSHOT, LEASE = (b"the first piece", b"the second"), b"lease"
 
 
 class Log:
@@ -39,7 +39,7 @@ def describe(node_id: str) -> NodeDescription:
 
 async def test_a_lease_and_the_directory_do_not_wait_behind_a_long_catching_up() -> None:
     directory = DirectoryFrames()
-    stream = NodeStream("edge-1", 1, Frames(Log(1_000)), directory)
+    stream = NodeStream(describe("edge-1"), 1, Frames(Log(1_000)), directory)
     stream.start_after(0)
     assert index_of(await stream.next_frame()) == 1
     directory.update([describe("edge-1")])
@@ -49,20 +49,23 @@ async def test_a_lease_and_the_directory_do_not_wait_behind_a_long_catching_up()
     assert index_of(await stream.next_frame()) == 2
 
 
-async def test_a_snapshot_comes_before_everything_that_may_refer_to_it() -> None:
+async def test_pieces_of_a_snapshot_come_before_entries_and_hold_no_lease_up() -> None:
     directory = DirectoryFrames()
     directory.update([describe("edge-1")])
-    stream = NodeStream("edge-1", 1, Frames(Log(9)), directory)
+    stream = NodeStream(describe("edge-1"), 1, Frames(Log(9)), directory)
     stream.put_lease(LEASE)
-    stream.start_with_snapshot(8, SNAPSHOT)
-    assert [await stream.next_frame() for _ in range(2)] == [SNAPSHOT, LEASE]
+    stream.start_with_snapshot(SnapshotFrames(8, SNAPSHOT))
+    assert await stream.next_frame() == LEASE
     assert directory_of(await stream.next_frame()) == ("edge-1",)
+    assert await stream.next_frame() == SNAPSHOT[0]
+    stream.put_lease(LEASE)
+    assert [await stream.next_frame() for _ in range(2)] == [LEASE, SNAPSHOT[1]]
     assert index_of(await stream.next_frame()) == 9
 
 
 async def test_of_directories_and_leases_that_wait_only_the_newest_is_sent() -> None:
     directory = DirectoryFrames()
-    stream = NodeStream("edge-1", 1, Frames(Log(1)), directory)
+    stream = NodeStream(describe("edge-1"), 1, Frames(Log(1)), directory)
     stream.start_after(0)
     for node_id, lease in (("older", b"older"), ("newest", b"newest")):
         directory.update([describe(node_id)])
@@ -74,7 +77,7 @@ async def test_of_directories_and_leases_that_wait_only_the_newest_is_sent() -> 
 
 async def test_a_change_of_the_directory_wakes_a_stream_that_has_nothing_else_to_say() -> None:
     directory = DirectoryFrames()
-    stream = NodeStream("edge-1", 1, Frames(Log(0)), directory)
+    stream = NodeStream(describe("edge-1"), 1, Frames(Log(0)), directory)
     stream.start_after(0)
     waiting = asyncio.ensure_future(stream.next_frame())
     await asyncio.sleep(0)

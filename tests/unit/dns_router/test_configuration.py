@@ -2,18 +2,21 @@
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from dns_router.applier import RouterApplier
 from dns_router.counters import Counters
 from dns_router.responder import Responder
-from dns_router.translation import UnusableResourceError, zone_settings
+from dns_router.translation import zone_settings
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from proto.rejected_changes import ROUTING_TABLE, distribution_resource
+from proto.resource_files import POSITION_FILE
+from proto.resources import ROUTING_TABLE, distribution_name
+from proto.served_configuration import UnusableResourceError
 from proto.state_files import StateFiles
+from tests.builders import entry_message
 from tests.router_builders import (
     TWO_EDGES_EACH,
     US,
@@ -49,9 +52,19 @@ class Router:
         assert self.responder.zone is not None
         return addresses_in(ask(self.responder.zone, self.responder.directory, name))
 
-    def put(self, index: int, **change: Any) -> str | None:
+    def put(self, index: int, *bodies: Message, deleted: str = "") -> str | None:
         """Why it is rejected, if it is."""
-        entry = sync_pb2.Entry(log_id="log-a", index=index, digest=standing(index).digest, **change)
+        entry = entry_message(
+            index,
+            *bodies,
+            deleted_distributions=[deleted] if deleted else [],
+            log_id="log-a",
+            digest=standing(index).digest,
+        )
+        return self.applies(entry)
+
+    def applies(self, entry: sync_pb2.Entry) -> str | None:
+        index = entry.index
         self.applier.apply_entry(entry)
         rejections = [change.rejection for change in self.applier.rejected().values()]
         return next((rejection.reason for rejection in rejections if rejection.index == index), None)
@@ -71,29 +84,29 @@ def test_a_new_router_knows_nothing(tmp_path: Path) -> None:
 
 
 def test_entries_change_what_is_served_and_move_the_position(router: Router) -> None:
-    assert router.put(8, put_distribution=distribution("E2", D2)) is None
+    assert router.put(8, distribution("E2", D2)) is None
     assert router.answers(D1) and router.answers(D2)
-    assert router.put(9, remove_distribution_id="E1") is None
+    assert router.put(9, deleted="E1") is None
     assert not router.answers(D1) and router.answers(D2)
-    assert router.put(10, put_routing_table=routing_table(maximum_answers=1)) is None
+    assert router.put(10, routing_table(maximum_answers=1)) is None
     assert len(router.answers(D2)) == 1
     assert router.applier.position() == standing(10)
 
 
 def test_a_distribution_that_is_renamed_leaves_its_old_name(router: Router) -> None:
-    router.put(8, put_distribution=distribution("E1", D2))
+    router.put(8, distribution("E1", D2))
     assert not router.answers(D1) and router.answers(D2)
 
 
 def test_a_rejected_distribution_leaves_the_last_good_version_and_the_index_advances(router: Router) -> None:
-    reason = router.put(8, put_distribution=distribution("E1", "a..b.cdn.localhost"))
+    reason = router.put(8, distribution("E1", "a..b.cdn.localhost"))
     assert reason is not None and "a..b.cdn.localhost" in reason
     assert router.answers(D1) and router.applier.position() == standing(8)
 
 
 def test_a_rejected_routing_table_names_all_its_problems(router: Router) -> None:
     bad = routing_table(client_subnets=[subnet("10.0.0.1/8", US), subnet("nonsense", US)], maximum_answers=1000)
-    reason = router.put(8, put_routing_table=bad)
+    reason = router.put(8, bad)
     assert reason is not None and all(part in reason for part in ("10.0.0.1/8", "nonsense", "1000"))
     assert len(router.answers(D1)) == 2
 
@@ -111,17 +124,17 @@ def test_a_latency_that_is_not_a_number_is_refused() -> None:
 
 
 def test_a_restart_serves_what_was_last_known(router: Router, tmp_path: Path) -> None:
-    router.put(8, put_distribution=distribution("E2", D2))
+    router.put(8, distribution("E2", D2))
     again = Router(tmp_path)
     assert again.applier.position() == standing(8)
     assert again.answers(D1) == router.answers(D1) and again.answers(D2) == router.answers(D2)
 
 
 def test_an_invalidation_moves_the_position_without_a_write(router: Router, tmp_path: Path) -> None:
-    before = (tmp_path / "snapshot").stat().st_mtime_ns
-    assert router.put(8, invalidation=configuration_pb2.Invalidation(id="I1", paths=["/*"])) is None
+    before = (tmp_path / POSITION_FILE).stat().st_mtime_ns
+    assert router.put(8, configuration_pb2.Invalidation(id="I1", paths=["/*"])) is None
     assert router.applier.position() == standing(8)
-    assert (tmp_path / "snapshot").stat().st_mtime_ns == before
+    assert (tmp_path / POSITION_FILE).stat().st_mtime_ns == before
     assert Router(tmp_path).applier.position() == standing(7), "it is learned again, which does no harm without a cache"
 
 
@@ -139,20 +152,20 @@ def test_a_snapshot_with_a_bad_resource_keeps_the_last_good_version_of_that_one(
 
 
 def test_a_rejected_resource_stays_rejected_and_as_it_was_over_a_restart(router: Router, tmp_path: Path) -> None:
-    reason = router.put(8, put_distribution=distribution("E1", "a..b.cdn.localhost"))
-    router.put(9, put_routing_table=routing_table(maximum_answers=1000))
+    reason = router.put(8, distribution("E1", "a..b.cdn.localhost"))
+    router.put(9, routing_table(maximum_answers=1000))
     again = Router(tmp_path)
     assert again.answers(D1) and again.applier.position() == standing(9)
-    assert again.applier.rejected().keys() == {distribution_resource("E1"), ROUTING_TABLE}
-    assert again.applier.rejected()[distribution_resource("E1")].rejection.reason == reason
+    assert again.applier.rejected().keys() == {distribution_name("E1"), ROUTING_TABLE}
+    assert again.applier.rejected()[distribution_name("E1")].rejection.reason == reason
 
 
 def test_a_rejection_ends_with_a_version_that_can_be_used_or_with_the_resource(router: Router) -> None:
     for identifier in ("E1", "E2"):
-        router.put(8, put_distribution=distribution(identifier, "a..b"))
-    router.put(9, put_distribution=distribution("E1", D2))
-    assert router.applier.rejected().keys() == {distribution_resource("E2")}
-    router.put(10, remove_distribution_id="E2")
+        router.put(8, distribution(identifier, "a..b"))
+    router.put(9, distribution("E1", D2))
+    assert router.applier.rejected().keys() == {distribution_name("E2")}
+    router.put(10, deleted="E2")
     assert not router.applier.rejected()
 
 
@@ -162,17 +175,17 @@ def test_a_router_that_has_learned_more_uses_what_it_had_rejected(
     wanted = routing_table(maximum_answers=1)
     with monkeypatch.context() as patch:
         patch.setattr("dns_router.translation.LARGEST_MAXIMUM_ANSWERS", 0)
-        router.put(8, put_routing_table=wanted)
+        router.put(8, wanted)
         assert router.applier.rejected().keys() == {ROUTING_TABLE} and len(router.answers(D1)) == 2
     again = Router(tmp_path)
     assert not again.applier.rejected() and len(again.answers(D1)) == 1 and again.applier.position() == standing(8)
 
 
 def test_a_full_disk_costs_what_a_restart_knows_and_never_what_is_served(router: Router, tmp_path: Path) -> None:
-    for name in ("snapshot", "directory"):
+    for name in (POSITION_FILE, "directory"):
         (tmp_path / f"{name}.new").mkdir()  # no file can be made there
     router.applier.apply_directory(directory_message(*TWO_EDGES_EACH[1:], version=2))
-    router.put(8, put_distribution=distribution("E2", D2))
+    router.put(8, distribution("E2", D2))
     assert "127.0.1.1" not in router.answers(D1) and router.answers(D2)
     assert router.applier.position() == standing(8)
     again = Router(tmp_path)
@@ -195,7 +208,7 @@ def test_what_the_disk_did_not_take_is_said_once_and_written_with_the_next_chang
         "unwritten": ["directory"],
     }
     (tmp_path / "directory.new").rmdir()
-    router.put(8, put_distribution=distribution("E2", D2))
+    router.put(8, distribution("E2", D2))
     assert not router.files.statistics.unwritten
     assert Router(tmp_path).answers(D1) == router.answers(D1)
 
@@ -214,10 +227,17 @@ def test_edges_without_an_address_are_reported_once(router: Router, caplog: pyte
 
 
 def test_the_smaller_id_has_a_name_that_two_distributions_want(router: Router) -> None:
-    router.put(8, put_distribution=distribution("E2", D1, enabled=False))
+    router.put(8, distribution("E2", D1, enabled=False))
     assert router.answers(D1)
 
 
-def test_an_entry_of_a_kind_from_the_future_only_moves_the_position(router: Router) -> None:
+def test_a_kind_from_the_future_is_refused_by_name_and_the_position_moves(router: Router) -> None:
+    entry = entry_message(8, log_id="log-a", digest=standing(8).digest)
+    entry.changes.add(put=sync_pb2.Resource(kind=sync_pb2.ResourceKind.ValueType(77), id="f", revision=8))
+    assert router.applies(entry) == "this node does not know resources of kind 77"
+    assert router.applier.position() == standing(8) and router.answers(D1)
+
+
+def test_an_entry_in_which_nothing_is_for_routers_only_moves_the_position(router: Router) -> None:
     assert router.put(8) is None
     assert router.applier.position() == standing(8) and router.answers(D1)

@@ -22,10 +22,10 @@ from proto.rejected_changes import (
     LONGEST_REASON,
     NOTHING_REJECTED,
     RejectedChanges,
-    distribution_resource,
-    with_rejected,
-    without,
+    rejected_change,
 )
+from proto.resources import distribution_name, put_change
+from tests.builders import resource_message
 
 IDENTITY = NodeIdentity("edge-1", sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
 LOAD = Load(7, 3)
@@ -69,8 +69,12 @@ def messages(effects: list[Effect]) -> list[sync_pb2.NodeMessage]:
 def rejected(
     index: int, identifier: str, before: RejectedChanges = NOTHING_REJECTED, reason: str = "unknown field"
 ) -> RejectedChanges:
-    put = configuration_pb2.Distribution(id=identifier)
-    return with_rejected(before, sync_pb2.Entry(index=index, put_distribution=put), reason)
+    change = put_change(resource_message(configuration_pb2.Distribution(id=identifier), index))
+    return {**before, distribution_name(identifier): rejected_change(change, index, reason)}
+
+
+def without(refused: RejectedChanges, identifier: str) -> RejectedChanges:
+    return {name: change for name, change in refused.items() if name != distribution_name(identifier)}
 
 
 def test_hello_says_who_and_where() -> None:
@@ -111,7 +115,7 @@ def test_of_what_is_refused_only_what_has_changed_is_said_and_acceptance_too() -
     machine.entry_applied(6, one)
     assert sent(machine.entry_applied(7, both)) == ["rejection", "acknowledgement"]
     assert sent(machine.entry_applied(8, both)) == ["acknowledgement"]
-    effects = machine.entry_applied(9, without(both, distribution_resource("D1")))
+    effects = machine.entry_applied(9, without(both, "D1"))
     assert sent(effects) == ["acceptance", "acknowledgement"] and messages(effects)[0].acceptance.id == "D1"
 
 
@@ -131,9 +135,40 @@ def test_of_a_snapshot_everything_that_is_refused_is_said_also_what_was_of_the_l
     machine = connected()
     refused = rejected(6, "D2", rejected(6, "D1"))
     machine.entry_applied(6, refused)
-    effects = machine.snapshot_applied("log-2", 6, without(refused, distribution_resource("D1")))
+    effects = machine.snapshot_applied("log-2", 6, without(refused, "D1"))
     assert sent(effects) == ["acceptance", "rejection", "acknowledgement"]
     assert [messages(effects)[0].acceptance.id, messages(effects)[1].rejection.id] == ["D1", "D2"]
+
+
+def piece(remaining: int, index: int = 6, *, resource: str = "D") -> sync_pb2.ControlMessage:
+    resources = [resource_message(configuration_pb2.Distribution(id=f"{resource}{remaining}"), 1)]
+    snapshot = sync_pb2.Snapshot(log_id="log-1", index=index, remaining_pieces=remaining, resources=resources)
+    return sync_pb2.ControlMessage(snapshot=snapshot)
+
+
+def test_a_snapshot_is_applied_when_it_is_whole_whatever_comes_between_its_pieces() -> None:
+    machine = connected()
+    assert machine.received(piece(2), 100.1) == []
+    assert machine.received(sync_pb2.ControlMessage(directory=sync_pb2.Directory(version=1)), 100.1) != []
+    assert machine.received(piece(1), 100.2) == []
+    (effect,) = machine.received(piece(0), 100.3)
+    assert isinstance(effect, ApplySnapshot)
+    assert [resource.id for resource in effect.snapshot.resources] == ["D2", "D1", "D0"]
+
+
+@pytest.mark.parametrize("second", [piece(0), piece(2), piece(1, index=7)])
+def test_a_piece_that_does_not_follow_the_one_before_ends_the_stream(second: sync_pb2.ControlMessage) -> None:
+    machine = connected()
+    machine.received(piece(2), 100.1)
+    (effect,) = machine.received(second, 100.2)
+    assert isinstance(effect, Disconnect)
+
+
+def test_pieces_of_an_earlier_stream_are_forgotten() -> None:
+    machine = connected()
+    machine.received(piece(2), 100.1)
+    machine.connected(101.0, LogPosition())
+    assert [type(effect) for effect in machine.received(piece(0), 101.1)] == [ApplySnapshot]
 
 
 def test_a_duplicate_is_ignored() -> None:

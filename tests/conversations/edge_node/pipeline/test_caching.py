@@ -2,13 +2,13 @@
 
 import pytest
 
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.fill.coalescer import COALESCE_TIMEOUT_SECONDS
 from edge_node.model.configuration import Role
 from edge_node.model.errors import UpstreamErrorKind
 from edge_node.upstream.endpoints import Tier
-from tests.builders import behavior_message, caching_disabled, listed, policy_message
+from tests.builders import behavior_message, caching_disabled, listed, policy_message, read_distribution
 from tests.conversations.dialogue import Node, Viewer
+from tests.edge_state import put_distribution
 
 FRESH = ("cache-control", "max-age=60")
 EXPIRED = (FRESH, ("age", "60"))
@@ -229,7 +229,7 @@ async def test_a_remembered_answer_ends_with_another_configuration_at_the_same_i
     viewer = await repeated(node)
     node.message.enabled = False
     distribution = read_distribution(node.message)
-    node.state.put_distribution(node.state.applied_index, distribution)
+    put_distribution(node.state, node.state.applied_index, distribution)
     assert (await viewer.asks_again().answer()).status == 403
 
 

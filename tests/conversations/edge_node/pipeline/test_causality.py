@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.model.configuration import Role
 from edge_node.policy.geo import GeoTable
 from edge_node.policy.upstream_request import parse_request
-from tests.builders import behavior_message, listed, policy_message
+from tests.builders import behavior_message, listed, policy_message, read_distribution
 from tests.conversations.dialogue import Node
+from tests.edge_state import put_distribution, reconfigured
 
 FRESH = ("cache-control", "max-age=60")
 EDGE = (("x-edge-distribution", "E1"), ("x-edge-request-id", "id=="))
@@ -206,11 +206,11 @@ async def test_a_regional_cache_that_is_behind_catches_up_before_it_answers() ->
 
 
 CHANGES: dict[str, Callable[[Node], None]] = {
-    "distribution": lambda node: node.state.put_distribution(2, read_distribution(node.message)),
-    "removal": lambda node: node.state.remove_distribution(2, "E9"),
-    "latencies": lambda node: node.state.put_latencies(2, {"eu": 1.0}),
-    "countries": lambda node: node.state.put_geo_table(2, GeoTable()),
-    "nothing": lambda node: node.state.advance(2),
+    "distribution": lambda node: put_distribution(node.state, 2, read_distribution(node.message)),
+    "removal": lambda node: reconfigured(node.state, 2, distributions=dict(node.state.router.snapshot.distributions)),
+    "latencies": lambda node: reconfigured(node.state, 2, latency_milliseconds={"eu": 1.0}),
+    "countries": lambda node: reconfigured(node.state, 2, geo_table=GeoTable()),
+    "nothing": lambda node: node.state.apply(2),
     "snapshot": lambda node: node.learns("log-1", 2),
 }
 

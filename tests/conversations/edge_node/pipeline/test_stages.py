@@ -3,12 +3,13 @@
 import pytest
 
 from edge_node.caching.lookup import Reason
-from edge_node.control.snapshot_reader import read_geo_table
+from edge_node.control.resource_reader import read_geo_table
 from edge_node.model.configuration import Role
 from edge_node.policy.loop_detection import CDN_ID, MAXIMUM_PASSES
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, geo_table_message
 from tests.conversations.dialogue import VIEWER, Node
+from tests.edge_state import reconfigured
 
 FRESH = ("cache-control", "max-age=60")
 EDGE = (("x-edge-distribution", "E1"), ("x-edge-request-id", "id=="))
@@ -20,7 +21,7 @@ TO_HTTPS = behavior_message(viewer_protocol_policy=configuration_pb2.VIEWER_PROT
 def is_in(node: Node, country: str) -> None:
     """All viewers are."""
     table = read_geo_table(geo_table_message({f"{VIEWER.address}/32": country}))
-    node.state.put_geo_table(node.state.applied_index + 1, table)
+    reconfigured(node.state, node.state.applied_index + 1, geo_table=table)
 
 
 async def test_a_viewer_of_another_country_is_refused_what_is_stored() -> None:

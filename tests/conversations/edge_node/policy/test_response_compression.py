@@ -8,12 +8,12 @@ from typing import Any
 import brotli  # type: ignore[import-untyped]  # ships neither stubs nor py.typed
 import pytest
 
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.model.configuration import Role
 from edge_node.model.errors import UpstreamErrorKind
-from tests.builders import behavior_message, caching_disabled, policy_message
+from tests.builders import behavior_message, caching_disabled, policy_message, read_distribution
 from tests.conversations.dialogue import Answer, Fetch, Node, TextHeader, Viewer, flush
 from tests.conversations.tiers import Tiers
+from tests.edge_state import put_distribution
 
 FRESH = ("cache-control", "max-age=60")
 TEXT = ("content-type", "text/css")
@@ -334,7 +334,7 @@ async def test_an_uncompressed_copy_keeps_being_served_and_a_304_does_not_compre
     etag = ("etag", '"1"')
     await gets(node, BOTH, headers=(FRESH, TEXT, etag))
     node.message.default_behavior.compress = True
-    node.state.put_distribution(node.state.applied_index, read_distribution(node.message))
+    put_distribution(node.state, node.state.applied_index, read_distribution(node.message))
     answer = await node.viewer().asks("/a", BOTH).answer()
     assert (answer.body, answer.fields["x-cache"]) == (BODY, "Hit from cloudfront")
     node.now += 60

@@ -11,6 +11,7 @@ from botocore import UNSIGNED
 from botocore.exceptions import ClientError, WaiterError
 
 from tests.api_builders import behavior, cache_policy_config, distribution_config, quantified
+from tests.builders import distributions_in
 from tests.integration.api_server import ApiServer, client, running_api
 
 QUICK = {"Delay": 0.05, "MaxAttempts": 100}
@@ -194,7 +195,7 @@ def test_countries_and_protocols_of_viewers(api: ApiServer, cloudfront: Any) -> 
     assert answered["Restrictions"] == whitelist
     assert answered["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
     assert answered["CacheBehaviors"]["Items"][0]["ViewerProtocolPolicy"] == "https-only"
-    (published,) = api.store.snapshot().distributions
+    (published,) = distributions_in(api.store.snapshot())
     assert list(published.geo_restriction.countries) == ["DE", "FR"]
     answered["Restrictions"]["GeoRestriction"] = {"RestrictionType": "blacklist", **quantified("XX")}
     with pytest.raises(cloudfront.exceptions.InvalidGeoRestrictionParameter) as refused:

@@ -12,6 +12,7 @@ import pytest
 
 from proto.cdn.v1 import configuration_pb2
 from tests.api_builders import behavior, custom_origin, distribution_config, origin_group, quantified
+from tests.builders import distributions_in
 from tests.integration.api_server import ApiServer, client, running_api
 
 AWS = Path(sys.executable).with_name("aws")
@@ -40,7 +41,7 @@ def create(cloudfront: Any, *tags: dict[str, str], **members: Any) -> Any:
 
 def newest(api: ApiServer) -> configuration_pb2.Distribution:
     """What nodes serve the only distribution from."""
-    (distribution,) = api.store.snapshot().distributions
+    (distribution,) = distributions_in(api.store.snapshot())
     return distribution
 
 

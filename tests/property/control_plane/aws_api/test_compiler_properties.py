@@ -16,7 +16,6 @@ from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES
 from control_plane.compiler.problems import items
 from control_plane.compiler.semantics import semantics_key
 from control_plane.compiler.tags import tag_problems
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.model.configuration import Semantics
 from proto.cdn.v1 import configuration_pb2
 from tests.api_builders import (
@@ -28,6 +27,7 @@ from tests.api_builders import (
     origin_group,
     quantified,
 )
+from tests.builders import read_distribution
 
 RFC9111 = Semantics.RFC9111
 

@@ -19,7 +19,6 @@ from edge_node.caching.reuse import Fresh, OnlyIfCachedMiss, ServeStale, judge, 
 from edge_node.caching.revalidation import is_validated_by, update_fields, with_date
 from edge_node.caching.unsafe_methods import invalidated_targets
 from edge_node.caching.vary import VARY_ANY, Recency, Variant, recency_of, variant_of, vary_names_of
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS
 from edge_node.http.request_head import make_request_head
 from edge_node.http.structured_fields import parse_dictionary
@@ -28,7 +27,7 @@ from edge_node.model.configuration import Semantics
 from edge_node.model.http import Header, RequestHead, ResponseHead
 from edge_node.upstream.connection import make_response_head
 from tests import oracle_rfc9111 as oracle
-from tests.builders import behavior_message, distribution_message, origin_message, policy_message
+from tests.builders import behavior_message, distribution_message, origin_message, policy_message, read_distribution
 
 V = TypeVar("V")
 Pairs = tuple[tuple[str, str | int], ...]

@@ -9,24 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.client import ControlClient
 from edge_node.control.journal_codec import (
+    JournalEntry,
     JournalError,
     JournalIdentity,
-    invalidation_record,
+    entry_record,
     mark,
-    nothing_record,
     replayed,
     whole_journal,
 )
-from edge_node.storage.node_state import NodeState
+from edge_node.storage.node_state import InvalidatedPaths, NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from tests.builders import behavior_message, distribution_message, origin_message
+from tests.builders import behavior_message, distribution_message, entry_message, origin_message, snapshot_message
 from tests.edge_wires import leased_fence
 
 PATHS = ("/", "/a", "/ab", "/b")
@@ -37,10 +38,11 @@ STEPS = st.one_of(
     INVALIDATIONS,
     INVALIDATIONS,
     st.sampled_from((("nothing",), ("configure",), ("put", "E2"), ("remove", "E2"))),
+    st.tuples(st.just("both"), st.sampled_from(IDS), st.lists(PATTERNS, min_size=1, max_size=3)),
     st.tuples(st.just("snapshot"), st.integers(0, 2)),
     st.just(("other log",)),
 )
-KILLS = st.one_of(st.none(), st.none(), st.tuples(st.integers(1, 6), st.sampled_from(("before", "half", "after"))))
+KILLS = st.one_of(st.none(), st.none(), st.tuples(st.integers(1, 12), st.sampled_from(("before", "half", "after"))))
 """At which operation on a file the process is killed while it carries a step out, and whether that operation was done."""
 
 
@@ -132,8 +134,7 @@ class Node:
             assert self.client.position() == standing(promised.log_id, promised.index)
             self.client.apply_entry(_entry(promised.log_id, index, step))
             promised.index = index
-            if step[0] == "invalidate":
-                promised.entries += [(index, step[1], path) for path in step[2]]
+            promised.entries += [(index, of, path) for of, path in _invalidated(step)]
         self.stored.add((self.promised.log_id, self.state.applied_index))
 
     def _apply_snapshot(self, step: tuple[Any, ...]) -> None:
@@ -142,9 +143,7 @@ class Node:
         index = promised.index + (step[1] if step[0] == "snapshot" else 0)
         distributions = [_distribution(identifier) for identifier in IDS]
         digest = standing(log_id, index).digest
-        self.client.apply_snapshot(
-            sync_pb2.Snapshot(log_id=log_id, index=index, digest=digest, distributions=distributions)
-        )
+        self.client.apply_snapshot(snapshot_message(index, *distributions, log_id=log_id, digest=digest))
         self.promised = Promised(log_id, index, begun_at=index)
 
     def restart(self, step: tuple[Any, ...] | None) -> None:
@@ -168,8 +167,8 @@ class Node:
             return
         assert log_id == self.promised.log_id
         assert self.promised.index <= index <= self.promised.index + 1
-        if index > self.promised.index and step is not None and step[0] == "invalidate":
-            self.promised.entries += [(index, step[1], path) for path in step[2]]
+        if index > self.promised.index:
+            self.promised.entries += [(index, of, path) for of, path in _invalidated(step)]
         self.promised.index = index
 
     def check(self) -> None:
@@ -190,18 +189,29 @@ def standing(log_id: str, index: int) -> LogPosition:
 
 
 def _entry(log_id: str, index: int, step: tuple[Any, ...]) -> sync_pb2.Entry:
-    entry = sync_pb2.Entry(log_id=log_id, index=index, digest=standing(log_id, index).digest)
+    bodies: list[Message] = []
+    deleted = []
     match step[0]:
         case "invalidate":
-            entry.invalidation.distribution_id = step[1]
-            entry.invalidation.paths.extend(step[2])
+            bodies.append(configuration_pb2.Invalidation(distribution_id=step[1], paths=step[2]))
         case "configure":
-            entry.put_routing_table.zone = "cdn.localhost"
+            bodies.append(configuration_pb2.RoutingTable(zone="cdn.localhost"))
         case "put":
-            entry.put_distribution.CopyFrom(_distribution(step[1]))
+            bodies.append(_distribution(step[1]))
         case "remove":
-            entry.remove_distribution_id = step[1]
-    return entry
+            deleted.append(step[1])
+        case "both":
+            bodies.append(_distribution(step[1]))
+            bodies.append(configuration_pb2.Invalidation(distribution_id="E1", paths=step[2]))
+    digest = standing(log_id, index).digest
+    return entry_message(index, *bodies, deleted_distributions=deleted, log_id=log_id, digest=digest)
+
+
+def _invalidated(step: tuple[Any, ...] | None) -> list[tuple[str, str]]:
+    """By the step: distributions and paths."""
+    if step is None or step[0] not in ("invalidate", "both"):
+        return []
+    return [("E1" if step[0] == "both" else step[1], path) for path in step[2]]
 
 
 def _distribution(identifier: str) -> configuration_pb2.Distribution:
@@ -216,10 +226,10 @@ INVALIDATE = ("invalidate", "E1", ["/a"])
 @given(st.lists(st.tuples(STEPS, KILLS), max_size=20))
 @example([(("snapshot", 0), None), (INVALIDATE, (1, "half")), (INVALIDATE, (2, "before")), (INVALIDATE, (2, "after"))])
 @example(
-    [(("snapshot", 0), None), *((("configure",), (at, when)) for at in range(1, 6) for when in ("before", "after"))]
+    [(("snapshot", 0), None), *((("configure",), (at, when)) for at in range(1, 13) for when in ("before", "after"))]
 )
 @example(
-    [(("snapshot", 0), None), *((("other log",), (at, when)) for at in range(1, 6) for when in ("before", "after"))]
+    [(("snapshot", 0), None), *((("other log",), (at, when)) for at in range(1, 13) for when in ("before", "after"))]
 )
 @example(
     [(INVALIDATE, None)] * 12 + [(("configure",), (3, "before")), (("configure",), None), (INVALIDATE, (1, "before"))]
@@ -257,11 +267,11 @@ def test_a_damaged_journal_is_refused_and_never_answers_otherwise(
         if index == compacted:
             journal = whole_journal(origin, log)
         else:
-            journal += invalidation_record(LogPosition(index=index), distribution_id, paths)
+            journal += entry_record(JournalEntry(LogPosition(index=index), [InvalidatedPaths(distribution_id, paths)]))
             journal = mark(len(journal)) + journal[len(mark(0)) :]
     assert _answers(replayed(journal, origin)[0]) == _answers(log)
     assert _answers(
-        replayed(journal + nothing_record(LogPosition(index=len(invalidations) + 1))[:-1], origin)[0]
+        replayed(journal + entry_record(JournalEntry(LogPosition(index=len(invalidations) + 1)))[:-1], origin)[0]
     ) == _answers(log)
     length = data.draw(st.integers(0, len(journal) - 1))
     with pytest.raises(JournalError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control.snapshot_reader import read_distribution, read_geo_table
+from edge_node.control.resource_reader import read_geo_table
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.serving import FastPath, KeptAliveStream
 from edge_node.model.connection_facts import ConnectionFacts
@@ -18,8 +18,17 @@ from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody
 from proto.cdn.v1 import configuration_pb2
-from tests.builders import ALL, behavior_message, caching_disabled, geo_table_message, listed, policy_message
+from tests.builders import (
+    ALL,
+    behavior_message,
+    caching_disabled,
+    geo_table_message,
+    listed,
+    policy_message,
+    read_distribution,
+)
 from tests.conversations.dialogue import Node, ServingFetcher
+from tests.edge_state import put_distribution, reconfigured
 from tests.edge_wires import FakeListener, FakeTransport, turn
 from tests.fuzz.strict_http import End, read_requests, read_responses
 
@@ -177,11 +186,11 @@ class Side:
                 self._put()
             case ("move", int() as number):
                 table = read_geo_table(geo_table_message(COUNTRIES[number]))
-                node.state.put_geo_table(node.state.applied_index + 1, table)
+                reconfigured(node.state, node.state.applied_index + 1, geo_table=table)
 
     def _put(self) -> None:
         state = self.node.state
-        state.put_distribution(state.applied_index + 1, read_distribution(self.node.message))
+        put_distribution(state, state.applied_index + 1, read_distribution(self.node.message))
 
 
 # -- histories

@@ -21,7 +21,7 @@ from edge_node.caching.entry import EntryTemplate
 from edge_node.model.configuration import Peer, Role
 from edge_node.model.counters import Counters
 from edge_node.observability.access_log import AccessLog
-from edge_node.policy.router import Snapshot
+from edge_node.storage.node_state import ServedResources
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.fetcher import Fetcher
 from edge_node.upstream.pool import ConnectionPool
@@ -226,7 +226,7 @@ class Side:
             case ("another log",):
                 state = self.node.state
                 snapshot = state.router.snapshot
-                state.replace(Snapshot(snapshot.log_id + "+", snapshot.index, snapshot.distributions), {})
+                state.replace(snapshot.log_id + "+", snapshot.index, ServedResources(snapshot.distributions))
         await turn(12)
 
     def _connect_again(self, number: int) -> None:

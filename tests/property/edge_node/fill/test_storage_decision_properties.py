@@ -6,12 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_node.caching.freshness_cloudfront import metadata_by_table
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.fill.storage_decision import decide_storage, error_minimum_ttl
 from edge_node.http.request_head import make_request_head
 from edge_node.policy.router import Route, Router, Snapshot
 from edge_node.upstream.connection import make_response_head
-from tests.builders import behavior_message, caching_disabled, distribution_message, origin_message, policy_message
+from tests.builders import (
+    behavior_message,
+    caching_disabled,
+    distribution_message,
+    origin_message,
+    policy_message,
+    read_distribution,
+)
 
 NOW = 1_800_000_000.0
 POLICIES = [

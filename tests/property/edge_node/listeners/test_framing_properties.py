@@ -5,7 +5,6 @@ import asyncio
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.http.request_head import make_request_head
 from edge_node.model.errors import ViewerError
 from edge_node.model.http import Header, RequestHead
@@ -16,7 +15,14 @@ from edge_node.policy.upstream_request import UpstreamRequest, to_origin, to_reg
 from edge_node.upstream.connection import UpstreamConnection
 from edge_node.upstream.endpoints import origin_endpoint
 from proto.log_position import LogPosition
-from tests.builders import behavior_message, distribution_message, listed, origin_message, policy_message
+from tests.builders import (
+    behavior_message,
+    distribution_message,
+    listed,
+    origin_message,
+    policy_message,
+    read_distribution,
+)
 from tests.edge_wires import FakeTransport, end_of_exchange, turn
 from tests.fuzz.edge_node.policy.test_forwarded_requests import FORWARDED
 from tests.fuzz.origin_side import World

@@ -83,15 +83,9 @@ def test_a_changed_policy_is_published_to_everything_that_uses_it(api: WireApi) 
     updated = api.do("UpdateCachePolicy", Id=policy_id, IfMatch=created["ETag"], CachePolicyConfig=config)
 
     assert updated["ETag"] != created["ETag"]
-    published = api.published[3:]
-    assert {distribution.id for distribution in published} == ids
-    seen = {
-        behavior.cache_policy.default_ttl_seconds
-        for distribution in published
-        for behavior in (distribution.default_behavior, *distribution.behaviors)
-        if behavior.cache_policy.id == policy_id
-    }
-    assert seen == {8}
+    assert len(api.store.entries) == 4 and len(api.published) == 3, "one change for all that use it"
+    policy = api.published_policy(policy_id)
+    assert policy is not None and policy.default_ttl_seconds == 8
     for identifier in ids:
         answer = api.do("GetDistribution", Id=identifier)
         assert answer["Distribution"]["Status"] == "InProgress" and answer["ETag"] == etags[identifier]
@@ -279,8 +273,8 @@ def test_what_the_nodes_get_of_a_policy(api: WireApi) -> None:
     policy_id = create(api, **{KEY: key})["CachePolicy"]["Id"]
     config = distribution_config(DefaultCacheBehavior=behavior(CachePolicyId=policy_id))
     api.do("CreateDistribution", DistributionConfig=config)
-    published = api.published[-1].default_behavior.cache_policy
-    assert published == configuration_pb2.CachePolicy(
+    assert api.published[-1].default_behavior.cache_policy_id == policy_id
+    assert api.published_policy(policy_id) == configuration_pb2.CachePolicy(
         id=policy_id,
         minimum_ttl_seconds=0,
         default_ttl_seconds=86_400,

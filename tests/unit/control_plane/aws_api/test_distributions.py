@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from control_plane.aws_api.errors import ApiError
-from control_plane.state import PutDistribution, RemoveDistribution
+from control_plane.resource_kinds import delete_distribution
+from control_plane.state import Delete
+from proto.resources import cache_policy_name
 from tests.api_builders import (
     CACHING_DISABLED,
+    CACHING_OPTIMIZED,
     NOW,
     WireApi,
     behavior,
@@ -47,9 +50,9 @@ def test_a_created_distribution_is_published_and_in_progress(api: WireApi) -> No
     assert distribution["Status"] == "InProgress"
     assert distribution["LastModifiedTime"] == NOW
     assert created["Location"] == f"http://127.0.0.1:4566/2020-05-31/distribution/{distribution['Id']}"
-    (change,) = api.store.changes
-    assert isinstance(change, PutDistribution)
-    assert (change.distribution.id, change.distribution.domain_name) == (distribution["Id"], distribution["DomainName"])
+    (entry,), (published,) = api.store.entries, api.published
+    assert len(entry) == 2, "with the policy that it refers to"
+    assert (published.id, published.domain_name) == (distribution["Id"], distribution["DomainName"])
 
 
 def test_the_status_page_finds_what_it_reads(api: WireApi) -> None:
@@ -97,7 +100,7 @@ def test_a_configuration_that_was_read_can_be_sent_back(api: WireApi) -> None:
         "UpdateDistribution", Id=created["Distribution"]["Id"], IfMatch=created["ETag"], DistributionConfig=config
     )
     assert updated["Distribution"]["DistributionConfig"] == config
-    first, second = api.store.changes
+    (_, first), (second,) = api.store.entries  # the first with the policy, which is there then
     assert first == second
 
 
@@ -171,7 +174,8 @@ def test_deleting_needs_disabling_first_and_everywhere(api: WireApi) -> None:
     )
     api.apply_everywhere()
     api.do("DeleteDistribution", Id=identifier, IfMatch=etag)
-    assert api.store.changes[-1] == RemoveDistribution(identifier)
+    deleted = [delete_distribution(identifier), Delete(cache_policy_name(CACHING_OPTIMIZED))]
+    assert list(api.store.entries[-1]) == deleted, "with the policy, to which nobody else refers"
     assert api.store.documents == {}
     assert refused(api, "GetDistribution", Id=identifier).code == "NoSuchDistribution"
     create(api)  # the caller reference is free again

@@ -73,7 +73,7 @@ def test_asking_again_for_the_same_gives_the_same(api: WireApi, identifier: str)
     again = invalidate(api, identifier, "/b", "/a")
     assert again["Invalidation"]["Id"] == first["Invalidation"]["Id"]
     assert again["Invalidation"]["Status"] == "Completed"
-    assert len(api.store.changes) == 2
+    assert len(api.store.entries) == 2
 
 
 def test_the_same_reference_for_other_paths_is_refused(api: WireApi, identifier: str) -> None:

@@ -90,7 +90,7 @@ def test_ordinary_tags_are_no_news_for_nodes_and_change_no_version(api: WireApi)
     tag(api, arn, {"team": "web"})
     api.do("UntagResource", Resource=arn, TagKeys={"Items": ["team"]})
     assert api.do("GetDistribution", Id=identifier) == before
-    assert len(api.store.changes) == 1
+    assert len(api.store.entries) == 1
 
 
 def test_a_reserved_tag_publishes_the_distribution_again(api: WireApi) -> None:
@@ -111,14 +111,14 @@ def test_a_reserved_tag_publishes_the_distribution_again(api: WireApi) -> None:
     assert semantics(api) == [CLOUDFRONT, RFC9111]
     api.do("UntagResource", Resource=arn, TagKeys={"Items": ["cdnlab:semantics"]})
     assert semantics(api) == [CLOUDFRONT, CLOUDFRONT]
-    assert len(api.store.changes) == 4
+    assert len(api.store.entries) == 4
     assert tags_of(api, arn) == {"team": "web", "cdnlab:semantics:/api/=2A": "cloudfront"}
 
 
 def test_a_reserved_tag_with_the_value_that_it_has_publishes_nothing(api: WireApi) -> None:
     arn = create(api, {"cdnlab:semantics": "rfc9111"})["Distribution"]["ARN"]
     tag(api, arn, {"cdnlab:semantics": "rfc9111", "team": "web"})
-    assert len(api.store.changes) == 1
+    assert len(api.store.entries) == 1
 
 
 def test_tags_survive_updates_of_the_distribution_and_of_its_cache_policy(api: WireApi) -> None:
@@ -135,7 +135,7 @@ def test_tags_survive_updates_of_the_distribution_and_of_its_cache_policy(api: W
         IfMatch=policy["ETag"],
         CachePolicyConfig=cache_policy_config(MinTTL=1),
     )
-    assert len(api.published) == 3 and semantics(api) == [RFC9111]
+    assert len(api.store.entries) == 3 and semantics(api) == [RFC9111]
     assert tags_of(api, arn) == {"team": "web", "cdnlab:semantics:=2A": "rfc9111"}
 
 

@@ -9,7 +9,7 @@ from control_plane.compiler.distributions import Identity, compile_distribution
 from control_plane.compiler.managed_policies import MANAGED_CACHE_POLICIES
 from control_plane.compiler.problems import Problem
 from proto.cdn.v1 import configuration_pb2
-from tests.api_builders import behavior, changed, custom_origin, distribution_config, quantified
+from tests.api_builders import CACHING_OPTIMIZED, behavior, changed, custom_origin, distribution_config, quantified
 
 IDENTITY = Identity("E1", "d1.cdn.localhost")
 ALL_METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
@@ -54,7 +54,7 @@ def test_a_distribution_becomes_what_nodes_serve_from() -> None:
     assert list(ordered.cached_methods) == ["GET", "HEAD", "OPTIONS"]
     default = distribution.default_behavior
     assert (default.path_pattern, list(default.allowed_methods)) == ("*", ["HEAD", "GET"])
-    assert default.cache_policy.maximum_ttl_seconds == 31_536_000
+    assert default.cache_policy_id == CACHING_OPTIMIZED
 
 
 def test_times_of_an_origin() -> None:

@@ -9,7 +9,6 @@ from edge_node.caching.entry import Entry
 from edge_node.caching.entry_factory import ResponseTiming, make_entry
 from edge_node.caching.key import parse_cookies, select_query
 from edge_node.caching.lookup import Hit, Miss, Pass, Reason, Refuse, Revalidate, decide
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.http.request_head import make_request_head
 from edge_node.model.configuration import Behavior, Role, Selection, SelectionMode
 from edge_node.model.http import RequestHead
@@ -22,6 +21,7 @@ from tests.builders import (
     listed,
     origin_message,
     policy_message,
+    read_distribution,
 )
 
 TEMPLATE = EntryTemplates(LocalNode(Role.EDGE, b"FRA56-P1", b"1.1 a"))

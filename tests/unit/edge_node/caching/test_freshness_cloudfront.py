@@ -5,12 +5,11 @@ import pytest
 from edge_node.caching.cache_metadata import LifetimeRule
 from edge_node.caching.cacheability import judge_cacheability
 from edge_node.caching.freshness_cloudfront import metadata_by_table
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.http.request_head import make_request_head
 from edge_node.model.configuration import Behavior, CachePolicy, Selection, SelectionMode
 from edge_node.model.http import ResponseHead
 from edge_node.upstream.connection import make_response_head
-from tests.builders import behavior_message, distribution_message, origin_message
+from tests.builders import behavior_message, distribution_message, origin_message, read_distribution
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 NONE = Selection(SelectionMode.NONE)

@@ -9,13 +9,19 @@ from edge_node.caching.age import initial_age
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule, explain_rule
 from edge_node.caching.cacheability import judge_cacheability
 from edge_node.caching.freshness_rfc9111 import HEURISTIC_MAXIMUM_SECONDS
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.http.cache_control import LONGEST_LIFETIME_SECONDS
 from edge_node.http.request_head import make_request_head
 from edge_node.model.configuration import Behavior, Semantics
 from edge_node.model.http import Header, RequestHead, ResponseHead
 from edge_node.upstream.connection import make_response_head
-from tests.builders import behavior_message, caching_disabled, distribution_message, origin_message, policy_message
+from tests.builders import (
+    behavior_message,
+    caching_disabled,
+    distribution_message,
+    origin_message,
+    policy_message,
+    read_distribution,
+)
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 MAXIMUM_TTL = 31_536_000

@@ -1,17 +1,20 @@
 """The table of countries on its way to the serving state, as snapshot and as entry, through restarts, and what is left of one that cannot be read (DESIGN section 3)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edge_node.control.client import SNAPSHOT_FILE, ControlClient
+from edge_node.control.client import ControlClient
+from edge_node.control.resource_kinds import KINDS
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from proto.rejected_changes import GEO_TABLE
+from proto.resource_files import ResourceFiles
+from proto.resources import GEO_TABLE
 from proto.state_files import StateFiles
-from tests.builders import distribution_message, geo_table_message, origin_message
+from tests.builders import distribution_message, entry_message, geo_table_message, origin_message, snapshot_message
 from tests.edge_wires import leased_fence
 
 US = geo_table_message({"192.0.2.0/24": "US"})
@@ -38,23 +41,22 @@ class Node:
         return self.state.geo_table.country_of(VIEWER)
 
     def snapshot(self, index: int, table: configuration_pb2.GeoTable | None, log_id: str = "log-1") -> None:
-        distributions = [distribution_message(origin_message("127.0.0.1", 80))]
-        message = sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions, geo_table=table)
-        self.client.apply_snapshot(message)
+        distribution = distribution_message(origin_message("127.0.0.1", 80))
+        bodies = [distribution] if table is None else [distribution, table]
+        self.client.apply_snapshot(snapshot_message(index, *bodies, log_id=log_id))
 
     def put(self, index: int, table: configuration_pb2.GeoTable) -> str | None:
         """Why it is rejected, if it is."""
-        self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, put_geo_table=table))
+        self.client.apply_entry(entry_message(index, table))
         change = self.client.rejected().get(GEO_TABLE)
         return None if change is None else change.rejection.reason
 
-    def kept(self) -> sync_pb2.KeptConfiguration:
-        kept = StateFiles(self.directory).read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
-        assert kept is not None
-        return kept
-
-    def on_disk(self) -> sync_pb2.Snapshot:
-        return self.kept().served
+    def on_disk(self) -> list[configuration_pb2.GeoTable]:
+        """The table that is served, if there is one."""
+        kept = ResourceFiles(StateFiles(self.directory)).read()
+        assert kept is not None and kept.is_whole
+        served = [each.served for each in kept.resources if each.name.kind == sync_pb2.RESOURCE_KIND_GEO_TABLE]
+        return [configuration_pb2.GeoTable.FromString(each.body) for each in served if each.body]
 
 
 @pytest.fixture
@@ -91,8 +93,8 @@ def test_an_entry_changes_it_and_that_is_there_after_a_restart(node: Node) -> No
 def test_other_entries_leave_it(node: Node) -> None:
     node.snapshot(5, US)
     put = distribution_message(origin_message("127.0.0.1", 80), id="E2", domain_name="d2.cdn.localhost")
-    for index, change in enumerate(({"put_distribution": put}, {"remove_distribution_id": "E2"}), start=6):
-        node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, **change))  # type: ignore[arg-type]  # one of its changes
+    node.client.apply_entry(entry_message(6, put))
+    node.client.apply_entry(entry_message(7, deleted_distributions=["E2"]))
     assert node.country() == b"US" and node.state.applied_index == 7
 
 
@@ -104,11 +106,10 @@ def test_a_snapshot_without_a_table_takes_it_away(node: Node, log_id: str) -> No
     assert node.country() is None
 
 
-def test_a_snapshot_of_before_there_were_tables_is_loaded(node: Node) -> None:
+def test_a_snapshot_without_a_table_is_loaded(node: Node) -> None:
     """Neither a table nor a restriction nor a viewer protocol policy is in it: nobody has a country, and all are served."""
     node.snapshot(5, None)
-    stored = node.on_disk()
-    assert not stored.HasField("geo_table") and not stored.distributions[0].HasField("geo_restriction")
+    assert node.on_disk() == []
     after = node.restarted()
     assert after.restored.is_warm and after.country() is None
     assert after.state.router.snapshot.distributions["E1"].geo_restriction is None
@@ -127,16 +128,20 @@ def test_an_entry_that_cannot_be_read_is_rejected_and_the_last_good_table_stays(
 def test_a_snapshot_whose_table_cannot_be_read_leaves_the_last_good_one_of_its_log(node: Node) -> None:
     node.snapshot(5, US)
     node.snapshot(9, UNREADABLE)
-    assert node.country() == b"US" and node.on_disk().geo_table == US
+    assert node.country() == b"US" and node.on_disk() == [US]
     node.snapshot(10, UNREADABLE, "log-2")
-    assert node.country() is None and not node.on_disk().HasField("geo_table")
+    assert node.country() is None and node.on_disk() == []
 
 
-def test_a_table_on_disk_that_cannot_be_read_does_not_keep_a_node_from_serving(node: Node) -> None:
-    node.snapshot(5, US)
-    stored = node.kept()
-    stored.served.geo_table.CopyFrom(UNREADABLE)
-    StateFiles(node.directory).write(SNAPSHOT_FILE, stored.SerializeToString())
+def test_a_table_on_disk_that_this_program_cannot_read_does_not_keep_a_node_from_serving(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that could has written it."""
+    lenient = KINDS[sync_pb2.RESOURCE_KIND_ROUTING_TABLE].read
+    kind = replace(KINDS[sync_pb2.RESOURCE_KIND_GEO_TABLE], read=lenient)
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_node.control.client.KINDS", {**KINDS, sync_pb2.RESOURCE_KIND_GEO_TABLE: kind})
+        node.snapshot(5, UNREADABLE)
     after = node.restarted()
     assert after.client.rejected()[GEO_TABLE].rejection.reason == "'nowhere' is no country"
     assert after.restored.is_warm and after.country() is None and "E1" in after.state.router.snapshot.distributions

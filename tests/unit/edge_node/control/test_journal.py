@@ -2,22 +2,26 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
 
 from edge_node.caching import invalidation_index
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control import journal as journal_module
-from edge_node.control.client import JOURNAL_FILE, SNAPSHOT_FILE, ControlClient, RestoreResult
+from edge_node.control.client import JOURNAL_FILE, ControlClient, RestoreResult
 from edge_node.control.journal_codec import JournalError, JournalIdentity, replayed, whole_journal
+from edge_node.control.resource_kinds import KINDS
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from proto.rejected_changes import distribution_resource
+from proto.resource_files import POSITION_FILE, ResourceFiles
+from proto.resources import distribution_name
+from proto.served_configuration import Configuration, from_snapshot
 from proto.state_files import StateFiles
-from tests.builders import behavior_message, distribution_message, origin_message
+from tests.builders import behavior_message, distribution_message, entry_message, origin_message, snapshot_message
 from tests.edge_wires import leased_fence
 
 WARM = RestoreResult(has_configuration=True, is_warm=True)
@@ -59,20 +63,25 @@ class Process:
     def snapshot(self, index: int, log_id: str = "log-1") -> None:
         distributions = [_distribution("E1")]
         digest = standing(index, log_id).digest
-        message = sync_pb2.Snapshot(log_id=log_id, index=index, digest=digest, distributions=distributions)
-        self.client.apply_snapshot(message)
+        self.client.apply_snapshot(snapshot_message(index, *distributions, log_id=log_id, digest=digest))
 
-    def entry(self, index: int, **change: object) -> None:
-        entry = sync_pb2.Entry(log_id="log-1", index=index, digest=standing(index).digest)
-        entry.MergeFrom(sync_pb2.Entry(**change))  # type: ignore[arg-type]  # one of its changes
-        self.client.apply_entry(entry)
+    def entry(self, index: int, *bodies: Message, deleted: Sequence[str] = ()) -> None:
+        digest = standing(index).digest
+        self.client.apply_entry(entry_message(index, *bodies, deleted_distributions=deleted, digest=digest))
 
     def invalidate(self, index: int, *paths: str, of: str = "E1") -> None:
         invalidation = configuration_pb2.Invalidation(id=f"I{index}", distribution_id=of, paths=paths or ("/a",))
-        self.entry(index, invalidation=invalidation)
+        self.entry(index, invalidation)
 
     def configure(self, index: int) -> None:
-        self.entry(index, put_routing_table=configuration_pb2.RoutingTable(zone="cdn.localhost"))
+        self.entry(index, configuration_pb2.RoutingTable(zone="cdn.localhost"))
+
+
+def write_configuration(directory: Path, snapshot: sync_pb2.Snapshot) -> None:
+    """As another process over the same folder would have left it."""
+    files = ResourceFiles(StateFiles(directory))
+    files.read()
+    files.write_anew(from_snapshot(snapshot, Configuration(), KINDS))
 
 
 def _distribution(identifier: str) -> configuration_pb2.Distribution:
@@ -123,22 +132,40 @@ def test_a_configuration_change_invalidates_nothing(process: Process) -> None:
 def test_a_rejected_distribution_advances_what_is_durable(process: Process) -> None:
     broken = _distribution("E2")
     broken.default_behavior.origin_id = "nowhere"
-    process.entry(14, put_distribution=broken)
-    assert distribution_resource("E2") in process.client.rejected()
+    process.entry(14, broken)
+    assert distribution_name("E2") in process.client.rejected()
     after = process.killed()
     assert (after.restored, after.client.position()) == (WARM, standing(14))
     after.client.close()
 
 
 def test_a_distribution_comes_and_goes(process: Process) -> None:
-    process.entry(14, put_distribution=_distribution("E2"))
+    process.entry(14, _distribution("E2"))
     assert "E2" in process.state.router.snapshot.distributions
     process.invalidate(15, of="E2")
-    process.entry(16, remove_distribution_id="E2")
+    process.entry(16, deleted=["E2"])
     after = process.killed()
     assert (after.restored, after.client.position()) == (WARM, standing(16))
     assert set(after.state.router.snapshot.distributions) == {"E1"}
     assert set(after.state.invalidations.distributions) == {"E1"}
+    after.client.close()
+
+
+def test_an_entry_that_configures_and_invalidates_counts_as_a_whole(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = (_distribution("E2"), configuration_pb2.Invalidation(id="I14", distribution_id="E1", paths=["/c"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _refuse)
+        with pytest.raises(OSError):
+            process.entry(14, *both, deleted=["E1"])
+    before = process.killed()
+    assert (before.restored, before.client.position()) == (WARM, standing(13))
+    assert not before.is_invalidated(13, "/c") and set(before.state.router.snapshot.distributions) == {"E1"}
+    before.entry(14, *both)
+    after = before.killed()
+    assert (after.restored, after.client.position()) == (WARM, standing(14))
+    assert after.is_invalidated(13, "/c") and set(after.state.router.snapshot.distributions) == {"E1", "E2"}
     after.client.close()
 
 
@@ -170,9 +197,7 @@ def test_a_snapshot_of_another_history_of_the_log_voids_everything_whatever_its_
 
 def test_a_journal_of_one_history_beside_a_snapshot_of_another_is_of_no_use(process: Process) -> None:
     """The index fits, and what is stored is of the first: a process that was killed before it voided it."""
-    other = sync_pb2.Snapshot(log_id="log-1", index=13, digest=b"of the other one", distributions=[_distribution("E1")])
-    kept = sync_pb2.KeptConfiguration(served=other)
-    StateFiles(process.directory).write(SNAPSHOT_FILE, kept.SerializeToString())
+    write_configuration(process.directory, snapshot_message(13, _distribution("E1"), digest=b"of the other one"))
     after = process.killed()
     assert (after.restored, after.invalidated, after.client.position()) == (COLD, 1, LogPosition())
     after.client.close()
@@ -185,10 +210,9 @@ def test_an_entry_in_the_place_of_a_configuration_that_was_meant_is_the_one_that
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _refuse)
         with pytest.raises(OSError):
-            process.entry(14, remove_distribution_id="E1")
+            process.entry(14, deleted=["E1"])
     other = sync_pb2.Entry(log_id="log-1", index=14, digest=b"of the other one")
-    other.invalidation.distribution_id = "E1"
-    other.invalidation.paths.append("/b")
+    other.invalidations.add(distribution_id="E1", paths=["/b"])
     process.client.apply_entry(other)
     after = process.killed()
     assert (after.restored, after.client.position()) == (WARM, LogPosition("log-1", 14, b"of the other one"))
@@ -302,16 +326,15 @@ def test_after_a_power_loss_nothing_is_relied_on(
 
 
 def test_a_journal_beside_another_snapshot_is_of_no_use(process: Process) -> None:
-    other = sync_pb2.Snapshot(log_id="log-1", index=14, distributions=[_distribution("E1")])
-    kept = sync_pb2.KeptConfiguration(served=other)  # of a process that was killed before it began its journal
-    StateFiles(process.directory).write(SNAPSHOT_FILE, kept.SerializeToString())
+    snapshot = snapshot_message(14, _distribution("E1"), digest=standing(14).digest)
+    write_configuration(process.directory, snapshot)  # of a process that was killed before it began its journal
     after = process.killed()
     assert (after.restored, after.invalidated) == (COLD, 1)
     after.client.close()
 
 
 def test_without_a_snapshot_there_is_nothing_to_go_on_from(process: Process) -> None:
-    (process.directory / SNAPSHOT_FILE).unlink()
+    (process.directory / POSITION_FILE).unlink()
     after = process.killed()
     assert (after.restored, after.invalidated, after.client.position()) == (NOTHING, 1, LogPosition())
     after.snapshot(30)

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control import snapshot_reader
-from edge_node.control.client import SNAPSHOT_FILE, ControlClient
+from edge_node.control import resource_reader
+from edge_node.control.client import ControlClient
+from edge_node.control.resource_kinds import KINDS
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from proto.rejected_changes import UNKNOWN, distribution_resource
+from proto.resource_files import ResourceFiles
 from proto.state_files import StateFiles
-from tests.builders import behavior_message, distribution_message, origin_message
+from tests.builders import behavior_message, distribution_message, entry_message, origin_message, snapshot_message
 from tests.edge_wires import leased_fence
 
 NEWER_SEMANTICS = configuration_pb2.Semantics.ValueType(77)
@@ -33,10 +34,10 @@ class Node:
         return Node(self.directory)
 
     def snapshot(self, index: int, *distributions: configuration_pb2.Distribution, log_id: str = "log-1") -> None:
-        self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
+        self.client.apply_snapshot(snapshot_message(index, *distributions, log_id=log_id))
 
     def put(self, index: int, distribution: configuration_pb2.Distribution) -> None:
-        self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, put_distribution=distribution))
+        self.client.apply_entry(entry_message(index, distribution))
 
     def ports(self) -> dict[str, int]:
         """The port of each distribution's origin, which tells its versions apart."""
@@ -48,9 +49,11 @@ class Node:
         return {change.rejection.id: change.rejection.index for change in self.client.rejected().values()}
 
     def kept_ports(self) -> dict[str, int]:
-        kept = StateFiles(self.directory).read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
-        assert kept is not None
-        return {distribution.id: distribution.origins[0].port for distribution in kept.served.distributions}
+        kept = ResourceFiles(StateFiles(self.directory)).read()
+        assert kept is not None and kept.is_whole
+        served = [each.served for each in kept.resources if each.name.kind == sync_pb2.RESOURCE_KIND_DISTRIBUTION]
+        messages = [configuration_pb2.Distribution.FromString(each.body) for each in served if each.body]
+        return {message.id: message.origins[0].port for message in messages}
 
 
 def version(port: int, identifier: str = "E1", *, is_newer: bool = False) -> configuration_pb2.Distribution:
@@ -84,14 +87,14 @@ def test_a_resource_that_is_refused_in_a_snapshot_stays_on_its_last_good_version
     node.snapshot(9, version(1002, is_newer=True), version(2001, "E2"), version(3001, "E3", is_newer=True))
     after = node.restarted()
     for process in (node, after):
-        assert process.ports() == {"E1": 1001, "E2": 2001} and process.rejections() == {"E1": 9, "E3": 9}
+        assert process.ports() == {"E1": 1001, "E2": 2001} and process.rejections() == {"E1": 2, "E3": 4}
     assert after.client.position() == LogPosition("log-1", 9) and after.kept_ports() == {"E1": 1001, "E2": 2001}
     after.client.close()
 
 
 def test_of_another_log_there_is_no_last_good_version(node: Node) -> None:
     node.snapshot(9, version(1002, is_newer=True), log_id="log-2")
-    assert node.ports() == {} and node.rejections() == {"E1": 9}
+    assert node.ports() == {} and node.rejections() == {"E1": 2}
 
 
 def test_a_version_that_can_be_honoured_ends_the_rejection_and_so_does_the_removal(node: Node) -> None:
@@ -99,7 +102,7 @@ def test_a_version_that_can_be_honoured_ends_the_rejection_and_so_does_the_remov
         node.put(index, version(1002, identifier, is_newer=True))
     node.put(8, version(1003))
     assert node.ports() == {"E1": 1003} and node.rejections() == {"E2": 7}
-    node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=9, remove_distribution_id="E2"))
+    node.client.apply_entry(entry_message(9, deleted_distributions=["E2"]))
     after = node.restarted()
     assert node.rejections() == after.rejections() == {} and after.ports() == {"E1": 1003}
     after.client.close()
@@ -111,34 +114,35 @@ def test_a_program_that_has_learned_more_serves_what_the_one_before_refused(
     node.put(6, version(1002, is_newer=True))
     node.snapshot(7, version(1003, is_newer=True), version(2002, "E2", is_newer=True))
     with monkeypatch.context() as patch:
-        of_today = snapshot_reader._SEMANTICS
+        of_today = resource_reader._SEMANTICS
         patch.setattr(
-            snapshot_reader, "_SEMANTICS", {**of_today, NEWER_SEMANTICS: of_today[configuration_pb2.SEMANTICS_RFC9111]}
+            resource_reader, "_SEMANTICS", {**of_today, NEWER_SEMANTICS: of_today[configuration_pb2.SEMANTICS_RFC9111]}
         )
         after = node.restarted()
         assert after.ports() == {"E1": 1003, "E2": 2002} and after.rejections() == {}
         assert after.restored.is_warm and after.client.position() == LogPosition("log-1", 7)
         after.put(8, version(3001, "E3"))
-        assert after.kept_ports() == {"E1": 1003, "E2": 2002, "E3": 3001}
-    again = after.restarted()  # the older program once more: it knows no version that it could serve
-    assert again.ports() == {"E3": 3001} and again.rejections() == {"E1": 8, "E2": 8}
+    again = after.restarted()  # the older program once more
+    assert again.ports() == {"E1": 1001, "E3": 3001} and again.rejections() == {"E1": 2, "E2": 3}
     assert again.client.position() == LogPosition("log-1", 8)
     again.client.close()
 
 
-def test_a_program_that_knows_a_kind_which_the_one_before_passed_over_asks_for_everything_anew(
+def test_a_kind_that_the_program_does_not_know_is_refused_by_name_and_served_by_one_that_does(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kind = sync_pb2.ResourceKind.ValueType(77)
     for index in (6, 7):
-        node.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index))
+        entry = entry_message(index)
+        entry.changes.add(put=sync_pb2.Resource(kind=kind, id=f"f{index}", revision=index))
+        node.client.apply_entry(entry)
     still = node.restarted()
-    assert still.client.position() == LogPosition("log-1", 7) and still.client.rejected().keys() == {UNKNOWN}
+    assert still.client.position() == LogPosition("log-1", 7) and still.rejections() == {"f6": 6, "f7": 7}
+    known = {**KINDS, 77: KINDS[sync_pb2.RESOURCE_KIND_ROUTING_TABLE]}
     with monkeypatch.context() as patch:
-        patch.setattr("proto.rejected_changes.resource_of", lambda _: distribution_resource("E1"))
+        patch.setattr("edge_node.control.client.KINDS", known)
         after = still.restarted()
-    assert after.client.position() == LogPosition() and after.ports() == {"E1": 1001}
-    after.snapshot(8, version(1004))
-    assert after.client.position() == LogPosition("log-1", 8) and not after.client.rejected()
+    assert after.client.position() == LogPosition("log-1", 7) and after.restored.is_warm and not after.rejections()
     after.client.close()
 
 

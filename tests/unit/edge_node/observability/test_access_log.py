@@ -6,7 +6,6 @@ import pytest
 
 from edge_node.caching.cache_metadata import CacheMetadata, LifetimeRule
 from edge_node.caching.lookup import Reason, Result
-from edge_node.control.snapshot_reader import read_distribution
 from edge_node.delivery.request_record import HitRecord, LogRecord
 from edge_node.http.ranges import BodyPart, ByteRange
 from edge_node.http.request_head import make_request_head
@@ -20,7 +19,7 @@ from edge_node.policy.representation import Representation
 from edge_node.policy.response_head import LocalNode
 from edge_node.policy.router import Route, Router, Snapshot
 from edge_node.storage.entry_templates import EntryTemplates
-from tests.builders import distribution_message, origin_message
+from tests.builders import distribution_message, origin_message, read_distribution
 
 
 def record(target: bytes = b"/a.txt", **changes: object) -> LogRecord:

@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from edge_node.control.snapshot_reader import read_distribution, read_geo_table
+from edge_node.control.resource_reader import read_geo_table
 from edge_node.model.configuration import GeoRestriction
 from edge_node.model.errors import RejectedResourceError
 from edge_node.policy import geo
 from edge_node.policy.geo import GEO_BLOCKED, GeoTable, is_geo_restricted
 from proto.cdn.v1 import configuration_pb2
-from tests.builders import distribution_message, geo_table_message, origin_message
+from tests.builders import distribution_message, geo_table_message, origin_message, read_distribution
 
 TABLE = read_geo_table(geo_table_message({"192.0.2.0/24": "US", "192.0.2.128/25": "DE", "2001:db8::/32": "JP"}))
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from edge_node.caching.lookup import Reason, Refuse, Result
-from edge_node.control.snapshot_reader import latencies_from, read_distribution, read_peers
+from edge_node.control.resource_reader import latencies_from, read_peers
 from edge_node.http.request_head import make_request_head
 from edge_node.model.configuration import Peer, Role
 from edge_node.model.errors import RejectedResourceError
@@ -26,7 +26,15 @@ from edge_node.policy.response_headers import viewer_fields
 from edge_node.policy.router import Route, Router, Snapshot
 from edge_node.upstream.connection import make_response_head
 from proto.cdn.v1 import configuration_pb2, sync_pb2
-from tests.builders import ALL, behavior_message, distribution_message, listed, origin_message, policy_message
+from tests.builders import (
+    ALL,
+    behavior_message,
+    distribution_message,
+    listed,
+    origin_message,
+    policy_message,
+    read_distribution,
+)
 
 
 def head(target: str, host: str = "d1.cdn.localhost", method: str = "GET") -> RequestHead:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from edge_node.control.snapshot_reader import read_distribution, read_snapshot
+from edge_node.control import resource_reader
 from edge_node.model.configuration import ErrorResponse, GeoRestriction, Semantics, ViewerProtocolPolicy
 from edge_node.model.errors import RejectedResourceError
-from proto.cdn.v1 import configuration_pb2, sync_pb2
-from tests.builders import behavior_message, distribution_message, origin_message
+from proto.cdn.v1 import configuration_pb2
+from tests.builders import behavior_message, distribution_message, origin_message, read_distribution
 
 FIRST, SECOND = origin_message("h1", 80, id="first"), origin_message("h2", 81, id="second")
 
@@ -157,9 +157,9 @@ def test_semantics_of_a_newer_control_plane_are_rejected_and_not_guessed() -> No
     assert rejection(with_behavior(semantics=3)) == "behavior '*': semantics number 3 is newer than this node"
 
 
-def test_what_is_rejected_in_a_distribution_rejects_a_snapshot() -> None:
-    with pytest.raises(RejectedResourceError):
-        read_snapshot(sync_pb2.Snapshot(log_id="l", index=1, distributions=[with_behavior(semantics=3)]))
+def test_a_policy_that_is_not_there_is_rejected() -> None:
+    with pytest.raises(RejectedResourceError, match="behavior '\\*': there is no cache policy 'gone'"):
+        resource_reader.read_distribution(with_behavior(cache_policy_id="gone"), {})
 
 
 # Geographic restriction and viewer protocol policy (reference 6.1, 6.5)

@@ -1,4 +1,4 @@
-"""From the control plane's messages to the values that the node serves from. The generated stubs go no deeper than this file and `control/client.py`.
+"""From the control plane's messages to the values that the node serves from. The generated stubs go no deeper than this file, `resource_kinds.py` and `client.py`.
 
 A resource that this node cannot honour raises RejectedResourceError with the reason; it is the second check, after the control plane's own.
 """
@@ -25,7 +25,6 @@ from edge_node.model.configuration import (
 from edge_node.model.errors import RejectedResourceError
 from edge_node.model.http import Header
 from edge_node.policy.geo import GeoNetwork, GeoTable
-from edge_node.policy.router import Snapshot
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 
 _MODES = {
@@ -63,29 +62,31 @@ _ERROR_STATUSES = range(400, 600)
 
 @dataclass(frozen=True, slots=True)
 class _Targets:
-    """Where the behaviors of a distribution may send requests, by id."""
+    """What the behaviors of a distribution refer to, by id."""
 
     origins: Mapping[str, Origin]
     groups: Mapping[str, OriginGroup]
+    policies: Mapping[str, CachePolicy]
 
 
-def read_snapshot(message: sync_pb2.Snapshot) -> Snapshot:
-    """The whole configuration; a distribution that cannot be honoured rejects the snapshot."""
-    return Snapshot(message.log_id, message.index, {d.id: read_distribution(d) for d in message.distributions})
-
-
-def read_distribution(message: configuration_pb2.Distribution) -> Distribution:
-    """One distribution, checked for internal consistency."""
+def read_distribution(message: configuration_pb2.Distribution, policies: Mapping[str, CachePolicy]) -> Distribution:
+    """One distribution, checked for internal consistency, with the cache policies that it refers to."""
     try:
-        return _read_distribution(message)
+        return _read_distribution(message, policies)
     except UnicodeError as error:
         raise RejectedResourceError(f"text that has no place in HTTP: {error}") from error
 
 
-def _read_distribution(message: configuration_pb2.Distribution) -> Distribution:
+def cache_policy_ids(message: configuration_pb2.Distribution) -> list[str]:
+    """What a distribution refers to, each once."""
+    behaviors = (message.default_behavior, *message.behaviors)
+    return list(dict.fromkeys(behavior.cache_policy_id for behavior in behaviors))
+
+
+def _read_distribution(message: configuration_pb2.Distribution, policies: Mapping[str, CachePolicy]) -> Distribution:
     if not message.id or not message.domain_name:
         raise RejectedResourceError("a distribution without id or domain name")
-    targets = _read_targets(message)
+    targets = _read_targets(message, policies)
     return Distribution(
         id=message.id,
         domain_name=message.domain_name.lower().encode("ascii"),
@@ -100,12 +101,13 @@ def _read_distribution(message: configuration_pb2.Distribution) -> Distribution:
     )
 
 
-def _read_targets(message: configuration_pb2.Distribution) -> _Targets:
+def _read_targets(message: configuration_pb2.Distribution, policies: Mapping[str, CachePolicy]) -> _Targets:
     ids = [*(origin.id for origin in message.origins), *(group.id for group in message.origin_groups)]
     if len(set(ids)) != len(ids):
         raise RejectedResourceError("two origins or origin groups have one id")
     origins = {origin.id: _read_origin(origin) for origin in message.origins}
-    return _Targets(origins, {group.id: _read_group(group, origins) for group in message.origin_groups})
+    groups = {group.id: _read_group(group, origins) for group in message.origin_groups}
+    return _Targets(origins, groups, policies)
 
 
 def _read_group(message: configuration_pb2.OriginGroup, origins: Mapping[str, Origin]) -> OriginGroup:
@@ -204,6 +206,9 @@ def _read_behavior(message: configuration_pb2.Behavior, targets: _Targets) -> Be
         raise RejectedResourceError(f"{name}: there is no origin {message.origin_id!r}")
     if not message.allowed_methods:
         raise RejectedResourceError(f"{name}: no allowed methods")
+    cache_policy = targets.policies.get(message.cache_policy_id)
+    if cache_policy is None:
+        raise RejectedResourceError(f"{name}: there is no cache policy {message.cache_policy_id!r}")
     semantics = _SEMANTICS.get(message.semantics)
     viewer_protocol_policy = _VIEWER_PROTOCOL_POLICIES.get(message.viewer_protocol_policy)
     if viewer_protocol_policy is None:  # to serve all the same would be to tell over http what is for https
@@ -216,7 +221,7 @@ def _read_behavior(message: configuration_pb2.Behavior, targets: _Targets) -> Be
         origin=origin,
         allowed_methods=frozenset(method.encode() for method in message.allowed_methods),
         cached_methods=frozenset(method.encode() for method in message.cached_methods),
-        cache_policy=_read_policy(message.cache_policy),
+        cache_policy=cache_policy,
         origin_group=_find_group(message, targets),
         compresses=message.compress,
         semantics=semantics,
@@ -236,7 +241,8 @@ def _find_group(message: configuration_pb2.Behavior, targets: _Targets) -> Origi
     return group
 
 
-def _read_policy(message: configuration_pb2.CachePolicy) -> CachePolicy:
+def read_cache_policy(message: configuration_pb2.CachePolicy) -> CachePolicy:
+    """One cache policy."""
     if not message.minimum_ttl_seconds <= message.default_ttl_seconds <= message.maximum_ttl_seconds:
         raise RejectedResourceError(f"cache policy {message.id!r}: minimum, default and maximum TTL are not in order")
     return CachePolicy(
