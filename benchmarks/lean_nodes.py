@@ -285,6 +285,10 @@ class LeanNode(asyncio.Protocol):
         if tag == _ENTRY_TAG:
             tally.entry_messages += 1
             self._apply(self._fleet.parse(data).entry)
+        elif tag == _ENTRIES_TAG:
+            tally.entry_messages += 1
+            for entry in self._fleet.parse(data).entries.entries:
+                self._apply(entry)
         elif tag == _LEASE_TAG:
             self._leased(sync_pb2.ControlMessage.FromString(data).lease)
         elif tag == _SNAPSHOT_TAG:

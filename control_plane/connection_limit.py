@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 MOST_WEB_CONNECTIONS: Final = 512
 """Of the management API, and as many of the admin port: requests are answered one after another, and more clients would only wait."""
-MOST_GRPC_CONNECTIONS: Final = 8_192
+MOST_GRPC_CONNECTIONS: Final = 16_384
 """Twice as many as nodes may be registered: each has one, and one that is half-open after a cut."""
 OWN_DESCRIPTORS: Final = 128
 """The database, its logs, the listeners, the event loops."""
@@ -91,6 +91,10 @@ class OpenConnections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def all(self) -> "list[OpenConnection]":
+        """Those that are open now."""
+        return list(self._open)
 
     def add(self, connection: OpenConnection) -> None:
         """One more; when there are too many, one that waits goes, and if none does, the new one."""

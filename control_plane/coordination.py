@@ -24,7 +24,7 @@ FORGET_AFTER_SECONDS = 24 * 3600.0
 LONGEST_CHECK_SECONDS = 60.0
 """How late a forgotten node may be noticed."""
 
-MAXIMUM_NODES = 4096
+MAXIMUM_NODES = 8192
 """More are refused: each costs memory here and a line in every receipt."""
 
 COMMIT_BUCKET_SECONDS = 0.05

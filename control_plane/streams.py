@@ -1,82 +1,105 @@
 """What waits to be sent to one node, and in which order.
 
-Bounded by nature: a position in the shared log, one in the shared directory and the newest lease, never a queue of copies.
+Bounded by nature: a position in the shared log, one in the shared directory and the newest lease, never a queue of copies. What is sent is taken when the call can be
+written, so that it is the newest there is; a node that does not read costs no more than one message.
 """
 
-import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
-from control_plane.change_log import Frames
 from control_plane.directory import DirectoryFrames
+from control_plane.entry_batches import EntryBatches
+
+
+class Wire(Protocol):
+    """See grpc_calls.Call."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether more may be sent."""
+
+    def send(self, message: bytes) -> None:
+        """One message."""
 
 
 class NodeStream:
     """The sending half of one Sync stream."""
 
-    def __init__(self, node_id: str, number: int, frames: Frames, directory: DirectoryFrames) -> None:
+    __slots__ = (
+        "_clock",
+        "_directory",
+        "_entries",
+        "_lease",
+        "_sent_index",
+        "_snapshot",
+        "_told_version",
+        "_wire",
+        "blocked_since",
+        "node_id",
+        "number",
+    )
+
+    def __init__(
+        self,
+        node_id: str,
+        number: int,
+        wire: Wire,
+        shared: tuple[EntryBatches, DirectoryFrames],
+        clock: Callable[[], float],
+    ) -> None:
         self.node_id = node_id
         self.number = number
-        self._frames = frames
+        self._wire = wire
+        self._entries, self._directory = shared
+        self._clock = clock
         self._sent_index: int | None = None
         self._snapshot: bytes | None = None
         self._lease: bytes | None = None
-        self._directory = directory
         self._told_version: int | None = None
         """Of the directory that was sent last."""
-        self._wake = asyncio.Event()
-        self._end = asyncio.Event()
-        self._end_reason = ""
+        self.blocked_since: float | None = None
+        """Since when the node has not read what was sent to it."""
 
     def start_after(self, index: int) -> None:
         """The node has everything up to `index`."""
         self._sent_index = index
-        self._wake.set()
 
     def start_with_snapshot(self, index: int, frame: bytes) -> None:
         """The node starts over from a snapshot at `index`."""
         self._snapshot = frame
         self.start_after(index)
 
-    def put_lease(self, frame: bytes) -> None:
+    def set_lease(self, frame: bytes) -> None:
         """Replaces an answer that is not sent yet: the newest heartbeat is what counts."""
         self._lease = frame
-        self._wake.set()
 
-    def directory_changed(self) -> None:
-        """There may be something new in the directory: all of it goes out at once, however often it changed before."""
-        self._wake.set()
+    def push(self) -> None:
+        """Send what there is for as long as the node takes it; to be called when there may be something new, and when it can be written again.
 
-    def log_grew(self) -> None:
-        """There may be another entry."""
-        self._wake.set()
+        TooFarBehindError and StoreError when the log cannot be read where the node stands.
+        """
+        wire = self._wire
+        while wire.is_writable:
+            frame = self._take()
+            if frame is None:
+                self.blocked_since = None
+                return
+            wire.send(frame)
+        if self.blocked_since is None:
+            self.blocked_since = self._clock()
 
-    def end(self, reason: str) -> None:
-        """Have the stream closed; the first reason counts."""
-        self._end_reason = self._end_reason or reason
-        self._end.set()
-
-    async def ended(self) -> str:
-        """Wait until it has to be closed; why."""
-        await self._end.wait()
-        return self._end_reason
-
-    async def next_frame(self) -> bytes:
-        """What to send next, as soon as there is something: a snapshot, a lease, a directory, entries.
+    def _take(self) -> bytes | None:
+        """What to send next: a snapshot, a lease, a directory, entries.
 
         A lease must not wait behind a long catching up, and neither must the news that a node is dead: until a router has it, viewers are sent there.
         """
-        while (frame := self._take()) is None:
-            self._wake.clear()
-            await self._wake.wait()
-        return frame
-
-    def _take(self) -> bytes | None:
         frame: bytes | None
         if self._snapshot is not None:
             frame, self._snapshot = self._snapshot, None
         elif self._lease is not None:
             frame, self._lease = self._lease, None
         else:
-            frame = self._next_directory() or self._next_entry()
+            frame = self._next_directory() or self._next_entries()
         return frame
 
     def _next_directory(self) -> bytes | None:
@@ -85,10 +108,11 @@ class NodeStream:
             self._told_version = self._directory.version
         return frame
 
-    def _next_entry(self) -> bytes | None:
+    def _next_entries(self) -> bytes | None:
         if self._sent_index is None:
             return None
-        frame = self._frames.after(self._sent_index)
-        if frame is not None:
-            self._sent_index += 1
+        batch = self._entries.after(self._sent_index)
+        if batch is None:
+            return None
+        self._sent_index, frame = batch
         return frame

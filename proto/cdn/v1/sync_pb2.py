@@ -26,49 +26,51 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from proto.cdn.v1 import configuration_pb2 as proto_dot_cdn_dot_v1_dot_configuration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17proto/cdn/v1/sync.proto\x12\x06\x63\x64n.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a proto/cdn/v1/configuration.proto\"\x87\x02\n\x0bNodeMessage\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.cdn.v1.HelloH\x00\x12\x32\n\x0f\x61\x63knowledgement\x18\x02 \x01(\x0b\x32\x17.cdn.v1.AcknowledgementH\x00\x12&\n\trejection\x18\x03 \x01(\x0b\x32\x11.cdn.v1.RejectionH\x00\x12&\n\theartbeat\x18\x04 \x01(\x0b\x32\x11.cdn.v1.HeartbeatH\x00\x12\"\n\x07leaving\x18\x05 \x01(\x0b\x32\x0f.cdn.v1.LeavingH\x00\x12(\n\nacceptance\x18\x06 \x01(\x0b\x32\x12.cdn.v1.AcceptanceH\x00\x42\x06\n\x04kind\"\xdb\x01\n\x0e\x43ontrolMessage\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x10.cdn.v1.SnapshotH\x00\x12\x1e\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\r.cdn.v1.EntryH\x00\x12\x1e\n\x05lease\x18\x03 \x01(\x0b\x32\r.cdn.v1.LeaseH\x00\x12&\n\tdirectory\x18\x04 \x01(\x0b\x32\x11.cdn.v1.DirectoryH\x00\x12\x33\n\x10\x64irectory_change\x18\x05 \x01(\x0b\x32\x17.cdn.v1.DirectoryChangeH\x00\x42\x06\n\x04kind\"\x96\x01\n\x05Hello\x12\x1a\n\x04node\x18\x01 \x01(\x0b\x32\x0c.cdn.v1.Node\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x15\n\rapplied_index\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12%\n\nrejections\x18\x05 \x03(\x0b\x32\x11.cdn.v1.Rejection\x12\x13\n\x0bincarnation\x18\x06 \x01(\x04\"x\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x04role\x18\x02 \x01(\x0e\x32\x0c.cdn.v1.Role\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0b\n\x03pop\x18\x04 \x01(\t\x12\x14\n\x0chttp_address\x18\x05 \x01(\t\x12\x15\n\radmin_address\x18\x06 \x01(\t\" \n\x0f\x41\x63knowledgement\x12\r\n\x05index\x18\x01 \x01(\x04\"Z\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.cdn.v1.ResourceKind\x12\n\n\x02id\x18\x04 \x01(\t\"<\n\nAcceptance\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.cdn.v1.ResourceKind\x12\n\n\x02id\x18\x02 \x01(\t\"\x81\x01\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rapplied_index\x18\x02 \x01(\x04\x12\x16\n\x0erequests_total\x18\x03 \x01(\x04\x12\x18\n\x10open_connections\x18\x04 \x01(\r\x12\x19\n\x11\x64irectory_version\x18\x05 \x01(\x04\"\t\n\x07Leaving\"\xb8\x01\n\x08Snapshot\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12+\n\rdistributions\x18\x03 \x03(\x0b\x32\x14.cdn.v1.Distribution\x12+\n\rrouting_table\x18\x04 \x01(\x0b\x32\x14.cdn.v1.RoutingTable\x12#\n\tgeo_table\x18\x05 \x01(\x0b\x32\x10.cdn.v1.GeoTable\x12\x0e\n\x06\x64igest\x18\x0f \x01(\x0c\"\xd2\x02\n\x05\x45ntry\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x30\n\x0c\x63ommitted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x0f \x01(\x0c\x12\x30\n\x10put_distribution\x18\x04 \x01(\x0b\x32\x14.cdn.v1.DistributionH\x00\x12 \n\x16remove_distribution_id\x18\x05 \x01(\tH\x00\x12,\n\x0cinvalidation\x18\x06 \x01(\x0b\x32\x14.cdn.v1.InvalidationH\x00\x12\x31\n\x11put_routing_table\x18\x07 \x01(\x0b\x32\x14.cdn.v1.RoutingTableH\x00\x12)\n\rput_geo_table\x18\x08 \x01(\x0b\x32\x10.cdn.v1.GeoTableH\x00\x42\x08\n\x06\x63hange\"p\n\x05Lease\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nis_granted\x18\x02 \x01(\x08\x12\x1d\n\x15\x64uration_milliseconds\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nhead_index\x18\x05 \x01(\x04\"9\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x1b\n\x05nodes\x18\x02 \x03(\x0b\x32\x0c.cdn.v1.Node\"h\n\x0f\x44irectoryChange\x12\x14\n\x0c\x66rom_version\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x19\n\x03put\x18\x03 \x03(\x0b\x32\x0c.cdn.v1.Node\x12\x13\n\x0bremoved_ids\x18\x04 \x03(\t\"_\n\x11KeptConfiguration\x12 \n\x06served\x18\x01 \x01(\x0b\x32\x10.cdn.v1.Snapshot\x12(\n\x08rejected\x18\x02 \x03(\x0b\x32\x16.cdn.v1.RejectedChange\"T\n\x0eRejectedChange\x12$\n\trejection\x18\x01 \x01(\x0b\x32\x11.cdn.v1.Rejection\x12\x1c\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\r.cdn.v1.Entry*S\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_EDGE\x10\x01\x12\x11\n\rROLE_REGIONAL\x10\x02\x12\x13\n\x0fROLE_DNS_ROUTER\x10\x03*\x8b\x01\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRESOURCE_KIND_DISTRIBUTION\x10\x01\x12\x1f\n\x1bRESOURCE_KIND_ROUTING_TABLE\x10\x02\x12\x1b\n\x17RESOURCE_KIND_GEO_TABLE\x10\x03\x32G\n\x0c\x43ontrolPlane\x12\x37\n\x04Sync\x12\x13.cdn.v1.NodeMessage\x1a\x16.cdn.v1.ControlMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17proto/cdn/v1/sync.proto\x12\x06\x63\x64n.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a proto/cdn/v1/configuration.proto\"\x87\x02\n\x0bNodeMessage\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.cdn.v1.HelloH\x00\x12\x32\n\x0f\x61\x63knowledgement\x18\x02 \x01(\x0b\x32\x17.cdn.v1.AcknowledgementH\x00\x12&\n\trejection\x18\x03 \x01(\x0b\x32\x11.cdn.v1.RejectionH\x00\x12&\n\theartbeat\x18\x04 \x01(\x0b\x32\x11.cdn.v1.HeartbeatH\x00\x12\"\n\x07leaving\x18\x05 \x01(\x0b\x32\x0f.cdn.v1.LeavingH\x00\x12(\n\nacceptance\x18\x06 \x01(\x0b\x32\x12.cdn.v1.AcceptanceH\x00\x42\x06\n\x04kind\"\xff\x01\n\x0e\x43ontrolMessage\x12$\n\x08snapshot\x18\x01 \x01(\x0b\x32\x10.cdn.v1.SnapshotH\x00\x12\x1e\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\r.cdn.v1.EntryH\x00\x12\x1e\n\x05lease\x18\x03 \x01(\x0b\x32\r.cdn.v1.LeaseH\x00\x12&\n\tdirectory\x18\x04 \x01(\x0b\x32\x11.cdn.v1.DirectoryH\x00\x12\x33\n\x10\x64irectory_change\x18\x05 \x01(\x0b\x32\x17.cdn.v1.DirectoryChangeH\x00\x12\"\n\x07\x65ntries\x18\x06 \x01(\x0b\x32\x0f.cdn.v1.EntriesH\x00\x42\x06\n\x04kind\"\x96\x01\n\x05Hello\x12\x1a\n\x04node\x18\x01 \x01(\x0b\x32\x0c.cdn.v1.Node\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x15\n\rapplied_index\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12%\n\nrejections\x18\x05 \x03(\x0b\x32\x11.cdn.v1.Rejection\x12\x13\n\x0bincarnation\x18\x06 \x01(\x04\"x\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x04role\x18\x02 \x01(\x0e\x32\x0c.cdn.v1.Role\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0b\n\x03pop\x18\x04 \x01(\t\x12\x14\n\x0chttp_address\x18\x05 \x01(\t\x12\x15\n\radmin_address\x18\x06 \x01(\t\" \n\x0f\x41\x63knowledgement\x12\r\n\x05index\x18\x01 \x01(\x04\"Z\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.cdn.v1.ResourceKind\x12\n\n\x02id\x18\x04 \x01(\t\"<\n\nAcceptance\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.cdn.v1.ResourceKind\x12\n\n\x02id\x18\x02 \x01(\t\"\x81\x01\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rapplied_index\x18\x02 \x01(\x04\x12\x16\n\x0erequests_total\x18\x03 \x01(\x04\x12\x18\n\x10open_connections\x18\x04 \x01(\r\x12\x19\n\x11\x64irectory_version\x18\x05 \x01(\x04\"\t\n\x07Leaving\"\xb8\x01\n\x08Snapshot\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12+\n\rdistributions\x18\x03 \x03(\x0b\x32\x14.cdn.v1.Distribution\x12+\n\rrouting_table\x18\x04 \x01(\x0b\x32\x14.cdn.v1.RoutingTable\x12#\n\tgeo_table\x18\x05 \x01(\x0b\x32\x10.cdn.v1.GeoTable\x12\x0e\n\x06\x64igest\x18\x0f \x01(\x0c\"\xd2\x02\n\x05\x45ntry\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x30\n\x0c\x63ommitted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x0f \x01(\x0c\x12\x30\n\x10put_distribution\x18\x04 \x01(\x0b\x32\x14.cdn.v1.DistributionH\x00\x12 \n\x16remove_distribution_id\x18\x05 \x01(\tH\x00\x12,\n\x0cinvalidation\x18\x06 \x01(\x0b\x32\x14.cdn.v1.InvalidationH\x00\x12\x31\n\x11put_routing_table\x18\x07 \x01(\x0b\x32\x14.cdn.v1.RoutingTableH\x00\x12)\n\rput_geo_table\x18\x08 \x01(\x0b\x32\x10.cdn.v1.GeoTableH\x00\x42\x08\n\x06\x63hange\")\n\x07\x45ntries\x12\x1e\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\r.cdn.v1.Entry\"p\n\x05Lease\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nis_granted\x18\x02 \x01(\x08\x12\x1d\n\x15\x64uration_milliseconds\x18\x03 \x01(\r\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nhead_index\x18\x05 \x01(\x04\"9\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x1b\n\x05nodes\x18\x02 \x03(\x0b\x32\x0c.cdn.v1.Node\"h\n\x0f\x44irectoryChange\x12\x14\n\x0c\x66rom_version\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x19\n\x03put\x18\x03 \x03(\x0b\x32\x0c.cdn.v1.Node\x12\x13\n\x0bremoved_ids\x18\x04 \x03(\t\"_\n\x11KeptConfiguration\x12 \n\x06served\x18\x01 \x01(\x0b\x32\x10.cdn.v1.Snapshot\x12(\n\x08rejected\x18\x02 \x03(\x0b\x32\x16.cdn.v1.RejectedChange\"T\n\x0eRejectedChange\x12$\n\trejection\x18\x01 \x01(\x0b\x32\x11.cdn.v1.Rejection\x12\x1c\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\r.cdn.v1.Entry*S\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_EDGE\x10\x01\x12\x11\n\rROLE_REGIONAL\x10\x02\x12\x13\n\x0fROLE_DNS_ROUTER\x10\x03*\x8b\x01\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRESOURCE_KIND_DISTRIBUTION\x10\x01\x12\x1f\n\x1bRESOURCE_KIND_ROUTING_TABLE\x10\x02\x12\x1b\n\x17RESOURCE_KIND_GEO_TABLE\x10\x03\x32G\n\x0c\x43ontrolPlane\x12\x37\n\x04Sync\x12\x13.cdn.v1.NodeMessage\x1a\x16.cdn.v1.ControlMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.cdn.v1.sync_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2186
-  _globals['_ROLE']._serialized_end=2269
-  _globals['_RESOURCEKIND']._serialized_start=2272
-  _globals['_RESOURCEKIND']._serialized_end=2411
+  _globals['_ROLE']._serialized_start=2265
+  _globals['_ROLE']._serialized_end=2348
+  _globals['_RESOURCEKIND']._serialized_start=2351
+  _globals['_RESOURCEKIND']._serialized_end=2490
   _globals['_NODEMESSAGE']._serialized_start=103
   _globals['_NODEMESSAGE']._serialized_end=366
   _globals['_CONTROLMESSAGE']._serialized_start=369
-  _globals['_CONTROLMESSAGE']._serialized_end=588
-  _globals['_HELLO']._serialized_start=591
-  _globals['_HELLO']._serialized_end=741
-  _globals['_NODE']._serialized_start=743
-  _globals['_NODE']._serialized_end=863
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=865
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=897
-  _globals['_REJECTION']._serialized_start=899
-  _globals['_REJECTION']._serialized_end=989
-  _globals['_ACCEPTANCE']._serialized_start=991
-  _globals['_ACCEPTANCE']._serialized_end=1051
-  _globals['_HEARTBEAT']._serialized_start=1054
-  _globals['_HEARTBEAT']._serialized_end=1183
-  _globals['_LEAVING']._serialized_start=1185
-  _globals['_LEAVING']._serialized_end=1194
-  _globals['_SNAPSHOT']._serialized_start=1197
-  _globals['_SNAPSHOT']._serialized_end=1381
-  _globals['_ENTRY']._serialized_start=1384
-  _globals['_ENTRY']._serialized_end=1722
-  _globals['_LEASE']._serialized_start=1724
-  _globals['_LEASE']._serialized_end=1836
-  _globals['_DIRECTORY']._serialized_start=1838
-  _globals['_DIRECTORY']._serialized_end=1895
-  _globals['_DIRECTORYCHANGE']._serialized_start=1897
-  _globals['_DIRECTORYCHANGE']._serialized_end=2001
-  _globals['_KEPTCONFIGURATION']._serialized_start=2003
-  _globals['_KEPTCONFIGURATION']._serialized_end=2098
-  _globals['_REJECTEDCHANGE']._serialized_start=2100
-  _globals['_REJECTEDCHANGE']._serialized_end=2184
-  _globals['_CONTROLPLANE']._serialized_start=2413
-  _globals['_CONTROLPLANE']._serialized_end=2484
+  _globals['_CONTROLMESSAGE']._serialized_end=624
+  _globals['_HELLO']._serialized_start=627
+  _globals['_HELLO']._serialized_end=777
+  _globals['_NODE']._serialized_start=779
+  _globals['_NODE']._serialized_end=899
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=901
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=933
+  _globals['_REJECTION']._serialized_start=935
+  _globals['_REJECTION']._serialized_end=1025
+  _globals['_ACCEPTANCE']._serialized_start=1027
+  _globals['_ACCEPTANCE']._serialized_end=1087
+  _globals['_HEARTBEAT']._serialized_start=1090
+  _globals['_HEARTBEAT']._serialized_end=1219
+  _globals['_LEAVING']._serialized_start=1221
+  _globals['_LEAVING']._serialized_end=1230
+  _globals['_SNAPSHOT']._serialized_start=1233
+  _globals['_SNAPSHOT']._serialized_end=1417
+  _globals['_ENTRY']._serialized_start=1420
+  _globals['_ENTRY']._serialized_end=1758
+  _globals['_ENTRIES']._serialized_start=1760
+  _globals['_ENTRIES']._serialized_end=1801
+  _globals['_LEASE']._serialized_start=1803
+  _globals['_LEASE']._serialized_end=1915
+  _globals['_DIRECTORY']._serialized_start=1917
+  _globals['_DIRECTORY']._serialized_end=1974
+  _globals['_DIRECTORYCHANGE']._serialized_start=1976
+  _globals['_DIRECTORYCHANGE']._serialized_end=2080
+  _globals['_KEPTCONFIGURATION']._serialized_start=2082
+  _globals['_KEPTCONFIGURATION']._serialized_end=2177
+  _globals['_REJECTEDCHANGE']._serialized_start=2179
+  _globals['_REJECTEDCHANGE']._serialized_end=2263
+  _globals['_CONTROLPLANE']._serialized_start=2492
+  _globals['_CONTROLPLANE']._serialized_end=2563
 # @@protoc_insertion_point(module_scope)
