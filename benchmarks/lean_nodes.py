@@ -19,6 +19,7 @@ FIRST_RETRY_SECONDS: Final = 0.2
 LONGEST_RETRY_SECONDS: Final = 2.0
 ATTEMPT_SECONDS: Final = 2.0
 """Until the first word of the control plane; then the node tries again."""
+READ_SECONDS: Final = 0.1
 
 WINDOW: Final = 4 * 1024 * 1024
 _FIRST_WINDOW: Final = 65_535
@@ -173,9 +174,14 @@ class LeanNode(asyncio.Protocol):
                     server_hostname=None if tls is None else "control-plane",
                 )
         except (OSError, TimeoutError):
+            if self._transport is not None:  # connected in the moment in which it was given up: uvloop says nothing more of it
+                self._transport.abort()
+                self._transport = None
             self._retry()
 
     def _retry(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._is_stopped:
             return
         seconds = self._retry_seconds * self._fleet.rng.uniform(0.5, 1.0)
@@ -207,12 +213,12 @@ class LeanNode(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(ATTEMPT_SECONDS, self._look)
 
     def _look(self) -> None:
-        """The first beat after the first is at a random moment, so that the beats of all are spread."""
-        if not self._has_heard:
-            if self._transport is not None:
-                self._transport.abort()
-            return
-        self._tick()
+        """Nothing has come yet; unless it waits to be read here, because this process is late."""
+        self._timer = asyncio.get_running_loop().call_later(READ_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._has_heard and self._transport is not None:
+            self._transport.abort()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Connect again."""
@@ -275,6 +281,7 @@ class LeanNode(asyncio.Protocol):
     # The protocol
 
     def _told(self, data: bytes) -> None:
+        """The first beat after the first is at a random moment, so that the beats of all are spread."""
         if not self._has_heard:
             self._has_heard = True
             if self._timer is not None:

@@ -5,6 +5,7 @@ while `is_writable` was false. Whatever costs without bringing a message is coun
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
@@ -131,7 +132,8 @@ class GrpcConnection(asyncio.Protocol):
         """Close it, after a word."""
         transport = self._transport
         if transport is not None and not transport.is_closing():
-            transport.write(go_away(self._last_stream, code, reason))
+            with contextlib.suppress(RuntimeError):  # uvloop's, for a connection that was given up while it was made
+                transport.write(go_away(self._last_stream, code, reason))
             transport.close()
             self._loop.call_later(1.0, transport.abort)  # who does not read is not waited for
 

@@ -6,6 +6,7 @@ Nobody is known before its hello, so everything that is not a session is bounded
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ ACCEPTED_AT_A_TIME: Final = 64
 """In one turn of the loop, so that nodes that are connected are heard beside those that come."""
 
 _SERVICE: Final = METHOD.split("/")[1]
+_CLOSED: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
 class GrpcPort:
@@ -98,6 +100,9 @@ class GrpcPort:
                 accepted, _ = self._listener.accept()
             except OSError:  # nobody any more; or no descriptor is left, which `connection_limit.py` sees to
                 break
+            if _has_given_up(accepted):
+                accepted.close()
+                continue
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = asyncio.get_running_loop().create_task(self._take(accepted))
@@ -133,6 +138,13 @@ class GrpcPort:
             now = loop.time()
             for connection in self._connections.all():
                 connection.look(now, ANONYMOUS_SECONDS)
+
+
+def _has_given_up(accepted: socket.socket) -> bool:
+    """Whether the client has closed while it waited in the system's queue. Else, once the queue is longer than clients wait, all work would be for those who have gone."""
+    poller = select.poll()
+    poller.register(accepted, _CLOSED)
+    return bool(poller.poll(0))
 
 
 def _listen(host: str, port: int) -> socket.socket:
