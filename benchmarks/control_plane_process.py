@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -59,11 +59,12 @@ class ControlPlaneProcess:
         flags += ["--state-dir", str(self.folder), "--zone", "cdn.localhost"]
         flags += [] if self.tls_folder is None else ["--tls-dir", str(self.tls_folder)]
         log = self.folder.parent / "control-plane.log"
-        keep = None if self.core is None else lambda: os.sched_setaffinity(0, {self.core or 0})
         profile = os.environ.get("CDNLAB_BENCHMARK_PROFILE")
         how = ["-m", "control_plane"] if profile is None else ["-m", "cProfile", "-o", profile, "-m", "control_plane"]
         with log.open("ab") as output:
-            self.process = subprocess.Popen([sys.executable, *how, *flags], stderr=output, preexec_fn=keep)
+            self.process = subprocess.Popen([sys.executable, *how, *flags], stderr=output)
+        if self.core is not None:
+            os.sched_setaffinity(self.process.pid, {self.core})  # its threads come later and take after it
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -144,7 +145,7 @@ class ApiClient:
         path = f"/distribution/{distribution_id}/invalidation/{invalidation_id}"
         return _text(self._ask("GET", path), "Status") == "Completed"
 
-    def _ask(self, method: str, path: str, body: str = "") -> ElementTree.Element:
+    def _ask(self, method: str, path: str, body: str = "") -> ET.Element:
         request = AWSRequest(method, f"http://{self._host}{VERSION}{path}", data=body.encode())
         self._signer.add_auth(request)
         self._connection.request(method, f"{VERSION}{path}", body.encode(), dict(request.headers.items()))
@@ -152,10 +153,10 @@ class ApiClient:
         content = answer.read()
         if answer.status >= 300:
             raise SystemExit(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
-        return ElementTree.fromstring(content)  # noqa: S314  our own process
+        return ET.fromstring(content)  # noqa: S314  our own process
 
 
-def _text(element: ElementTree.Element, name: str) -> str:
+def _text(element: ET.Element, name: str) -> str:
     return element.findtext(f"{NAMESPACE}{name}") or ""
 
 

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import resource
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,10 @@ import uvloop
 
 from benchmarks.control_plane_process import HOST, ApiClient, ControlPlaneProcess, running
 from benchmarks.lean_nodes import Fleet
+from lab.certificate_authority import CertificateAuthority, Holder
 from proto.cdn.v1 import sync_pb2
 
+ZONE: Final = "cdn.localhost"
 NODES_PER_POP: Final = 20
 REGIONS: Final = ("us-east-1", "eu-central-1", "ap-northeast-1")
 CONNECT_SECONDS: Final = 180.0
@@ -145,7 +148,9 @@ async def measure_minute(
     took, total = time.monotonic() - began_at, len(identifiers)
     cost = Cost.now(plane).since(before)
     await until_completed(client, distribution_id, identifiers[-1])
-    receipts = [await asyncio.to_thread(read_receipt, plane, each) for each in identifiers[:: max(1, total // SAMPLED_RECEIPTS)]]
+    receipts = [
+        await asyncio.to_thread(read_receipt, plane, each) for each in identifiers[:: max(1, total // SAMPLED_RECEIPTS)]
+    ]
     print(
         f"{total} invalidations in {took:.1f} s ({total / took:.1f}/s, at most {late:.2f} s late) over {len(fleet.nodes)} nodes: "
         f"receipts p50 {percentile(receipts, 0.5) * 1000:.0f} ms, p99 {percentile(receipts, 0.99) * 1000:.0f} ms, "
@@ -202,29 +207,62 @@ async def measure_memory(plane: ControlPlaneProcess, empty_bytes: int, nodes: in
 
 
 @contextmanager
-def scene(tls: bool) -> Iterator[tuple[ControlPlaneProcess, Fleet]]:
-    """A control plane on one core, and an empty fleet."""
+def scene(nodes: int, *, with_tls: bool) -> Iterator[tuple[ControlPlaneProcess, Fleet]]:
+    """A control plane on one core, and a fleet that is not connected yet."""
     cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "state").mkdir()
-        plane = ControlPlaneProcess(Path(folder) / "state", core=cores[0] if len(cores) > 1 else None)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "state").mkdir()
+        certificates = Certificates(folder / "certificates") if with_tls else None
+        plane = ControlPlaneProcess(
+            folder / "state",
+            core=cores[0] if len(cores) > 1 else None,
+            tls_folder=None if certificates is None else certificates.of_control_plane(),
+        )
         if len(cores) > 1:
             os.sched_setaffinity(0, set(cores[1:]))
         try:
             with running(plane):
-                yield plane, Fleet(HOST, plane.grpc_port)
+                fleet = Fleet(HOST, plane.grpc_port)
+                fleet.add(identities(nodes))
+                if certificates is not None:
+                    fleet.tls = {node.id: certificates.of_node(node) for node in identities(nodes)}
+                yield plane, fleet
         finally:
             os.sched_setaffinity(0, set(cores))
+
+
+class Certificates:
+    """A lab's, with one for each node."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._authority = CertificateAuthority(ZONE)
+
+    def of_control_plane(self) -> Path:
+        """The folder for it."""
+        folder = self._folder / "control-plane"
+        self._authority.issue(folder, Holder("control-plane", "control_plane", is_server=True))
+        return folder
+
+    def of_node(self, node: sync_pb2.Node) -> ssl.SSLContext:
+        """What it connects with."""
+        folder = self._folder / node.id
+        role = sync_pb2.Role.Name(node.role).removeprefix("ROLE_").lower()
+        self._authority.issue(folder, Holder(node.id, role))
+        context = ssl.create_default_context(cafile=folder / "ca.pem")
+        context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+        context.set_alpn_protocols(["h2"])
+        return context
 
 
 async def run(arguments: argparse.Namespace) -> None:
     """All parts that are asked for."""
     parts = set(arguments.parts.split(","))
     if parts & {"change", "minute", "storm"}:
-        with scene(tls=False) as (plane, fleet):
+        with scene(arguments.nodes, with_tls=arguments.tls) as (plane, fleet):
             client = ApiClient(plane)
             empty_bytes = plane.resident_bytes()
-            fleet.add(identities(arguments.nodes))
             await connect_all(plane, fleet)
             await measure_memory(plane, empty_bytes, arguments.nodes)
             await asyncio.sleep(REGISTRY_SETTLES_SECONDS)
@@ -237,9 +275,8 @@ async def run(arguments: argparse.Namespace) -> None:
                 await measure_storm(plane, fleet)
             await fleet.stop()
     if "memory" in parts:
-        with scene(tls=False) as (plane, fleet):
+        with scene(arguments.memory_nodes, with_tls=arguments.tls) as (plane, fleet):
             empty_bytes = plane.resident_bytes()
-            fleet.add(identities(arguments.memory_nodes))
             await connect_all(plane, fleet)
             await measure_memory(plane, empty_bytes, arguments.memory_nodes)
             await fleet.stop()
@@ -254,6 +291,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--rate", type=float, default=50.0, help="invalidations a second")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--tls", action="store_true", help="with a certificate for each node, as in a lab")
     uvloop.run(run(parser.parse_args()))
 
 

@@ -1,4 +1,4 @@
-"""Thousands of nodes in one process, so cheap that the control plane is what is measured: the Sync stream written by hand over HTTP/2 (RFC 9113), one connection for each.
+"""Thousands of nodes in one process, so cheap that the control plane is what is measured: the Sync stream by hand over HTTP/2 (RFC 9113), a connection for each.
 
 They keep the protocol's rules that cost the control plane something (hello with the position, acknowledgement of all that has come, a beat each second, connecting again
 with a jitter as `proto/node_session.py` does) and nothing else: a message that another node has had is not parsed again, and directories are counted only.
@@ -8,7 +8,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -85,7 +85,8 @@ class Fleet:
 
     host: str
     port: int
-    tls: Callable[[str], ssl.SSLContext] | None = None
+    tls: Mapping[str, ssl.SSLContext] = field(default_factory=dict)
+    """By the id of the node; those that are not there connect without."""
     tally: Tally = field(default_factory=Tally)
     rng: random.Random = field(default_factory=lambda: random.Random(1))
     nodes: list["LeanNode"] = field(default_factory=list)
@@ -163,18 +164,20 @@ class LeanNode(asyncio.Protocol):
             self._transport.abort()
 
     async def _connect(self) -> None:
-        fleet, tls = self._fleet, self._fleet.tls
+        fleet, tls = self._fleet, self._fleet.tls.get(self._identity.id)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 await asyncio.get_running_loop().create_connection(
                     lambda: self,
                     fleet.host,
                     fleet.port,
-                    ssl=None if tls is None else tls(self._identity.id),
+                    ssl=tls,
                     server_hostname=None if tls is None else "control-plane",
                 )
         except (OSError, TimeoutError):
-            if self._transport is not None:  # connected in the moment in which it was given up: uvloop says nothing more of it
+            if (
+                self._transport is not None
+            ):  # connected in the moment in which it was given up: uvloop says nothing more of it
                 self._transport.abort()
                 self._transport = None
             self._retry()
@@ -205,7 +208,7 @@ class LeanNode(asyncio.Protocol):
             digest=self.digest,
             incarnation=self._incarnation,
         )
-        scheme = b"http" if self._fleet.tls is None else b"https"
+        scheme = b"https" if self._fleet.tls else b"http"
         tcp.write(_opening(scheme) + _message(sync_pb2.NodeMessage(hello=hello)))
         self._beat()
         if self._timer is not None:
@@ -261,8 +264,7 @@ class LeanNode(asyncio.Protocol):
         elif kind == _WINDOW_UPDATE:
             self._credit += int.from_bytes(payload, "big") // 2  # of the connection and of the stream, mostly in pairs
         elif kind in (_RESET, _GO_AWAY) or (kind == _HEADERS and flags & _END_STREAM):
-            if self._transport is not None:
-                self._transport.abort()
+            self._abort()
 
     def _take_messages(self) -> None:
         messages, at = self._messages, 0
@@ -335,6 +337,10 @@ class LeanNode(asyncio.Protocol):
             return
         self._credit -= len(frame)
         self._write(frame)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

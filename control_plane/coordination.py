@@ -174,7 +174,7 @@ class Coordinator:
                 self._unsaved.change(node_id)
 
     def rejected(self, node_id: str, stream: int, rejection: Rejection) -> None:
-        """The node stays on its last good version of one resource. That is durable as soon as the acknowledgement is that follows it: both are in one row."""
+        """The node stays on its last good version of one resource. That is durable before anything that its acknowledgement completes: both are in one row."""
         record = self._speaking(node_id, stream)
         if record is not None:
             record.reject(rejection)

@@ -1,6 +1,7 @@
 """Entries as they are sent to nodes that lack several: one message of all that has come since the last one, made once for all who lack the same.
 
-At 50 changes a second, a message and an acknowledgement for each entry and node are what thousands of nodes cost; of one message with ten entries a node says once that it has them.
+At 50 changes a second, a message and an acknowledgement for each entry and node are what thousands of nodes cost; of ten entries in one message a node says once that it
+has them.
 """
 
 from typing import Protocol

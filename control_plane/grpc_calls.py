@@ -1,5 +1,5 @@
-"""What a gRPC call is to those who serve it, and what they are to the connection it came over: callbacks, because a task and two timers for each of thousands of nodes cost more
-memory and time than what they do."""
+"""What a gRPC call is to those who serve it, and what they are to the connection it came over: callbacks, because a task and two timers for each of thousands of nodes
+cost more memory and time than what they do."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol

@@ -25,7 +25,7 @@ from control_plane.http2_frames import (
     LARGEST_WINDOW,
     PREFACE,
     WINDOW_BYTES,
-    ConnectionFailure,
+    ConnectionFailedError,
     ErrorCode,
     Frame,
     FrameReader,
@@ -74,8 +74,8 @@ class GrpcConnection(asyncio.Protocol):
         "_idle_since",
         "_initial_window",
         "_is_paused",
-        "_last_stream",
         "_largest_frame",
+        "_last_stream",
         "_loop",
         "_open",
         "_preface_left",
@@ -87,7 +87,7 @@ class GrpcConnection(asyncio.Protocol):
         "has_been_served",
     )
 
-    def __init__(self, routes: Mapping[str, ServeCall], open_connections: OpenConnections) -> None:
+    def __init__(self, routes: Mapping[str, ServeCall], open_connections: "OpenConnections[GrpcConnection]") -> None:
         self._routes = routes
         self._open = open_connections
         self._loop = asyncio.get_running_loop()
@@ -165,7 +165,7 @@ class GrpcConnection(asyncio.Protocol):
                 self._received(received)
                 if self._transport is None or self._transport.is_closing():
                     return
-        except ConnectionFailure as failure:
+        except ConnectionFailedError as failure:
             self.end(failure.code, str(failure))
 
     def eof_received(self) -> bool:
@@ -186,19 +186,19 @@ class GrpcConnection(asyncio.Protocol):
     def _after_preface(self, data: bytes) -> bytes:
         left = self._preface_left
         if not data.startswith(left[: len(data)]):
-            raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
+            raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
         self._preface_left = left[len(data) :]
         return data[len(left) :]
 
     def _received(self, received: Frame) -> None:
         if self._block is not None and received.kind != Kind.CONTINUATION:
-            raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "a head that is not finished")
+            raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "a head that is not finished")
         if received.kind == Kind.DATA:
             self._data(received)
             return
         self._idle_frames += 1
         if self._idle_frames > MOST_IDLE_FRAMES:
-            raise ConnectionFailure(ErrorCode.ENHANCE_YOUR_CALM, "many frames for nothing")
+            raise ConnectionFailedError(ErrorCode.ENHANCE_YOUR_CALM, "many frames for nothing")
         match received.kind:
             case Kind.HEADERS | Kind.CONTINUATION:
                 self._head_piece(received)
@@ -211,14 +211,14 @@ class GrpcConnection(asyncio.Protocol):
             case Kind.RST_STREAM:
                 self._reset(received)
             case Kind.PUSH_PROMISE:
-                raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "a client promises nothing")
+                raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "a client promises nothing")
             case _:
                 pass  # PRIORITY, GOAWAY, and kinds that are not known (section 4.1)
 
     def _data(self, received: Frame) -> None:
         call = self._calls.get(received.stream)
         if call is None and (received.stream > self._last_stream or not received.stream):
-            raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "data before a head")
+            raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "data before a head")
         self._used += len(received.payload)
         if self._used >= GIVE_BACK_BYTES:
             self._control(window_update(0, self._used))
@@ -232,11 +232,11 @@ class GrpcConnection(asyncio.Protocol):
         if received.kind == Kind.HEADERS:
             self._block, self._block_frame = content(received), received
         elif self._block is None or self._block_frame is None or self._block_frame.stream != received.stream:
-            raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "a head that goes on without a beginning")
+            raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "a head that goes on without a beginning")
         else:
             self._block += received.payload
         if len(self._block) > LONGEST_HEAD:
-            raise ConnectionFailure(ErrorCode.ENHANCE_YOUR_CALM, "a head that is too long")
+            raise ConnectionFailedError(ErrorCode.ENHANCE_YOUR_CALM, "a head that is too long")
         if received.flags & END_HEADERS:
             block, begun = self._block, self._block_frame
             self._block = self._block_frame = None
@@ -252,7 +252,7 @@ class GrpcConnection(asyncio.Protocol):
                 name.decode("latin-1"): value.decode("latin-1") for name, value in self._decoder.decode(block, raw=True)
             }
         except HPACKError as error:
-            raise ConnectionFailure(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise ConnectionFailedError(ErrorCode.COMPRESSION_ERROR, str(error)) from error
 
     def _head(self, stream: int, fields: dict[str, str], *, is_last: bool) -> None:
         if stream <= self._last_stream:  # trailers, which mean nothing in a request
@@ -261,7 +261,7 @@ class GrpcConnection(asyncio.Protocol):
                 call.half_closed()
             return
         if not stream % 2:
-            raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "a stream with a number of ours")
+            raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "a stream with a number of ours")
         self._last_stream = stream
         if len(self._calls) >= STREAMS_PER_CONNECTION:
             self._control(reset(stream, ErrorCode.REFUSED_STREAM))
@@ -290,14 +290,14 @@ class GrpcConnection(asyncio.Protocol):
     def _change_windows(self, value: int) -> None:
         """Of all streams, by the difference (section 6.9.2); they may become negative."""
         if value > LARGEST_WINDOW:
-            raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+            raise ConnectionFailedError(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
         for call in self._calls.values():
             call.window += value - self._initial_window
         self._initial_window = value
 
     def _ping(self, received: Frame) -> None:
         if len(received.payload) != 8:
-            raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "a ping of another length than eight")
+            raise ConnectionFailedError(ErrorCode.FRAME_SIZE_ERROR, "a ping of another length than eight")
         if not received.flags & ACKNOWLEDGED:
             self._control(frame(Kind.PING, ACKNOWLEDGED, 0, received.payload))
 
@@ -307,12 +307,12 @@ class GrpcConnection(asyncio.Protocol):
         if not received.stream:
             self._window += number
             if self._window > LARGEST_WINDOW:
-                raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+                raise ConnectionFailedError(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
             self._send_what_waits()
         elif call is not None:
             call.window += number
             if call.window > LARGEST_WINDOW:
-                raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+                raise ConnectionFailedError(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
             call.send_what_waits()
 
     def _reset(self, received: Frame) -> None:

@@ -5,7 +5,6 @@ Nobody is known before its hello, so everything that is not a session is bounded
 """
 
 import asyncio
-import contextlib
 import select
 import socket
 import ssl
@@ -40,7 +39,7 @@ class GrpcPort:
     def __init__(self, sync: SyncService, most_connections: int, tls: TlsIdentity | None = None) -> None:
         self._tls = None if tls is None else tls.for_listener()
         self._health = HealthService(("", _SERVICE))
-        self._connections = OpenConnections(most_connections)
+        self._connections: OpenConnections[GrpcConnection] = OpenConnections(most_connections)
         self._routes: Mapping[str, ServeCall] = {
             METHOD: sync.serve,
             **self._health.routes(),
@@ -77,10 +76,8 @@ class GrpcPort:
             task.cancel()
         for connection in self._connections.all():
             connection.end(ErrorCode.NO_ERROR, "the control plane stops")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_seconds or 0.0):
-                while len(self._connections):
-                    await asyncio.sleep(0.005)
+        if len(self._connections):
+            await asyncio.sleep(grace_seconds or 0.0)
 
     # Accepting
 
@@ -141,7 +138,7 @@ class GrpcPort:
 
 
 def _has_given_up(accepted: socket.socket) -> bool:
-    """Whether the client has closed while it waited in the system's queue. Else, once the queue is longer than clients wait, all work would be for those who have gone."""
+    """Whether the client has closed while it waited in the system's queue. With a queue longer than clients wait, all work would be for those who are gone."""
     poller = select.poll()
     poller.register(accepted, _CLOSED)
     return bool(poller.poll(0))

@@ -60,19 +60,21 @@ class HealthService:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
-        self._status = health_pb2.HealthCheckResponse.NOT_SERVING
+        self._is_serving = False
         self._watching: dict[Watch, None] = {}
 
     def set_serving(self, is_serving: bool) -> None:
         """From now on."""
-        known = health_pb2.HealthCheckResponse
-        self._status = known.SERVING if is_serving else known.NOT_SERVING
+        self._is_serving = is_serving
         for watch in list(self._watching):
             watch.tell()
 
-    def status(self, name: str) -> "health_pb2.HealthCheckResponse.ServingStatus.ValueType | None":
+    def answer(self, name: str) -> health_pb2.HealthCheckResponse | None:
         """None: there is no such service."""
-        return self._status if name in self._names else None
+        if name not in self._names:
+            return None
+        known = health_pb2.HealthCheckResponse
+        return known(status=known.SERVING if self._is_serving else known.NOT_SERVING)
 
     def watching(self, watch: "Watch") -> None:
         """It is told of changes until it ends."""
@@ -99,11 +101,11 @@ class Check(Visit):
 
     def asked(self, data: bytes) -> None:
         """See Visit."""
-        status = self._health.status(health_pb2.HealthCheckRequest.FromString(data).service)
-        if status is None:
+        answer = self._health.answer(health_pb2.HealthCheckRequest.FromString(data).service)
+        if answer is None:
             self.finish(Status.NOT_FOUND, "there is no such service")
         else:
-            self.call.send(health_pb2.HealthCheckResponse(status=status).SerializeToString())
+            self.call.send(answer.SerializeToString())
             self.finish(Status.OK)
 
 
@@ -123,10 +125,9 @@ class Watch(Visit):
 
     def tell(self) -> None:
         """How it is now."""
-        status = self._health.status(self._name or "")
-        known = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN if status is None else status
+        unknown = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
         if self.call.is_writable:
-            self.call.send(health_pb2.HealthCheckResponse(status=known).SerializeToString())
+            self.call.send((self._health.answer(self._name or "") or unknown).SerializeToString())
 
     def broken(self) -> None:
         """See Visit."""

@@ -58,7 +58,9 @@ class MessageReader:
             if data[at]:
                 raise MessageError(Status.UNIMPLEMENTED, "messages must not be compressed")
             if end - begin > LONGEST_MESSAGE:
-                raise MessageError(Status.RESOURCE_EXHAUSTED, f"a message of {end - begin} bytes; {LONGEST_MESSAGE} at most")
+                raise MessageError(
+                    Status.RESOURCE_EXHAUSTED, f"a message of {end - begin} bytes; {LONGEST_MESSAGE} at most"
+                )
             if end_of_data < end:
                 break
             yield data[begin:end]

@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 as bytes, as far as a gRPC server needs them: RFC 9113 sections 4 and 6, RFC 7541 section 6.2.2. Pure; what follows from a frame is `grpc_connection.py`'s."""
+"""Frames of HTTP/2 as bytes, as far as a gRPC server needs them: RFC 9113 sections 4 and 6, RFC 7541 section 6.2.2. Pure; what follows from one: `grpc_connection.py`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class ErrorCode(IntEnum):
     ENHANCE_YOUR_CALM = 11
 
 
-class ConnectionFailure(Exception):
+class ConnectionFailedError(Exception):
     """The peer broke a rule, and the connection has to end (section 5.4.1)."""
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
@@ -89,7 +89,7 @@ class FrameReader:
         while end_of_data - at >= FRAME_HEAD_BYTES:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             if length > FRAME_BYTES:
-                raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+                raise ConnectionFailedError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
             begin = at + FRAME_HEAD_BYTES
             if end_of_data < begin + length:
                 break
@@ -118,7 +118,7 @@ def settings(values: dict[Setting, int]) -> bytes:
 def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:
     """Names and values in their order."""
     if len(payload) % 6:
-        raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "settings that are cut off")
+        raise ConnectionFailedError(ErrorCode.FRAME_SIZE_ERROR, "settings that are cut off")
     for at in range(0, len(payload), 6):
         yield int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
 
@@ -131,7 +131,7 @@ def window_update(stream: int, number: int) -> bytes:
 def read_number(payload: bytes) -> int:
     """The one number of a WINDOW_UPDATE (31 bits) or RST_STREAM."""
     if len(payload) != 4:
-        raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "a frame of another length than its kind has")
+        raise ConnectionFailedError(ErrorCode.FRAME_SIZE_ERROR, "a frame of another length than its kind has")
     return int.from_bytes(payload, "big")
 
 
@@ -150,12 +150,12 @@ def content(received: Frame) -> bytes:
     payload, begin, end = received.payload, 0, len(received.payload)
     if received.flags & PADDED:
         if not payload:
-            raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "padding without a length")
+            raise ConnectionFailedError(ErrorCode.FRAME_SIZE_ERROR, "padding without a length")
         begin, end = 1, end - payload[0]
     if received.kind == Kind.HEADERS and received.flags & PRIORITY:
         begin += 5
     if begin > end:
-        raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
+        raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
     return payload[begin:end]
 
 

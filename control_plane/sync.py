@@ -148,10 +148,6 @@ class SyncService:
         """Whether a stream speaks for the node now."""
         return node_id in self._streams
 
-    def open_streams(self) -> int:
-        """How many nodes are connected now."""
-        return len(self._streams)
-
     # Consequences
 
     def _committed(self, entry: sync_pb2.Entry, now: float) -> None:

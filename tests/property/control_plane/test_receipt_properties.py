@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from control_plane.fencing import waited_for
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Role
-from control_plane.receipts import IssuedInvalidation, PendingReceipts
+from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
 
 NODES = ("a", "b", "c", "d")
 STEPS = st.lists(
@@ -93,7 +93,7 @@ def test_while_one_node_lags_no_other_is_looked_at() -> None:
         node.lease_until, node.witness_since = 1_000.0, 0.0
     pending.add(IssuedInvalidation("I1", "D1", 1, ("/*",), 100.0))
     Counted.looks = 0
-    receipts = []
+    receipts: list[Receipt] = []
     for node in list(nodes):
         assert not receipts
         node.acknowledged_index = 1
