@@ -159,6 +159,10 @@ class Frames:
         self._cached_bytes = 0
         self._snapshots: dict[Role, SnapshotFrames] = {}
 
+    def of(self, role: Role) -> "RoleFrames":
+        """What nodes of a role get."""
+        return RoleFrames(self, role)
+
     def after(self, index: int, role: Role) -> bytes | None:
         """The entry that follows `index`; None at the head."""
         if index >= self._log.head_index:
@@ -190,6 +194,18 @@ class Frames:
 
     def _is_over_budget(self) -> bool:
         return len(self._cached) > MAXIMUM_CACHED_FRAMES or self._cached_bytes > MAXIMUM_CACHED_BYTES
+
+
+class RoleFrames:
+    """The entries that nodes of one role get. See entry_batches.EntryFrames."""
+
+    def __init__(self, frames: Frames, role: Role) -> None:
+        self._frames = frames
+        self._role = role
+
+    def after(self, index: int) -> bytes | None:
+        """The entry that follows `index`; None at the head."""
+        return self._frames.after(index, self._role)
 
 
 _NO_FRAMES: Final[Mapping[Role, bytes]] = MappingProxyType({})

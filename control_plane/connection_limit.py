@@ -8,11 +8,11 @@ where they differ; a whole lab on one machine comes from one.
 import resource
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 MOST_WEB_CONNECTIONS: Final = 512
 """Of the management API, and as many of the admin port: requests are answered one after another, and more clients would only wait."""
-MOST_GRPC_CONNECTIONS: Final = 8_192
+MOST_GRPC_CONNECTIONS: Final = 16_384
 """Twice as many as nodes may be registered: each has one, and one that is half-open after a cut."""
 OWN_DESCRIPTORS: Final = 128
 """The database, its logs, the listeners, the event loops."""
@@ -73,26 +73,35 @@ class OpenConnection(Protocol):
 
     address: str
     """Whom it comes from, without the port."""
-    is_waiting: bool
-    """Whether nothing is being done for it: its request is not whole, or answered."""
     has_been_served: bool
     """Whether a request of it was ever answered."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is being done for it: its request is not whole, or answered."""
 
     def shed(self) -> None:
         """Close it at once."""
 
 
-class OpenConnections:
+Connection = TypeVar("Connection", bound=OpenConnection)
+
+
+class OpenConnections(Generic[Connection]):
     """Those of one port."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: dict[OpenConnection, None] = {}
+        self._open: dict[Connection, None] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, connection: OpenConnection) -> None:
+    def all(self) -> list[Connection]:
+        """Those that are open now."""
+        return list(self._open)
+
+    def add(self, connection: Connection) -> None:
         """One more; when there are too many, one that waits goes, and if none does, the new one."""
         if len(self._open) >= self._most:
             leaving = self._to_shed() or connection
@@ -102,11 +111,11 @@ class OpenConnections:
                 return
         self._open[connection] = None
 
-    def remove(self, connection: OpenConnection) -> None:
+    def remove(self, connection: Connection) -> None:
         """It is closed."""
         self._open.pop(connection, None)
 
-    def _to_shed(self) -> OpenConnection | None:
+    def _to_shed(self) -> Connection | None:
         """The oldest of those who have never asked anything, from the address that has most of them; else of those who may ask again (RFC 9112 section 9.5)."""
         waiting = [connection for connection in self._open if connection.is_waiting]
         strangers = [connection for connection in waiting if not connection.has_been_served] or waiting

@@ -9,6 +9,7 @@ since a node that leaves the directory is always safe, and leases that the ledge
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from math import inf
 
 from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
@@ -24,7 +25,7 @@ FORGET_AFTER_SECONDS = 24 * 3600.0
 LONGEST_CHECK_SECONDS = 60.0
 """How late a forgotten node may be noticed."""
 
-MAXIMUM_NODES = 4096
+MAXIMUM_NODES = 8192
 """More are refused: each costs memory here and a line in every receipt."""
 
 COMMIT_BUCKET_SECONDS = 0.05
@@ -92,14 +93,25 @@ class Coordinator:
         self._unsaved = UnsavedChanges(ledger, saved, now)
         self._is_directory_changed = True
         self._is_urgent = False
-        self._next_check_at = now
+        self._checks: list[tuple[float, str]] = []
+        """A heap of when to look at which node; what is not `check_at` of the node is void."""
+        self._looked_at = now - LONGEST_CHECK_SECONDS
+        for record in self.nodes.values():
+            self._look_at(record, now)
 
     def _restore(self, saved: Iterable[SavedNode], now: float) -> dict[str, NodeRecord]:
-        """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed."""
+        """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed.
+
+        What it had acknowledged is recorded with other news of it only. At least it was what has been reported complete since: no receipt comes without a node that
+        is live, and when one is not any more, that is recorded with the receipt.
+        """
         restored = {}
+        completed_index = self._ledger.completed_index
         for node in saved:
             lease_until = now + counted_seconds(node.lease_seconds) if node.lease_seconds > 0 else None
             record = restored[node.description.identifier] = node.restored(lease_until)
+            if record.is_live and record.acknowledged_index != NOTHING_ACKNOWLEDGED:
+                record.acknowledged_index = max(record.acknowledged_index, completed_index)
             record.unleased_since = min(record.unleased_since, now)  # also when the clock has been set back since
         return restored
 
@@ -144,10 +156,9 @@ class Coordinator:
         record = self._speaking(node_id, stream)
         if record is None or index <= record.acknowledged_index or index > self._ledger.head_index:
             return
+        self.pending.acknowledged(node_id, index, now, record.acknowledged_index)
         record.acknowledged_index = index
         record.last_seen = now
-        self.pending.acknowledged(node_id, index, now)
-        self._unsaved.change(node_id)
         if not record.is_granted_on_stream and record.heartbeat_sequence:
             self._beating.add(
                 node_id
@@ -163,7 +174,7 @@ class Coordinator:
                 self._unsaved.change(node_id)
 
     def rejected(self, node_id: str, stream: int, rejection: Rejection) -> None:
-        """The node stays on its last good version of one resource. That is durable as soon as the acknowledgement is that follows it: both are in one row."""
+        """The node stays on its last good version of one resource. That is durable before anything that its acknowledgement completes: both are in one row."""
         record = self._speaking(node_id, stream)
         if record is not None:
             record.reject(rejection)
@@ -218,7 +229,12 @@ class Coordinator:
     @property
     def next_check_at(self) -> float:
         """When `settle` has to be called even if nothing happens until then: no lease ends earlier, and what could not be saved is not tried again earlier."""
-        return min(self._next_check_at, self._unsaved.save_again_at) if self._is_urgent else self._next_check_at
+        check_at = self._looked_at + LONGEST_CHECK_SECONDS
+        if self._checks:
+            check_at = min(check_at, self._checks[0][0])
+        if self._looked_at < self._complete_from:
+            check_at = min(check_at, self._complete_from)
+        return min(check_at, self._unsaved.save_again_at) if self._is_urgent else check_at
 
     def settle(self, now: float) -> Settlement:
         """Draw the consequences. First leases and completions are durable before they are returned, so that a restarted control plane knows of each that was told;
@@ -261,7 +277,7 @@ class Coordinator:
                 raise TooManyNodesError(f"the registry holds {MAXIMUM_NODES} nodes")
             record = NodeRecord(node, unleased_since=now)
             self.nodes[node.identifier] = record
-            self._next_check_at = now
+            self._look_at(record, now)
         elif record.description != node:
             record.description = node
             self._is_directory_changed = True
@@ -290,7 +306,7 @@ class Coordinator:
         if said_index < record.acknowledged_index:
             record.end_lease(now)
             self._is_directory_changed = True
-            self._next_check_at = now
+            self._look_at(record, now)
         match catch_up:
             case FromEntries(after_index):
                 record.acknowledged_index = after_index
@@ -354,9 +370,7 @@ class Coordinator:
         record.lease_seconds = max(record.lease_seconds, granted.duration_seconds)
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True
-        self._next_check_at = min(
-            self._next_check_at, record.lease_until, record.witness_since + COUNTED_NOTICE_SECONDS
-        )
+        self._look_at(record, min(record.lease_until, record.witness_since + COUNTED_NOTICE_SECONDS))
 
     def _overdue(self, now: float) -> int:
         """The newest index committed longer ago than one lease lasts."""
@@ -365,22 +379,29 @@ class Coordinator:
             self._overdue_index = self._recent_commits.pop(0)[1]
         return self._overdue_index
 
+    def _look_at(self, record: NodeRecord, at: float) -> None:
+        """See that the node is looked at then, or before."""
+        if at < record.check_at:
+            record.check_at = at
+            heappush(self._checks, (at, record.description.identifier))
+
     def _expire(self, now: float) -> None:
-        """End the leases that have run out, and forget the nodes that have been gone for long."""
-        if now < self._next_check_at:
-            return
-        forgotten = []
-        next_check_at = self._complete_from if now < self._complete_from else now + LONGEST_CHECK_SECONDS
-        for node_id, record in self.nodes.items():
+        """End the leases that have run out, and forget the nodes that have been gone for long. Each node is looked at when it is due, never all of them."""
+        checks = self._checks
+        self._looked_at = now
+        while checks and checks[0][0] <= now:
+            at, node_id = heappop(checks)
+            record = self.nodes.get(node_id)
+            if record is None or record.check_at != at:
+                continue
+            record.check_at = inf
             if record.lease_until is not None and record.lease_until <= now:
                 record.end_lease(now)
                 self._unsaved.change(node_id)
                 self._is_directory_changed = True
             elif not record.is_live and record.stream is None and record.last_seen < now - FORGET_AFTER_SECONDS:
-                forgotten.append(node_id)
-            next_check_at = min(next_check_at, next_change_at(record, now))
-        for node_id in forgotten:
-            del self.nodes[node_id]
-            self._unsaved.forget(node_id)
-            self._is_urgent = True
-        self._next_check_at = next_check_at
+                del self.nodes[node_id]
+                self._unsaved.forget(node_id)
+                self._is_urgent = True
+                continue
+            self._look_at(record, min(next_change_at(record, now), now + LONGEST_CHECK_SECONDS))

@@ -1,118 +1,158 @@
-"""The port for nodes: gRPC's own limits, and one that it lacks (decision 22). What nodes say there is the business of `sync.py`.
+"""The port for nodes: who is let in, how many at a time, and for how long without a word (decisions 22 and 25). What nodes say there is the business of `sync.py`.
 
-Nobody is known before its hello, so everything that is not a session is bounded in seconds: a connection until its first frame, one without a call, a session without
-a hello (`sync.py`), and a call of any other service. Sessions are not: they last as long as their nodes beat.
+Nobody is known before its hello, so everything that is not a session is bounded in seconds: a handshake, a connection without a call, a session without a hello
+(`sync.py`), and a call of any other service. Sessions are not: they last as long as their nodes beat.
 """
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeAlias
+import select
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Final
 
-import grpc
-import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-
-from control_plane.sync import SyncService
-from proto.cdn.v1 import sync_pb2
+from control_plane.connection_limit import OpenConnections
+from control_plane.grpc_calls import ServeCall
+from control_plane.grpc_connection import GrpcConnection
+from control_plane.grpc_services import HEALTH, HealthService, reflection_routes
+from control_plane.http2_frames import ErrorCode
+from control_plane.sync import METHOD, SyncService
 from proto.mutual_tls import TlsIdentity
 
-ANONYMOUS_MILLISECONDS: Final = 3_000
-"""A connection without a frame, or without a call."""
-VISIT_SECONDS: Final = 5.0
-"""A call of another service than that of nodes: health and reflection answer at once, and nobody may watch for ever."""
-STREAMS_PER_CONNECTION: Final = 16
-"""A node needs one."""
+ANONYMOUS_SECONDS: Final = 3.0
+"""A handshake, and a connection without a call."""
+LOOK_SECONDS: Final = 0.5
+"""How often that is looked after."""
+MOST_HANDSHAKES: Final = 512
+"""At the same time; who comes then waits in the system's queue, which costs nothing. So handshakes that have begun end before their nodes give up, however many come."""
+WAITING_IN_SYSTEM: Final = 4_096
+ACCEPTED_AT_A_TIME: Final = 64
+"""In one turn of the loop, so that nodes that are connected are heard beside those that come."""
 
-OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second control plane on the same port must fail, not share
-    ("grpc.keepalive_time_ms", 2_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-    ("grpc.http2.max_ping_strikes", 0),
-    (
-        "grpc.max_receive_message_length",
-        1024 * 1024,
-    ),  # nodes say little, but for one that refuses thousands of resources
-    ("grpc.server_handshake_timeout_ms", ANONYMOUS_MILLISECONDS),
-    ("grpc.max_connection_idle_ms", ANONYMOUS_MILLISECONDS),
-    ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
-)
-
-_SERVICE = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
-
-_Handler: TypeAlias = (
-    "grpc.RpcMethodHandler[Any, Any] | None"  # generic for the type checker only; None: no such method
-)
-_Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class VisitLimit(grpc.aio.ServerInterceptor):
-    """Ends calls of all services but that of nodes after `VISIT_SECONDS`; also those whose request never comes, for which gRPC waits for ever."""
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
-        """See grpc.aio."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(f"/{_SERVICE}/"):
-            return handler
-        return grpc.stream_stream_rpc_method_handler(
-            _limited(handler), handler.request_deserializer, handler.response_serializer
-        )
-
-
-def _limited(handler: "grpc.RpcMethodHandler[Any, Any]") -> Callable[[AsyncIterator[Any], _Context], Awaitable[None]]:
-    """The same as a stream of requests and one of responses, which is what each kind of call is on the wire."""
-    behavior: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-
-    async def visit(requests: AsyncIterator[Any], context: _Context) -> None:
-        try:
-            async with asyncio.timeout(VISIT_SECONDS):
-                answers = behavior(requests if handler.request_streaming else await anext(requests), context)
-                if inspect.isasyncgen(answers):
-                    async for answer in answers:
-                        await context.write(answer)
-                elif (answer := await answers) is not None:
-                    await context.write(answer)
-        except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"a call may last {VISIT_SECONDS:g} s here")
-        except StopAsyncIteration:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there is no request")
-
-    return visit
+_SERVICE: Final = METHOD.split("/")[1]
+_CLOSED: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
 class GrpcPort:
     """The server behind the port; with `tls`, who has no certificate of its authority gets no further than the handshake."""
 
     def __init__(self, sync: SyncService, most_connections: int, tls: TlsIdentity | None = None) -> None:
-        options = (*OPTIONS, ("grpc.max_allowed_incoming_connections", most_connections))
-        self._tls = tls
-        self._server = grpc.aio.server(options=options, interceptors=[VisitLimit()])
-        self._health = health.aio.HealthServicer()
-        self._server.add_generic_rpc_handlers((sync.handler(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self._tls = None if tls is None else tls.for_listener()
+        self._health = HealthService(("", _SERVICE))
+        self._connections: OpenConnections[GrpcConnection] = OpenConnections(most_connections)
+        self._routes: Mapping[str, ServeCall] = {
+            METHOD: sync.serve,
+            **self._health.routes(),
+            **reflection_routes((_SERVICE, HEALTH)),
+        }
+        self._listener: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self, address: str) -> None:
         """Listen. RuntimeError when the address cannot be used."""
-        if self._tls is None:
-            self._server.add_insecure_port(address)
-        else:
-            self._server.add_secure_port(address, self._tls.for_server())
-        await self._server.start()
-        for name in ("", _SERVICE):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        host, _, port = address.rpartition(":")
+        try:
+            self._listener = _listen(host.strip("[]"), int(port))
+        except OSError as error:
+            raise RuntimeError(error.strerror or str(error)) from error
+        self._resume_accepting()
+        self._looking = asyncio.get_running_loop().create_task(self._look())
+        self._health.set_serving(True)
 
     async def enter_graceful_shutdown(self) -> None:
         """Say so to those who ask for its health."""
-        await self._health.enter_graceful_shutdown()
+        self._health.set_serving(False)
 
     async def stop(self, grace_seconds: float | None) -> None:
-        """End all streams, after a while if that is given."""
-        await self._server.stop(grace_seconds)
+        """End all connections, after a while if that is given."""
+        self._pause_accepting()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._looking is not None:
+            self._looking.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        for connection in self._connections.all():
+            connection.end(ErrorCode.NO_ERROR, "the control plane stops")
+        if len(self._connections):
+            await asyncio.sleep(grace_seconds or 0.0)
+
+    # Accepting
+
+    def _resume_accepting(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _pause_accepting(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_AT_A_TIME):
+            if self._listener is None or len(self._tasks) >= MOST_HANDSHAKES:
+                break
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:  # nobody any more; or no descriptor is left, which `connection_limit.py` sees to
+                break
+            if _has_given_up(accepted):
+                accepted.close()
+                continue
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = asyncio.get_running_loop().create_task(self._take(accepted))
+            self._tasks.add(task)
+            task.add_done_callback(self._taken)
+        if len(self._tasks) >= MOST_HANDSHAKES:
+            self._pause_accepting()
+
+    def _taken(self, task: "asyncio.Task[None]") -> None:
+        was_full = len(self._tasks) >= MOST_HANDSHAKES
+        self._tasks.discard(task)
+        if was_full:
+            self._resume_accepting()
+
+    async def _take(self, accepted: socket.socket) -> None:
+        """A connection as far as its handshake, if there is one."""
+        loop = asyncio.get_running_loop()
+        seconds = None if self._tls is None else ANONYMOUS_SECONDS
+        try:
+            await loop.connect_accepted_socket(
+                lambda: GrpcConnection(self._routes, self._connections),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=seconds,
+            )
+        except (OSError, ssl.SSLError, TimeoutError):
+            accepted.close()  # a stranger, or one that did not wait
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = loop.time()
+            for connection in self._connections.all():
+                connection.look(now, ANONYMOUS_SECONDS)
+
+
+def _has_given_up(accepted: socket.socket) -> bool:
+    """Whether the client has closed while it waited in the system's queue. With a queue longer than clients wait, all work would be for those who are gone."""
+    poller = select.poll()
+    poller.register(accepted, _CLOSED)
+    return bool(poller.poll(0))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(WAITING_IN_SYSTEM)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -95,6 +95,8 @@ class NodeRecord:
     heartbeat_sequence: int = 0
     heartbeat_received_at: float = 0.0
     is_heartbeat_answered: bool = True
+    check_at: float = inf
+    """When it is looked at whether time alone has changed something about it; infinite: not planned."""
     rejections: dict[Resource, Rejection] = field(default_factory=dict)
     """What the node does not serve in its newest version: at most one for each resource, until the node says that it has accepted it or that it is gone."""
 

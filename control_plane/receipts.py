@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from control_plane.fencing import fenced_at, waited_for
-from control_plane.nodes import NodeRecord
+from control_plane.fencing import fenced_at, is_waited_for, waited_for
+from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeRecord
 
 FencedBy = Literal["left", "lease_over"]
 """It said that it leaves; or its lease is over, and it has had the time to hear from any node that it can reach that the control plane goes on without it."""
@@ -51,7 +51,7 @@ class Receipt:
 @dataclass(slots=True)
 class _Pending:
     invalidation: IssuedInvalidation
-    acknowledged_at: dict[str, float] = field(default_factory=dict)
+    acknowledged: dict[str, NodeReceipt] = field(default_factory=dict)
 
 
 class PendingReceipts:
@@ -60,6 +60,8 @@ class PendingReceipts:
     def __init__(self, issued: Iterable[IssuedInvalidation] = ()) -> None:
         self._indexes: list[int] = []
         self._pending: dict[int, _Pending] = {}
+        self._lagging: list[NodeRecord] = []
+        """Of those that the oldest waited for when it was looked at last; while one of them still lags, nobody else has to be looked at."""
         for invalidation in issued:
             self.add(invalidation)
 
@@ -76,22 +78,46 @@ class PendingReceipts:
         self._indexes.append(invalidation.index)
         self._pending[invalidation.index] = _Pending(invalidation)
 
-    def acknowledged(self, node_id: str, index: int, now: float) -> None:
-        """The node has applied everything up to `index`."""
-        for pending_index in self._indexes[: bisect_right(self._indexes, index)]:
-            self._pending[pending_index].acknowledged_at.setdefault(node_id, now)
+    def acknowledged(self, node_id: str, index: int, now: float, after_index: int = NOTHING_ACKNOWLEDGED) -> None:
+        """The node has applied everything up to `index`, and had said so before up to `after_index`. Its line is the same in all receipts that this is news for."""
+        indexes = self._indexes
+        begin, end = bisect_right(indexes, after_index), bisect_right(indexes, index)
+        if begin == end:
+            return
+        line = NodeReceipt(node_id, "acknowledged", acknowledged_at=now)
+        for pending_index in indexes[begin:end]:
+            self._pending[pending_index].acknowledged.setdefault(node_id, line)
 
     def withdrawn(self, node_id: str) -> None:
         """What the node has acknowledged so far counts for nothing."""
         for pending in self._pending.values():
-            pending.acknowledged_at.pop(node_id, None)
+            pending.acknowledged.pop(node_id, None)
 
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
-        """The receipts of what every node has acknowledged that receipts wait for. They stay pending until they are durable, and are taken out then."""
-        if not self._indexes:
+        """The receipts of what every node has acknowledged that receipts wait for. They stay pending until they are durable, and are taken out then.
+
+        Called after each batch of acknowledgements, so it looks at all nodes only when none is left of those that lagged: twice or so for each receipt.
+        """
+        if not self._indexes or self._is_lagging(now):
             return []
-        count = bisect_right(self._indexes, settled_index(nodes, self._indexes[-1], now))
+        oldest_index, newest_index = self._indexes[0], self._indexes[-1]
+        waited = waited_for(nodes, now)
+        settled_index = min((node.acknowledged_index for node in waited), default=newest_index)
+        if settled_index < oldest_index:
+            self._lagging = [node for node in waited if node.acknowledged_index < oldest_index]
+            return []
+        count = bisect_right(self._indexes, settled_index)
         return [_receipt(self._pending[index], nodes, now) for index in self._indexes[:count]]
+
+    def _is_lagging(self, now: float) -> bool:
+        """Whether one of those that lagged still does, and is waited for whatever is known of others. Who does not is looked at no more: each of them once."""
+        lagging, oldest_index = self._lagging, self._indexes[0]
+        while lagging:
+            node = lagging[-1]
+            if node.acknowledged_index < oldest_index and is_waited_for(node, now):
+                return True
+            lagging.pop()
+        return False
 
     def remove(self, completed: Sequence[Receipt]) -> None:
         """Take out the oldest, which are complete and durable."""
@@ -107,11 +133,6 @@ class PendingReceipts:
         return None
 
 
-def settled_index(nodes: Sequence[NodeRecord], newest_index: int, now: float) -> int:
-    """Up to where no node can serve anything old."""
-    return min((node.acknowledged_index for node in waited_for(nodes, now)), default=newest_index)
-
-
 def _receipt(pending: _Pending, nodes: Iterable[NodeRecord], completed_at: float | None) -> Receipt:
     lines = tuple(_node_receipt(pending, node, completed_at) for node in nodes)
     return Receipt(pending.invalidation, completed_at, lines)
@@ -120,7 +141,7 @@ def _receipt(pending: _Pending, nodes: Iterable[NodeRecord], completed_at: float
 def _node_receipt(pending: _Pending, node: NodeRecord, completed_at: float | None) -> NodeReceipt:
     node_id = node.description.identifier
     if node.acknowledged_index >= pending.invalidation.index:
-        return NodeReceipt(node_id, "acknowledged", acknowledged_at=pending.acknowledged_at.get(node_id))
+        return pending.acknowledged.get(node_id) or NodeReceipt(node_id, "acknowledged")
     if completed_at is None:
         return NodeReceipt(node_id, "pending")
     fenced_by: FencedBy = "left" if node.has_left else "lease_over"

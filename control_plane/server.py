@@ -81,7 +81,7 @@ async def serve(settings: Settings) -> None:
         access = AdminAccess([NODE_NAME, socket.gethostname(), settings.admin.host])
         api = create_application(store, deployment, settings.zone, credentials)
         web: dict[Address, ASGIApp] = {
-            settings.api: in_turn(metrics.counting(api), sync.open_streams),
+            settings.api: in_turn(metrics.counting(api)),
             settings.admin: guarded(admin.application(metrics, sync), access),
         }
         await _run(settings, _Nodes(sync, tls), web, admin)

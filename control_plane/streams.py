@@ -1,83 +1,105 @@
 """What waits to be sent to one node, and in which order.
 
-Bounded by nature: a position in the shared log, one in the shared directory and the newest lease, never a queue of copies.
+Bounded by nature: a position in the shared log, one in the shared directory and the newest lease, never a queue of copies. What is sent is taken when the call can be
+written, so that it is the newest there is; a node that does not read costs no more than one message.
 """
 
-import asyncio
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
-from control_plane.change_log import Frames, SnapshotFrames
+from control_plane.change_log import SnapshotFrames
 from control_plane.directory import DirectoryFrames
-from control_plane.nodes import NodeDescription
+from control_plane.entry_batches import EntryBatches
+
+
+class Wire(Protocol):
+    """See grpc_calls.Call."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether more may be sent."""
+
+    def send(self, message: bytes) -> None:
+        """One message."""
 
 
 class NodeStream:
     """The sending half of one Sync stream."""
 
-    def __init__(self, node: NodeDescription, number: int, frames: Frames, directory: DirectoryFrames) -> None:
-        self.node_id = node.identifier
+    __slots__ = (
+        "_clock",
+        "_directory",
+        "_entries",
+        "_lease",
+        "_pieces",
+        "_sent_index",
+        "_told_version",
+        "_wire",
+        "blocked_since",
+        "node_id",
+        "number",
+    )
+
+    def __init__(
+        self,
+        node_id: str,
+        number: int,
+        wire: Wire,
+        shared: tuple[EntryBatches, DirectoryFrames],
+        clock: Callable[[], float],
+    ) -> None:
+        self.node_id = node_id
         self.number = number
-        self._role = node.role
-        self._frames = frames
+        self._wire = wire
+        self._entries, self._directory = shared
+        self._clock = clock
         self._sent_index: int | None = None
         self._pieces: deque[bytes] = deque()
         """Of a snapshot; they are shared by all nodes that get it."""
         self._lease: bytes | None = None
-        self._directory = directory
         self._told_version: int | None = None
         """Of the directory that was sent last."""
-        self._wake = asyncio.Event()
-        self._end = asyncio.Event()
-        self._end_reason = ""
+        self.blocked_since: float | None = None
+        """Since when the node has not read what was sent to it."""
 
     def start_after(self, index: int) -> None:
         """The node has everything up to `index`."""
         self._sent_index = index
-        self._wake.set()
 
     def start_with_snapshot(self, snapshot: SnapshotFrames) -> None:
         """The node starts over."""
         self._pieces = deque(snapshot.pieces)
         self.start_after(snapshot.index)
 
-    def put_lease(self, frame: bytes) -> None:
+    def set_lease(self, frame: bytes) -> None:
         """Replaces an answer that is not sent yet: the newest heartbeat is what counts."""
         self._lease = frame
-        self._wake.set()
 
-    def directory_changed(self) -> None:
-        """There may be something new in the directory: all of it goes out at once, however often it changed before."""
-        self._wake.set()
+    def push(self) -> None:
+        """Send what there is for as long as the node takes it; to be called when there may be something new, and when it can be written again.
 
-    def log_grew(self) -> None:
-        """There may be another entry."""
-        self._wake.set()
+        TooFarBehindError and StoreError when the log cannot be read where the node stands.
+        """
+        wire = self._wire
+        while wire.is_writable:
+            frame = self._take()
+            if frame is None:
+                self.blocked_since = None
+                return
+            wire.send(frame)
+        if self.blocked_since is None:
+            self.blocked_since = self._clock()
 
-    def end(self, reason: str) -> None:
-        """Have the stream closed; the first reason counts."""
-        self._end_reason = self._end_reason or reason
-        self._end.set()
-
-    async def ended(self) -> str:
-        """Wait until it has to be closed; why."""
-        await self._end.wait()
-        return self._end_reason
-
-    async def next_frame(self) -> bytes:
-        """What to send next, as soon as there is something: a lease, a directory, a piece of a snapshot, entries.
+    def _take(self) -> bytes | None:
+        """What to send next: a lease, a directory, a piece of a snapshot, entries.
 
         A lease must not wait behind a long catching up, and neither must the news that a node is dead: until a router has it, viewers are sent there.
         """
-        while (frame := self._take()) is None:
-            self._wake.clear()
-            await self._wake.wait()
-        return frame
-
-    def _take(self) -> bytes | None:
         if self._lease is not None:
             frame, self._lease = self._lease, None
             return frame
-        return self._next_directory() or self._next_piece() or self._next_entry()
+        return self._next_directory() or self._next_piece() or self._next_entries()
 
     def _next_piece(self) -> bytes | None:
         return self._pieces.popleft() if self._pieces else None
@@ -88,10 +110,11 @@ class NodeStream:
             self._told_version = self._directory.version
         return frame
 
-    def _next_entry(self) -> bytes | None:
+    def _next_entries(self) -> bytes | None:
         if self._sent_index is None:
             return None
-        frame = self._frames.after(self._sent_index, self._role)
-        if frame is not None:
-            self._sent_index += 1
+        batch = self._entries.after(self._sent_index)
+        if batch is None:
+            return None
+        self._sent_index, frame = batch
         return frame

@@ -1,20 +1,23 @@
 """The gRPC service `cdn.v1.ControlPlane`: streams in and out, timers, and the order in which things are told. Every decision is in `coordination.py`.
 
-Messages are serialized here once for all nodes, and coordination is settled once for everything that arrived in the same turn of the event loop: with 500 nodes
-both are what keeps one change within one core's second.
+Messages are serialized here once for all nodes, entries that are committed in quick succession go out together, and coordination is settled once for everything that
+arrived in the same turn of the event loop: that is what lets one core bear thousands of nodes (decision 25).
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable
+from typing import Final
 
-import grpc
-import grpc.aio
+from google.protobuf.message import DecodeError
 
 from control_plane.admission import Admission
 from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
 from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
 from control_plane.directory import DirectoryFrames
+from control_plane.entry_batches import EntryBatches
+from control_plane.grpc_calls import Call, CallHandler
+from control_plane.grpc_wire import Status
 from control_plane.leases import Granted, Refused
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import Receipt
@@ -24,12 +27,24 @@ from control_plane.streams import NodeStream
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 
+METHOD: Final = f"/{sync_pb2.DESCRIPTOR.services_by_name['ControlPlane'].full_name}/Sync"
+
 HELLO_SECONDS = 5.0
 """How long a connection may stay anonymous."""
+
+LOOKS_PER_SILENCE = 8
+"""How often, within the time that a node may be silent, it is looked who was."""
 
 DIRECTORY_PAUSE_SECONDS = 0.05
 DIRECTORY_SECONDS_PER_LINE = 4e-6
 """Time between two versions of the directory, by the lines that are sent: 500 nodes that join at once are one change."""
+
+ENTRIES_SECONDS_PER_STREAM = 100e-6
+"""Time between two rounds of entries, by the nodes that they go to. A round costs a third of it, for the message and the acknowledgement; what is committed
+meanwhile goes with the next one. A change that comes alone waits for nobody, and with nine nodes nothing is to be seen of it."""
+
+STREAMS_AT_A_TIME = 250
+"""Told in one turn of the loop."""
 
 WRITE_AGAIN_SECONDS = 1.0
 """How often a database that takes no writes is tried, also when nothing waits for it: whether it does is on the admin port."""
@@ -41,11 +56,42 @@ _ROLES = frozenset(int(role) for role in Role)
 
 _logger = logging.getLogger("control-plane")
 
-_Context = grpc.aio.ServicerContext[sync_pb2.NodeMessage, bytes]
-
 
 class _StreamEndedError(Exception):
-    """The stream is over; the message says why."""
+    """The stream is over; the message says why, and the status what the node is told."""
+
+    def __init__(self, reason: str, status: Status = Status.OK) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class NodeCall:
+    """One call of a node, from before its hello to its end. See grpc_calls.CallHandler."""
+
+    __slots__ = ("_service", "call", "heard_at", "stream")
+
+    def __init__(self, service: "SyncService", call: Call, now: float) -> None:
+        self._service = service
+        self.call = call
+        self.stream: NodeStream | None = None
+        """None before the hello."""
+        self.heard_at = now
+
+    def message_received(self, data: bytes) -> None:
+        """See grpc_calls.CallHandler."""
+        self._service.message_received(self, data)
+
+    def half_closed(self) -> None:
+        """See grpc_calls.CallHandler."""
+        self._service.half_closed(self)
+
+    def writable(self) -> None:
+        """See grpc_calls.CallHandler."""
+        self._service.writable(self)
+
+    def broken(self) -> None:
+        """See grpc_calls.CallHandler."""
+        self._service.forget(self, "the connection broke")
 
 
 class SyncService:
@@ -68,21 +114,20 @@ class SyncService:
         self._silence_seconds = silence_seconds
         self._on_completed = on_completed
         self._frames = Frames(store)
-        self._streams: dict[str, NodeStream] = {}
+        self._entries = {role: EntryBatches(self._frames.of(role)) for role in Role}
+        self._calls: dict[NodeCall, None] = {}
+        self._streams: dict[str, NodeCall] = {}
         self.directory = DirectoryFrames()
         self._directory_wanted = asyncio.Event()
+        self._entries_wanted = asyncio.Event()
         self._settlement_wanted = asyncio.Event()
         store.subscribe(self._committed)
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service with frames sent as they are: serialized once, not once per node."""
-        method = grpc.stream_stream_rpc_method_handler(
-            self._sync,
-            request_deserializer=sync_pb2.NodeMessage.FromString,
-            response_serializer=bytes,
-        )
-        service = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
-        return grpc.method_handlers_generic_handler(service, {"Sync": method})
+    def serve(self, call: Call) -> CallHandler:
+        """A call of `METHOD` begins."""
+        node_call = NodeCall(self, call, self._clock())
+        self._calls[node_call] = None
+        return node_call
 
     async def run(self) -> None:
         """Draw consequences and send directories until cancelled. A database that cannot be written does not end it: what may not be told before it is durable is
@@ -91,27 +136,26 @@ class SyncService:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._settle_forever())
+                group.create_task(self._send_entries())
                 group.create_task(self._send_directories())
+                group.create_task(self._watch_silence())
                 group.create_task(self._watch_database())
         finally:
-            for stream in self._streams.values():
-                stream.end("the control plane stops")
+            for call in list(self._calls):
+                self._end(call, "the control plane stops")
 
     def is_connected(self, node_id: str) -> bool:
         """Whether a stream speaks for the node now."""
         return node_id in self._streams
-
-    def open_streams(self) -> int:
-        """How many nodes are connected now."""
-        return len(self._streams)
 
     # Consequences
 
     def _committed(self, entry: sync_pb2.Entry, now: float) -> None:
         self._coordinator.committed(entry.index, now, issued_invalidation(entry, now))
         self._frames.add(entry)
-        for stream in self._streams.values():
-            stream.log_grew()
+        for entries in self._entries.values():
+            entries.log_grew()
+        self._entries_wanted.set()
         self._settlement_wanted.set()
 
     async def _settle_forever(self) -> None:
@@ -131,112 +175,152 @@ class SyncService:
             if self._store.trouble is not None:
                 self._store.try_to_write()
 
+    async def _watch_silence(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._silence_seconds, HELLO_SECONDS) / LOOKS_PER_SILENCE)
+            now = self._clock()
+            for call in list(self._calls):
+                reason = self._why_over(call, now)
+                if reason is not None:
+                    self._end(call, reason, Status.OK if call.stream else Status.INVALID_ARGUMENT)
+
+    def _why_over(self, call: NodeCall, now: float) -> str | None:
+        stream = call.stream
+        if stream is None:
+            return "the first message must be Hello" if now > call.heard_at + HELLO_SECONDS else None
+        if now > call.heard_at + self._silence_seconds:
+            return "the node is silent"
+        if stream.blocked_since is not None and now > stream.blocked_since + self._silence_seconds:
+            return "the node does not read"
+        return None
+
+    async def _send_entries(self) -> None:
+        while True:
+            await self._entries_wanted.wait()
+            self._entries_wanted.clear()
+            await self._push_to_all()
+            await asyncio.sleep(len(self._streams) * ENTRIES_SECONDS_PER_STREAM)
+
     async def _send_directories(self) -> None:
         while True:
             await self._directory_wanted.wait()
             self._directory_wanted.clear()
-            lines = self._send_directory() * max(1, len(self._streams))
+            changed_lines = self.directory.update(self._coordinator.live_nodes())
+            await self._push_to_all()
+            lines = changed_lines * max(1, len(self._streams))
             await asyncio.sleep(max(DIRECTORY_PAUSE_SECONDS, lines * DIRECTORY_SECONDS_PER_LINE))
+
+    async def _push_to_all(self) -> None:
+        for number, call in enumerate(list(self._streams.values()), 1):
+            self._push(call)
+            if not number % STREAMS_AT_A_TIME:
+                await asyncio.sleep(0)
 
     def _tell(self, settlement: Settlement) -> None:
         for node_id, answer in settlement.answers.items():
-            stream = self._streams.get(node_id)
-            if stream is not None:
-                stream.put_lease(_lease_frame(answer))
+            call = self._streams.get(node_id)
+            if call is not None and call.stream is not None:
+                call.stream.set_lease(_lease_frame(answer))
+                self._push(call)
         for receipt in settlement.completed:
             self._on_completed(receipt)
         if settlement.is_directory_changed:
             self._directory_wanted.set()
 
-    def _send_directory(self) -> int:
-        """Send all what is different in the directory; how many lines."""
-        changed_lines = self.directory.update(self._coordinator.live_nodes())
-        for stream in self._streams.values():
-            stream.directory_changed()
-        return changed_lines
-
-    # One stream
-
-    async def _sync(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> None:
-        hello = await self._read_hello(requests, context)
-        stream = await self._open(hello, context)
-        reason = "an error of the control plane"
+    def _push(self, call: NodeCall) -> None:
+        """Send the node what there is for it."""
+        if call.stream is None or call not in self._calls:
+            return
         try:
-            async with asyncio.TaskGroup() as group:
-                works = (self._read(requests, stream), self._write(context, stream))
-                tasks = [group.create_task(_reporting(work, stream)) for work in works]
-                reason = await stream.ended()
-                for task in tasks:
-                    task.cancel()
-        except asyncio.CancelledError:
-            reason = "the connection broke"
-            raise
-        finally:
-            self._close(stream)
+            call.stream.push()
+        except TooFarBehindError:
+            self._end(call, "the log has been trimmed past the node")
+        except StoreError as error:
+            self._end(call, str(error))
+
+    # One call
+
+    def message_received(self, call: NodeCall, data: bytes) -> None:
+        """Of a node, or of whoever says that it is one."""
+        call.heard_at = now = self._clock()
+        try:
+            message = sync_pb2.NodeMessage.FromString(data)
+            if call.stream is None:
+                self._introduced(message, call)
+            else:
+                self._received(message, call.stream, now)
+        except DecodeError:
+            self._end(call, "the message is none of cdn.v1.NodeMessage", Status.INVALID_ARGUMENT)
+        except _StreamEndedError as error:
+            self._end(call, str(error), error.status)
+
+    def half_closed(self, call: NodeCall) -> None:
+        """The node has said all."""
+        if call.stream is None:
+            self._end(call, "the first message must be Hello", Status.INVALID_ARGUMENT)
+        else:
+            self._end(call, "closed by the node")
+
+    def writable(self, call: NodeCall) -> None:
+        """The node has read what was sent to it."""
+        if call.stream is not None:
+            call.stream.blocked_since = None
+            self._push(call)
+
+    def forget(self, call: NodeCall, reason: str) -> None:
+        """The call is over, however."""
+        if call not in self._calls:
+            return
+        del self._calls[call]
+        stream = call.stream
+        if stream is not None:
+            if self._streams.get(stream.node_id) is call:
+                del self._streams[stream.node_id]
+            self._coordinator.disconnected(stream.node_id, stream.number, self._clock())
             _logger.info("node %s disconnected: %s", stream.node_id, reason)
 
-    async def _read_hello(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> sync_pb2.Hello:
-        try:
-            first = await asyncio.wait_for(anext(requests), HELLO_SECONDS)
-        except (TimeoutError, StopAsyncIteration):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Hello")
-        problem = _problem_with(first)
-        if problem is not None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
-        refusal = self._admission.why_refused(context.auth_context(), _to_description(first.hello.node))
-        if refusal is not None:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal)
-        return first.hello
+    def _end(self, call: NodeCall, reason: str, status: Status = Status.OK) -> None:
+        self.forget(call, reason)
+        call.call.finish(status, "" if status is Status.OK else reason)
 
-    async def _open(self, hello: sync_pb2.Hello, context: _Context) -> NodeStream:
+    def _introduced(self, message: sync_pb2.NodeMessage, call: NodeCall) -> None:
+        problem = _problem_with(message)
+        if problem is not None:
+            raise _StreamEndedError(problem, Status.INVALID_ARGUMENT)
+        hello = message.hello
         node = _to_description(hello.node)
-        position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
+        refusal = self._admission.why_refused(call.call.peer, node)
+        if refusal is not None:
+            raise _StreamEndedError(refusal, Status.PERMISSION_DENIED)
+        call.call.admit()
         try:
-            number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
+            self._open(hello, node, call)
         except TooManyNodesError as error:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            raise _StreamEndedError(str(error), Status.RESOURCE_EXHAUSTED) from error
         except StoreError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            raise _StreamEndedError(str(error), Status.UNAVAILABLE) from error
+
+    def _open(self, hello: sync_pb2.Hello, node: NodeDescription, call: NodeCall) -> None:
+        position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
+        number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
         of_this_history = hello.rejections if isinstance(catch_up, FromEntries) else ()
         self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_history))
-        stream = NodeStream(node, number, self._frames, self.directory)
         replaced = self._streams.get(node.identifier)
         if replaced is not None:
-            replaced.end("replaced by another stream")
-        self._streams[node.identifier] = stream
+            self._end(replaced, "replaced by another stream")
+        shared = (self._entries[node.role], self.directory)
+        call.stream = NodeStream(node.identifier, number, call.call, shared, self._clock)
+        self._streams[node.identifier] = call
         if isinstance(catch_up, FromEntries):
-            stream.start_after(catch_up.after_index)
+            call.stream.start_after(catch_up.after_index)
         else:
-            await self._start_with_snapshot(stream, node.role, context)
+            call.stream.start_with_snapshot(self._frames.snapshot(node.role))
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
+        self._push(call)
         self._settlement_wanted.set()
-        return stream
 
-    async def _start_with_snapshot(self, stream: NodeStream, role: Role, context: _Context) -> None:
-        try:
-            stream.start_with_snapshot(self._frames.snapshot(role))
-        except StoreError as error:
-            self._close(stream)
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-
-    def _close(self, stream: NodeStream) -> None:
-        if self._streams.get(stream.node_id) is stream:
-            del self._streams[stream.node_id]
-        self._coordinator.disconnected(stream.node_id, stream.number, self._clock())
-
-    async def _read(self, requests: AsyncIterator[sync_pb2.NodeMessage], stream: NodeStream) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._silence_seconds):
-                    message = await anext(requests)
-            except StopAsyncIteration:
-                raise _StreamEndedError("closed by the node") from None
-            except TimeoutError:
-                raise _StreamEndedError("the node is silent") from None
-            self._received(message, stream)
-
-    def _received(self, message: sync_pb2.NodeMessage, stream: NodeStream) -> None:
-        coordinator, now = self._coordinator, self._clock()
+    def _received(self, message: sync_pb2.NodeMessage, stream: NodeStream, now: float) -> None:
+        coordinator = self._coordinator
         node_id, number = stream.node_id, stream.number
         match message.WhichOneof("kind"):
             case "acknowledgement":
@@ -257,25 +341,6 @@ class SyncService:
             case _:
                 raise _StreamEndedError("the node said something that is not understood")
         self._settlement_wanted.set()
-
-    async def _write(self, context: _Context, stream: NodeStream) -> None:
-        while True:
-            frame = await stream.next_frame()
-            try:
-                async with asyncio.timeout(self._silence_seconds):
-                    await context.write(frame)
-            except TimeoutError:
-                raise _StreamEndedError("the node does not read") from None
-
-
-async def _reporting(work: Coroutine[None, None, None], stream: NodeStream) -> None:
-    """Do the work; what ends the stream is said to it, and is not a failure of the group."""
-    try:
-        await work
-    except TooFarBehindError:
-        stream.end("the log has been trimmed past the node")
-    except (_StreamEndedError, StoreError, grpc.RpcError) as error:
-        stream.end(str(error))
 
 
 def _problem_with(message: sync_pb2.NodeMessage) -> str | None:

@@ -31,6 +31,10 @@ class Ledger(Protocol):
     def head_index(self) -> int:
         """Newest index; 0 when nothing was ever appended."""
 
+    @property
+    def completed_index(self) -> int:
+        """Of the newest invalidation that has a completed receipt; 0 when none has, or none is kept."""
+
     def digest_at(self, index: int) -> bytes | None:
         """Of the log's history up to `index`; None where the log does not reach, and where it has been trimmed: the entries after `index` are not all there."""
 

@@ -39,7 +39,7 @@ class WebConfig(uvicorn.Config):
             server_header=False,
             ws="none",
         )
-        self.connections = OpenConnections(most_connections)
+        self.connections: OpenConnections[BoundedHttp] = OpenConnections(most_connections)
 
 
 class WebServer(uvicorn.Server):

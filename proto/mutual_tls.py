@@ -64,9 +64,11 @@ class TlsIdentity:
         """Of a node."""
         return grpc.ssl_channel_credentials(self.authority, self.key, self.certificate)
 
-    def for_server(self) -> grpc.ServerCredentials:
-        """Of the control plane: who has no certificate of the authority gets no further than the handshake."""
-        return grpc.ssl_server_credentials([(self.key, self.certificate)], self.authority, require_client_auth=True)
+    def for_listener(self) -> ssl.SSLContext:
+        """Of the control plane: who has no certificate of the authority gets no further than the handshake. HTTP/2 is agreed on (RFC 9113 section 3.2)."""
+        self._verifying.set_alpn_protocols(["h2"])
+        self._verifying.num_tickets = 0
+        return self._verifying
 
     def why_refused(self) -> str | None:
         """What whoever trusts the same authority has against this certificate now: expired, of another authority; None when nothing.

@@ -191,7 +191,9 @@ class NodeMachine:
         self._heard_at = now
         match message.WhichOneof("kind"):
             case "entry":
-                return self._entry_received(message.entry)
+                return self._entries_received((message.entry,))
+            case "entries":
+                return self._entries_received(message.entries.entries)
             case "lease":
                 return self._lease_received(message.lease)
             case "directory":
@@ -254,14 +256,19 @@ class NodeMachine:
 
     # Rules
 
-    def _entry_received(self, entry: sync_pb2.Entry) -> list[Effect]:
-        if entry.log_id != self.log_id:
-            return [Disconnect(f"an entry of log {entry.log_id!r} on log {self.log_id!r}")]
-        if entry.index <= self.applied_index:
-            return []
-        if entry.index != self.applied_index + 1:
-            return [Disconnect(f"entry {entry.index} after {self.applied_index}")]
-        return [ApplyEntry(entry)]
+    def _entries_received(self, entries: Iterable[sync_pb2.Entry]) -> list[Effect]:
+        effects: list[Effect] = []
+        applied_index = self.applied_index
+        for entry in entries:
+            if entry.log_id != self.log_id:
+                return [*effects, Disconnect(f"an entry of log {entry.log_id!r} on log {self.log_id!r}")]
+            if entry.index <= applied_index:
+                continue
+            if entry.index != applied_index + 1:
+                return [*effects, Disconnect(f"entry {entry.index} after {applied_index}")]
+            applied_index = entry.index
+            effects.append(ApplyEntry(entry))
+        return effects
 
     def _piece_received(self, piece: sync_pb2.Snapshot) -> list[Effect]:
         known, self._pieces = self._pieces, None

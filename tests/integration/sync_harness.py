@@ -9,13 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import grpc.aio
-
 from control_plane.admission import Admission
 from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
-from control_plane.grpc_port import OPTIONS
+from control_plane.grpc_port import GrpcPort
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.receipts import Receipt
@@ -30,6 +28,7 @@ from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, rejected_c
 from proto.resources import changed_name, put_change
 
 HOST = f"127.11.{int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}.1"
+MOST_CONNECTIONS = 4_096
 _PORTS = itertools.count(20_000)
 
 
@@ -98,11 +97,9 @@ async def control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
-    server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((plane.service.handler(),))
-    server.add_insecure_port(f"{HOST}:{port}")
+    server = GrpcPort(plane.service, MOST_CONNECTIONS)
     with contextlib.closing(plane.store):
-        await server.start()
+        await server.start(f"{HOST}:{port}")
         async with asyncio.TaskGroup() as group:
             running = group.create_task(plane.service.run())
             try:

@@ -77,7 +77,14 @@ class ServesWhileBehind(Cache):
 # Rule 5
 
 
-class _OfConnected(PendingReceipts):
+class _LooksAnew(PendingReceipts):
+    """Whom it waits for is decided each time: who lagged before is not remembered."""
+
+    def _is_lagging(self, now: float) -> bool:
+        return False
+
+
+class _OfConnected(_LooksAnew):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         return super().complete([node for node in nodes if node.stream is not None], now)
 
@@ -90,7 +97,7 @@ class WaitsForConnectedNodesOnly(Coordinator):
         self.pending = _OfConnected(self._ledger.pending_invalidations())
 
 
-class _OfMost(PendingReceipts):
+class _OfMost(_LooksAnew):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         live = sorted((node for node in nodes if node.is_live), key=lambda node: node.acknowledged_index)
         return super().complete(live[1:], now)
@@ -282,7 +289,7 @@ class TakesHeartbeatsForAcknowledgements(Plane):
 # Leases
 
 
-class _OfJustSoLong(PendingReceipts):
+class _OfJustSoLong(_LooksAnew):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         waited_for = [node for node in nodes if node.is_live or now < node.unleased_since + NOTICE_SECONDS]
         return super().complete(waited_for, now)
@@ -401,7 +408,7 @@ class HastyFence(Fence):
         return True
 
 
-class _OfLeased(PendingReceipts):
+class _OfLeased(_LooksAnew):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         return super().complete([node for node in nodes if node.is_live], now)
 
@@ -414,7 +421,7 @@ class CompletesAtTheEndOfTheLease(Coordinator):
         self.pending = _OfLeased(self._ledger.pending_invalidations())
 
 
-class _WithoutNews(PendingReceipts):
+class _WithoutNews(_LooksAnew):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         return super().complete([node for node in nodes if is_waited_for(node, now)], now)
 

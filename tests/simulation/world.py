@@ -71,6 +71,7 @@ class MemoryLedger:
         self._on_completed = on_completed
         self._nodes: dict[str, SavedNode] = {}
         self._pending: dict[int, IssuedInvalidation] = {}
+        self._completed_index = 0
         self.is_full = False
         """Nothing can be written."""
 
@@ -78,6 +79,11 @@ class MemoryLedger:
     def head_index(self) -> int:
         """See unsaved.Ledger."""
         return len(self.entries)
+
+    @property
+    def completed_index(self) -> int:
+        """See unsaved.Ledger."""
+        return self._completed_index
 
     def digest_at(self, index: int) -> bytes | None:
         """See unsaved.Ledger."""
@@ -92,6 +98,7 @@ class MemoryLedger:
         backup.entries, backup._committed_at = self.entries[:], self._committed_at[:]
         backup._oldest_index = self._oldest_index
         backup._nodes, backup._pending = dict(self._nodes), dict(self._pending)
+        backup._completed_index = self._completed_index
         return backup
 
     def become_another_log(self, log_id: str) -> None:
@@ -131,6 +138,7 @@ class MemoryLedger:
             self._nodes.pop(node_id, None)
         for receipt in receipts:
             del self._pending[receipt.invalidation.index]
+            self._completed_index = max(self._completed_index, receipt.invalidation.index)
             self._on_completed(receipt)
 
     def _check_room(self) -> None:

@@ -120,6 +120,7 @@ class ControlMessage(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     DIRECTORY_FIELD_NUMBER: _builtins.int
     DIRECTORY_CHANGE_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
@@ -130,6 +131,8 @@ class ControlMessage(_message.Message):
     def directory(self) -> Global___Directory: ...
     @_builtins.property
     def directory_change(self) -> Global___DirectoryChange: ...
+    @_builtins.property
+    def entries(self) -> Global___Entries: ...
     def __init__(
         self,
         *,
@@ -138,12 +141,13 @@ class ControlMessage(_message.Message):
         lease: Global___Lease | None = ...,
         directory: Global___Directory | None = ...,
         directory_change: Global___DirectoryChange | None = ...,
+        entries: Global___Entries | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entries", b"entries", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "directory_change", b"directory_change", "entries", b"entries", "entry", b"entry", "kind", b"kind", "lease", b"lease", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["snapshot", "entry", "lease", "directory", "directory_change"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["snapshot", "entry", "lease", "directory", "directory_change", "entries"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -530,6 +534,30 @@ class Entry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class Entries(_message.Message):
+    """Entries that follow each other, as many messages with one entry would have them; the node acknowledges the last one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entry]:
+        """2 as ControlMessage.entry is: messages that are serialized already are put together as they are."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___Entry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Entries: _TypeAlias = Entries  # noqa: Y015
 
 @_typing.final
 class Lease(_message.Message):

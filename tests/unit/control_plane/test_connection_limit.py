@@ -61,8 +61,8 @@ class Client:
         self.is_open = False
 
 
-def full(*clients: Client) -> OpenConnections:
-    connections = OpenConnections(len(clients))
+def full(*clients: Client) -> "OpenConnections[Client]":
+    connections: OpenConnections[Client] = OpenConnections(len(clients))
     for client in clients:
         connections.add(client)
     assert all(client.is_open for client in clients)

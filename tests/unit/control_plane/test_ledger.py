@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -135,6 +136,42 @@ def test_a_receipt_is_kept_line_by_line(database: InDatabase) -> None:
     database.sql.save([], [], [receipt(1)])
     assert database.sql.receipt("I1") == receipt(1)
     assert database.sql.receipt("I2") is None
+
+
+def test_a_receipt_that_was_written_line_by_line_before_is_read(database: InDatabase) -> None:
+    database.invalidate("I1")
+    database.sql.save([], [], [receipt(1)])
+    with database.store.writing() as connection:
+        old = json.dumps([asdict(line) for line in receipt(1).nodes])
+        connection.execute(update(tables.receipts).values(nodes=old))
+    assert database.sql.receipt("I1") == receipt(1)
+
+
+def test_a_receipt_of_no_node_at_all_is_kept(database: InDatabase) -> None:
+    database.invalidate("I1")
+    nobody = Receipt(receipt(1).invalidation, 1_000.5, ())
+    database.sql.save([], [], [nobody])
+    assert database.sql.receipt("I1") == nobody
+
+
+def test_what_is_complete_is_known_by_its_newest_index(subject: Subject) -> None:
+    assert subject.ledger.completed_index == 0
+    for number in range(1, 4):
+        subject.invalidate(f"I{number}")
+    assert subject.ledger.completed_index == 0
+    subject.ledger.save([], [], [receipt(1), receipt(2)])
+    assert subject.ledger.completed_index == 2
+
+
+def test_a_digest_that_is_trimmed_is_not_remembered(tmp_path: Path) -> None:
+    store = SqlStore(tmp_path, lambda: 1_000.0, retained_entries=10)
+    trimmed = InDatabase(store)
+    trimmed.invalidate("I1")
+    assert trimmed.sql.digest_at(1)
+    for number in range(2, 30):
+        trimmed.invalidate(f"I{number}")
+    assert trimmed.sql.digest_at(1) is None
+    store.close()
 
 
 def test_receipts_are_kept_for_a_bounded_number_of_entries(

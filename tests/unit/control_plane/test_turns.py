@@ -5,9 +5,7 @@ import itertools
 
 from starlette.types import Message, Receive, Scope, Send
 
-from control_plane.turns import TURNS_PER_STREAM, in_turn
-
-STREAMS = 10
+from control_plane.turns import TURNS_BETWEEN, in_turn
 
 
 async def receive_at_once() -> Message:
@@ -32,13 +30,13 @@ async def test_streams_get_their_turns_between_two_requests() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    fair = in_turn(application, lambda: STREAMS)
+    fair = in_turn(application)
     counting = asyncio.ensure_future(count_turns())
     await asyncio.gather(*(fair({"type": "http"}, receive_at_once, send_nowhere) for _ in range(5)))
     counting.cancel()
     between = [later - earlier for earlier, later in itertools.pairwise(served_at)]
     assert len(between) == 4
-    assert min(between) >= STREAMS * TURNS_PER_STREAM
+    assert min(between) >= TURNS_BETWEEN
 
 
 async def test_a_client_that_sends_slowly_holds_nobody_up() -> None:
@@ -62,7 +60,7 @@ async def test_a_client_that_sends_slowly_holds_nobody_up() -> None:
 
         return receive
 
-    fair = in_turn(application, lambda: STREAMS)
+    fair = in_turn(application)
     slow = asyncio.ensure_future(fair({"type": "http", "path": "/slow"}, dribbling(), send_nowhere))
     await fair({"type": "http", "path": "/quick"}, receive_at_once, send_nowhere)
     assert served == ["/quick"]

@@ -171,6 +171,30 @@ def test_pieces_of_an_earlier_stream_are_forgotten() -> None:
     assert [type(effect) for effect in machine.received(piece(0), 101.1)] == [ApplySnapshot]
 
 
+def entries(*messages: sync_pb2.ControlMessage) -> sync_pb2.ControlMessage:
+    return sync_pb2.ControlMessage(entries=sync_pb2.Entries(entries=[message.entry for message in messages]))
+
+
+def test_entries_in_one_message_are_applied_one_after_another_and_what_is_known_of_them_is_left_out() -> None:
+    machine = connected()
+    effects = machine.received(entries(entry(4), entry(5), entry(6), entry(7)), 100.1)
+    assert effects == [ApplyEntry(entry(6).entry), ApplyEntry(entry(7).entry)]
+
+
+@pytest.mark.parametrize("last", [entry(8), entry(7, "log-2")])
+def test_a_gap_between_entries_of_one_message_ends_the_stream_after_those_before_it(
+    last: sync_pb2.ControlMessage,
+) -> None:
+    first, second = connected().received(entries(entry(6), last), 100.1)
+    assert first == ApplyEntry(entry(6).entry) and isinstance(second, Disconnect)
+
+
+def test_messages_with_one_entry_put_together_are_a_message_with_all_of_them() -> None:
+    """The control plane does that (`entry_batches.py`)."""
+    body = entry(6).SerializeToString() + entry(7).SerializeToString()
+    assert sync_pb2.Entries.FromString(body) == entries(entry(6), entry(7)).entries
+
+
 def test_a_duplicate_is_ignored() -> None:
     machine = connected()
     assert machine.received(entry(5), 100.1) == []

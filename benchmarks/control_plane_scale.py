@@ -1,0 +1,299 @@
+"""How one control plane, on one core, bears thousands of nodes: `python -m benchmarks.control_plane_scale [--parts change,minute,storm,memory]`.
+
+A real control plane process over real sockets; the nodes are lean ones (`lean_nodes.py`) in this process, on another core, so that they are not what is measured.
+Beside each figure stand the processor seconds that the control plane used and the load of the machine.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from benchmarks.control_plane_process import HOST, ApiClient, ControlPlaneProcess, running
+from benchmarks.lean_nodes import Fleet
+from lab.certificate_authority import CertificateAuthority, Holder
+from proto.cdn.v1 import sync_pb2
+
+ZONE: Final = "cdn.localhost"
+NODES_PER_POP: Final = 20
+REGIONS: Final = ("us-east-1", "eu-central-1", "ap-northeast-1")
+CONNECT_SECONDS: Final = 180.0
+CHANGE_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 5.0
+MOST_TIMES: Final = 2.0
+"""As long as was asked for, at most."""
+SAMPLED_RECEIPTS: Final = 400
+REGISTRY_SETTLES_SECONDS: Final = 8.0
+"""Until the leases of all are older than what others need to notice them; then receipts wait for acknowledgements only."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the control plane, and this process, have used until now."""
+
+    at: float
+    plane: float
+    driver: float
+
+    @classmethod
+    def now(cls, plane: ControlPlaneProcess) -> "Cost":
+        """See the class."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return cls(time.monotonic(), plane.processor_seconds(), used.ru_utime + used.ru_stime)
+
+    def since(self, before: "Cost") -> str:
+        """In words."""
+        seconds = self.at - before.at
+        plane, driver = self.plane - before.plane, self.driver - before.driver
+        load = os.getloadavg()[0]
+        return (
+            f"[control plane {plane:.2f} s of processor in {seconds:.1f} s = {plane / seconds:.0%}, "
+            f"driver {driver / seconds:.0%}, load {load:.1f}]"
+        )
+
+
+def identities(count: int) -> Iterator[sync_pb2.Node]:
+    """Edges in places of twenty, each with a regional cache among them."""
+    for number in range(count):
+        place, within = divmod(number, NODES_PER_POP)
+        yield sync_pb2.Node(
+            id=f"node-{number}",
+            role=sync_pb2.ROLE_REGIONAL if within == 0 else sync_pb2.ROLE_EDGE,
+            region=REGIONS[place % len(REGIONS)],
+            pop=f"P{place:04}",
+            http_address=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}:80",
+            admin_address=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}:81",
+        )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that so many are not above (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float) -> float:
+    """Wait, with a deadline; the seconds that it took."""
+    began_at = time.monotonic()
+    while not condition():
+        if time.monotonic() - began_at > seconds:
+            raise SystemExit(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began_at
+
+
+async def connect_all(plane: ControlPlaneProcess, fleet: Fleet) -> None:
+    """Nodes that nobody knows: each gets a snapshot and its first lease."""
+    before = Cost.now(plane)
+    fleet.start()
+    seconds = await until(lambda: fleet.leased() == len(fleet.nodes), "all leases", CONNECT_SECONDS)
+    print(
+        f"{len(fleet.nodes)} new nodes live after {seconds:.2f} s; {fleet.tally.connections} connections, "
+        f"{fleet.tally.snapshots} snapshots {Cost.now(plane).since(before)}",
+        flush=True,
+    )
+
+
+async def measure_changes(plane: ControlPlaneProcess, fleet: Fleet, client: ApiClient, changes: int) -> None:
+    """Goal: acknowledged by all, p99 1 s."""
+    applied, acknowledged = [], []
+    before = Cost.now(plane)
+    for number in range(changes):
+        index = fleet.lowest_index() + 1
+        began_at = time.monotonic()
+        identifier = await asyncio.to_thread(client.create_distribution, number)
+        await until(lambda index=index: fleet.lowest_index() >= index, "all have applied it", CHANGE_SECONDS)  # type: ignore[misc]
+        applied.append(time.monotonic() - began_at)
+        while not await asyncio.to_thread(client.is_deployed, identifier):
+            if time.monotonic() - began_at > CHANGE_SECONDS:
+                raise SystemExit(f"not within {CHANGE_SECONDS:g} s: acknowledged by all")
+            await asyncio.sleep(0.02)
+        acknowledged.append(time.monotonic() - began_at)
+        await asyncio.sleep(0.3)
+    print(
+        f"one change over {len(fleet.nodes)} nodes, {changes} times: applied by all p50 {percentile(applied, 0.5):.3f} s, "
+        f"p99 {percentile(applied, 0.99):.3f} s; seen as Deployed p50 {percentile(acknowledged, 0.5):.3f} s, "
+        f"p99 {percentile(acknowledged, 0.99):.3f} s (goal: p99 1 s) {Cost.now(plane).since(before)}",
+        flush=True,
+    )
+
+
+async def measure_minute(
+    plane: ControlPlaneProcess, fleet: Fleet, client: ApiClient, rate: float, seconds: float
+) -> None:
+    """Goal: receipts p99 500 ms."""
+    distribution_id = await asyncio.to_thread(client.create_distribution, 10_000)
+    await asyncio.sleep(2.0)
+    before, began_at, messages = Cost.now(plane), time.monotonic(), fleet.tally.entry_messages
+    identifiers: list[str] = []
+    late = 0.0
+    total = round(rate * seconds)
+    for number in range(total):
+        due_at = began_at + number / rate
+        if time.monotonic() > began_at + MOST_TIMES * seconds:
+            break  # the machine is too busy for this rate; what it did is printed
+        await asyncio.sleep(max(0.0, due_at - time.monotonic()))
+        late = max(late, time.monotonic() - due_at)
+        identifiers.append(await asyncio.to_thread(client.invalidate, distribution_id, number))
+    took, total = time.monotonic() - began_at, len(identifiers)
+    cost = Cost.now(plane).since(before)
+    await until_completed(client, distribution_id, identifiers[-1])
+    receipts = [
+        await asyncio.to_thread(read_receipt, plane, each) for each in identifiers[:: max(1, total // SAMPLED_RECEIPTS)]
+    ]
+    print(
+        f"{total} invalidations in {took:.1f} s ({total / took:.1f}/s, at most {late:.2f} s late) over {len(fleet.nodes)} nodes: "
+        f"receipts p50 {percentile(receipts, 0.5) * 1000:.0f} ms, p99 {percentile(receipts, 0.99) * 1000:.0f} ms, "
+        f"max {max(receipts) * 1000:.0f} ms (goal: p99 500 ms); {(fleet.tally.entry_messages - messages) / len(fleet.nodes):.0f} "
+        f"messages a node {cost}",
+        flush=True,
+    )
+
+
+async def until_completed(client: ApiClient, distribution_id: str, invalidation_id: str) -> None:
+    """Wait for the last receipt."""
+    deadline = time.monotonic() + CHANGE_SECONDS
+    while not await asyncio.to_thread(client.is_completed, distribution_id, invalidation_id):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {CHANGE_SECONDS:g} s: the last receipt")
+        await asyncio.sleep(0.1)
+
+
+def read_receipt(plane: ControlPlaneProcess, identifier: str) -> float:
+    """Seconds until it was complete; a node that was left out makes the figures worthless."""
+    receipt = plane.get_json(f"/receipts/{identifier}")
+    left_out = [node["id"] for node in receipt["nodes"] if node["state"] != "acknowledged"]
+    if left_out:
+        raise SystemExit(f"receipt {identifier} lacks {len(left_out)} nodes, {left_out[0]} first")
+    return max(node["seconds"] for node in receipt["nodes"])  # type: ignore[no-any-return]
+
+
+async def measure_storm(plane: ControlPlaneProcess, fleet: Fleet) -> None:
+    """Goal: all live within 10 s of the restart, no snapshot unless needed. Killed, so that nothing is written in order at the end."""
+    snapshots, broken = fleet.tally.snapshots, fleet.tally.broken
+    plane.stop(hard=True)
+    for node in fleet.nodes:
+        node.lease_until = 0.0  # what counts is a lease of the new process
+    began_at = time.monotonic()
+    await asyncio.to_thread(plane.start)
+    started_at, before = time.monotonic(), Cost(time.monotonic(), 0.0, Cost.now(plane).driver)
+    await until(lambda: fleet.leased() == len(fleet.nodes), "all leases again", CONNECT_SECONDS)
+    print(
+        f"{len(fleet.nodes)} nodes after kill -9 and a restart: all live {time.monotonic() - started_at:.2f} s after it was ready "
+        f"({time.monotonic() - began_at:.2f} s after it was started; goal: 10 s), {fleet.tally.snapshots - snapshots} snapshots, "
+        f"{fleet.tally.broken - broken - len(fleet.nodes)} attempts in vain {Cost.now(plane).since(before)}",
+        flush=True,
+    )
+
+
+async def measure_memory(plane: ControlPlaneProcess, empty_bytes: int, nodes: int) -> None:
+    """Goal: at most 40 KiB a node."""
+    await asyncio.sleep(SETTLE_SECONDS)
+    each = (plane.resident_bytes() - empty_bytes) / nodes
+    print(
+        f"memory: {empty_bytes / 2**20:.0f} MiB empty, {each / 1024:.1f} KiB for each of {nodes} nodes (goal: 40 KiB)",
+        flush=True,
+    )
+
+
+@contextmanager
+def scene(nodes: int, *, with_tls: bool) -> Iterator[tuple[ControlPlaneProcess, Fleet]]:
+    """A control plane on one core, and a fleet that is not connected yet."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "state").mkdir()
+        certificates = Certificates(folder / "certificates") if with_tls else None
+        plane = ControlPlaneProcess(
+            folder / "state",
+            core=cores[0] if len(cores) > 1 else None,
+            tls_folder=None if certificates is None else certificates.of_control_plane(),
+        )
+        if len(cores) > 1:
+            os.sched_setaffinity(0, set(cores[1:]))
+        try:
+            with running(plane):
+                fleet = Fleet(HOST, plane.grpc_port)
+                fleet.add(identities(nodes))
+                if certificates is not None:
+                    fleet.tls = {node.id: certificates.of_node(node) for node in identities(nodes)}
+                yield plane, fleet
+        finally:
+            os.sched_setaffinity(0, set(cores))
+
+
+class Certificates:
+    """A lab's, with one for each node."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._authority = CertificateAuthority(ZONE)
+
+    def of_control_plane(self) -> Path:
+        """The folder for it."""
+        folder = self._folder / "control-plane"
+        self._authority.issue(folder, Holder("control-plane", "control_plane", is_server=True))
+        return folder
+
+    def of_node(self, node: sync_pb2.Node) -> ssl.SSLContext:
+        """What it connects with."""
+        folder = self._folder / node.id
+        role = sync_pb2.Role.Name(node.role).removeprefix("ROLE_").lower()
+        self._authority.issue(folder, Holder(node.id, role))
+        context = ssl.create_default_context(cafile=folder / "ca.pem")
+        context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+        context.set_alpn_protocols(["h2"])
+        return context
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """All parts that are asked for."""
+    parts = set(arguments.parts.split(","))
+    if parts & {"change", "minute", "storm"}:
+        with scene(arguments.nodes, with_tls=arguments.tls) as (plane, fleet):
+            client = ApiClient(plane)
+            empty_bytes = plane.resident_bytes()
+            await connect_all(plane, fleet)
+            await measure_memory(plane, empty_bytes, arguments.nodes)
+            await asyncio.sleep(REGISTRY_SETTLES_SECONDS)
+            if "change" in parts:
+                await measure_changes(plane, fleet, client, arguments.changes)
+            if "minute" in parts:
+                await measure_minute(plane, fleet, client, arguments.rate, arguments.seconds)
+            client.close()
+            if "storm" in parts:
+                await measure_storm(plane, fleet)
+            await fleet.stop()
+    if "memory" in parts:
+        with scene(arguments.memory_nodes, with_tls=arguments.tls) as (plane, fleet):
+            empty_bytes = plane.resident_bytes()
+            await connect_all(plane, fleet)
+            await measure_memory(plane, empty_bytes, arguments.memory_nodes)
+            await fleet.stop()
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="change,minute,storm,memory")
+    parser.add_argument("--nodes", type=int, default=2_000)
+    parser.add_argument("--memory-nodes", type=int, default=5_000)
+    parser.add_argument("--changes", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=50.0, help="invalidations a second")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--tls", action="store_true", help="with a certificate for each node, as in a lab")
+    uvloop.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
