@@ -65,6 +65,10 @@ class BenchmarkNode:
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """See node_session.Applier."""
 
+    def checksum(self) -> bytes:
+        """See node_session.Applier. It cannot tell."""
+        return b""
+
     def load(self) -> tuple[int, int]:
         """See node_session.Applier."""
         return 0, 0

@@ -28,6 +28,9 @@ LONGEST_CHECK_SECONDS = 60.0
 MAXIMUM_NODES = 8192
 """More are refused: each costs memory here and a line in every receipt."""
 
+STARTS_OVER_SECONDS = 60.0
+"""Between two snapshots for a node whose configuration differs from the log's."""
+
 COMMIT_BUCKET_SECONDS = 0.05
 """How finely the age of log entries is remembered, which bounds the memory for it."""
 
@@ -87,6 +90,8 @@ class Coordinator:
         if self._may_know_too_few:
             self._complete_from += counted_seconds(rules.duration_seconds) + COUNTED_NOTICE_SECONDS
         self._streams_total = 0
+        self.started_over_total = 0
+        """Nodes that had another configuration than the log."""
         self._overdue_index = 0
         self._recent_commits: list[tuple[float, int]] = [(now, ledger.head_index)]
         self._beating: set[str] = set()
@@ -134,7 +139,8 @@ class Coordinator:
         record.directory_version = 0
         record.last_seen = now
         self._unsaved.change(node.identifier)
-        catch_up = self._catch_up(position)
+        catch_up = FromSnapshot() if record.must_start_over else self._catch_up(position)
+        record.must_start_over = False
         self._believe(record, position, catch_up, now)
         return record.stream, catch_up
 
@@ -202,6 +208,19 @@ class Coordinator:
         record = self._speaking(node_id, stream)
         if record is not None:
             record.directory_version = version
+
+    def starts_over(self, node_id: str, stream: int, now: float) -> bool:
+        """The node has another configuration than the log; whether it gets a snapshot on its next stream. Not twice in a minute: that would be the node's fault, or
+        ours, and a cache that is emptied again and again serves nobody."""
+        record = self._speaking(node_id, stream)
+        if record is None or record.acknowledged_index != self._ledger.head_index:
+            return False  # it does not stand where it said, or is getting a snapshot already
+        if now < record.started_over_at + STARTS_OVER_SECONDS:
+            return False
+        self.started_over_total += 1
+        record.started_over_at = now
+        record.must_start_over = True
+        return True
 
     def left(self, node_id: str, stream: int, now: float) -> None:
         """The node drains: its lease ends now."""

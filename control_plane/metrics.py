@@ -96,6 +96,11 @@ class _FleetCollector(Collector):
             "Streams refused because the certificate is not that of the node that it was said to be.",
             value=self._refused_total(),
         )
+        yield CounterMetricFamily(
+            "cdn_control_nodes_started_over",
+            "Nodes that got a snapshot because their configuration was not the log's.",
+            value=self._coordinator.started_over_total,
+        )
         head_index, takes_writes = self._store.head_index(), self._store.takes_writes()
         yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=head_index)
         yield GaugeMetricFamily(

@@ -97,6 +97,10 @@ class NodeRecord:
     is_heartbeat_answered: bool = True
     check_at: float = inf
     """When it is looked at whether time alone has changed something about it; infinite: not planned."""
+    started_over_at: float = -inf
+    """When it was last found to have another configuration than the log."""
+    must_start_over: bool = False
+    """It gets a snapshot when it connects next, wherever it stands."""
     rejections: dict[Resource, Rejection] = field(default_factory=dict)
     """What the node does not serve in its newest version: at most one for each resource, until the node says that it has accepted it or that it is gone."""
 

@@ -5,6 +5,7 @@ arrived in the same turn of the event loop: that is what lets one core bear thou
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -13,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from control_plane.admission import Admission
 from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
+from control_plane.checksums import RoleChecksums
 from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
 from control_plane.directory import DirectoryFrames
 from control_plane.entry_batches import EntryBatches
@@ -117,6 +119,8 @@ class SyncService:
         self._entries = {role: EntryBatches(self._frames.of(role)) for role in Role}
         self._calls: dict[NodeCall, None] = {}
         self._streams: dict[str, NodeCall] = {}
+        self._checksums: RoleChecksums | None = None
+        """Made when the first node says its own."""
         self.directory = DirectoryFrames()
         self._directory_wanted = asyncio.Event()
         self._entries_wanted = asyncio.Event()
@@ -153,6 +157,8 @@ class SyncService:
     def _committed(self, entry: sync_pb2.Entry, now: float) -> None:
         self._coordinator.committed(entry.index, now, issued_invalidation(entry, now))
         self._frames.add(entry)
+        if self._checksums is not None:
+            self._checksums.committed(entry)
         for entries in self._entries.values():
             entries.log_grew()
         self._entries_wanted.set()
@@ -319,6 +325,20 @@ class SyncService:
         self._push(call)
         self._settlement_wanted.set()
 
+    def _compare(self, stream: NodeStream, heartbeat: sync_pb2.Heartbeat, now: float) -> None:
+        """A node that has not what the log has starts over."""
+        if self._checksums is None and heartbeat.checksum:
+            with contextlib.suppress(StoreError):  # another heartbeat comes
+                self._checksums = RoleChecksums(self._store.snapshot())
+        known, record = self._checksums, self._coordinator.nodes[stream.node_id]
+        if known is None or not known.differs(record.description.role, heartbeat.applied_index, heartbeat.checksum):
+            return
+        if self._coordinator.starts_over(stream.node_id, stream.number, now):
+            _logger.error(
+                "node %s has another configuration than the log at %d", stream.node_id, heartbeat.applied_index
+            )
+            raise _StreamEndedError("its configuration is not the log's: it starts over from a snapshot")
+
     def _received(self, message: sync_pb2.NodeMessage, stream: NodeStream, now: float) -> None:
         coordinator = self._coordinator
         node_id, number = stream.node_id, stream.number
@@ -328,6 +348,7 @@ class SyncService:
             case "heartbeat":
                 coordinator.beat(node_id, number, message.heartbeat.sequence, now)
                 coordinator.has_directory(node_id, number, message.heartbeat.directory_version)
+                self._compare(stream, message.heartbeat, now)
             case "rejection":
                 rejection = _to_rejection(message.rejection)
                 _logger.warning("node %s rejected %s", node_id, rejection)

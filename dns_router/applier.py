@@ -20,7 +20,7 @@ from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from proto.rejected_changes import RejectedChanges
 from proto.resource_files import POSITION_FILE, ResourceFiles
-from proto.resources import kind_name
+from proto.resources import checksum_bytes, kind_name
 from proto.served_configuration import Configuration, from_kept, from_snapshot, with_entry
 from proto.state_files import StateFiles
 
@@ -65,6 +65,11 @@ class RouterApplier:
     def rejected(self) -> RejectedChanges:
         """What of the log is not served in its newest version."""
         return self._configuration.rejected
+
+    def checksum(self) -> bytes:
+        """Over all that is configured here, refused or not; empty until something is known."""
+        configuration = self._configuration
+        return checksum_bytes(configuration.checksum) if configuration.position.log_id else b""
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Replace everything that is configured."""

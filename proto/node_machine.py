@@ -100,6 +100,8 @@ class Load:
 
     requests_total: int = 0
     open_connections: int = 0
+    checksum: bytes = b""
+    """Of the configuration that the node has (`proto/resources.py`); empty: it cannot tell."""
 
 
 class NodeMachine:
@@ -181,6 +183,7 @@ class NodeMachine:
             requests_total=load.requests_total,
             open_connections=load.open_connections,
             directory_version=self._directory_version,
+            checksum=load.checksum,
         )
         return [Send(sync_pb2.NodeMessage(heartbeat=heartbeat))]
 

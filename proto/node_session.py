@@ -82,6 +82,9 @@ class Applier(Protocol):
     def load(self) -> tuple[int, int]:
         """(requests_total, open_connections)."""
 
+    def checksum(self) -> bytes:
+        """Over all that is configured, as of the position; empty: it cannot be told."""
+
 
 class _StreamEndedError(Exception):
     """The conversation is over; the message says why."""
@@ -296,7 +299,7 @@ class NodeSession:
 
     async def _beat(self) -> None:
         while not self._is_leaving:
-            self._carry_out(self._machine.ticked(self._clock(), Load(*self._applier.load())))
+            self._carry_out(self._machine.ticked(self._clock(), Load(*self._applier.load(), self._applier.checksum())))
             await asyncio.sleep(max(0.0, self._machine.next_tick_at - self._clock()))
 
     async def _watch_abandoned(self) -> None:

@@ -50,6 +50,9 @@ class Kind:
     """What the program serves from, given what the body refers to. UnusableResourceError when it cannot."""
     references: Callable[[Message], Sequence[ResourceName]] = no_references
     """What the body refers to. These are of kinds that stand earlier in the table."""
+    is_seen_by_itself: bool = True
+    """False: a resource of it means something only to what refers to it. A new one then holds also where the entry that it came in does not, since others may refer to
+    it, and one bad distribution must not take from them the policy that came with it."""
 
 
 Kinds = Mapping[int, Kind]
@@ -341,8 +344,12 @@ class _Choice:
         for name in siblings:
             if name == refused:
                 self._replace(name, reason)
-            elif name not in self.refused and not self._is_as_before(name):
+            elif name not in self.refused and not self._is_as_before(name) and not self._holds_by_itself(name):
                 self._replace(name, f"came with {refused}, which is refused: {reason}")
+
+    def _holds_by_itself(self, name: ResourceName) -> bool:
+        kind = self._kinds.get(name.kind)
+        return kind is not None and not kind.is_seen_by_itself and _resource(self._before, name) is None
 
     def _replace(self, name: ResourceName, reason: str) -> None:
         self.refused[name] = reason

@@ -20,7 +20,7 @@ from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from proto.rejected_changes import RejectedChanges
 from proto.resource_files import ResourceFiles
-from proto.resources import kind_name
+from proto.resources import checksum_bytes, kind_name
 from proto.served_configuration import Configuration, from_kept, from_snapshot, with_entry
 from proto.state_files import StateFiles
 
@@ -107,6 +107,11 @@ class ControlClient:
     def rejected(self) -> RejectedChanges:
         """What of the log is not served in its newest version."""
         return self._configuration.rejected
+
+    def checksum(self) -> bytes:
+        """Over all that is configured here, refused or not; empty until the control plane has been heard."""
+        is_unknown = self._state.has_forgotten or not self._configuration.position.log_id
+        return b"" if is_unknown else checksum_bytes(self._configuration.checksum)
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Everything anew; a resource that cannot be honoured is left as it was, if it was of the same log."""

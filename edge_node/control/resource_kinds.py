@@ -54,6 +54,7 @@ KINDS: Final[Kinds] = {
     sync_pb2.RESOURCE_KIND_CACHE_POLICY: Kind(
         configuration_pb2.CachePolicy,
         _reading(configuration_pb2.CachePolicy, lambda message, _: read_cache_policy(message)),
+        is_seen_by_itself=False,
     ),
     sync_pb2.RESOURCE_KIND_DISTRIBUTION: Kind(
         configuration_pb2.Distribution,

@@ -407,6 +407,7 @@ class Heartbeat(_message.Message):
     REQUESTS_TOTAL_FIELD_NUMBER: _builtins.int
     OPEN_CONNECTIONS_FIELD_NUMBER: _builtins.int
     DIRECTORY_VERSION_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts up by one in each heartbeat of a stream, from 1."""
     applied_index: _builtins.int
@@ -414,6 +415,10 @@ class Heartbeat(_message.Message):
     open_connections: _builtins.int
     directory_version: _builtins.int
     """Of the newest directory that is in use here; 0 before the first one of this stream."""
+    checksum: _builtins.bytes
+    """Over the newest version of each resource that the node has, refused or not, as of applied_index; empty: it cannot tell.
+    A node that has not what the log has gets a snapshot.
+    """
     def __init__(
         self,
         *,
@@ -422,10 +427,11 @@ class Heartbeat(_message.Message):
         requests_total: _builtins.int = ...,
         open_connections: _builtins.int = ...,
         directory_version: _builtins.int = ...,
+        checksum: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "directory_version", b"directory_version", "open_connections", b"open_connections", "requests_total", b"requests_total", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "checksum", b"checksum", "directory_version", b"directory_version", "open_connections", b"open_connections", "requests_total", b"requests_total", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,16 +11,19 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from control_plane.change_log import to_entry
 from control_plane.nodes import ResourceKind
 from control_plane.resource_kinds import delete_distribution, put_cache_policy, put_distribution, put_geo_table
-from control_plane.state import Change
+from control_plane.state import Change, Put
 from edge_node.control import resource_reader
 from edge_node.control.client import ControlClient
-from edge_node.storage.node_state import NodeState
+from edge_node.storage.node_state import NodeState, ServedResources
 from proto.cdn.v1 import configuration_pb2, sync_pb2, sync_pb2_grpc
 from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED
+from proto.resources import distribution_name
+from proto.served_configuration import Configuration, with_entry
 from tests.builders import behavior_message, distribution_message, geo_table_message, origin_message, policies_of
 from tests.edge_wires import leased_fence
 from tests.integration.sync_harness import (
@@ -268,7 +271,7 @@ async def test_the_api_the_status_page_and_the_metrics_say_what_is_refused_and_w
         node.applier.rejected_distribution_ids.add(distribution_id)
         async with running(node):
             await until(lambda: node.session.lease_state() == "held", "the lease")
-            index = node.applier.index
+            (published,) = [each.revision for each in node.applier.snapshots[0].resources if each.id == distribution_id]
             client = plane.client()
             statuses = [
                 (await asyncio.to_thread(client.get_distribution, Id=identifier))["Distribution"]["Status"]
@@ -278,10 +281,36 @@ async def test_the_api_the_status_page_and_the_metrics_say_what_is_refused_and_w
             status = await asyncio.to_thread(plane.get, "/status")
             metrics = await asyncio.to_thread(plane.get, "/metrics")
         lines = {line["id"]: line for line in status["distributions"]}
-        refused = {"index": index, "reason": "cannot honour it"}
+        refused = {"index": published, "reason": "cannot honour it"}
         assert lines[distribution_id]["status"] == "InProgress" and lines[distribution_id]["waiting_for"] == ["edge-1"]
         assert lines[distribution_id]["rejections"] == [{"node": "edge-1", **refused}]
         assert lines[other_id]["status"] == "Deployed" and lines[other_id]["rejections"] == []
         assert status["nodes"][0]["rejections"] == [{"kind": "distribution", "id": distribution_id, **refused}]
         assert 'cdn_control_rejections{kind="distribution"} 1.0' in metrics
         assert 'cdn_control_rejections{kind="geo_table"} 0.0' in metrics
+
+
+async def test_a_node_that_has_another_configuration_than_the_log_starts_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However it came to that: here its memory and its files are changed behind its back."""
+    port = free_port()
+    async with control_plane(tmp_path / "plane", port) as plane, edge(tmp_path / "edge", port) as node:
+        good = plane.append(*version(1001, "E1"))
+        await until_at_head(plane)
+        assert node.session.reconnects_total == plane.coordinator.started_over_total == 0
+        for time in (1, 2):
+            (changed,) = [
+                each for each in version(6666, "E1") if isinstance(each, Put) and each.name == distribution_name("E1")
+            ]
+            wrong = Configuration(node.client.position(), {}, checksum=7)
+            entry = to_entry([changed], LogPosition(plane.store.log_id, good - 1), 5.0)
+            node.client._configuration = with_entry(wrong, entry, {})
+            node.state.apply(good, ServedResources())
+            assert node.ports() == {}
+            if time == 1:
+                await until(lambda: node.ports() == {"E1": 1001}, "it is mended")
+                await until_at_head(plane)
+        await until(lambda: plane.coordinator.nodes["edge-1"].heartbeat_sequence > 3, "it goes on saying so")
+        assert node.session.reconnects_total == plane.coordinator.started_over_total == 1, "not twice in a minute"
+        assert "node edge-1 has another configuration than the log" in caplog.text

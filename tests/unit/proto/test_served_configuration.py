@@ -58,7 +58,7 @@ def _references(message: Message) -> Sequence[ResourceName]:
 
 
 KINDS: Kinds = {
-    sync_pb2.RESOURCE_KIND_CACHE_POLICY: Kind(configuration_pb2.CachePolicy, _read_policy),
+    sync_pb2.RESOURCE_KIND_CACHE_POLICY: Kind(configuration_pb2.CachePolicy, _read_policy, is_seen_by_itself=False),
     sync_pb2.RESOURCE_KIND_DISTRIBUTION: Kind(configuration_pb2.Distribution, _read_distribution, _references),
 }
 
@@ -133,6 +133,19 @@ def test_what_came_in_one_entry_fails_as_a_whole_and_holds_when_it_is_mended() -
     }
     mended = after(refused, entry(3, policy("P2", 7)))
     assert values(mended) == {"P1": 5, "P2": 7, "D1": ("D1", 2, 5), "D2": ("D2", 1, 7)} and not mended.rejected
+
+
+def test_a_new_policy_holds_although_the_distribution_that_it_came_with_does_not() -> None:
+    """Others may refer to it: one bad distribution never blocks the others."""
+    refused = after(
+        BEGINNING, entry(2, policy("P2", 7), distribution("D2", BAD, "P2")), entry(3, distribution("D3", 1, "P2"))
+    )
+    assert values(refused) == {"P1": 5, "P2": 7, "D1": ("D1", 1, 5), "D3": ("D3", 1, 7)}
+    assert reasons(refused) == {"D2": (2, "distribution D2 is bad")}
+    changed = after(refused, entry(4, policy("P2", 8), distribution("D4", BAD)))
+    assert values(changed) == values(refused) and changed.rejected.keys() >= {cache_policy_name("P2")}, (
+        "not another version"
+    )
 
 
 def test_a_newer_version_of_one_of_them_leaves_the_others_refused() -> None:
