@@ -350,7 +350,7 @@ class EdgeNode:
         return (
             None
             if self._state.log_id
-            else "no configuration yet: the control plane has not been heard and there is no snapshot on disk"
+            else "no configuration yet: the control plane has not been heard and there is none on disk, or not all of it"
         )
 
     def _status(self) -> dict[str, Any]:

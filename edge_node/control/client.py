@@ -78,13 +78,14 @@ class ControlClient:
         found = from_kept(kept.position, kept.resources, KINDS)
         self._resource_files.has_read(found)
         self._configuration = found
-        position = found.position
+        position = found.position if kept.is_whole else LogPosition()
         try:
             if not kept.is_whole:
                 raise JournalError("it is beside a configuration of which files are missing or damaged")
             self._journal.resume(position)
         except JournalError as error:
             logger.warning("what was stored before is void; the invalidation journal: %s", error)
+            # Of a host that it does not know, a node at no position says that it is not configured, and not that nobody answers to that name.
             self._state.start_cold(position.log_id, position.index, self._served())
             self._journal.discard()
             return RestoreResult(has_configuration=True, is_warm=False)

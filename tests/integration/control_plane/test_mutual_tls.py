@@ -113,7 +113,7 @@ async def test_without_a_certificate_of_the_lab_nobody_gets_past_the_handshake(
 async def test_a_node_with_its_own_certificate_is_a_node(tmp_path: Path, lab: Certificates) -> None:
     """Its certificate is all that those who are refused lack."""
     with secured(tmp_path, lab) as plane:
-        assert (await say(plane, channel_credentials(lab.node("edge-1")), edge("edge-1"))).startswith("told: snapshot")
+        assert (await say(plane, channel_credentials(lab.node("edge-1")), edge("edge-1"))).startswith("told: directory")
         assert [node["id"] for node in plane.get("/status")["nodes"]] == ["edge-1"]
 
 
