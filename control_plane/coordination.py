@@ -95,12 +95,13 @@ class Coordinator:
         self._next_check_at = now
 
     def _restore(self, saved: Iterable[SavedNode], now: float) -> dict[str, NodeRecord]:
-        """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed."""
+        """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed: renewals are not
+        recorded, so no clock could tell, not even that of the same boot."""
         restored = {}
         for node in saved:
             lease_until = now + counted_seconds(node.lease_seconds) if node.lease_seconds > 0 else None
             record = restored[node.description.identifier] = node.restored(lease_until)
-            record.unleased_since = min(record.unleased_since, now)  # also when the clock has been set back since
+            record.unleased_since = min(record.unleased_since, now)  # also when it was written down by another clock
         return restored
 
     # A stream begins and ends

@@ -1,7 +1,7 @@
 """The registry of nodes and the receipts, as rows: what `coordination.py` needs to survive kill -9."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,9 +9,11 @@ from sqlalchemy import RowMapping, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from control_plane import tables
+from control_plane.clock_columns import read_clock, write_clock
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.store import SqlStore
+from proto.moments import ClockAnchor
 
 RETAINED_RECEIPTS = 10_000
 """Receipts are kept for so many entries of the log, as entries are for nodes that lag. An older invalidation is complete, and nothing else is known of it."""
@@ -45,32 +47,33 @@ class SqlLedger:
     def saved_nodes(self) -> Sequence[SavedNode]:
         """See unsaved.Ledger."""
         with self._store.reading() as connection:
-            return [_to_node(row) for row in connection.execute(select(tables.nodes)).mappings()]
+            return [_to_node(row, self._store.time_of) for row in connection.execute(select(tables.nodes)).mappings()]
 
     def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
         """See unsaved.Ledger."""
         receipts = tables.receipts
         query = select(receipts).where(receipts.c.completed_at.is_(None)).order_by(receipts.c.index)
         with self._store.reading() as connection:
-            return [_to_invalidation(row) for row in connection.execute(query).mappings()]
+            return [self._to_invalidation(row) for row in connection.execute(query).mappings()]
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """See unsaved.Ledger."""
         if not (nodes or removed_node_ids or receipts):
             return
+        clock = write_clock(self._store.anchor)
         with self._store.writing() as connection:
             if nodes:
                 statement = sqlite_insert(tables.nodes)
                 replaced = {column.name: column for column in statement.excluded if not column.primary_key}
                 upsert = statement.on_conflict_do_update(index_elements=["identifier"], set_=replaced)
-                connection.execute(upsert, [_node_row(node) for node in nodes])
+                connection.execute(upsert, [_node_row(node) | {"clock": clock} for node in nodes])
             if removed_node_ids:
                 connection.execute(delete(tables.nodes).where(tables.nodes.c.identifier.in_(removed_node_ids)))
             if receipts:
                 completed = (
                     update(tables.receipts)
                     .where(tables.receipts.c.index == bindparam("of_index"))
-                    .values(completed_at=bindparam("at"), nodes=bindparam("lines"))
+                    .values(completed_at=bindparam("at"), nodes=bindparam("lines"), completed_clock=clock)
                 )
                 connection.execute(completed, [_completion_row(receipt) for receipt in receipts])
                 # All before a completed one are complete: nodes apply the log in order.
@@ -85,22 +88,27 @@ class SqlLedger:
         if row is None:
             return None
         nodes = tuple(NodeReceipt(**line) for line in json.loads(row["nodes"] or "[]"))
-        return Receipt(_to_invalidation(row), row["completed_at"], nodes)
+        return Receipt(self._to_invalidation(row), row["completed_at"], nodes, self._clock_of(row["completed_clock"]))
+
+    def _to_invalidation(self, row: RowMapping) -> IssuedInvalidation:
+        return IssuedInvalidation(
+            identifier=row["invalidation_id"],
+            distribution_id=row["distribution_id"],
+            index=row["index"],
+            paths=tuple(json.loads(row["paths"])),
+            issued_at=row["issued_at"],
+            clock=self._clock_of(row["issued_clock"]),
+        )
+
+    def _clock_of(self, column: str | None) -> ClockAnchor | None:
+        """None: this boot's."""
+        recorded = read_clock(column)
+        return None if self._store.anchor.shares_base_with(recorded) else recorded
 
 
 def _completion_row(receipt: Receipt) -> dict[str, object]:
     lines = json.dumps([asdict(node) for node in receipt.nodes], separators=(",", ":"))
     return {"of_index": receipt.invalidation.index, "at": receipt.completed_at, "lines": lines}
-
-
-def _to_invalidation(row: RowMapping) -> IssuedInvalidation:
-    return IssuedInvalidation(
-        identifier=row["invalidation_id"],
-        distribution_id=row["distribution_id"],
-        index=row["index"],
-        paths=tuple(json.loads(row["paths"])),
-        issued_at=row["issued_at"],
-    )
 
 
 def _node_row(node: SavedNode) -> dict[str, object]:
@@ -131,7 +139,7 @@ def _to_rejection(line: dict[str, Any]) -> Rejection:
     return Rejection(resource, line["index"], line["reason"])
 
 
-def _to_node(row: RowMapping) -> SavedNode:
+def _to_node(row: RowMapping, time_of: Callable[[float, str | None], float]) -> SavedNode:
     description = NodeDescription(
         identifier=row["identifier"],
         role=Role(row["role"]),
@@ -144,8 +152,8 @@ def _to_node(row: RowMapping) -> SavedNode:
         description=description,
         acknowledged_index=row["acknowledged_index"],
         lease_seconds=row["lease_seconds"],
-        last_seen=row["last_seen"],
-        unleased_since=row["unleased_since"],
+        last_seen=time_of(row["last_seen"], row["clock"]),
+        unleased_since=time_of(row["unleased_since"], row["clock"]),
         has_left=bool(row["has_left"]),
         rejections=tuple(map(_to_rejection, json.loads(row["rejections"]))),
     )

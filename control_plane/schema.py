@@ -16,7 +16,7 @@ from control_plane.state import StoreError
 FIRST_VERSION = 1
 """Of databases that have tables and no number: there were no versions then."""
 
-VERSION = 2
+VERSION = 3
 
 _Row = dict[str, Any]
 
@@ -86,5 +86,12 @@ _VERSION_2 = (
     "UPDATE nodes SET rejections = '[]'",  # named no resources; nodes say them again when they connect
 )
 
-_UPGRADES: Mapping[int, Callable[[Connection], None]] = {1: _invalidations_as_rows}
+
+def _times_have_clocks(connection: Connection) -> None:
+    """2 to 3: which clock the times of receipts and nodes are of. Those of before have none: they are seconds since the epoch, and compared with nothing."""
+    for table, column in (("receipts", "issued_clock"), ("receipts", "completed_clock"), ("nodes", "clock")):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
+
+
+_UPGRADES: Mapping[int, Callable[[Connection], None]] = {1: _invalidations_as_rows, 2: _times_have_clocks}
 """By the version that each begins with."""

@@ -2,13 +2,13 @@
 
 One code for both ways to run. A single process writes each second as it ends. A worker sends its closed seconds with
 Locust's own reports (`report_to_master`), and the master adds up what its workers say of one second and writes it.
+Seconds are whole ones of the host's steady clock (proto/host_clock.py): a step of the wall clock makes none longer.
 """
 
 import itertools
 import json
 import logging
 import sys
-import time
 from collections import Counter, deque
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,8 +17,11 @@ import gevent
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests.plan import LoadPlan, PlanError, PlanOptions
+from loadtests.run_clocks import note_clock
 from loadtests.seconds import Outcome, RegionSecond, SecondsByRegion
 from loadtests.workload import Population, seating_order
+from proto.host_clock import HostClock, host_nanoseconds, host_seconds
+from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor, Moment, read_anchor
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +48,9 @@ class RunFiles:
     At the end `load_totals.json`: the same sums over the whole run, whose percentiles no reader could get from seconds.
     """
 
-    def __init__(self, output: Path | None, profile: str) -> None:
+    def __init__(self, output: Path | None, profile: str, anchor: ClockAnchor) -> None:
         self._profile = profile
+        self._anchor = anchor
         self._output = output
         self._totals: dict[str, RegionSecond] = {}
         self._written_failures = 0
@@ -54,13 +58,14 @@ class RunFiles:
         self._failures: TextIO | None = None
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
+            note_clock(output.parent, "load", anchor)
             self._load = output.open("w", encoding="utf-8", buffering=1)
             self._failures = output.with_name("failures.jsonl").open("w", encoding="utf-8", buffering=1)
 
     def write_second(self, second: int, region: str, sums: RegionSecond) -> None:
         self._totals.setdefault(region, RegionSecond()).add(sums)
         if self._load is not None:
-            self._load.write(json.dumps(sums.to_line(second, region, self._profile)) + "\n")
+            self._load.write(json.dumps(sums.to_line(second, self._anchor, region, self._profile)) + "\n")
 
     def write_failure(self, failure: dict[str, Any]) -> None:
         if self._failures is not None and self._written_failures < MAXIMUM_WRITTEN_FAILURES:
@@ -81,8 +86,9 @@ class RunFiles:
 class LoadSession:
     """What the users of one Locust process share: the plan, the seats of the populations, the open seconds."""
 
-    def __init__(self, plan: LoadPlan, first_seat: int) -> None:
+    def __init__(self, plan: LoadPlan, first_seat: int, clock: HostClock) -> None:
         self.plan = plan
+        self.clock = clock
         self.seconds = SecondsByRegion()
         self.failures: deque[dict[str, Any]] = deque(maxlen=MAXIMUM_PENDING_FAILURES)
         self._seats = itertools.islice(itertools.cycle(seating_order(plan.populations)), first_seat, None)
@@ -103,7 +109,7 @@ class LoadSession:
         region = context.get("region")
         if region is None:
             return
-        now = time.time()
+        now_ns = host_nanoseconds()
         exception = event["exception"]
         outcome = Outcome(
             region=region,
@@ -112,18 +118,22 @@ class LoadSession:
             is_failure=exception is not None,
             x_cache=context["x_cache"],
         )
-        self.seconds.at(int(now), region).count(outcome)
+        self.seconds.at(now_ns // NANOSECONDS_PER_SECOND, region).count(outcome)
         if exception is not None:
             url, address = context["url"], context["address"]
-            self.failures.append(
-                {"time": round(now, 3), "region": region, "url": url, "address": address, "error": str(exception)}
-            )
+            described = {"region": region, "url": url, "address": address, "error": str(exception)}
+            self.failures.append(self._times(now_ns, outcome.latency_milliseconds) | described)
+
+    def _times(self, now_ns: int, latency_milliseconds: float) -> dict[str, Any]:
+        wall = self.clock.wall_seconds_at(Moment(self.clock.anchor.boot_id, now_ns))
+        began_ns = now_ns - round(latency_milliseconds * 1e6)
+        return {"time": round(wall, 3), "monotonic_ns": now_ns, "began_monotonic_ns": began_ns}
 
     def count_stalls(self, region: str, stalls: int) -> None:
-        self.seconds.at(int(time.time()), region).stalls += stalls
+        self.seconds.at(int(host_seconds()), region).stalls += stalls
 
     def close_seconds(self, now: float) -> list[tuple[int, str, RegionSecond]]:
-        """Every second that is over; also one with users and no request, for that is what an outage looks like."""
+        """Every second that is over at this one of the host's clock; also one with users and no request, for that is what an outage looks like."""
         last = int(now) - 1
         for region, users in self._users.items():
             if users:
@@ -167,7 +177,8 @@ class WorkerRecording:
         self._closed.extend((second, region, sums.to_message()) for second, region, sums in closed)
 
     def on_report_to_master(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG002  # Locust's names
-        self.tick(time.time())
+        self.tick(host_seconds())
+        data["cdn_clock"] = self._session.clock.anchor.to_json()
         data["cdn_seconds"] = list(self._closed)
         data["cdn_failures"] = self._session.take_failures()
         self._closed.clear()
@@ -179,15 +190,21 @@ class WorkerRecording:
 class MasterRecording:
     """The master: adds what workers say of one second and writes it when no report about it is due any more."""
 
-    def __init__(self, files: RunFiles) -> None:
+    def __init__(self, files: RunFiles, anchor: ClockAnchor) -> None:
         self._files = files
+        self._anchor = anchor
         self._seconds = SecondsByRegion()
 
     def on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG002  # Locust's names
+        """On another machine a worker's second is the one that its wall clock says; nothing is compared with a moment of its failures."""
+        clock = read_anchor(data.get("cdn_clock")) or SECONDS_SINCE_EPOCH
         for second, region, message in data.get("cdn_seconds", ()):
-            self._seconds.at(second, region).add(RegionSecond.from_message(message))
+            own_second = round(self._anchor.seconds_of(clock, second))
+            self._seconds.at(own_second, region).add(RegionSecond.from_message(message))
         for failure in data.get("cdn_failures", ()):
-            self._files.write_failure(failure)
+            is_comparable = self._anchor.shares_base_with(clock)
+            unknown = {} if is_comparable else {"monotonic_ns": None, "began_monotonic_ns": None}
+            self._files.write_failure(failure | unknown)
 
     def tick(self, now: float) -> None:
         for second, region, sums in self._seconds.close_before(int(now) - MASTER_LAG_SECONDS):
@@ -221,14 +238,14 @@ def start_recording(environment: Any, profile: str) -> None:
         sys.exit(2)
     runner = environment.runner
     first_seat = max(getattr(runner, "worker_index", 0), 0)
-    session = environment.load_session = LoadSession(plan, first_seat)
+    session = environment.load_session = LoadSession(plan, first_seat, HostClock())
     recording = _recording_for(runner, session, profile, environment.events)
     environment.events.request.add_listener(session.on_request)
     ticker = gevent.spawn(_tick_forever, recording)
 
     def finish(**_: Any) -> None:
         ticker.kill()
-        recording.finish(time.time())
+        recording.finish(host_seconds())
 
     environment.events.quitting.add_listener(finish)
 
@@ -236,19 +253,19 @@ def start_recording(environment: Any, profile: str) -> None:
 def _recording_for(
     runner: Any, session: LoadSession, profile: str, events: Any
 ) -> LocalRecording | WorkerRecording | MasterRecording:
+    anchor = session.clock.anchor
     if isinstance(runner, MasterRunner):
-        master = MasterRecording(RunFiles(session.plan.output, profile))
+        master = MasterRecording(RunFiles(session.plan.output, profile, anchor), anchor)
         events.worker_report.add_listener(master.on_worker_report)
         return master
     if isinstance(runner, WorkerRunner):
         worker = WorkerRecording(session)
         events.report_to_master.add_listener(worker.on_report_to_master)
         return worker
-    return LocalRecording(session, RunFiles(session.plan.output, profile))
+    return LocalRecording(session, RunFiles(session.plan.output, profile, anchor))
 
 
 def _tick_forever(recording: LocalRecording | WorkerRecording | MasterRecording) -> None:
     while True:
-        now = time.time()
-        gevent.sleep(1.02 - now % 1)  # just after the second ends
-        recording.tick(time.time())
+        gevent.sleep(1.02 - host_seconds() % 1)  # just after the second ends
+        recording.tick(host_seconds())

@@ -19,6 +19,7 @@ from origin.request_log import RequestLog
 from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
 from proto.admin_access import AdminAccess
+from proto.moments import SECONDS_SINCE_EPOCH, ClockAnchor
 
 
 class Served(Protocol):
@@ -37,6 +38,8 @@ class Clocks:
     """Seconds since the epoch: of logs, versions and dates."""
     steady: Callable[[], float]
     """Seconds that nobody sets: of leases, which must not end early or late because somebody sets the clock."""
+    anchor: ClockAnchor = SECONDS_SINCE_EPOCH
+    """Of the steady clock."""
 
 
 class OriginNode:
@@ -116,6 +119,7 @@ class OriginNode:
             "applied_index": 0,
             "log_id": "",
             "lease": "none",
+            "clock": self.clocks.anchor.to_json(),
             "uptime_seconds": round(now - self._started_at, 3),
             "open_connections": self.open_connections(),
             "requests": self.log.total,

@@ -33,7 +33,7 @@ LAYERS = {
     "edge_node": EDGE_LAYERS,
     "control_plane": (
         {
-            "clock",
+            "clock_columns",
             "compiler",
             "connection_limit",
             "geo_table",
@@ -123,6 +123,7 @@ PURE = {
     "control_plane/compiler": set(),
     "lab/quickstart_checks.py": set(),
     "proto/log_position.py": set(),
+    "proto/moments.py": set(),
     "proto/node_machine.py": set(),
     "proto/rejected_changes.py": set(),
 }
