@@ -35,6 +35,11 @@ host_nanoseconds: Callable[[], int] = partial(time.clock_gettime_ns, _clock_numb
 """The same in nanoseconds."""
 
 
+def wall_nanoseconds() -> int:
+    """Since the epoch, by a clock that is set and steps: only for an anchor."""
+    return time.time_ns()
+
+
 def read_boot_id() -> str:
     """Of this boot of the machine; empty where there is none to be had."""
     try:
@@ -53,22 +58,22 @@ def read_clock_id() -> str:
     return f"{boot_id}/{namespace}" if boot_id and namespace != _INITIAL_TIME_NAMESPACE else boot_id
 
 
-def take_anchor(wall_nanoseconds: Callable[[], int] = time.time_ns) -> ClockAnchor:
+def take_anchor(wall: Callable[[], int] = wall_nanoseconds) -> ClockAnchor:
     """What the wall clock says now. Of some attempts the quickest: the process may be stopped between two looks."""
-    looks = [_look_at_both(wall_nanoseconds) for _ in range(_ANCHOR_ATTEMPTS)]
+    looks = [_look_at_both(wall) for _ in range(_ANCHOR_ATTEMPTS)]
     before, wall_ns, after = min(looks, key=lambda look: look[2] - look[0])
     return ClockAnchor(read_clock_id(), wall_ns, (before + after) // 2)
 
 
-def _look_at_both(wall_nanoseconds: Callable[[], int]) -> tuple[int, int, int]:
-    return host_nanoseconds(), wall_nanoseconds(), host_nanoseconds()
+def _look_at_both(wall: Callable[[], int]) -> tuple[int, int, int]:
+    return host_nanoseconds(), wall(), host_nanoseconds()
 
 
 class HostClock:
     """The clock of one process, with the one anchor that it records."""
 
-    def __init__(self, wall_nanoseconds: Callable[[], int] = time.time_ns) -> None:
-        self.anchor = take_anchor(wall_nanoseconds)
+    def __init__(self, wall: Callable[[], int] = wall_nanoseconds) -> None:
+        self.anchor = take_anchor(wall)
 
     def __call__(self) -> float:
         """Now, in seconds of the host's clock."""
