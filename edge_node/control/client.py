@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_node.control.journal import DiskJournalFile, InvalidationJournal, read_boot_id
+from edge_node.control.journal import DiskJournalFile, InvalidationJournal
 from edge_node.control.journal_codec import JournalError
 from edge_node.control.last_good import LastGood, last_good, tried_again
 from edge_node.control.snapshot_reader import latencies_from, read_distribution, read_geo_table, read_peers
 from edge_node.model.errors import RejectedResourceError
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.host_clock import read_boot_id
 from proto.log_position import LogPosition
 from proto.rejected_changes import (
     GEO_TABLE,

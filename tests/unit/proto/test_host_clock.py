@@ -1,6 +1,7 @@
 """The host's clock as the system gives it, and the anchor that a process takes of it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +11,9 @@ import pytest
 
 from proto import host_clock
 from proto.host_clock import BOOT_ID_FILE, HostClock, host_nanoseconds, host_seconds, read_clock_id, take_anchor
-from proto.moments import Moment
+from proto.moments import DifferentClocksError, Moment
 
+PROGRAM = "from proto.host_clock import HostClock; now = HostClock().now(); print(now.boot_id, now.monotonic_ns)"
 is_linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 
 
@@ -30,13 +32,36 @@ def test_the_clock_counts_suspended_time() -> None:
 
 @is_linux
 def test_another_process_has_the_same_clock() -> None:
-    program = (
-        "from proto.host_clock import HostClock; moment = HostClock().now(); print(moment.boot_id, moment.monotonic_ns)"
-    )
     before = HostClock().now()
-    boot_id, nanoseconds = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    boot_id, nanoseconds = subprocess.check_output([sys.executable, "-c", PROGRAM], text=True).split()
     other = Moment(boot_id, int(nanoseconds))
     assert other.is_after(before) and HostClock().now().is_after(other)
+
+
+@is_linux
+def test_a_process_in_a_time_namespace_of_its_own_has_another_clock() -> None:
+    """Its clock is a day ahead, on the same boot: that must not be taken for the same clock."""
+    unshare = shutil.which("unshare")
+    command = [
+        str(unshare),
+        "--user",
+        "--map-root-user",
+        "--time",
+        "--boottime",
+        "86400",
+        "--fork",
+        sys.executable,
+        "-c",
+        PROGRAM,
+    ]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False) if unshare else None
+    if answer is None or answer.returncode:
+        pytest.skip("nobody may make a time namespace here")
+    boot_id, nanoseconds = answer.stdout.split()
+    own = HostClock().now()
+    assert int(nanoseconds) > own.monotonic_ns + 80_000 * 1_000_000_000
+    with pytest.raises(DifferentClocksError, match="time:"):
+        Moment(boot_id, int(nanoseconds)).is_after(own)
 
 
 def test_a_step_of_the_wall_clock_moves_nothing_that_a_process_says() -> None:

@@ -49,7 +49,8 @@ def test_seconds_of_another_boot_go_by_wall_time_for_people() -> None:
 
 def test_an_anchor_is_read_as_it_was_written() -> None:
     assert read_anchor(json.loads(json.dumps(ANCHOR.to_json()))) == ANCHOR
-    for nonsense in (None, [], {}, {"boot_id": "b", "wall_ns": "1", "monotonic_ns": 2}):
+    nonsenses: tuple[object, ...] = (None, [], {}, {"boot_id": "b", "wall_ns": "1", "monotonic_ns": 2})
+    for nonsense in nonsenses:
         assert read_anchor(nonsense) is None
 
 

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control.client import SNAPSHOT_FILE, ControlClient
-from edge_node.storage.node_state import NodeState
+from edge_node.control.client import SNAPSHOT_FILE
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
 from proto.rejected_changes import GEO_TABLE
 from proto.state_files import StateFiles
 from tests.builders import distribution_message, geo_table_message, origin_message
-from tests.edge_wires import leased_fence
+from tests.edge_over_disk import EdgeOverDisk
 
 US = geo_table_message({"192.0.2.0/24": "US"})
 DE = geo_table_message({"192.0.2.0/24": "DE"})
@@ -20,18 +19,8 @@ UNREADABLE = geo_table_message({"192.0.2.0/24": "nowhere"})
 VIEWER = "192.0.2.1"
 
 
-class Node:
-    """A node's half of the log over one state directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.state = NodeState("eu", leased_fence())
-        self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
-        self.restored = self.client.restore()
-
-    def restarted(self) -> "Node":
-        self.client.close()
-        return Node(self.directory)
+class Node(EdgeOverDisk):
+    """A node that is told of one kind of resource."""
 
     def country(self) -> bytes | None:
         """Of the viewer."""
@@ -47,11 +36,6 @@ class Node:
         self.client.apply_entry(sync_pb2.Entry(log_id="log-1", index=index, put_geo_table=table))
         change = self.client.rejected().get(GEO_TABLE)
         return None if change is None else change.rejection.reason
-
-    def kept(self) -> sync_pb2.KeptConfiguration:
-        kept = StateFiles(self.directory).read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
-        assert kept is not None
-        return kept
 
     def on_disk(self) -> sync_pb2.Snapshot:
         return self.kept().served

@@ -6,31 +6,18 @@ from pathlib import Path
 import pytest
 
 from edge_node.control import snapshot_reader
-from edge_node.control.client import SNAPSHOT_FILE, ControlClient
-from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
 from proto.rejected_changes import UNKNOWN, distribution_resource
-from proto.state_files import StateFiles
 from tests.builders import behavior_message, distribution_message, origin_message
-from tests.edge_wires import leased_fence
+from tests.edge_over_disk import EdgeOverDisk
 
 NEWER_SEMANTICS = configuration_pb2.Semantics.ValueType(77)
 """That a later version of this program may know."""
 
 
-class Node:
-    """A node's half of the log over one state directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.state = NodeState("eu", leased_fence())
-        self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
-        self.restored = self.client.restore()
-
-    def restarted(self) -> "Node":
-        self.client.close()
-        return Node(self.directory)
+class Node(EdgeOverDisk):
+    """A node that is told of one kind of resource."""
 
     def snapshot(self, index: int, *distributions: configuration_pb2.Distribution, log_id: str = "log-1") -> None:
         self.client.apply_snapshot(sync_pb2.Snapshot(log_id=log_id, index=index, distributions=distributions))
@@ -48,9 +35,7 @@ class Node:
         return {change.rejection.id: change.rejection.index for change in self.client.rejected().values()}
 
     def kept_ports(self) -> dict[str, int]:
-        kept = StateFiles(self.directory).read_message(SNAPSHOT_FILE, sync_pb2.KeptConfiguration())
-        assert kept is not None
-        return {distribution.id: distribution.origins[0].port for distribution in kept.served.distributions}
+        return {distribution.id: distribution.origins[0].port for distribution in self.kept().served.distributions}
 
 
 def version(port: int, identifier: str = "E1", *, is_newer: bool = False) -> configuration_pb2.Distribution:
