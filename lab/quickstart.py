@@ -130,7 +130,7 @@ def judge(run: QuickStartRun, data: RunData) -> list[Check]:
     return [
         check_freshness(run.probe.sightings, account.promises),
         check_failures(requests, failures_of(data), account.outage),
-        check_patience(totals),
+        check_patience(totals, float(data.totals.get("standstill_seconds", 0.0))),
         check_departure(run.dns_probe.answers, account.outage),
         check_return(account.outage, account.returned),
         check_tiers(tier_totals(data)),

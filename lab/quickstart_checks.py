@@ -195,15 +195,20 @@ def check_failures(requests: int, failures: Sequence[Failure], outage: Outage | 
     return Check("failures", Outcome.UNKNOWN if unplaced else Outcome.VALID, statement, tuple(evidence))
 
 
-def check_patience(totals: Mapping[str, Mapping[str, Any]]) -> Check:
-    """A viewer who moves on after a silent server was served in the end, and still had every reason to complain."""
+def check_patience(totals: Mapping[str, Mapping[str, Any]], standstill_seconds: float = 0.0) -> Check:
+    """A viewer who moves on after a silent server was served in the end, and still had every reason to complain. For `standstill_seconds` viewers did nothing
+    themselves, as their process stood still: nobody waited for that."""
     statement = f"No viewer had to wait {PATIENCE_SECONDS:g} s or more for one request."
     longest = {region: float(total["latency_ms"].get("max", 0.0)) / 1000 for region, total in totals.items()}
     if not any(longest.values()):
         return Check("patience", Outcome.UNKNOWN, statement, ("no request was made",))
     evidence = ", ".join(f"{region} {seconds:.2f} s" for region, seconds in sorted(longest.items()))
-    is_broken = max(longest.values()) >= PATIENCE_SECONDS
-    return Check("patience", Outcome.INVALID if is_broken else Outcome.VALID, statement, (f"longest: {evidence}",))
+    if max(longest.values()) < PATIENCE_SECONDS:
+        return Check("patience", Outcome.VALID, statement, (f"longest: {evidence}",))
+    if max(longest.values()) - standstill_seconds < PATIENCE_SECONDS:
+        stood_still = f"viewers themselves stood still for {standstill_seconds:.2f} s"
+        return Check("patience", Outcome.UNKNOWN, statement, (f"longest: {evidence}", stood_still))
+    return Check("patience", Outcome.INVALID, statement, (f"longest: {evidence}",))
 
 
 def _is_excused(failure: Failure, outage: Outage) -> bool:

@@ -145,6 +145,8 @@ async def wait_for_return(
         await asyncio.sleep(DNS_INTERVAL_SECONDS / 5)
         before, looked = looked, await probe.look()
         watched_seconds += min(looked.answered_at.seconds_since(before.answered_at), DNS_TIMEOUT_SECONDS)
-    edge = await status_of(edge_admin)
-    head = await status_of(control_admin)
+    try:
+        edge, head = await status_of(edge_admin), await status_of(control_admin)
+    except ExchangeFailedError:  # once: they, or we, may have stood still
+        edge, head = await status_of(edge_admin), await status_of(control_admin)
     return Return(looked.asked_at, probe.now(), int(edge["applied_index"]), int(head["head_index"]))

@@ -19,6 +19,8 @@ from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnch
 
 # Workers report every 3 s (locust.runners.WORKER_REPORT_INTERVAL); one report may be late.
 MASTER_LAG_SECONDS = 7
+# Whoever did not look at the clock for so long, which is done each second, stood still (SIGSTOP) or got no processor.
+STANDSTILL_SECONDS = 2.0
 # Failures kept until they are written or reported; all of them are counted in load.jsonl in any case.
 MAXIMUM_PENDING_FAILURES = 2_000
 MAXIMUM_WRITTEN_FAILURES = 20_000
@@ -35,6 +37,8 @@ class RunFiles:
         self._anchor = anchor
         self._output = output
         self._totals: dict[str, RegionSecond] = {}
+        self.standstill_seconds = 0.0
+        """The longest time for which a process of the load did nothing, not even look at the clock."""
         self._written_failures = 0
         self._load: TextIO | None = None
         self._failures: TextIO | None = None
@@ -61,8 +65,13 @@ class RunFiles:
         self._load = self._failures = None
         if self._output is not None:
             totals = {region: sums.to_totals() for region, sums in sorted(self._totals.items())}
-            document = json.dumps({"profile": self._profile, "regions": totals}, indent=2) + "\n"
-            self._output.with_name("load_totals.json").write_text(document, encoding="utf-8")
+            document = {
+                "profile": self._profile,
+                "standstill_seconds": round(self.standstill_seconds, 3),
+                "regions": totals,
+            }
+            text = json.dumps(document, indent=2) + "\n"
+            self._output.with_name("load_totals.json").write_text(text, encoding="utf-8")
 
 
 class LoadSession:
@@ -75,6 +84,9 @@ class LoadSession:
         self.failures: deque[dict[str, Any]] = deque(maxlen=MAXIMUM_PENDING_FAILURES)
         self._seats = itertools.islice(itertools.cycle(seating_order(plan.populations)), first_seat, None)
         self._users: Counter[str] = Counter()
+        self._looked_at = host_seconds()
+        self.standstill_seconds = 0.0
+        """See RunFiles."""
 
     def take_seat(self) -> Population:
         return next(self._seats)
@@ -116,6 +128,9 @@ class LoadSession:
 
     def close_seconds(self, now: float) -> list[tuple[int, str, RegionSecond]]:
         """Every second that is over at this one of the host's clock; also one with users and no request, for that is what an outage looks like."""
+        if now - self._looked_at > STANDSTILL_SECONDS:
+            self.standstill_seconds = max(self.standstill_seconds, now - self._looked_at)
+        self._looked_at = now
         last = int(now) - 1
         for region, users in self._users.items():
             if users:
@@ -140,6 +155,7 @@ class LocalRecording:
             self._files.write_second(second, region, sums)
         for failure in self._session.take_failures():
             self._files.write_failure(failure)
+        self._files.standstill_seconds = self._session.standstill_seconds
 
     def finish(self, now: float) -> None:
         self.tick(now + 1)
@@ -160,6 +176,7 @@ class WorkerRecording:
 
     def on_report_to_master(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG002  # Locust's names
         self.tick(host_seconds())
+        data["cdn_standstill_seconds"] = self._session.standstill_seconds
         data["cdn_clock"] = self._session.clock.anchor.to_json()
         data["cdn_seconds"] = list(self._closed)
         data["cdn_failures"] = self._session.take_failures()
@@ -180,6 +197,8 @@ class MasterRecording:
     def on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG002  # Locust's names
         """On another machine a worker's second is the one that its wall clock says; nothing is compared with a moment of its failures."""
         clock = read_anchor(data.get("cdn_clock")) or SECONDS_SINCE_EPOCH
+        standstill_seconds = float(data.get("cdn_standstill_seconds", 0.0))
+        self._files.standstill_seconds = max(self._files.standstill_seconds, standstill_seconds)
         for second, region, message in data.get("cdn_seconds", ()):
             own_second = round(self._anchor.seconds_of(clock, second))
             self._seconds.at(own_second, region).add(RegionSecond.from_message(message))

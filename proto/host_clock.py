@@ -5,8 +5,8 @@ CLOCK_MONOTONIC_RAW, which goes on there as well; elsewhere CLOCK_MONOTONIC. Non
 whoever looks at this clock.
 """
 
-import ctypes
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -89,10 +89,9 @@ class HostClock:
 
 
 def _session_of_macos() -> str:
-    """sysctl kern.bootsessionuuid, which is another after each boot."""
-    value, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+    """Another one after each boot."""
+    command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
     try:
-        failed = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", value, ctypes.byref(size), None, 0)
-    except (OSError, AttributeError):
+        return subprocess.run(command, capture_output=True, text=True, timeout=2.0, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return "" if failed else value.value.decode("ascii", "replace")

@@ -308,6 +308,18 @@ def test_only_who_says_why_reads_a_clock_that_steps() -> None:
     assert readers == set(WALL_CLOCK_READERS)
 
 
+def test_no_program_counts_by_a_clock_that_stands_still_in_suspend() -> None:
+    """A lease by time.monotonic would outlive the sleep of a laptop. Timers of the event loop may, since they only wake whoever looks at the host's clock."""
+    readers = {
+        name_of(path)
+        for path in source_files(*PROGRAMS, "proto")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "time" and node.attr in ("monotonic", "monotonic_ns", "perf_counter")
+    }
+    assert not readers
+
+
 @pytest.mark.parametrize("package", sorted(STUB_READERS))
 def test_generated_stubs_go_no_deeper_than_their_translators(package: str) -> None:
     wrong = [

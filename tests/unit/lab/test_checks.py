@@ -198,6 +198,13 @@ def test_patience() -> None:
     assert check_patience({}).outcome is Outcome.UNKNOWN
 
 
+def test_nobody_waits_while_viewers_stand_still_themselves() -> None:
+    totals = {"eu": {"latency_ms": {"max": 13_000.0}}}
+    assert check_patience(totals, standstill_seconds=12.5).outcome is Outcome.UNKNOWN
+    assert check_patience(totals, standstill_seconds=2.5).outcome is Outcome.INVALID, "the rest is long enough"
+    assert check_patience({"eu": {"latency_ms": {"max": 900.0}}}, standstill_seconds=12.5).outcome is Outcome.VALID
+
+
 def test_tiers() -> None:
     assert check_tiers({"edge": (5, 10), "regional": (1, 5)}).outcome is Outcome.VALID
     assert check_tiers({"edge": (5, 10), "regional": (0, 5)}).outcome is Outcome.INVALID

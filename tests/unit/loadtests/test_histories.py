@@ -105,6 +105,26 @@ def test_seconds_of_workers_are_seconds_of_the_master(
     assert (failure["began_monotonic_ns"] is None) is not is_of_one_host
 
 
+def test_a_process_that_stands_still_says_for_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, output = SetClock(monkeypatch), tmp_path / "load.jsonl"
+    session = LoadSession(plan(output), 0, clock.clock)
+    local = LocalRecording(session, RunFiles(output, "api", OWN))
+    for seconds in (1.0, 1.5, 12.5, 1.0):
+        clock.seconds += seconds
+        local.tick(clock.seconds)
+    local.finish(clock.seconds)
+    assert json.loads((tmp_path / "load_totals.json").read_text(encoding="utf-8"))["standstill_seconds"] == 12.5
+
+
+def test_the_master_says_of_its_workers_who_stood_still_longest(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path / "load.jsonl", "api", OWN)
+    master = MasterRecording(files, OWN)
+    for seconds in (0.0, 4.5, 3.0):
+        master.on_worker_report("w", {"cdn_standstill_seconds": seconds})
+    master.finish(5_010.0)
+    assert files.standstill_seconds == 4.5
+
+
 def test_the_last_clock_of_a_process_counts_and_half_a_line_does_not(tmp_path: Path) -> None:
     assert read_clocks(tmp_path) == {}
     note_clock(tmp_path, "load", OTHER_HOST)
