@@ -54,7 +54,8 @@ class SqlLedger:
         receipts = tables.receipts
         query = select(receipts).where(receipts.c.completed_at.is_(None)).order_by(receipts.c.index)
         with self._store.reading() as connection:
-            return [self._to_invalidation(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings()
+            return [_to_invalidation(row, self._clock_of(row["issued_clock"], self._store.anchor)) for row in rows]
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """See unsaved.Ledger."""
@@ -88,27 +89,31 @@ class SqlLedger:
         if row is None:
             return None
         nodes = tuple(NodeReceipt(**line) for line in json.loads(row["nodes"] or "[]"))
-        return Receipt(self._to_invalidation(row), row["completed_at"], nodes, self._clock_of(row["completed_clock"]))
+        anchor = self._store.anchor if row["completed_at"] is None else read_clock(row["completed_clock"])
+        invalidation = _to_invalidation(row, self._clock_of(row["issued_clock"], anchor))
+        return Receipt(invalidation, row["completed_at"], nodes, None if anchor == self._store.anchor else anchor)
 
-    def _to_invalidation(self, row: RowMapping) -> IssuedInvalidation:
-        return IssuedInvalidation(
-            identifier=row["invalidation_id"],
-            distribution_id=row["distribution_id"],
-            index=row["index"],
-            paths=tuple(json.loads(row["paths"])),
-            issued_at=row["issued_at"],
-            clock=self._clock_of(row["issued_clock"]),
-        )
-
-    def _clock_of(self, column: str | None) -> ClockAnchor | None:
-        """None: this boot's."""
+    def _clock_of(self, column: str | None, anchor: ClockAnchor) -> ClockAnchor | None:
+        """`anchor` also for what another process of its boot has written down. None: this process's."""
         recorded = read_clock(column)
-        return None if self._store.anchor.shares_base_with(recorded) else recorded
+        clock = anchor if anchor.shares_base_with(recorded) else recorded
+        return None if clock == self._store.anchor else clock
 
 
 def _completion_row(receipt: Receipt) -> dict[str, object]:
     lines = json.dumps([asdict(node) for node in receipt.nodes], separators=(",", ":"))
     return {"of_index": receipt.invalidation.index, "at": receipt.completed_at, "lines": lines}
+
+
+def _to_invalidation(row: RowMapping, clock: ClockAnchor | None) -> IssuedInvalidation:
+    return IssuedInvalidation(
+        identifier=row["invalidation_id"],
+        distribution_id=row["distribution_id"],
+        index=row["index"],
+        paths=tuple(json.loads(row["paths"])),
+        issued_at=row["issued_at"],
+        clock=clock,
+    )
 
 
 def _node_row(node: SavedNode) -> dict[str, object]:

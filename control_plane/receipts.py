@@ -25,7 +25,7 @@ class IssuedInvalidation:
     paths: tuple[str, ...]
     issued_at: float
     clock: ClockAnchor | None = None
-    """Whose seconds `issued_at` is in; None: of this boot's clock. Of another boot after a restart of the machine, or over a database of another machine."""
+    """Whose seconds `issued_at` is in; None: this process's. Of another boot after a restart of the machine, or in a database that several machines use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Receipt:
     completed_at: float | None
     nodes: tuple[NodeReceipt, ...]
     clock: ClockAnchor | None = None
-    """Whose seconds its times are in, but for `issued_at`; None: of this boot's clock."""
+    """Whose seconds its times are in; None: this process's. Of `issued_at` too, unless it was issued on another boot."""
 
     def seconds_after_issue(self, moment: float | None) -> float | None:
         """From the commit of the invalidation to a moment of this receipt. None when it was issued on another boot: nobody knows how long that was ago."""

@@ -151,11 +151,15 @@ def test_a_restart_on_the_same_boot_goes_on_with_the_same_base(tmp_path: Path) -
         second.now += 60.0
         second.beat(stream)
         receipt = second.receipt("I1")
-    assert receipt["clock"]["boot_id"] == "boot-1"
+    assert receipt["clock"] == STEPPED_BACK.to_json(), "the process that completed it"
     assert receipt["issued_monotonic_ns"] == 1_000_000_000_000
     assert receipt["completed_monotonic_ns"] == 1_080_000_000_000
+    assert receipt["issued_at"] < receipt["completed_at"], "by one anchor"
     (line,) = receipt["nodes"]
     assert line["seconds"] == 20.0
+    for later in (anchor("boot-1", NOON + 9 * HOUR, 1_200.0), SET_AHEAD):
+        with plane(tmp_path, later) as third:
+            assert third.receipt("I1") == receipt, "what was completed stays as it is"
 
 
 @pytest.mark.parametrize("clock", [REBOOTED, SET_AHEAD, SET_BACK])
