@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -179,8 +178,8 @@ def take_receipt(measured: Measured, receipt: dict[str, Any]) -> None:
     left_out = [node["id"] for node in receipt["nodes"] if node["state"] != "acknowledged"]
     if left_out:
         raise SystemExit(f"receipt {receipt['invalidation_id']} has no acknowledgement of {', '.join(left_out)}")
-    took = datetime.fromisoformat(receipt["completed_at"]) - datetime.fromisoformat(receipt["issued_at"])
-    measured.completed.milliseconds.append(took.total_seconds() * 1000)
+    took_ns = receipt["completed_monotonic_ns"] - receipt["issued_monotonic_ns"]
+    measured.completed.milliseconds.append(took_ns / 1e6)
     measured.nodes.milliseconds += [node["seconds"] * 1000 for node in receipt["nodes"] if node["seconds"] is not None]
 
 

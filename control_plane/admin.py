@@ -19,6 +19,7 @@ from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from proto.admin_access import AdminAccess
+from proto.moments import ClockAnchor
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -60,7 +61,7 @@ class Admin:
         async def receipt(request: Request) -> Response:
             found = self._deployment.receipt(request.path_params["invalidation_id"])
             return (
-                JSONResponse(to_json(found))
+                JSONResponse(to_json(found, self._store.anchor))
                 if found
                 else PlainTextResponse("no such invalidation, or its receipt is no longer kept\n", 404)
             )
@@ -89,6 +90,7 @@ class Admin:
             "log_id": self._store.log_id,
             "head_index": self._store.head_index,
             "zone": self._zone,
+            "clock": self._store.anchor.to_json(),
             "directory_version": sync.directory.version,
             "database": self._database(),
             "nodes": nodes,
@@ -99,7 +101,11 @@ class Admin:
         trouble = self._store.trouble
         if trouble is None:
             return {"takes_writes": True, "reason": None, "since": None}
-        return {"takes_writes": False, "reason": trouble.reason, "since": to_rfc3339(trouble.since)}
+        return {"takes_writes": False, "reason": trouble.reason, "since": self._when(trouble.since)}
+
+    def _when(self, seconds: float) -> str | None:
+        """For people."""
+        return to_rfc3339(self._store.anchor.wall_seconds(seconds))
 
     def _node(self, record: NodeRecord, sync: SyncService, now: float) -> dict[str, Any]:
         node = record.description
@@ -115,7 +121,7 @@ class Admin:
             "acknowledged_index": max(0, record.acknowledged_index),
             "lease_remaining_seconds": max(0.0, round((record.lease_until or now) - now, 3)),
             "connected": sync.is_connected(node.identifier),
-            "last_seen": to_rfc3339(record.last_seen),
+            "last_seen": self._when(record.last_seen),
             "rejections": [
                 {"kind": refused.resource.kind.name.lower(), "id": refused.resource.identifier}
                 | {"index": refused.index, "reason": refused.reason}
@@ -159,32 +165,45 @@ async def _unreadable(_request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", 503)
 
 
-def to_json(receipt: Receipt) -> dict[str, Any]:
-    """A receipt as people and programs read it."""
-    invalidation = receipt.invalidation
+def to_json(receipt: Receipt, own_clock: ClockAnchor) -> dict[str, Any]:
+    """A receipt as people and programs read it. `NAME_at` and `NAME_since` are wall time, for people; programs compare `NAME_monotonic_ns`, of `clock`."""
+    invalidation, clock = receipt.invalidation, receipt.clock or own_clock
+    issued_clock = invalidation.clock or own_clock
     return {
         "invalidation_id": invalidation.identifier,
         "distribution_id": invalidation.distribution_id,
         "index": invalidation.index,
         "paths": list(invalidation.paths),
-        "issued_at": to_rfc3339(invalidation.issued_at),
+        "clock": clock.to_json() if clock.boot_id else None,
+        "issued_at": to_rfc3339(issued_clock.wall_seconds(invalidation.issued_at)),
+        "issued_monotonic_ns": _nanoseconds(invalidation.issued_at, clock) if issued_clock == clock else None,
         "status": "InProgress" if receipt.completed_at is None else "Completed",
-        "completed_at": to_rfc3339(receipt.completed_at),
-        "nodes": [_node_line(node, invalidation.issued_at) for node in receipt.nodes],
+        **_time("completed", "at", receipt.completed_at, clock),
+        "nodes": [_node_line(node, receipt, clock) for node in receipt.nodes],
     }
 
 
-def _node_line(node: NodeReceipt, issued_at: float) -> dict[str, Any]:
-    seconds = None if node.acknowledged_at is None else round(max(0.0, node.acknowledged_at - issued_at), 6)
+def _node_line(node: NodeReceipt, receipt: Receipt, clock: ClockAnchor) -> dict[str, Any]:
+    seconds = receipt.seconds_after_issue(node.acknowledged_at)
     return {
         "id": node.node_id,
         "state": node.state,
-        "acknowledged_at": to_rfc3339(node.acknowledged_at),
-        "seconds": seconds,
-        "left_out_since": to_rfc3339(node.left_out_since),
+        **_time("acknowledged", "at", node.acknowledged_at, clock),
+        "seconds": None if seconds is None else round(seconds, 6),
+        **_time("left_out", "since", node.left_out_since, clock),
         "fenced_by": node.fenced_by,
-        "fenced_since": to_rfc3339(node.fenced_since),
+        **_time("fenced", "since", node.fenced_since, clock),
     }
+
+
+def _time(name: str, preposition: str, seconds: float | None, clock: ClockAnchor) -> dict[str, Any]:
+    wall = None if seconds is None else clock.wall_seconds(seconds)
+    return {f"{name}_{preposition}": to_rfc3339(wall), f"{name}_monotonic_ns": _nanoseconds(seconds, clock)}
+
+
+def _nanoseconds(seconds: float | None, clock: ClockAnchor) -> int | None:
+    """None also for a time of which the clock is not known."""
+    return None if seconds is None or not clock.boot_id else clock.moment(seconds).monotonic_ns
 
 
 def to_rfc3339(seconds: float | None) -> str | None:

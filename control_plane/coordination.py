@@ -105,7 +105,8 @@ class Coordinator:
             self._look_at(record, now)
 
     def _restore(self, saved: Iterable[SavedNode], now: float) -> dict[str, NodeRecord]:
-        """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed.
+        """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed: renewals are not
+        recorded, so no clock could tell, not even that of the same boot.
 
         What it had acknowledged is recorded with other news of it only. At least it was what has been reported complete since: no receipt comes without a node that
         is live, and when one is not any more, that is recorded with the receipt.
@@ -117,7 +118,7 @@ class Coordinator:
             record = restored[node.description.identifier] = node.restored(lease_until)
             if record.is_live and record.acknowledged_index != NOTHING_ACKNOWLEDGED:
                 record.acknowledged_index = max(record.acknowledged_index, completed_index)
-            record.unleased_since = min(record.unleased_since, now)  # also when the clock has been set back since
+            record.unleased_since = min(record.unleased_since, now)  # also when it was written down by another clock
         return restored
 
     # A stream begins and ends

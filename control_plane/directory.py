@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from control_plane.nodes import NodeDescription
 from proto.cdn.v1 import sync_pb2
+from proto.node_messages import to_node
 
 REMEMBERED_VERSIONS = 64
 """A stream on which a node has missed more, because it did not read, gets the whole directory."""
@@ -46,24 +47,13 @@ class DirectoryFrames:
     def _message(self, version: int | None) -> sync_pb2.ControlMessage:
         missed = None if version is None else self.version - version
         if version is None or missed is None or missed > len(self._changed_ids):
-            directory = sync_pb2.Directory(version=self.version, nodes=map(_to_node, self._nodes.values()))
+            directory = sync_pb2.Directory(version=self.version, nodes=map(to_node, self._nodes.values()))
             return sync_pb2.ControlMessage(directory=directory)
         changed = frozenset().union(*list(self._changed_ids)[-missed:])
         change = sync_pb2.DirectoryChange(
             from_version=version,
             version=self.version,
-            put=[_to_node(self._nodes[node_id]) for node_id in changed if node_id in self._nodes],
+            put=[to_node(self._nodes[node_id]) for node_id in changed if node_id in self._nodes],
             removed_ids=[node_id for node_id in changed if node_id not in self._nodes],
         )
         return sync_pb2.ControlMessage(directory_change=change)
-
-
-def _to_node(node: NodeDescription) -> sync_pb2.Node:
-    return sync_pb2.Node(
-        id=node.identifier,
-        role=sync_pb2.Role.ValueType(node.role),
-        region=node.region,
-        pop=node.pop,
-        http_address=node.http_address,
-        admin_address=node.admin_address,
-    )

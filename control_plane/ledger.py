@@ -1,7 +1,7 @@
 """The registry of nodes and the receipts, as rows: what `coordination.py` needs to survive kill -9."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from operator import attrgetter
 from typing import Any
@@ -10,9 +10,11 @@ from sqlalchemy import RowMapping, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from control_plane import tables
+from control_plane.clock_columns import read_clock, write_clock
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.store import SqlStore
+from proto.moments import ClockAnchor
 
 RETAINED_RECEIPTS = 10_000
 """Receipts are kept for so many entries of the log, as entries are for nodes that lag. An older invalidation is complete, and nothing else is known of it."""
@@ -70,32 +72,34 @@ class SqlLedger:
     def saved_nodes(self) -> Sequence[SavedNode]:
         """See unsaved.Ledger."""
         with self._store.reading() as connection:
-            return [_to_node(row) for row in connection.execute(select(tables.nodes)).mappings()]
+            return [_to_node(row, self._store.time_of) for row in connection.execute(select(tables.nodes)).mappings()]
 
     def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
         """See unsaved.Ledger."""
         receipts = tables.receipts
         query = select(receipts).where(receipts.c.completed_at.is_(None)).order_by(receipts.c.index)
         with self._store.reading() as connection:
-            return [_to_invalidation(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings()
+            return [_to_invalidation(row, self._clock_of(row["issued_clock"], self._store.anchor)) for row in rows]
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """See unsaved.Ledger."""
         if not (nodes or removed_node_ids or receipts):
             return
+        clock = write_clock(self._store.anchor)
         with self._store.writing() as connection:
             if nodes:
                 statement = sqlite_insert(tables.nodes)
                 replaced = {column.name: column for column in statement.excluded if not column.primary_key}
                 upsert = statement.on_conflict_do_update(index_elements=["identifier"], set_=replaced)
-                connection.execute(upsert, [_node_row(node) for node in nodes])
+                connection.execute(upsert, [_node_row(node) | {"clock": clock} for node in nodes])
             if removed_node_ids:
                 connection.execute(delete(tables.nodes).where(tables.nodes.c.identifier.in_(removed_node_ids)))
             if receipts:
                 completed = (
                     update(tables.receipts)
                     .where(tables.receipts.c.index == bindparam("of_index"))
-                    .values(completed_at=bindparam("at"), nodes=bindparam("lines"))
+                    .values(completed_at=bindparam("at"), nodes=bindparam("lines"), completed_clock=clock)
                 )
                 connection.execute(completed, [_completion_row(receipt) for receipt in receipts])
                 # All before a completed one are complete: nodes apply the log in order.
@@ -109,7 +113,16 @@ class SqlLedger:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             return None
-        return Receipt(_to_invalidation(row), row["completed_at"], _to_lines(json.loads(row["nodes"] or "[]")))
+        nodes = _to_lines(json.loads(row["nodes"] or "[]"))
+        anchor = self._store.anchor if row["completed_at"] is None else read_clock(row["completed_clock"])
+        invalidation = _to_invalidation(row, self._clock_of(row["issued_clock"], anchor))
+        return Receipt(invalidation, row["completed_at"], nodes, None if anchor == self._store.anchor else anchor)
+
+    def _clock_of(self, column: str | None, anchor: ClockAnchor) -> ClockAnchor | None:
+        """`anchor` also for what another process of its boot has written down. None: this process's."""
+        recorded = read_clock(column)
+        clock = anchor if anchor.shares_base_with(recorded) else recorded
+        return None if clock == self._store.anchor else clock
 
 
 def _completion_row(receipt: Receipt) -> dict[str, object]:
@@ -135,13 +148,14 @@ def _to_lines(stored: dict[str, Any] | list[dict[str, Any]]) -> tuple[NodeReceip
     return tuple(NodeReceipt(**dict(zip(stored, line, strict=True))) for line in zip(*columns, strict=True))
 
 
-def _to_invalidation(row: RowMapping) -> IssuedInvalidation:
+def _to_invalidation(row: RowMapping, clock: ClockAnchor | None) -> IssuedInvalidation:
     return IssuedInvalidation(
         identifier=row["invalidation_id"],
         distribution_id=row["distribution_id"],
         index=row["index"],
         paths=tuple(json.loads(row["paths"])),
         issued_at=row["issued_at"],
+        clock=clock,
     )
 
 
@@ -173,7 +187,7 @@ def _to_rejection(line: dict[str, Any]) -> Rejection:
     return Rejection(resource, line["index"], line["reason"])
 
 
-def _to_node(row: RowMapping) -> SavedNode:
+def _to_node(row: RowMapping, time_of: Callable[[float, str | None], float]) -> SavedNode:
     description = NodeDescription(
         identifier=row["identifier"],
         role=Role(row["role"]),
@@ -186,8 +200,8 @@ def _to_node(row: RowMapping) -> SavedNode:
         description=description,
         acknowledged_index=row["acknowledged_index"],
         lease_seconds=row["lease_seconds"],
-        last_seen=row["last_seen"],
-        unleased_since=row["unleased_since"],
+        last_seen=time_of(row["last_seen"], row["clock"]),
+        unleased_since=time_of(row["unleased_since"], row["clock"]),
         has_left=bool(row["has_left"]),
         rejections=tuple(map(_to_rejection, json.loads(row["rejections"]))),
     )

@@ -41,15 +41,16 @@ class ControlMetrics:
         )
         self._durations = Histogram(
             "cdn_control_invalidation_duration_seconds",
-            "From the commit of an invalidation until every live node had acknowledged it.",
+            "From the commit of an invalidation until every live node had acknowledged it; without those committed before the machine was started anew.",
             buckets=DURATION_BUCKETS,
             registry=self._registry,
         )
 
     def invalidation_completed(self, receipt: Receipt) -> None:
         """Count a completed receipt."""
-        if receipt.completed_at is not None:
-            self._durations.observe(receipt.completed_at - receipt.invalidation.issued_at)
+        seconds = receipt.seconds_after_issue(receipt.completed_at)
+        if seconds is not None:
+            self._durations.observe(seconds)
 
     def exposition(self) -> bytes:
         """Prometheus text."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from control_plane.fencing import fenced_at, is_waited_for, waited_for
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeRecord
+from proto.moments import ClockAnchor
 
 FencedBy = Literal["left", "lease_over"]
 """It said that it leaves; or its lease is over, and it has had the time to hear from any node that it can reach that the control plane goes on without it."""
@@ -23,6 +24,8 @@ class IssuedInvalidation:
     index: int
     paths: tuple[str, ...]
     issued_at: float
+    clock: ClockAnchor | None = None
+    """Whose seconds `issued_at` is in; None: this process's. Of another boot after a restart of the machine, or in a database that several machines use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,14 @@ class Receipt:
     invalidation: IssuedInvalidation
     completed_at: float | None
     nodes: tuple[NodeReceipt, ...]
+    clock: ClockAnchor | None = None
+    """Whose seconds its times are in; None: this process's. Of `issued_at` too, unless it was issued on another boot."""
+
+    def seconds_after_issue(self, moment: float | None) -> float | None:
+        """From the commit of the invalidation to a moment of this receipt. None when it was issued on another boot: nobody knows how long that was ago."""
+        if moment is None or self.invalidation.clock != self.clock:
+            return None
+        return max(0.0, moment - self.invalidation.issued_at)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from proto.cdn.v1 import configuration_pb2
 FIRST_VERSION = 1
 """Of databases that have tables and no number: there were no versions then."""
 
-VERSION = 3
+VERSION = 4
 
 _Row = dict[str, Any]
 
@@ -166,5 +166,16 @@ _VERSION_3 = (
     "CREATE INDEX references_by_target ON resource_references (target_kind, target_identifier)",
 )
 
-_UPGRADES: Mapping[int, Callable[[Connection], None]] = {1: _invalidations_as_rows, 2: _resources_with_revisions}
+
+def _times_have_clocks(connection: Connection) -> None:
+    """3 to 4: which clock the times of receipts and nodes are of. Those of before have none: they are seconds since the epoch, and compared with nothing."""
+    for table, column in (("receipts", "issued_clock"), ("receipts", "completed_clock"), ("nodes", "clock")):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
+
+
+_UPGRADES: Mapping[int, Callable[[Connection], None]] = {
+    1: _invalidations_as_rows,
+    2: _resources_with_revisions,
+    3: _times_have_clocks,
+}
 """By the version that each begins with."""

@@ -14,7 +14,6 @@ from starlette.types import ASGIApp
 from control_plane.admin import Admin, guarded
 from control_plane.admission import Admission
 from control_plane.aws_api.application import create_application
-from control_plane.clock import SteadyClock
 from control_plane.connection_limit import raise_descriptor_limit
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
@@ -32,6 +31,7 @@ from control_plane.turns import in_turn
 from control_plane.web import WebConfig, WebServer
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import configuration_pb2
+from proto.host_clock import HostClock
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 
 STOP_GRACE_SECONDS = 0.2
@@ -54,10 +54,10 @@ class StartError(Exception):
 
 async def serve(settings: Settings) -> None:
     """Run until a signal."""
-    clock = SteadyClock()
+    clock = HostClock()
     tls = _read_tls(settings.tls_dir)
     credentials = {settings.access_key_id: _read_secret(settings.secret_access_key_file)}
-    with contextlib.closing(SqlStore(settings.state_dir, clock)) as store:
+    with contextlib.closing(SqlStore(settings.state_dir, clock, anchor=clock.anchor)) as store:
         if store.is_copy and not await _take_over(store, settings):
             return
         _publish_routing_table(store, settings)

@@ -19,12 +19,14 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, Programming
 
 from control_plane import schema, tables
 from control_plane.change_log import EMPTY_HISTORY, Subscriber, issued_invalidation, to_entry
+from control_plane.clock_columns import time_on, write_clock
 from control_plane.invalidation_rows import SqlInvalidations
 from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.resource_rows import SqlResources, read_resources
 from control_plane.state import Change, Document, Invalidate, StoreError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from proto.moments import SECONDS_SINCE_EPOCH, ClockAnchor
 from proto.resources import ResourceName
 
 RETAINED_ENTRIES = 10_000
@@ -57,10 +59,11 @@ class Trouble:
 class SqlTransaction:
     """See state.Transaction."""
 
-    def __init__(self, connection: Connection, log_id: str, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: Connection, log_id: str, clock: Callable[[], float], anchor: ClockAnchor) -> None:
         self._connection = connection
         self._log_id = log_id
         self._clock = clock
+        self._anchor = anchor
         self._resources = SqlResources(connection)
         self.invalidations = SqlInvalidations(connection)
         """See state.Transaction."""
@@ -96,7 +99,7 @@ class SqlTransaction:
     def append(self, *changes: Change) -> int:
         """See state.Transaction."""
         now = self._clock()
-        entry = to_entry(changes, read_head(self._connection, self._log_id), now)
+        entry = to_entry(changes, read_head(self._connection, self._log_id), self._anchor.wall_seconds(now))
         index = entry.index
         self._connection.execute(insert(tables.log).values(index=index, entry=entry.SerializeToString()))
         self._connection.execute(insert(tables.digests).values(index=index, digest=entry.digest))
@@ -109,6 +112,7 @@ class SqlTransaction:
                 distribution_id=invalidation.distribution_id,
                 paths=json.dumps(invalidation.paths),
                 issued_at=now,
+                issued_clock=write_clock(self._anchor),
             )
             self._connection.execute(row)
         self.appended.append((entry, now))
@@ -138,7 +142,15 @@ class SqlStore:
     is_copy: bool
     """It has been restored from a backup: `become_another_log` has to be called before anything is told to anybody."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float], *, retained_entries: int = RETAINED_ENTRIES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float],
+        *,
+        retained_entries: int = RETAINED_ENTRIES,
+        anchor: ClockAnchor = SECONDS_SINCE_EPOCH,
+    ) -> None:
+        """`anchor`: of the clock."""
         self._path = path = folder / DATABASE_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,6 +166,8 @@ class SqlStore:
         except StoreError as error:
             raise StoreError(f"cannot use the database {path}: it {error}") from error
         self._clock = clock
+        self.anchor = anchor
+        """Of the clock that times are written down by."""
         self.trouble: Trouble | None = None
         """Set from the first write that fails until `try_to_write` finds that the database takes writes again."""
         self._retained_entries = retained_entries
@@ -173,7 +187,7 @@ class SqlStore:
         self._is_in_transaction = True
         try:
             with self.writing() as connection:
-                transaction = SqlTransaction(connection, self.log_id, self._clock)
+                transaction = SqlTransaction(connection, self.log_id, self._clock, self.anchor)
                 yield transaction
                 head_index = self.head_index + len(transaction.appended)
                 oldest_index = self._trimmed(connection, head_index)
@@ -228,6 +242,10 @@ class SqlStore:
         """Have `subscriber` called for each entry after its commit."""
         self._subscribers.append(subscriber)
 
+    def time_of(self, seconds: float, clock_column: str | None) -> float:
+        """A time of a row, on this process's clock."""
+        return time_on(self.anchor, self._clock(), seconds, clock_column)
+
     # The log
 
     def entries_after(self, index: int, limit: int) -> Sequence[sync_pb2.Entry]:
@@ -275,7 +293,9 @@ class SqlStore:
         with self.writing() as connection:
             connection.execute(update(tables.meta).where(tables.meta.c.key == _LOG_ID).values(value=log_id))
             connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK))
-            connection.execute(update(nodes).where(nodes.c.lease_seconds > 0).values(unleased_since=self._clock()))
+            now, clock = self._clock(), write_clock(self.anchor)
+            was_live = update(nodes).where(nodes.c.lease_seconds > 0)
+            connection.execute(was_live.values(unleased_since=now, last_seen=now, clock=clock))  # of one clock
             connection.execute(update(nodes).values(acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0))
         self.log_id, self.is_copy = log_id, False
 

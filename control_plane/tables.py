@@ -88,7 +88,9 @@ nodes = Table(
     Column("unleased_since", Float, nullable=False),
     Column("has_left", Integer, nullable=False),
     Column("rejections", Text, nullable=False),
+    Column("clock", Text),
 )
+"""`last_seen` and `unleased_since` are seconds of the clock whose anchor is beside them, as JSON; where it is null, seconds since the epoch."""
 
 receipts = Table(
     "receipts",
@@ -100,8 +102,11 @@ receipts = Table(
     Column("issued_at", Float, nullable=False),
     Column("completed_at", Float),
     Column("nodes", Text),
+    Column("issued_clock", Text),
+    Column("completed_clock", Text),
 )
-"""One row per invalidation from the moment it is committed; incomplete while `completed_at` is null."""
+"""One row per invalidation from the moment it is committed; incomplete while `completed_at` is null. The clocks are anchors as of `nodes`: the first of `issued_at`,
+the other of all other times."""
 
 Index("receipts_pending", receipts.c.index, sqlite_where=receipts.c.completed_at.is_(None))
 

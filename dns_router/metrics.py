@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from dns_router.counters import Counters
 from dns_router.responder import Responder
+from proto.host_clock import take_anchor
 from proto.node_session import NodeIdentity, NodeSession
 from proto.state_files import StateFileStatistics
 
@@ -44,6 +45,7 @@ class NodeReport(Collector):
         self._responder = responder
         self._counters = counters
         self._version = installed_version()
+        self._anchor = take_anchor()
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -65,6 +67,7 @@ class NodeReport(Collector):
             "log_id": session.log_id,
             "lease": session.lease_state(),
             "lease_remaining_seconds": round(session.lease_remaining_seconds(), 3),
+            "clock": self._anchor.to_json(),
             "connected": session.is_connected,
             "is_ready": self.is_ready(),
             "live_edge_addresses": len({a for group in directory.addresses.values() for a in group}),

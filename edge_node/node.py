@@ -43,6 +43,7 @@ from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.host_clock import host_seconds, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
 
@@ -97,6 +98,7 @@ class EdgeNode:
         self._loop = asyncio.get_running_loop()
         self.clock = self._loop.time
         self.connections: set[OpenConnection] = set()
+        self._anchor = take_anchor()
         self._limit = raise_descriptor_limit()
         self._shedder = Shedder()
         self.is_draining = False
@@ -108,18 +110,18 @@ class EdgeNode:
         facts = LocalNode(settings.role, settings.pop.encode(), via)
         self.node = facts
         self._stages = StageTable(settings.role)
-        fence = Fence(time.monotonic(), is_strict=settings.is_strictly_invalidated)
+        fence = Fence(host_seconds(), is_strict=settings.is_strictly_invalidated)
         self._state = NodeState(settings.region, fence, self._stages.compile)
         template = EntryTemplates(facts)
         self._stores = _open_stores(settings, template, self._state.invalidations)
         self._cache = Cache(facts, self._stores.store, self._state.invalidations, time.time, template)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
-        self._recorder = RequestRecorder(self._counters, self._access_log, time.time, time.monotonic)
+        self._recorder = RequestRecorder(self._counters, self._access_log, time.time, host_seconds)
         self._pool = ConnectionPool(self._loop)
         request_ids = RequestIds(os.urandom(20))
         self.service = self._make_pipeline(request_ids)
         self.fast_path = HitFastPath(
-            facts, self._stores.store, self._state, self._recorder, request_ids, time.time, time.monotonic
+            facts, self._stores.store, self._state, self._recorder, request_ids, time.time, host_seconds
         )
         self._state.invalidate_everything = self.service.invalidate_everything
         self._client = self._open_state()
@@ -129,7 +131,7 @@ class EdgeNode:
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
         self._session = NodeSession(self._identity(), self._client, str(settings.control_plane), tls=tls)
-        self._inquiry = PeerInquiry(settings.node_id, self._state, time.monotonic, random.Random(), self._note_fence)
+        self._inquiry = PeerInquiry(settings.node_id, self._state, host_seconds, random.Random(), self._note_fence)
         self._servers: list[asyncio.Server] = []
 
     def opened(self, connection: OpenConnection) -> bool:
@@ -234,7 +236,7 @@ class EdgeNode:
                 request_ids=request_ids,
                 entry_stages=self._stages.entry,
                 spawn=self._spawn,
-                monotonic=time.monotonic,
+                monotonic=host_seconds,
             )
         )
 
@@ -323,7 +325,7 @@ class EdgeNode:
             lambda: self._state.fence.state is FenceState.FENCED,
             self._client.file_statistics,
         )
-        explainer = Explainer(settings.node_id, self._cache, self._state, time.monotonic)
+        explainer = Explainer(settings.node_id, self._cache, self._state, host_seconds)
         names = (settings.node_id, socket.gethostname(), settings.admin.host, settings.advertise_admin.host)
         exposition, access = make_exposition(sources), AdminAccess(names)
         return AdminSources(exposition, self._status, self._standing, self._why_not_ready, explainer, access)
@@ -339,7 +341,7 @@ class EdgeNode:
             state.log_id,
             state.applied_index,
             session.lease_state() == "held",
-            state.fence.is_starting(time.monotonic()),
+            state.fence.is_starting(host_seconds()),
             session.renewed_seconds_ago(),
         )
         return write_standing(standing)
@@ -366,6 +368,7 @@ class EdgeNode:
             "log_id": self._state.log_id,
             "lease": session.lease_state(),
             "lease_remaining_seconds": round(session.lease_remaining_seconds(), 3),
+            "clock": self._anchor.to_json(),
             "fence": self._state.fence.state.value,
             "is_connected": session.is_connected,
             "is_draining": self.is_draining,

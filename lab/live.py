@@ -4,7 +4,6 @@ A `Picture` is made of the newest records of load.jsonl and metrics.jsonl by pur
 that `rich` keeps in place on a terminal, and as one plain line for logs and pipes.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from proto.host_clock import host_seconds
+from proto.moments import NANOSECONDS_PER_SECOND
 
 TIERS = ("edge", "regional")
 # A second of load is written about a second after it ended; older figures are not "now".
@@ -72,11 +74,12 @@ class LoadNow:
             self._failures[region] = self._failures.get(region, 0) + int(line["failures"])
 
     def regions(self, now: float) -> tuple[RegionNow, ...]:
+        """`now` in seconds of the host's clock, which Locust has as well."""
         return tuple(self._region(region, now) for region in sorted(self._newest))
 
     def _region(self, region: str, now: float) -> RegionNow:
         line = self._newest[region]
-        is_fresh = now - float(line["time"]) < FRESH_SECONDS
+        is_fresh = now - int(line["monotonic_ns"]) / NANOSECONDS_PER_SECOND < FRESH_SECONDS
         results = line["results"] if is_fresh else {}
         counted = sum(results.values())
         hits = results.get("Hit", 0) + results.get("RefreshHit", 0)
@@ -181,8 +184,8 @@ class LiveTable:
     def show(self, picture: Picture) -> None:
         if self._live is not None:
             self._live.update(table(picture), refresh=True)
-        elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + PLAIN_INTERVAL_SECONDS
+        elif host_seconds() >= self._next_line:
+            self._next_line = host_seconds() + PLAIN_INTERVAL_SECONDS
             self._console.print(plain_line(picture), soft_wrap=True, highlight=False)
 
     def say(self, text: str) -> None:

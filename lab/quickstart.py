@@ -17,6 +17,7 @@ from lab.live import LiveTable
 from lab.management_api import ManagementApi
 from lab.quickstart_checks import (
     Check,
+    Failure,
     Outcome,
     check_departure,
     check_failures,
@@ -38,7 +39,7 @@ PROFILE = "mixed"
 EXIT_STATUS = {Outcome.VALID: 0, Outcome.INVALID: 1, Outcome.UNKNOWN: 2}
 RUN_FILES = (
     *("load.jsonl", "failures.jsonl", "load_totals.json", "events.jsonl", "receipts.json", "metrics.jsonl"),
-    *("probes.jsonl", "summary.json", "report.html"),
+    *("probes.jsonl", "clocks.jsonl", "summary.json", "report.html"),
 )
 # What a node said is evidence, but the lab's folder goes when the lab does.
 KEPT_LOG_LINES = 2_000
@@ -128,11 +129,26 @@ def judge(run: QuickStartRun, data: RunData) -> list[Check]:
     requests = sum(int(total["requests"]) for total in totals.values())
     return [
         check_freshness(run.probe.sightings, account.promises),
-        check_failures(requests, data.failures, account.outage),
-        check_patience(totals),
+        check_failures(requests, failures_of(data), account.outage),
+        check_patience(totals, float(data.totals.get("standstill_seconds", 0.0))),
         check_departure(run.dns_probe.answers, account.outage),
         check_return(account.outage, account.returned),
         check_tiers(tier_totals(data)),
+    ]
+
+
+def failures_of(data: RunData) -> list[Failure]:
+    """What viewers saw, with its moments."""
+    return [
+        Failure(
+            began_at=data.failure_moment(failure, "began_monotonic_ns"),
+            at=data.failure_moment(failure, "monotonic_ns"),
+            region=str(failure.get("region", "")),
+            url=str(failure.get("url", "")),
+            address=str(failure.get("address", "")),
+            error=str(failure["error"]),
+        )
+        for failure in data.failures
     ]
 
 

@@ -5,7 +5,6 @@ Both run until they are cancelled and only write down what they saw; what it mea
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -19,6 +18,8 @@ import dns.rdatatype
 
 from lab.quickstart_checks import DnsAnswer, Return, Sighting
 from lab.recorder_http import ExchangeFailedError, exchange
+from proto.host_clock import HostClock
+from proto.moments import Moment
 
 PROBE_INTERVAL_SECONDS = 0.1
 # Longer than any healthy answer; a dead edge refuses at once.
@@ -42,7 +43,8 @@ def version_of(body: bytes) -> int | None:
 class ObjectProbe:
     """Asks each edge for one object every tenth of a second, as a viewer would that sits beside it."""
 
-    def __init__(self, edges: Mapping[str, str], host: str, path: str) -> None:
+    def __init__(self, edges: Mapping[str, str], host: str, path: str, clock: HostClock) -> None:
+        self._clock = clock
         self._edges = dict(edges)
         self._host = host
         self._path = path
@@ -61,7 +63,7 @@ class ObjectProbe:
             await asyncio.sleep(PROBE_INTERVAL_SECONDS)
 
     async def look(self, node: str, address: str) -> Sighting:
-        began_at = time.time()
+        began_at = self._clock.now()  # before anything is sent: what it does after a receipt it does knowingly
         headers = {"host": self._host}
         try:
             answer = await exchange(address, self._path, headers=headers, timeout_seconds=PROBE_TIMEOUT_SECONDS)
@@ -74,7 +76,8 @@ class ObjectProbe:
         with path.open("w", encoding="utf-8") as file:
             for each in self.sightings:
                 line = {
-                    "time": round(each.began_at, 4),
+                    "time": round(self._clock.wall_seconds_at(each.began_at), 4),
+                    "monotonic_ns": each.began_at.monotonic_ns,
                     "node": each.node,
                     "version": each.version,
                     "result": each.result,
@@ -85,7 +88,8 @@ class ObjectProbe:
 class DnsProbe:
     """Asks the router for the distribution's name as a resolver of one client subnet."""
 
-    def __init__(self, server: str, name: str, client_subnet: str) -> None:
+    def __init__(self, server: str, name: str, client_subnet: str, clock: HostClock) -> None:
+        self._clock = clock
         host, _, port = server.rpartition(":")
         self._server, self._port = host, int(port)
         self._name = name
@@ -96,8 +100,18 @@ class DnsProbe:
 
     async def run(self) -> None:
         while True:
-            self.answers.append(DnsAnswer(time.time(), await self.ask()))
+            self.answers.append(await self.look())
             await asyncio.sleep(DNS_INTERVAL_SECONDS)
+
+    async def look(self) -> DnsAnswer:
+        """What the router says, and between which moments."""
+        asked_at = self._clock.now()
+        addresses = await self.ask()
+        return DnsAnswer(asked_at, self._clock.now(), addresses)
+
+    def now(self) -> Moment:
+        """Of the clock that answers are written down by."""
+        return self._clock.now()
 
     async def ask(self) -> tuple[str, ...]:
         query = dns.message.make_query(self._name, dns.rdatatype.A, use_edns=0, options=[self._client_subnet])
@@ -121,17 +135,18 @@ async def wait_for_return(
 ) -> Return | None:
     """Until the router names the edge: then, at once, where the edge stands, and after that where the log stands.
 
-    In this order an edge cannot look as if it had caught up when it had not.
+    In this order an edge cannot look as if it had caught up when it had not. None when it was not named for so long, of
+    which only counts what was watched: a witness that stood still (SIGSTOP) has not seen that nothing happened.
     """
+    watched_seconds, looked = 0.0, await probe.look()
+    while address not in looked.addresses:
+        if watched_seconds >= deadline_seconds:
+            return None
+        await asyncio.sleep(DNS_INTERVAL_SECONDS / 5)
+        before, looked = looked, await probe.look()
+        watched_seconds += min(looked.answered_at.seconds_since(before.answered_at), DNS_TIMEOUT_SECONDS)
     try:
-        async with asyncio.timeout(deadline_seconds):
-            while True:
-                if address in await probe.ask():
-                    break
-                await asyncio.sleep(DNS_INTERVAL_SECONDS / 5)
-            named_at = time.time()
-            edge = await status_of(edge_admin)
-            head = await status_of(control_admin)
-    except TimeoutError:
-        return None
-    return Return(named_at, int(edge["applied_index"]), int(head["head_index"]))
+        edge, head = await status_of(edge_admin), await status_of(control_admin)
+    except ExchangeFailedError:  # once: they, or we, may have stood still
+        edge, head = await status_of(edge_admin), await status_of(control_admin)
+    return Return(looked.asked_at, probe.now(), int(edge["applied_index"]), int(head["head_index"]))

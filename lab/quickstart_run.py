@@ -6,7 +6,6 @@ down quickstart.py's.
 
 import asyncio
 import json
-import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,13 +17,16 @@ from lab.layout import Role
 from lab.live import LiveTable, LoadNow, Picture, hit_ratios
 from lab.load import LOAD_FILE, LoadFollower, LoadRun
 from lab.management_api import Distribution, ManagementApi
-from lab.quickstart_checks import Outage, Promise, Return
+from lab.quickstart_checks import Kill, Outage, Promise, Return
 from lab.quickstart_probes import DnsProbe, ObjectProbe, version_body, wait_for_return
 from lab.recorder import Recorder, WatchedNode
 from lab.recorder_http import ExchangeFailedError, exchange
 from lab.runners.state_file import LabRecord, NodeRecord
 from loadtests.plan import LoadPlan, parse_address
+from loadtests.run_clocks import note_clock
 from loadtests.workload import Population
+from proto.host_clock import HostClock, host_seconds
+from proto.moments import Moment, read_moment
 
 WATCHED_PATH = "/bucket/news/front.txt"
 INVALIDATED_PATHS = ["/bucket/news/*"]
@@ -117,12 +119,14 @@ class QuickStartRun:
         self._origin = facts.of_role(Role.ORIGIN)[0]
         self._victim = self._choose_victim()
         self.account = Account()
+        self._clock = HostClock()
+        note_clock(directory, "lab", self._clock.anchor)
         self._events_path = directory / "events.jsonl"
         self._events_path.write_text("", encoding="utf-8")
         nodes = [WatchedNode(node.id, node.role, node.pop, node.admin) for node in facts.nodes]
-        self._recorder = Recorder(nodes, directory / "metrics.jsonl")
+        self._recorder = Recorder(nodes, directory / "metrics.jsonl", self._clock)
         edges = {node.id: node.http for node in facts.of_role(Role.EDGE)}
-        self.probe = ObjectProbe(edges, self._host_header, WATCHED_PATH)
+        self.probe = ObjectProbe(edges, self._host_header, WATCHED_PATH, self._clock)
         self.dns_probe = self._make_dns_probe()
         self._version = 0
         self._phase = "starting"
@@ -141,7 +145,8 @@ class QuickStartRun:
         populations = self._facts.populations
         subnet = next((each.client_subnet for each in populations if each.region == self._victim.region), None)
         router = self._facts.of_role(Role.DNS_ROUTER)[0]
-        return DnsProbe(router.dns, self._distribution.domain_name, subnet or populations[0].client_subnet)
+        client_subnet = subnet or populations[0].client_subnet
+        return DnsProbe(router.dns, self._distribution.domain_name, client_subnet, self._clock)
 
     def load_plan(self) -> LoadPlan:
         return LoadPlan(
@@ -171,7 +176,7 @@ class QuickStartRun:
                 ]
                 tasks = [group.create_task(each) for each in background]
                 try:
-                    await self._act(live, time.monotonic())
+                    await self._act(live, host_seconds())
                     self._phase = "the last requests"
                     await asyncio.to_thread(load.wait)
                 finally:
@@ -187,23 +192,23 @@ class QuickStartRun:
         await self._change_and_invalidate(live)
         await _sleep_until(began + KILL_AT * self._duration_seconds)
         self._phase = f"{self._victim.id} is dead"
-        killed_at = time.time()
+        kill_began_at = self._clock.now()
         await asyncio.to_thread(self._control.kill_node, self._victim.id)
-        self._set_outage(killed_at, 0.0)
+        kill = Kill(kill_began_at, self._clock.now())
+        self._set_outage(kill, None)
         self._record(live, "kill", self._victim.id, f"{self._victim.id} killed with SIGKILL")
-        await asyncio.sleep(max(0.0, killed_at + lease_over - time.time()))
+        await asyncio.sleep(max(0.0, lease_over - self._clock.now().seconds_since(kill.ended_at)))
         await self._change_and_invalidate(live)
-        started_at = time.time()
-        self._set_outage(killed_at, started_at)
+        self._set_outage(kill, self._clock.now())
         await asyncio.to_thread(self._control.start_node, self._victim.id)
         self._phase = f"{self._victim.id} comes back"
         self._record(live, "start", self._victim.id, f"{self._victim.id} started again")
         await self._watch_return(live)
 
-    def _set_outage(self, killed_at: float, started_at: float) -> None:
+    def _set_outage(self, kill: Kill, started_at: Moment | None) -> None:
         bound = self._facts.lease_seconds + LEASE_MARGIN_SECONDS
         address = self._victim.http.rpartition(":")[0]
-        self.account.outage = Outage(self._victim.id, address, killed_at, started_at, bound, self.dns_probe.ttl_seconds)
+        self.account.outage = Outage(self._victim.id, address, kill, started_at, bound, self.dns_probe.ttl_seconds)
 
     async def _watch_return(self, live: LiveTable) -> None:
         address = self._victim.http.rpartition(":")[0]
@@ -235,22 +240,29 @@ class QuickStartRun:
             text = f"{invalidation_id} not completed within {RECEIPT_SECONDS:.0f} s"
             self._record(live, "no_receipt", invalidation_id, text)
             return
-        completed_at = datetime.fromisoformat(receipt["completed_at"]).timestamp()
+        completed_at = read_moment(receipt.get("clock"), receipt, "completed")
         self.account.promises.append(Promise(invalidation_id, version, completed_at))
-        issued_at = datetime.fromisoformat(receipt["issued_at"]).timestamp()
         nodes = [node for node in receipt["nodes"] if node["state"] == "acknowledged"]
         left_out = [node["id"] for node in receipt["nodes"] if node["state"] == "left_out"]
-        text = f"receipt of {invalidation_id}: {len(nodes)} nodes in {(completed_at - issued_at) * 1000:.0f} ms"
+        text = f"receipt of {invalidation_id}: {len(nodes)} nodes{_in_milliseconds(receipt)}"
         self._record(live, "receipt", invalidation_id, text + (f", without {', '.join(left_out)}" if left_out else ""))
 
     async def _wait_receipt(self, invalidation_id: str) -> Mapping[str, Any]:
-        deadline = time.monotonic() + RECEIPT_SECONDS
-        while True:
-            answer = await exchange(self._control_plane.admin, f"/receipts/{invalidation_id}", timeout_seconds=2.0)
-            receipt: Mapping[str, Any] = json.loads(answer.body)
-            if receipt.get("status") == "Completed" or time.monotonic() > deadline:
-                return receipt
+        """A control plane that stands still for a moment, or whom we could not hear because we did, has until the deadline to answer."""
+        receipt: Mapping[str, Any] = {"invalidation_id": invalidation_id, "nodes": []}
+        deadline = host_seconds() + RECEIPT_SECONDS
+        while receipt.get("status") != "Completed":
+            is_last = host_seconds() > deadline
+            try:
+                answer = await exchange(self._control_plane.admin, f"/receipts/{invalidation_id}", timeout_seconds=2.0)
+                receipt = json.loads(answer.body)
+            except ExchangeFailedError:
+                if is_last:
+                    raise
+            if is_last:
+                break
             await asyncio.sleep(RECEIPT_INTERVAL_SECONDS)
+        return receipt
 
     async def _publish_next_version(self) -> int:
         self._version += 1
@@ -263,24 +275,26 @@ class QuickStartRun:
             raise RunFailedError(f"{self._origin.id} refused PUT {path} with status {answer.status}")
 
     def _record(self, live: LiveTable, kind: str, subject: str, text: str) -> None:
-        now = time.time()
-        event = {"time": round(now, 3), "kind": kind, "subject": subject, "text": text}
+        now = self._clock.now()
+        wall = self._clock.wall_seconds_at(now)
+        times = {"time": round(wall, 3), "monotonic_ns": now.monotonic_ns}
+        event = times | {"kind": kind, "subject": subject, "text": text}
         with self._events_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
-        words = f"{datetime.fromtimestamp(now).astimezone():%H:%M:%S} {text}"
+        words = f"{datetime.fromtimestamp(wall).astimezone():%H:%M:%S} {text}"
         self.account.events.append(words)
         live.say(words)
 
     async def _show(self, live: LiveTable) -> None:
-        follower, load_now, began = LoadFollower(self._directory / LOAD_FILE), LoadNow(), time.monotonic()
+        follower, load_now, began = LoadFollower(self._directory / LOAD_FILE), LoadNow(), host_seconds()
         while True:
             load_now.add(follower.new_lines())
             latest = self._recorder.latest
             dead = tuple(node for node, line in sorted(latest.items()) if not line["up"])
             picture = Picture(
-                elapsed_seconds=time.monotonic() - began,
+                elapsed_seconds=host_seconds() - began,
                 phase=self._phase,
-                regions=load_now.regions(time.time()),
+                regions=load_now.regions(host_seconds()),
                 hit_ratios=hit_ratios(latest, self._recorder.before),
                 nodes_alive=len(latest) - len(dead),
                 nodes_total=len(self._facts.nodes),
@@ -292,4 +306,11 @@ class QuickStartRun:
 
 
 async def _sleep_until(moment: float) -> None:
-    await asyncio.sleep(max(0.0, moment - time.monotonic()))
+    """Of the host's clock."""
+    await asyncio.sleep(max(0.0, moment - host_seconds()))
+
+
+def _in_milliseconds(receipt: Mapping[str, Any]) -> str:
+    """From issue to completion; nothing when they were not of one boot."""
+    issued_ns, completed_ns = receipt.get("issued_monotonic_ns"), receipt.get("completed_monotonic_ns")
+    return "" if issued_ns is None or completed_ns is None else f" in {(completed_ns - issued_ns) / 1e6:.0f} ms"

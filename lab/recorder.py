@@ -8,13 +8,13 @@ answer in time is written down as down, which is the point of watching it.
 import asyncio
 import json
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from lab.recorder_http import ExchangeFailedError, exchange
+from proto.host_clock import HostClock, host_seconds
 
 # Shorter than the interval, so that one dead node never delays the others' next scrape.
 SCRAPE_TIMEOUT_SECONDS = 0.8
@@ -96,18 +96,19 @@ def seconds_until_next_scrape(now: float) -> float:
 class Recorder:
     """`run` scrapes until it is cancelled; `latest` and `before` are the last two lines of each node."""
 
-    def __init__(self, nodes: Sequence[WatchedNode], path: Path) -> None:
+    def __init__(self, nodes: Sequence[WatchedNode], path: Path, clock: HostClock) -> None:
+        self._clock = clock
         self._nodes = tuple(nodes)
         self._path = path
         self.latest: dict[str, dict[str, Any]] = {}
         self.before: dict[str, dict[str, Any]] = {}
 
     async def run(self) -> None:
-        """Scrapes in the middle of each second of the clock: one line per node and second, never two and none."""
+        """Scrapes in the middle of each second of the host's clock: one line per node and second, never two and none."""
         with self._path.open("w", encoding="utf-8", buffering=1) as file:
             await self.scrape_all(file)
             while True:
-                await asyncio.sleep(seconds_until_next_scrape(time.time()))
+                await asyncio.sleep(seconds_until_next_scrape(host_seconds()))
                 await self.scrape_all(file)
 
     async def scrape_all(self, file: TextIO) -> None:
@@ -122,7 +123,9 @@ class Recorder:
             file.write(json.dumps(line) + "\n")
 
     async def _scrape(self, node: WatchedNode) -> dict[str, Any]:
-        place = {"time": round(time.time(), 3), "node": node.id, "role": node.role, "pop": node.pop}
+        now = self._clock.now()
+        times = {"time": round(self._clock.wall_seconds_at(now), 3), "monotonic_ns": now.monotonic_ns}
+        place = times | {"node": node.id, "role": node.role, "pop": node.pop}
         try:
             answer = await exchange(node.admin_address, "/metrics", timeout_seconds=SCRAPE_TIMEOUT_SECONDS)
         except ExchangeFailedError:

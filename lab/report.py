@@ -24,6 +24,7 @@ from lab.report_run import (
     traffic_by_region,
     traffic_by_result,
 )
+from proto.moments import NANOSECONDS_PER_SECOND
 
 MAXIMUM_LISTED_FAILURES = 100
 
@@ -61,7 +62,7 @@ def render(run: RunData) -> str:
 
 def _header(run: RunData) -> Markup:
     outcome = _outcome(run.summary.get("verdict", {}))
-    facts = [_when(run.first_time)] if run.first_time else []
+    facts = [_when(run.began_at)] if run.first_time else []
     facts.append(f"{run.last_time - run.first_time:.0f} s")
     facts += [str(run.summary[name]) for name in ("profile", "topology_name") if run.summary.get(name)]
     if run.summary.get("users"):
@@ -239,9 +240,12 @@ def _receipts(run: RunData, drawings: Plots) -> Markup:
 
 
 def _receipt_seconds(receipt: Record) -> float | None:
-    """From issue to completion, as the control plane's clock had it; else the slowest node."""
+    """From issue to completion, as the control plane's clock had it; of a receipt without a clock, by its wall times; else the slowest node."""
+    issued_ns, completed_ns = receipt.get("issued_monotonic_ns"), receipt.get("completed_monotonic_ns")
+    if issued_ns is not None and completed_ns is not None:
+        return float(completed_ns - issued_ns) / NANOSECONDS_PER_SECOND
     issued, completed = _parse_time(receipt.get("issued_at")), _parse_time(receipt.get("completed_at"))
-    if issued is not None and completed is not None:
+    if issued is not None and completed is not None and "clock" not in receipt:
         return (completed - issued).total_seconds()
     seconds = [float(node["seconds"]) for node in receipt.get("nodes", []) if node.get("seconds") is not None]
     return max(seconds, default=None)

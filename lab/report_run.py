@@ -6,9 +6,12 @@ run is worth more than none. Nothing here knows HTML or charts.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from loadtests.run_clocks import read_clocks
+from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor, Moment
 
 # More points than a plot has pixels tell nothing; longer runs are drawn in steps of several seconds.
 MAXIMUM_POINTS = 600
@@ -23,7 +26,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """All files of a run; empty where one is missing."""
+    """All files of a run; empty where one is missing. `time` of a record is in seconds of `clock`, whatever it was in its file."""
 
     name: str
     load: tuple[Record, ...] = ()
@@ -33,6 +36,23 @@ class RunData:
     receipts: tuple[Record, ...] = ()
     metrics: tuple[Record, ...] = ()
     summary: Record = field(default_factory=dict)
+    clocks: Mapping[str, ClockAnchor] = field(default_factory=dict)
+    """By the process that wrote files of the run, `lab` or `load`."""
+
+    @property
+    def clock(self) -> ClockAnchor:
+        """The run's. A run of before there were clocks has seconds since the epoch, each by the wall clock of its moment."""
+        return self.clocks.get("lab") or self.clocks.get("load") or SECONDS_SINCE_EPOCH
+
+    @property
+    def began_at(self) -> float:
+        """In seconds since the epoch, for people; 0 for a run in which nothing was."""
+        return self.clock.wall_seconds(self.first_time) if self.first_time else 0.0
+
+    def failure_moment(self, failure: Record, name: str) -> Moment:
+        """`monotonic_ns` or `began_monotonic_ns` of a failure, as a moment."""
+        load_clock, nanoseconds = self.clocks.get("load"), failure.get(name)
+        return Moment(load_clock.boot_id, nanoseconds) if load_clock and isinstance(nanoseconds, int) else Moment("", 0)
 
     @property
     def first_time(self) -> float:
@@ -61,16 +81,37 @@ def read_run(run_directory: Path) -> RunData:
     if not run_directory.is_dir():
         raise FileNotFoundError(f"no run at {run_directory}")
     receipts = _read_json(run_directory / "receipts.json", [])
-    return RunData(
+    clocks = read_clocks(run_directory)
+    run = RunData(
         name=run_directory.name,
         load=_read_lines(run_directory / "load.jsonl", ("time", "region", "requests")),
         totals=_read_json(run_directory / "load_totals.json", {}),
         failures=_read_lines(run_directory / "failures.jsonl", ("time", "error")),
-        events=_sorted_by_time(_read_lines(run_directory / "events.jsonl", ("time", "kind"))),
+        events=_read_lines(run_directory / "events.jsonl", ("time", "kind")),
         receipts=tuple(receipts if isinstance(receipts, list) else [receipts]),
-        metrics=_sorted_by_time(_read_lines(run_directory / "metrics.jsonl", ("time", "node", "up"))),
+        metrics=_read_lines(run_directory / "metrics.jsonl", ("time", "node", "up")),
         summary=_read_json(run_directory / "summary.json", {}),
+        clocks=clocks,
     )
+    return replace(
+        run,
+        load=_timed(run, "load", run.load),
+        failures=_timed(run, "load", run.failures),
+        events=_sorted_by_time(_timed(run, "lab", run.events)),
+        metrics=_sorted_by_time(_timed(run, "lab", run.metrics)),
+    )
+
+
+def _timed(run: RunData, process: str, records: tuple[Record, ...]) -> tuple[Record, ...]:
+    """The records of a process, with their times on the clock of the run."""
+    return tuple({**record, "time": _seconds(run, process, record)} for record in records)
+
+
+def _seconds(run: RunData, process: str, record: Record) -> float:
+    clock, nanoseconds = run.clocks.get(process), record.get("monotonic_ns")
+    if clock is None or not isinstance(nanoseconds, int):
+        return run.clock.seconds_of(SECONDS_SINCE_EPOCH, float(record["time"]))
+    return run.clock.seconds_of(clock, nanoseconds / NANOSECONDS_PER_SECOND)
 
 
 def _read_lines(path: Path, required: tuple[str, ...]) -> tuple[Record, ...]:

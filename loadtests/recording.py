@@ -1,32 +1,21 @@
-"""Joins a Locust process to the lab: its options, the load plan, and `load.jsonl` with `failures.jsonl`.
+"""Joins a Locust process to the lab: its options, the load plan, and histories.py, which writes down what comes of it.
 
 One code for both ways to run. A single process writes each second as it ends. A worker sends its closed seconds with
 Locust's own reports (`report_to_master`), and the master adds up what its workers say of one second and writes it.
 """
 
-import itertools
-import json
 import logging
 import sys
-import time
-from collections import Counter, deque
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import gevent
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtests.plan import LoadPlan, PlanError, PlanOptions
-from loadtests.seconds import Outcome, RegionSecond, SecondsByRegion
-from loadtests.workload import Population, seating_order
+from loadtests.histories import LoadSession, LocalRecording, MasterRecording, RunFiles, WorkerRecording
+from loadtests.plan import PlanError, PlanOptions
+from proto.host_clock import HostClock, host_seconds
 
 logger = logging.getLogger(__name__)
-
-# Workers report every 3 s (locust.runners.WORKER_REPORT_INTERVAL); one report may be late.
-MASTER_LAG_SECONDS = 7
-# Failures kept until they are written or reported; all of them are counted in load.jsonl in any case.
-MAXIMUM_PENDING_FAILURES = 2_000
-MAXIMUM_WRITTEN_FAILURES = 20_000
 
 _OPTIONS = (
     ("--load-plan", "CDNLAB_LOAD_PLAN", "JSON file that names the router, the distribution and the populations"),
@@ -37,165 +26,6 @@ _OPTIONS = (
     ("--load-output", "CDNLAB_LOAD_OUTPUT", "where to write load.jsonl; failures.jsonl goes beside it"),
     ("--pace", "CDNLAB_PACE", "how much faster than people viewers act (default 1)"),
 )
-
-
-class RunFiles:
-    """`load.jsonl` and `failures.jsonl`, each line written whole and at once, so that a reader can follow.
-
-    At the end `load_totals.json`: the same sums over the whole run, whose percentiles no reader could get from seconds.
-    """
-
-    def __init__(self, output: Path | None, profile: str) -> None:
-        self._profile = profile
-        self._output = output
-        self._totals: dict[str, RegionSecond] = {}
-        self._written_failures = 0
-        self._load: TextIO | None = None
-        self._failures: TextIO | None = None
-        if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            self._load = output.open("w", encoding="utf-8", buffering=1)
-            self._failures = output.with_name("failures.jsonl").open("w", encoding="utf-8", buffering=1)
-
-    def write_second(self, second: int, region: str, sums: RegionSecond) -> None:
-        self._totals.setdefault(region, RegionSecond()).add(sums)
-        if self._load is not None:
-            self._load.write(json.dumps(sums.to_line(second, region, self._profile)) + "\n")
-
-    def write_failure(self, failure: dict[str, Any]) -> None:
-        if self._failures is not None and self._written_failures < MAXIMUM_WRITTEN_FAILURES:
-            self._written_failures += 1
-            self._failures.write(json.dumps(failure) + "\n")
-
-    def close(self) -> None:
-        for file in (self._load, self._failures):
-            if file is not None:
-                file.close()
-        self._load = self._failures = None
-        if self._output is not None:
-            totals = {region: sums.to_totals() for region, sums in sorted(self._totals.items())}
-            document = json.dumps({"profile": self._profile, "regions": totals}, indent=2) + "\n"
-            self._output.with_name("load_totals.json").write_text(document, encoding="utf-8")
-
-
-class LoadSession:
-    """What the users of one Locust process share: the plan, the seats of the populations, the open seconds."""
-
-    def __init__(self, plan: LoadPlan, first_seat: int) -> None:
-        self.plan = plan
-        self.seconds = SecondsByRegion()
-        self.failures: deque[dict[str, Any]] = deque(maxlen=MAXIMUM_PENDING_FAILURES)
-        self._seats = itertools.islice(itertools.cycle(seating_order(plan.populations)), first_seat, None)
-        self._users: Counter[str] = Counter()
-
-    def take_seat(self) -> Population:
-        return next(self._seats)
-
-    def user_started(self, region: str) -> None:
-        self._users[region] += 1
-
-    def user_stopped(self, region: str) -> None:
-        self._users[region] -= 1
-
-    def on_request(self, **event: Any) -> None:
-        """Locust's request event; requests of users that are not viewers carry no region and are not ours."""
-        context = event["context"]
-        region = context.get("region")
-        if region is None:
-            return
-        now = time.time()
-        exception = event["exception"]
-        outcome = Outcome(
-            region=region,
-            latency_milliseconds=event["response_time"],
-            received_bytes=event["response_length"],
-            is_failure=exception is not None,
-            x_cache=context["x_cache"],
-        )
-        self.seconds.at(int(now), region).count(outcome)
-        if exception is not None:
-            url, address = context["url"], context["address"]
-            self.failures.append(
-                {"time": round(now, 3), "region": region, "url": url, "address": address, "error": str(exception)}
-            )
-
-    def count_stalls(self, region: str, stalls: int) -> None:
-        self.seconds.at(int(time.time()), region).stalls += stalls
-
-    def close_seconds(self, now: float) -> list[tuple[int, str, RegionSecond]]:
-        """Every second that is over; also one with users and no request, for that is what an outage looks like."""
-        last = int(now) - 1
-        for region, users in self._users.items():
-            if users:
-                self.seconds.at(last, region).users = users
-        return self.seconds.close_before(int(now))
-
-    def take_failures(self) -> list[dict[str, Any]]:
-        taken = list(self.failures)
-        self.failures.clear()
-        return taken
-
-
-class LocalRecording:
-    """A single process: it saw everything itself, so a second is written as soon as it is over."""
-
-    def __init__(self, session: LoadSession, files: RunFiles) -> None:
-        self._session = session
-        self._files = files
-
-    def tick(self, now: float) -> None:
-        for second, region, sums in self._session.close_seconds(now):
-            self._files.write_second(second, region, sums)
-        for failure in self._session.take_failures():
-            self._files.write_failure(failure)
-
-    def finish(self, now: float) -> None:
-        self.tick(now + 1)
-        self._files.close()
-
-
-class WorkerRecording:
-    """A worker: closed seconds wait for Locust's next report to the master."""
-
-    def __init__(self, session: LoadSession) -> None:
-        self._session = session
-        # Ten minutes of ten regions: far beyond what a worker keeps before Locust gives the master up.
-        self._closed: deque[tuple[int, str, dict[str, Any]]] = deque(maxlen=6_000)
-
-    def tick(self, now: float) -> None:
-        closed = self._session.close_seconds(now)
-        self._closed.extend((second, region, sums.to_message()) for second, region, sums in closed)
-
-    def on_report_to_master(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG002  # Locust's names
-        self.tick(time.time())
-        data["cdn_seconds"] = list(self._closed)
-        data["cdn_failures"] = self._session.take_failures()
-        self._closed.clear()
-
-    def finish(self, now: float) -> None:
-        """Nothing to write: the last report has gone with Locust's own, at the end of the test."""
-
-
-class MasterRecording:
-    """The master: adds what workers say of one second and writes it when no report about it is due any more."""
-
-    def __init__(self, files: RunFiles) -> None:
-        self._files = files
-        self._seconds = SecondsByRegion()
-
-    def on_worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG002  # Locust's names
-        for second, region, message in data.get("cdn_seconds", ()):
-            self._seconds.at(second, region).add(RegionSecond.from_message(message))
-        for failure in data.get("cdn_failures", ()):
-            self._files.write_failure(failure)
-
-    def tick(self, now: float) -> None:
-        for second, region, sums in self._seconds.close_before(int(now) - MASTER_LAG_SECONDS):
-            self._files.write_second(second, region, sums)
-
-    def finish(self, now: float) -> None:
-        self.tick(now + MASTER_LAG_SECONDS + 1)
-        self._files.close()
 
 
 def record_load(events: Any, profile: str) -> None:
@@ -221,14 +51,14 @@ def start_recording(environment: Any, profile: str) -> None:
         sys.exit(2)
     runner = environment.runner
     first_seat = max(getattr(runner, "worker_index", 0), 0)
-    session = environment.load_session = LoadSession(plan, first_seat)
+    session = environment.load_session = LoadSession(plan, first_seat, HostClock())
     recording = _recording_for(runner, session, profile, environment.events)
     environment.events.request.add_listener(session.on_request)
     ticker = gevent.spawn(_tick_forever, recording)
 
     def finish(**_: Any) -> None:
         ticker.kill()
-        recording.finish(time.time())
+        recording.finish(host_seconds())
 
     environment.events.quitting.add_listener(finish)
 
@@ -236,19 +66,19 @@ def start_recording(environment: Any, profile: str) -> None:
 def _recording_for(
     runner: Any, session: LoadSession, profile: str, events: Any
 ) -> LocalRecording | WorkerRecording | MasterRecording:
+    anchor = session.clock.anchor
     if isinstance(runner, MasterRunner):
-        master = MasterRecording(RunFiles(session.plan.output, profile))
+        master = MasterRecording(RunFiles(session.plan.output, profile, anchor), anchor)
         events.worker_report.add_listener(master.on_worker_report)
         return master
     if isinstance(runner, WorkerRunner):
         worker = WorkerRecording(session)
         events.report_to_master.add_listener(worker.on_report_to_master)
         return worker
-    return LocalRecording(session, RunFiles(session.plan.output, profile))
+    return LocalRecording(session, RunFiles(session.plan.output, profile, anchor))
 
 
 def _tick_forever(recording: LocalRecording | WorkerRecording | MasterRecording) -> None:
     while True:
-        now = time.time()
-        gevent.sleep(1.02 - now % 1)  # just after the second ends
-        recording.tick(time.time())
+        gevent.sleep(1.02 - host_seconds() % 1)  # just after the second ends
+        recording.tick(host_seconds())

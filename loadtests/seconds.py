@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proto.moments import NANOSECONDS_PER_SECOND, ClockAnchor
+
 _BIN_WIDTH = math.log(1.01)
 # One microsecond; below it a latency is noise of the clock.
 _SMALLEST_MILLISECONDS = 0.001
@@ -114,9 +116,10 @@ class RegionSecond:
             results=Counter(message["results"]),
         )
 
-    def to_line(self, second: int, region: str, profile: str) -> dict[str, Any]:
-        """One object of load.jsonl."""
-        return {"time": second, "region": region, "profile": profile} | self.to_totals() | {"users": self.users}
+    def to_line(self, second: int, anchor: ClockAnchor, region: str, profile: str) -> dict[str, Any]:
+        """One object of load.jsonl, of a second of the clock with this anchor."""
+        times = {"time": round(anchor.wall_seconds(second), 3), "monotonic_ns": second * NANOSECONDS_PER_SECOND}
+        return times | {"region": region, "profile": profile} | self.to_totals() | {"users": self.users}
 
     def to_totals(self) -> dict[str, Any]:
         """Everything that adds up, over however many seconds were added."""

@@ -11,6 +11,7 @@ import uvloop
 from origin.errors import StartError
 from origin.node import Clocks
 from origin.server import Options, serve
+from proto.host_clock import host_seconds, take_anchor
 
 _EXAMPLE = """example:
   python -m origin --node-id origin-1 --listen 127.0.0.1:9000 --admin 127.0.0.1:9001
@@ -24,7 +25,7 @@ def main() -> int:
     options = _parse(sys.argv[1:])
     _log_to_standard_error()
     try:
-        uvloop.run(serve(options, Clocks(time.time, time.monotonic)))
+        uvloop.run(serve(options, Clocks(time.time, host_seconds, take_anchor())))
     except StartError as error:
         print(error, file=sys.stderr)
         return 1

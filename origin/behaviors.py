@@ -10,6 +10,7 @@ from typing import Any
 
 from origin.errors import InvalidInputError
 from origin.messages import Delivery, Framing, Request, Response
+from proto.moments import NANOSECONDS_PER_SECOND
 
 DEFAULT_LEASE_SECONDS = 60.0
 MAX_LEASE_SECONDS = 3_600.0
@@ -176,6 +177,7 @@ class BehaviorTable:
                 "remaining": active.remaining,
                 "applied": active.applied,
                 "lease_remaining_seconds": round(active.expires_at - now, 3),
+                "expires_monotonic_ns": round(active.expires_at * NANOSECONDS_PER_SECOND),
             }
             for active in self._active
         ]

@@ -19,6 +19,7 @@ from origin.request_log import RequestLog
 from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
 from proto.admin_access import AdminAccess
+from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor
 
 
 class Served(Protocol):
@@ -37,6 +38,8 @@ class Clocks:
     """Seconds since the epoch: of logs, versions and dates."""
     steady: Callable[[], float]
     """Seconds that nobody sets: of leases, which must not end early or late because somebody sets the clock."""
+    anchor: ClockAnchor = SECONDS_SINCE_EPOCH
+    """Of the steady clock."""
 
 
 class OriginNode:
@@ -72,14 +75,14 @@ class OriginNode:
         if self.behaviors:
             behavior = self.behaviors.select(request, self.clocks.steady(), self._rng.random)
             response = response if behavior is None else apply_behavior(behavior, response)
-        self.log.record(request, response.status, kind, now)
+        self.log.record(request, response.status, kind, now, self._nanoseconds())
         self._counters.requests[kind][response.status // 100] += 1
         return Answer(kind, response)
 
     def refuse(self, refusal: RequestRefused, connection_number: int) -> Answer:
         """The answer to what is no request; noted as well as it was understood."""
         request = Request(refusal.method, refusal.target, refusal.target, "", connection_number=connection_number)
-        self.log.record(request, refusal.status, "other", self.clocks.wall())
+        self.log.record(request, refusal.status, "other", self.clocks.wall(), self._nanoseconds())
         self._counters.requests["other"][refusal.status // 100] += 1
         return Answer("other", refusal_response(refusal))
 
@@ -90,6 +93,9 @@ class OriginNode:
     async def pass_gate(self, gate: str) -> None:
         """Wait at a gate."""
         await self.gates.wait_open(gate)
+
+    def _nanoseconds(self) -> int:
+        return round(self.clocks.steady() * NANOSECONDS_PER_SECOND)
 
     # The operators' port.
 
@@ -116,6 +122,7 @@ class OriginNode:
             "applied_index": 0,
             "log_id": "",
             "lease": "none",
+            "clock": self.clocks.anchor.to_json(),
             "uptime_seconds": round(now - self._started_at, 3),
             "open_connections": self.open_connections(),
             "requests": self.log.total,

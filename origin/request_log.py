@@ -27,6 +27,8 @@ class RequestRecord(NamedTuple):
 
     number: int
     time: float
+    """For people."""
+    monotonic_ns: int
     method: str
     target: str
     path: str
@@ -42,6 +44,7 @@ class RequestRecord(NamedTuple):
         return {
             "number": self.number,
             "time": round(self.time, 6),
+            "monotonic_ns": self.monotonic_ns,
             "method": self.method,
             "target": self.target,
             "headers": [list(pair) for pair in self.headers],
@@ -78,12 +81,13 @@ class RequestLog:
         """All requests since the last reset."""
         return self._total
 
-    def record(self, request: Request, status: int, kind: str, now: float) -> None:
+    def record(self, request: Request, status: int, kind: str, wall: float, monotonic_ns: int) -> None:
         """Note one request, when its answer is decided, which may be long before it is sent."""
         self._total += 1
         record = RequestRecord(
             self._total,
-            now,
+            wall,
+            monotonic_ns,
             request.method,
             request.target,
             request.path,

@@ -11,6 +11,7 @@ from typing import Literal
 from proto.cdn.v1 import sync_pb2
 from proto.lease_times import HEARTBEAT_SECONDS
 from proto.log_position import LogPosition
+from proto.node_messages import to_node
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from proto.resources import ResourceName
 
@@ -42,6 +43,11 @@ class NodeIdentity:
     pop: str
     http_address: str
     admin_address: str
+
+    @property
+    def identifier(self) -> str:
+        """See node_messages.DescribedNode."""
+        return self.node_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ class NodeMachine:
         self._next_heartbeat_at = now
         self._heard_at = now
         hello = sync_pb2.Hello(
-            node=_node(self._identity),
+            node=to_node(self._identity),
             log_id=position.log_id,
             applied_index=position.index,
             digest=position.digest,
@@ -320,17 +326,6 @@ class NodeMachine:
     @property
     def _silent_after(self) -> float:
         return self._heard_at + max(SHORTEST_SILENCE_SECONDS, SILENT_HEARTBEATS * self._heartbeat_seconds)
-
-
-def _node(identity: NodeIdentity) -> sync_pb2.Node:
-    return sync_pb2.Node(
-        id=identity.node_id,
-        role=sync_pb2.Role.ValueType(identity.role),
-        region=identity.region,
-        pop=identity.pop,
-        http_address=identity.http_address,
-        admin_address=identity.admin_address,
-    )
 
 
 def _in_brief(rejected: RejectedChanges) -> Iterator[sync_pb2.Rejection]:

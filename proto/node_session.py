@@ -6,7 +6,6 @@ Shared by edge_node and dns_router. No decision of the protocol belongs here; on
 import asyncio
 import logging
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Protocol
@@ -14,6 +13,7 @@ from typing import Protocol
 import grpc.aio
 
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
+from proto.host_clock import host_seconds
 from proto.log_position import LogPosition
 from proto.mutual_tls import SERVER_NAME_OPTION, TlsIdentity
 from proto.node_machine import (
@@ -125,7 +125,7 @@ class NodeSession:
         control_plane: str,
         *,
         tls: TlsIdentity | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = host_seconds,
         rng: random.Random | None = None,
     ) -> None:
         self._identity = identity

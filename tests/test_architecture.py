@@ -33,7 +33,7 @@ LAYERS = {
     "edge_node": EDGE_LAYERS,
     "control_plane": (
         {
-            "clock",
+            "clock_columns",
             "compiler",
             "connection_limit",
             "geo_table",
@@ -92,9 +92,10 @@ LAYERS = {
         {"cli"},
     ),
     "loadtests": (
-        {"connection", "playback", "resuming", "seconds", "workload"},
+        {"connection", "playback", "resuming", "run_clocks", "seconds", "workload"},
         {"plan"},
-        {"name_resolution", "recording"},
+        {"histories", "name_resolution"},
+        {"recording"},
         {"viewer"},
         {"users"},
         {"profiles"},
@@ -127,6 +128,7 @@ PURE = {
     "control_plane/compiler": set(),
     "lab/quickstart_checks.py": set(),
     "proto/log_position.py": set(),
+    "proto/moments.py": set(),
     "proto/node_machine.py": set(),
     "proto/rejected_changes.py": set(),
     "proto/resources.py": set(),
@@ -146,6 +148,26 @@ IMPURE_MODULES = {
     "select",
     "ssl",
     "secrets",
+}
+
+WALL_CLOCK_READERS = {
+    "control_plane/aws_api/application.py": "creation times, and how old a signature is",
+    "deploy/certificates.py": "how long certificates are good",
+    "edge_node/node.py": "Date and Age of HTTP, and the access log",
+    "edge_node/storage/disk/files.py": "ages of stored responses",
+    "lab/certificate_authority.py": "how long certificates are good",
+    "lab/management_api.py": "a reference that is not used twice",
+    "lab/quickstart_distribution.py": "a reference that is not used twice",
+    "origin/__main__.py": "Date and Last-Modified of HTTP, and the request log",
+    "proto/host_clock.py": "the anchor",
+}
+"""Who may ask a clock that steps, and for what. What is compared between processes, or bounds something, is by the host's clock (decision 29)."""
+WALL_CLOCKS = {
+    ("time", "time"),
+    ("time", "time_ns"),
+    ("datetime", "now"),
+    ("datetime", "utcnow"),
+    ("datetime", "today"),
 }
 
 STUB_READERS = {
@@ -279,6 +301,29 @@ def test_decisions_import_no_clock_socket_or_chance(place: str) -> None:
         if module.split(".")[0] in IMPURE_MODULES - PURE[place]
     ]
     assert not wrong
+
+
+def test_only_who_says_why_reads_a_clock_that_steps() -> None:
+    readers = {
+        name_of(path)
+        for path in source_files(*OURS)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if (node.value.id, node.attr) in WALL_CLOCKS
+    }
+    assert readers == set(WALL_CLOCK_READERS)
+
+
+def test_no_program_counts_by_a_clock_that_stands_still_in_suspend() -> None:
+    """A lease by time.monotonic would outlive the sleep of a laptop. Timers of the event loop may, since they only wake whoever looks at the host's clock."""
+    readers = {
+        name_of(path)
+        for path in source_files(*PROGRAMS, "proto")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "time" and node.attr in ("monotonic", "monotonic_ns", "perf_counter")
+    }
+    assert not readers
 
 
 @pytest.mark.parametrize("package", sorted(STUB_READERS))

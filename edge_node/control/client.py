@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_node.control.journal import DiskJournalFile, InvalidationJournal, read_boot_id
+from edge_node.control.journal import DiskJournalFile, InvalidationJournal
 from edge_node.control.journal_codec import JournalEntry, JournalError
 from edge_node.control.resource_kinds import KINDS, served_resources
 from edge_node.control.resource_reader import read_peers
 from edge_node.storage.node_state import InvalidatedPaths, NodeState, ServedResources
 from proto.cdn.v1 import sync_pb2
+from proto.host_clock import read_boot_id
 from proto.log_position import LogPosition
 from proto.rejected_changes import RejectedChanges
 from proto.resource_files import ResourceFiles

@@ -38,8 +38,6 @@ GROWTH_BYTES = 4 * 1024 * 1024
 LONGEST_WAIT_ENTRIES = 1024
 """How many entries may pass between two attempts to have a journal again."""
 
-BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
-
 
 class JournalFile(Protocol):
     """Where the bytes are. Every method may raise OSError, and then what was there before is still there."""
@@ -233,14 +231,6 @@ class DiskJournalFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = descriptor
-
-
-def read_boot_id() -> str:
-    """Of the machine; empty where there is none to be had, and then no journal is relied on."""
-    try:
-        return BOOT_ID_FILE.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 from edge_node.caching.entry_codec import is_strict_entry
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.caching.key import CacheKey
-from edge_node.storage.disk.boot_id import read_boot_id
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.entry_templates import EntryTemplates
@@ -16,6 +15,7 @@ from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.memory import MemoryStore
 from edge_node.storage.protocol import Store
 from edge_node.storage.tiered import TieredStore
+from proto.host_clock import read_boot_id
 
 CACHE_FOLDER: Final = "cache"
 EPOCH_BYTES: Final = 8

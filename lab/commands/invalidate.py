@@ -75,3 +75,8 @@ def print_receipt(console: Console, receipt: dict[str, Any]) -> None:
             node["id"], node["state"].replace("_", " "), after, node["acknowledged_at"] or _why_left_out(node)
         )
     console.print(table)
+    if receipt.get("completed_monotonic_ns") is not None:
+        when = (
+            f"{receipt['completed_at']}, {receipt['completed_monotonic_ns']} ns of boot {receipt['clock']['boot_id']}"
+        )
+        console.print(f"completed at {when}", markup=False, soft_wrap=True)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from control_plane.admission import Admission
-from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.grpc_port import GrpcPort
@@ -22,6 +21,7 @@ from control_plane.state import Change, Invalidate, Put
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
+from proto.host_clock import HostClock
 from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges, rejected_change
@@ -56,8 +56,8 @@ class ControlPlane:
     """Everything of a control plane that nodes see."""
 
     def __init__(self, folder: Path, lease_seconds: float, retained_entries: int) -> None:
-        self.clock = SteadyClock()
-        self.store = SqlStore(folder, self.clock, retained_entries=retained_entries)
+        self.clock = HostClock()
+        self.store = SqlStore(folder, self.clock, retained_entries=retained_entries, anchor=self.clock.anchor)
         self.ledger = SqlLedger(self.store)
         self.coordinator = Coordinator(self.ledger, LeaseRules(lease_seconds), self.clock())
         self.deployment = LogDeployment(self.coordinator, self.ledger, self.store)

@@ -136,11 +136,18 @@ class SystemLab:
 
     def restart_through(self, node_id: str, control_plane: str) -> None:
         """Starts a node again with another address of the control plane, empty for the usual one; live when it returns."""
-        state = self.processes.state
-        record = self.processes.record
-        usual = self._nodes[node_id].command
-        command = list(usual)
-        command[command.index("--control-plane") + 1] = control_plane or command[command.index("--control-plane") + 1]
+        command = self.command(node_id)
+        if control_plane:
+            command[command.index("--control-plane") + 1] = control_plane
+        self.restart_as(node_id, command)
+
+    def command(self, node_id: str) -> list[str]:
+        """How it is started when no test has changed that."""
+        return list(self._nodes[node_id].command)
+
+    def restart_as(self, node_id: str, command: Iterable[str]) -> None:
+        """Starts a node again by another command; live when it returns."""
+        state, record = self.processes.state, self.processes.record
         self.kill(node_id, signal.SIGTERM)
         wait_until(lambda: not self.processes.node(node_id).is_running, f"{node_id} has ended")
         nodes = (replace(node, command=tuple(command)) if node.id == node_id else node for node in record.nodes)

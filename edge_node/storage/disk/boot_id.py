@@ -7,18 +7,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_FILE: Final = "boot"
 _CLEAN_FILE: Final = "clean"
 _NO_BOOT_ID: Final = "unknown"
-
-
-def read_boot_id() -> str:
-    """Of the machine; empty where there is none to be had (other systems than Linux)."""
-    try:
-        return BOOT_ID_FILE.read_text().strip()
-    except OSError:
-        return ""
 
 
 def is_same_boot(folder: Path, boot_id: str) -> bool:

@@ -160,7 +160,7 @@ async def test_a_replaced_node_starts_from_a_snapshot(tmp_path: Path) -> None:
         async with running(second):
             await until(lambda: second.session.lease_state() == "held", "its lease")
         (snapshot,) = second.applier.snapshots
-        told = [each for message in (snapshot, *second.applier.entries) for each in distributions_in(message)]
+        told = distributions_in(snapshot) + [each for e in second.applier.entries for each in distributions_in(e)]
         assert len(told) == 1, "in the snapshot, or in the entry after one that others have got"
         assert len((await asyncio.to_thread(plane.get, "/status"))["nodes"]) == 1
 

@@ -176,8 +176,9 @@ async def test_a_node_behind_the_retained_log_gets_a_snapshot(tmp_path: Path) ->
         async with running(again):
             await until(lambda: node.applier.index == 30, "it has caught up")
             assert len(node.applier.snapshots) == 2
-            told = (node.applier.snapshots[1], *node.applier.entries)
-            assert {d.id for message in told for d in distributions_in(message)} == {"D0", "D1", "D2"}
+            told = [*distributions_in(node.applier.snapshots[1])]
+            told += [d for entry in node.applier.entries for d in distributions_in(entry)]
+            assert {d.id for d in told} == {"D0", "D1", "D2"}
 
 
 async def test_a_node_of_a_lost_history_starts_over_although_the_log_has_its_index_again(tmp_path: Path) -> None:

@@ -8,10 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from proto.host_clock import host_seconds
+from tests.integration.other_clocks import SMALLEST_STEP_SECONDS
+
+EVENTS_OF_A_RUN = 9
+STANDSTILL_SECONDS = 0.7
 
 ROOT = Path(__file__).parents[3]
 TOPOLOGY = """
@@ -33,6 +40,13 @@ populations:
   - {region: eu-central-1, client_subnet: 10.2.0.0/16, users: 2}
 """
 
+PROGRAM = ("-c", "from lab.cli import main; main()")
+UNDER_OTHER_CLOCKS = (
+    "-c",
+    "from tests.integration.other_clocks import set_wall_clock_again_and_again; set_wall_clock_again_and_again(); "
+    + PROGRAM[1],
+)
+
 
 class Lab:
     """The command line, with folders of its own."""
@@ -41,8 +55,8 @@ class Lab:
         self.state, self.run, self.topology = directory / "state", directory / "run", directory / "small.yaml"
         self.topology.write_text(TOPOLOGY, encoding="utf-8")
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", "from lab.cli import main; main()", *words, "--state", str(self.state)]
+    def start(self, *words: str, program: tuple[str, ...] = PROGRAM) -> subprocess.Popen[str]:
+        command = [sys.executable, *program, *words, "--state", str(self.state)]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def call(self, *words: str, timeout: float = 60) -> tuple[int, str]:
@@ -56,6 +70,10 @@ class Lab:
     def events(self) -> list[dict[str, Any]]:
         path = self.run / "events.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def pid(self, node_id: str) -> int:
+        record = json.loads((self.state / "lab.json").read_text(encoding="utf-8"))
+        return int(next(node["process"]["pid"] for node in record["nodes"] if node["id"] == node_id))
 
     def processes_left(self) -> list[str]:
         """Command lines that name one of our folders: nodes and Locust alike."""
@@ -115,6 +133,33 @@ def test_ends_with_a_valid_verdict_a_report_and_nothing_left(lab: Lab) -> None:
     assert (lab.run / "logs" / "control-plane.log").read_text(encoding="utf-8")
     assert lab.processes_left() == []
     assert not lab.state.exists()
+
+
+def has_gone_on(lab: Lab, process: subprocess.Popen[str], seen: int) -> bool:
+    """There are more events than were seen, or there will be no more."""
+    return len(lab.events()) > seen or process.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_lab_that_stands_still_under_a_clock_that_is_set_comes_to_the_same_verdict(lab: Lab) -> None:
+    """The lab is its own witness: it is stopped after each of its steps, between a look at the clock and what comes of it for instance. So is the control plane."""
+    words = ("quickstart", str(lab.topology), "--duration", "10", "--run", str(lab.run))
+    with running(lab.start(*words, program=UNDER_OTHER_CLOCKS)) as process:
+        wait_until(lambda: bool(lab.events()), process)
+        seen = 0
+        while process.poll() is None and seen < EVENTS_OF_A_RUN:
+            wait_until(partial(has_gone_on, lab, process, seen), process)
+            seen = len(lab.events())
+            for pid in (process.pid, lab.pid("control-plane")):
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(STANDSTILL_SECONDS)  # what is tested is that time passes
+                os.kill(pid, signal.SIGCONT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "Verdict: valid" in output
+    walls = [event["time"] - event["monotonic_ns"] / 1e9 for event in lab.events()]
+    assert max(walls) - min(walls) < 0.01, "one anchor for all"
+    assert abs(walls[0] - (time.time() - host_seconds())) > SMALLEST_STEP_SECONDS / 2, "which is not the time"
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 from lab.quickstart_probes import DnsProbe, ObjectProbe, version_body, wait_for_return
 from lab.recorder import Recorder, WatchedNode
 from lab.recorder_http import ExchangeFailedError, exchange
+from proto.host_clock import HostClock
 from tests.integration.loadtests.test_locust import free_port, running, wait_ready
 from tests.integration.loadtests.test_viewer import (
     EDGE_1,
@@ -25,6 +26,7 @@ from tests.integration.loadtests.test_viewer import (
 )
 
 HOST = "127.16.3.1"
+CLOCK = HostClock()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ async def test_the_recorder_writes_a_line_per_node_and_second_and_sees_the_dead(
     path = tmp_path / "metrics.jsonl"
     nobody = f"{HOST}:{free_port(HOST)}"
     nodes = [WatchedNode("origin-1", "origin", "", origin[1]), WatchedNode("dead-1", "edge", "FRA56-P1", nobody)]
-    recorder = Recorder(nodes, path)
+    recorder = Recorder(nodes, path, CLOCK)
     await exchange(origin[0], "/index.html")
     async with in_background(recorder.run()):
         await until(lambda: len(recorder.before) == 2)
@@ -74,7 +76,7 @@ async def test_the_recorder_writes_a_line_per_node_and_second_and_sees_the_dead(
 async def test_the_recorder_costs_little(origin: tuple[str, str], tmp_path: Path) -> None:
     """Twelve nodes a second must take less than a tenth of a core."""
     nodes = [WatchedNode(f"n{number}", "origin", "", origin[1]) for number in range(12)]
-    recorder = Recorder(nodes, tmp_path / "metrics.jsonl")
+    recorder = Recorder(nodes, tmp_path / "metrics.jsonl", CLOCK)
     with (tmp_path / "metrics.jsonl").open("w", encoding="utf-8") as file:
         await recorder.scrape_all(file)
         began, rounds = time.process_time(), 10
@@ -90,13 +92,15 @@ async def test_the_probe_sees_versions_as_they_change(origin: tuple[str, str], t
     assert (await exchange(content, "/bucket/news", method="PUT")).status == 200
     await exchange(content, "/bucket/news/front.txt", method="PUT", body=version_body(1))
     nobody = f"{HOST}:{free_port(HOST)}"
-    probe = ObjectProbe({"origin-1": content, "dead-1": nobody}, "d1.cdn.localhost", "/bucket/news/front.txt")
+    probe = ObjectProbe({"origin-1": content, "dead-1": nobody}, "d1.cdn.localhost", "/bucket/news/front.txt", CLOCK)
     async with in_background(probe.run()):
         await until(lambda: any(each.version == 1 for each in probe.sightings))
         await exchange(content, "/bucket/news/front.txt", method="PUT", body=version_body(2))
-        changed_at = time.time()
+        changed_at = CLOCK.now()
         await until(lambda: any(each.version == 2 for each in probe.sightings))
-    assert all(each.version == 2 for each in probe.sightings if each.began_at > changed_at and each.node == "origin-1")
+    assert all(
+        each.version == 2 for each in probe.sightings if each.began_at.is_after(changed_at) and each.node == "origin-1"
+    )
     assert all(each.version is None for each in probe.sightings if each.node == "dead-1")
     probe.write(tmp_path / "probes.jsonl")
     assert len((tmp_path / "probes.jsonl").read_text(encoding="utf-8").splitlines()) == len(probe.sightings)
@@ -105,7 +109,7 @@ async def test_the_probe_sees_versions_as_they_change(origin: tuple[str, str], t
 async def test_the_router_probe_asks_for_a_subnet_and_survives_silence() -> None:
     router = ScriptedRouter("127.16.0.7", "127.16.0.8", ttl=5)
     try:
-        probe = DnsProbe(f"127.16.1.53:{router.port}", "d1.cdn.localhost", "10.2.0.0/16")
+        probe = DnsProbe(f"127.16.1.53:{router.port}", "d1.cdn.localhost", "10.2.0.0/16", CLOCK)
         assert await probe.ask() == ("127.16.0.7", "127.16.0.8")
         assert probe.ttl_seconds == 5
         assert router.questions == ["udp ECS 10.2.0.0/24 scope/0"]
@@ -121,7 +125,7 @@ async def test_a_return_is_the_first_answer_with_where_both_stand_in_the_log() -
     edge = ScriptedEdge(EDGE_1, 0, ok(b'{"applied_index": 7}'))
     control = ScriptedEdge(EDGE_2, 0, ok(b'{"head_index": 9}'))
     try:
-        probe = DnsProbe(f"127.16.1.53:{router.port}", "d1.cdn.localhost", "10.2.0.0/16")
+        probe = DnsProbe(f"127.16.1.53:{router.port}", "d1.cdn.localhost", "10.2.0.0/16", CLOCK)
         admins = (f"{EDGE_1}:{edge.port}", f"{EDGE_2}:{control.port}")
         assert await wait_for_return(probe, "127.16.0.7", *admins, deadline_seconds=0.3) is None
         router.addresses.append("127.16.0.7")

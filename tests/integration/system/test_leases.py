@@ -3,11 +3,12 @@
 import asyncio
 import signal
 import time
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from control_plane.fencing import COUNTED_NOTICE_SECONDS
+from proto.host_clock import HostClock
+from proto.moments import Moment, read_moment
 from tests.integration.system_lab import Site, SystemLab, all_of, behavior, counted_lease_seconds, until, wait_until
 from tests.integration.system_relay import Relay
 from tests.integration.system_viewers import Viewers
@@ -55,7 +56,7 @@ async def invalidate_while_cut_off(lab: SystemLab, relay: Relay, site: Site, los
     """The edge leaves the answers, an invalidation completes without it and says so; the index of that invalidation."""
     await until(lambda: lost in lab.answers(site.host, EU), "the edge is answered")
     relay.cut()
-    cut_at = datetime.now(UTC)
+    cut_at = HostClock().now()
     await until(
         lambda: not is_answered(lab, site, lost),
         "the edge leaves the answers",
@@ -76,13 +77,13 @@ async def invalidate_while_cut_off(lab: SystemLab, relay: Relay, site: Site, los
     return int(receipt["index"])
 
 
-def check_left_out(lab: SystemLab, receipt: dict[str, Any], lost: str, cut_at: datetime) -> None:
+def check_left_out(lab: SystemLab, receipt: dict[str, Any], lost: str, cut_at: Moment) -> None:
     """The receipt names the edge and since when, and all others have acknowledged."""
     assert all_of(receipt["nodes"], "left_out") == {lost}
     assert all_of(receipt["nodes"], "acknowledged") == set(lab.synchronized()) - {lost}
     line = next(node for node in receipt["nodes"] if node["id"] == lost)
-    fenced_since, completed_at = (datetime.fromisoformat(at) for at in (line["fenced_since"], receipt["completed_at"]))
-    assert cut_at <= datetime.fromisoformat(line["left_out_since"]) <= fenced_since <= completed_at
+    assert read_moment(receipt["clock"], line, "left_out").is_after(cut_at)
+    assert line["left_out_monotonic_ns"] <= line["fenced_monotonic_ns"] <= receipt["completed_monotonic_ns"]
     assert line["fenced_by"] == "lease_over"
 
 

@@ -11,7 +11,13 @@ from lab.live import LiveTable, LoadNow, Picture, hit_ratios, plain_line
 def second(time: float, region: str, requests: int = 100, failures: int = 0) -> dict[str, Any]:
     results = {"Hit": 80, "Miss": 15, "RefreshHit": 5, "Error": 0}
     latency = {"p50": 1.5, "p95": 4.0, "p99": 9.0, "max": 20.0}
-    return {"time": time, "region": region, "requests": requests, "failures": failures, "users": 10} | {
+    return {
+        "monotonic_ns": round(time * 1e9),
+        "region": region,
+        "requests": requests,
+        "failures": failures,
+        "users": 10,
+    } | {
         "results": results,
         "latency_ms": latency,
     }

@@ -5,6 +5,9 @@ from random import Random
 import pytest
 
 from loadtests.seconds import Outcome, RegionSecond, SecondsByRegion, percentile_milliseconds, result_word
+from proto.moments import ClockAnchor
+
+ANCHOR = ClockAnchor("boot-1", wall_ns=1_795_000_000_250_000_000, monotonic_ns=12_000_000_000_000)
 
 
 def outcome(milliseconds: float, x_cache: str = "Hit from cloudfront", is_failure: bool = False) -> Outcome:
@@ -38,21 +41,22 @@ def test_seconds_of_two_workers_add_up_through_a_message() -> None:
     received = RegionSecond.from_message(first.to_message())
     received.add(RegionSecond.from_message(second.to_message()))
     assert received == whole
-    assert received.to_line(10, "a", "website") == whole.to_line(10, "a", "website")
+    assert received.to_line(10, ANCHOR, "a", "website") == whole.to_line(10, ANCHOR, "a", "website")
 
 
 def test_a_line_has_the_fields_of_the_contract() -> None:
     sums = RegionSecond(users=4)
     sums.count(outcome(2.0))
     sums.count(outcome(9.5, "", is_failure=True))
-    line = sums.to_line(1_795_000_000, "eu", "api")
+    line = sums.to_line(12_000, ANCHOR, "eu", "api")
     assert line["latency_ms"] == {"p50": pytest.approx(2.0, rel=0.01), "p95": pytest.approx(9.5, rel=0.01)} | {
         "p99": pytest.approx(9.5, rel=0.01),
         "max": 9.5,
     }
     del line["latency_ms"]
     assert line == {
-        "time": 1_795_000_000,
+        "time": 1_795_000_000.25,
+        "monotonic_ns": 12_000_000_000_000,
         "region": "eu",
         "profile": "api",
         "requests": 2,

@@ -15,9 +15,12 @@ from origin.messages import Response
 from origin.node import AdminService, Clocks, OriginNode
 from origin.request_log import MAX_RECORDED_BYTES, MAX_RECORDS, MAX_UNWRITTEN_LINES, RequestLog
 from proto.admin_access import AdminAccess
+from proto.moments import ClockAnchor
 from tests.origin_builders import a_get, a_request
 
 _NOW = 1_000_000.0
+_NOW_NS = 7_000_000_000
+ANCHOR = ClockAnchor("boot-1", wall_ns=1_000_000_000_000_000, monotonic_ns=50_000_000_000)
 
 
 def a_node() -> OriginNode:
@@ -39,7 +42,7 @@ def json_of(response: Response) -> Any:
 def test_requests_are_counted_by_path_and_remembered_newest_last() -> None:
     log = RequestLog()
     for target in ("/a?1", "/a?2", "/b"):
-        log.record(a_get(target, ("X", "y")), 200, "site", _NOW)
+        log.record(a_get(target, ("X", "y")), 200, "site", _NOW, _NOW_NS)
     assert (log.count("/a"), log.count("/b"), log.count("/c"), log.count_under("/")) == (2, 1, 0, 3)
     described: Any = log.describe("/a", 10)
     assert described["total"] == 2 and described["counts"] == {"/a": 2}
@@ -50,7 +53,7 @@ def test_requests_are_counted_by_path_and_remembered_newest_last() -> None:
 def test_a_limit_shows_the_newest() -> None:
     log = RequestLog()
     for number in range(5):
-        log.record(a_get(f"/{number}"), 200, "site", _NOW)
+        log.record(a_get(f"/{number}"), 200, "site", _NOW, _NOW_NS)
     described: Any = log.describe("/", 2)
     assert [record["target"] for record in described["requests"]] == ["/3", "/4"] and described["total"] == 5
 
@@ -58,19 +61,19 @@ def test_a_limit_shows_the_newest() -> None:
 def test_the_ring_is_bounded_in_number_and_in_bytes() -> None:
     log = RequestLog()
     for _ in range(MAX_RECORDS + 10):
-        log.record(a_get("/a"), 200, "site", _NOW)
+        log.record(a_get("/a"), 200, "site", _NOW, _NOW_NS)
     described: Any = log.describe("/", 2 * MAX_RECORDS)
     assert len(described["requests"]) == MAX_RECORDS and described["total"] == MAX_RECORDS + 10
     big = ("X", "y" * 60_000)
     for _ in range(MAX_RECORDED_BYTES // 60_000 + 10):
-        log.record(a_get("/a", big), 200, "site", _NOW)
+        log.record(a_get("/a", big), 200, "site", _NOW, _NOW_NS)
     described = log.describe("/", 2 * MAX_RECORDS)
     assert len(described["requests"]) <= MAX_RECORDED_BYTES // 60_000
 
 
 def test_resetting_forgets_everything() -> None:
     log = RequestLog()
-    log.record(a_get("/a"), 200, "site", _NOW)
+    log.record(a_get("/a"), 200, "site", _NOW, _NOW_NS)
     log.reset()
     assert log.count("/a") == log.total == 0 and log.describe("/", 10)["requests"] == []
 
@@ -78,7 +81,7 @@ def test_resetting_forgets_everything() -> None:
 def test_lines_for_the_file_are_taken_once_and_bounded() -> None:
     log = RequestLog(is_written=True)
     for _ in range(MAX_UNWRITTEN_LINES + 5):
-        log.record(a_get("/a"), 200, "site", _NOW)
+        log.record(a_get("/a"), 200, "site", _NOW, _NOW_NS)
     lines = list(log.take_lines())
     assert len(lines) == MAX_UNWRITTEN_LINES and log.dropped_lines == 5
     assert json.loads(lines[0])["target"] == "/a" and list(log.take_lines()) == []
@@ -221,7 +224,7 @@ class SetClocks:
 
     def __init__(self) -> None:
         self.wall, self.steady = 1_000_000.0, 50.0
-        self.node = OriginNode("origin-1", Clocks(lambda: self.wall, lambda: self.steady))
+        self.node = OriginNode("origin-1", Clocks(lambda: self.wall, lambda: self.steady, ANCHOR))
         self.operators = AdminService(self.node, AdminAccess([]))
 
     def misbehave(self, lease_seconds: float) -> None:
@@ -246,6 +249,20 @@ def test_a_lease_lasts_as_long_as_it_says_whoever_sets_the_clock(set_by_seconds:
     assert clocks.is_misbehaving()
     clocks.steady += 2.0
     assert not clocks.is_misbehaving()
+
+
+def test_what_it_was_asked_and_what_is_wrong_with_it_have_moments_of_one_clock() -> None:
+    clocks = SetClocks()
+    clocks.misbehave(30.0)
+    for wall in (1_000_000.0, 5.0):
+        clocks.wall = wall
+        clocks.steady += 1.5
+        clocks.node.decide(a_get("/site/x"))
+    described = json_of(clocks.operators.decide(a_get("/requests")).response)["requests"]
+    assert [record["monotonic_ns"] for record in described] == [51_500_000_000, 53_000_000_000]
+    (behavior,) = json_of(clocks.operators.decide(a_get("/behaviors")).response)["behaviors"]
+    assert behavior["expires_monotonic_ns"] == 80_000_000_000
+    assert clocks.node.status()["clock"] == ANCHOR.to_json()
 
 
 def test_the_time_since_the_start_does_not_follow_a_clock_that_is_set() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.storage.disk.boot_id import read_boot_id
 from edge_node.storage.disk.disk_budget import SMALLEST_CAPACITY_BYTES
 from edge_node.storage.disk.errors import (
     DiskCorruptionError,
@@ -430,10 +429,6 @@ def test_without_a_boot_id_records_survive_only_a_clean_end(open_store: Open, tm
     open_store(boot="").close()
     (tmp_path / "disk" / "clean").unlink()
     assert open_store(boot="").lookup(b"a") is None
-
-
-def test_the_boot_id_of_this_machine_does_not_change_by_itself() -> None:
-    assert read_boot_id() == read_boot_id()
 
 
 def test_a_folder_has_one_owner(open_store: Open, tmp_path: Path) -> None:

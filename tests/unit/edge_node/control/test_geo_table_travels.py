@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control.client import ControlClient
 from edge_node.control.resource_kinds import KINDS
-from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from proto.resource_files import ResourceFiles
 from proto.resources import GEO_TABLE
-from proto.state_files import StateFiles
 from tests.builders import distribution_message, entry_message, geo_table_message, origin_message, snapshot_message
-from tests.edge_wires import leased_fence
+from tests.edge_over_disk import EdgeOverDisk
 
 US = geo_table_message({"192.0.2.0/24": "US"})
 DE = geo_table_message({"192.0.2.0/24": "DE"})
@@ -23,18 +19,8 @@ UNREADABLE = geo_table_message({"192.0.2.0/24": "nowhere"})
 VIEWER = "192.0.2.1"
 
 
-class Node:
-    """A node's half of the log over one state directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.state = NodeState("eu", leased_fence())
-        self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
-        self.restored = self.client.restore()
-
-    def restarted(self) -> "Node":
-        self.client.close()
-        return Node(self.directory)
+class Node(EdgeOverDisk):
+    """A node that is told of one kind of resource."""
 
     def country(self) -> bytes | None:
         """Of the viewer."""
@@ -53,9 +39,7 @@ class Node:
 
     def on_disk(self) -> list[configuration_pb2.GeoTable]:
         """The table that is served, if there is one."""
-        kept = ResourceFiles(StateFiles(self.directory)).read()
-        assert kept is not None and kept.is_whole
-        served = [each.served for each in kept.resources if each.name.kind == sync_pb2.RESOURCE_KIND_GEO_TABLE]
+        served = [each.served for each in self.kept() if each.name.kind == sync_pb2.RESOURCE_KIND_GEO_TABLE]
         return [configuration_pb2.GeoTable.FromString(each.body) for each in served if each.body]
 
 

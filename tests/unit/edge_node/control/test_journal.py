@@ -10,11 +10,11 @@ from google.protobuf.message import Message
 
 from edge_node.caching import invalidation_index
 from edge_node.caching.invalidation_index import InvalidationLog
-from edge_node.control import journal as journal_module
 from edge_node.control.client import JOURNAL_FILE, ControlClient, RestoreResult
 from edge_node.control.journal_codec import JournalError, JournalIdentity, replayed, whole_journal
 from edge_node.control.resource_kinds import KINDS
 from edge_node.storage.node_state import NodeState
+from proto import host_clock
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
 from proto.resource_files import POSITION_FILE, ResourceFiles
@@ -310,7 +310,7 @@ def test_after_a_power_loss_nothing_is_relied_on(
     process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot = tmp_path / "boot_id"
-    monkeypatch.setattr(journal_module, "BOOT_ID_FILE", boot)
+    monkeypatch.setattr(host_clock, "BOOT_ID_FILE", boot)
     boot.write_text("another\n")
     after = process.killed()
     assert after.restored == COLD

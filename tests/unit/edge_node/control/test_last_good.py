@@ -6,32 +6,18 @@ from pathlib import Path
 import pytest
 
 from edge_node.control import resource_reader
-from edge_node.control.client import ControlClient
 from edge_node.control.resource_kinds import KINDS
-from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from proto.resource_files import ResourceFiles
-from proto.state_files import StateFiles
 from tests.builders import behavior_message, distribution_message, entry_message, origin_message, snapshot_message
-from tests.edge_wires import leased_fence
+from tests.edge_over_disk import EdgeOverDisk
 
 NEWER_SEMANTICS = configuration_pb2.Semantics.ValueType(77)
 """That a later version of this program may know."""
 
 
-class Node:
-    """A node's half of the log over one state directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.state = NodeState("eu", leased_fence())
-        self.client = ControlClient(self.state, "eu", directory, lambda: (0, 0))
-        self.restored = self.client.restore()
-
-    def restarted(self) -> "Node":
-        self.client.close()
-        return Node(self.directory)
+class Node(EdgeOverDisk):
+    """A node that is told of one kind of resource."""
 
     def snapshot(self, index: int, *distributions: configuration_pb2.Distribution, log_id: str = "log-1") -> None:
         self.client.apply_snapshot(snapshot_message(index, *distributions, log_id=log_id))
@@ -49,9 +35,7 @@ class Node:
         return {change.rejection.id: change.rejection.index for change in self.client.rejected().values()}
 
     def kept_ports(self) -> dict[str, int]:
-        kept = ResourceFiles(StateFiles(self.directory)).read()
-        assert kept is not None and kept.is_whole
-        served = [each.served for each in kept.resources if each.name.kind == sync_pb2.RESOURCE_KIND_DISTRIBUTION]
+        served = [each.served for each in self.kept() if each.name.kind == sync_pb2.RESOURCE_KIND_DISTRIBUTION]
         messages = [configuration_pb2.Distribution.FromString(each.body) for each in served if each.body]
         return {message.id: message.origins[0].port for message in messages}
 
