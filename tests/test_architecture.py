@@ -47,7 +47,7 @@ LAYERS = {
         {"admission", "entry_batches", "fencing", "http2_frames"},
         {"directory", "grpc_wire", "receipts"},
         {"change_log", "grpc_calls", "invalidation_rows", "unsaved"},
-        {"coordination", "grpc_connection", "grpc_services", "schema"},
+        {"coordination", "grpc_connection", "grpc_services", "schema", "tls_server"},
         {"store", "streams", "metrics", "web"},
         {"backup", "ledger", "sync", "aws_api"},
         {"deployment", "grpc_port"},
