@@ -21,6 +21,7 @@ from control_plane.grpc_wire import Status
 from control_plane.leases import Granted, Refused
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import Receipt
+from control_plane.shared_snapshots import SharedSnapshots
 from control_plane.state import StoreError
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream
@@ -115,6 +116,7 @@ class SyncService:
         self._on_completed = on_completed
         self._frames = Frames(store)
         self._entries = EntryBatches(self._frames)
+        self._snapshots = SharedSnapshots(self._frames)
         self._calls: dict[NodeCall, None] = {}
         self._streams: dict[str, NodeCall] = {}
         self.directory = DirectoryFrames()
@@ -154,6 +156,7 @@ class SyncService:
         self._coordinator.committed(entry.index, now, issued_invalidation(entry, now))
         self._frames.add(entry)
         self._entries.log_grew()
+        self._snapshots.log_grew(entry.ByteSize())
         self._entries_wanted.set()
         self._settlement_wanted.set()
 
@@ -312,7 +315,7 @@ class SyncService:
         if isinstance(catch_up, FromEntries):
             call.stream.start_after(catch_up.after_index)
         else:
-            call.stream.start_with_snapshot(*self._frames.snapshot())
+            call.stream.start_with_snapshot(*self._snapshots.newest())
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._push(call)
         self._settlement_wanted.set()
