@@ -93,6 +93,8 @@ bench: setup ## figures of this machine, beside nginx, Varnish, Traffic Server a
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.invalidation_receipts
 	$(BIN)/python -m benchmarks.control_plane_nodes
+	$(BIN)/python -m benchmarks.control_plane_scale
+	$(BIN)/python -m benchmarks.control_plane_scale --tls --parts change,storm,memory
 	$(BIN)/python -m benchmarks.lab_start
 	$(BIN)/python -m benchmarks.node_memory
 	$(BIN)/python -m benchmarks.entry_overhead

@@ -87,9 +87,7 @@ class ControlPlaneProcess:
     def processor_seconds(self) -> float:
         """In user and kernel mode, of all its threads, until now."""
         assert self.process is not None
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / TICKS
+        return processor_seconds(self.process.pid)
 
     def resident_bytes(self) -> int:
         """Memory that is resident now."""
@@ -100,6 +98,40 @@ class ControlPlaneProcess:
         """From the admin port."""
         with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=60) as answer:
             return json.load(answer)
+
+
+def processor_seconds(process_id: int) -> float:
+    """In user and kernel mode, of all threads, until now."""
+    stat = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii")
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICKS
+
+
+@contextmanager
+def real_edge(plane: ControlPlaneProcess, folder: Path) -> Iterator[int]:
+    """One edge node as a lab has it, without viewers, once it holds a lease; its process id."""
+    http_port, admin_port = _free_ports(2)
+    flags = ["--node-id", "real-edge", "--role", "edge", "--region", "us-east-1", "--pop", "P0000"]
+    flags += ["--listen", f"{HOST}:{http_port}", "--admin", f"{HOST}:{admin_port}", "--state-dir", str(folder)]
+    flags += ["--control-plane", f"{HOST}:{plane.grpc_port}"]
+    process = subprocess.Popen([sys.executable, "-m", "edge_node", *flags], stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(f"http://{HOST}:{admin_port}/readyz", "the edge node")
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(url: str, what: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=1):  # noqa: S310  ours
+                return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"not within {START_SECONDS:g} s: {what} is ready")
 
 
 @contextmanager

@@ -145,6 +145,8 @@ class LeanNode(asyncio.Protocol):
         self._sequence = 0
         self._sent_at: dict[int, float] = {}
         self._has_heard = False
+        self._has_applied = False
+        """Something that is not acknowledged yet."""
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._is_stopped = True
         self._timer: asyncio.TimerHandle | None = None
@@ -268,7 +270,6 @@ class LeanNode(asyncio.Protocol):
 
     def _take_messages(self) -> None:
         messages, at = self._messages, 0
-        applied = self.index
         while len(messages) - at >= 5:
             end = at + 5 + int.from_bytes(messages[at + 1 : at + 5], "big")
             if len(messages) < end:
@@ -276,7 +277,8 @@ class LeanNode(asyncio.Protocol):
             self._told(bytes(messages[at + 5 : end]))
             at = end
         del messages[:at]
-        if self.index != applied:
+        if self._has_applied:
+            self._has_applied = False
             self._fleet.tally.acknowledgements += 1
             self._send(sync_pb2.NodeMessage(acknowledgement=sync_pb2.Acknowledgement(index=self.index)))
 
@@ -304,6 +306,7 @@ class LeanNode(asyncio.Protocol):
             tally.snapshots += 1
             snapshot = self._fleet.parse(data).snapshot
             self.log_id, self.index, self.digest = snapshot.log_id, snapshot.index, snapshot.digest
+            self._has_applied = True
         else:
             tally.directories += 1
 
@@ -311,6 +314,7 @@ class LeanNode(asyncio.Protocol):
         if entry.index == self.index + 1:
             self._fleet.tally.entries += 1
             self.index, self.digest = entry.index, entry.digest
+            self._has_applied = True
 
     def _leased(self, lease: sync_pb2.Lease) -> None:
         sent_at = self._sent_at.get(lease.sequence)

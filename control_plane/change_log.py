@@ -29,8 +29,9 @@ MAXIMUM_CACHED_BYTES = 32 * 1024 * 1024
 
 PIECE_BYTES = 1024 * 1024
 """Of a snapshot: as much as one message should hold, so that a lease has not to wait behind more."""
-REUSED_SNAPSHOT_ENTRIES = 256
-"""A snapshot is sent as long as the log has gone on by no more than this: nodes that start together get one and the same, and the entries after it."""
+GROWN_TOO_MUCH = 4
+"""A snapshot is made anew when the entries since then are more than one part in so many of its size: nodes that start together get one and the same, and the entries
+after it."""
 
 
 class TooFarBehindError(Exception):
@@ -158,6 +159,9 @@ class Frames:
         self._cached: dict[int, Mapping[Role, bytes]] = {}
         self._cached_bytes = 0
         self._snapshots: dict[Role, SnapshotFrames] = {}
+        self._snapshot_bytes = 0
+        self._grown_bytes = 0
+        """Since the snapshots were made."""
 
     def of(self, role: Role) -> "RoleFrames":
         """What nodes of a role get."""
@@ -181,15 +185,16 @@ class Frames:
         self._cached_bytes -= _size(self._cached.pop(entry.index, _NO_FRAMES))
         frames = self._cached[entry.index] = _frames_of(entry)
         self._cached_bytes += _size(frames)
+        self._grown_bytes += _size(frames)
         while len(self._cached) > 1 and self._is_over_budget():
             self._cached_bytes -= _size(self._cached.pop(next(iter(self._cached))))
 
     def snapshot(self, role: Role) -> SnapshotFrames:
         """A snapshot at the head, or a little before it."""
-        known = self._snapshots.get(role)
-        if known is None or self._log.head_index - known.index > REUSED_SNAPSHOT_ENTRIES:
+        if not self._snapshots or self._grown_bytes * GROWN_TOO_MUCH > self._snapshot_bytes:
             whole = self._log.snapshot()
             self._snapshots = {each: _snapshot_frames(whole, each) for each in Role}
+            self._snapshot_bytes, self._grown_bytes = whole.ByteSize(), 0
         return self._snapshots[role]
 
     def _is_over_budget(self) -> bool:

@@ -49,6 +49,8 @@ MOST_IDLE_FRAMES: Final = 10_000
 """Frames in a row that are no message, and on which nothing was sent: pings, settings, resets."""
 MOST_UNREAD_BYTES: Final = 256 * 1024
 """Of answers to pings and the like, for a client that does not read."""
+LINGER_SECONDS: Final = 1.0
+"""For the word at the end; who does not read it is not waited for."""
 GIVE_BACK_BYTES: Final = 16_384
 """When a window is given back: a quarter of it."""
 
@@ -135,7 +137,7 @@ class GrpcConnection(asyncio.Protocol):
             with contextlib.suppress(RuntimeError):  # uvloop's, for a connection that was given up while it was made
                 transport.write(go_away(self._last_stream, code, reason))
             transport.close()
-            self._loop.call_later(1.0, transport.abort)  # who does not read is not waited for
+            self._loop.call_later(LINGER_SECONDS, transport.abort)
 
     # asyncio.Protocol
 

@@ -7,7 +7,6 @@ Nobody is known before its hello, so everything that is not a session is bounded
 import asyncio
 import select
 import socket
-import ssl
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +16,7 @@ from control_plane.grpc_connection import GrpcConnection
 from control_plane.grpc_services import HEALTH, HealthService, reflection_routes
 from control_plane.http2_frames import ErrorCode
 from control_plane.sync import METHOD, SyncService
+from control_plane.tls_server import TlsServer
 from proto.mutual_tls import TlsIdentity
 
 ANONYMOUS_SECONDS: Final = 3.0
@@ -46,7 +46,9 @@ class GrpcPort:
             **reflection_routes((_SERVICE, HEALTH)),
         }
         self._listener: socket.socket | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._taking: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[TlsServer, asyncio.TimerHandle] = {}
+        """Those that are not over, and what ends them if they take too long."""
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self, address: str) -> None:
@@ -72,12 +74,14 @@ class GrpcPort:
             self._listener = None
         if self._looking is not None:
             self._looking.cancel()
-        for task in list(self._tasks):
-            task.cancel()
+        for handshake in list(self._handshakes):
+            handshake.abort()
         for connection in self._connections.all():
             connection.end(ErrorCode.NO_ERROR, "the control plane stops")
-        if len(self._connections):
-            await asyncio.sleep(grace_seconds or 0.0)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (grace_seconds or 0.0)
+        while len(self._connections) and loop.time() < until:  # noqa: ASYNC110  they end one by one, and soon
+            await asyncio.sleep(0.005)
 
     # Accepting
 
@@ -91,7 +95,7 @@ class GrpcPort:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED_AT_A_TIME):
-            if self._listener is None or len(self._tasks) >= MOST_HANDSHAKES:
+            if self._listener is None or len(self._handshakes) >= MOST_HANDSHAKES:
                 break
             try:
                 accepted, _ = self._listener.accept()
@@ -103,30 +107,34 @@ class GrpcPort:
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = asyncio.get_running_loop().create_task(self._take(accepted))
-            self._tasks.add(task)
-            task.add_done_callback(self._taken)
-        if len(self._tasks) >= MOST_HANDSHAKES:
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
+        if len(self._handshakes) >= MOST_HANDSHAKES:
             self._pause_accepting()
 
-    def _taken(self, task: "asyncio.Task[None]") -> None:
-        was_full = len(self._tasks) >= MOST_HANDSHAKES
-        self._tasks.discard(task)
-        if was_full:
-            self._resume_accepting()
-
     async def _take(self, accepted: socket.socket) -> None:
-        """A connection as far as its handshake, if there is one."""
-        loop = asyncio.get_running_loop()
-        seconds = None if self._tls is None else ANONYMOUS_SECONDS
+        """A connection, which begins with a handshake if there are certificates."""
         try:
-            await loop.connect_accepted_socket(
-                lambda: GrpcConnection(self._routes, self._connections),
-                accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=seconds,
-            )
-        except (OSError, ssl.SSLError, TimeoutError):
-            accepted.close()  # a stranger, or one that did not wait
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, accepted)
+        except OSError:
+            accepted.close()  # it did not wait
+
+    def _protocol(self) -> asyncio.Protocol:
+        def make() -> GrpcConnection:
+            return GrpcConnection(self._routes, self._connections)
+
+        if self._tls is None:
+            return make()
+        handshake = TlsServer(self._tls, make, self._shaken)
+        self._handshakes[handshake] = asyncio.get_running_loop().call_later(ANONYMOUS_SECONDS, handshake.abort)
+        return handshake
+
+    def _shaken(self, handshake: TlsServer) -> None:
+        if len(self._handshakes) >= MOST_HANDSHAKES:
+            self._resume_accepting()
+        timer = self._handshakes.pop(handshake, None)
+        if timer is not None:
+            timer.cancel()
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()

@@ -47,7 +47,7 @@ LAYERS = {
         {"admission", "entry_batches", "fencing", "http2_frames"},
         {"directory", "grpc_wire", "receipts", "resource_kinds"},
         {"change_log", "checksums", "grpc_calls", "invalidation_rows", "unsaved"},
-        {"coordination", "grpc_connection", "grpc_services", "resource_rows", "schema"},
+        {"coordination", "grpc_connection", "grpc_services", "resource_rows", "schema", "tls_server"},
         {"store", "streams", "metrics", "web"},
         {"backup", "ledger", "sync", "aws_api"},
         {"deployment", "grpc_port"},

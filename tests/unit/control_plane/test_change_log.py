@@ -27,6 +27,7 @@ class FakeLog:
         self.head_index = head_index
         self.oldest = head_index - retained + 1
         self.reads = 0
+        self.snapshot_bytes = 0
 
     def entries_after(self, index: int, limit: int) -> Sequence[sync_pb2.Entry]:
         self.reads += 1
@@ -35,7 +36,7 @@ class FakeLog:
 
     def snapshot(self) -> sync_pb2.Snapshot:
         self.reads += 1
-        return sync_pb2.Snapshot(index=self.head_index)
+        return sync_pb2.Snapshot(index=self.head_index, log_id="x" * self.snapshot_bytes)
 
 
 def index_of(frame: bytes | None) -> int:
@@ -68,19 +69,23 @@ def test_an_entry_that_is_gone_is_an_error_of_its_own() -> None:
         Frames(FakeLog(100, 10)).after(5, Role.EDGE)
 
 
-def test_a_snapshot_is_made_once_for_all_that_start_together() -> None:
+def test_a_snapshot_is_made_once_for_all_that_start_together_until_the_log_has_grown_by_a_quarter_of_it() -> None:
     log = FakeLog(5, 5)
+    log.snapshot_bytes = 4_000
     frames = Frames(log)
     assert frames.snapshot(Role.EDGE) is frames.snapshot(Role.EDGE)
     assert frames.snapshot(Role.DNS_ROUTER).index == 5 and log.reads == 1
-    log.head_index = 5 + change_log.REUSED_SNAPSHOT_ENTRIES
-    assert frames.snapshot(Role.EDGE).index == 5, "the entries after it follow"
-    log.head_index += 1
-    assert frames.snapshot(Role.EDGE).index == log.head_index and log.reads == 2
+    log.head_index = 6
+    frames.add(sync_pb2.Entry(index=6, log_id="x" * 900))
+    assert frames.snapshot(Role.EDGE).index == 5, "the entry after it follows"
+    log.head_index = 7
+    frames.add(sync_pb2.Entry(index=7, log_id="x" * 200))
+    assert frames.snapshot(Role.EDGE).index == 7 and log.reads == 2
 
 
 def test_a_snapshot_whose_entries_are_gone_is_not_sent_again() -> None:
     log = FakeLog(10, 10)
+    log.snapshot_bytes = 100_000
     frames = Frames(log)
     assert frames.snapshot(Role.EDGE).index == 10
     log.head_index, log.oldest = 100, 91
