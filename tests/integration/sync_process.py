@@ -46,8 +46,11 @@ class ControlPlaneProcess:
             time.sleep(0.01)
 
     def fill_disk(self) -> None:
-        """Nothing that it writes may be larger than its write-ahead log is now: the next commit fails as on a full disk."""
-        self._limit_files((self._folder / "control-plane.sqlite3-wal").stat().st_size)
+        """No file may be written beyond half of what its write-ahead log has now, so that every commit fails as on a full disk.
+
+        Not beyond all of it: a commit that is under way has begun to write, and where it fails, a smaller one has room.
+        """
+        self._limit_files((self._folder / "control-plane.sqlite3-wal").stat().st_size // 2)
 
     def free_disk(self) -> None:
         """There is room again."""
