@@ -1,11 +1,10 @@
 """How many connections each port may have: a question of file descriptors. And who goes when there are too many (decision 22).
 
 A process that has no descriptor left accepts nobody, and whoever holds connections without a word shuts out the nodes. So the soft limit of the process is raised as
-far as may be, each port has a part of it, and on the ports for HTTP those who have not said what they want make room for those who come. Addresses are told apart
-where they differ; a whole lab on one machine comes from one.
+far as may be (proto/descriptor_limit.py), each port has a part of it, and on the ports for HTTP those who have not said what they want make room for those who come.
+Addresses are told apart where they differ; a whole lab on one machine comes from one.
 """
 
-import resource
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
@@ -23,14 +22,6 @@ WEB_SHARE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class DescriptorLimits:
-    """What the process may open."""
-
-    soft: int
-    hard: int
-
-
-@dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """The most connections that each port may have at once."""
 
@@ -39,14 +30,9 @@ class ConnectionLimits:
     grpc: int
 
 
-def limits_to_set(now: DescriptorLimits) -> DescriptorLimits:
-    """The soft limit is raised to what is needed, at most to the hard one, and never lowered."""
-    if now.soft == resource.RLIM_INFINITY:
-        return now
-    wanted = OWN_DESCRIPTORS + 2 * MOST_WEB_CONNECTIONS + MOST_GRPC_CONNECTIONS
-    return DescriptorLimits(
-        max(now.soft, wanted if now.hard == resource.RLIM_INFINITY else min(now.hard, wanted)), now.hard
-    )
+def wanted_descriptors() -> int:
+    """With which each port has what it wants."""
+    return OWN_DESCRIPTORS + 2 * MOST_WEB_CONNECTIONS + MOST_GRPC_CONNECTIONS
 
 
 def limits_for(descriptors: int) -> ConnectionLimits:
@@ -54,18 +40,6 @@ def limits_for(descriptors: int) -> ConnectionLimits:
     room = max(0, descriptors - OWN_DESCRIPTORS)
     web = min(MOST_WEB_CONNECTIONS, max(LEAST_CONNECTIONS, room // WEB_SHARE))
     return ConnectionLimits(web, min(MOST_GRPC_CONNECTIONS, max(LEAST_CONNECTIONS, room - 2 * web)))
-
-
-def raise_descriptor_limit() -> ConnectionLimits:
-    """As far as may be; and what follows from it. Where it may not be raised, the ports share what there is."""
-    before = DescriptorLimits(*resource.getrlimit(resource.RLIMIT_NOFILE))
-    after = limits_to_set(before)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (after.soft, after.hard))
-    except (OSError, ValueError):  # some systems have another limit beside this one
-        after = before
-    most = OWN_DESCRIPTORS + 2 * MOST_WEB_CONNECTIONS + MOST_GRPC_CONNECTIONS
-    return limits_for(most if after.soft == resource.RLIM_INFINITY else after.soft)
 
 
 class OpenConnection(Protocol):

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from control_plane.admin import Admin, guarded
 from control_plane.admission import Admission
 from control_plane.aws_api.application import create_application
-from control_plane.connection_limit import raise_descriptor_limit
+from control_plane.connection_limit import limits_for, wanted_descriptors
 from control_plane.coordination import Coordinator
 from control_plane.deployment import LogDeployment
 from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
@@ -31,6 +31,7 @@ from control_plane.turns import in_turn
 from control_plane.web import WebConfig, WebServer
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import configuration_pb2
+from proto.descriptor_limit import raise_descriptor_limit
 from proto.host_clock import HostClock
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 
@@ -120,7 +121,7 @@ async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], a
     stop = _stop_on_signal()
     with contextlib.ExitStack() as sockets:
         listening = {address: sockets.enter_context(_listen(address)) for address in web}
-        limits = raise_descriptor_limit()
+        limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
         port = await _start_grpc(settings.grpc, GrpcPort(nodes.sync, limits.grpc, nodes.tls))
         servers = [WebServer(WebConfig(application, limits.web)) for application in web.values()]
         try:

@@ -16,7 +16,7 @@ from edge_node.control.client import ControlClient
 from edge_node.control.peer_inquiry import PeerInquiry, write_standing
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
-from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, raise_descriptor_limit
+from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, limit_for, wanted_descriptors
 from edge_node.listeners.fast_path import HitFastPath
 from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.serving import OpenConnection
@@ -43,6 +43,7 @@ from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.descriptor_limit import raise_descriptor_limit
 from proto.host_clock import host_seconds, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
@@ -99,7 +100,7 @@ class EdgeNode:
         self.clock = self._loop.time
         self.connections: set[OpenConnection] = set()
         self._anchor = take_anchor()
-        self._limit = raise_descriptor_limit()
+        self._limit = limit_for(raise_descriptor_limit(wanted_descriptors()))
         self._shedder = Shedder()
         self.is_draining = False
         self._all_closed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What all tests share: how Hypothesis chooses its examples.
+"""What all tests share: how Hypothesis chooses its examples, and which tests come first and together.
 
 The same examples in every run, so that a change that breaks something is told apart from an example nobody had tried before.
 To look for new ones, as one should now and then: `CDNLAB_NEW_EXAMPLES=1 make test`; what it finds becomes an `@example`.
@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("new", derandomize=False)
 settings.load_profile("new" if os.environ.get("CDNLAB_NEW_EXAMPLES") else "same")
 
 _NEW_OBJECTS = 20_000
-_FIRST = ("simulation", "lab", "control_plane", "system", "integration", "property", "fuzz")
+_FIRST = ("simulation", "system", "lab", "control_plane", "integration", "property", "fuzz")
+_SYSTEM = "system"
+"""The folder of tests of the whole system."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,9 +28,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
-def _turn(item: pytest.Item) -> int:
+def _turn(item: pytest.Item) -> tuple[int, float]:
+    """By folder; within it, those that want a lab with the same leases one after the other (tests/integration/system_fixtures.py)."""
     folders = item.path.relative_to(Path(__file__).parent).parts
-    return next((turn for turn, name in enumerate(_FIRST) if name in folders), len(_FIRST))
+    turn = next((turn for turn, name in enumerate(_FIRST) if name in folders), len(_FIRST))
+    return turn, getattr(getattr(item, "module", None), "LEASE_SECONDS", 0.0) if _SYSTEM in folders else 0.0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """With `--dist loadfile`."""
+    return _FilesAndLabs(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+class _FilesAndLabs(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """A test process takes a file at a time, and the tests of the system, which share a lab, as if they were one file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return _SYSTEM if _SYSTEM in Path(file).parts else file
 
 
 def pytest_collection_finish() -> None:

@@ -17,7 +17,9 @@ import grpc
 import grpc.aio
 
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
+from tests import warm_start
 from tests.router_builders import addresses_in, query_with_subnet
+from tests.warm_start import WarmProcess
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_SECONDS = 15.0
@@ -112,7 +114,7 @@ async def control_plane(
 class RouterProcess:
     """`python -m dns_router`, its addresses, and how it ended."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | WarmProcess", log: Path) -> None:
         self.process = process
         self._log = log
         self.host, self.port, self.admin_host, self.admin_port = "", 0, "", 0
@@ -170,28 +172,35 @@ class RouterProcess:
 
 
 def command(state_folder: Path, *, listen: str, control_plane_address: str, admin: str = "127.13.0.1:0") -> list[str]:
+    return [sys.executable, "-m", "dns_router", *_flags(state_folder, listen, control_plane_address, admin)]
+
+
+def _flags(state_folder: Path, listen: str, control_plane_address: str, admin: str = "127.13.0.1:0") -> list[str]:
     return [
-        *(sys.executable, "-m", "dns_router", "--node-id", "router-1", "--region", "us-east-1", "--listen", listen),
-        *("--admin", admin, "--control-plane", control_plane_address, "--state-dir", str(state_folder)),
+        *("--node-id", "router-1", "--region", "us-east-1", "--listen", listen, "--admin", admin),
+        *("--control-plane", control_plane_address, "--state-dir", str(state_folder)),
     ]
 
 
 @contextlib.asynccontextmanager
 async def router(
-    folder: Path, *, listen: str = "127.13.0.1:0", control_plane_address: str = NOBODY, more: Sequence[str] = ()
+    folder: Path,
+    *,
+    listen: str = "127.13.0.1:0",
+    control_plane_address: str = NOBODY,
+    more: Sequence[str] = (),
+    is_cold: bool = False,
 ) -> AsyncIterator[RouterProcess]:
-    """A router that is listening; killed at the end unless the test ended it."""
+    """A router that is listening, started warm unless the test is about the process itself; killed at the end unless the test ended it."""
     log = folder / "router.log"
-    arguments = command(folder / "state", listen=listen, control_plane_address=control_plane_address)
-    started = RouterProcess(_start([*arguments, *more], log), log)
+    flags = [*_flags(folder / "state", listen, control_plane_address), *more]
+    with log.open("wb") as output:
+        start = warm_start.start_cold if is_cold else warm_start.start
+        process: subprocess.Popen[bytes] | WarmProcess = start("dns_router", flags, stderr=output)
+    started = RouterProcess(process, log)
     try:
         await started.wait_listening()
         yield started
     finally:
         if started.process.poll() is None:
             started.kill()
-
-
-def _start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        return subprocess.Popen(arguments, cwd=ROOT, stdout=output, stderr=output)

@@ -1,7 +1,8 @@
 """How many viewers' connections a node can have: a question of file descriptors. And who goes when there are too many.
 
-A node that has no descriptor left cannot accept, and its viewers wait without an answer. So the limit of the process is raised as far as it may be, and the number of
-viewers stays below it: each may need a connection of its own to upstream, and files, logs, the admin port and the session with the control plane need some as well.
+A node that has no descriptor left cannot accept, and its viewers wait without an answer. So the limit of the process is raised as far as it may be
+(proto/descriptor_limit.py), and the number of viewers stays below it: each may need a connection of its own to upstream, and files, logs, the admin port and the
+session with the control plane need some as well.
 Beyond that number those that wait for nothing are closed, as a server may do at any time (RFC 9112 section 9.5), and only when there are none is a new one refused.
 """
 
@@ -9,7 +10,6 @@ import errno
 import heapq
 import logging
 import os
-import resource
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,14 +31,6 @@ LOOK_AGAIN_SECONDS: Final = 0.1
 """After a look that found nobody: a flood of connections to a node whose viewers are all being answered must not cost a look at all of these for each."""
 LOG_SECONDS: Final = 10.0
 """At most one line about it in this time."""
-
-
-@dataclass(frozen=True, slots=True)
-class DescriptorLimits:
-    """What the process may open."""
-
-    soft: int
-    hard: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +56,6 @@ def limit_for(descriptors: int) -> ConnectionLimit:
     """The number of connections that so many descriptors suffice for."""
     room = (descriptors - OWN_DESCRIPTORS) // DESCRIPTORS_A_CONNECTION
     return ConnectionLimit(min(MOST_CONNECTIONS, max(LEAST_CONNECTIONS, room)), descriptors)
-
-
-def limits_to_set(now: DescriptorLimits) -> DescriptorLimits:
-    """The soft limit is raised to what is needed, at most to the hard one, and never lowered."""
-    wanted = wanted_descriptors()
-    soft = max(now.soft, wanted if now.hard == resource.RLIM_INFINITY else min(now.hard, wanted))
-    return DescriptorLimits(now.soft if now.soft == resource.RLIM_INFINITY else soft, now.hard)
-
-
-def raise_descriptor_limit() -> ConnectionLimit:
-    """As far as may be; and what follows from it."""
-    before = DescriptorLimits(*resource.getrlimit(resource.RLIMIT_NOFILE))
-    after = limits_to_set(before)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (after.soft, after.hard))
-    except (OSError, ValueError) as error:  # some systems have another limit beside this one
-        logger.warning("the limit of %d file descriptors cannot be raised: %s", before.soft, error)
-        after = before
-    return limit_for(wanted_descriptors() if after.soft == resource.RLIM_INFINITY else after.soft)
 
 
 def has_descriptors_left() -> bool:

@@ -4,8 +4,6 @@ import contextlib
 import json
 import resource
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +14,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tests import warm_start
 from tests.integration.sync_harness import HOST, free_port
+from tests.warm_start import WarmProcess
 
 
 class ControlPlaneProcess:
@@ -26,15 +26,15 @@ class ControlPlaneProcess:
         self.api_port, self.grpc_port, self.admin_port = free_port(), free_port(), free_port()
         self._flags = flags
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: WarmProcess | None = None
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self) -> WarmProcess:
         """Start it and do not wait."""
         ports = {"--api": self.api_port, "--grpc": self.grpc_port, "--admin": self.admin_port}
         addresses = [part for flag, port in ports.items() for part in (flag, f"{HOST}:{port}")]
-        command = [sys.executable, "-m", "control_plane", *addresses, "--state-dir", str(self._folder)]
+        flags = [*addresses, "--state-dir", str(self._folder), "--zone", "cdn.localhost", *self._flags]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([*command, "--zone", "cdn.localhost", *self._flags], stderr=log)
+            self._process = warm_start.start("control_plane", flags, stderr=log)
         return self._process
 
     def start(self) -> None:
@@ -46,8 +46,11 @@ class ControlPlaneProcess:
             time.sleep(0.01)
 
     def fill_disk(self) -> None:
-        """Nothing that it writes may be larger than its write-ahead log is now: the next commit fails as on a full disk."""
-        self._limit_files((self._folder / "control-plane.sqlite3-wal").stat().st_size)
+        """No file may be written beyond half of what its write-ahead log has now, so that every commit fails as on a full disk.
+
+        Not beyond all of it: a commit that is under way has begun to write, and where it fails, a smaller one has room.
+        """
+        self._limit_files((self._folder / "control-plane.sqlite3-wal").stat().st_size // 2)
 
     def free_disk(self) -> None:
         """There is room again."""

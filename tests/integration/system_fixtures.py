@@ -1,22 +1,47 @@
-"""The fixtures of test_system_*.py; each of them names this module in `pytest_plugins`."""
+"""The fixtures of tests/integration/system; each of its modules names this one in `pytest_plugins`."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from tests.integration.system_lab import LEASE_SECONDS, SystemLab, system_lab
 
 
-@pytest.fixture(scope="module")
-def module_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemLab]:
-    """One lab for the tests of a module; the module may set LEASE_SECONDS."""
-    lease_seconds = getattr(request.module, "LEASE_SECONDS", LEASE_SECONDS)
-    with system_lab(tmp_path_factory.mktemp("system"), lease_seconds) as lab:
-        yield lab
+class Labs:
+    """One lab at a time: modules that want the same length of a lease share it, and tests/conftest.py puts these one after the other, on one test process."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._running = ExitStack()
+        self._lab: SystemLab | None = None
+
+    def with_lease(self, seconds: float) -> SystemLab:
+        """The one that runs, if that is the length of its leases; else it is taken down, and another one is brought up."""
+        if self._lab is None or self._lab.lease_seconds != seconds:
+            self.take_down()
+            self._lab = self._running.enter_context(system_lab(self._folders.mktemp("system"), seconds))
+        return self._lab
+
+    def take_down(self) -> None:
+        self._lab = None
+        self._running.close()
+
+
+@pytest.fixture(scope="session")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
+    labs = Labs(tmp_path_factory)
+    yield labs
+    labs.take_down()
 
 
 @pytest.fixture
-def lab(module_lab: SystemLab) -> Iterator[SystemLab]:
-    """The module's lab, whole again after each test."""
-    yield module_lab
-    module_lab.heal()
+def lab(labs: Labs, request: pytest.FixtureRequest) -> Iterator[SystemLab]:
+    """A lab that is whole; the module may set LEASE_SECONDS. One that cannot be made whole after a test is nobody's any more."""
+    lab = labs.with_lease(getattr(request.module, "LEASE_SECONDS", LEASE_SECONDS))
+    yield lab
+    try:
+        lab.heal()
+    except BaseException:
+        labs.take_down()
+        raise

@@ -1,6 +1,7 @@
 """The whole system as a lab of real processes, for the tests in test_system_*.py: every program, two regions, three POPs, two tiers.
 
-The lab is shared by the tests of one module, each with distributions and paths of its own; what a test has killed or stopped is brought back after it.
+The lab is shared by the tests of several modules (system_fixtures.py), each with distributions and paths of its own; what a test has killed or stopped is brought
+back after it.
 Each lab claims a slot, which is a loopback range and a set of ports, so that several test processes can run labs at once. Blocking helpers are plain functions;
 tests that have viewers on the event loop call them through `asyncio.to_thread`.
 """
@@ -35,6 +36,8 @@ from tests.integration.system_topology import TOPOLOGY, claimed_slot
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 DEADLINE_SECONDS = 15.0
+LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.005, 0.05
+"""Between two looks at what a test waits for."""
 LEASE_SECONDS = 5.0
 HEARTBEAT_SECONDS = 0.5
 SUBNETS = {"us-east-1": "10.1.7.0", "eu-central-1": "10.2.7.0"}
@@ -244,10 +247,11 @@ class SystemLab:
         answer = self.cloudfront.get_invalidation(DistributionId=site.id, Id=invalidation_id)
         return bool(answer["Invalidation"]["Status"] == "Completed")
 
-    def wait_completed(self, site: Site, invalidation_id: str) -> None:
+    def wait_completed(self, site: Site, invalidation_id: str, pause_seconds: float = 0.02) -> None:
         """boto3's own waiter."""
         waiter = self.cloudfront.get_waiter("invalidation_completed")
-        waiter.wait(DistributionId=site.id, Id=invalidation_id, WaiterConfig={"Delay": 0.005, "MaxAttempts": 3000})
+        attempts = {"Delay": pause_seconds, "MaxAttempts": int(DEADLINE_SECONDS / pause_seconds)}
+        waiter.wait(DistributionId=site.id, Id=invalidation_id, WaiterConfig=attempts)
 
     # -- origin and viewers
 
@@ -287,12 +291,18 @@ class SystemLab:
         self.cloudfront.close()
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_seconds: float = DEADLINE_SECONDS) -> float:
-    """Seconds until it held; fails the test at the deadline."""
+def wait_until(
+    condition: Callable[[], object],
+    what: str,
+    timeout_seconds: float = DEADLINE_SECONDS,
+    most_pause_seconds: float = MOST_PAUSE_SECONDS,
+) -> float:
+    """Seconds until it held; fails the test at the deadline. What takes long is asked for more seldom, for each question costs the lab CPU."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < timeout_seconds, f"not within {timeout_seconds:g} s: {what}"
-        time.sleep(0.005)
+        waited = time.monotonic() - began
+        assert waited < timeout_seconds, f"not within {timeout_seconds:g} s: {what}"
+        time.sleep(min(LEAST_PAUSE_SECONDS + waited / 20, most_pause_seconds))
     return time.monotonic() - began
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import socket
-import sys
+import subprocess
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,12 +15,13 @@ from types import TracebackType
 from typing import Any
 
 from proto.cdn.v1 import configuration_pb2
+from tests import warm_start
 from tests.builders import behavior_message, distribution_message, origin_message
 from tests.peers.control_plane import ScriptedControlPlane
 from tests.peers.origin import Script, ScriptedOrigin
 from tests.peers.viewer import Answer, get
+from tests.warm_start import WarmProcess
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
 DEADLINE_SECONDS = 10.0
 _addresses = itertools.count(2)
@@ -64,7 +65,7 @@ class Node:
     """What the shell's `ulimit` is told before the node starts, as `-n 400`."""
     http: str = ""
     admin: str = ""
-    process: asyncio.subprocess.Process | None = None
+    process: "subprocess.Popen[bytes] | WarmProcess | None" = None
 
     async def start(self) -> None:
         """Start, and wait until it listens; a second start keeps addresses and state."""
@@ -72,33 +73,22 @@ class Node:
             host = own_address()
             self.http, self.admin = free_address(host), free_address(host)
         self.directory.mkdir(parents=True, exist_ok=True)
+        flags = [
+            *("--node-id", self.id, "--role", self.role, "--region", self.region, "--pop", self.pop),
+            *("--listen", self.http, "--admin", self.admin, "--control-plane", self.control_plane),
+            *("--state-dir", str(self.directory / "state"), "--cache-bytes", str(self.cache_bytes)),
+            *("--access-log", str(self.directory / "access.log"), "--disk-bytes", str(self.disk_bytes)),
+        ]
         with (self.directory / "log").open("ab") as log:
-            limited = ("sh", "-c", f'ulimit {self.ulimit} && exec "$@"', "sh") if self.ulimit else ()
-            self.process = await asyncio.create_subprocess_exec(
-                *limited,
-                *(
-                    sys.executable,
-                    "-m",
-                    "edge_node",
-                    "--node-id",
-                    self.id,
-                    "--role",
-                    self.role,
-                    "--region",
-                    self.region,
-                    "--pop",
-                    self.pop,
-                ),
-                *("--listen", self.http, "--admin", self.admin, "--control-plane", self.control_plane),
-                *("--state-dir", str(self.directory / "state"), "--cache-bytes", str(self.cache_bytes)),
-                *("--access-log", str(self.directory / "access.log"), "--disk-bytes", str(self.disk_bytes)),
-                cwd=ROOT,
-                stderr=log,
+            self.process = (
+                warm_start.start_cold("edge_node", flags, stderr=log, ulimit=self.ulimit)
+                if self.ulimit
+                else warm_start.start("edge_node", flags, stderr=log)
             )
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not await self._is_listening():
-                    assert self.process.returncode is None, f"{self.id} ended at its start:\n{self.log()}"
+                    assert self.process.poll() is None, f"{self.id} ended at its start:\n{self.log()}"
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"{self.id} does not listen:\n{self.log()}") from None
@@ -122,15 +112,19 @@ class Node:
         await self.ended()
 
     async def ended(self, timeout: float = DEADLINE_SECONDS) -> int:
-        assert self.process is not None
-        async with asyncio.timeout(timeout):
-            return await self.process.wait()
+        process = self.process
+        assert process is not None
+        await until(lambda: process.poll() is not None, f"the end of {self.id}", timeout)
+        return process.wait()
 
     async def stop(self) -> None:
         """End it in any state."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+        if self.is_running:
+            await self.kill()
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
@@ -254,7 +248,7 @@ class EdgeLab:
 
     async def know_each_other(self) -> None:
         """Until every running edge has every running regional cache in its directory."""
-        running = [node for node in self.nodes if node.process is not None and node.process.returncode is None]
+        running = [node for node in self.nodes if node.is_running]
         regionals = {node.id for node in running if node.role == "regional"}
         for node in running:
             async with asyncio.timeout(DEADLINE_SECONDS):
@@ -290,11 +284,5 @@ class EdgeLab:
         return index
 
     async def acknowledged(self, index: int) -> None:
-        ids = [
-            node.id
-            for node in self.nodes
-            if node.process is not None
-            and node.process.returncode is None
-            and not self.control.streams[node.id].is_holding_back
-        ]
+        ids = [node.id for node in self.nodes if node.is_running and not self.control.streams[node.id].is_holding_back]
         await self.control.wait_acknowledged(index, *ids)

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from edge_node.policy.fence import ALONE_SECONDS
 from lab.http_client import UnreachableError, ask
 from lab.layout import CONTROL_PLANE_ID
-from tests.integration.system_lab import ORIGIN, ROUTER, Site, SystemLab, all_of, until, wait_until
+from tests.integration.system_lab import LEAST_PAUSE_SECONDS, ORIGIN, ROUTER, Site, SystemLab, all_of, until, wait_until
 from tests.integration.system_viewers import PAUSE_SECONDS, Viewers
 
 pytest_plugins = ("tests.integration.system_fixtures",)
@@ -47,6 +47,7 @@ class Issuer:
             if self.is_stopping:
                 return
             await asyncio.to_thread(self._issue, f"{name}-{number}", PATHS[number % len(PATHS)])
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def _issue(self, reference: str, path: str) -> None:
         def is_answered() -> bool:
@@ -76,7 +77,7 @@ class Issuer:
             except CUT_OFF:
                 return False
 
-        wait_until(is_completed, f"{invalidation_id} to complete")
+        wait_until(is_completed, f"{invalidation_id} to complete", most_pause_seconds=LEAST_PAUSE_SECONDS)
         check_applied_everywhere(self.lab, invalidation_id)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.integration.system_lab import Site, SystemLab, all_of, until
+from tests.integration.system_lab import LEAST_PAUSE_SECONDS, Site, SystemLab, all_of, until
 from tests.integration.system_viewers import Seen, Viewers
 
 pytest_plugins = ("tests.integration.system_fixtures",)
@@ -64,7 +64,7 @@ class Publisher:
     def _publish_once(self, keys: tuple[str, ...], invalidated: str) -> None:
         versions = {key: self._lab.put_object(key, f"{key} {self.rounds}".encode()) for key in keys}
         invalidation_id = self._lab.invalidate(self._site, invalidated)
-        self._lab.wait_completed(self._site, invalidation_id)
+        self._lab.wait_completed(self._site, invalidation_id, LEAST_PAUSE_SECONDS)
         completed_at = time.monotonic()
         nodes = frozenset(all_of(self._lab.receipt(invalidation_id)["nodes"], "acknowledged"))
         self.promises += [Promise(f"/bucket/{key}", version, completed_at, nodes) for key, version in versions.items()]

@@ -1,6 +1,5 @@
 """How many connections so many descriptors are enough for, and who goes when there are too many."""
 
-import resource
 from dataclasses import dataclass
 
 import pytest
@@ -11,30 +10,12 @@ from control_plane.connection_limit import (
     MOST_WEB_CONNECTIONS,
     OWN_DESCRIPTORS,
     ConnectionLimits,
-    DescriptorLimits,
     OpenConnections,
     limits_for,
-    limits_to_set,
+    wanted_descriptors,
 )
 
-WANTED = OWN_DESCRIPTORS + 2 * MOST_WEB_CONNECTIONS + MOST_GRPC_CONNECTIONS
-ENDLESS = resource.RLIM_INFINITY
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (DescriptorLimits(1_024, 1_048_576), DescriptorLimits(WANTED, 1_048_576)),
-        (DescriptorLimits(1_024, 4_096), DescriptorLimits(4_096, 4_096)),
-        (DescriptorLimits(256, ENDLESS), DescriptorLimits(WANTED, ENDLESS)),
-        (DescriptorLimits(500_000, 1_048_576), DescriptorLimits(500_000, 1_048_576)),
-        (DescriptorLimits(ENDLESS, ENDLESS), DescriptorLimits(ENDLESS, ENDLESS)),
-    ],
-)
-def test_the_soft_limit_is_raised_to_what_is_needed_and_may_be(
-    before: DescriptorLimits, after: DescriptorLimits
-) -> None:
-    assert limits_to_set(before) == after
+WANTED = wanted_descriptors()
 
 
 @pytest.mark.parametrize("descriptors", [256, 1_024, 4_096, WANTED - 1, WANTED, 1_048_576])

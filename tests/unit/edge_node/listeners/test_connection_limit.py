@@ -1,6 +1,5 @@
 """How many viewers so many file descriptors are enough for, and who goes when there are too many."""
 
-import resource
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,31 +8,13 @@ from edge_node.listeners.connection_limit import (
     LEAST_CONNECTIONS,
     MOST_CONNECTIONS,
     OWN_DESCRIPTORS,
-    DescriptorLimits,
     Shedder,
     limit_for,
-    limits_to_set,
     wanted_descriptors,
 )
 from edge_node.listeners.serving import OpenConnection
 
 WANTED = wanted_descriptors()
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (DescriptorLimits(1_024, 1_048_576), DescriptorLimits(WANTED, 1_048_576)),
-        (DescriptorLimits(1_024, 4_096), DescriptorLimits(4_096, 4_096)),
-        (DescriptorLimits(256, resource.RLIM_INFINITY), DescriptorLimits(WANTED, resource.RLIM_INFINITY)),
-        (DescriptorLimits(500_000, 1_048_576), DescriptorLimits(500_000, 1_048_576)),
-        (DescriptorLimits(resource.RLIM_INFINITY, resource.RLIM_INFINITY), DescriptorLimits(resource.RLIM_INFINITY, resource.RLIM_INFINITY)),
-    ],
-)  # fmt: skip
-def test_the_soft_limit_is_raised_to_what_is_needed_and_may_be(
-    before: DescriptorLimits, after: DescriptorLimits
-) -> None:
-    assert limits_to_set(before) == after
 
 
 @pytest.mark.parametrize("descriptors", [OWN_DESCRIPTORS + 100, 1_024, 4_096, 20_000, WANTED, 1_048_576])
