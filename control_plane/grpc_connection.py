@@ -343,11 +343,10 @@ class GrpcConnection(asyncio.Protocol):
         """See grpc_calls.Call."""
         self.has_been_served = True
 
-    def write_data(self, *pieces: "bytes | memoryview") -> None:
+    def write_data(self, *pieces: bytes | memoryview) -> None:
         """Data frames with so much data in them that `room` has been asked for."""
-        assert self._transport is not None
         self._idle_frames = 0
-        self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        self._write(b"".join(pieces))
 
     def spend(self, number: int) -> None:
         """So many bytes of data are written."""
@@ -366,9 +365,17 @@ class GrpcConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(data)
+        self._write(data)
         if self._is_paused and transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
             transport.abort()
+
+    def _write(self, data: bytes) -> None:
+        """uvloop raises where asyncio drops what is written to a connection that has just broken; that it is lost is told in the next turn."""
+        assert self._transport is not None
+        try:
+            self._transport.write(data)
+        except RuntimeError:
+            self._transport.abort()
 
     def _send_what_waits(self) -> None:
         for call in list(self._calls.values()):

@@ -34,7 +34,7 @@ class CallConnection(Protocol):
     def admit(self) -> None:
         """See grpc_calls.Call."""
 
-    def write_data(self, *pieces: "bytes | memoryview") -> None:
+    def write_data(self, *pieces: bytes | memoryview) -> None:
         """One frame with so much data in it that `room` has been asked for."""
 
     def spend(self, number: int) -> None:
