@@ -33,6 +33,7 @@ from proto.cdn.v1 import sync_pb2
 
 ZONE: Final = "cdn.localhost"
 NODES_PER_POP: Final = 20
+NODES_AT_A_TIME: Final = 250
 REGIONS: Final = ("us-east-1", "eu-central-1", "ap-northeast-1")
 CONNECT_SECONDS: Final = 180.0
 CHANGE_SECONDS: Final = 60.0
@@ -110,6 +111,15 @@ async def connect_all(plane: ControlPlaneProcess, fleet: Fleet) -> None:
         f"{fleet.tally.snapshots} snapshots {Cost.now(plane).since(before)}",
         flush=True,
     )
+
+
+async def connect_some_at_a_time(fleet: Fleet) -> None:
+    """Where it is not the question how many may come at once."""
+    for begin in range(0, len(fleet.nodes), NODES_AT_A_TIME):
+        some = fleet.nodes[begin : begin + NODES_AT_A_TIME]
+        for node in some:
+            node.start()
+        await until(lambda some=some: all(node.lease_until for node in some), "leases", CONNECT_SECONDS)  # type: ignore[misc]
 
 
 async def measure_changes(plane: ControlPlaneProcess, fleet: Fleet, client: ApiClient, changes: int) -> None:
@@ -297,28 +307,35 @@ async def run(arguments: argparse.Namespace) -> None:
     parts = set(arguments.parts.split(","))
     if parts & {"change", "minute", "storm"}:
         with scene(arguments.nodes, with_tls=arguments.tls) as (plane, fleet):
-            client = ApiClient(plane)
-            empty_bytes = plane.resident_bytes()
-            await connect_all(plane, fleet)
-            await measure_memory(plane, empty_bytes, arguments.nodes)
-            await asyncio.sleep(REGISTRY_SETTLES_SECONDS)
-            if "change" in parts:
-                await measure_changes(plane, fleet, client, arguments.changes)
-            if "minute" in parts:
-                if arguments.tls:
-                    await measure_minute(plane, fleet, client, arguments.rate, arguments.seconds)
-                else:
-                    await measure_minute_with_an_edge(plane, fleet, client, arguments)
-            client.close()
-            if "storm" in parts:
-                await measure_storm(plane, fleet)
-            await fleet.stop()
+            try:
+                await run_parts(parts, plane, fleet, arguments)
+            finally:
+                await fleet.stop()
     if "memory" in parts:
         with scene(arguments.memory_nodes, with_tls=arguments.tls) as (plane, fleet):
             empty_bytes = plane.resident_bytes()
-            await connect_all(plane, fleet)
-            await measure_memory(plane, empty_bytes, arguments.memory_nodes)
-            await fleet.stop()
+            try:
+                await connect_some_at_a_time(fleet)
+                await measure_memory(plane, empty_bytes, arguments.memory_nodes)
+            finally:
+                await fleet.stop()
+
+
+async def run_parts(parts: set[str], plane: ControlPlaneProcess, fleet: Fleet, arguments: argparse.Namespace) -> None:
+    """Those that have a fleet in common."""
+    client = ApiClient(plane)
+    await connect_all(plane, fleet)
+    await asyncio.sleep(REGISTRY_SETTLES_SECONDS)
+    if "change" in parts:
+        await measure_changes(plane, fleet, client, arguments.changes)
+    if "minute" in parts:
+        if arguments.tls:
+            await measure_minute(plane, fleet, client, arguments.rate, arguments.seconds)
+        else:
+            await measure_minute_with_an_edge(plane, fleet, client, arguments)
+    client.close()
+    if "storm" in parts:
+        await measure_storm(plane, fleet)
 
 
 def main() -> None:

@@ -160,6 +160,8 @@ class LeanNode(asyncio.Protocol):
     def stop(self) -> None:
         """Be gone."""
         self._is_stopped = True
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:

@@ -9,9 +9,9 @@ since a node that leaves the directory is always safe, and leases that the ledge
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from math import inf
 
+from control_plane.due_checks import LONGEST_CHECK_SECONDS, DueChecks
 from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, Resource, SavedNode
@@ -21,9 +21,6 @@ from proto.log_position import LogPosition
 
 FORGET_AFTER_SECONDS = 24 * 3600.0
 """A node that has been gone for so long is dropped from the registry and from receipts."""
-
-LONGEST_CHECK_SECONDS = 60.0
-"""How late a forgotten node may be noticed."""
 
 MAXIMUM_NODES = 8192
 """More are refused: each costs memory here and a line in every receipt."""
@@ -98,11 +95,9 @@ class Coordinator:
         self._unsaved = UnsavedChanges(ledger, saved, now)
         self._is_directory_changed = True
         self._is_urgent = False
-        self._checks: list[tuple[float, str]] = []
-        """A heap of when to look at which node; what is not `check_at` of the node is void."""
-        self._looked_at = now - LONGEST_CHECK_SECONDS
+        self._checks = DueChecks(now)
         for record in self.nodes.values():
-            self._look_at(record, now)
+            self._checks.plan(record, now)
 
     def _restore(self, saved: Iterable[SavedNode], now: float) -> dict[str, NodeRecord]:
         """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed: renewals are not
@@ -249,10 +244,8 @@ class Coordinator:
     @property
     def next_check_at(self) -> float:
         """When `settle` has to be called even if nothing happens until then: no lease ends earlier, and what could not be saved is not tried again earlier."""
-        check_at = self._looked_at + LONGEST_CHECK_SECONDS
-        if self._checks:
-            check_at = min(check_at, self._checks[0][0])
-        if self._looked_at < self._complete_from:
+        check_at = self._checks.next_at
+        if self._checks.taken_at < self._complete_from:
             check_at = min(check_at, self._complete_from)
         return min(check_at, self._unsaved.save_again_at) if self._is_urgent else check_at
 
@@ -297,7 +290,7 @@ class Coordinator:
                 raise TooManyNodesError(f"the registry holds {MAXIMUM_NODES} nodes")
             record = NodeRecord(node, unleased_since=now)
             self.nodes[node.identifier] = record
-            self._look_at(record, now)
+            self._checks.plan(record, now)
         elif record.description != node:
             record.description = node
             self._is_directory_changed = True
@@ -326,7 +319,7 @@ class Coordinator:
         if said_index < record.acknowledged_index:
             record.end_lease(now)
             self._is_directory_changed = True
-            self._look_at(record, now)
+            self._checks.plan(record, now)
         match catch_up:
             case FromEntries(after_index):
                 record.acknowledged_index = after_index
@@ -390,7 +383,7 @@ class Coordinator:
         record.lease_seconds = max(record.lease_seconds, granted.duration_seconds)
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True
-        self._look_at(record, min(record.lease_until, record.witness_since + COUNTED_NOTICE_SECONDS))
+        self._checks.plan(record, min(record.lease_until, record.witness_since + COUNTED_NOTICE_SECONDS))
 
     def _overdue(self, now: float) -> int:
         """The newest index committed longer ago than one lease lasts."""
@@ -399,22 +392,10 @@ class Coordinator:
             self._overdue_index = self._recent_commits.pop(0)[1]
         return self._overdue_index
 
-    def _look_at(self, record: NodeRecord, at: float) -> None:
-        """See that the node is looked at then, or before."""
-        if at < record.check_at:
-            record.check_at = at
-            heappush(self._checks, (at, record.description.identifier))
-
     def _expire(self, now: float) -> None:
-        """End the leases that have run out, and forget the nodes that have been gone for long. Each node is looked at when it is due, never all of them."""
-        checks = self._checks
-        self._looked_at = now
-        while checks and checks[0][0] <= now:
-            at, node_id = heappop(checks)
-            record = self.nodes.get(node_id)
-            if record is None or record.check_at != at:
-                continue
-            record.check_at = inf
+        """End the leases that have run out, and forget the nodes that have been gone for long."""
+        for record in self._checks.take(self.nodes, now):
+            node_id = record.description.identifier
             if record.lease_until is not None and record.lease_until <= now:
                 record.end_lease(now)
                 self._unsaved.change(node_id)
@@ -424,4 +405,4 @@ class Coordinator:
                 self._unsaved.forget(node_id)
                 self._is_urgent = True
                 continue
-            self._look_at(record, min(next_change_at(record, now), now + LONGEST_CHECK_SECONDS))
+            self._checks.plan(record, min(next_change_at(record, now), now + LONGEST_CHECK_SECONDS))

@@ -1,12 +1,11 @@
 """One HTTP/2 connection of a gRPC client: frames in and out, flow control, calls (RFC 9113). Decision 25 says why it is not gRPC's own server.
 
-What nodes say is read as it comes and never waits here, so their window is given back at once; what is sent to them waits in `_ServerCall`, at most what its handler sent
+What nodes say is read as it comes and never waits here, so their window is given back at once; what is sent to them waits in `ServerCall`, at most what its handler sent
 while `is_writable` was false. Whatever costs without bringing a message is counted (`MOST_IDLE_FRAMES`).
 """
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
@@ -15,8 +14,9 @@ from hpack import Decoder, HPACKError
 from control_plane import grpc_wire
 from control_plane.admission import PEER_URI
 from control_plane.connection_limit import OpenConnections
-from control_plane.grpc_calls import CallHandler, ServeCall
-from control_plane.grpc_wire import MessageError, MessageReader, Status
+from control_plane.grpc_calls import ServeCall
+from control_plane.grpc_server_call import GIVE_BACK_BYTES, ServerCall
+from control_plane.grpc_wire import Status
 from control_plane.http2_frames import (
     ACKNOWLEDGED,
     END_HEADERS,
@@ -32,7 +32,6 @@ from control_plane.http2_frames import (
     Kind,
     Setting,
     content,
-    data_head,
     frame,
     go_away,
     read_number,
@@ -51,9 +50,6 @@ MOST_UNREAD_BYTES: Final = 256 * 1024
 """Of answers to pings and the like, for a client that does not read."""
 LINGER_SECONDS: Final = 1.0
 """For the word at the end; who does not read it is not waited for."""
-GIVE_BACK_BYTES: Final = 16_384
-"""When a window is given back: a quarter of it."""
-
 _OUR_SETTINGS: Final = settings(
     {
         Setting.HEADER_TABLE_SIZE: 0,  # of a client that calls once: a table would be memory for nothing
@@ -100,7 +96,7 @@ class GrpcConnection(asyncio.Protocol):
         self._block: bytes | None = None
         """Of a head that goes on in CONTINUATION frames."""
         self._block_frame: Frame | None = None
-        self._calls: dict[int, _ServerCall] = {}
+        self._calls: dict[int, ServerCall] = {}
         self._last_stream = 0
         self._window = WINDOW_BYTES
         self._initial_window = WINDOW_BYTES
@@ -273,7 +269,7 @@ class GrpcConnection(asyncio.Protocol):
             reason = problem or "there is no such method"
             self._control(grpc_wire.trailers(stream, Status.UNIMPLEMENTED, reason, is_first=True))
             return
-        call = self._calls[stream] = _ServerCall(self, stream, self._initial_window)
+        call = self._calls[stream] = ServerCall(self, stream, self._initial_window)
         call.handler = serve(call)
         if is_last:
             call.half_closed()
@@ -343,11 +339,14 @@ class GrpcConnection(asyncio.Protocol):
         """How much data goes into one frame."""
         return self._largest_frame
 
-    def write_data(self, *pieces: "bytes | memoryview") -> None:
+    def admit(self) -> None:
+        """See grpc_calls.Call."""
+        self.has_been_served = True
+
+    def write_data(self, *pieces: bytes | memoryview) -> None:
         """Data frames with so much data in them that `room` has been asked for."""
-        assert self._transport is not None
         self._idle_frames = 0
-        self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        self._write(b"".join(pieces))
 
     def spend(self, number: int) -> None:
         """So many bytes of data are written."""
@@ -366,131 +365,18 @@ class GrpcConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(data)
+        self._write(data)
         if self._is_paused and transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
             transport.abort()
+
+    def _write(self, data: bytes) -> None:
+        """uvloop raises where asyncio drops what is written to a connection that has just broken; that it is lost is told in the next turn."""
+        assert self._transport is not None
+        try:
+            self._transport.write(data)
+        except RuntimeError:
+            self._transport.abort()
 
     def _send_what_waits(self) -> None:
         for call in list(self._calls.values()):
             call.send_what_waits()
-
-
-class _ServerCall:
-    """See grpc_calls.Call."""
-
-    __slots__ = ("_connection", "_has_begun", "_messages", "_stream", "_used", "_waiting", "handler", "window")
-
-    def __init__(self, connection: GrpcConnection, stream: int, window: int) -> None:
-        self._connection = connection
-        self._stream = stream
-        self.window = window
-        self._messages = MessageReader()
-        self._waiting: deque[memoryview] | None = None
-        self._has_begun = False
-        self._used = 0
-        self.handler: CallHandler | None = None
-        """None before it is served, and when it is over."""
-
-    # grpc_calls.Call
-
-    @property
-    def peer(self) -> Mapping[str, Sequence[bytes]]:
-        """See grpc_calls.Call."""
-        return self._connection.peer
-
-    @property
-    def is_writable(self) -> bool:
-        """See grpc_calls.Call."""
-        return self._waiting is None and self.window > 0 and self._connection.room > 0
-
-    def admit(self) -> None:
-        """See grpc_calls.Call."""
-        self._connection.has_been_served = True
-
-    def send(self, message: bytes) -> None:
-        """See grpc_calls.Call."""
-        self._begin()
-        connection, length = self._connection, grpc_wire.MESSAGE_HEAD_BYTES + len(message)
-        head = grpc_wire.message_head(len(message))
-        if self._waiting is None and length <= min(self.window, connection.room, connection.largest_frame):
-            self.window -= length
-            connection.spend(length)
-            connection.write_data(data_head(length, self._stream), head, message)
-            return
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting += (memoryview(head), memoryview(message))
-        self._drain()
-
-    def finish(self, status: Status, reason: str = "") -> None:
-        """See grpc_calls.Call. A client that goes on talking is told that nobody listens (RFC 9113 section 8.1)."""
-        if self.handler is None and self._has_begun:
-            return
-        self.handler, self._waiting = None, None
-        ending = grpc_wire.trailers(self._stream, status, reason, is_first=not self._has_begun)
-        self._has_begun = True
-        self._connection.forget(self._stream)
-        self._connection.write_frame(ending + reset(self._stream, ErrorCode.NO_ERROR))
-
-    # For the connection
-
-    def data_received(self, received: Frame) -> None:
-        """A DATA frame for this call; its window is given back as it is read."""
-        self._used += len(received.payload)
-        is_last = bool(received.flags & END_STREAM)
-        if self._used >= GIVE_BACK_BYTES and not is_last:
-            self._connection.write_frame(window_update(self._stream, self._used))
-            self._used = 0
-        try:
-            for message in self._messages.feed(content(received)):
-                if self.handler is None:
-                    return
-                self.handler.message_received(message)
-        except MessageError as error:
-            handler = self.handler
-            self.finish(error.status, str(error))
-            if handler is not None:
-                handler.broken()
-            return
-        if is_last:
-            self.half_closed()
-
-    def half_closed(self) -> None:
-        """The client has closed its side."""
-        if self.handler is not None:
-            self.handler.half_closed()
-
-    def broken(self) -> None:
-        """The client is gone."""
-        handler, self.handler, self._waiting = self.handler, None, None
-        if handler is not None:
-            handler.broken()
-
-    def send_what_waits(self) -> None:
-        """As much as the windows and the system take now; if that is all, the handler may send more."""
-        self._drain()
-        if self.handler is not None and self._has_begun and self.is_writable:
-            self.handler.writable()
-
-    def _drain(self) -> None:
-        waiting = self._waiting
-        if waiting is None:
-            return
-        while waiting and (room := min(self.window, self._connection.room, self._connection.largest_frame)) > 0:
-            self._send_piece(waiting, room)
-        if not waiting:
-            self._waiting = None
-
-    def _send_piece(self, waiting: "deque[memoryview]", room: int) -> None:
-        piece = waiting.popleft()
-        if len(piece) > room:
-            waiting.appendleft(piece[room:])
-            piece = piece[:room]
-        self.window -= len(piece)
-        self._connection.spend(len(piece))
-        self._connection.write_data(data_head(len(piece), self._stream), piece)
-
-    def _begin(self) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            self._connection.write_frame(grpc_wire.response_head(self._stream))

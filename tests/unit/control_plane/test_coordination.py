@@ -479,6 +479,20 @@ def test_a_node_that_had_no_lease_when_recorded_is_waited_for_no_longer_than_it_
     assert len(before.receipts) == 1
 
 
+def test_after_a_restart_a_node_that_lacks_what_a_receipt_says_it_had_is_another_process() -> None:
+    """Its lease ends: it is not routable. That it had acknowledged so much was never written beside the receipt."""
+    before = live_node()
+    for _ in range(3):
+        before.acknowledge("edge-1", before.invalidate())
+    assert len(before.receipts) == 3 and before.ledger.saved_nodes()[0].acknowledged_index < 3
+    after = Conversation(before.ledger)
+    assert after.is_live("edge-1")
+    assert after.connect("edge-1", applied_index=2) == FromEntries(2)
+    assert not after.is_live("edge-1")
+    same = Conversation(before.ledger)
+    assert same.connect("edge-1", applied_index=3) == FromEntries(3) and same.is_live("edge-1")
+
+
 def test_rejections_survive_a_restart() -> None:
     before = live_node()
     index = before.invalidate()
