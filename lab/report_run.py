@@ -111,7 +111,7 @@ def _seconds(run: RunData, process: str, record: Record) -> float:
     clock, nanoseconds = run.clocks.get(process), record.get("monotonic_ns")
     if clock is None or not isinstance(nanoseconds, int):
         return run.clock.seconds_of(SECONDS_SINCE_EPOCH, float(record["time"]))
-    return run.clock.seconds_of(clock, nanoseconds / NANOSECONDS_PER_SECOND)
+    return round(run.clock.seconds_of(clock, nanoseconds / NANOSECONDS_PER_SECOND), 6)
 
 
 def _read_lines(path: Path, required: tuple[str, ...]) -> tuple[Record, ...]:
