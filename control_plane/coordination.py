@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from control_plane.commit_ages import CommitAges
 from control_plane.due_checks import LONGEST_CHECK_SECONDS, DueChecks
 from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
@@ -27,9 +28,6 @@ MAXIMUM_NODES = 8192
 
 STARTS_OVER_SECONDS = 60.0
 """Between two snapshots for a node whose configuration differs from the log's."""
-
-COMMIT_BUCKET_SECONDS = 0.05
-"""How finely the age of log entries is remembered, which bounds the memory for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,7 @@ class Coordinator:
         self._streams_total = 0
         self.started_over_total = 0
         """Nodes that had another configuration than the log."""
-        self._overdue_index = 0
-        self._recent_commits: list[tuple[float, int]] = [(now, ledger.head_index)]
+        self._commits = CommitAges(ledger.head_index, now)
         self._beating: set[str] = set()
         self._unsaved = UnsavedChanges(ledger, saved, now)
         self._is_directory_changed = True
@@ -235,11 +232,7 @@ class Coordinator:
         """An entry has been committed at `index`, which is the head now."""
         if invalidation is not None:
             self.pending.add(invalidation)
-        newest_at, _ = self._recent_commits[-1] if self._recent_commits else (float("-inf"), 0)
-        if now - newest_at < COMMIT_BUCKET_SECONDS:
-            self._recent_commits[-1] = (newest_at, index)
-        else:
-            self._recent_commits.append((now, index))
+        self._commits.committed(index, now)
 
     @property
     def next_check_at(self) -> float:
@@ -339,7 +332,7 @@ class Coordinator:
         decisions: dict[str, LeaseDecision] = {}
         if not self._beating:
             return decisions
-        log = LogAge(self._ledger.head_index, self._overdue(now))
+        log = LogAge(self._ledger.head_index, self._commits.newest_before(now - self._rules.duration_seconds))
         for node_id in self._beating:
             record = self.nodes.get(node_id)
             if record is None or record.stream is None:
@@ -384,13 +377,6 @@ class Coordinator:
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True
         self._checks.plan(record, min(record.lease_until, record.witness_since + COUNTED_NOTICE_SECONDS))
-
-    def _overdue(self, now: float) -> int:
-        """The newest index committed longer ago than one lease lasts."""
-        limit = now - self._rules.duration_seconds
-        while self._recent_commits and self._recent_commits[0][0] < limit:
-            self._overdue_index = self._recent_commits.pop(0)[1]
-        return self._overdue_index
 
     def _expire(self, now: float) -> None:
         """End the leases that have run out, and forget the nodes that have been gone for long."""

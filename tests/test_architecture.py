@@ -34,6 +34,7 @@ LAYERS = {
     "control_plane": (
         {
             "clock_columns",
+            "commit_ages",
             "compiler",
             "connection_limit",
             "geo_table",
@@ -118,6 +119,7 @@ PURE = {
     "control_plane/leases.py": set(),
     "control_plane/nodes.py": set(),
     "control_plane/directory.py": set(),
+    "control_plane/commit_ages.py": set(),
     "control_plane/due_checks.py": set(),
     "control_plane/entry_batches.py": set(),
     "control_plane/grpc_calls.py": set(),

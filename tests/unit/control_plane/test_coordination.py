@@ -2,8 +2,8 @@
 
 import pytest
 
+from control_plane.commit_ages import COMMIT_BUCKET_SECONDS
 from control_plane.coordination import (
-    COMMIT_BUCKET_SECONDS,
     FORGET_AFTER_SECONDS,
     Coordinator,
     FromEntries,
