@@ -124,9 +124,14 @@ class Fence:
             if not self._is_strict:
                 self.trusted_until = max(self.trusted_until, asked_at + ALONE_SECONDS)
 
+    def told_position(self, said: LogPosition, own: LogPosition, now: float) -> None:
+        """Somebody who asks this node for something else has said where it stands. That it is further is as good as an answer to a question, and comes sooner."""
+        if _is_ahead(said, own) and self.must_ask(now):
+            self._fence()
+
     def _is_evidence(self, answer: PeerStanding, asked_at: float, own: LogPosition) -> bool:
         """That the control plane is there, and has gone on without this node."""
-        is_ahead = answer.log_id == own.log_id != "" and answer.applied_index > own.index
+        is_ahead = _is_ahead(LogPosition(answer.log_id, answer.applied_index), own)
         return is_ahead or asked_at - answer.renewed_seconds_ago > self._since
 
     def _is_decided(self, asked_at: float, found: Answers) -> bool:
@@ -139,3 +144,8 @@ class Fence:
     def _fence(self) -> None:
         self.state = FenceState.FENCED
         self.trusted_until = -inf
+
+
+def _is_ahead(said: LogPosition, own: LogPosition) -> bool:
+    """Whether somebody knows a later index of the same log."""
+    return said.log_id == own.log_id != "" and said.index > own.index

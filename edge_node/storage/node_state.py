@@ -126,6 +126,12 @@ class NodeState:
         asked = decode_position(position)
         return asked is None or asked.log_id != self.log_id or asked.digest != self.invalidations.digest_at(asked.index)
 
+    def told_position(self, position: bytes, now: float) -> None:
+        """An edge has said where it stands, at this moment of the monotonic clock: without a lease this node learns from it that it is cut off (section 4, rule 10)."""
+        said = decode_position(position)
+        if said is not None:
+            self.fence.told_position(said, self.position, now)
+
     async def wait_until_not_behind(self, position: bytes, timeout_seconds: float) -> bool:
         """Wait for the log to arrive here; False when it did not in time.
 

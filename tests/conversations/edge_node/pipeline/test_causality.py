@@ -227,6 +227,23 @@ async def test_whatever_an_entry_of_the_log_changes_who_waits_for_it_goes_on(cha
     await node.asks_nothing_more(1)
 
 
+async def test_a_regional_cache_without_a_lease_learns_from_an_edge_that_it_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DESIGN section 4, rule 10. From then on it fetches anew, also for edges that are no further than itself."""
+    monkeypatch.setattr("edge_node.stages.catch_up.CATCH_UP_SECONDS", 0.0)
+    node = Node(role=Role.REGIONAL)
+    await node.stores("/a", b"old", FRESH, ask=[*EDGE, ("x-edge-log-index", "log-1:1")])
+    node.state.fence.leased(node.now - 1.0)  # over, and receipts still wait for it
+    assert (await node.viewer().asks("/a", *EDGE, ("x-edge-log-index", "log-1:1")).answer()).body == b"old"
+    behind = node.viewer().asks("/b", *EDGE, ("x-edge-log-index", "log-1:2"))
+    (await node.fetch(2)).answers(200, b"b", FRESH)
+    await behind.answer()
+    viewer = node.viewer().asks("/a", *EDGE, ("x-edge-log-index", "log-1:1"))
+    (await node.fetch(3)).answers(200, b"new", FRESH)
+    assert (await viewer.answer()).body == b"new"
+
+
 OF_ANOTHER_HISTORY = "0f" * 16
 
 

@@ -90,6 +90,20 @@ def test_indexes_of_another_log_are_not_compared() -> None:
     assert asks(fence, ENDED + 0.1, says(index=99, log_id="log-2", is_leased=False)) is FenceState.ALONE
 
 
+def test_an_edge_that_asks_for_something_and_is_further_fences_as_an_answer_would() -> None:
+    """What tiers tell each other counts too: a regional cache whose admin port reaches nobody is still asked by edges."""
+    fence = after_its_lease()
+    fence.told_position(LogPosition("log-1", 8), OWN, 104.9)
+    assert fence.must_ask(104.9) is False and serves(fence, 104.9), "with a lease, nothing that edges say"
+    for said in (OWN, LogPosition("log-1", 6), LogPosition("log-2", 99), LogPosition()):
+        fence.told_position(said, OWN, 106.0)
+        assert fence.state is not FenceState.FENCED and serves(fence, 106.0)
+    fence.told_position(LogPosition("log-1", 8), OWN, 106.0)
+    assert fence.state is FenceState.FENCED and not serves(fence, 106.0)
+    fence.leased(120.0)
+    assert serves(fence, 110.0)
+
+
 def test_one_who_knows_is_enough() -> None:
     silent = says(is_leased=False, renewed_ago=inf)
     assert asks(after_its_lease(), ENDED + 2.0, silent, says(renewed_ago=0.5), silent) is FenceState.FENCED
