@@ -1,9 +1,11 @@
-"""A cache as DESIGN section 4 describes it, with the real InvalidationLog: rules 1, 2, 3, 4 and 8. Both roles, over virtual time."""
+"""A cache as DESIGN section 4 describes it, around the real NodeState and its InvalidationLog: rules 1, 2, 3, 4 and 8. Both roles, over virtual time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.policy.router import Snapshot
+from edge_node.policy.upstream_request import encode_position
+from edge_node.storage.node_state import NodeState
 from proto.log_position import LogPosition
 from tests.simulation.disk import Disk, Entry
 from tests.simulation.world import Callback, World
@@ -53,23 +55,23 @@ def validator(version: int) -> int:
     return version // 2
 
 
-@dataclass
 class Cache:
-    """What a node stores and what it knows of invalidations."""
+    """What a node stores; what it knows of the log and of other nodes is in its NodeState."""
 
-    world: World
-    upstream: Upstream
-    disk: Disk
-    log_id: str = ""
-    log: InvalidationLog = field(default_factory=InvalidationLog)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    fetches: dict[str, Fetch] = field(default_factory=dict)
-    has_forgotten: bool = False
-    """It cannot tell what it has acknowledged: NodeState.has_forgotten."""
-    waiting_for_log: list[Callable[[], bool]] = field(default_factory=list)
-    must_confirm: Callable[[bool], bool] = lambda is_strict: False
-    """Whether this node may have missed an invalidation: Fence.must_confirm."""
-    confirmations_total: int = 0
+    def __init__(self, world: World, upstream: Upstream, disk: Disk, state: NodeState) -> None:
+        self.world = world
+        self.upstream = upstream
+        self.disk = disk
+        self.state = state
+        self.log = state.invalidations
+        self.entries: dict[str, Entry] = {}
+        self.fetches: dict[str, Fetch] = {}
+        self.waiting_for_log: list[Callable[[], bool]] = []
+        self.must_confirm: Callable[[bool], bool] = lambda is_strict: False
+        """Whether this node may have missed an invalidation: Fence.must_confirm."""
+        self.confirmations_total = 0
+        self._dice = world.dice(f"cache of {disk.node_id}")
+        state.invalidate_everything = self.invalidate_everything
 
     # The log
 
@@ -79,27 +81,27 @@ class Cache:
 
     def start_cold(self, position: LogPosition) -> None:
         """After a restart that forgot which invalidations came."""
-        self.apply_snapshot(position)
-        self.has_forgotten = True
+        self.state.start_cold(_configuration(position), {})
+
+    def resume(self, position: LogPosition) -> None:
+        """After one that forgot nothing; the log knows already."""
+        self.state.resume(_configuration(position), {})
 
     def apply_snapshot(self, position: LogPosition) -> None:
         """Invalidate what was stored before: invalidations are skipped, or it was stored under another log or history (rule 9)."""
-        self.has_forgotten = False
-        self.log.start_over(position.index)
+        self.state.replace(_configuration(position), {})
         self.log.put_digest(position.digest)
-        self.invalidate_everything()
-        self.log_id = position.log_id
         self._log_advanced()
 
     def apply_invalidation(self, at: LogPosition, paths: Sequence[str]) -> None:
         """One more."""
-        self.log.append(at.index, DISTRIBUTION_ID, paths)
+        self.state.invalidate(at.index, DISTRIBUTION_ID, paths)
         self.log.put_digest(at.digest)
         self._log_advanced()
 
     def apply_nothing(self, at: LogPosition) -> None:
         """An entry that invalidates nothing."""
-        self.log.advance(at.index)
+        self.state.advance(at.index)
         self.log.put_digest(at.digest)
         self._log_advanced()
 
@@ -111,7 +113,7 @@ class Cache:
     def store(self, path: str, entry: Entry) -> None:
         """In memory, and most times on the disk: what was written last may not get there, and something older is found after a crash."""
         self.entries[path] = entry
-        if self.world.rng.random() < 0.8:
+        if self._dice.random() < 0.8:
             self.disk.entries[path] = Entry(entry.version, entry.stamp, entry.fresh_until)
 
     def _log_advanced(self) -> None:
@@ -120,14 +122,19 @@ class Cache:
     # Requests
 
     @property
+    def log_id(self) -> str:
+        """Of the log that is applied; empty before the first snapshot."""
+        return self.state.log_id
+
+    @property
     def position(self) -> LogPosition:
         """Where the node stands."""
-        return LogPosition(self.log_id, self.log.applied_index, self.log.digest)
+        return self.state.position
 
     @property
     def asking_position(self) -> LogPosition:
         """What the next tier is told; none by a node that has been further than it knows, and then the origin is asked (rule 7)."""
-        return LogPosition() if self.has_forgotten else self.position
+        return LogPosition() if self.state.has_forgotten else self.state.position
 
     def request(self, path: str, respond: Respond, *, is_strict: bool = False) -> None:
         """From the store, from a fetch on its way, or by a new fetch."""
@@ -200,7 +207,7 @@ class Cache:
             stale = self.stale_for_error(path)
             version = None if stale is None else stale.version
         elif version is not None and self.may_store(fetch):
-            lifetime_seconds = self.world.rng.choice((0.4, 3.0, 60.0))
+            lifetime_seconds = self._dice.choice((0.4, 3.0, 60.0))
             self.store(path, Entry(version, self.stamp(fetch), self.world.now + lifetime_seconds))
         for respond in fetch.waiting:
             respond(version)
@@ -233,8 +240,13 @@ class Cache:
             self.world.after(CATCH_UP_SECONDS, without_cache)
 
     def may_serve(self, client: LogPosition) -> bool:
-        """Whether this cache knows every invalidation that its client knows (rule 4): NodeState.is_behind."""
-        return client.log_id == self.log_id and client.digest == self.log.digest_at(client.index)
+        """Whether this cache knows every invalidation that its client knows (rule 4)."""
+        return not self.state.is_behind(encode_position(client))
+
+
+def _configuration(position: LogPosition) -> Snapshot:
+    """One with nothing in it."""
+    return Snapshot(position.log_id, position.index, {})
 
 
 def _revalidated(version: int | None, wanted: int | None) -> int | None:

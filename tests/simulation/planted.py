@@ -1,24 +1,29 @@
 """One planted bug per rule of DESIGN section 4, and per rule of leases: what the simulation must find. Each replaces one part of the code under test."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from control_plane.coordination import CatchUp, Coordinator, FromEntries
 from control_plane.fencing import is_waited_for
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
-from control_plane.receipts import PendingReceipts, Receipt
+from control_plane.receipts import NodeReceipt, PendingReceipts, Receipt
 from control_plane.unsaved import Ledger, UnsavedChanges
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.journal import InvalidationJournal
+from edge_node.control.known_peers import KnownPeers
 from edge_node.policy.fence import Answers, Fence, PeerStanding
 from proto.cdn.v1 import sync_pb2
 from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
 from proto.node_machine import Effect, NodeMachine
+from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch, Respond
 from tests.simulation.disk import Entry, KilledError
-from tests.simulation.processes import Connection, Node, Plane
+from tests.simulation.node import Node, NodeParts
+from tests.simulation.processes import Plane
 from tests.simulation.scenario import Parts
+from tests.simulation.session import Connection
 
 # Rule 1
 
@@ -102,6 +107,28 @@ class WaitsForAllButOne(Coordinator):
         self.pending = _OfMost(self._ledger.pending_invalidations())
 
 
+# Rule 6
+
+
+class _NamesOnlyWhoHasIt(PendingReceipts):
+    def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
+        return [
+            replace(receipt, nodes=tuple(map(_as_if_it_had, receipt.nodes))) for receipt in super().complete(nodes, now)
+        ]
+
+
+def _as_if_it_had(line: NodeReceipt) -> NodeReceipt:
+    return replace(line, state="acknowledged")
+
+
+class SaysThatEverybodyHasAcknowledged(Coordinator):
+    """Nodes that were left out are in the receipt like all others."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self.pending = _NamesOnlyWhoHasIt(self._ledger.pending_invalidations())
+
+
 # Rule 7
 
 
@@ -161,9 +188,9 @@ class IgnoresTheBootId(Node):
 class BeginsTheJournalBeforeVoiding(Node):
     """A process that is killed between the two leaves entries of one log beside the journal of another."""
 
-    def apply_snapshot(self, position: LogPosition) -> None:
+    def start_over_at(self, position: LogPosition) -> None:
         self.disk.write_snapshot(position)
-        self._new_journal(self.disk.journal, InvalidationLog(position.index), self.boot_id()).begin(position)
+        self._parts.journal(self.disk.journal, InvalidationLog(position.index), self.boot_id()).begin(position)
         self.cache.apply_snapshot(position)
         self.journal.begin(position)
 
@@ -272,8 +299,8 @@ class TakesHeartbeatsForAcknowledgements(Plane):
     """The applied index in a heartbeat may still be of another log."""
 
     def beat(self, coordinator: Coordinator, connection: Connection, heartbeat: sync_pb2.Heartbeat) -> None:
-        node_id, number = connection.node.node_id, connection.number
-        coordinator.acknowledged(node_id, number, heartbeat.applied_index, self.world.now)
+        node_id, number = connection.node_id, connection.number
+        coordinator.acknowledged(node_id, number, heartbeat.applied_index, self.clock())
         super().beat(coordinator, connection, heartbeat)
 
 
@@ -425,6 +452,27 @@ class CompletesBeforeTheNewsIsOut(Coordinator):
         self.pending = _WithoutNews(self._ledger.pending_invalidations())
 
 
+class NeverSaysThatItsLeaseRanOut(NodeMachine):
+    """A node that was without a lease for a while goes on as if it had had one all the time, as far as the control plane can tell."""
+
+    def connected(
+        self, now: float, position: LogPosition, rejected: RejectedChanges = NOTHING_REJECTED
+    ) -> list[Effect]:
+        self._is_witness = False
+        return super().connected(now, position, rejected)
+
+    def received(self, message: sync_pb2.ControlMessage, now: float) -> list[Effect]:
+        self._is_witness = False
+        return super().received(message, now)
+
+
+class AsksTheNewestDirectoryOnly(KnownPeers):
+    """Who is without a lease when a node is cut off is never asked by it."""
+
+    def former(self) -> sync_pb2.Directory:
+        return sync_pb2.Directory()
+
+
 class ConfirmsByValidator(Cache):
     """A node that may have missed an invalidation asks whether what it has still holds."""
 
@@ -464,43 +512,47 @@ MISTAKES_WITH_LEASES: tuple[type[Coordinator], ...] = (
 """That rule 10 hides from viewers; tests/property/control_plane/test_coordination_properties.py looks at leases themselves."""
 
 PLANTED: dict[str, Parts] = {
-    "rule 1: stamped at the end of the fetch": Parts(cache=StampedAtTheEnd),
-    "rule 2: not checked on lookup": Parts(cache=NotCheckedOnLookup),
-    "rule 2: stamp moved before the check": Parts(cache=StampMovedBeforeTheCheck),
-    "rule 3: joins any fetch": Parts(cache=JoinsAnyFetch),
-    "rule 4: a regional cache serves while behind": Parts(cache=ServesWhileBehind),
+    "rule 1: stamped at the end of the fetch": Parts(NodeParts(cache=StampedAtTheEnd)),
+    "rule 2: not checked on lookup": Parts(NodeParts(cache=NotCheckedOnLookup)),
+    "rule 2: stamp moved before the check": Parts(NodeParts(cache=StampMovedBeforeTheCheck)),
+    "rule 3: joins any fetch": Parts(NodeParts(cache=JoinsAnyFetch)),
+    "rule 4: a regional cache serves while behind": Parts(NodeParts(cache=ServesWhileBehind)),
     "rule 5: waits for connected nodes only": Parts(coordinator=WaitsForConnectedNodesOnly),
     "rule 5: waits for all but one": Parts(coordinator=WaitsForAllButOne),
+    "rule 6: says that everybody has acknowledged": Parts(coordinator=SaysThatEverybodyHasAcknowledged),
     "rule 7: forgets the journal": Parts(node=ForgetsTheJournal),
     "rule 7: acknowledges before it is written": Parts(node=AcknowledgesBeforeItIsWritten),
     "rule 7: keeps entries without a journal": Parts(node=KeepsEntriesWithoutJournal),
-    "rule 7: a node that has forgotten refills from a regional cache": Parts(cache=RefillsAsBefore),
-    "rule 10: never fenced": Parts(fence=NeverFenced),
-    "rule 10: fenced by a later index only": Parts(fence=FencedByIndexOnly),
-    "rule 10: trusted from the start": Parts(fence=TrustedFromTheStart),
-    "rule 10: trusted for longer than receipts wait": Parts(fence=TrustedForLonger),
-    "rule 10: decides before others must have renewed": Parts(fence=HastyFence),
+    "rule 7: a node that has forgotten refills from a regional cache": Parts(NodeParts(cache=RefillsAsBefore)),
+    "rule 10: never fenced": Parts(NodeParts(fence=NeverFenced)),
+    "rule 10: fenced by a later index only": Parts(NodeParts(fence=FencedByIndexOnly)),
+    "rule 10: trusted from the start": Parts(NodeParts(fence=TrustedFromTheStart)),
+    "rule 10: trusted for longer than receipts wait": Parts(NodeParts(fence=TrustedForLonger)),
+    "rule 10: decides before others must have renewed": Parts(NodeParts(fence=HastyFence)),
     "rule 10: receipts at the end of the lease": Parts(coordinator=CompletesAtTheEndOfTheLease),
     "rule 10: receipts before the news is out": Parts(coordinator=CompletesBeforeTheNewsIsOut),
-    "rule 10: confirmed by a validator": Parts(cache=ConfirmsByValidator),
-    "rule 10: joins somebody to confirm": Parts(cache=JoinsToConfirm),
-    "rule 10: stale instead of an error": Parts(cache=StaleInsteadOfAnError),
+    "rule 10: never says that its lease ran out": Parts(NodeParts(machine=NeverSaysThatItsLeaseRanOut)),
+    "rule 10: asks the newest directory only": Parts(NodeParts(known_peers=AsksTheNewestDirectoryOnly)),
+    "rule 10: confirmed by a validator": Parts(NodeParts(cache=ConfirmsByValidator)),
+    "rule 10: joins somebody to confirm": Parts(NodeParts(cache=JoinsToConfirm)),
+    "rule 10: stale instead of an error": Parts(NodeParts(cache=StaleInsteadOfAnError)),
     "rule 7: ignores the boot id": Parts(node=IgnoresTheBootId),
     "rule 7: begins the journal before voiding": Parts(node=BeginsTheJournalBeforeVoiding),
-    "rule 7: compacts to nothing": Parts(journal=CompactsToNothing),
-    "rule 7: skips what it cannot write": Parts(journal=SkipsWhatItCannotWrite),
+    "rule 7: compacts to nothing": Parts(NodeParts(journal=CompactsToNothing)),
+    "rule 7: skips what it cannot write": Parts(NodeParts(journal=SkipsWhatItCannotWrite)),
     "rule 7: grants while behind": Parts(rules=GrantsWhileBehind),
-    "rule 8: serves the invalidated on error": Parts(cache=ServesTheInvalidatedOnError),
-    "rule 8: revalidates the invalidated": Parts(cache=RevalidatesTheInvalidated),
-    "rule 9: keeps entries of another log": Parts(cache=KeepsEntriesOfAnotherLog),
-    "rule 9: stores across logs": Parts(cache=StoresAcrossLogs),
+    "rule 8: serves the invalidated on error": Parts(NodeParts(cache=ServesTheInvalidatedOnError)),
+    "rule 8: revalidates the invalidated": Parts(NodeParts(cache=RevalidatesTheInvalidated)),
+    "rule 9: keeps entries of another log": Parts(NodeParts(cache=KeepsEntriesOfAnotherLog)),
+    "rule 9: stores across logs": Parts(NodeParts(cache=StoresAcrossLogs)),
     "rule 9: compares indexes of different logs": Parts(
-        coordinator=ComparesIndexesOfDifferentLogs, machine=AcceptsEntriesOfAnyLog
+        NodeParts(machine=AcceptsEntriesOfAnyLog), ComparesIndexesOfDifferentLogs
     ),
-    "rule 9: keeps entries of the same log": Parts(cache=KeepsEntriesOfTheSameLog),
+    "rule 9: keeps entries of the same log": Parts(NodeParts(cache=KeepsEntriesOfTheSameLog)),
     "rule 9: takes heartbeats for acknowledgements": Parts(plane=TakesHeartbeatsForAcknowledgements),
     "rule 9: a snapshot counts as acknowledged when it is sent": Parts(coordinator=AnotherLogKeepsAcknowledgements),
     "lease: no margin": Parts(coordinator=CountsNoMargin),
+    **{f"lease: {mistake.__name__}": Parts(coordinator=mistake) for mistake in MISTAKES_WITH_LEASES},
 }
 
 SHOWN_BY: dict[str, int] = {
