@@ -10,13 +10,14 @@ from tests.simulation.world import World
 SLOW_WRITE_SECONDS = (0.05, 0.3, 1.2)
 
 
-@dataclass(slots=True)
-class Entry:
+@dataclass(frozen=True, slots=True)
+class Stored:
     """A stored response: which version of the object it is."""
 
     version: int
     stamp: int
-    fresh_until: float
+    stored_at: float
+    lifetime_seconds: float
 
 
 class KilledError(Exception):
@@ -35,7 +36,7 @@ class Disk:
     told_of: set[str] = field(default_factory=set)
     snapshot: LogPosition = field(default_factory=LogPosition)
     """What the snapshot file says; it is flushed, so a power loss does not take it."""
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, Stored] = field(default_factory=dict)
     boots: int = 1
     is_full: bool = False
     is_slow: bool = False

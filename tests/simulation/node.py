@@ -10,15 +10,18 @@ from edge_node.control.journal_codec import JournalError
 from edge_node.control.known_peers import KnownPeers
 from edge_node.control.peer_inquiry import LOOK_SECONDS, MOST_ASKED, ROUNDS_UNTIL_GONE
 from edge_node.control.snapshot_reader import read_peers
+from edge_node.fill.coalescer import RequestCoalescer
 from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, Fence, PeerStanding
+from edge_node.storage.cache import Cache as ProductCache
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from proto.node_machine import NodeMachine
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
-from tests.simulation.cache import DISTRIBUTION_ID, Cache, Question, Upstream
+from tests.simulation.cache import Cache, Question, Upstream
 from tests.simulation.disk import Disk, KilledError
 from tests.simulation.session import ControlPlane, Process, Session
+from tests.simulation.stored import DISTRIBUTION_ID
 from tests.simulation.world import Network, World
 
 JOURNAL_GROWTH_BYTES = 300
@@ -41,6 +44,8 @@ class NodeParts:
     fence: type[Fence] = Fence
     state: type[NodeState] = NodeState
     known_peers: type[KnownPeers] = KnownPeers
+    kept: type[ProductCache] = ProductCache
+    coalescer: type[RequestCoalescer] = RequestCoalescer
 
 
 class Node(Process):
@@ -82,7 +87,9 @@ class Node(Process):
         self.begin()
         self.fence = self._parts.fence(self.clock())
         state = self._parts.state("us-east-1", self.fence)
-        self.cache = self._parts.cache(self.world, self._guarded_upstream(self.incarnation), self.disk, state)
+        product = (self._parts.kept, self._parts.coalescer)
+        upstream = self._guarded_upstream(self.incarnation)
+        self.cache = self._parts.cache(self.world, upstream, self.disk, state, product)
         self.cache.must_confirm = lambda is_strict: (
             self.is_fenced and self.fence.must_confirm(self.clock(), is_strict=is_strict)
         )
@@ -135,7 +142,7 @@ class Node(Process):
         cache.resume(self.disk.snapshot)
         cache.load_entries()
         self.warm_starts_total += 1
-        self.stamps_beyond_total += sum(e.stamp > cache.log.applied_index for e in cache.entries.values())
+        self.stamps_beyond_total += cache.stamps_beyond()
 
     def crash(self) -> None:
         """As kill -9 does; what is on the disk survives."""

@@ -21,7 +21,7 @@ REGIONALS = ("regional-1", "regional-2")
 STREAM_FAULTS = ("plane_crash", "cut", "silence", "wedge", "stall", "upstream", "new_log", "trim", "restored_backup")
 PROCESS_FAULTS = ("node_crash", "leave", "wipe", "mute", "suspend", "plane_suspend")
 DISK_FAULTS = ("killed_writing", "power_loss", "damaged_journal", "disk_full", "disk_slow")
-FAULTS = (*STREAM_FAULTS, *PROCESS_FAULTS, "partition", "clock_step")
+FAULTS = (*STREAM_FAULTS, *PROCESS_FAULTS, "partition", "clock_step", "forgetful_beside_cut_off")
 STOPS = ("node_crash", "leave", "wipe", "power_loss", "damaged_journal")
 HEALED_AFTER_SECONDS = (0.05, 0.6, 2.0, 3.2)
 CLOCK_STEPS_SECONDS = (-3600.0, -5.0, 5.0, 3600.0, 2 * 86_400.0)
@@ -81,7 +81,9 @@ def plan_of(seed: int) -> Plan:
         faults += rng.sample(("cut", "silence", "stall", "plane_crash"), 2)
     if rng.random() < 0.3:
         faults.append("ledger_full")
-    takes_longer = is_everybody_mute or not {"restored_backup", "partition"}.isdisjoint(faults)
+    takes_longer = is_everybody_mute or not {"restored_backup", "partition", "forgetful_beside_cut_off"}.isdisjoint(
+        faults
+    )
     conditions = Conditions(
         is_fenced,
         is_everybody_mute,
@@ -151,6 +153,8 @@ class FaultPlanner:
                 yield replace(event, detail=str(rng.randrange(1, 5)))
             case "disk_full":
                 yield replace(event, detail=rng.choice(("", "and the process is killed")))
+            case "forgetful_beside_cut_off":
+                yield from self._forgetful_beside_cut_off(at)
             case "partition":
                 yield from self._partitions(event)
             case _:
@@ -188,6 +192,17 @@ class FaultPlanner:
             yield Event(back_at - 0.001, "cut_off", node, 0.8)
         if rng.random() < 0.4:  # and once more, at once
             yield Event(back_at + 0.1, "node_crash", node, 0.05)
+
+    def _forgetful_beside_cut_off(self, at: float) -> Iterator[Event]:
+        """A regional cache is cut off beside an edge that goes on, and later forgets, up to just where the other one stands."""
+        rng = self._rng
+        regional, edge = rng.choice(self._conditions.regionals), rng.choice(EDGES)
+        yield Event(at - 0.05, "configure")
+        cut = directions([regional], [PLANE], rng.choice(("both", "back")))
+        yield Event(at, "partition", "", 3 * NOTICE_SECONDS, cut=cut)
+        forgets = Event(at + rng.uniform(0.5, 8.0), rng.choice(("power_loss", "damaged_journal")), edge, 0.05)
+        yield forgets
+        yield Event(forgets.at + 0.04, "cut_off", edge, rng.uniform(0.5, 2.0))
 
     def _restored(self, at: float) -> Iterator[Event]:
         """A backup, and the moment when it is put in the place of the database; made as a backup, or copied by hand, which nobody is told."""

@@ -1,6 +1,6 @@
-"""One planted bug per rule of DESIGN section 4, and per rule of leases: what the simulation must find. Each replaces one part of the code under test."""
+"""Planted bugs for each rule of DESIGN section 4 and of leases: what the simulation must find. Each replaces one part of the code under test."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from control_plane.coordination import CatchUp, Coordinator, FromEntries
@@ -9,21 +9,32 @@ from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Sta
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import NodeReceipt, PendingReceipts, Receipt
 from control_plane.unsaved import Ledger, UnsavedChanges
+from edge_node.caching.entry import Entry
 from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.caching.key import CacheKey
+from edge_node.caching.lookup import Reason
 from edge_node.control.journal import InvalidationJournal
 from edge_node.control.known_peers import KnownPeers
+from edge_node.fill.cache_fill import CacheFill
+from edge_node.fill.coalescer import RequestCoalescer
 from edge_node.policy.fence import Answers, Fence, PeerStanding
+from edge_node.policy.geo import GeoTable
+from edge_node.policy.router import Snapshot
+from edge_node.policy.upstream_request import decode_position
+from edge_node.storage.cache import Cache as ProductCache
+from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import sync_pb2
 from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
 from proto.node_machine import Effect, NodeMachine
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
-from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch, Respond
-from tests.simulation.disk import Entry, KilledError
+from tests.simulation.cache import Cache, Fetch, Respond
+from tests.simulation.disk import KilledError
 from tests.simulation.node import Node, NodeParts
 from tests.simulation.processes import Plane
 from tests.simulation.scenario import Parts
 from tests.simulation.session import Connection
+from tests.simulation.stored import DISTRIBUTION_ID, Asked
 
 # Rule 1
 
@@ -39,42 +50,42 @@ class StampedAtTheEnd(Cache):
 # Rule 2
 
 
-class NotCheckedOnLookup(Cache):
+class NotCheckedOnLookup(ProductCache):
     """Invalidations are applied and never looked at."""
 
-    def lookup(self, path: str) -> Entry | None:
-        return self.entries.get(path)
+    def is_invalidated(self, entry: Entry) -> bool:
+        return False
 
 
-class StampMovedBeforeTheCheck(Cache):
+class StampMovedBeforeTheCheck(ProductCache):
     """The stamp moves forward to what is applied, then nothing is left to check."""
 
-    def lookup(self, path: str) -> Entry | None:
-        entry = self.entries.get(path)
+    def _find_valid(self, key: CacheKey) -> tuple[Entry | None, Reason]:
+        entry = self.store.lookup(key)
         if entry is not None:
-            entry.stamp = self.log.applied_index
-        return super().lookup(path)
+            entry.stamp = self.invalidations.applied_index
+        return super()._find_valid(key)
 
 
 # Rule 3
 
 
-class JoinsAnyFetch(Cache):
+class JoinsAnyFetch(RequestCoalescer):
     """A request joins a fetch that started before an invalidation."""
 
-    def may_join(self, path: str, fetch: Fetch) -> bool:
-        del path
-        return fetch.epoch == self.log.epoch
+    def find(self, key: CacheKey) -> CacheFill | None:
+        return self._joinable.get(key)
 
 
 # Rule 4
 
 
-class ServesWhileBehind(Cache):
+class ServesWhileBehind(NodeState):
     """A regional cache answers edges that know more than it does."""
 
-    def may_serve(self, client: LogPosition) -> bool:
-        return client.log_id == self.log_id
+    def is_behind(self, position: bytes) -> bool:
+        asked = decode_position(position)
+        return asked is None or asked.log_id != self.log_id
 
 
 # Rule 5
@@ -167,15 +178,26 @@ class KeepsEntriesWithoutJournal(Node):
     def restore(self) -> None:
         stored = dict(self.disk.entries)
         super().restore()
-        self.cache.entries.update(stored)
+        self.disk.entries.update(stored)
+        self.cache.load_entries()
 
 
-class RefillsAsBefore(Cache):
-    """A node that has forgotten names the index of its snapshot, and a regional cache that is behind just as far answers it."""
+class RefillsAsBefore(NodeState):
+    """A node that has forgotten names the position of its snapshot, and a regional cache that is behind just as far answers it."""
 
-    @property
-    def asking_position(self) -> LogPosition:
-        return self.position
+    def start_cold(
+        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
+    ) -> None:
+        super().start_cold(snapshot, latency_milliseconds, geo_table)
+        self.has_forgotten = False
+
+
+class SaysThatItKnowsTheSnapshot(Cache):
+    """The other half: the digest of the snapshot stands beside its index."""
+
+    def start_cold(self, position: LogPosition) -> None:
+        super().start_cold(position)
+        self.log.put_digest(position.digest)
 
 
 class IgnoresTheBootId(Node):
@@ -224,27 +246,37 @@ class GrantsWhileBehind(LeaseRules):
 # Rule 8
 
 
-class _KeepsTheInvalidated(Cache):
-    def lookup(self, path: str) -> Entry | None:
-        kept = self.entries.get(path)
-        entry = super().lookup(path)
-        if kept is not None:
-            self.entries[path] = kept
-        return entry
+class KeepsTheInvalidatedAsStale(ProductCache):
+    """An invalidated entry is taken for a stale one."""
+
+    def _find_valid(self, key: CacheKey) -> tuple[Entry | None, Reason]:
+        kept = self.store.lookup(key)
+        entry, reason = super()._find_valid(key)
+        if kept is None or reason is not Reason.INVALIDATED:
+            return entry, reason
+        kept.age_base = 0.0
+        writer = self.store.open_writer(key, 0)
+        assert writer is not None
+        writer.commit(kept)
+        return kept, Reason.FRESH
+
+    def is_invalidated(self, entry: Entry) -> bool:
+        return entry.age_base > 0.0 and super().is_invalidated(entry)
 
 
-class ServesTheInvalidatedOnError(_KeepsTheInvalidated):
-    """An invalidated entry is served stale when the upstream fails."""
+class AsksForItAnew(Cache):
+    """Nothing is revalidated."""
 
-    def stale_for_error(self, path: str) -> Entry | None:
-        return self.entries.get(path)
-
-
-class RevalidatesTheInvalidated(_KeepsTheInvalidated):
-    """An invalidated entry is revalidated, and a coarse validator confirms it."""
-
-    def revalidated(self, path: str, entry: Entry | None) -> Entry | None:
-        return entry or self.entries.get(path)
+    def fetch(
+        self,
+        asked: Asked,
+        respond: Respond,
+        stale: Entry | None,
+        revalidated: Entry | None,
+        *,
+        must_confirm: bool = False,
+    ) -> None:
+        super().fetch(asked, respond, stale or revalidated, None, must_confirm=must_confirm)
 
 
 # Rule 9
@@ -257,15 +289,18 @@ class KeepsEntriesOfAnotherLog(Cache):
         pass
 
 
-class StoresAcrossLogs(Cache):
-    """A fetch that started under one log is stored and joined under the next."""
+class StoresAcrossLogs(ProductCache):
+    """A fetch that started under one log is stored under the next."""
 
-    def may_store(self, fetch: Fetch) -> bool:
-        del fetch
-        return True
+    def put(self, entry: Entry, epoch: int, requested_at: float | None, commit: Callable[[Entry], None]) -> bool:
+        return super().put(entry, self.invalidations.epoch, requested_at, commit)
 
-    def may_join(self, path: str, fetch: Fetch) -> bool:
-        return not self.log.is_invalidated(DISTRIBUTION_ID, path, fetch.position.index)
+
+class JoinsAcrossLogs(RequestCoalescer):
+    """A fetch that started under one log is joined under the next."""
+
+    def invalidate_everything(self) -> None:
+        pass
 
 
 class ComparesIndexesOfDifferentLogs(Coordinator):
@@ -280,10 +315,16 @@ class KeepsEntriesOfTheSameLog(Cache):
     """A snapshot of the same log covers what was stamped before it, as if it were of the same history."""
 
     def apply_snapshot(self, position: LogPosition) -> None:
-        entries, epoch, is_same_log = dict(self.entries), self.log.epoch, position.log_id == self.log_id
+        self._is_same_log, epoch = position.log_id == self.log_id, self.log.epoch
         super().apply_snapshot(position)
-        if is_same_log:
-            self.entries, self.log.epoch = entries, epoch
+        if self._is_same_log:
+            self.log.epoch = epoch
+
+    def invalidate_everything(self) -> None:
+        if not self._is_same_log:
+            super().invalidate_everything()
+
+    _is_same_log = False
 
 
 class AcceptsEntriesOfAnyLog(NodeMachine):
@@ -476,31 +517,24 @@ class AsksTheNewestDirectoryOnly(KnownPeers):
 class ConfirmsByValidator(Cache):
     """A node that may have missed an invalidation asks whether what it has still holds."""
 
-    def _fetch_alone(self, path: str, respond: Respond) -> None:
-        self._fetch(path, self.lookup(path), respond, must_confirm=True)
+    def fetch_alone(self, asked: Asked, respond: Respond) -> None:
+        entry, _ = self.kept.find(asked.route, asked.key, asked.head)
+        self.fetch(asked, respond, None, entry, must_confirm=True)
 
 
 class JoinsToConfirm(Cache):
     """A node that may have missed an invalidation lets requests join a fetch that may have begun before it."""
 
-    def _fetch_alone(self, path: str, respond: Respond) -> None:
-        fetch = self.fetches.get(path)
-        if fetch is not None and self.may_join(path, fetch):
-            fetch.waiting.append(respond)
-        else:
-            self._fetch(path, None, respond)
+    def fetch_alone(self, asked: Asked, respond: Respond) -> None:
+        self._join_or_fetch(asked, respond, None, None)
 
 
 class StaleInsteadOfAnError(Cache):
     """A node that may have missed an invalidation serves what it has when nobody can be reached."""
 
-    def _fetch_alone(self, path: str, respond: Respond) -> None:
-        entry = self.lookup(path)
-
-        def answered(version: int | None) -> None:
-            respond(entry.version if version is None and entry is not None else version)
-
-        super()._fetch_alone(path, answered)
+    def fetch_alone(self, asked: Asked, respond: Respond) -> None:
+        entry, _ = self.kept.find(asked.route, asked.key, asked.head)
+        self.fetch(asked, respond, entry, None, must_confirm=True)
 
 
 MISTAKES_WITH_LEASES: tuple[type[Coordinator], ...] = (
@@ -513,17 +547,19 @@ MISTAKES_WITH_LEASES: tuple[type[Coordinator], ...] = (
 
 PLANTED: dict[str, Parts] = {
     "rule 1: stamped at the end of the fetch": Parts(NodeParts(cache=StampedAtTheEnd)),
-    "rule 2: not checked on lookup": Parts(NodeParts(cache=NotCheckedOnLookup)),
-    "rule 2: stamp moved before the check": Parts(NodeParts(cache=StampMovedBeforeTheCheck)),
-    "rule 3: joins any fetch": Parts(NodeParts(cache=JoinsAnyFetch)),
-    "rule 4: a regional cache serves while behind": Parts(NodeParts(cache=ServesWhileBehind)),
+    "rule 2: not checked on lookup": Parts(NodeParts(kept=NotCheckedOnLookup)),
+    "rule 2: stamp moved before the check": Parts(NodeParts(kept=StampMovedBeforeTheCheck)),
+    "rule 3: joins any fetch": Parts(NodeParts(coalescer=JoinsAnyFetch)),
+    "rule 4: a regional cache serves while behind": Parts(NodeParts(state=ServesWhileBehind)),
     "rule 5: waits for connected nodes only": Parts(coordinator=WaitsForConnectedNodesOnly),
     "rule 5: waits for all but one": Parts(coordinator=WaitsForAllButOne),
     "rule 6: says that everybody has acknowledged": Parts(coordinator=SaysThatEverybodyHasAcknowledged),
     "rule 7: forgets the journal": Parts(node=ForgetsTheJournal),
     "rule 7: acknowledges before it is written": Parts(node=AcknowledgesBeforeItIsWritten),
     "rule 7: keeps entries without a journal": Parts(node=KeepsEntriesWithoutJournal),
-    "rule 7: a node that has forgotten refills from a regional cache": Parts(NodeParts(cache=RefillsAsBefore)),
+    "rule 7: a node that has forgotten refills from a regional cache": Parts(
+        NodeParts(cache=SaysThatItKnowsTheSnapshot, state=RefillsAsBefore)
+    ),
     "rule 10: never fenced": Parts(NodeParts(fence=NeverFenced)),
     "rule 10: fenced by a later index only": Parts(NodeParts(fence=FencedByIndexOnly)),
     "rule 10: trusted from the start": Parts(NodeParts(fence=TrustedFromTheStart)),
@@ -541,10 +577,11 @@ PLANTED: dict[str, Parts] = {
     "rule 7: compacts to nothing": Parts(NodeParts(journal=CompactsToNothing)),
     "rule 7: skips what it cannot write": Parts(NodeParts(journal=SkipsWhatItCannotWrite)),
     "rule 7: grants while behind": Parts(rules=GrantsWhileBehind),
-    "rule 8: serves the invalidated on error": Parts(NodeParts(cache=ServesTheInvalidatedOnError)),
-    "rule 8: revalidates the invalidated": Parts(NodeParts(cache=RevalidatesTheInvalidated)),
+    "rule 8: serves the invalidated on error": Parts(NodeParts(cache=AsksForItAnew, kept=KeepsTheInvalidatedAsStale)),
+    "rule 8: revalidates the invalidated": Parts(NodeParts(kept=KeepsTheInvalidatedAsStale)),
     "rule 9: keeps entries of another log": Parts(NodeParts(cache=KeepsEntriesOfAnotherLog)),
-    "rule 9: stores across logs": Parts(NodeParts(cache=StoresAcrossLogs)),
+    "rule 9: joins across logs": Parts(NodeParts(coalescer=JoinsAcrossLogs)),
+    "rule 9: stores across logs": Parts(NodeParts(kept=StoresAcrossLogs)),
     "rule 9: compares indexes of different logs": Parts(
         NodeParts(machine=AcceptsEntriesOfAnyLog), ComparesIndexesOfDifferentLogs
     ),

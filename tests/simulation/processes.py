@@ -7,8 +7,8 @@ from control_plane.receipts import IssuedInvalidation
 from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
-from tests.simulation.cache import DISTRIBUTION_ID
 from tests.simulation.session import Connection
+from tests.simulation.stored import DISTRIBUTION_ID
 from tests.simulation.world import MemoryLedger, Network, World
 
 

@@ -6,9 +6,10 @@ from random import Random
 
 from control_plane.nodes import Role
 from edge_node.policy.parent_selection import rank_regionals
-from tests.simulation.cache import NOT_MODIFIED, Question, validator
+from tests.simulation.cache import NOT_MODIFIED, Question
 from tests.simulation.node import Node, Respond
 from tests.simulation.plan import ORIGIN
+from tests.simulation.stored import validator
 from tests.simulation.world import Callback, Network, World
 
 ANSWER_SECONDS = 1.8
@@ -32,9 +33,7 @@ class Tiers:
         self._ask_next(node, question, answer, regionals)
 
     def _regionals(self, node: Node, question: Question) -> tuple[Node, ...]:
-        """Those that its directory names, by the product's own order; none without a position to tell them."""
-        if not question.position.log_id:
-            return ()
+        """Those that its directory names, by the product's own order; none for a node that has forgotten where it stands (rule 7)."""
         peers = rank_regionals(node.cache.state.regionals, {}, question.path.encode(), lambda _: False)
         return tuple(self.nodes[peer.id] for peer in peers)
 
