@@ -29,6 +29,7 @@ class Faults:
         self._simulation = simulation
         self._world, self._network = simulation.world, simulation.network
         self._is_over = False
+        self._twins: list[Node] = []
         self._restored_at = 0.0
         """Until then nobody starts the control plane: leases that its backup does not know are not over."""
 
@@ -58,6 +59,8 @@ class Faults:
         self._network.heal_everything()
         self._plane.ledger.is_full = False
         self._restart_plane()
+        for twin in self._twins:
+            twin.crash()
         for node in self._simulation.nodes.values():
             node.is_wedged = node.is_mute = False
             node.set_cut_off(False)
@@ -92,9 +95,19 @@ class Faults:
                     node.session.cut(silently=False)
                 self._world.after(event.seconds, lambda: self._plane.ledger.trim(self._world.now))
                 self._world.after(RETAINED_SECONDS, lambda: node.set_cut_off(False))
+            case "twin":
+                heal = self._begin_twin(node, event.seconds)
             case "disk_full" | "killed_writing" | "disk_slow":
                 self._break_disk(node, event)
         self._world.after(event.seconds, heal)
+
+    def _begin_twin(self, node: Node, seconds: float) -> Callable[[], None]:
+        """A second process with the same identity, as where a state directory and a certificate were copied; and what ends it."""
+        twin = self._simulation.make_twin(node)
+        self._simulation.checker.doubled(node.node_id, self._world.now + seconds)
+        self._twins.append(twin)
+        twin.start()
+        return twin.crash
 
     def _break_disk(self, node: Node, event: Event) -> None:
         match event.kind:

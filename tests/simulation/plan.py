@@ -23,6 +23,8 @@ PROCESS_FAULTS = ("node_crash", "leave", "wipe", "mute", "suspend", "plane_suspe
 DISK_FAULTS = ("killed_writing", "power_loss", "damaged_journal", "disk_full", "disk_slow")
 FAULTS = (*STREAM_FAULTS, *PROCESS_FAULTS, "partition", "clock_step", "forgetful_beside_cut_off")
 STOPS = ("node_crash", "leave", "wipe", "power_loss", "damaged_journal")
+DOUBLED_SEEDS = 0.06
+"""In how many of them a node has two processes for a while, so that nothing is asked of it, but all the more of the others."""
 HEALED_AFTER_SECONDS = (0.05, 0.6, 2.0, 3.2)
 CLOCK_STEPS_SECONDS = (-3600.0, -5.0, 5.0, 3600.0, 2 * 86_400.0)
 
@@ -96,6 +98,9 @@ def plan_of(seed: int) -> Plan:
     planner = FaultPlanner(rng, conditions)
     for fault in sorted(set(faults) - {"stall", "upstream"}):
         events.extend(planner.all_of(fault))
+    doubling = random.Random(f"twins {seed}")  # of its own: most seeds mean what they mean without
+    if doubling.random() < DOUBLED_SEEDS:
+        events.extend(FaultPlanner(doubling, conditions).all_of("twin"))
     return Plan(seed, conditions, tuple(sorted(events, key=lambda event: event.at)))
 
 
@@ -200,7 +205,7 @@ class FaultPlanner:
         yield Event(at - 0.05, "configure")
         cut = directions([regional], [PLANE], rng.choice(("both", "back")))
         yield Event(at, "partition", "", 3 * NOTICE_SECONDS, cut=cut)
-        forgets = Event(at + rng.uniform(0.5, 8.0), rng.choice(("power_loss", "damaged_journal")), edge, 0.05)
+        forgets = Event(at + rng.uniform(5.8, 8.8), rng.choice(("power_loss", "damaged_journal")), edge, 0.05)
         yield forgets
         yield Event(forgets.at + 0.04, "cut_off", edge, rng.uniform(0.5, 2.0))
 

@@ -7,7 +7,8 @@ An object that a receipt vouches for must be at least as new for every later req
 - has no lease, and has been able to ask, for as long as it has to notice in, a node that follows the control plane (rule 10).
 
 A node is exempt that has reached only such as were cut off as well: the third row of the table in docs/invalidation.md. That is told by the network, both ways and
-without a break, never by the node.
+without a break, never by the node. Nothing is asked of a node that has had two processes, until all that either of them was granted is over: what one acknowledges
+counts for both.
 """
 
 import itertools
@@ -15,15 +16,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from control_plane.leases import counted_seconds
 from control_plane.receipts import Receipt
 from proto.lease_times import NOTICE_SECONDS
 from tests.simulation.node import Node
-from tests.simulation.plan import PATHS
+from tests.simulation.plan import LEASE_SECONDS, PATHS
 from tests.simulation.processes import Plane
 from tests.simulation.world import Network, World
 
 ENOUGH_SECONDS = NOTICE_SECONDS * 1.1
 """How long a node has to notice in: what the control plane counts."""
+
+
+DOUBLED_SECONDS = counted_seconds(LEASE_SECONDS) + ENOUGH_SECONDS
+"""How long what was granted to one of two processes may go on after the other one has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +124,22 @@ class Checker:
         self._nodes = nodes
         self._is_fenced = is_fenced
         self._debts = {node_id: Debt() for node_id in nodes}
+        self._doubled_until: dict[str, float] = {}
+
+    def doubled(self, node_id: str, until: float) -> None:
+        """The node has two processes until then."""
+        self._doubled_until[node_id] = max(until + DOUBLED_SECONDS, self._doubled_until.get(node_id, 0.0))
+
+    def is_doubled(self, node: Node) -> bool:
+        """Whether nothing is asked of it."""
+        return self._world.now < self._doubled_until.get(node.node_id, 0.0)
 
     def completed(self, receipt: Receipt, log_id: str, versions: Mapping[str, int]) -> None:
         """A receipt is there."""
         self.promises.add(Promise(log_id, self._world.now, versions))
         for line in receipt.nodes:
-            if line.state == "acknowledged" and line.node_id in self._debts:
+            node = self._nodes.get(line.node_id)
+            if line.state == "acknowledged" and node is not None and not self.is_doubled(node):
                 _raise(self._debts[line.node_id].acknowledged.setdefault(log_id, {}), versions)
         for node_id, node in self._nodes.items():
             if node.is_up and node.machine.log_id == log_id and self._is_told(node):
@@ -135,6 +151,8 @@ class Checker:
         lines = {line.node_id: line for line in receipt.nodes}
         false = []
         for node_id, node in self._nodes.items():
+            if self.is_doubled(node):
+                continue
             line, is_leased = lines.get(node_id), node.is_routable() and node.machine.log_id == log_id
             if line is None and is_leased:
                 false.append(FalseReceipt(identifier, node_id, "it is not named"))
@@ -191,7 +209,7 @@ class Checker:
         return self._network.reached_since(node.node_id, other.node_id)
 
     def _others(self, node: Node) -> Iterable[Node]:
-        return (other for other in self._nodes.values() if other is not node)
+        return (other for other in self._nodes.values() if other is not node and not self.is_doubled(other))
 
 
 def _raise(owed: dict[str, int], versions: Mapping[str, int]) -> None:

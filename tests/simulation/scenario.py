@@ -20,6 +20,8 @@ from tests.simulation.tiers import Tiers
 from tests.simulation.world import MemoryLedger, Network, World
 
 REST_SECONDS = 12.0
+TWINS_INCARNATIONS = 1_000
+"""From here on, so that no process has the number of another one."""
 AFTER_RECEIPT_SECONDS = (0.0005, 0.004, 0.03, 0.12, 0.4, 1.0)
 """When viewers look at all nodes after a receipt: most mistakes show at once or while a lease runs out."""
 
@@ -107,6 +109,16 @@ class Simulation:
         rules = parts.rules(LEASE_SECONDS)
         return parts.plane(self.world, self.network, ledger, parts.coordinator, rules, stall_probability)
 
+    def make_twin(self, node: Node) -> Node:
+        """Another process under the name of a node, on another disk, which the same viewers do not find."""
+        twin = self._parts.node(
+            self.world, self.network, node.node_id, node.description.role, self.tiers.ask, self._parts.in_nodes
+        )
+        twin.plane, twin.others = self.plane, self.nodes
+        twin.is_mute, twin.is_fenced = node.is_mute, node.is_fenced
+        twin.incarnation = TWINS_INCARNATIONS
+        return twin
+
     def new_log_id(self) -> str:
         """Of another log."""
         self._logs_total += 1
@@ -178,12 +190,9 @@ class Simulation:
 
     def look_at(self, edge: Node) -> None:
         """Everything there, unless it stands still: viewers wait until it goes on."""
-        if (
-            edge.is_up
-            and edge.cache.log_id
-            and edge.description.role is Role.EDGE
-            and not self.network.is_still(edge.node_id)
-        ):
+        if edge.description.role is not Role.EDGE or self.network.is_still(edge.node_id):
+            return
+        if edge.is_up and edge.cache.log_id and not self.checker.is_doubled(edge):
             owed = self.checker.owed_by(edge, self.plane)
             for path in PATHS:
                 self._view(edge, path, owed[path])
