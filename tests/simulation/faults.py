@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from control_plane.leases import counted_seconds
 from tests.simulation.disk import Disk
 from tests.simulation.node import Node
-from tests.simulation.plan import LEASE_SECONDS, PLANE, STOPS, Event
+from tests.simulation.plan import LEASE_SECONDS, PLANE, ROUTER, STOPS, Event
 from tests.simulation.processes import Plane
 from tests.simulation.world import MemoryLedger
 
@@ -48,6 +48,8 @@ class Faults:
             self._world.after(event.seconds, lambda: self._restart(node))
         elif node is not None:
             self._begin_at(node, event)
+        elif event.subject == ROUTER:
+            self._begin_at_router(event)
         elif event.kind == "partition":
             self._network.cut(event.cut, event.seconds)
         else:
@@ -61,6 +63,7 @@ class Faults:
         self._restart_plane()
         for twin in self._twins:
             twin.crash()
+        self._restart_router()
         for node in self._simulation.nodes.values():
             node.is_wedged = node.is_mute = False
             node.set_cut_off(False)
@@ -146,6 +149,27 @@ class Faults:
             node.start()
             self._simulation.look_at_all()
 
+    # The router
+
+    def _begin_at_router(self, event: Event) -> None:
+        router, after = self._simulation.router, self._world.after
+        assert router is not None
+        match event.kind:
+            case "router_crash":
+                router.crash()
+                after(event.seconds, self._restart_router)
+            case "router_disk_full":
+                router.files.is_full = True
+                after(event.seconds, partial(setattr, router.files, "is_full", False))
+            case "suspend":
+                self._network.stand_still(ROUTER)
+                after(event.seconds, partial(self._network.go_on, ROUTER))
+
+    def _restart_router(self) -> None:
+        router = self._simulation.router
+        if router is not None and not router.is_up:
+            router.start()
+
     # The control plane
 
     def _begin_at_plane(self, event: Event) -> None:
@@ -209,3 +233,5 @@ class Faults:
             node.plane = simulation.plane
             if node.is_up:
                 node.session.plane = simulation.plane
+        if simulation.router is not None:
+            simulation.router.follow(simulation.plane)

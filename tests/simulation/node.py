@@ -52,10 +52,14 @@ class Node(Process):
     """One that stores responses. It is its session's Applier."""
 
     def __init__(
-        self, world: World, network: Network, node_id: str, role: Role, upstream: NodeUpstream, parts: NodeParts
+        self, world: World, network: Network, named: tuple[str, Role, str], upstream: NodeUpstream, parts: NodeParts
     ) -> None:
+        """`named`: its id, its role, its address."""
+        node_id, role, self.address = named
         super().__init__(world, network, node_id)
-        self.description = NodeDescription(node_id, role, "us-east-1", "IAD89-P1", f"{node_id}:80", node_id)
+        self.description = NodeDescription(
+            node_id, role, "us-east-1", "IAD89-P1", f"{self.address}:80", f"{self.address}:81"
+        )
         self.plane: ControlPlane | None = None
         self.is_cut_off = False
         self.is_wedged = False

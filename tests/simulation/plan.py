@@ -13,8 +13,10 @@ PATHS = ("/a", "/b/c", "/seldom")
 INVALIDATION_PATHS = {"/a": ("/a", "/a", "/a", "/*"), "/b/c": ("/b/c", "/b/*"), "/seldom": ("/seldom",)}
 CHANGED_SELDOM = 0.1
 """How often the last path is the one that changes: what is old there stays old for long, where the others are soon invalidated again."""
+PAUSES_SECONDS = ((0.005, 0.2, 0.9), (0.005, 0.2, 0.9), (0.2, 2.0, 6.0))
+"""Between changes. Where they are many, each node that is cut off is soon behind by index, which hides what is wrong with other signs."""
 LEASE_SECONDS = 2.0
-PLANE, ORIGIN, ROUTER = "plane", "origin", "router"
+PLANE, ORIGIN, ROUTER, VIEWERS = "plane", "origin", "router", "viewers"
 EDGES = ("edge-1", "edge-2")
 REGIONALS = ("regional-1", "regional-2")
 
@@ -23,6 +25,9 @@ PROCESS_FAULTS = ("node_crash", "leave", "wipe", "mute", "suspend", "plane_suspe
 DISK_FAULTS = ("killed_writing", "power_loss", "damaged_journal", "disk_full", "disk_slow")
 FAULTS = (*STREAM_FAULTS, *PROCESS_FAULTS, "partition", "clock_step", "forgetful_beside_cut_off")
 STOPS = ("node_crash", "leave", "wipe", "power_loss", "damaged_journal")
+ROUTER_FAULTS = ("router_crash", "router_disk_full", "suspend", "router and plane", "viewers and router")
+ROUTED_SEEDS = 0.15
+"""In how many of them there is a router."""
 DOUBLED_SEEDS = 0.06
 """In how many of them a node has two processes for a while, so that nothing is asked of it, but all the more of the others."""
 HEALED_AFTER_SECONDS = (0.05, 0.6, 2.0, 3.2)
@@ -41,6 +46,7 @@ class Conditions:
     is_origin_failing: bool = False
     regionals: tuple[str, ...] = REGIONALS[:1]
     duration_seconds: float = DURATION_SECONDS
+    has_router: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +107,22 @@ def plan_of(seed: int) -> Plan:
     doubling = random.Random(f"twins {seed}")  # of its own: most seeds mean what they mean without
     if doubling.random() < DOUBLED_SEEDS:
         events.extend(FaultPlanner(doubling, conditions).all_of("twin"))
+    routing = random.Random(f"router {seed}")
+    if routing.random() < ROUTED_SEEDS:
+        conditions = replace(conditions, has_router=True)
+        events.extend(_at_router(routing, conditions))
     return Plan(seed, conditions, tuple(sorted(events, key=lambda event: event.at)))
 
 
 def _operations(rng: random.Random, conditions: Conditions) -> Iterator[Event]:
     """Changes of objects, each followed by its invalidation; and other entries of the log."""
-    now = 0.3
+    now, pause = 0.3, rng.choice(PAUSES_SECONDS)
     while now < conditions.duration_seconds:
         path = PATHS[-1] if rng.random() < CHANGED_SELDOM else rng.choice(PATHS[:-1])
         if rng.random() < 0.1:
             yield Event(now, "configure")
         yield Event(now, "change", path, rng.choice((0.0, 0.002, 0.05)), rng.choice(INVALIDATION_PATHS[path]))
-        now += rng.choice((0.005, 0.2, 0.9))
+        now += rng.choice(pause)
 
 
 def _looks(rng: random.Random, conditions: Conditions) -> Iterator[Event]:
@@ -120,6 +130,22 @@ def _looks(rng: random.Random, conditions: Conditions) -> Iterator[Event]:
     while now < conditions.duration_seconds:
         yield Event(now, "look")
         now += rng.uniform(0.05, 0.4)
+
+
+def _at_router(rng: random.Random, conditions: Conditions) -> Iterator[Event]:
+    """What happens to a router, and to the way to it."""
+    now = rng.uniform(0.3, 4.0)
+    while now < conditions.duration_seconds:
+        kind, seconds = rng.choice(ROUTER_FAULTS), rng.choice(HEALED_AFTER_SECONDS)
+        ways = rng.choice(("both", "both", "there", "back"))
+        match kind:
+            case "router and plane":
+                yield Event(now, "partition", "", 3 * seconds, cut=directions([ROUTER], [PLANE], ways))
+            case "viewers and router":
+                yield Event(now, "partition", "", 3 * seconds, cut=directions([VIEWERS], [ROUTER], ways))
+            case _:
+                yield Event(now, kind, ROUTER, seconds)
+        now += seconds + rng.uniform(0.2, 3.0)
 
 
 class FaultPlanner:

@@ -18,8 +18,6 @@ from edge_node.control.known_peers import KnownPeers
 from edge_node.fill.cache_fill import CacheFill
 from edge_node.fill.coalescer import RequestCoalescer
 from edge_node.policy.fence import Answers, Fence, PeerStanding
-from edge_node.policy.geo import GeoTable
-from edge_node.policy.router import Snapshot
 from edge_node.policy.upstream_request import decode_position
 from edge_node.storage.cache import Cache as ProductCache
 from edge_node.storage.node_state import NodeState
@@ -180,24 +178,6 @@ class KeepsEntriesWithoutJournal(Node):
         super().restore()
         self.disk.entries.update(stored)
         self.cache.load_entries()
-
-
-class RefillsAsBefore(NodeState):
-    """A node that has forgotten names the position of its snapshot, and a regional cache that is behind just as far answers it."""
-
-    def start_cold(
-        self, snapshot: Snapshot, latency_milliseconds: Mapping[str, float], geo_table: GeoTable | None = None
-    ) -> None:
-        super().start_cold(snapshot, latency_milliseconds, geo_table)
-        self.has_forgotten = False
-
-
-class SaysThatItKnowsTheSnapshot(Cache):
-    """The other half: the digest of the snapshot stands beside its index."""
-
-    def start_cold(self, position: LogPosition) -> None:
-        super().start_cold(position)
-        self.log.put_digest(position.digest)
 
 
 class IgnoresTheBootId(Node):
@@ -557,9 +537,6 @@ PLANTED: dict[str, Parts] = {
     "rule 7: forgets the journal": Parts(node=ForgetsTheJournal),
     "rule 7: acknowledges before it is written": Parts(node=AcknowledgesBeforeItIsWritten),
     "rule 7: keeps entries without a journal": Parts(node=KeepsEntriesWithoutJournal),
-    "rule 7: a node that has forgotten refills from a regional cache": Parts(
-        NodeParts(cache=SaysThatItKnowsTheSnapshot, state=RefillsAsBefore)
-    ),
     "rule 10: never fenced": Parts(NodeParts(fence=NeverFenced)),
     "rule 10: fenced by a later index only": Parts(NodeParts(fence=FencedByIndexOnly)),
     "rule 10: trusted from the start": Parts(NodeParts(fence=TrustedFromTheStart)),
@@ -610,6 +587,5 @@ SHOWN_BY: dict[str, int] = {
     "rule 9: compares indexes of different logs": 256,
     "lease: no margin": 876,
     "rule 10: decides before others must have renewed": 2352,
-    "rule 7: a node that has forgotten refills from a regional cache": 3937,
 }
 """The first seed of those bugs that need a rare one: it is looked at first, and all others only if a change of the simulation has moved it."""

@@ -3,10 +3,12 @@
 from control_plane.coordination import Coordinator, FromEntries
 from control_plane.directory import DirectoryFrames
 from control_plane.leases import Granted, LeaseRules
+from control_plane.nodes import Role
 from control_plane.receipts import IssuedInvalidation
 from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from tests.simulation.router import DISTRIBUTION, ROUTING_TABLE
 from tests.simulation.session import Connection
 from tests.simulation.stored import DISTRIBUTION_ID
 from tests.simulation.world import MemoryLedger, Network, World
@@ -88,7 +90,7 @@ class Plane:
         """Commit an entry of another kind."""
         if self.coordinator is not None and not self.ledger.is_full:
             entry = sync_pb2.Entry(log_id=self.ledger.log_id, index=self.ledger.head_index + 1)
-            entry.put_routing_table.zone = "cdn.localhost"
+            entry.put_routing_table.CopyFrom(ROUTING_TABLE)
             self._commit(entry, None)
 
     def _commit(self, entry: sync_pb2.Entry, issued: IssuedInvalidation | None) -> None:
@@ -150,6 +152,9 @@ class Plane:
             head_index = self.ledger.head_index
             digest = self.ledger.digest_at(head_index) or b""
             snapshot = sync_pb2.Snapshot(log_id=self.ledger.log_id, index=head_index, digest=digest)
+            if connection.description.role is Role.DNS_ROUTER:
+                snapshot.distributions.append(DISTRIBUTION)
+                snapshot.routing_table.CopyFrom(ROUTING_TABLE)
             connection.down.send(sync_pb2.ControlMessage(snapshot=snapshot))
         self._send_directory(connection)
 

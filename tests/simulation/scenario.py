@@ -16,6 +16,7 @@ from tests.simulation.node import Node, NodeParts
 from tests.simulation.plan import EDGES, INVALIDATION_PATHS, LEASE_SECONDS, PATHS, Event, Plan
 from tests.simulation.processes import Plane
 from tests.simulation.promises import Checker, FalseReceipt, Violation
+from tests.simulation.router import RouterProcess, Viewer, address_of
 from tests.simulation.tiers import Tiers
 from tests.simulation.world import MemoryLedger, Network, World
 
@@ -64,13 +65,19 @@ class Simulation:
         self.tiers = Tiers(world, self.network, self.versions, is_origin_failing=conditions.is_origin_failing)
         roles = {**dict.fromkeys(EDGES, Role.EDGE), **dict.fromkeys(conditions.regionals, Role.REGIONAL)}
         self.nodes = {
-            node_id: parts.node(world, self.network, node_id, role, self.tiers.ask, parts.in_nodes)
-            for node_id, role in roles.items()
+            node_id: parts.node(world, self.network, (node_id, role, address_of(n)), self.tiers.ask, parts.in_nodes)
+            for n, (node_id, role) in enumerate(roles.items(), 1)
         }
         self.tiers.nodes = self.nodes
         self.edges = [self.nodes[node_id] for node_id in EDGES]
         self.checker = Checker(world, self.network, self.nodes, is_fenced=conditions.is_fenced)
         self.plane = self.new_plane()
+        self.router = RouterProcess(world, self.network, self.plane) if conditions.has_router else None
+        self.viewers = (
+            [] if self.router is None else [Viewer(self.router, n, keeps_its_answer=n == 0) for n in range(3)]
+        )
+        self.held_answers_total = 0
+        """How often a viewer came to an edge that was not in the directory any more."""
         self.faults = Faults(self)
         for node in self.nodes.values():
             node.plane = self.plane
@@ -78,6 +85,8 @@ class Simulation:
             node.is_mute = conditions.is_everybody_mute
             node.is_fenced = conditions.is_fenced
             node.start()
+        if self.router is not None:
+            self.router.start()
 
     def run(self) -> list[Violation | FalseReceipt]:
         """Play it to the end, or until a viewer has seen what no viewer may see."""
@@ -100,6 +109,10 @@ class Simulation:
         problems.extend(
             f"{node_id} is not at the head" for node_id, node in self.nodes.items() if node.cache.position != head
         )
+        if self.router is not None:
+            named = set(self.router.addresses())
+            wanted = {edge.address for edge in self.edges if self.plane.is_live(edge.node_id)}
+            problems.extend(f"the router names {sorted(named)}, not {sorted(wanted)}" for _ in range(named != wanted))
         return problems
 
     def new_plane(self) -> Plane:
@@ -111,9 +124,8 @@ class Simulation:
 
     def make_twin(self, node: Node) -> Node:
         """Another process under the name of a node, on another disk, which the same viewers do not find."""
-        twin = self._parts.node(
-            self.world, self.network, node.node_id, node.description.role, self.tiers.ask, self._parts.in_nodes
-        )
+        named = (node.node_id, node.description.role, node.address)
+        twin = self._parts.node(self.world, self.network, named, self.tiers.ask, self._parts.in_nodes)
         twin.plane, twin.others = self.plane, self.nodes
         twin.is_mute, twin.is_fenced = node.is_mute, node.is_fenced
         twin.incarnation = TWINS_INCARNATIONS
@@ -184,9 +196,14 @@ class Simulation:
     # Viewers
 
     def look_at_all(self) -> None:
-        """Everything at every edge that answers."""
+        """Everything at every edge that answers; those who were sent to one by the router come there as well."""
         for edge in self.edges:
             self.look_at(edge)
+        for address in [viewer.edge() for viewer in self.viewers]:
+            for edge in self.edges:
+                if edge.address == address:
+                    self.held_answers_total += not self.plane.is_live(edge.node_id)
+                    self.look_at(edge)
 
     def look_at(self, edge: Node) -> None:
         """Everything there, unless it stands still: viewers wait until it goes on."""
