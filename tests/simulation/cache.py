@@ -103,7 +103,7 @@ class Cache:
         self.disk = disk
         self.state = state
         self.log = state.invalidations
-        self.kept = make_cache(product[0], MemoryStore(STORE_BYTES, POLICIES["lru"]), self.log, self._wall_clock)
+        self.kept = make_cache(product[0], MemoryStore(STORE_BYTES, POLICIES["fifo"]), self.log, self._wall_clock)
         self.coalescer = product[1](state, Counters(), call_later, self._wall_clock)
         self.waiting_for_log: list[Callable[[], bool]] = []
         self.must_confirm: Callable[[bool], bool] = lambda is_strict: False

@@ -8,12 +8,13 @@ from proto.lease_times import NOTICE_SECONDS
 from tests.simulation.world import Direction
 
 DURATION_SECONDS = 11.0
+LONG_SECONDS = 16.0
 LONGER_SECONDS = 20.0
 PATHS = ("/a", "/b/c", "/seldom")
 INVALIDATION_PATHS = {"/a": ("/a", "/a", "/a", "/*"), "/b/c": ("/b/c", "/b/*"), "/seldom": ("/seldom",)}
 CHANGED_SELDOM = 0.1
 """How often the last path is the one that changes: what is old there stays old for long, where the others are soon invalidated again."""
-PAUSES_SECONDS = ((0.005, 0.2, 0.9), (0.005, 0.2, 0.9), (0.2, 2.0, 6.0))
+PAUSES_SECONDS = ((0.005, 0.2, 0.9), (0.2, 7.0, 9.0))
 """Between changes. Where they are many, each node that is cut off is soon behind by index, which hides what is wrong with other signs."""
 LEASE_SECONDS = 2.0
 PLANE, ORIGIN, ROUTER, VIEWERS = "plane", "origin", "router", "viewers"
@@ -23,8 +24,13 @@ REGIONALS = ("regional-1", "regional-2")
 STREAM_FAULTS = ("plane_crash", "cut", "silence", "wedge", "stall", "upstream", "new_log", "trim", "restored_backup")
 PROCESS_FAULTS = ("node_crash", "leave", "wipe", "mute", "suspend", "plane_suspend")
 DISK_FAULTS = ("killed_writing", "power_loss", "damaged_journal", "disk_full", "disk_slow")
-FAULTS = (*STREAM_FAULTS, *PROCESS_FAULTS, "partition", "clock_step", "forgetful_beside_cut_off")
+FAULTS = (*STREAM_FAULTS, *PROCESS_FAULTS, "partition", "clock_step", "restarts_long_after_a_cut")
+ONCE = ("new_log", "restarts_long_after_a_cut")
 STOPS = ("node_crash", "leave", "wipe", "power_loss", "damaged_journal")
+CALM_SEEDS = 0.35
+"""In how many of them there are two kinds of faults only: what shows after some quiet seconds, shows there."""
+QUIET_SEEDS = 0.1
+"""In how many of them somebody is cut off for long and little else happens."""
 ROUTER_FAULTS = ("router_crash", "router_disk_full", "suspend", "router and plane", "viewers and router")
 ROUTED_SEEDS = 0.15
 """In how many of them there is a router."""
@@ -83,24 +89,32 @@ def plan_of(seed: int) -> Plan:
     faults = [fault for fault in FAULTS if rng.random() < 0.35]
     if rng.random() < 0.5:  # by itself, or one kind of fault would hide the other's mistakes
         faults = [fault for fault in faults if rng.random() < 0.6] + rng.sample(DISK_FAULTS, 2)
-    is_fenced = rng.random() < 0.6
-    is_everybody_mute = is_fenced and rng.random() < 0.3
+    is_calm = rng.random() < CALM_SEEDS
+    if is_calm:
+        faults = rng.sample(FAULTS, 2)
+    is_quiet = rng.random() < QUIET_SEEDS
+    if is_quiet:
+        faults = [rng.choice(("restarts_long_after_a_cut", "partition"))]
+    is_calm |= is_quiet
+    is_fenced = is_quiet or rng.random() < 0.6
+    is_everybody_mute = is_fenced and not is_quiet and rng.random() < 0.3
     if is_everybody_mute:
         faults += rng.sample(("cut", "silence", "stall", "plane_crash"), 2)
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and not is_calm:
         faults.append("ledger_full")
-    takes_longer = is_everybody_mute or not {"restored_backup", "partition", "forgetful_beside_cut_off"}.isdisjoint(
-        faults
-    )
+    takes_long = not {"restored_backup", "partition", "restarts_long_after_a_cut"}.isdisjoint(faults)
     conditions = Conditions(
         is_fenced,
         is_everybody_mute,
         rng.choice((0.02, 0.1, 0.3)) if "stall" in faults else 0.0,
         "upstream" in faults,
         REGIONALS[: rng.choice((1, 1, 2))],
-        LONGER_SECONDS if takes_longer else DURATION_SECONDS,
+        LONGER_SECONDS if is_everybody_mute else LONG_SECONDS if takes_long else DURATION_SECONDS,
     )
-    events = [*_operations(rng, conditions), *_looks(rng, conditions)]
+    events = [
+        *_operations(rng, conditions, PAUSES_SECONDS[1:] if is_calm else PAUSES_SECONDS[:1]),
+        *_looks(rng, conditions),
+    ]
     planner = FaultPlanner(rng, conditions)
     for fault in sorted(set(faults) - {"stall", "upstream"}):
         events.extend(planner.all_of(fault))
@@ -114,9 +128,9 @@ def plan_of(seed: int) -> Plan:
     return Plan(seed, conditions, tuple(sorted(events, key=lambda event: event.at)))
 
 
-def _operations(rng: random.Random, conditions: Conditions) -> Iterator[Event]:
+def _operations(rng: random.Random, conditions: Conditions, pauses: Sequence[tuple[float, ...]]) -> Iterator[Event]:
     """Changes of objects, each followed by its invalidation; and other entries of the log."""
-    now, pause = 0.3, rng.choice(PAUSES_SECONDS)
+    now, pause = 0.3, rng.choice(pauses)
     while now < conditions.duration_seconds:
         path = PATHS[-1] if rng.random() < CHANGED_SELDOM else rng.choice(PATHS[:-1])
         if rng.random() < 0.1:
@@ -129,7 +143,7 @@ def _looks(rng: random.Random, conditions: Conditions) -> Iterator[Event]:
     now = 0.2
     while now < conditions.duration_seconds:
         yield Event(now, "look")
-        now += rng.uniform(0.05, 0.4)
+        now += rng.uniform(0.05, 0.6)
 
 
 def _at_router(rng: random.Random, conditions: Conditions) -> Iterator[Event]:
@@ -164,7 +178,7 @@ class FaultPlanner:
         while now < self._conditions.duration_seconds:
             seconds = rng.choice(HEALED_AFTER_SECONDS)
             yield from self._once(fault, now, seconds)
-            if fault == "new_log":
+            if fault in ONCE:
                 return
             now += seconds + rng.uniform(0.2, 3.0)
 
@@ -184,8 +198,8 @@ class FaultPlanner:
                 yield replace(event, detail=str(rng.randrange(1, 5)))
             case "disk_full":
                 yield replace(event, detail=rng.choice(("", "and the process is killed")))
-            case "forgetful_beside_cut_off":
-                yield from self._forgetful_beside_cut_off(at)
+            case "restarts_long_after_a_cut":
+                yield from self._restarts_long_after_a_cut(at)
             case "partition":
                 yield from self._partitions(event)
             case _:
@@ -224,16 +238,20 @@ class FaultPlanner:
         if rng.random() < 0.4:  # and once more, at once
             yield Event(back_at + 0.1, "node_crash", node, 0.05)
 
-    def _forgetful_beside_cut_off(self, at: float) -> Iterator[Event]:
-        """A regional cache is cut off beside an edge that goes on, and later forgets, up to just where the other one stands."""
+    def _restarts_long_after_a_cut(self, at: float) -> Iterator[Event]:
+        """An edge, or a regional cache beside it, has been cut off for so long that receipts leave it out; then the edge restarts, and is not heard at first."""
         rng = self._rng
-        regional, edge = rng.choice(self._conditions.regionals), rng.choice(EDGES)
+        edge, stop = rng.choice(EDGES), rng.choice(("node_crash", "power_loss", "damaged_journal"))
+        cut_off = rng.choice((edge, edge, rng.choice(self._conditions.regionals)))
         yield Event(at - 0.05, "configure")
-        cut = directions([regional], [PLANE], rng.choice(("both", "back")))
-        yield Event(at, "partition", "", 3 * NOTICE_SECONDS, cut=cut)
-        forgets = Event(at + rng.uniform(5.8, 8.8), rng.choice(("power_loss", "damaged_journal")), edge, 0.05)
-        yield forgets
-        yield Event(forgets.at + 0.04, "cut_off", edge, rng.uniform(0.5, 2.0))
+        cut = directions([cut_off], [PLANE], rng.choice(("both", "back")))
+        yield Event(at, "partition", "", 4 * NOTICE_SECONDS, cut=cut)
+        stops = Event(at + rng.uniform(7.0, 9.0), stop, edge, 0.05)
+        changed_at = rng.choice((at + rng.uniform(5.0, 7.0), stops.at + rng.uniform(0.4, 1.2)))
+        yield Event(changed_at, "change", PATHS[0], 0.0, PATHS[0])
+        if rng.random() < 0.7:
+            yield stops
+            yield Event(stops.at + 0.04, "cut_off", edge, rng.uniform(0.5, 2.0))
 
     def _restored(self, at: float) -> Iterator[Event]:
         """A backup, and the moment when it is put in the place of the database; made as a backup, or copied by hand, which nobody is told."""

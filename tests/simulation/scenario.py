@@ -183,7 +183,7 @@ class Simulation:
         if self._looks_from == self.world.now:
             return
         self._looks_from = self.world.now
-        for seconds in self._dice.sample(AFTER_RECEIPT_SECONDS, 3):
+        for seconds in self._dice.sample(AFTER_RECEIPT_SECONDS, 2):
             self.world.after(seconds, self.look_at_all)
 
     def _tell(self, receipt: Receipt) -> None:
@@ -196,14 +196,14 @@ class Simulation:
     # Viewers
 
     def look_at_all(self) -> None:
-        """Everything at every edge that answers; those who were sent to one by the router come there as well."""
+        """Everything at every edge that answers. Those who come by the router's answers see what all others see there."""
         for edge in self.edges:
             self.look_at(edge)
-        for address in [viewer.edge() for viewer in self.viewers]:
-            for edge in self.edges:
-                if edge.address == address:
-                    self.held_answers_total += not self.plane.is_live(edge.node_id)
-                    self.look_at(edge)
+        for viewer in self.viewers:
+            address = viewer.edge()
+            self.held_answers_total += any(
+                e.address == address and not self.plane.is_live(e.node_id) for e in self.edges
+            )
 
     def look_at(self, edge: Node) -> None:
         """Everything there, unless it stands still: viewers wait until it goes on."""
