@@ -13,8 +13,8 @@ def test_what_has_been_searched_is_said(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_search_whose_time_is_over_says_where_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--seeds", "60", "--minutes", "0", "--processes", "1"]) == 0
-    assert "go on with --from 0 --seeds 60" in capsys.readouterr().out
+    assert command.main(["--seeds", "3", "--minutes", "0", "--processes", "1"]) == 0
+    assert "go on with --from 0 --seeds 3" in capsys.readouterr().out
 
 
 def test_the_table_of_seeds_names_a_bug_that_is_not_found(capsys: pytest.CaptureFixture[str]) -> None:
