@@ -75,6 +75,14 @@ fuzz: export CDNLAB_FUZZ_SECONDS ?= 600
 fuzz: setup ## what viewers and origins may send, for ten minutes per target (CDNLAB_FUZZ_SECONDS), beside strict readers
 	$(BIN)/python -m pytest tests/fuzz
 
+# At night. A seed that fails is told as a story; a search that was stopped says how to go on.
+SEEDS ?= 100000
+FROM ?= 0
+MINUTES ?= 120
+.PHONY: simulate
+simulate: setup ## the invalidation protocol over many more seeds than the tests take, on all cores (SEEDS, FROM, MINUTES)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --minutes $(MINUTES)
+
 .PHONY: check
 check: setup ## linter, formatter, types, stale stubs, import rules, docs against the code
 	$(BIN)/ruff check .

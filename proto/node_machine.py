@@ -114,7 +114,8 @@ class NodeMachine:
     """One node's side of the protocol. All times are seconds of the one clock that the caller uses."""
 
     def __init__(self, identity: NodeIdentity, position: LogPosition, incarnation: int = 0) -> None:
-        """`incarnation`: a number that tells the processes of a node apart; 0: none."""
+        """`incarnation`: a number that tells the processes of a node apart; 0: none. It counts up where the node has been without a lease: what others have heard of it
+        meanwhile is what they hear of a process that has just started, so receipts wait for them as they do then (rule 10)."""
         self._identity = identity
         self._incarnation = incarnation
         self.log_id = position.log_id
@@ -128,6 +129,8 @@ class NodeMachine:
         self._heard_at = 0.0
         self._lease_until: float | None = None
         self._renewed_at = float("-inf")
+        self._is_witness = False
+        """The control plane takes it that whoever asks this node hears of a lease."""
         self._has_left = False
         self._told_rejected: RejectedChanges = NOTHING_REJECTED
         self._directory: dict[str, sync_pb2.Node] = {}
@@ -149,6 +152,9 @@ class NodeMachine:
         self._sent_at.clear()
         self._next_heartbeat_at = now
         self._heard_at = now
+        if self._is_witness and self.lease_state(now) != "held":
+            self._is_witness = False
+            self._incarnation += 1 if self._incarnation else 0
         hello = sync_pb2.Hello(
             node=to_node(self._identity),
             log_id=position.log_id,
@@ -162,6 +168,7 @@ class NodeMachine:
     def left(self) -> list[Effect]:
         """The node drains: it gives its lease back before it says so."""
         self._has_left = True
+        self._is_witness = False
         if self._lease_until is not None:
             self._lease_until = float("-inf")
         return [LeaseLost(), Send(sync_pb2.NodeMessage(leaving=sync_pb2.Leaving()))]
@@ -198,13 +205,15 @@ class NodeMachine:
     def received(self, message: sync_pb2.ControlMessage, now: float) -> list[Effect]:
         """Decide on one message. Carry the effects out before the next one is given."""
         self._heard_at = now
+        if self._is_witness and self.lease_state(now) != "held":
+            return [Disconnect("the lease ran out before it was renewed, which the control plane has to hear first")]
         match message.WhichOneof("kind"):
             case "entry":
                 return self._entries_received((message.entry,))
             case "entries":
                 return self._entries_received(message.entries.entries)
             case "lease":
-                return self._lease_received(message.lease)
+                return self._lease_received(message.lease, now)
             case "directory":
                 return self._directory_received(message.directory)
             case "directory_change":
@@ -219,6 +228,7 @@ class NodeMachine:
         nothing in this one."""
         lost: list[Effect] = [LeaseLost()] if self._lease_until is not None else []
         self._lease_until = None
+        self._is_witness = False
         self.log_id, self.applied_index = log_id, index
         self.head_index = index
         effects = [*lost, *self._accepted(rejected), *self._rejected(rejected, rejected.keys())]
@@ -311,7 +321,7 @@ class NodeMachine:
         self._directory_version = change.version
         return [ApplyDirectory(sync_pb2.Directory(version=change.version, nodes=self._directory.values()))]
 
-    def _lease_received(self, lease: sync_pb2.Lease) -> list[Effect]:
+    def _lease_received(self, lease: sync_pb2.Lease, now: float) -> list[Effect]:
         self.head_index = lease.head_index
         sent_at = self._sent_at.get(lease.sequence)
         if not lease.is_granted or sent_at is None or self._has_left:
@@ -320,6 +330,7 @@ class NodeMachine:
         until = sent_at + duration_seconds  # not from now: the answer may have been under way for any time
         self._lease_until = until if self._lease_until is None else max(until, self._lease_until)
         self._renewed_at = max(self._renewed_at, sent_at)
+        self._is_witness = now < self._lease_until
         self._heartbeat_seconds = min(HEARTBEAT_SECONDS, duration_seconds / HEARTBEATS_PER_LEASE)
         return [LeaseHeld(self._lease_until)]
 

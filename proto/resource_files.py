@@ -7,14 +7,11 @@ between, the files of the position are there, and those of a later index are lef
 Shared by edge_node and dns_router. What is served of it is `served_configuration.py`'s business.
 """
 
-import contextlib
 import hashlib
 import logging
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from proto.cdn.v1 import sync_pb2
@@ -49,7 +46,6 @@ class ResourceFiles:
 
     def __init__(self, files: StateFiles) -> None:
         """Beside `files`, which have the position and the statistics."""
-        self._state = files.folder
         self._files = files
         self._folder_number = 0
         self._indexes: dict[str, int] = {}
@@ -100,7 +96,7 @@ class ResourceFiles:
         """Have this on disk, and nothing of what is there: it may be of another log."""
         before = self._folder_number, self._indexes
         self._folder_number, self._indexes = self._folder_number + 1, {}
-        shutil.rmtree(self._state / self._folder_name(), ignore_errors=True)  # of an attempt that failed
+        self._files.remove_folder(self._folder_name())  # of an attempt that failed
         try:
             self._commit(configuration, configuration.served.keys() | configuration.rejected.keys())
         except OSError:
@@ -138,7 +134,7 @@ class ResourceFiles:
     def _current_files(self, index: int) -> Iterator[str]:
         """The newest file of each resource up to an index; others are removed, and so is what says that a resource is gone."""
         indexes: dict[str, list[int]] = {}
-        for name in _listed(self._state / self._folder_name()):
+        for name in self._open_folder().names():
             if match := _FILE.fullmatch(name):
                 indexes.setdefault(match[1], []).append(int(match[2]))
         for stem, found in sorted(indexes.items()):
@@ -160,21 +156,22 @@ class ResourceFiles:
 
     def _remove_files(self, names: Iterable[str]) -> bool:
         """Whether they are gone. What stays counts for nothing."""
+        folder = self._open_folder()
         try:
             for name in names:
-                (self._state / self._folder_name() / name).unlink(missing_ok=True)
+                folder.remove(name)
         except OSError as error:
             _logger.warning("a file that is no longer needed stays: %s", error)
             return False
         return True
 
     def _remove_other_folders(self) -> None:
-        for name in _listed(self._state):
+        for name in self._files.names():
             if _FOLDER.fullmatch(name) and name != self._folder_name():
-                shutil.rmtree(self._state / name, ignore_errors=True)
+                self._files.remove_folder(name)
 
     def _open_folder(self) -> StateFiles:
-        return StateFiles(self._state / self._folder_name())
+        return self._files.inside(self._folder_name())
 
     def _folder_name(self) -> str:
         return f"configuration-{self._folder_number}"
@@ -195,9 +192,3 @@ def _stem(name: ResourceName) -> str:
     identity = hashlib.sha256(name.identifier.encode()).hexdigest()[:16]
     plain = f"-{name.identifier}" if _PLAIN.fullmatch(name.identifier) else ""
     return f"{kind_name(name.kind)}{plain}-{identity}"
-
-
-def _listed(folder: Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError):
-        return sorted(path.name for path in folder.iterdir())
-    return []

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -100,6 +101,24 @@ class StateFiles:
                 unfinished.unlink()  # half of it would only take room
             raise
         self.statistics.unwritten.discard(name)
+
+    def names(self) -> list[str]:
+        """Of the files and folders that are there."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(path.name for path in self.folder.iterdir())
+        return []
+
+    def inside(self, name: str) -> "StateFiles":
+        """Those in a folder of this one, which is made if it is not there."""
+        return StateFiles(self.folder / name)
+
+    def remove(self, name: str) -> None:
+        """A file, also when there is none. OSError when it stays."""
+        (self.folder / name).unlink(missing_ok=True)
+
+    def remove_folder(self, name: str) -> None:
+        """With all that is in it, as far as that can be done."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def _flush_folder(self) -> None:
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edge_node.control.journal import DiskJournalFile, InvalidationJournal
 from edge_node.control.journal_codec import JournalEntry, JournalError
+from edge_node.control.known_peers import KnownPeers
 from edge_node.control.resource_kinds import KINDS, served_resources
 from edge_node.control.resource_reader import read_peers
 from edge_node.storage.node_state import InvalidatedPaths, NodeState, ServedResources
@@ -28,6 +29,7 @@ from proto.state_files import StateFiles
 logger = logging.getLogger(__name__)
 
 DIRECTORY_FILE = "directory.binpb"
+KNOWN_PEERS_FILE = "known-peers.binpb"
 JOURNAL_FILE = "invalidations.journal"
 
 _DISTRIBUTION = sync_pb2.RESOURCE_KIND_DISTRIBUTION
@@ -55,6 +57,7 @@ class ControlClient:
         _check_that_files_can_be_kept(state_directory)
         self._resource_files = ResourceFiles(self._files)
         self._configuration = Configuration()
+        self._known_peers = KnownPeers()
         self._journal_file = DiskJournalFile(state_directory / JOURNAL_FILE)
         self._journal = InvalidationJournal(self._journal_file, state.invalidations, read_boot_id())
         self.file_statistics = self._files.statistics
@@ -68,9 +71,10 @@ class ControlClient:
         snapshot: until then the next process has forgotten just as much.
         """
         self._state.invalidations.epoch = int.from_bytes(os.urandom(7))  # no store on disk can be of it
+        known = self._files.read_message(KNOWN_PEERS_FILE, sync_pb2.Directory())
+        self._known_peers = KnownPeers(known.nodes if known is not None else ())
         directory = self._files.read_message(DIRECTORY_FILE, sync_pb2.Directory())
-        if directory is not None:
-            self._state.put_directory(read_peers(directory))
+        self._put_directory(directory or sync_pb2.Directory())
         kept = self._resource_files.read()
         if kept is None:
             self._state.invalidate_everything()
@@ -142,9 +146,12 @@ class ControlClient:
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """The nodes that hold a lease; kept on disk for a start without control plane, best effort."""
-        self._state.put_directory(read_peers(directory))
+        has_met_somebody = self._put_directory(directory)
         try:
             self._files.write(DIRECTORY_FILE, directory.SerializeToString(), is_durable=False)
+            if has_met_somebody or KNOWN_PEERS_FILE in self.file_statistics.unwritten:
+                known = self._known_peers.everybody()
+                self._files.write(KNOWN_PEERS_FILE, known.SerializeToString(), is_durable=False)
         except OSError as error:
             logger.warning("the directory of nodes could not be kept on disk: %s", error)
 
@@ -157,6 +164,11 @@ class ControlClient:
         self._state.fence.lease_lost()
 
     # -- inside
+
+    def _put_directory(self, directory: sync_pb2.Directory) -> bool:
+        has_met_somebody = self._known_peers.meet(directory)
+        self._state.put_directory(read_peers(directory), read_peers(self._known_peers.former()))
+        return has_met_somebody
 
     def _served(self) -> ServedResources:
         return served_resources(self._configuration, self._region)

@@ -1,6 +1,7 @@
 """Asks other nodes where they stand when this one holds no lease: the rim of `policy/fence.py` (DESIGN section 4, rule 10).
 
-Regional caches of the directory, and some of the other edges, are asked at their admin ports, all at the same time, once a round. A node with a lease asks nobody.
+Regional caches of the directory, and some of the other edges, are asked at their admin ports, all at the same time, once a round; so are nodes that have left the
+directory (`known_peers.py`). A node with a lease asks nobody.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from edge_node.storage.node_state import NodeState
 
 PATH: Final = "/standing"
 MOST_ASKED: Final = 12
-"""In one round: regional caches come first, then edges; where there are more, others each time."""
+"""In one round: regional caches come first, then edges, then who has left the directory; where there are more, others each time."""
 LONGEST_ANSWER_BYTES: Final = 4_096
 ROUNDS_UNTIL_GONE: Final = 3
 """A peer that does not answer in time so often in a row is taken for one that cannot be reached."""
@@ -70,7 +71,7 @@ class PeerInquiry:
     async def ask_round(self) -> None:
         """All who are to be asked, once."""
         asked_at, state = self._clock(), self._state
-        peers = self._choose(state.peers)
+        peers = self._choose(state.peers, state.former_peers)
         said = await asyncio.gather(*[ask_peer(peer.admin) for peer in peers])
         by_peer = {peer.id: answer for peer, answer in zip(peers, said, strict=True)}
         self._silent_rounds = {
@@ -83,10 +84,12 @@ class PeerInquiry:
         position = state.position
         state.fence.round_ended(asked_at, self._clock(), position, Answers(standings, is_missing))
 
-    def _choose(self, peers: Sequence[Peer]) -> list[Peer]:
+    def _choose(self, peers: Sequence[Peer], former: Sequence[Peer]) -> list[Peer]:
+        """Those that held a lease when the control plane was heard last; where there is room, those that had lost theirs, who may have another one by now."""
         others = [peer for peer in peers if peer.id != self._node_id and peer.admin]
         self._rng.shuffle(others)
-        return sorted(others, key=lambda peer: peer.role is not Role.REGIONAL)[:MOST_ASKED]
+        others.sort(key=lambda peer: peer.role is not Role.REGIONAL)
+        return [*others, *(peer for peer in former if peer.id != self._node_id and peer.admin)][:MOST_ASKED]
 
     def _note(self) -> None:
         state = self._state.fence.state

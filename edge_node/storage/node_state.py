@@ -50,6 +50,8 @@ class NodeState:
         self._regionals: tuple[Peer, ...] = ()
         self.peers: tuple[Peer, ...] = ()
         """All cache nodes that hold a lease, as far as the control plane has told."""
+        self.former_peers: tuple[Peer, ...] = ()
+        """Those that held one once; they may hold one again, which a node that is cut off is not told."""
         self.latency_milliseconds: Mapping[str, float] = {}
         """From this node's region to the others."""
         self.geo_table = GeoTable()
@@ -116,9 +118,9 @@ class NodeState:
         self.invalidations.advance(index)
         self._wake()
 
-    def put_directory(self, peers: Sequence[Peer]) -> None:
-        """The nodes that hold a lease."""
-        self.peers = tuple(peers)
+    def put_directory(self, peers: Sequence[Peer], former: Sequence[Peer] = ()) -> None:
+        """The nodes that hold a lease, and those that did."""
+        self.peers, self.former_peers = tuple(peers), tuple(former)
         self._regionals = tuple(peer for peer in peers if peer.role is Role.REGIONAL)
 
     def is_behind(self, position: bytes) -> bool:

@@ -3,17 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from tests.simulation.world import World
 
+SLOW_WRITE_SECONDS = (0.05, 0.3, 1.2)
 
-@dataclass(slots=True)
-class Entry:
+
+@dataclass(frozen=True, slots=True)
+class Stored:
     """A stored response: which version of the object it is."""
 
     version: int
     stamp: int
-    fresh_until: float
+    stored_at: float
+    lifetime_seconds: float
 
 
 class KilledError(Exception):
@@ -25,16 +29,27 @@ class Disk:
     """Everything is written through `write`, which may be where the process or the disk ends."""
 
     world: World
+    node_id: str = ""
+    directory: sync_pb2.Directory = field(default_factory=sync_pb2.Directory)
+    """The newest that has got to the disk."""
+    known_peers: sync_pb2.Directory = field(default_factory=sync_pb2.Directory)
+    told_of: set[str] = field(default_factory=set)
     snapshot: LogPosition = field(default_factory=LogPosition)
     """What the snapshot file says; it is flushed, so a power loss does not take it."""
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, Stored] = field(default_factory=dict)
     boots: int = 1
     is_full: bool = False
+    is_slow: bool = False
     kill_in: int | None = None
     """Operations until the process is killed."""
 
     def __post_init__(self) -> None:
+        self.dice = self.world.dice(f"disk of {self.node_id}")
         self.journal = MemoryFile(self)
+
+    def writing_seconds(self) -> float:
+        """How long the next file takes."""
+        return self.dice.choice(SLOW_WRITE_SECONDS) if self.is_slow else 0.0
 
     def write(self, do: Callable[[], None], do_half: Callable[[], None] = lambda: None, *, needs_room: bool) -> None:
         """One operation: done, done by half by a process that is killed over it, or refused."""
@@ -46,13 +61,18 @@ class Disk:
         self.kill_in -= 1
         if self.kill_in <= 0:
             self.kill_in = None
-            self.world.rng.choice((do, do_half))()
+            self.dice.choice((do, do_half))()
             raise KilledError
         do()
 
     def write_snapshot(self, position: LogPosition) -> None:
         """In one step."""
         self.write(lambda: setattr(self, "snapshot", position), needs_room=True)
+
+    def keep_directory(self, directory: sync_pb2.Directory, known: sync_pb2.Directory, told_of: set[str]) -> None:
+        """As well as may be: without room it is the one before."""
+        if not self.is_full:
+            self.directory, self.known_peers, self.told_of = directory, known, set(told_of)
 
     def void_entries(self) -> None:
         """In one step as well."""
@@ -66,7 +86,7 @@ class Disk:
 
     def damage_journal(self) -> None:
         """A flipped bit, a lost end, or nothing left of it."""
-        rng, content = self.world.rng, self.journal.content
+        rng, content = self.dice, self.journal.content
         if not content:
             return
         at = rng.randrange(len(content))
@@ -94,7 +114,7 @@ class MemoryFile:
     def write_at(self, offset: int, data: bytes) -> None:
         """See JournalFile."""
         before = self.content or b""
-        half = data[: self._disk.world.rng.randrange(len(data))] if offset else b""  # the mark lies within one page
+        half = data[: self._disk.dice.randrange(len(data))] if offset else b""  # the mark lies within one page
         self._disk.write(
             lambda: self._set(before[:offset] + data + before[offset + len(data) :]),
             lambda: self._set(before[:offset] + half + before[offset + len(half) :]),
@@ -107,7 +127,7 @@ class MemoryFile:
 
     def go_back(self) -> None:
         """To one of its earlier contents."""
-        self.content = self._disk.world.rng.choice([None, self.content, *self._before])
+        self.content = self._disk.dice.choice([None, self.content, *self._before])
 
     def _set(self, content: bytes | None) -> None:
         self._before.append(self.content)

@@ -1,26 +1,39 @@
-"""One planted bug per rule of DESIGN section 4, and per rule of leases: what the simulation must find. Each replaces one part of the code under test."""
+"""Planted bugs for each rule of DESIGN section 4 and of leases: what the simulation must find. Each replaces one part of the code under test."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from control_plane.coordination import CatchUp, Coordinator, FromEntries
 from control_plane.fencing import is_waited_for
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
-from control_plane.receipts import PendingReceipts, Receipt
+from control_plane.receipts import NodeReceipt, PendingReceipts, Receipt
 from control_plane.unsaved import Ledger, UnsavedChanges
+from edge_node.caching.entry import Entry
 from edge_node.caching.invalidation_index import InvalidationLog
+from edge_node.caching.key import CacheKey
+from edge_node.caching.lookup import Reason
 from edge_node.control.journal import InvalidationJournal
 from edge_node.control.journal_codec import JournalEntry
+from edge_node.control.known_peers import KnownPeers
+from edge_node.fill.cache_fill import CacheFill
+from edge_node.fill.coalescer import RequestCoalescer
 from edge_node.policy.fence import Answers, Fence, PeerStanding
-from edge_node.storage.node_state import InvalidatedPaths
+from edge_node.policy.upstream_request import decode_position
+from edge_node.storage.cache import Cache as ProductCache
+from edge_node.storage.node_state import InvalidatedPaths, NodeState
 from proto.cdn.v1 import sync_pb2
 from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
 from proto.node_machine import Effect, NodeMachine
-from tests.simulation.cache import DISTRIBUTION_ID, Cache, Fetch, Respond
-from tests.simulation.disk import Entry, KilledError
-from tests.simulation.processes import Connection, Node, Plane
+from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
+from tests.simulation.cache import Cache, Fetch, Respond
+from tests.simulation.disk import KilledError
+from tests.simulation.node import Node, NodeParts
+from tests.simulation.processes import Plane
 from tests.simulation.scenario import Parts
+from tests.simulation.session import Connection
+from tests.simulation.stored import DISTRIBUTION_ID, Asked
 
 # Rule 1
 
@@ -36,55 +49,48 @@ class StampedAtTheEnd(Cache):
 # Rule 2
 
 
-class NotCheckedOnLookup(Cache):
+class NotCheckedOnLookup(ProductCache):
     """Invalidations are applied and never looked at."""
 
-    def lookup(self, path: str) -> Entry | None:
-        return self.entries.get(path)
+    def is_invalidated(self, entry: Entry) -> bool:
+        return False
 
 
-class StampMovedBeforeTheCheck(Cache):
+class StampMovedBeforeTheCheck(ProductCache):
     """The stamp moves forward to what is applied, then nothing is left to check."""
 
-    def lookup(self, path: str) -> Entry | None:
-        entry = self.entries.get(path)
+    def _find_valid(self, key: CacheKey) -> tuple[Entry | None, Reason]:
+        entry = self.store.lookup(key)
         if entry is not None:
-            entry.stamp = self.log.applied_index
-        return super().lookup(path)
+            entry.stamp = self.invalidations.applied_index
+        return super()._find_valid(key)
 
 
 # Rule 3
 
 
-class JoinsAnyFetch(Cache):
+class JoinsAnyFetch(RequestCoalescer):
     """A request joins a fetch that started before an invalidation."""
 
-    def may_join(self, path: str, fetch: Fetch) -> bool:
-        del path
-        return fetch.epoch == self.log.epoch
+    def find(self, key: CacheKey) -> CacheFill | None:
+        return self._joinable.get(key)
 
 
 # Rule 4
 
 
-class ServesWhileBehind(Cache):
+class ServesWhileBehind(NodeState):
     """A regional cache answers edges that know more than it does."""
 
-    def may_serve(self, client: LogPosition) -> bool:
-        return client.log_id == self.log_id
+    def is_behind(self, position: bytes) -> bool:
+        asked = decode_position(position)
+        return asked is None or asked.log_id != self.log_id
 
 
 # Rule 5
 
 
-class _LooksAnew(PendingReceipts):
-    """Whom it waits for is decided each time: who lagged before is not remembered."""
-
-    def _is_lagging(self, now: float) -> bool:
-        return False
-
-
-class _OfConnected(_LooksAnew):
+class _OfConnected(PendingReceipts):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         return super().complete([node for node in nodes if node.stream is not None], now)
 
@@ -97,7 +103,7 @@ class WaitsForConnectedNodesOnly(Coordinator):
         self.pending = _OfConnected(self._ledger.pending_invalidations())
 
 
-class _OfMost(_LooksAnew):
+class _OfMost(PendingReceipts):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         live = sorted((node for node in nodes if node.is_live), key=lambda node: node.acknowledged_index)
         return super().complete(live[1:], now)
@@ -109,6 +115,28 @@ class WaitsForAllButOne(Coordinator):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
         self.pending = _OfMost(self._ledger.pending_invalidations())
+
+
+# Rule 6
+
+
+class _NamesOnlyWhoHasIt(PendingReceipts):
+    def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
+        return [
+            replace(receipt, nodes=tuple(map(_as_if_it_had, receipt.nodes))) for receipt in super().complete(nodes, now)
+        ]
+
+
+def _as_if_it_had(line: NodeReceipt) -> NodeReceipt:
+    return replace(line, state="acknowledged")
+
+
+class SaysThatEverybodyHasAcknowledged(Coordinator):
+    """Nodes that were left out are in the receipt like all others."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        self.pending = _NamesOnlyWhoHasIt(self._ledger.pending_invalidations())
 
 
 # Rule 7
@@ -149,15 +177,8 @@ class KeepsEntriesWithoutJournal(Node):
     def restore(self) -> None:
         stored = dict(self.disk.entries)
         super().restore()
-        self.cache.entries.update(stored)
-
-
-class RefillsAsBefore(Cache):
-    """A node that has forgotten names the index of its snapshot, and a regional cache that is behind just as far answers it."""
-
-    @property
-    def asking_position(self) -> LogPosition:
-        return self.position
+        self.disk.entries.update(stored)
+        self.cache.load_entries()
 
 
 class IgnoresTheBootId(Node):
@@ -170,9 +191,9 @@ class IgnoresTheBootId(Node):
 class BeginsTheJournalBeforeVoiding(Node):
     """A process that is killed between the two leaves entries of one log beside the journal of another."""
 
-    def apply_snapshot(self, position: LogPosition) -> None:
+    def start_over_at(self, position: LogPosition) -> None:
         self.disk.write_snapshot(position)
-        self._new_journal(self.disk.journal, InvalidationLog(position.index), self.boot_id()).begin(position)
+        self._parts.journal(self.disk.journal, InvalidationLog(position.index), self.boot_id()).begin(position)
         self.cache.apply_snapshot(position)
         self.journal.begin(position)
 
@@ -206,27 +227,37 @@ class GrantsWhileBehind(LeaseRules):
 # Rule 8
 
 
-class _KeepsTheInvalidated(Cache):
-    def lookup(self, path: str) -> Entry | None:
-        kept = self.entries.get(path)
-        entry = super().lookup(path)
-        if kept is not None:
-            self.entries[path] = kept
-        return entry
+class KeepsTheInvalidatedAsStale(ProductCache):
+    """An invalidated entry is taken for a stale one."""
+
+    def _find_valid(self, key: CacheKey) -> tuple[Entry | None, Reason]:
+        kept = self.store.lookup(key)
+        entry, reason = super()._find_valid(key)
+        if kept is None or reason is not Reason.INVALIDATED:
+            return entry, reason
+        kept.age_base = 0.0
+        writer = self.store.open_writer(key, 0)
+        assert writer is not None
+        writer.commit(kept)
+        return kept, Reason.FRESH
+
+    def is_invalidated(self, entry: Entry) -> bool:
+        return entry.age_base > 0.0 and super().is_invalidated(entry)
 
 
-class ServesTheInvalidatedOnError(_KeepsTheInvalidated):
-    """An invalidated entry is served stale when the upstream fails."""
+class AsksForItAnew(Cache):
+    """Nothing is revalidated."""
 
-    def stale_for_error(self, path: str) -> Entry | None:
-        return self.entries.get(path)
-
-
-class RevalidatesTheInvalidated(_KeepsTheInvalidated):
-    """An invalidated entry is revalidated, and a coarse validator confirms it."""
-
-    def revalidated(self, path: str, entry: Entry | None) -> Entry | None:
-        return entry or self.entries.get(path)
+    def fetch(
+        self,
+        asked: Asked,
+        respond: Respond,
+        stale: Entry | None,
+        revalidated: Entry | None,
+        *,
+        must_confirm: bool = False,
+    ) -> None:
+        super().fetch(asked, respond, stale or revalidated, None, must_confirm=must_confirm)
 
 
 # Rule 9
@@ -239,15 +270,18 @@ class KeepsEntriesOfAnotherLog(Cache):
         pass
 
 
-class StoresAcrossLogs(Cache):
-    """A fetch that started under one log is stored and joined under the next."""
+class StoresAcrossLogs(ProductCache):
+    """A fetch that started under one log is stored under the next."""
 
-    def may_store(self, fetch: Fetch) -> bool:
-        del fetch
-        return True
+    def put(self, entry: Entry, epoch: int, requested_at: float | None, commit: Callable[[Entry], None]) -> bool:
+        return super().put(entry, self.invalidations.epoch, requested_at, commit)
 
-    def may_join(self, path: str, fetch: Fetch) -> bool:
-        return not self.log.is_invalidated(DISTRIBUTION_ID, path, fetch.position.index)
+
+class JoinsAcrossLogs(RequestCoalescer):
+    """A fetch that started under one log is joined under the next."""
+
+    def invalidate_everything(self) -> None:
+        pass
 
 
 class ComparesIndexesOfDifferentLogs(Coordinator):
@@ -262,10 +296,16 @@ class KeepsEntriesOfTheSameLog(Cache):
     """A snapshot of the same log covers what was stamped before it, as if it were of the same history."""
 
     def apply_snapshot(self, position: LogPosition) -> None:
-        entries, epoch, is_same_log = dict(self.entries), self.log.epoch, position.log_id == self.log_id
+        self._is_same_log, epoch = position.log_id == self.log_id, self.log.epoch
         super().apply_snapshot(position)
-        if is_same_log:
-            self.entries, self.log.epoch = entries, epoch
+        if self._is_same_log:
+            self.log.epoch = epoch
+
+    def invalidate_everything(self) -> None:
+        if not self._is_same_log:
+            super().invalidate_everything()
+
+    _is_same_log = False
 
 
 class AcceptsEntriesOfAnyLog(NodeMachine):
@@ -281,15 +321,15 @@ class TakesHeartbeatsForAcknowledgements(Plane):
     """The applied index in a heartbeat may still be of another log."""
 
     def beat(self, coordinator: Coordinator, connection: Connection, heartbeat: sync_pb2.Heartbeat) -> None:
-        node_id, number = connection.node.node_id, connection.number
-        coordinator.acknowledged(node_id, number, heartbeat.applied_index, self.world.now)
+        node_id, number = connection.node_id, connection.number
+        coordinator.acknowledged(node_id, number, heartbeat.applied_index, self.clock())
         super().beat(coordinator, connection, heartbeat)
 
 
 # Leases
 
 
-class _OfJustSoLong(_LooksAnew):
+class _OfJustSoLong(PendingReceipts):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         waited_for = [node for node in nodes if node.is_live or now < node.unleased_since + NOTICE_SECONDS]
         return super().complete(waited_for, now)
@@ -408,7 +448,7 @@ class HastyFence(Fence):
         return True
 
 
-class _OfLeased(_LooksAnew):
+class _OfLeased(PendingReceipts):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         return super().complete([node for node in nodes if node.is_live], now)
 
@@ -421,7 +461,7 @@ class CompletesAtTheEndOfTheLease(Coordinator):
         self.pending = _OfLeased(self._ledger.pending_invalidations())
 
 
-class _WithoutNews(_LooksAnew):
+class _WithoutNews(PendingReceipts):
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         return super().complete([node for node in nodes if is_waited_for(node, now)], now)
 
@@ -434,34 +474,48 @@ class CompletesBeforeTheNewsIsOut(Coordinator):
         self.pending = _WithoutNews(self._ledger.pending_invalidations())
 
 
+class NeverSaysThatItsLeaseRanOut(NodeMachine):
+    """A node that was without a lease for a while goes on as if it had had one all the time, as far as the control plane can tell."""
+
+    def connected(
+        self, now: float, position: LogPosition, rejected: RejectedChanges = NOTHING_REJECTED
+    ) -> list[Effect]:
+        self._is_witness = False
+        return super().connected(now, position, rejected)
+
+    def received(self, message: sync_pb2.ControlMessage, now: float) -> list[Effect]:
+        self._is_witness = False
+        return super().received(message, now)
+
+
+class AsksTheNewestDirectoryOnly(KnownPeers):
+    """Who is without a lease when a node is cut off is never asked by it."""
+
+    def former(self) -> sync_pb2.Directory:
+        return sync_pb2.Directory()
+
+
 class ConfirmsByValidator(Cache):
     """A node that may have missed an invalidation asks whether what it has still holds."""
 
-    def _fetch_alone(self, path: str, respond: Respond) -> None:
-        self._fetch(path, self.lookup(path), respond, must_confirm=True)
+    def fetch_alone(self, asked: Asked, respond: Respond) -> None:
+        entry, _ = self.kept.find(asked.route, asked.key, asked.head)
+        self.fetch(asked, respond, None, entry, must_confirm=True)
 
 
 class JoinsToConfirm(Cache):
     """A node that may have missed an invalidation lets requests join a fetch that may have begun before it."""
 
-    def _fetch_alone(self, path: str, respond: Respond) -> None:
-        fetch = self.fetches.get(path)
-        if fetch is not None and self.may_join(path, fetch):
-            fetch.waiting.append(respond)
-        else:
-            self._fetch(path, None, respond)
+    def fetch_alone(self, asked: Asked, respond: Respond) -> None:
+        self._join_or_fetch(asked, respond, None, None)
 
 
 class StaleInsteadOfAnError(Cache):
     """A node that may have missed an invalidation serves what it has when nobody can be reached."""
 
-    def _fetch_alone(self, path: str, respond: Respond) -> None:
-        entry = self.lookup(path)
-
-        def answered(version: int | None) -> None:
-            respond(entry.version if version is None and entry is not None else version)
-
-        super()._fetch_alone(path, answered)
+    def fetch_alone(self, asked: Asked, respond: Respond) -> None:
+        entry, _ = self.kept.find(asked.route, asked.key, asked.head)
+        self.fetch(asked, respond, entry, None, must_confirm=True)
 
 
 MISTAKES_WITH_LEASES: tuple[type[Coordinator], ...] = (
@@ -473,43 +527,47 @@ MISTAKES_WITH_LEASES: tuple[type[Coordinator], ...] = (
 """That rule 10 hides from viewers; tests/property/control_plane/test_coordination_properties.py looks at leases themselves."""
 
 PLANTED: dict[str, Parts] = {
-    "rule 1: stamped at the end of the fetch": Parts(cache=StampedAtTheEnd),
-    "rule 2: not checked on lookup": Parts(cache=NotCheckedOnLookup),
-    "rule 2: stamp moved before the check": Parts(cache=StampMovedBeforeTheCheck),
-    "rule 3: joins any fetch": Parts(cache=JoinsAnyFetch),
-    "rule 4: a regional cache serves while behind": Parts(cache=ServesWhileBehind),
+    "rule 1: stamped at the end of the fetch": Parts(NodeParts(cache=StampedAtTheEnd)),
+    "rule 2: not checked on lookup": Parts(NodeParts(kept=NotCheckedOnLookup)),
+    "rule 2: stamp moved before the check": Parts(NodeParts(kept=StampMovedBeforeTheCheck)),
+    "rule 3: joins any fetch": Parts(NodeParts(coalescer=JoinsAnyFetch)),
+    "rule 4: a regional cache serves while behind": Parts(NodeParts(state=ServesWhileBehind)),
     "rule 5: waits for connected nodes only": Parts(coordinator=WaitsForConnectedNodesOnly),
     "rule 5: waits for all but one": Parts(coordinator=WaitsForAllButOne),
+    "rule 6: says that everybody has acknowledged": Parts(coordinator=SaysThatEverybodyHasAcknowledged),
     "rule 7: forgets the journal": Parts(node=ForgetsTheJournal),
     "rule 7: acknowledges before it is written": Parts(node=AcknowledgesBeforeItIsWritten),
     "rule 7: keeps entries without a journal": Parts(node=KeepsEntriesWithoutJournal),
-    "rule 7: a node that has forgotten refills from a regional cache": Parts(cache=RefillsAsBefore),
-    "rule 10: never fenced": Parts(fence=NeverFenced),
-    "rule 10: fenced by a later index only": Parts(fence=FencedByIndexOnly),
-    "rule 10: trusted from the start": Parts(fence=TrustedFromTheStart),
-    "rule 10: trusted for longer than receipts wait": Parts(fence=TrustedForLonger),
-    "rule 10: decides before others must have renewed": Parts(fence=HastyFence),
+    "rule 10: never fenced": Parts(NodeParts(fence=NeverFenced)),
+    "rule 10: fenced by a later index only": Parts(NodeParts(fence=FencedByIndexOnly)),
+    "rule 10: trusted from the start": Parts(NodeParts(fence=TrustedFromTheStart)),
+    "rule 10: trusted for longer than receipts wait": Parts(NodeParts(fence=TrustedForLonger)),
+    "rule 10: decides before others must have renewed": Parts(NodeParts(fence=HastyFence)),
     "rule 10: receipts at the end of the lease": Parts(coordinator=CompletesAtTheEndOfTheLease),
     "rule 10: receipts before the news is out": Parts(coordinator=CompletesBeforeTheNewsIsOut),
-    "rule 10: confirmed by a validator": Parts(cache=ConfirmsByValidator),
-    "rule 10: joins somebody to confirm": Parts(cache=JoinsToConfirm),
-    "rule 10: stale instead of an error": Parts(cache=StaleInsteadOfAnError),
+    "rule 10: never says that its lease ran out": Parts(NodeParts(machine=NeverSaysThatItsLeaseRanOut)),
+    "rule 10: asks the newest directory only": Parts(NodeParts(known_peers=AsksTheNewestDirectoryOnly)),
+    "rule 10: confirmed by a validator": Parts(NodeParts(cache=ConfirmsByValidator)),
+    "rule 10: joins somebody to confirm": Parts(NodeParts(cache=JoinsToConfirm)),
+    "rule 10: stale instead of an error": Parts(NodeParts(cache=StaleInsteadOfAnError)),
     "rule 7: ignores the boot id": Parts(node=IgnoresTheBootId),
     "rule 7: begins the journal before voiding": Parts(node=BeginsTheJournalBeforeVoiding),
-    "rule 7: compacts to nothing": Parts(journal=CompactsToNothing),
-    "rule 7: skips what it cannot write": Parts(journal=SkipsWhatItCannotWrite),
+    "rule 7: compacts to nothing": Parts(NodeParts(journal=CompactsToNothing)),
+    "rule 7: skips what it cannot write": Parts(NodeParts(journal=SkipsWhatItCannotWrite)),
     "rule 7: grants while behind": Parts(rules=GrantsWhileBehind),
-    "rule 8: serves the invalidated on error": Parts(cache=ServesTheInvalidatedOnError),
-    "rule 8: revalidates the invalidated": Parts(cache=RevalidatesTheInvalidated),
-    "rule 9: keeps entries of another log": Parts(cache=KeepsEntriesOfAnotherLog),
-    "rule 9: stores across logs": Parts(cache=StoresAcrossLogs),
+    "rule 8: serves the invalidated on error": Parts(NodeParts(cache=AsksForItAnew, kept=KeepsTheInvalidatedAsStale)),
+    "rule 8: revalidates the invalidated": Parts(NodeParts(kept=KeepsTheInvalidatedAsStale)),
+    "rule 9: keeps entries of another log": Parts(NodeParts(cache=KeepsEntriesOfAnotherLog)),
+    "rule 9: joins across logs": Parts(NodeParts(coalescer=JoinsAcrossLogs)),
+    "rule 9: stores across logs": Parts(NodeParts(kept=StoresAcrossLogs)),
     "rule 9: compares indexes of different logs": Parts(
-        coordinator=ComparesIndexesOfDifferentLogs, machine=AcceptsEntriesOfAnyLog
+        NodeParts(machine=AcceptsEntriesOfAnyLog), ComparesIndexesOfDifferentLogs
     ),
-    "rule 9: keeps entries of the same log": Parts(cache=KeepsEntriesOfTheSameLog),
+    "rule 9: keeps entries of the same log": Parts(NodeParts(cache=KeepsEntriesOfTheSameLog)),
     "rule 9: takes heartbeats for acknowledgements": Parts(plane=TakesHeartbeatsForAcknowledgements),
     "rule 9: a snapshot counts as acknowledged when it is sent": Parts(coordinator=AnotherLogKeepsAcknowledgements),
     "lease: no margin": Parts(coordinator=CountsNoMargin),
+    **{f"lease: {mistake.__name__}": Parts(coordinator=mistake) for mistake in MISTAKES_WITH_LEASES},
 }
 
 SHOWN_BY: dict[str, int] = {
@@ -530,6 +588,5 @@ SHOWN_BY: dict[str, int] = {
     "rule 9: compares indexes of different logs": 256,
     "lease: no margin": 876,
     "rule 10: decides before others must have renewed": 2352,
-    "rule 7: a node that has forgotten refills from a regional cache": 3937,
 }
 """The first seed of those bugs that need a rare one: it is looked at first, and all others only if a change of the simulation has moved it."""

@@ -1,10 +1,11 @@
-"""Virtual time, a seeded network and a database in memory: what the simulated processes run on."""
+"""Virtual time, seeded dice, a network that can be cut, and a database in memory: what the simulated processes run on."""
 
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from math import inf
 
 from control_plane.change_log import EMPTY_HISTORY, next_digest
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, SavedNode
@@ -13,6 +14,8 @@ from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 
 Callback = Callable[[], None]
+Direction = tuple[str, str]
+"""From one process to another one."""
 
 
 class World:
@@ -20,27 +23,143 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.now = 0.0
-        self.rng = random.Random(seed)
+        self.is_over = False
+        """What was looked for has been found."""
+        self.story: list[str] | None = None
+        """What has happened, for people; None while nobody reads it."""
+        self._seed = seed
+        self._dice: dict[str, random.Random] = {}
         self._queue: list[tuple[float, int, Callback]] = []
         self._order = itertools.count()
+
+    def dice(self, name: str) -> random.Random:
+        """Those of one place. Each has its own, so that a schedule with one fault less goes on as before in all other places."""
+        dice = self._dice.get(name)
+        if dice is None:
+            dice = self._dice[name] = random.Random(f"{self._seed} {name}")
+        return dice
+
+    def tell(self, text: str, *parts: object) -> None:
+        """Add a line to the story, if there is one."""
+        if self.story is not None:
+            self.story.append(f"{self.now:9.4f}  {text.format(*parts)}")
 
     def after(self, seconds: float, callback: Callback) -> None:
         """Have `callback` called later."""
         heapq.heappush(self._queue, (self.now + seconds, next(self._order), callback))
 
     def run(self, until: float) -> None:
-        """Let everything happen, in order."""
+        """Let everything happen, in order, until then or until it is over."""
         queue = self._queue
-        while queue and queue[0][0] <= until:
+        while queue and queue[0][0] <= until and not self.is_over:
             self.now, _, callback = heapq.heappop(queue)
             callback()
+
+
+class Network:
+    """Who reaches whom, and which processes stand still. A connection that is cut holds what is said on it until it heals, as TCP does; a request is lost."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._cuts: dict[Direction, int] = {}
+        self._healed_at: dict[Direction, float] = {}
+        self._still: dict[str, int] = {}
+        self._went_on_at: dict[str, float] = {}
+        self._held: dict[Direction | str, list[Callback]] = {}
+
+    def is_cut(self, source: str, target: str) -> bool:
+        """Whether nothing gets from one to the other."""
+        return (source, target) in self._cuts
+
+    def reaches(self, one: str, other: str) -> bool:
+        """Both ways."""
+        return (one, other) not in self._cuts and (other, one) not in self._cuts
+
+    def reached_since(self, one: str, other: str) -> float:
+        """Since when the other one could have answered, without a break; infinite when it cannot."""
+        if not self.reaches(one, other) or other in self._still:
+            return inf
+        healed_at, went_on_at = self._healed_at, self._went_on_at.get(other, -inf)
+        return max(went_on_at, healed_at.get((one, other), -inf), healed_at.get((other, one), -inf))
+
+    def cut(self, directions: Iterable[Direction], seconds: float) -> None:
+        """For so long; what is cut twice is whole again after both."""
+        chosen = tuple(directions)
+        for direction in chosen:
+            self._cuts[direction] = self._cuts.get(direction, 0) + 1
+        self._world.after(seconds, lambda: self._heal(chosen))
+
+    def _heal(self, directions: Iterable[Direction]) -> None:
+        for direction in directions:
+            if self._cuts.get(direction, 0) > 1:
+                self._cuts[direction] -= 1
+            elif self._cuts.pop(direction, None) is not None:
+                self._healed_at[direction] = self._world.now
+                self._release(direction)
+
+    def heal_everything(self) -> None:
+        """Whatever is cut, and whoever stands still."""
+        self._heal([direction for direction, cuts in self._cuts.items() for _ in range(cuts)])
+        for process in list(self._still):
+            self._still[process] = 1
+            self.go_on(process)
+
+    def is_still(self, process: str) -> bool:
+        """Whether it does nothing, as after SIGSTOP."""
+        return process in self._still
+
+    def stand_still(self, process: str) -> None:
+        """Until `go_on`; what comes meanwhile waits."""
+        self._still[process] = self._still.get(process, 0) + 1
+
+    def go_on(self, process: str, first: Callback | None = None) -> None:
+        """With what is to come first, and all that has come."""
+        count = self._still.pop(process, 0) - 1
+        if count > 0:
+            self._still[process] = count
+            return
+        self._went_on_at[process] = self._world.now
+        if first is not None:
+            first()
+        self._release(process)
+
+    def has_ended(self, process: str) -> None:
+        """Killed while it stood still: the next one of this name does not."""
+        if self._still.pop(process, 0):
+            self._release(process)
+
+    def arrive(self, source: str, target: str, callback: Callback) -> None:
+        """On a connection: at once, or in order when the way is open again."""
+        direction = (source, target)
+        if direction in self._cuts:
+            self._held.setdefault(direction, []).append(callback)
+        else:
+            self.run_in(target, callback)
+
+    def run_in(self, process: str, callback: Callback) -> None:
+        """At once, or when the process goes on."""
+        if process in self._still:
+            self._held.setdefault(process, []).append(callback)
+        else:
+            callback()
+
+    def _release(self, place: Direction | str) -> None:
+        for callback in self._held.pop(place, ()):
+            if isinstance(place, str):
+                self.run_in(place, callback)
+            else:
+                self.run_in(place[1], callback)
 
 
 class Link:
     """One direction of a connection: in order, each message late by something, sometimes by a lot; `is_silent` loses everything without telling anybody."""
 
-    def __init__(self, world: World, stall_probability: float, deliver: Callable[[object], None]) -> None:
-        self._world = world
+    def __init__(
+        self, network: Network, ends: Direction, stall_probability: float, deliver: Callable[[object], None]
+    ) -> None:
+        self._world, self._network = network._world, network
+        self._source, self._target = ends
+        self._dice = self._world.dice(f"{self._source} > {self._target}")
         self._stall_probability = stall_probability
         self._deliver = deliver
         self._last_arrival = 0.0
@@ -49,10 +168,13 @@ class Link:
 
     def send(self, message: object) -> None:
         """Deliver later, unless the connection is gone by then."""
-        world, rng = self._world, self._world.rng
-        delay = rng.uniform(0.2, 1.6) if rng.random() < self._stall_probability else rng.uniform(0.001, 0.02)
+        world, dice = self._world, self._dice
+        delay = dice.uniform(0.2, 1.6) if dice.random() < self._stall_probability else dice.uniform(0.001, 0.02)
         self._last_arrival = max(self._last_arrival + 1e-6, world.now + delay)
-        world.after(self._last_arrival - world.now, lambda: self._arrive(message))
+        world.after(
+            self._last_arrival - world.now,
+            lambda: self._network.arrive(self._source, self._target, lambda: self._arrive(message)),
+        )
 
     def _arrive(self, message: object) -> None:
         if not (self.is_silent or self.is_closed):

@@ -171,7 +171,9 @@ class Hello(_message.Message):
     digest: _builtins.bytes
     """Entry.digest of the entry at applied_index, or Snapshot.digest: proves that all entries up to it are those of this log."""
     incarnation: _builtins.int
-    """A random number of the process, the same on all of its streams: what a process knew, the next one under the same id may not."""
+    """A random number of the process, the same on all of its streams until its lease has run out: what a process knew, the next one under
+    the same id may not, and what others were told by a node without a lease has to be waited for once more.
+    """
     @_builtins.property
     def node(self) -> Global___Node: ...
     @_builtins.property

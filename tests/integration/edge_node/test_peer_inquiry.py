@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 
@@ -106,12 +106,12 @@ def test_what_is_written_is_what_is_read(standing: PeerStanding) -> None:
     assert read_standing(json.loads(json.dumps(write_standing(standing)))) == standing
 
 
-def inquiry(*peers: Peer) -> tuple[PeerInquiry, Fence]:
+def inquiry(*peers: Peer, former: Sequence[Peer] = ()) -> tuple[PeerInquiry, Fence]:
     """Of a node whose lease was over a while ago."""
     fence = Fence(0.0)
     fence.leased(1.0)
     state = NodeState("eu-central-1", fence)
-    state.put_directory(peers)
+    state.put_directory(peers, former)
     return PeerInquiry("edge-1", state, lambda: 100.0, random.Random(1), lambda _: None), fence
 
 
@@ -155,6 +155,15 @@ async def test_more_regional_caches_than_are_asked_at_once_are_all_asked_in_time
     silent = [at("nowhere", Role.REGIONAL, f"regional-{number}") for number in range(2 * MOST_ASKED)]
     async with peer(sends(GOOD)) as address:
         asking, fence = inquiry(*silent, at(address, Role.REGIONAL, "regional-last"))
+        for _ in range(60):
+            await asking.ask_round()
+    assert fence.state is FenceState.FENCED
+
+
+async def test_who_has_left_the_directory_is_asked_too() -> None:
+    """It may hold a lease again, which a node that is cut off is not told."""
+    async with peer(sends(GOOD)) as address:
+        asking, fence = inquiry(former=[at(address, Role.REGIONAL, "regional-back")])
         for _ in range(60):
             await asking.ask_round()
     assert fence.state is FenceState.FENCED

@@ -290,9 +290,49 @@ def test_a_short_lease_makes_the_heart_beat_faster_and_a_long_one_not_slower() -
     machine.received(lease(1, seconds=1.0), 100.1)
     machine.ticked(101.0, LOAD)
     assert machine.next_tick_at == pytest.approx(101.2)
-    machine.received(lease(2, seconds=60.0), 101.1)
+    machine.received(lease(1, seconds=60.0), 100.9)
     machine.ticked(101.2, LOAD)
     assert machine.next_tick_at == pytest.approx(102.2)
+
+
+def incarnation(effects: list[Effect]) -> int:
+    (hello,) = messages(effects)
+    return hello.hello.incarnation
+
+
+def leased_machine() -> NodeMachine:
+    """Until 105, and introduced as 7."""
+    machine = NodeMachine(IDENTITY, LogPosition("log-1", 5), 7)
+    assert incarnation(machine.connected(100.0, LogPosition("log-1", 5))) == 7
+    machine.ticked(100.0, LOAD)
+    machine.received(lease(1), 100.1)
+    return machine
+
+
+def test_a_stream_ends_with_its_lease_and_the_next_one_is_of_another_incarnation() -> None:
+    """While it had none, others were told so. The control plane, which may have counted on, has to know before anything is acknowledged."""
+    machine = leased_machine()
+    (effect,) = machine.received(entry(6), 105.0)
+    assert isinstance(effect, Disconnect)
+    assert incarnation(machine.connected(105.2, LogPosition("log-1", 5))) == 8
+    machine.ticked(105.2, LOAD)
+    assert machine.received(entry(6), 105.3) != [], "it catches up"
+    assert incarnation(machine.connected(106.0, LogPosition("log-1", 6))) == 8, "it has had no other lease"
+
+
+def test_a_stream_that_breaks_while_the_lease_goes_on_is_followed_by_one_of_the_same_incarnation() -> None:
+    machine = leased_machine()
+    assert incarnation(machine.connected(104.9, LogPosition("log-1", 5))) == 7
+    (effect,) = machine.received(lease(0, is_granted=False), 105.0)
+    assert isinstance(effect, Disconnect), "nobody has renewed it on this stream"
+
+
+def test_a_grant_that_comes_when_it_is_over_is_no_lease_and_ends_no_stream() -> None:
+    machine = NodeMachine(IDENTITY, LogPosition("log-1", 5), 7)
+    machine.connected(100.0, LogPosition("log-1", 5))
+    machine.ticked(100.0, LOAD)
+    for now in (105.5, 105.6):
+        assert not any(isinstance(effect, Disconnect) for effect in machine.received(lease(1), now))
 
 
 def test_a_silent_stream_is_given_up() -> None:

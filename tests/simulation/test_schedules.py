@@ -1,0 +1,56 @@
+"""Schedules that have shown mistakes, or show planted ones that hardly any seed does: the product keeps its promises in them, and without the mend it does not."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.simulation.plan import PLANE, Conditions, Event, Plan, directions
+from tests.simulation.planted import PLANTED
+from tests.simulation.scenario import PRODUCT, Parts, Simulation
+
+DICE = range(20)
+
+
+def looks(first: float, last: float) -> list[Event]:
+    """Ten a second."""
+    return [Event(first + number / 10, "look") for number in range(round((last - first) * 10))]
+
+
+def cut_off(at: float, nodes: Sequence[str], seconds: float, ways: str = "both") -> Event:
+    """From the control plane."""
+    return Event(at, "partition", "", seconds, cut=directions(nodes, [PLANE], ways))
+
+
+A_GAP_THAT_THE_CONTROL_PLANE_DOES_NOT_SEE = [
+    cut_off(2.5, ["edge-1"], 20.0),
+    cut_off(4.0, ["edge-2", "regional-1"], 4.0, "back"),
+    *looks(2.0, 2.1),
+    Event(7.9, "change", "/a", 0.0, "/a"),
+    *looks(7.0, 10.0),
+]
+"""Whoever edge-1 asks has had no lease for two seconds, while all its heartbeats arrived; a moment later it has one again."""
+
+A_RESTART_BEFORE_THE_OTHERS_HAVE_RENEWED = [
+    *looks(0.5, 14.0),
+    cut_off(3.0, ["edge-1"], 20.0),
+    Event(10.0, "node_crash", "edge-1", 0.05),
+    Event(10.85, "change", "/a", 0.0, "/a"),
+]
+"""What edge-1 hears first is older than itself."""
+
+SCHEDULES = {
+    "rule 10: never says that its lease ran out": A_GAP_THAT_THE_CONTROL_PLANE_DOES_NOT_SEE,
+    "rule 10: decides before others must have renewed": A_RESTART_BEFORE_THE_OTHERS_HAVE_RENEWED,
+}
+
+
+def failures(schedule: list[Event], parts: Parts) -> int:
+    events = tuple(sorted(schedule, key=lambda event: event.at))
+    conditions = Conditions(duration_seconds=16.0)
+    return sum(bool(Simulation(Plan(dice, conditions, events), parts).run()) for dice in DICE)
+
+
+@pytest.mark.parametrize("bug", SCHEDULES)
+def test_the_product_keeps_its_promises_where_a_mistake_does_not(bug: str) -> None:
+    assert failures(SCHEDULES[bug], PRODUCT) == 0
+    assert failures(SCHEDULES[bug], PLANTED[bug]) > len(DICE) / 4
