@@ -35,6 +35,8 @@ class ControlPlaneProcess:
     core: int | None = None
     """Which it is kept on; None: where the system likes."""
     tls_folder: Path | None = None
+    more_flags: tuple[str, ...] = ()
+    """Of its command line, for example of another database."""
     ports: list[int] = field(default_factory=lambda: _free_ports(3))
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -58,6 +60,7 @@ class ControlPlaneProcess:
         flags = ["--api", self.api, "--grpc", f"{HOST}:{self.grpc_port}", "--admin", self.admin]
         flags += ["--state-dir", str(self.folder), "--zone", "cdn.localhost"]
         flags += [] if self.tls_folder is None else ["--tls-dir", str(self.tls_folder)]
+        flags += self.more_flags
         log = self.folder.parent / "control-plane.log"
         profile = os.environ.get("CDNLAB_BENCHMARK_PROFILE")
         how = ["-m", "control_plane"] if profile is None else ["-m", "cProfile", "-o", profile, "-m", "control_plane"]

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import os
 import resource
+import shlex
 import ssl
 import tempfile
 import time
@@ -253,17 +254,18 @@ async def measure_memory(plane: ControlPlaneProcess, empty_bytes: int, nodes: in
 
 
 @contextmanager
-def scene(nodes: int, *, with_tls: bool) -> Iterator[tuple[ControlPlaneProcess, Fleet]]:
+def scene(nodes: int, arguments: argparse.Namespace) -> Iterator[tuple[ControlPlaneProcess, Fleet]]:
     """A control plane on one core, and a fleet that is not connected yet."""
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "state").mkdir()
-        certificates = Certificates(folder / "certificates") if with_tls else None
+        certificates = Certificates(folder / "certificates") if arguments.tls else None
         plane = ControlPlaneProcess(
             folder / "state",
             core=cores[0] if len(cores) > 1 else None,
             tls_folder=None if certificates is None else certificates.of_control_plane(),
+            more_flags=tuple(shlex.split(arguments.control_plane_flags)),
         )
         if len(cores) > 1:
             os.sched_setaffinity(0, set(cores[1:]))
@@ -306,13 +308,13 @@ async def run(arguments: argparse.Namespace) -> None:
     """All parts that are asked for."""
     parts = set(arguments.parts.split(","))
     if parts & {"change", "minute", "storm"}:
-        with scene(arguments.nodes, with_tls=arguments.tls) as (plane, fleet):
+        with scene(arguments.nodes, arguments) as (plane, fleet):
             try:
                 await run_parts(parts, plane, fleet, arguments)
             finally:
                 await fleet.stop()
     if "memory" in parts:
-        with scene(arguments.memory_nodes, with_tls=arguments.tls) as (plane, fleet):
+        with scene(arguments.memory_nodes, arguments) as (plane, fleet):
             empty_bytes = plane.resident_bytes()
             try:
                 await connect_some_at_a_time(fleet)
@@ -347,6 +349,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=20)
     parser.add_argument("--rate", type=float, default=50.0, help="invalidations a second")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--control-plane-flags", default="", metavar="FLAGS", help="more of its command line")
     parser.add_argument("--tls", action="store_true", help="with a certificate for each node, as in a lab")
     uvloop.run(run(parser.parse_args()))
 

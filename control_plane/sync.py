@@ -40,7 +40,7 @@ DIRECTORY_PAUSE_SECONDS = 0.05
 DIRECTORY_SECONDS_PER_LINE = 4e-6
 """Time between two versions of the directory, by the lines that are sent: 500 nodes that join at once are one change."""
 
-ENTRIES_SECONDS_PER_STREAM = 100e-6
+ENTRIES_SECONDS_PER_STREAM = 75e-6
 """Time between two rounds of entries, by the nodes that they go to. A round costs a third of it, for the message and the acknowledgement; what is committed
 meanwhile goes with the next one. A change that comes alone waits for nobody, and with nine nodes nothing is to be seen of it."""
 
