@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ SETTLE_SECONDS: Final = 5.0
 MOST_TIMES: Final = 2.0
 """As long as was asked for, at most."""
 API_CLIENTS: Final = 8
-SAMPLED_RECEIPTS: Final = 400
+SAMPLED_RECEIPTS: Final = 200
 REGISTRY_SETTLES_SECONDS: Final = 8.0
 """Until the leases of all are older than what others need to notice them; then receipts wait for acknowledgements only."""
 
@@ -191,6 +192,11 @@ async def measure_minute(
     identifiers = await asyncio.gather(*issued)
     took, total = time.monotonic() - began_at, len(identifiers)
     cost = Cost.now(plane).since(before)
+    print(
+        f"{total} invalidations in {took:.1f} s ({total / took:.1f}/s, at most {max(late):.2f} s late) over {len(fleet.nodes)} nodes, "
+        f"{(fleet.tally.entry_messages - messages) / len(fleet.nodes):.0f} messages a node {cost}",
+        flush=True,
+    )
     for each in clients:
         each.close()
     await until_completed(client, distribution_id, identifiers[-1])
@@ -198,10 +204,8 @@ async def measure_minute(
         await asyncio.to_thread(read_receipt, plane, each) for each in identifiers[:: max(1, total // SAMPLED_RECEIPTS)]
     ]
     print(
-        f"{total} invalidations in {took:.1f} s ({total / took:.1f}/s, at most {max(late):.2f} s late) over {len(fleet.nodes)} nodes: "
-        f"receipts p50 {percentile(receipts, 0.5) * 1000:.0f} ms, p99 {percentile(receipts, 0.99) * 1000:.0f} ms, "
-        f"max {max(receipts) * 1000:.0f} ms (goal: p99 500 ms); {(fleet.tally.entry_messages - messages) / len(fleet.nodes):.0f} "
-        f"messages a node {cost}",
+        f"receipts of {len(receipts)} of them: p50 {percentile(receipts, 0.5) * 1000:.0f} ms, p99 {percentile(receipts, 0.99) * 1000:.0f} ms, "
+        f"max {max(receipts) * 1000:.0f} ms (goal: p99 500 ms)",
         flush=True,
     )
     return total
@@ -222,7 +226,8 @@ def read_receipt(plane: ControlPlaneProcess, identifier: str) -> float:
     left_out = [node["id"] for node in receipt["nodes"] if node["state"] != "acknowledged"]
     if left_out:
         raise SystemExit(f"receipt {identifier} lacks {len(left_out)} nodes, {left_out[0]} first")
-    return max(node["seconds"] for node in receipt["nodes"])  # type: ignore[no-any-return]
+    took = datetime.fromisoformat(receipt["completed_at"]) - datetime.fromisoformat(receipt["issued_at"])
+    return took.total_seconds()
 
 
 async def measure_storm(plane: ControlPlaneProcess, fleet: Fleet) -> None:
