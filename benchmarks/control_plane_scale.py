@@ -42,7 +42,7 @@ CHANGE_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 5.0
 MOST_TIMES: Final = 2.0
 """As long as was asked for, at most."""
-API_CLIENTS: Final = 8
+API_CLIENTS: Final = 4
 SAMPLED_RECEIPTS: Final = 200
 REGISTRY_SETTLES_SECONDS: Final = 8.0
 """Until the leases of all are older than what others need to notice them; then receipts wait for acknowledgements only."""
