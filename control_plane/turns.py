@@ -8,7 +8,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TURNS_BETWEEN = 8
+TURNS_BETWEEN = 4
 """A change is told to nodes in the turns after it, STREAMS_AT_A_TIME in each (`sync.py`)."""
 
 

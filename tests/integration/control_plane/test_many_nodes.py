@@ -6,15 +6,22 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from benchmarks.lean_nodes import Fleet
-from control_plane.grpc_port import _has_given_up
+from control_plane.grpc_port import GrpcPort, _has_given_up
 from proto.cdn.v1 import sync_pb2
-from tests.integration.sync_harness import HOST, control_plane, free_port, until
+from proto.mutual_tls import TlsIdentity
+from proto.node_session import NodeIdentity, NodeSession
+from tests.certificates import Certificates
+from tests.integration.sync_harness import HOST, ControlPlane, Node, control_plane, free_port, running, until
 from tests.integration.sync_process import control_plane_process
 
 NODES = 300
 SECONDS = 60.0
 """Of a machine that is busy with other things."""
+
+IDENTITY = NodeIdentity("edge-1", sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.1.1:80", "127.0.1.1:81")
 
 
 @contextlib.asynccontextmanager
@@ -69,3 +76,28 @@ def test_a_client_that_has_closed_while_it_waited_is_seen_without_reading() -> N
         assert [_has_given_up(each) for each in accepted] == [True, False]
         for each in (*accepted, there):
             each.close()
+
+
+async def test_handshakes_that_do_not_end_are_cut_off_and_others_have_their_turn_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as many as may be under way come first, and say nothing."""
+    monkeypatch.setattr("control_plane.grpc_port.MOST_HANDSHAKES", 3)
+    monkeypatch.setattr("control_plane.grpc_port.ANONYMOUS_SECONDS", 0.5)
+    lab = Certificates(tmp_path / "lab")
+    plane = ControlPlane(tmp_path, 5.0, 10_000)
+    server, number = GrpcPort(plane.service, 100, TlsIdentity.read(lab.control_plane())), free_port()
+    node = Node("edge-1", number)
+    node.session = NodeSession(IDENTITY, node.applier, f"{HOST}:{number}", tls=TlsIdentity.read(lab.node("edge-1")))
+    with contextlib.closing(plane.store):
+        await server.start(f"{HOST}:{number}")
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(plane.service.run())
+            silent = [await asyncio.open_connection(HOST, number) for _ in range(6)]
+            async with running(node):
+                await until(lambda: node.session.lease_state() == "held", "the lease", SECONDS)
+            for reader, writer in silent:
+                assert await asyncio.wait_for(reader.read(), 10.0) == b"", "it was told something"
+                writer.close()
+            serving.cancel()
+            await server.stop(0.2)
