@@ -9,7 +9,7 @@ from tests.peers.origin import cacheable
 from tests.peers.viewer import Viewer
 
 DISK_BYTES = 64 * 1024 * 1024
-LARGE = bytes(number % 251 for number in range(3_000_000))
+LARGE = bytes(range(251)) * 12_000
 """More than an eighth of the memory tier below."""
 
 
