@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> tuple[int, float]:
-    """By folder; within it, those that want a lab with the same leases one after the other (tests/integration/system_fixtures.py)."""
+    """By folder; within it, those that want a lab with the same leases one after the other (tests/integration/system/conftest.py)."""
     folders = item.path.relative_to(Path(__file__).parent).parts
     turn = next((turn for turn, name in enumerate(_FIRST) if name in folders), len(_FIRST))
     return turn, getattr(getattr(item, "module", None), "LEASE_SECONDS", 0.0) if _SYSTEM in folders else 0.0

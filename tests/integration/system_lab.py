@@ -1,6 +1,6 @@
 """The whole system as a lab of real processes, for the tests in test_system_*.py: every program, two regions, three POPs, two tiers.
 
-The lab is shared by the tests of several modules (system_fixtures.py), each with distributions and paths of its own; what a test has killed or stopped is brought
+The lab is shared by the tests of several modules (system/conftest.py), each with distributions and paths of its own; what a test has killed or stopped is brought
 back after it.
 Each lab claims a slot, which is a loopback range and a set of ports, so that several test processes can run labs at once. Blocking helpers are plain functions;
 tests that have viewers on the event loop call them through `asyncio.to_thread`.

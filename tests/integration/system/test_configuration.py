@@ -21,8 +21,6 @@ from tests.integration.system_lab import (
 )
 from tests.integration.system_viewers import Viewers
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 REGIONS = ("us-east-1", "eu-central-1")
 
 

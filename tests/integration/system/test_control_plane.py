@@ -16,8 +16,6 @@ from lab.layout import CONTROL_PLANE_ID
 from tests.integration.system_lab import LEAST_PAUSE_SECONDS, ORIGIN, ROUTER, Site, SystemLab, all_of, until, wait_until
 from tests.integration.system_viewers import PAUSE_SECONDS, Viewers
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 CUT_OFF = (BotoCoreError, KeyError)
 """What a call ends with when the control plane is killed meanwhile; botocore takes an answer without its body for an empty one."""
 

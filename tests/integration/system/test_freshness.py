@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from tests.integration.system_lab import LEAST_PAUSE_SECONDS, Site, SystemLab, all_of, until
 from tests.integration.system_viewers import Seen, Viewers
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 EU = "eu-central-1"
 CATCH_UP_SECONDS = 1.0
 """How long a regional cache that is behind lets a request wait (docs/invalidation.md, rule 4)."""

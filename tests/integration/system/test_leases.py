@@ -13,8 +13,6 @@ from tests.integration.system_lab import Site, SystemLab, all_of, behavior, coun
 from tests.integration.system_relay import Relay
 from tests.integration.system_viewers import Viewers
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 LEASE_SECONDS = 2.0
 MARGIN_SECONDS = 1.5
 """For the router to hear of it and for a machine that is busy."""

@@ -9,8 +9,6 @@ from lab.layout import CONTROL_PLANE_ID
 from lab.runners.database import put_in_place, take_backup
 from tests.integration.system_lab import Site, SystemLab, all_of, wait_until
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 LEASE_SECONDS = 2.0
 EU = "eu-central-1"
 

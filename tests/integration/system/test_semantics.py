@@ -7,8 +7,6 @@ import pytest
 
 from tests.integration.system_lab import ORIGIN, Site, SystemLab, behavior, distribution_config, quantified
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 STRICT_API = {"Key": "cdnlab:semantics:/echo/api/=2A", "Value": "rfc9111"}
 
 

@@ -10,8 +10,6 @@ from tests.integration.system_lab import ORIGIN, SystemLab, behavior, until
 from tests.integration.system_viewers import Viewers
 from tests.peers.viewer import Answer, get
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 US, EU = "us-east-1", "eu-central-1"
 FETCHES_FROM_ORIGIN = 'cdn_upstream_fetches_total{tier="origin"}'
 

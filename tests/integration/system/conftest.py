@@ -1,4 +1,4 @@
-"""The fixtures of tests/integration/system; each of its modules names this one in `pytest_plugins`."""
+"""The lab that the modules of this folder share."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -28,7 +28,7 @@ class Labs:
         self._running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     labs = Labs(tmp_path_factory)
     yield labs
