@@ -11,7 +11,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
+from control_plane.deployment import receipt_of
+from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics
 from control_plane.nodes import NodeRecord, Resource, ResourceKind
 from control_plane.receipts import NodeReceipt, Receipt
@@ -31,15 +32,16 @@ class Admin:
         zone: str,
         store: SqlStore,
         coordinator: Coordinator,
-        deployment: LogDeployment,
+        ledger: SqlLedger,
         clock: Callable[[], float],
     ) -> None:
         self._zone = zone
         self._store = store
         self._coordinator = coordinator
-        self._deployment = deployment
+        self._ledger = ledger
         self._clock = clock
-        self.is_serving = False
+        self.is_serving: Callable[[], bool] = not_yet
+        """Whether the management API answers."""
 
     def application(self, metrics: ControlMetrics, sync: SyncService) -> Starlette:
         """The application behind the port."""
@@ -58,7 +60,7 @@ class Admin:
             return JSONResponse(self._status(sync))
 
         async def receipt(request: Request) -> Response:
-            found = self._deployment.receipt(request.path_params["invalidation_id"])
+            found = receipt_of(request.path_params["invalidation_id"], self._coordinator, self._ledger)
             return (
                 JSONResponse(to_json(found))
                 if found
@@ -77,7 +79,7 @@ class Admin:
         )
 
     def _why_not_ready(self) -> str | None:
-        if not self.is_serving:
+        if not self.is_serving():
             return "starting"
         return None if self._store.trouble is None else self._store.trouble.reason
 
@@ -139,6 +141,11 @@ class Admin:
                 for node, refused in refusals
             ],
         }
+
+
+def not_yet() -> bool:
+    """Of a port that nothing answers behind."""
+    return False
 
 
 def guarded(application: ASGIApp, access: AdminAccess) -> ASGIApp:

@@ -238,6 +238,16 @@ class Coordinator:
         self._is_directory_changed = False
         return settlement
 
+    @property
+    def unsaved_nodes(self) -> int:
+        """How many nodes are further than the ledger knows."""
+        return len(self._unsaved)
+
+    def save_changes(self, now: float) -> None:
+        """Have the ledger know what is known here, for those who read it; nothing of it is a promise. What cannot be saved now is saved with what comes later."""
+        if self.unsaved_nodes:
+            self._unsaved.save(self.nodes, {}, [], now)
+
     # Questions
 
     def live_nodes(self) -> list[NodeDescription]:

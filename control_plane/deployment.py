@@ -1,4 +1,8 @@
-"""How far the log has been applied, for the management API and for people: DESIGN section 4, rules 5 and 6. See state.Deployment."""
+"""How far the log has been applied, for the management API and for people: DESIGN section 4, rules 5 and 6. See state.Deployment.
+
+The API asks the database, whichever process it runs in: what is not durable is not told. The process that speaks with the nodes knows more, and says it at its admin
+port.
+"""
 
 from control_plane.coordination import Coordinator
 from control_plane.ledger import SqlLedger
@@ -7,22 +11,21 @@ from control_plane.receipts import Receipt
 
 
 class LogDeployment:
-    """Answers from the nodes' acknowledgements and the stored receipts."""
+    """Answers from what is saved of nodes and receipts."""
 
-    def __init__(self, coordinator: Coordinator, ledger: SqlLedger) -> None:
-        self._coordinator = coordinator
+    def __init__(self, ledger: SqlLedger) -> None:
         self._ledger = ledger
 
     def is_deployed(self, distribution_id: str, index: int) -> bool:
         """See state.Deployment."""
-        return self._coordinator.is_deployed(Resource(ResourceKind.DISTRIBUTION, distribution_id), index)
+        return self._ledger.is_deployed(Resource(ResourceKind.DISTRIBUTION, distribution_id), index)
 
     def completed_index(self) -> int:
         """See state.Deployment. What has no durable receipt yet is pending."""
-        oldest_index = self._coordinator.pending.oldest_index
-        return self._ledger.head_index if oldest_index is None else oldest_index - 1
+        return self._ledger.completed_index()
 
-    def receipt(self, invalidation_id: str) -> Receipt | None:
-        """The proof for one invalidation, complete or so far."""
-        pending = self._coordinator.pending.find(invalidation_id, self._coordinator.nodes.values())
-        return pending or self._ledger.receipt(invalidation_id)
+
+def receipt_of(invalidation_id: str, coordinator: Coordinator | None, ledger: SqlLedger) -> Receipt | None:
+    """The proof for one invalidation, complete or, where the nodes are known, so far."""
+    pending = coordinator and coordinator.pending.find(invalidation_id, coordinator.nodes.values())
+    return pending or ledger.receipt(invalidation_id)

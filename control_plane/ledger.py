@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, delete, select, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import RowMapping, bindparam, delete, func, or_, select, update
 
 from control_plane import tables
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.store import SqlStore
+
+_NO_REJECTIONS = "[]"
 
 RETAINED_RECEIPTS = 10_000
 """Receipts are kept for so many entries of the log, as entries are for nodes that lag. An older invalidation is complete, and nothing else is known of it."""
@@ -60,10 +61,8 @@ class SqlLedger:
             return
         with self._store.writing() as connection:
             if nodes:
-                statement = sqlite_insert(tables.nodes)
-                replaced = {column.name: column for column in statement.excluded if not column.primary_key}
-                upsert = statement.on_conflict_do_update(index_elements=["identifier"], set_=replaced)
-                connection.execute(upsert, [_node_row(node) for node in nodes])
+                rows = [_node_row(node) for node in nodes]
+                self._store.database.put(connection, tables.nodes, ("identifier",), rows)
             if removed_node_ids:
                 connection.execute(delete(tables.nodes).where(tables.nodes.c.identifier.in_(removed_node_ids)))
             if receipts:
@@ -76,6 +75,25 @@ class SqlLedger:
                 # All before a completed one are complete: nodes apply the log in order.
                 oldest_index = receipts[-1].invalidation.index - RETAINED_RECEIPTS
                 connection.execute(delete(tables.receipts).where(tables.receipts.c.index <= oldest_index))
+
+    def is_deployed(self, resource: Resource, index: int) -> bool:
+        """Whether every node that is recorded with a lease serves the resource as the entry at `index` has it. A lease is recorded before it is told, and what a node
+        refuses with the acknowledgement that follows it: so this is never true too early, and true as soon as the registry has been saved."""
+        nodes = tables.nodes.c
+        query = select(tables.nodes).where(nodes.lease_seconds > 0)
+        query = query.where(or_(nodes.acknowledged_index < index, nodes.rejections != _NO_REJECTIONS))
+        with self._store.reading() as connection:
+            doubtful = [_to_node(row).restored(None) for row in connection.execute(query).mappings()]
+        return all(node.has_applied(resource, index) for node in doubtful)
+
+    def completed_index(self) -> int:
+        """Every invalidation up to this index has a complete receipt, and none after it that is committed."""
+        receipts, log = tables.receipts.c, tables.log.c
+        oldest = select(func.min(receipts.index)).where(receipts.completed_at.is_(None)).scalar_subquery()
+        newest = select(func.max(log.index)).scalar_subquery()
+        with self._store.reading() as connection:
+            oldest_pending, head_index = connection.execute(select(oldest, newest)).one()
+        return (head_index or 0) if oldest_pending is None else oldest_pending - 1
 
     def receipt(self, invalidation_id: str) -> Receipt | None:
         """A receipt as it is stored; one that is not complete has no nodes yet."""

@@ -1,90 +1,55 @@
-"""Versions of the database, and the steps between them. What the tables are now is in `tables.py`.
+"""Versions of the database: what it is brought up to date from, and what is refused. What the tables are now is in `tables.py`; the steps are Alembic's, in
+`migrations/`.
 
-The version is SQLite's own (`PRAGMA user_version`). A step is written against the tables of its time, never against those of `tables.py`, which go on. All steps that a
-database lacks are one transaction: a control plane that is killed meanwhile finds the old database.
+An empty database gets today's tables at once, and one that is up to date is only looked at; neither needs Alembic, which takes a tenth of a second to load. All steps
+that
+a database lacks are one transaction: a control plane that is killed meanwhile finds the old database.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
+import importlib
+from typing import Final
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, select
 
 from control_plane import tables
+from control_plane.database import Database
 from control_plane.state import StoreError
 
-FIRST_VERSION = 1
-"""Of databases that have tables and no number: there were no versions then."""
+HEAD: Final = "0003"
+"""The revision of `tables.py`."""
+KNOWN: Final = ("0001", "0002", HEAD)
 
-VERSION = 2
+VERSION: Final = 3
+"""The number beside the tables, which stands for `HEAD`: programs that do not know of revisions read it and leave the database alone."""
 
-_Row = dict[str, Any]
+_UPGRADE = "control_plane.migrations.upgrade"
 
 
-def prepare(connection: Connection) -> None:
+def prepare(connection: Connection, database: Database) -> None:
     """Create the tables of an empty database, or bring those of an older version up to date. StoreError when it is of a newer one. Nothing is written when nothing
     is to be done, so that a control plane starts on a full disk."""
-    if not inspect(connection).has_table(tables.meta.name):
-        tables.metadata.create_all(connection)
-        _set_version(connection)
+    revision = _revision_of(connection, database)
+    if revision == HEAD:
         return
-    version = max(FIRST_VERSION, connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if revision is None:
+        tables.metadata.create_all(connection)
+        connection.execute(tables.versions.insert().values(version_num=HEAD))
+    else:
+        importlib.import_module(_UPGRADE).upgrade(connection, revision, HEAD)
+    database.set_version(connection, VERSION)
+
+
+def _revision_of(connection: Connection, database: Database) -> str | None:
+    """None of an empty database."""
+    found = inspect(connection)
+    if not found.has_table(tables.meta.name):
+        return None
+    version = database.version(connection)
     if version > VERSION:
         raise StoreError(f"is of version {version}, and this control plane knows none after {VERSION}")
-    for older in range(version, VERSION):
-        _UPGRADES[older](connection)
-    if version < VERSION:
-        _set_version(connection)
-
-
-def _set_version(connection: Connection) -> None:
-    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
-
-
-def _invalidations_as_rows(connection: Connection) -> None:
-    """1 to 2: the invalidations of a distribution, which were one document for each and a list of all of them, are rows; receipts that wait are found by an
-    index, and old ones are gone; entries have digests."""
-    for statement in _VERSION_2:
-        connection.exec_driver_sql(statement)
-    bodies = "SELECT identifier, body FROM documents WHERE kind = ?"
-    remembered = {row.identifier: row.body for row in connection.exec_driver_sql(bodies, ("invalidation",))}
-    for distribution_id, history in connection.exec_driver_sql(bodies, ("invalidation_history",)).all():
-        for number, entry in enumerate(json.loads(history)["entries"], 1):
-            row = (distribution_id, number, *_columns(entry, json.loads(remembered[entry["id"]])))
-            connection.exec_driver_sql("INSERT INTO invalidations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    connection.exec_driver_sql("DELETE FROM documents WHERE kind IN ('invalidation', 'invalidation_history')")
-
-
-def _columns(entry: _Row, record: _Row) -> tuple[object, ...]:
-    return (
-        entry["index"], entry["id"], entry["caller_reference"], entry["created_at"],
-        entry["file_paths"], entry["wildcard_paths"], json.dumps(record["paths"]),
-    )  # fmt: skip
-
-
-_VERSION_2 = (
-    """
-    CREATE TABLE invalidations (
-        distribution_id VARCHAR NOT NULL,
-        number INTEGER NOT NULL,
-        "index" INTEGER NOT NULL,
-        identifier VARCHAR NOT NULL,
-        caller_reference VARCHAR NOT NULL,
-        created_at VARCHAR NOT NULL,
-        file_paths INTEGER NOT NULL,
-        wildcard_paths INTEGER NOT NULL,
-        paths TEXT NOT NULL,
-        PRIMARY KEY (distribution_id, number),
-        UNIQUE (distribution_id, "index"),
-        UNIQUE (distribution_id, caller_reference),
-        UNIQUE (identifier)
-    )
-    """,
-    'CREATE INDEX receipts_pending ON receipts ("index") WHERE completed_at IS NULL',
-    'DELETE FROM receipts WHERE "index" <= (SELECT max("index") FROM receipts WHERE completed_at IS NOT NULL) - 10000',
-    'CREATE TABLE digests ("index" INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY ("index"))',
-    "UPDATE nodes SET rejections = '[]'",  # named no resources; nodes say them again when they connect
-)
-
-_UPGRADES: Mapping[int, Callable[[Connection], None]] = {1: _invalidations_as_rows}
-"""By the version that each begins with."""
+    if not found.has_table(tables.versions.name):
+        return KNOWN[max(1, version) - 1]  # before there were versions, and before there were revisions
+    revision: str = connection.execute(select(tables.versions.c.version_num)).scalar_one()
+    if revision not in KNOWN:
+        raise StoreError(f"is of revision {revision}, and this control plane knows none after {HEAD}")
+    return revision

@@ -1,23 +1,29 @@
-"""One control plane process: opens the store, binds the three ports, runs everything in one task group, and ends in order on SIGTERM or SIGINT."""
+"""One control plane: opens the store, binds the three ports, runs everything in one task group, and ends in order on SIGTERM or SIGINT.
+
+This process speaks with the nodes and the operators. The management API is answered by another one (`api_child.py`), over the same database.
+"""
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import json_format
 from starlette.types import ASGIApp
 
-from control_plane.admin import Admin, guarded
+from control_plane.admin import Admin, guarded, not_yet
 from control_plane.admission import Admission
-from control_plane.aws_api.application import create_application
+from control_plane.api_channel import Answered, ApiEvent, Committed, Failed
+from control_plane.api_child import ApiChild
 from control_plane.clock import SteadyClock
 from control_plane.connection_limit import raise_descriptor_limit
 from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
+from control_plane.credentials import CredentialsError, read_credentials
 from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
 from control_plane.grpc_port import GrpcPort
 from control_plane.leases import LeaseRules, counted_seconds
@@ -27,7 +33,6 @@ from control_plane.settings import Address, Settings
 from control_plane.state import PutGeoTable, PutRoutingTable
 from control_plane.store import SqlStore
 from control_plane.sync import SyncService
-from control_plane.turns import in_turn
 from control_plane.web import WebConfig, WebServer
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import configuration_pb2
@@ -36,10 +41,12 @@ from proto.mutual_tls import TlsFilesError, TlsIdentity
 STOP_GRACE_SECONDS = 0.2
 """Streams are cut after it; nodes connect again by themselves."""
 
-DOCUMENTED_SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105  # public on purpose: the API is reachable from this machine only
-
 NODE_NAME = "control-plane"
 """As the lab, compose and `/status` call it."""
+
+ADDRESS_SECONDS = 0.5
+ADDRESS_PAUSE_SECONDS = 0.02
+"""How long an address that is in use is waited for, and between two attempts."""
 
 SILENT_BEATS = 3
 """A stream is closed when its node has been silent for so many beats on top of a whole lease."""
@@ -55,7 +62,7 @@ async def serve(settings: Settings) -> None:
     """Run until a signal."""
     clock = SteadyClock()
     tls = _read_tls(settings.tls_dir)
-    credentials = {settings.access_key_id: _read_secret(settings.secret_access_key_file)}
+    _check_credentials(settings)
     with contextlib.closing(SqlStore(settings.state_dir, clock)) as store:
         if store.is_copy and not await _take_over(store, settings):
             return
@@ -63,7 +70,6 @@ async def serve(settings: Settings) -> None:
         _publish_geo_table(store, settings)
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
-        deployment = LogDeployment(coordinator, ledger)
         admission = Admission(settings.zone, is_certified=tls is not None)
         gauges = StoreGauges(lambda: store.head_index, lambda: store.trouble is None)
         metrics = ControlMetrics(coordinator, gauges, lambda: admission.refused_total)
@@ -76,14 +82,33 @@ async def serve(settings: Settings) -> None:
             silence_seconds=silence_seconds,
             on_completed=metrics.invalidation_completed,
         )
-        admin = Admin(settings.zone, store, coordinator, deployment, clock)
+        admin = Admin(settings.zone, store, coordinator, ledger, clock)
         access = AdminAccess([NODE_NAME, socket.gethostname(), settings.admin.host])
-        api = create_application(store, deployment, settings.zone, credentials)
-        web: dict[Address, ASGIApp] = {
-            settings.api: in_turn(metrics.counting(api), sync.open_streams),
-            settings.admin: guarded(admin.application(metrics, sync), access),
-        }
-        await _run(settings, _Nodes(sync, tls), web, admin)
+        application = guarded(admin.application(metrics, sync), access)
+        await _run(settings, _Nodes(sync, tls), _Operators(application, admin, _api_listener(store, sync, metrics)))
+
+
+def _check_credentials(settings: Settings) -> None:
+    """Here, so that a file that cannot be used is one message and no process that dies again and again."""
+    try:
+        read_credentials(settings)
+    except CredentialsError as error:
+        raise StartError(str(error)) from error
+
+
+def _api_listener(store: SqlStore, sync: SyncService, metrics: ControlMetrics) -> Callable[[ApiEvent], None]:
+    """What follows from what the process of the management API tells."""
+
+    def told(event: ApiEvent) -> None:
+        match event:
+            case Committed():
+                sync.log_grew()
+            case Failed():
+                store.try_to_write()  # says what is wrong, where it is wrong here as well
+            case Answered(operation, outcome):
+                metrics.request_answered(operation, outcome)
+
+    return told
 
 
 async def _take_over(store: SqlStore, settings: Settings) -> bool:
@@ -115,26 +140,39 @@ class _Nodes:
     tls: TlsIdentity | None
 
 
-async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None:
+@dataclass(frozen=True, slots=True)
+class _Operators:
+    """What people and programs connect to that are no nodes."""
+
+    application: ASGIApp
+    admin: Admin
+    on_api_event: Callable[[ApiEvent], None]
+
+
+async def _run(settings: Settings, nodes: _Nodes, operators: _Operators) -> None:
     stop = _stop_on_signal()
+    admin = operators.admin
     with contextlib.ExitStack() as sockets:
-        listening = {address: sockets.enter_context(_listen(address)) for address in web}
+        api_socket = sockets.enter_context(await _listen_soon(settings.api))
+        admin_socket = sockets.enter_context(await _listen_soon(settings.admin))
         limits = raise_descriptor_limit()
-        port = await _start_grpc(settings.grpc, GrpcPort(nodes.sync, limits.grpc, nodes.tls))
-        servers = [WebServer(WebConfig(application, limits.web)) for application in web.values()]
+        api = ApiChild(api_socket, settings.arguments, operators.on_api_event)
+        server = WebServer(WebConfig(operators.application, limits.web))
+        port = GrpcPort(nodes.sync, limits.grpc, nodes.tls)
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(api.run())
+                await _start_grpc(settings.grpc, port)
                 synchronizing = group.create_task(nodes.sync.run())
-                for server, address in zip(servers, web, strict=True):
-                    group.create_task(server.serve([listening[address]]))
-                admin.is_serving = True
+                group.create_task(server.serve([admin_socket]))
+                admin.is_serving = lambda: api.is_serving
                 how = "with certificates" if nodes.tls else "whoever connects is a node"
                 _logger.info("api %s, grpc %s (%s), admin %s", settings.api, settings.grpc, how, settings.admin)
                 await stop.wait()
-                admin.is_serving = False
+                admin.is_serving = not_yet
+                api.leave()
                 await port.enter_graceful_shutdown()
-                for server in servers:
-                    server.should_exit = True
+                server.leave()
                 synchronizing.cancel()  # ends the streams
                 await port.stop(STOP_GRACE_SECONDS)
         finally:
@@ -142,13 +180,26 @@ async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], a
     _logger.info("stopped")
 
 
-async def _start_grpc(address: Address, port: GrpcPort) -> GrpcPort:
-    _listen(address).close()  # says clearly what is wrong, which gRPC does not
+async def _start_grpc(address: Address, port: GrpcPort) -> None:
+    (await _listen_soon(address)).close()  # says clearly what is wrong, which gRPC does not
     try:
         await port.start(str(address))
     except RuntimeError as error:
         raise StartError(f"cannot listen on {address}: {error}") from error
-    return port
+
+
+async def _listen_soon(address: Address) -> socket.socket:
+    """An address that is in use may be the management API's of a control plane that was just killed, which ends with it and not before it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ADDRESS_SECONDS
+    while True:
+        try:
+            return _listen(address)
+        except StartError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno != errno.EADDRINUSE or loop.time() > deadline:
+                raise
+        await asyncio.sleep(ADDRESS_PAUSE_SECONDS)
 
 
 def _listen(address: Address) -> socket.socket:
@@ -176,19 +227,6 @@ def _read_tls(folder: Path | None) -> TlsIdentity | None:
         return None if folder is None else TlsIdentity.read(folder)
     except TlsFilesError as error:
         raise StartError(f"--tls-dir: {error}") from error
-
-
-def _read_secret(path: Path | None) -> str:
-    """The first line of the file."""
-    if path is None:
-        return DOCUMENTED_SECRET_ACCESS_KEY
-    try:
-        secret = path.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"cannot read the secret access key in {path}: {error}") from error
-    if not secret:
-        raise StartError(f"there is no secret access key in {path}")
-    return secret
 
 
 def _publish_routing_table(store: SqlStore, settings: Settings) -> None:

@@ -55,6 +55,8 @@ class Settings:
     """None: whoever reaches the gRPC port is a node."""
     heartbeat_seconds: float
     lease_seconds: float
+    arguments: tuple[str, ...]
+    """What all of this was parsed from, for the process of the management API."""
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -89,6 +91,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         tls_dir=Path(flags.tls_dir) if flags.tls_dir else None,
         heartbeat_seconds=heartbeat_seconds,
         lease_seconds=lease_seconds,
+        arguments=tuple(arguments),
     )
 
 

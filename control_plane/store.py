@@ -1,7 +1,7 @@
 """Documents and the change log, committed together: DESIGN section 3. The registry of nodes and the receipts are in `ledger.py`, over the same database.
 
-SQLite with a write-ahead log, synchronised at each commit: what a caller was told is there after kill -9. One process owns the database; its head index is therefore
-known without asking, and still read under the write lock where an index is handed out.
+Synchronised at each commit: what a caller was told is there after kill -9. Several processes share the database, so the head index that a process knows is what it has
+read so far (`catch_up`); where an index is handed out, it is read under the lock of the log, which is held until the commit.
 """
 
 import json
@@ -9,16 +9,16 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from control_plane import schema, tables
-from control_plane.change_log import EMPTY_HISTORY, Subscriber, issued_invalidation, to_entry
+from control_plane.change_log import EMPTY_HISTORY, READ_ENTRIES, Subscriber, issued_invalidation, to_entry
+from control_plane.database import DATABASE_NAME, Database, SqliteDatabase
 from control_plane.invalidation_rows import SqlInvalidations
+from control_plane.log_rows import read_documents, read_head, read_head_index, read_oldest_index
 from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.state import (
     Change,
@@ -30,13 +30,11 @@ from control_plane.state import (
     RemoveDistribution,
     StoreError,
 )
+from control_plane.trouble import LogGapError, StoreObserver, Trouble
 from proto.cdn.v1 import configuration_pb2, sync_pb2
-from proto.log_position import LogPosition
 
 RETAINED_ENTRIES = 10_000
 """A node further behind gets a snapshot, which costs it its cache."""
-
-DATABASE_NAME = "control-plane.sqlite3"
 
 COPY_MARK = "is_copy"
 """Of a database that `backup.py` has made: as long as nobody has opened it, it is a copy of what was once, and goes on as another log."""
@@ -49,30 +47,24 @@ _GEO_TABLE = "geo_table"
 LOCKED_MILLISECONDS = 250
 """How long a write waits for somebody else's lock on the file, once the control plane runs: all nodes wait with it."""
 
+_FAILURES = (DatabaseError, InterfaceError)
 _MISTAKES = (DataError, IntegrityError, ProgrammingError)
 """Errors of the database that say something of the statement, and nothing of the disk."""
 
 _logger = logging.getLogger("control-plane")
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why the database takes no writes, and since when (seconds of the process's clock)."""
-
-    reason: str
-    since: float
-
-
 class SqlTransaction:
     """See state.Transaction."""
 
-    def __init__(self, connection: Connection, log_id: str, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, connection: Connection, log_id: str, clock: Callable[[], float]) -> None:
+        self._database = database
         self._connection = connection
         self._log_id = log_id
         self._clock = clock
         self.invalidations = SqlInvalidations(connection)
         """See state.Transaction."""
-        self.appended: list[tuple[sync_pb2.Entry, float]] = []
+        self.appended: list[sync_pb2.Entry] = []
 
     def get(self, kind: str, identifier: str) -> Document | None:
         """See state.Transaction."""
@@ -88,12 +80,8 @@ class SqlTransaction:
     def put(self, document: Document) -> None:
         """See state.Transaction. A replaced document keeps its place in the order."""
         body = json.dumps(document.body, separators=(",", ":"))
-        statement = sqlite_insert(tables.documents).values(
-            kind=document.kind, identifier=document.identifier, body=body
-        )
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["kind", "identifier"], set_={"body": body})
-        )
+        row = {"kind": document.kind, "identifier": document.identifier, "body": body}
+        self._database.put(self._connection, tables.documents, ("kind", "identifier"), [row])
 
     def delete(self, kind: str, identifier: str) -> None:
         """See state.Transaction."""
@@ -119,7 +107,7 @@ class SqlTransaction:
                 issued_at=now,
             )
             self._connection.execute(row)
-        self.appended.append((entry, now))
+        self.appended.append(entry)
         return index
 
     def _update_resources(self, change: Change) -> None:
@@ -141,10 +129,8 @@ class SqlTransaction:
                 pass  # leaves nothing configured
 
     def _put_resource(self, kind: str, identifier: str, resource: bytes) -> None:
-        statement = sqlite_insert(tables.resources).values(kind=kind, identifier=identifier, resource=resource)
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["kind", "identifier"], set_={"resource": resource})
-        )
+        row = {"kind": kind, "identifier": identifier, "resource": resource}
+        self._database.put(self._connection, tables.resources, ("kind", "identifier"), [row])
 
 
 class SqlStore:
@@ -152,28 +138,33 @@ class SqlStore:
 
     log_id: str
     head_index: int
-    oldest_index: int
+    """The newest index that subscribers have been told of."""
     is_new: bool
     """The log was made by this process: nobody was told of it before."""
     is_copy: bool
     """It has been restored from a backup: `become_another_log` has to be called before anything is told to anybody."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float], *, retained_entries: int = RETAINED_ENTRIES) -> None:
-        self._path = path = folder / DATABASE_NAME
+    def __init__(
+        self,
+        place: Path | Database,
+        clock: Callable[[], float],
+        *,
+        retained_entries: int = RETAINED_ENTRIES,
+        busy_milliseconds: int = LOCKED_MILLISECONDS,
+        observer: StoreObserver | None = None,
+    ) -> None:
+        """`place` is a folder, for SQLite, or a database; either is closed by `close`. StoreError when it cannot be used."""
+        self.database = _open_folder(place) if isinstance(place, Path) else place
+        self.engine, self.reader = self.database.engine, self.database.reader
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.engine = tables.open_engine(path)
-            self.reader = tables.open_reader(path)
             self._open_log()
-            with self.engine.connect() as connection:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCKED_MILLISECONDS}")
-        except OSError as error:
-            raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
-        except DatabaseError as error:
-            raise StoreError(f"cannot use the database {path}: {error.orig}") from error
+            self.database.has_opened(busy_milliseconds)
+        except _FAILURES as error:
+            raise StoreError(f"cannot use the database {self.database.name}: {error.orig}") from error
         except StoreError as error:
-            raise StoreError(f"cannot use the database {path}: it {error}") from error
+            raise StoreError(f"cannot use the database {self.database.name}: it {error}") from error
         self._clock = clock
+        self._observer = observer or StoreObserver()
         self.trouble: Trouble | None = None
         """Set from the first write that fails until `try_to_write` finds that the database takes writes again."""
         self._retained_entries = retained_entries
@@ -181,9 +172,8 @@ class SqlStore:
         self._is_in_transaction = False
 
     def close(self) -> None:
-        """Let go of the database file."""
-        self.engine.dispose()
-        self.reader.dispose()
+        """Let go of the database."""
+        self.database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
@@ -193,16 +183,27 @@ class SqlStore:
         self._is_in_transaction = True
         try:
             with self.writing() as connection:
-                transaction = SqlTransaction(connection, self.log_id, self._clock)
+                self.database.lock_log(connection)
+                transaction = SqlTransaction(self.database, connection, self.log_id, self._clock)
                 yield transaction
-                head_index = self.head_index + len(transaction.appended)
-                oldest_index = self._trimmed(connection, head_index)
+                if transaction.appended:
+                    self._trim(connection, transaction.appended[-1].index)
+                    self.database.announce(connection)
         finally:
             self._is_in_transaction = False
-        self.head_index, self.oldest_index = head_index, oldest_index
-        for entry, now in transaction.appended:
-            for subscriber in self._subscribers:
-                subscriber(entry, now)
+        if transaction.appended:
+            self._observer.committed()
+            if self._subscribers:
+                self.catch_up()
+            else:
+                self.head_index = transaction.appended[-1].index
+
+    @contextmanager
+    def view(self) -> Iterator[SqlTransaction]:
+        """See state.Store."""
+        with self.reading() as connection:
+            self.database.begin_view(connection)
+            yield SqlTransaction(self.database, connection, self.log_id, self._clock)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -212,8 +213,8 @@ class SqlStore:
                 yield connection
         except _MISTAKES:
             raise
-        except DatabaseError as error:
-            reason = f"cannot write to the database {self._path}: {error.orig}"
+        except _FAILURES as error:
+            reason = f"cannot write to the database {self.database.name}: {error.orig}"
             self._failed(reason)
             raise StoreError(reason) from error
 
@@ -225,28 +226,47 @@ class SqlStore:
                 yield connection
         except _MISTAKES:
             raise
-        except DatabaseError as error:
-            raise StoreError(f"cannot read the database {self._path}: {error.orig}") from error
+        except _FAILURES as error:
+            raise StoreError(f"cannot read the database {self.database.name}: {error.orig}") from error
 
     def try_to_write(self) -> None:
         """Write something that means nothing, to see whether the database takes it. A transaction that only reads succeeds on a full disk too, so it shows nothing."""
-        probe = sqlite_insert(tables.meta).values(key="last_probe", value=str(self._clock()))
         with suppress(StoreError):
             with self.writing() as connection:
-                replaced = {"value": probe.excluded.value}
-                connection.execute(probe.on_conflict_do_update(index_elements=["key"], set_=replaced))
+                row = {"key": "last_probe", "value": str(self._clock())}
+                self.database.put(connection, tables.meta, ("key",), [row])
             if self.trouble is not None:
                 _logger.warning("the database takes writes again after %.1f s", self._clock() - self.trouble.since)
             self.trouble = None
 
     def _failed(self, reason: str) -> None:
         if self.trouble is None:
-            _logger.error("%s; until it takes writes, no first lease is granted and no receipt completed", reason)
+            self._observer.failed(reason)
         self.trouble = Trouble(reason, self._clock() if self.trouble is None else self.trouble.since)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have `subscriber` called for each entry after its commit."""
         self._subscribers.append(subscriber)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """It is told of nothing more."""
+        self._subscribers.remove(subscriber)
+
+    def catch_up(self) -> None:
+        """Tell subscribers of what has been committed since the last time, by whomever. StoreError when it cannot be read; LogGapError."""
+        while entries := self.entries_after(self.head_index, READ_ENTRIES):
+            if entries[0].index != self.head_index + 1:
+                raise LogGapError
+            now = self._clock()
+            self.head_index = entries[-1].index
+            for entry in entries:
+                for subscriber in self._subscribers:
+                    subscriber(entry, now)
+
+    def start_at_head(self) -> None:
+        """Begin with what is committed now: nobody is told of it any more."""
+        with self.reading() as connection:
+            self.head_index = read_head_index(connection)
 
     # The log
 
@@ -261,7 +281,7 @@ class SqlStore:
         if index > self.head_index:
             return None  # and may be more than a column holds
         query = select(tables.digests.c.digest).where(tables.digests.c.index == index)
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def snapshot(self) -> sync_pb2.Snapshot:
@@ -277,6 +297,12 @@ class SqlStore:
                 else:
                     snapshot.routing_table.ParseFromString(data)
         return snapshot
+
+    @property
+    def oldest_index(self) -> int:
+        """Of the oldest entry that is retained."""
+        with self.reading() as connection:
+            return read_oldest_index(connection) or self.head_index + 1
 
     def routing_table(self) -> configuration_pb2.RoutingTable | None:
         """The one that was published last."""
@@ -314,51 +340,37 @@ class SqlStore:
 
     def _open_log(self) -> None:
         with self.engine.begin() as connection:
-            schema.prepare(connection)
-            self.log_id, self.is_new = _identity(connection)
+            self.database.lock_log(connection)
+            schema.prepare(connection, self.database)
+            self.log_id, self.is_new = self._identity(connection)
             marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
             self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
             self.head_index = read_head_index(connection)
-            oldest = connection.execute(select(func.min(tables.log.c.index))).scalar_one()
-            self.oldest_index = self.head_index + 1 if oldest is None else oldest
             # Without entries, or written by a version that made no digests: the history begins at the head, and nodes that stand elsewhere get a snapshot.
-            begun = sqlite_insert(tables.digests).values(index=self.head_index, digest=EMPTY_HISTORY)
-            connection.execute(begun.on_conflict_do_nothing())
+            begun = {"index": self.head_index, "digest": EMPTY_HISTORY}
+            self.database.put_if_missing(connection, tables.digests, begun)
 
-    def _trimmed(self, connection: Connection, head_index: int) -> int:
-        """Forget the oldest entries, a tenth of what is retained at a time: the oldest that is left. What they configured stays in `resources`."""
-        if head_index - self.oldest_index < self._retained_entries * 11 // 10:
-            return self.oldest_index
+    def _identity(self, connection: Connection) -> tuple[str, bool]:
+        """The log's, made with the database; and whether that was now."""
+        row = {"key": _LOG_ID, "value": uuid.uuid4().hex}
+        is_new = self.database.put_if_missing(connection, tables.meta, row)
+        query = select(tables.meta.c.value).where(tables.meta.c.key == _LOG_ID)
+        identity: str = connection.execute(query).scalar_one()
+        return identity, is_new
+
+    def _trim(self, connection: Connection, head_index: int) -> None:
+        """Forget the oldest entries, a tenth of what is retained at a time. What they configured stays in `resources`."""
+        oldest_index = read_oldest_index(connection)
+        if oldest_index is None or head_index - oldest_index < self._retained_entries * 11 // 10:
+            return
         oldest_index = head_index - self._retained_entries + 1
         connection.execute(delete(tables.log).where(tables.log.c.index < oldest_index))
         connection.execute(delete(tables.digests).where(tables.digests.c.index < oldest_index - 1))
-        return oldest_index
 
 
-def _identity(connection: Connection) -> tuple[str, bool]:
-    """The log's, made with the database; and whether that was now."""
-    fresh = sqlite_insert(tables.meta).values(key=_LOG_ID, value=uuid.uuid4().hex)
-    is_new = connection.execute(fresh.on_conflict_do_nothing()).rowcount == 1
-    identity: str = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == _LOG_ID)).scalar_one()
-    return identity, is_new
-
-
-def read_documents(connection: Connection, kind: str) -> Sequence[Document]:
-    """Documents of one kind, in the order in which they were created."""
-    documents = tables.documents.c
-    query = select(documents.identifier, documents.body).where(documents.kind == kind).order_by(documents.sequence)
-    return [Document(kind, identifier, json.loads(body)) for identifier, body in connection.execute(query)]
-
-
-def read_head_index(connection: Connection) -> int:
-    """The newest index; the log is never trimmed to nothing."""
-    head: int | None = connection.execute(select(func.max(tables.log.c.index))).scalar_one()
-    return head or 0
-
-
-def read_head(connection: Connection, log_id: str) -> LogPosition:
-    """Where the log ends; there is a digest for it from the beginning."""
-    digests = tables.digests.c
-    newest = select(func.max(digests.index)).scalar_subquery()
-    index, digest = connection.execute(select(digests.index, digests.digest).where(digests.index == newest)).one()
-    return LogPosition(log_id, index, digest)
+def _open_folder(folder: Path) -> Database:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
+    return SqliteDatabase(folder / DATABASE_NAME)

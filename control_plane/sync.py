@@ -31,6 +31,14 @@ DIRECTORY_PAUSE_SECONDS = 0.05
 DIRECTORY_SECONDS_PER_LINE = 4e-6
 """Time between two versions of the directory, by the lines that are sent: 500 nodes that join at once are one change."""
 
+SAVE_PAUSE_SECONDS = 0.05
+SAVE_SECONDS_PER_NODE = 100e-6
+"""Time between two writes of what nodes have acknowledged, beside those that cannot wait, by the nodes that are written: whether something is deployed is read from
+there."""
+
+LOOK_AGAIN_SECONDS = 1.0
+"""How often the log is looked at for entries of which nobody has told us."""
+
 WRITE_AGAIN_SECONDS = 1.0
 """How often a database that takes no writes is tried, also when nothing waits for it: whether it does is on the admin port."""
 
@@ -72,6 +80,7 @@ class SyncService:
         self.directory = DirectoryFrames()
         self._directory_wanted = asyncio.Event()
         self._settlement_wanted = asyncio.Event()
+        self._saving_wanted = asyncio.Event()
         store.subscribe(self._committed)
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -92,8 +101,11 @@ class SyncService:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._settle_forever())
                 group.create_task(self._send_directories())
+                group.create_task(self._save_acknowledgements())
                 group.create_task(self._watch_database())
+                group.create_task(self._watch_log())
         finally:
+            self._store.unsubscribe(self._committed)
             for stream in self._streams.values():
                 stream.end("the control plane stops")
 
@@ -107,8 +119,17 @@ class SyncService:
 
     # Consequences
 
+    def log_grew(self) -> None:
+        """Somebody has said that there may be another entry."""
+        try:
+            self._store.catch_up()
+        except StoreError as error:
+            _logger.error("%s", error)  # it is looked at again soon
+
     def _committed(self, entry: sync_pb2.Entry, now: float) -> None:
-        self._coordinator.committed(entry.index, now, issued_invalidation(entry, now))
+        """By any process: when it was issued is what that one has written."""
+        issued_at = entry.committed_at.ToNanoseconds() / 1e9
+        self._coordinator.committed(entry.index, now, issued_invalidation(entry, issued_at))
         self._frames.add(entry)
         for stream in self._streams.values():
             stream.log_grew()
@@ -124,6 +145,21 @@ class SyncService:
                 pass  # a lease may have ended
             self._settlement_wanted.clear()
             self._tell(self._coordinator.settle(self._clock()))
+            if self._coordinator.unsaved_nodes:
+                self._saving_wanted.set()
+
+    async def _save_acknowledgements(self) -> None:
+        while True:
+            await self._saving_wanted.wait()
+            self._saving_wanted.clear()
+            nodes = self._coordinator.unsaved_nodes
+            await asyncio.sleep(SAVE_PAUSE_SECONDS + nodes * SAVE_SECONDS_PER_NODE)
+            self._coordinator.save_changes(self._clock())
+
+    async def _watch_log(self) -> None:
+        while True:
+            self.log_grew()
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _watch_database(self) -> None:
         while True:

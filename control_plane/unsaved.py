@@ -65,6 +65,10 @@ class UnsavedChanges:
         self._changed.discard(node_id)
         self._forgotten.add(node_id)
 
+    def __len__(self) -> int:
+        """How many nodes have to be saved or removed."""
+        return len(self._changed) + len(self._forgotten)
+
     def is_promise(self, node_id: str, granted: Granted) -> bool:
         """Whether a control plane that is restarted from the ledger as it is would not wait for this lease to end."""
         return self._saved_lease_seconds.get(node_id, 0.0) < granted.duration_seconds

@@ -116,6 +116,11 @@ class FakeStore:
         self.documents, self.changes = transaction.documents, transaction.changes
         self.invalidations = transaction.invalidations.records
 
+    @contextmanager
+    def view(self) -> Iterator[FakeTransaction]:
+        """See state.Store."""
+        yield FakeTransaction(dict(self.documents), list(self.changes), self.invalidations)
+
 
 class FakeDeployment:
     """See state.Deployment: everything up to `applied_index` is applied everywhere."""

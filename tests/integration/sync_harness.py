@@ -14,7 +14,7 @@ import grpc.aio
 from control_plane.admission import Admission
 from control_plane.clock import SteadyClock
 from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
+from control_plane.deployment import LogDeployment, receipt_of
 from control_plane.grpc_port import OPTIONS
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
@@ -59,7 +59,7 @@ class ControlPlane:
         self.store = SqlStore(folder, self.clock, retained_entries=retained_entries)
         self.ledger = SqlLedger(self.store)
         self.coordinator = Coordinator(self.ledger, LeaseRules(lease_seconds), self.clock())
-        self.deployment = LogDeployment(self.coordinator, self.ledger)
+        self.deployment = LogDeployment(self.ledger)
         self.completed: list[Receipt] = []
         self.service = SyncService(
             self.store,
@@ -78,6 +78,10 @@ class ControlPlane:
     def invalidate(self, identifier: str, *paths: str) -> int:
         """Commit one invalidation."""
         return self.append(Invalidate(invalidation(identifier, *paths)))
+
+    def receipt(self, identifier: str) -> Receipt | None:
+        """As the admin port says it."""
+        return receipt_of(identifier, self.coordinator, self.ledger)
 
     def rejections(self, node_id: str) -> dict[str, tuple[int, str]]:
         """Index and reason of what the node refuses, by id of the distribution."""

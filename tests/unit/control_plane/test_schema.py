@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from control_plane import schema
+from control_plane.database import DATABASE_NAME
 from control_plane.ledger import SqlLedger
 from control_plane.state import StoreError
-from control_plane.store import DATABASE_NAME, SqlStore
+from control_plane.store import SqlStore
 
 FIRST_TABLES = """
 CREATE TABLE documents (
