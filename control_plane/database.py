@@ -4,6 +4,7 @@ Two engines: one writes, in transactions that have the log to themselves; the ot
 """
 
 import fcntl
+import importlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ OPENING_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 0.25
 TURN_PAUSE_SECONDS: Final = 0.001
 """How long the turn to write is waited for, and between two looks."""
+
+_POSTGRES: Final = "control_plane.postgres"
 
 Row = Mapping[str, object]
 
@@ -107,6 +110,15 @@ class SqliteDatabase(Database):
     def set_version(self, connection: Connection, version: int) -> None:
         """See Database."""
         connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+
+
+def open_database(folder: Path, address: str | None, limit_seconds: float) -> Path | Database:
+    """The one at an address of PostgreSQL, which answers within `limit_seconds` or has failed; without an address the folder, which `SqlStore` opens. The driver is
+    loaded only where it is used: most control planes have none, and it takes a tenth of a second."""
+    if address is None:
+        return folder
+    database: Database = importlib.import_module(_POSTGRES).open_database(address, limit_seconds)
+    return database
 
 
 def _url(path: Path) -> URL:

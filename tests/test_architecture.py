@@ -52,7 +52,7 @@ LAYERS = {
         {"admission", "api_child", "credentials", "fencing", "log_rows"},
         {"directory", "receipts"},
         {"change_log", "invalidation_rows", "unsaved"},
-        {"coordination", "schema"},
+        {"coordination", "postgres", "schema"},
         {"store", "streams", "metrics", "web"},
         {"backup", "ledger", "sync", "aws_api"},
         {"deployment", "grpc_port"},

@@ -8,6 +8,9 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+BASE = "base"
+"""Alembic's name for a database without anything."""
+
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -16,7 +19,7 @@ def upgrade(connection: Connection, revision: str, target: str) -> None:
     script = ScriptDirectory(str(FOLDER))
 
     def steps(_revision: object, context: MigrationContext) -> list[RevisionStep]:
-        if context.get_current_revision() != revision:
+        if revision != BASE and context.get_current_revision() != revision:
             context.stamp(script, revision)
         return script._upgrade_revs(target, revision)  # what alembic.command.upgrade does; it has no public name
 

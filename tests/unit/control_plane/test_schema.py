@@ -6,12 +6,18 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, inspect
 
-from control_plane import schema
+from control_plane import postgres as postgres_module
+from control_plane import schema, tables
 from control_plane.database import DATABASE_NAME
 from control_plane.ledger import SqlLedger
-from control_plane.state import StoreError
+from control_plane.migrations.upgrade import upgrade
+from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
+from tests.postgres_server import Server
+
+pytest_plugins = ("tests.postgres",)
 
 FIRST_TABLES = """
 CREATE TABLE documents (
@@ -159,3 +165,58 @@ def test_a_start_with_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
     store = SqlStore(tmp_path, lambda: 2_000.0)
     with contextlib.closing(store), store.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT total_changes()").scalar_one() == 0
+
+
+def test_a_database_of_an_unknown_revision_is_left_alone(tmp_path: Path) -> None:
+    SqlStore(tmp_path, lambda: 2_000.0).close()
+    path = tmp_path / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    before = content_of(path)
+    with pytest.raises(StoreError, match=r"it is of revision 9999, and .* knows none after 0003"):
+        SqlStore(tmp_path, lambda: 2_000.0)
+    assert content_of(path) == before
+
+
+def test_the_second_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """It is today's without what came with revisions."""
+    path = tmp_path / DATABASE_NAME
+    with contextlib.closing(SqlStore(tmp_path, lambda: 2_000.0)) as store, store.transaction() as transaction:
+        transaction.put(Document("distribution", "E1", {"id": "E1"}))
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript("DROP TABLE alembic_version; DROP TABLE leadership; PRAGMA user_version = 2")
+    with contextlib.closing(SqlStore(tmp_path, lambda: 2_000.0)) as store:
+        assert [document.identifier for document in store.documents("distribution")] == ["E1"]
+    (tmp_path / "new").mkdir()
+    SqlStore(tmp_path / "new", lambda: 2_000.0).close()
+    assert shape_of(path) == shape_of(tmp_path / "new" / DATABASE_NAME)
+
+
+def test_all_steps_together_make_the_tables_of_today_in_postgresql_too(postgres: Server) -> None:
+    shapes = []
+    for has_steps in (True, False):
+        address = postgres.create()
+        with contextlib.closing(postgres_module.PostgresDatabase(address, 5.0)) as database:
+            with database.engine.begin() as connection:
+                if has_steps:
+                    upgrade(connection, "base", schema.HEAD)
+                else:
+                    schema.prepare(connection, database)
+            shapes.append(postgres_shape(database.engine))
+        postgres.drop(address)
+    assert shapes[0] == shapes[1] and len(shapes[0]) == len(tables.metadata.tables)
+
+
+def postgres_shape(engine: Engine) -> dict[str, object]:
+    """Columns, keys and indexes of each table."""
+    found = inspect(engine)
+    return {
+        name: (
+            sorted((column["name"], str(column["type"]), column["nullable"]) for column in found.get_columns(name)),
+            found.get_pk_constraint(name)["constrained_columns"],
+            sorted(unique["column_names"] for unique in found.get_unique_constraints(name)),
+            sorted((str(index["name"]), index["column_names"]) for index in found.get_indexes(name)),
+        )
+        for name in found.get_table_names()
+    }
