@@ -1,6 +1,6 @@
 """The admin port: health, metrics, status and receipts, as docs/contracts.md describes them. For operators and the lab, never for viewers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,40 +10,32 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from control_plane.coordination import Coordinator
 from control_plane.deployment import receipt_of
 from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics
 from control_plane.nodes import NodeRecord, Resource, ResourceKind
 from control_plane.receipts import NodeReceipt, Receipt
+from control_plane.roles import Roles
 from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
-from control_plane.sync import SyncService
 from proto.admin_access import AdminAccess
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Admin:
-    """Answers of the admin port."""
+    """Answers of the admin port, of a leader from what it knows, of a follower from what the database has."""
 
-    def __init__(
-        self,
-        zone: str,
-        store: SqlStore,
-        coordinator: Coordinator,
-        ledger: SqlLedger,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, zone: str, store: SqlStore, roles: Roles, clock: Callable[[], float]) -> None:
         self._zone = zone
         self._store = store
-        self._coordinator = coordinator
-        self._ledger = ledger
+        self._ledger = SqlLedger(store)
+        self._roles = roles
         self._clock = clock
         self.is_serving: Callable[[], bool] = not_yet
         """Whether the management API answers."""
 
-    def application(self, metrics: ControlMetrics, sync: SyncService) -> Starlette:
+    def application(self, metrics: ControlMetrics) -> Starlette:
         """The application behind the port."""
 
         async def healthz(_request: Request) -> Response:
@@ -57,10 +49,12 @@ class Admin:
             return Response(metrics.exposition(), media_type=PROMETHEUS_TEXT)
 
         async def status(_request: Request) -> Response:
-            return JSONResponse(self._status(sync))
+            return JSONResponse(self._status())
 
         async def receipt(request: Request) -> Response:
-            found = receipt_of(request.path_params["invalidation_id"], self._coordinator, self._ledger)
+            leading = self._roles.leading
+            coordinator = None if leading is None else leading.coordinator
+            found = receipt_of(request.path_params["invalidation_id"], coordinator, self._ledger)
             return (
                 JSONResponse(to_json(found))
                 if found
@@ -81,21 +75,40 @@ class Admin:
     def _why_not_ready(self) -> str | None:
         if not self.is_serving():
             return "starting"
+        if self._roles.leading is None and self._roles.leader_address is None:
+            return "no control plane leads"
         return None if self._store.trouble is None else self._store.trouble.reason
 
-    def _status(self, sync: SyncService) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         now = self._clock()
-        nodes = [self._node(record, sync, now) for record in self._coordinator.nodes.values()]
+        leading = self._roles.leading
+        records = self._records()
         return {
             "id": "control-plane",
             "log_id": self._store.log_id,
             "head_index": self._store.head_index,
             "zone": self._zone,
-            "directory_version": sync.directory.version,
+            "leads": leading is not None,
+            "leader": self._roles.leader_address,
+            "term": self._roles.term,
+            "directory_version": 0 if leading is None else leading.sync.directory.version,
             "database": self._database(),
-            "nodes": nodes,
-            "distributions": [self._distribution(document) for document in self._store.documents("distribution")],
+            "nodes": [self._node(record, now) for record in records],
+            "distributions": [
+                self._distribution(document, records) for document in self._store.documents("distribution")
+            ],
         }
+
+    def _records(self) -> Collection[NodeRecord]:
+        """Of a follower: as the leader has saved them. When their leases end is known to the leader only."""
+        if self._roles.leading is not None:
+            return self._roles.leading.coordinator.nodes.values()
+        now = self._clock()
+        return [node.restored(now if node.lease_seconds > 0 else None) for node in self._ledger.saved_nodes()]
+
+    def _is_connected(self, node_id: str) -> bool:
+        """To this control plane or, of a leader, to any."""
+        return self._roles.leading is not None and self._roles.leading.sync.is_connected(node_id)
 
     def _database(self) -> dict[str, Any]:
         trouble = self._store.trouble
@@ -103,7 +116,7 @@ class Admin:
             return {"takes_writes": True, "reason": None, "since": None}
         return {"takes_writes": False, "reason": trouble.reason, "since": to_rfc3339(trouble.since)}
 
-    def _node(self, record: NodeRecord, sync: SyncService, now: float) -> dict[str, Any]:
+    def _node(self, record: NodeRecord, now: float) -> dict[str, Any]:
         node = record.description
         return {
             "id": node.identifier,
@@ -116,7 +129,7 @@ class Admin:
             "directory_version": record.directory_version,
             "acknowledged_index": max(0, record.acknowledged_index),
             "lease_remaining_seconds": max(0.0, round((record.lease_until or now) - now, 3)),
-            "connected": sync.is_connected(node.identifier),
+            "connected": self._is_connected(node.identifier),
             "last_seen": to_rfc3339(record.last_seen),
             "rejections": [
                 {"kind": refused.resource.kind.name.lower(), "id": refused.resource.identifier}
@@ -125,10 +138,10 @@ class Admin:
             ],
         }
 
-    def _distribution(self, document: Document) -> dict[str, Any]:
+    def _distribution(self, document: Document, records: Iterable[NodeRecord]) -> dict[str, Any]:
         index = document.body["index"]
         resource = Resource(ResourceKind.DISTRIBUTION, document.body["id"])
-        waiting_for = self._coordinator.waiting_for(resource, index)
+        waiting_for = [node for node in records if node.is_live and not node.has_applied(resource, index)]
         refusals = [(node, node.rejections[resource]) for node in waiting_for if resource in node.rejections]
         return {
             "id": document.body["id"],

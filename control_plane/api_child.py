@@ -19,8 +19,8 @@ FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
 SOUND_SECONDS: Final = 30.0
 """Whoever has lived for so long has died of something new."""
-END_SECONDS: Final = 1.2
-"""From SIGTERM to SIGKILL. Requests that are being answered have a second (`web.py`)."""
+END_SECONDS: Final = 0.3
+"""From SIGTERM to SIGKILL: a request that is being answered takes milliseconds."""
 
 _logger = logging.getLogger("control-plane")
 
@@ -51,6 +51,15 @@ class ApiChild:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_leaving.wait(), pause_seconds)
             pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is to end."""
+        return self._is_leaving.is_set()
+
+    async def left(self) -> None:
+        """Wait until it is to end."""
+        await self._is_leaving.wait()
 
     def leave(self) -> None:
         """Have it end in order."""

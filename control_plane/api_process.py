@@ -21,6 +21,7 @@ from control_plane.aws_api.application import create_application
 from control_plane.clock import SteadyClock
 from control_plane.connection_limit import raise_descriptor_limit
 from control_plane.credentials import read_credentials
+from control_plane.database import open_database
 from control_plane.deployment import LogDeployment
 from control_plane.ledger import SqlLedger
 from control_plane.request_counts import counting
@@ -28,6 +29,9 @@ from control_plane.settings import Settings
 from control_plane.store import SqlStore
 from control_plane.trouble import StoreObserver
 from control_plane.web import WebConfig, WebServer
+
+DATABASE_SECONDS = 5.0
+"""How long a statement may take, where the database is a server."""
 
 NICENESS = 5
 """Nodes first: who waits for the processor with a process that hears them gets a third of it."""
@@ -78,7 +82,8 @@ async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel)
 
 @contextlib.contextmanager
 def _store(chosen: Settings, channel: ApiChannel) -> Iterator[SqlStore]:
-    store = SqlStore(chosen.state_dir, SteadyClock(), busy_milliseconds=BUSY_MILLISECONDS, observer=_Reports(channel))
+    database = open_database(chosen.state_dir, chosen.database, DATABASE_SECONDS)
+    store = SqlStore(database, SteadyClock(), busy_milliseconds=BUSY_MILLISECONDS, observer=_Reports(channel))
     with contextlib.closing(store):
         yield store
 

@@ -70,6 +70,11 @@ def next_digest(digest: bytes, entry: bytes) -> bytes:
     return hashlib.blake2b(digest.ljust(DIGEST_BYTES, b"\0") + entry, digest_size=DIGEST_BYTES).digest()
 
 
+def committed_at(entry: sync_pb2.Entry) -> float:
+    """In seconds, by the clock of the process that appended it."""
+    return entry.committed_at.ToNanoseconds() / 1e9
+
+
 def issued_invalidation(entry: sync_pb2.Entry, now: float) -> IssuedInvalidation | None:
     """What a receipt is owed for, if the entry is an invalidation."""
     if not entry.HasField("invalidation"):

@@ -1,4 +1,4 @@
-"""The port for nodes: gRPC's own limits, and one that it lacks (decision 22). What nodes say there is the business of `sync.py`.
+"""The port for nodes: gRPC's own limits, and one that it lacks (decision 22). What nodes say there is the business of `relay.py` and `sync.py`.
 
 Nobody is known before its hello, so everything that is not a session is bounded in seconds: a connection until its first frame, one without a call, a session without
 a hello (`sync.py`), and a call of any other service. Sessions are not: they last as long as their nodes beat.
@@ -14,7 +14,6 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from control_plane.sync import SyncService
 from proto.cdn.v1 import sync_pb2
 from proto.mutual_tls import TlsIdentity
 
@@ -90,12 +89,12 @@ def _limited(handler: "grpc.RpcMethodHandler[Any, Any]") -> Callable[[AsyncItera
 class GrpcPort:
     """The server behind the port; with `tls`, who has no certificate of its authority gets no further than the handshake."""
 
-    def __init__(self, sync: SyncService, most_connections: int, tls: TlsIdentity | None = None) -> None:
+    def __init__(self, nodes: grpc.GenericRpcHandler, most_connections: int, tls: TlsIdentity | None = None) -> None:
         options = (*OPTIONS, ("grpc.max_allowed_incoming_connections", most_connections))
         self._tls = tls
         self._server = grpc.aio.server(options=options, interceptors=[VisitLimit()])
         self._health = health.aio.HealthServicer()
-        self._server.add_generic_rpc_handlers((sync.handler(),))
+        self._server.add_generic_rpc_handlers((nodes,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 

@@ -1,11 +1,11 @@
 """The registry of nodes and the receipts, as rows: what `coordination.py` needs to survive kill -9."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, or_, select, update
 
 from control_plane import tables
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
@@ -21,8 +21,10 @@ RETAINED_RECEIPTS = 10_000
 class SqlLedger:
     """See unsaved.Ledger."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: SqlStore, fence: Callable[[Connection], None] | None = None) -> None:
+        """`fence` is called in each transaction that writes, and fails it when this control plane leads no longer."""
         self._store = store
+        self._fence = fence
 
     @property
     def log_id(self) -> str:
@@ -60,6 +62,8 @@ class SqlLedger:
         if not (nodes or removed_node_ids or receipts):
             return
         with self._store.writing() as connection:
+            if self._fence is not None:
+                self._fence(connection)
             if nodes:
                 rows = [_node_row(node) for node in nodes]
                 self._store.database.put(connection, tables.nodes, ("identifier",), rows)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection, func, select
 
@@ -14,6 +15,16 @@ def read_oldest_index(connection: Connection) -> int | None:
     """Of the oldest entry that is retained; None of a log without entries."""
     oldest: int | None = connection.execute(select(func.min(tables.log.c.index))).scalar_one()
     return oldest
+
+
+LOG_ID: Final = "log_id"
+"""The key of the log's identity in `meta`."""
+
+
+def read_log_id(connection: Connection) -> str:
+    """Of the log; a restored copy gets another one."""
+    identity: str = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == LOG_ID)).scalar_one()
+    return identity
 
 
 def read_documents(connection: Connection, kind: str) -> Sequence[Document]:

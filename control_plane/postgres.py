@@ -29,21 +29,11 @@ _POOL: Final = 3
 _Result = TypeVar("_Result")
 
 
-class PostgresError(Exception):
-    """The address of the database cannot be used; the message says why."""
-
-
-def check_address(address: str) -> str:
-    """What messages call the database: never its password. PostgresError for what is no address, and for one that has a password in it."""
-    try:
-        parts = conninfo_to_dict(address)
-    except psycopg.ProgrammingError as error:
-        raise PostgresError(f"not an address of PostgreSQL: {error}") from error
-    if parts.get("password"):
-        raise PostgresError(
-            "a password does not belong on a command line: put it in a file, and passfile=FILE here (libpq's .pgpass)"
-        )
-    return f"{parts.get('dbname') or parts.get('user') or ''} at {parts.get('host') or 'the local socket'}:{parts.get('port') or 5432}"
+def name_of(address: str) -> str:
+    """What messages call the database: never its password."""
+    parts = conninfo_to_dict(address)
+    place = f"{parts.get('host') or 'the local socket'}:{parts.get('port') or 5432}"
+    return f"{parts.get('dbname') or parts.get('user') or ''} at {place}"
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -86,7 +76,7 @@ class PostgresDatabase(Database):
     def __init__(self, address: str, limit_seconds: float) -> None:
         self.address = address
         engine, reader = (self._engine(limit_seconds, is_reader=is_reader) for is_reader in (False, True))
-        super().__init__(check_address(address), engine, reader, postgres_insert)
+        super().__init__(name_of(address), engine, reader, postgres_insert)
 
     def _engine(self, limit_seconds: float, *, is_reader: bool) -> Engine:
         def creator() -> BoundedConnection:

@@ -15,10 +15,24 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from control_plane import schema, tables
-from control_plane.change_log import EMPTY_HISTORY, READ_ENTRIES, Subscriber, issued_invalidation, to_entry
+from control_plane.change_log import (
+    EMPTY_HISTORY,
+    READ_ENTRIES,
+    Subscriber,
+    committed_at,
+    issued_invalidation,
+    to_entry,
+)
 from control_plane.database import DATABASE_NAME, Database, SqliteDatabase
 from control_plane.invalidation_rows import SqlInvalidations
-from control_plane.log_rows import read_documents, read_head, read_head_index, read_oldest_index
+from control_plane.log_rows import (
+    LOG_ID,
+    read_documents,
+    read_head,
+    read_head_index,
+    read_log_id,
+    read_oldest_index,
+)
 from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.state import (
     Change,
@@ -39,7 +53,6 @@ RETAINED_ENTRIES = 10_000
 COPY_MARK = "is_copy"
 """Of a database that `backup.py` has made: as long as nobody has opened it, it is a copy of what was once, and goes on as another log."""
 
-_LOG_ID = "log_id"
 _DISTRIBUTION = "distribution"
 _ROUTING_TABLE = "routing_table"
 _GEO_TABLE = "geo_table"
@@ -97,14 +110,14 @@ class SqlTransaction:
         self._connection.execute(insert(tables.log).values(index=index, entry=entry.SerializeToString()))
         self._connection.execute(insert(tables.digests).values(index=index, digest=entry.digest))
         self._update_resources(change)
-        invalidation = issued_invalidation(entry, now)
+        invalidation = issued_invalidation(entry, committed_at(entry))
         if invalidation is not None:
             row = insert(tables.receipts).values(
                 index=index,
                 invalidation_id=invalidation.identifier,
                 distribution_id=invalidation.distribution_id,
                 paths=json.dumps(invalidation.paths),
-                issued_at=now,
+                issued_at=invalidation.issued_at,
             )
             self._connection.execute(row)
         self.appended.append(entry)
@@ -184,6 +197,7 @@ class SqlStore:
         try:
             with self.writing() as connection:
                 self.database.lock_log(connection)
+                self.log_id = read_log_id(connection)  # another process may have made it another one
                 transaction = SqlTransaction(self.database, connection, self.log_id, self._clock)
                 yield transaction
                 if transaction.appended:
@@ -266,6 +280,7 @@ class SqlStore:
     def start_at_head(self) -> None:
         """Begin with what is committed now: nobody is told of it any more."""
         with self.reading() as connection:
+            self.log_id = read_log_id(connection)
             self.head_index = read_head_index(connection)
 
     # The log
@@ -332,7 +347,7 @@ class SqlStore:
         """
         log_id, nodes = uuid.uuid4().hex, tables.nodes
         with self.writing() as connection:
-            connection.execute(update(tables.meta).where(tables.meta.c.key == _LOG_ID).values(value=log_id))
+            connection.execute(update(tables.meta).where(tables.meta.c.key == LOG_ID).values(value=log_id))
             connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK))
             connection.execute(update(nodes).where(nodes.c.lease_seconds > 0).values(unleased_since=self._clock()))
             connection.execute(update(nodes).values(acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0))
@@ -352,11 +367,9 @@ class SqlStore:
 
     def _identity(self, connection: Connection) -> tuple[str, bool]:
         """The log's, made with the database; and whether that was now."""
-        row = {"key": _LOG_ID, "value": uuid.uuid4().hex}
+        row = {"key": LOG_ID, "value": uuid.uuid4().hex}
         is_new = self.database.put_if_missing(connection, tables.meta, row)
-        query = select(tables.meta.c.value).where(tables.meta.c.key == _LOG_ID)
-        identity: str = connection.execute(query).scalar_one()
-        return identity, is_new
+        return read_log_id(connection), is_new
 
     def _trim(self, connection: Connection, head_index: int) -> None:
         """Forget the oldest entries, a tenth of what is retained at a time. What they configured stays in `resources`."""

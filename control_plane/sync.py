@@ -6,13 +6,14 @@ both are what keeps one change within one core's second.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 
 import grpc
 import grpc.aio
 
 from control_plane.admission import Admission
-from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
+from control_plane.change_log import Frames, TooFarBehindError, committed_at, issued_invalidation
 from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
 from control_plane.directory import DirectoryFrames
 from control_plane.leases import Granted, Refused
@@ -21,6 +22,7 @@ from control_plane.receipts import Receipt
 from control_plane.state import StoreError
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream
+from control_plane.trouble import LogGapError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 
@@ -39,21 +41,40 @@ there."""
 LOOK_AGAIN_SECONDS = 1.0
 """How often the log is looked at for entries of which nobody has told us."""
 
+HELD_BACK_SECONDS = 0.02
+"""Until it is looked at again whether anything may be told."""
+
 WRITE_AGAIN_SECONDS = 1.0
 """How often a database that takes no writes is tried, also when nothing waits for it: whether it does is on the admin port."""
 
 MAXIMUM_IDENTIFIER_LENGTH = 128
 MAXIMUM_REASON_LENGTH = 1024
 
+SERVICE = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
+
 _ROLES = frozenset(int(role) for role in Role)
 
 _logger = logging.getLogger("control-plane")
 
-_Context = grpc.aio.ServicerContext[sync_pb2.NodeMessage, bytes]
+Context = grpc.aio.ServicerContext[sync_pb2.NodeMessage, bytes]
+
+
+def _always(_now: float) -> bool:
+    return True
 
 
 class _StreamEndedError(Exception):
     """The stream is over; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """What streams and what is told on them depend on."""
+
+    silence_seconds: float
+    """A stream whose node has been silent for so long is closed."""
+    may_act: Callable[[float], bool] = _always
+    """Whether anything may be told now, by the clock: a leader may not whose tenure is over (`leadership.py`)."""
 
 
 class SyncService:
@@ -66,15 +87,17 @@ class SyncService:
         clock: Callable[[], float],
         admission: Admission,
         *,
-        silence_seconds: float,
+        rules: StreamRules,
         on_completed: Callable[[Receipt], None],
     ) -> None:
         self._store = store
         self._coordinator = coordinator
         self._clock = clock
         self._admission = admission
-        self._silence_seconds = silence_seconds
+        self._silence_seconds = rules.silence_seconds
         self._on_completed = on_completed
+        self._may_act = rules.may_act
+        self._has_lost_track = asyncio.Event()
         self._frames = Frames(store)
         self._streams: dict[str, NodeStream] = {}
         self.directory = DirectoryFrames()
@@ -83,18 +106,9 @@ class SyncService:
         self._saving_wanted = asyncio.Event()
         store.subscribe(self._committed)
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service with frames sent as they are: serialized once, not once per node."""
-        method = grpc.stream_stream_rpc_method_handler(
-            self._sync,
-            request_deserializer=sync_pb2.NodeMessage.FromString,
-            response_serializer=bytes,
-        )
-        service = sync_pb2.DESCRIPTOR.services_by_name["ControlPlane"].full_name
-        return grpc.method_handlers_generic_handler(service, {"Sync": method})
-
     async def run(self) -> None:
-        """Draw consequences and send directories until cancelled. A database that cannot be written does not end it: what may not be told before it is durable is
+        """Draw consequences and send directories until cancelled, or until the log has been lost track of: then everything has to be made anew. A database that cannot
+        be written does not end it: what may not be told before it is durable is
         held back (`coordination.py`)."""
         self._settlement_wanted.set()
         try:
@@ -104,6 +118,10 @@ class SyncService:
                 group.create_task(self._save_acknowledgements())
                 group.create_task(self._watch_database())
                 group.create_task(self._watch_log())
+                await self._has_lost_track.wait()
+                raise LogGapError
+        except* LogGapError:
+            _logger.warning("the log was trimmed past what was read of it: all of it is read anew")
         finally:
             self._store.unsubscribe(self._committed)
             for stream in self._streams.values():
@@ -125,11 +143,12 @@ class SyncService:
             self._store.catch_up()
         except StoreError as error:
             _logger.error("%s", error)  # it is looked at again soon
+        except LogGapError:
+            self._has_lost_track.set()
 
     def _committed(self, entry: sync_pb2.Entry, now: float) -> None:
         """By any process: when it was issued is what that one has written."""
-        issued_at = entry.committed_at.ToNanoseconds() / 1e9
-        self._coordinator.committed(entry.index, now, issued_invalidation(entry, issued_at))
+        self._coordinator.committed(entry.index, now, issued_invalidation(entry, committed_at(entry)))
         self._frames.add(entry)
         for stream in self._streams.values():
             stream.log_grew()
@@ -143,8 +162,12 @@ class SyncService:
                     await self._settlement_wanted.wait()
             except TimeoutError:
                 pass  # a lease may have ended
+            now = self._clock()
+            if not self._may_act(now):
+                await asyncio.sleep(HELD_BACK_SECONDS)
+                continue
             self._settlement_wanted.clear()
-            self._tell(self._coordinator.settle(self._clock()))
+            self._tell(self._coordinator.settle(now))
             if self._coordinator.unsaved_nodes:
                 self._saving_wanted.set()
 
@@ -193,8 +216,9 @@ class SyncService:
 
     # One stream
 
-    async def _sync(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> None:
-        hello = await self._read_hello(requests, context)
+    async def serve(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: Context) -> None:
+        """Until it ends, for whatever reason."""
+        hello = (await read_hello(requests, context, self._admission)).hello
         stream = await self._open(hello, context)
         reason = "an error of the control plane"
         try:
@@ -211,21 +235,8 @@ class SyncService:
             self._close(stream)
             _logger.info("node %s disconnected: %s", stream.node_id, reason)
 
-    async def _read_hello(self, requests: AsyncIterator[sync_pb2.NodeMessage], context: _Context) -> sync_pb2.Hello:
-        try:
-            first = await asyncio.wait_for(anext(requests), HELLO_SECONDS)
-        except (TimeoutError, StopAsyncIteration):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Hello")
-        problem = _problem_with(first)
-        if problem is not None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
-        refusal = self._admission.why_refused(context.auth_context(), _to_description(first.hello.node))
-        if refusal is not None:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal)
-        return first.hello
-
-    async def _open(self, hello: sync_pb2.Hello, context: _Context) -> NodeStream:
-        node = _to_description(hello.node)
+    async def _open(self, hello: sync_pb2.Hello, context: Context) -> NodeStream:
+        node = to_description(hello.node)
         position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
         try:
             number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
@@ -248,7 +259,7 @@ class SyncService:
         self._settlement_wanted.set()
         return stream
 
-    async def _start_with_snapshot(self, stream: NodeStream, context: _Context) -> None:
+    async def _start_with_snapshot(self, stream: NodeStream, context: Context) -> None:
         try:
             stream.start_with_snapshot(*self._frames.snapshot())
         except StoreError as error:
@@ -294,7 +305,7 @@ class SyncService:
                 raise _StreamEndedError("the node said something that is not understood")
         self._settlement_wanted.set()
 
-    async def _write(self, context: _Context, stream: NodeStream) -> None:
+    async def _write(self, context: Context, stream: NodeStream) -> None:
         while True:
             frame = await stream.next_frame()
             try:
@@ -325,7 +336,37 @@ def _problem_with(message: sync_pb2.NodeMessage) -> str | None:
     return None
 
 
-def _to_description(node: sync_pb2.Node) -> NodeDescription:
+def handler_of(
+    serve: Callable[[AsyncIterator[sync_pb2.NodeMessage], Context], Awaitable[None]],
+) -> grpc.GenericRpcHandler:
+    """The service with frames sent as they are: serialized once, not once per node."""
+    method = grpc.stream_stream_rpc_method_handler(
+        serve,
+        request_deserializer=sync_pb2.NodeMessage.FromString,
+        response_serializer=bytes,
+    )
+    return grpc.method_handlers_generic_handler(SERVICE, {"Sync": method})
+
+
+async def read_hello(
+    requests: AsyncIterator[sync_pb2.NodeMessage], context: Context, admission: Admission
+) -> sync_pb2.NodeMessage:
+    """The first message, of a node that may come in; the call is aborted otherwise."""
+    try:
+        first = await asyncio.wait_for(anext(requests), HELLO_SECONDS)
+    except (TimeoutError, StopAsyncIteration):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Hello")
+    problem = _problem_with(first)
+    if problem is not None:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+    refusal = admission.why_refused(context.auth_context(), to_description(first.hello.node))
+    if refusal is not None:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal)
+    return first
+
+
+def to_description(node: sync_pb2.Node) -> NodeDescription:
+    """As it says of itself."""
     return NodeDescription(node.id, Role(node.role), node.region, node.pop, node.http_address, node.admin_address)
 
 

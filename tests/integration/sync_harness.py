@@ -6,7 +6,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import grpc.aio
@@ -21,7 +21,7 @@ from control_plane.ledger import SqlLedger
 from control_plane.receipts import Receipt
 from control_plane.state import Change, Invalidate, PutDistribution
 from control_plane.store import SqlStore
-from control_plane.sync import SyncService
+from control_plane.sync import StreamRules, SyncService, handler_of
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
 from proto.node_session import NodeIdentity, NodeSession
@@ -66,7 +66,7 @@ class ControlPlane:
             self.coordinator,
             self.clock,
             Admission("cdn.localhost", is_certified=False),
-            silence_seconds=lease_seconds * 2,
+            rules=StreamRules(lease_seconds * 2),
             on_completed=self.completed.append,
         )
 
@@ -101,7 +101,7 @@ async def control_plane(
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
     server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((plane.service.handler(),))
+    server.add_generic_rpc_handlers((handler_of(plane.service.serve),))
     server.add_insecure_port(f"{HOST}:{port}")
     with contextlib.closing(plane.store):
         await server.start()
@@ -180,9 +180,10 @@ class MemoryApplier:
 class Node:
     """A session and what it has applied."""
 
-    def __init__(self, node_id: str, port: int, applier: MemoryApplier | None = None) -> None:
+    def __init__(self, node_id: str, port: int | Sequence[int], applier: MemoryApplier | None = None) -> None:
+        """`port` of a control plane, or those of several."""
         self.applier = applier or MemoryApplier()
-        address = f"{HOST}:{port}"
+        address = [f"{HOST}:{each}" for each in ([port] if isinstance(port, int) else port)]
         identity = NodeIdentity(node_id, sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.1.1:80", "127.0.1.1:81")
         self.session = NodeSession(identity, self.applier, address)
         self.node_id = node_id

@@ -65,6 +65,11 @@ class ControlPlaneProcess:
         stats = {path.parent.name: path for path in Path("/proc").glob("[0-9]*/stat")}
         return [int(number) for number, path in stats.items() if _parent_of(path) == parent]
 
+    def signal(self, number: signal.Signals) -> None:
+        """To the process that speaks with the nodes; its management API is another one."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
