@@ -13,11 +13,11 @@ import pytest
 from control_plane.admin import to_json
 from control_plane.backup import put, take
 from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
+from control_plane.deployment import receipt_of
 from control_plane.fencing import COUNTED_NOTICE_SECONDS
 from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
-from control_plane.metrics import ControlMetrics, StoreGauges
+from control_plane.metrics import ControlMetrics, Gauges
 from control_plane.nodes import NodeDescription, Role
 from control_plane.state import Invalidate
 from control_plane.store import SqlStore
@@ -51,7 +51,6 @@ class Plane:
     store: SqlStore
     ledger: SqlLedger
     coordinator: Coordinator
-    deployment: LogDeployment
     now: float
 
     def invalidate(self, identifier: str) -> None:
@@ -75,7 +74,7 @@ class Plane:
         self.coordinator.settle(self.now)
 
     def receipt(self, identifier: str) -> dict[str, Any]:
-        found = self.deployment.receipt(identifier)
+        found = receipt_of(identifier, self.coordinator, self.ledger)
         assert found is not None
         return to_json(found, self.store.anchor)
 
@@ -88,7 +87,7 @@ def plane(folder: Path, clock: ClockAnchor) -> Iterator[Plane]:
     with contextlib.closing(SqlStore(folder, lambda: running[0].now if running else now, anchor=clock)) as store:
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(LEASE_SECONDS), now)
-        running.append(Plane(store, ledger, coordinator, LogDeployment(coordinator, ledger, store), now))
+        running.append(Plane(store, ledger, coordinator, now))
         yield running[0]
 
 
@@ -203,7 +202,7 @@ def test_a_duration_over_a_reboot_is_not_measured(tmp_path: Path) -> None:
     with plane(tmp_path, SET_AHEAD) as second:
         second.now += 60.0
         (receipt,) = second.coordinator.settle(second.now).completed
-        metrics = ControlMetrics(second.coordinator, StoreGauges(lambda: 0, lambda: True), lambda: 0)
+        metrics = ControlMetrics(Gauges(lambda: (), lambda: True, lambda: 0, lambda: True, lambda: 0, lambda: 0))
         metrics.invalidation_completed(receipt)
         assert b"cdn_control_invalidation_duration_seconds_count 0.0" in metrics.exposition()
 

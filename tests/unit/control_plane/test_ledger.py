@@ -1,5 +1,6 @@
 """The registry and the receipts: one suite for the database and for the one in memory that the simulation runs on."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from control_plane import tables
+from control_plane.database import open_database
 from control_plane.ledger import SqlLedger
 from control_plane.nodes import (
     NodeDescription,
@@ -58,16 +60,25 @@ class InDatabase:
             transaction.append(Invalidate(message))
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[InDatabase]:
-    store = SqlStore(tmp_path, lambda: 1_000.0)
+pytest_plugins = ("tests.postgres",)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InDatabase]:
+    address = request.getfixturevalue("postgres_address") if request.param == "postgresql" else None
+    store = SqlStore(open_database(tmp_path, address, 5.0), lambda: 1_000.0)
     yield InDatabase(store)
     store.close()
 
 
-@pytest.fixture(params=["memory", "database"])
-def subject(request: pytest.FixtureRequest, database: InDatabase) -> Subject:
-    return InMemory() if request.param == "memory" else database
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    if request.param == "memory":
+        yield InMemory()
+        return
+    address = request.getfixturevalue("postgres_address") if request.param == "postgresql" else None
+    with contextlib.closing(SqlStore(open_database(tmp_path, address, 5.0), lambda: 1_000.0)) as store:
+        yield InDatabase(store)
 
 
 def node(identifier: str, index: int = 3) -> SavedNode:
