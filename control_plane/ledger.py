@@ -36,6 +36,7 @@ class SqlLedger:
         self._store = store
         self._fence = fence
         self._saved_settled_index = 0
+        """Or proven by a receipt, which needs no other write."""
         self._digests: dict[int, bytes | None] = {}
         self._digests_of = 0
         """Head of the log that they are of, which is trimmed when it grows."""
@@ -107,6 +108,8 @@ class SqlLedger:
                 # All before a completed one are complete: nodes apply the log in order.
                 oldest_index = receipts[-1].invalidation.index - RETAINED_RECEIPTS
                 connection.execute(delete(tables.receipts).where(tables.receipts.c.index <= oldest_index))
+        if receipts:
+            self._saved_settled_index = max(self._saved_settled_index, receipts[-1].invalidation.index)
 
     def save_settled(self, index: int) -> None:
         """All nodes with a lease have acknowledged everything up to this index, and what they refuse of it is saved. StoreError when this is not."""
