@@ -73,6 +73,7 @@ class Roles:
         self._changed = asyncio.Event()
         """Replaced at each change, so that everybody who waits for one is woken."""
         self._news = asyncio.Event()
+        self._said = ""
         self.leading: Leading | None = None
         """None: a follower, or not clear yet."""
 
@@ -132,8 +133,9 @@ class Roles:
             asked_at = self._clock()
             term = await asyncio.to_thread(seats.take, seat)
         except OSError as error:
-            _logger.warning("%s", error)
+            self._say_once(error)
             return
+        self._said = ""
         if term is not None:
             await self._lead_by_turns(seats, Tenure(term, asked_at))
 
@@ -166,7 +168,7 @@ class Roles:
                 else:
                     tenure.end()
             except OSError as error:
-                _logger.warning("%s", error)
+                self._say_once(error)
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _lead(self, tenure: Tenure) -> None:
@@ -177,6 +179,12 @@ class Roles:
         finally:
             self.leading = None
             self._has_changed()
+
+    def _say_once(self, error: OSError) -> None:
+        """It is tried again several times a second."""
+        if self._said != str(error):
+            self._said = str(error)
+            _logger.warning("%s", error)
 
     def _has_changed(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
