@@ -137,9 +137,9 @@ class Roles:
             return
         self._said = ""
         if term is not None:
-            await self._lead_by_turns(seats, Tenure(term, asked_at))
+            await self._lead_while_seated(seats, Tenure(term, asked_at))
 
-    async def _lead_by_turns(self, seats: Seats, tenure: Tenure) -> None:
+    async def _lead_while_seated(self, seats: Seats, tenure: Tenure) -> None:
         """Lead until the tenure is lost."""
         _logger.info("leads, in term %d", tenure.term)
         leading = asyncio.create_task(self._lead(tenure))
