@@ -65,7 +65,9 @@ def main() -> NoReturn:
     channel = ApiChannel(connection)
     channel.end_with_parent()
     uvloop.run(_serve(settings.parse(sys.argv[3:]), listener, channel))
-    os._exit(0)  # nothing is left to be done, and somebody waits: to take an interpreter apart is a tenth of a second of work
+    os._exit(
+        0
+    )  # nothing is left to be done, and somebody waits: to take an interpreter apart is a tenth of a second of work
 
 
 async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel) -> None:
