@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join((SEARCH_PATH, *folders)))
 
 
-def missing_packages(wanted: dict[str, str]) -> list[str]:
+def missing_packages(wanted: Mapping[str, str] = PACKAGES) -> list[str]:
     """What has to be installed."""
     return [package for program, package in wanted.items() if find(program) is None]
 

@@ -73,6 +73,7 @@ class Roles:
         self._changed = asyncio.Event()
         """Replaced at each change, so that everybody who waits for one is woken."""
         self._news = asyncio.Event()
+        self._said = ""
         self.leading: Leading | None = None
         """None: a follower, or not clear yet."""
 
@@ -132,12 +133,13 @@ class Roles:
             asked_at = self._clock()
             term = await asyncio.to_thread(seats.take, seat)
         except OSError as error:
-            _logger.warning("%s", error)
+            self._say_once(error)
             return
+        self._said = ""
         if term is not None:
-            await self._lead_by_turns(seats, Tenure(term, asked_at))
+            await self._lead_while_seated(seats, Tenure(term, asked_at))
 
-    async def _lead_by_turns(self, seats: Seats, tenure: Tenure) -> None:
+    async def _lead_while_seated(self, seats: Seats, tenure: Tenure) -> None:
         """Lead until the tenure is lost."""
         _logger.info("leads, in term %d", tenure.term)
         leading = asyncio.create_task(self._lead(tenure))
@@ -166,7 +168,7 @@ class Roles:
                 else:
                     tenure.end()
             except OSError as error:
-                _logger.warning("%s", error)
+                self._say_once(error)
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _lead(self, tenure: Tenure) -> None:
@@ -177,6 +179,12 @@ class Roles:
         finally:
             self.leading = None
             self._has_changed()
+
+    def _say_once(self, error: OSError) -> None:
+        """It is tried again several times a second."""
+        if self._said != str(error):
+            self._said = str(error)
+            _logger.warning("%s", error)
 
     def _has_changed(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -33,6 +33,7 @@ from control_plane.published_tables import PublishedTables, TableError
 from control_plane.relay import NodeService
 from control_plane.roles import Leading, Roles
 from control_plane.settings import Address, Settings
+from control_plane.state import StoreError
 from control_plane.store import SqlStore
 from control_plane.term import TermMaker
 from control_plane.web import WebConfig, WebServer
@@ -106,8 +107,22 @@ async def _serve(settings: Settings) -> None:
         admin = Admin(settings.zone, store, roles, clock)
         limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
         port = GrpcPort(NodeService(roles, admission, tls).serve, limits.grpc, tls)
-        listen = None if election is None else partial(election.listen, settings.database, roles.heard_news)
+
+        def heard_news() -> None:
+            if roles.leading is None:
+                _read_head(store)
+            roles.heard_news()
+
+        listen = None if election is None else partial(election.listen, settings.database, heard_news)
         await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen))
+
+
+def _read_head(store: SqlStore) -> None:
+    """Of a follower, for people."""
+    try:
+        store.start_at_head()
+    except StoreError as error:
+        _logger.warning("%s", error)
 
 
 def _gauges(store: SqlStore, admission: Admission, leading: Callable[[], Leading | None]) -> Gauges:

@@ -264,7 +264,7 @@ class NodeSession:
         said_by = self._control_plane
         if not self._is_wanted_here:
             self._turn = (self._turn + 1) % len(self._control_planes)
-        _logger.info("control plane %s: %s; %s in %.2f s", said_by, reason, self._control_plane, pause_seconds)
+        _logger.info("control plane %s: %s; retry in %.2f s at %s", said_by, reason, pause_seconds, self._control_plane)
         try:
             await asyncio.wait_for(self._abandoned.wait(), pause_seconds)
         except TimeoutError:

@@ -137,7 +137,8 @@ def test_three_control_planes_share_a_database_where_the_variables_of_the_profil
 
 def test_certificates_are_there_before_anybody_needs_one_and_only_their_maker_writes_them() -> None:
     done = {"certificates": {"condition": "service_completed_successfully"}}
-    assert SERVICES["control-plane"]["depends_on"] == done
+    database = {"postgres": {"condition": "service_healthy", "required": False}}
+    assert SERVICES["control-plane"]["depends_on"] == done | database
     for name, service in SERVICES.items():
         mounts = [volume for volume in service.get("volumes", ()) if volume.startswith("tls:")]
         if name == "certificates":
