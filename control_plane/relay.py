@@ -33,15 +33,15 @@ from control_plane.session_messages import (
 from proto.mutual_tls import SERVER_NAME_OPTION, TlsIdentity
 from proto.node_session import CHANNEL_OPTIONS, TRY_AGAIN
 
-WAIT_SECONDS: Final = 3.0
+LEADERLESS_SECONDS = 3.0
 """How long a node is kept waiting while nobody leads. It goes to another control plane earlier if it knows one."""
 
 LOOK_SECONDS: Final = 0.2
 
-UNREAD_SECONDS: Final = 8.0
+UNREAD_SECONDS = 8.0
 """How long the leader's next message waits for a node that does not read."""
 
-MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
+MOST_RELAYED_BYTES = 4 * 1024 * 1024
 BYTES_PER_MESSAGE: Final = 128
 """What of a node may wait until the leader takes it, with so much for each message besides: nodes say little, but for one that refuses thousands of resources."""
 
@@ -93,7 +93,7 @@ class NodeService:
 
     async def _until_somebody_leads(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(LEADERLESS_SECONDS):
                 while not self._roles.is_blind:
                     if self._roles.leading is not None or self._roles.leader_address is not None:
                         return
@@ -169,7 +169,7 @@ class PassedCall:
         self._waiting.append(data)
         self._waiting_bytes += len(data) + BYTES_PER_MESSAGE
         self._has_news.set()
-        if self._waiting_bytes > MOST_WAITING_BYTES:
+        if self._waiting_bytes > MOST_RELAYED_BYTES:
             self.call.finish(Status.RESOURCE_EXHAUSTED, "more is said than is passed on")
             self.broken()
 

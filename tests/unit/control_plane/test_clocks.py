@@ -19,6 +19,7 @@ from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics, Gauges
 from control_plane.nodes import NodeDescription, Role
+from control_plane.receipts import IssuedInvalidation, Receipt
 from control_plane.state import Invalidate
 from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
@@ -55,11 +56,15 @@ class Plane:
 
     def invalidate(self, identifier: str) -> None:
         """Committed, and waited for."""
-        invalidation = configuration_pb2.Invalidation(id=identifier, distribution_id="E1", paths=["/*"])
-        with self.store.transaction() as transaction:
-            index = transaction.append(Invalidate(invalidation))
+        index = self.append(identifier)
         (issued,) = (each for each in self.ledger.pending_invalidations() if each.index == index)
         self.coordinator.committed(index, self.now, issued)
+
+    def append(self, identifier: str) -> int:
+        """Committed, and nobody has heard of it."""
+        invalidation = configuration_pb2.Invalidation(id=identifier, distribution_id="E1", paths=["/*"])
+        with self.store.transaction() as transaction:
+            return transaction.append(Invalidate(invalidation))
 
     def connect(self) -> int:
         position = LogPosition(
@@ -242,3 +247,26 @@ def test_the_log_says_when_its_entries_were_committed_in_wall_time(tmp_path: Pat
         first.invalidate("I1")
         (entry,) = first.store.entries_after(0, 1)
     assert entry.committed_at.ToNanoseconds() == round((NOON + 1.5) * 1e9)
+
+
+@pytest.mark.parametrize(
+    ("committer", "clock"), [(STEPPED_BACK, None), (SET_AHEAD, SET_AHEAD)], ids=["same boot", "another machine"]
+)
+def test_what_another_process_has_committed_was_issued_by_its_clock(
+    tmp_path: Path, committer: ClockAnchor, clock: ClockAnchor | None
+) -> None:
+    """On the same boot that is ours, however the wall clock was set between the starts of both."""
+    told: list[IssuedInvalidation | None] = []
+    with plane(tmp_path, FIRST) as leader, plane(tmp_path, committer) as other:
+        leader.store.subscribe(lambda committed, _now: told.append(committed.invalidation))
+        other.now = 1_025.5
+        other.append("I1")
+        leader.now = 1_026.0
+        leader.store.catch_up()
+        (issued,) = told
+        assert issued is not None and (issued.issued_at, issued.clock) == (1_025.5, clock)
+        leader.coordinator.committed(issued.index, leader.now, issued)
+        pending = leader.receipt("I1")
+        seconds = Receipt(issued, 1_026.0, ()).seconds_after_issue(1_026.0)
+    assert pending["issued_monotonic_ns"] == (None if clock else 1_025_500_000_000)
+    assert seconds == (None if clock else 0.5)
