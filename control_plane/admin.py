@@ -105,8 +105,9 @@ class Admin:
         """Of a follower: as the leader has saved them. When their leases end is known to the leader only."""
         if self._roles.leading is not None:
             return self._roles.leading.coordinator.nodes.values()
-        now = self._clock()
-        return [node.restored(now if node.lease_seconds > 0 else None) for node in self._ledger.saved_nodes()]
+        now, settled_index = self._clock(), self._ledger.completed_index
+        saved = [node.settled(settled_index) for node in self._ledger.saved_nodes()]
+        return [node.restored(now if node.lease_seconds > 0 else None) for node in saved]
 
     def _is_connected(self, node_id: str) -> bool:
         """To this control plane or, of a leader, to any."""

@@ -339,8 +339,10 @@ class SyncService:
         if isinstance(catch_up, FromEntries):
             call.stream.start_after(catch_up.after_index)
         else:
-            call.stream.start_with_snapshot(self._frames.snapshot(node.role))
-            self.log_grew()  # the snapshot may know more of the log than was read of it before
+            snapshot = self._frames.snapshot(node.role)
+            call.stream.start_with_snapshot(snapshot)
+            if snapshot.index > self._store.head_index:
+                self.log_grew()  # another process has appended, and what is acknowledged must be known
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._push(call)
         self._settlement_wanted.set()

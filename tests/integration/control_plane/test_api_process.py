@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.integration.sync_harness import Node, running, until
@@ -41,6 +42,33 @@ async def test_one_that_dies_is_started_again_and_nodes_notice_nothing(tmp_path:
             assert node.session.reconnects_total == 0 and plane.children() != [api]
         assert "the management API has ended with status -9" in plane.log()
         assert plane.is_ready()
+
+
+async def test_the_api_says_soon_that_all_nodes_have_a_change_and_so_does_the_next_control_plane(
+    tmp_path: Path,
+) -> None:
+    """Nothing is written for each acknowledgement, and nothing but the database tells the API of them."""
+    with control_plane_process(tmp_path) as plane:
+        nodes = [Node(f"edge-{number}", plane.grpc_port) for number in range(3)]
+        async with running(*nodes):
+            await until(lambda: all(node.session.lease_state() == "held" for node in nodes), "leases")
+            client = plane.client()
+            identifier = await asyncio.to_thread(plane.create_distribution)
+
+            def is_deployed() -> bool:
+                return bool(client.get_distribution(Id=identifier)["Distribution"]["Status"] == "Deployed")
+
+            await until_in_thread(is_deployed)
+        plane.kill()
+        await asyncio.to_thread(plane.start)
+        assert await asyncio.to_thread(is_deployed), "all three count as live, and none of them has come back"
+
+
+async def until_in_thread(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
 
 async def test_nodes_hear_everything_while_the_api_stands_still(tmp_path: Path) -> None:

@@ -88,7 +88,12 @@ async def until_at_head(plane: ControlPlane, node_id: str = "edge-1") -> None:
         return plane.is_live(node_id) and record is not None and record.acknowledged_index == plane.store.head_index
 
     await until(is_at_head, f"{node_id} is at the head with a lease")
-    await until(lambda: not plane.coordinator.unsaved_nodes, "what is known of nodes is where the API reads it")
+
+    def is_saved() -> bool:
+        lowest = min(node.acknowledged_index for node in plane.coordinator.nodes.values() if node.is_live)
+        return not plane.coordinator.unsaved_nodes and plane.ledger.completed_index >= lowest
+
+    await until(is_saved, "what is known of nodes is where the API reads it")
 
 
 async def until_saved(plane: ControlPlane) -> None:
