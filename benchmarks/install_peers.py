@@ -1,4 +1,5 @@
 """Install what `make bench` compares with and measures by, from Debian's packages, and leave no service running: `make bench-setup`.
+With the argument `postgresql`, what the tests of several control planes need and nothing else: `.ci/run`.
 
 The packages would start their services, now and at the next boot. While they are installed a policy forbids starts (invoke-rc.d(8), `policy-rc.d`), and services that
 were not there before are disabled; a server of the same kind that somebody already runs is left as it is. Only the standard library is used: it runs before `make setup`.
@@ -8,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,20 +21,23 @@ PACKAGES = {
     "wrk": "wrk",
 }
 """A program, and the package that has it."""
-SERVICES = ("nginx", "varnish", "varnishncsa", "trafficserver", "haproxy")
+POSTGRESQL = {"postgres": "postgresql"}
+"""The same for the tests."""
+SERVICES = ("nginx", "varnish", "varnishncsa", "trafficserver", "haproxy", "postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBID_STARTS = "#!/bin/sh\n# for the duration of `make bench-setup`\nexit 101\n"
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"))
 
 
 def find(program: str) -> str | None:
-    """Where a program is; servers are often not on the path of a person."""
-    return shutil.which(program, path=SEARCH_PATH)
+    """Where a program is; servers are often not on the path of a person, and PostgreSQL has a folder for each of its versions."""
+    folders = [str(folder) for folder in Path("/usr/lib/postgresql").glob("*/bin")]
+    return shutil.which(program, path=os.pathsep.join((SEARCH_PATH, *folders)))
 
 
-def missing_packages() -> list[str]:
+def missing_packages(wanted: Mapping[str, str] = PACKAGES) -> list[str]:
     """What has to be installed."""
-    return [package for program, package in PACKAGES.items() if find(program) is None]
+    return [package for program, package in wanted.items() if find(program) is None]
 
 
 @contextmanager
@@ -85,24 +89,27 @@ def install(packages: list[str]) -> None:
 
 def main() -> int:
     """0 when everything is there."""
-    missing = missing_packages()
+    wanted = POSTGRESQL if sys.argv[1:] == ["postgresql"] else PACKAGES
+    missing = missing_packages(wanted)
     if not missing:
-        print(f"everything is installed: {' '.join(PACKAGES.values())}")
+        print(f"everything is installed: {' '.join(wanted.values())}")
         return 0
     if shutil.which("apt-get") is None:
-        print("make bench-setup: needs Debian's apt-get. Install by hand:", *PACKAGES, file=sys.stderr)
+        print("make bench-setup: needs Debian's apt-get. Install by hand:", *wanted, file=sys.stderr)
         return 1
     if os.geteuid() != 0:
         if shutil.which("sudo") is None:
             print(f"make bench-setup: needs root to install: {' '.join(missing)}", file=sys.stderr)
             return 1
-        return subprocess.run(["sudo", sys.executable, str(Path(__file__).resolve())], check=False).returncode
+        return subprocess.run(
+            ["sudo", sys.executable, str(Path(__file__).resolve()), *sys.argv[1:]], check=False
+        ).returncode
     try:
         install(missing)
     except subprocess.CalledProcessError as error:
         print(f"make bench-setup: {' '.join(error.cmd[:2])} ended with {error.returncode}", file=sys.stderr)
         return 1
-    still_missing = missing_packages()
+    still_missing = missing_packages(wanted)
     if still_missing:
         print(f"make bench-setup: installed, but not found: {' '.join(still_missing)}", file=sys.stderr)
     return 1 if still_missing else 0

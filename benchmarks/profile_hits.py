@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.install_peers import find, missing_packages
+from benchmarks.install_peers import PACKAGES, find, missing_packages
 from benchmarks.peers.processes import SERVER_CORE
 from benchmarks.peers.requests import ZIPF_KEYS
 from benchmarks.peers.rows import WORKS
@@ -179,7 +179,7 @@ def main() -> int:
     parser.add_argument("--work", choices=(*WORKS, "miss"), default="zipf")
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
-    missing = [*missing_packages(), *(["linux-perf"] if find("perf") is None else [])]
+    missing = [*missing_packages(PACKAGES), *(["linux-perf"] if find("perf") is None else [])]
     if missing:
         print(f"not installed: {', '.join(missing)}")
         return 1

@@ -1,17 +1,15 @@
 """`python -m control_plane`: see `--help` and docs/contracts.md."""
 
-import logging
 import sys
-import time
 
 import uvloop
 
-from control_plane import server, settings, state
+from control_plane import process_logs, server, settings, state
 
 
 def main() -> int:
     """Run the control plane; the exit status."""
-    _log_to_standard_error()
+    process_logs.to_standard_error()
     try:
         parsed = settings.parse(sys.argv[1:])
     except settings.SettingsError as error:
@@ -32,16 +30,6 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _log_to_standard_error() -> None:
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("uvicorn", "uvicorn.error", "sqlalchemy", "grpc"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

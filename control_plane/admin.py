@@ -1,6 +1,6 @@
 """The admin port: health, metrics, status and receipts, as docs/contracts.md describes them. For operators and the lab, never for viewers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,14 +10,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
+from control_plane.deployment import receipt_of, resources_of
+from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics
 from control_plane.nodes import NodeRecord
 from control_plane.receipts import NodeReceipt, Receipt
+from control_plane.roles import Roles
 from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
-from control_plane.sync import SyncService
 from proto.admin_access import AdminAccess
 from proto.moments import ClockAnchor
 
@@ -25,24 +25,18 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Admin:
-    """Answers of the admin port."""
+    """Answers of the admin port, of a leader from what it knows, of a follower from what the database has."""
 
-    def __init__(
-        self,
-        zone: str,
-        store: SqlStore,
-        coordinator: Coordinator,
-        deployment: LogDeployment,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, zone: str, store: SqlStore, roles: Roles, clock: Callable[[], float]) -> None:
         self._zone = zone
         self._store = store
-        self._coordinator = coordinator
-        self._deployment = deployment
+        self._ledger = SqlLedger(store)
+        self._roles = roles
         self._clock = clock
-        self.is_serving = False
+        self.is_serving: Callable[[], bool] = not_yet
+        """Whether the management API answers."""
 
-    def application(self, metrics: ControlMetrics, sync: SyncService) -> Starlette:
+    def application(self, metrics: ControlMetrics) -> Starlette:
         """The application behind the port."""
 
         async def healthz(_request: Request) -> Response:
@@ -56,10 +50,12 @@ class Admin:
             return Response(metrics.exposition(), media_type=PROMETHEUS_TEXT)
 
         async def status(_request: Request) -> Response:
-            return JSONResponse(self._status(sync))
+            return JSONResponse(self._status())
 
         async def receipt(request: Request) -> Response:
-            found = self._deployment.receipt(request.path_params["invalidation_id"])
+            leading = self._roles.leading
+            coordinator = None if leading is None else leading.coordinator
+            found = receipt_of(request.path_params["invalidation_id"], coordinator, self._ledger)
             return (
                 JSONResponse(to_json(found, self._store.anchor))
                 if found
@@ -78,24 +74,44 @@ class Admin:
         )
 
     def _why_not_ready(self) -> str | None:
-        if not self.is_serving:
+        if not self.is_serving():
             return "starting"
+        if self._roles.leading is None and self._roles.leader_address is None:
+            return "no control plane leads"
         return None if self._store.trouble is None else self._store.trouble.reason
 
-    def _status(self, sync: SyncService) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         now = self._clock()
-        nodes = [self._node(record, sync, now) for record in self._coordinator.nodes.values()]
+        leading = self._roles.leading
+        records = self._records()
         return {
             "id": "control-plane",
             "log_id": self._store.log_id,
             "head_index": self._store.head_index,
             "zone": self._zone,
             "clock": self._store.anchor.to_json(),
-            "directory_version": sync.directory.version,
+            "leads": leading is not None,
+            "leader": self._roles.leader_address,
+            "term": self._roles.term,
+            "directory_version": 0 if leading is None else leading.sync.directory.version,
             "database": self._database(),
-            "nodes": nodes,
-            "distributions": [self._distribution(document) for document in self._store.documents("distribution")],
+            "nodes": [self._node(record, now) for record in records],
+            "distributions": [
+                self._distribution(document, records) for document in self._store.documents("distribution")
+            ],
         }
+
+    def _records(self) -> Collection[NodeRecord]:
+        """Of a follower: as the leader has saved them. When their leases end is known to the leader only."""
+        if self._roles.leading is not None:
+            return self._roles.leading.coordinator.nodes.values()
+        now, settled_index = self._clock(), self._ledger.completed_index
+        saved = [node.settled(settled_index) for node in self._ledger.saved_nodes()]
+        return [node.restored(now if node.lease_seconds > 0 else None) for node in saved]
+
+    def _is_connected(self, node_id: str) -> bool:
+        """To this control plane or, of a leader, to any."""
+        return self._roles.leading is not None and self._roles.leading.sync.is_connected(node_id)
 
     def _database(self) -> dict[str, Any]:
         trouble = self._store.trouble
@@ -107,7 +123,7 @@ class Admin:
         """For people."""
         return to_rfc3339(self._store.anchor.wall_seconds(seconds))
 
-    def _node(self, record: NodeRecord, sync: SyncService, now: float) -> dict[str, Any]:
+    def _node(self, record: NodeRecord, now: float) -> dict[str, Any]:
         node = record.description
         return {
             "id": node.identifier,
@@ -120,7 +136,7 @@ class Admin:
             "directory_version": record.directory_version,
             "acknowledged_index": max(0, record.acknowledged_index),
             "lease_remaining_seconds": max(0.0, round((record.lease_until or now) - now, 3)),
-            "connected": sync.is_connected(node.identifier),
+            "connected": self._is_connected(node.identifier),
             "last_seen": self._when(record.last_seen),
             "rejections": [
                 {"kind": refused.resource.kind.name.lower(), "id": refused.resource.identifier}
@@ -129,10 +145,10 @@ class Admin:
             ],
         }
 
-    def _distribution(self, document: Document) -> dict[str, Any]:
+    def _distribution(self, document: Document, records: Iterable[NodeRecord]) -> dict[str, Any]:
         index = document.body["index"]
-        resources = self._deployment.resources_of(document.body["id"])
-        waiting_for = self._coordinator.waiting_for(resources, index)
+        resources = resources_of(self._store, document.body["id"])
+        waiting_for = [node for node in records if node.is_live and not node.has_applied(resources, index)]
         refusals = [
             (node, node.rejections[each]) for node in waiting_for for each in resources if each in node.rejections
         ]
@@ -147,6 +163,11 @@ class Admin:
                 for node, refused in refusals
             ],
         }
+
+
+def not_yet() -> bool:
+    """Of a port that nothing answers behind."""
+    return False
 
 
 def guarded(application: ASGIApp, access: AdminAccess) -> ASGIApp:

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from control_plane.store import COPY_MARK, DATABASE_NAME
+from control_plane.database import DATABASE_NAME
+from control_plane.store import COPY_MARK
 
 BUSY_SECONDS = 5.0
 """How long a writer may keep the database."""

@@ -236,5 +236,14 @@ def _snapshot_frames(snapshot: sync_pb2.Snapshot, role: Role) -> SnapshotFrames:
     return SnapshotFrames(snapshot.index, frames)
 
 
-Subscriber = Callable[[sync_pb2.Entry, float], None]
-"""Told of each entry after its transaction has committed, with the moment of the commit."""
+@dataclass(frozen=True, slots=True)
+class CommittedEntry:
+    """An entry that is durable, by whichever process."""
+
+    entry: sync_pb2.Entry
+    invalidation: IssuedInvalidation | None
+    """What a receipt is owed for, as that process has recorded it."""
+
+
+Subscriber = Callable[[CommittedEntry, float], None]
+"""Told of each entry after its transaction has committed, and when it was heard of here."""

@@ -20,7 +20,9 @@ class RoleChecksums:
             self._replace(name_of(resource), checksum_of(resource))
 
     def committed(self, entry: sync_pb2.Entry) -> None:
-        """The next entry."""
+        """The next entry; nothing of one that the snapshot had in it already."""
+        if entry.index <= self._index:
+            return
         self._index = entry.index
         for change in entry.changes:
             self._replace(changed_name(change), checksum_of(change.put) if change.HasField("put") else 0)

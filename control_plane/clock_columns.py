@@ -15,6 +15,12 @@ def read_clock(column: str | None) -> ClockAnchor:
     return read_anchor(json.loads(column or "null")) or SECONDS_SINCE_EPOCH
 
 
+def foreign_clock(column: str | None, own: ClockAnchor) -> ClockAnchor | None:
+    """Of a row that another boot has written; None: its seconds are seconds of this process's clock."""
+    recorded = read_clock(column)
+    return None if own.shares_base_with(recorded) else recorded
+
+
 def time_on(anchor: ClockAnchor, now: float, seconds: float, column: str | None) -> float:
     """A time of a row on this process's clock. One of another boot is a guess, for people, and not later than now."""
     recorded = read_clock(column)

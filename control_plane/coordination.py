@@ -100,16 +100,15 @@ class Coordinator:
         """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed: renewals are not
         recorded, so no clock could tell, not even that of the same boot.
 
-        What it had acknowledged is recorded with other news of it only. At least it was what has been reported complete since: no receipt comes without a node that
-        is live, and when one is not any more, that is recorded with the receipt.
+        What it had acknowledged is recorded with other news of it only. At least it was what has been reported complete since, or saved as settled: no receipt comes
+        without a node that is live, and when one is not any more, that is recorded with the receipt.
         """
         restored = {}
         completed_index = self._ledger.completed_index
         for node in saved:
             lease_until = now + counted_seconds(node.lease_seconds) if node.lease_seconds > 0 else None
-            record = restored[node.description.identifier] = node.restored(lease_until)
-            if record.is_live and record.acknowledged_index != NOTHING_ACKNOWLEDGED:
-                record.acknowledged_index = max(record.acknowledged_index, completed_index)
+            settled = node.settled(completed_index)
+            record = restored[node.description.identifier] = settled.restored(lease_until)
             record.unleased_since = min(record.unleased_since, now)  # also when it was written down by another clock
         return restored
 
@@ -260,6 +259,16 @@ class Coordinator:
         self._is_directory_changed = False
         return settlement
 
+    @property
+    def unsaved_nodes(self) -> int:
+        """How many nodes are further than the ledger knows."""
+        return len(self._unsaved)
+
+    def save_changes(self, now: float) -> bool:
+        """Have the ledger know what is known here, for those who read it, but for acknowledgements; nothing of it is a promise. What cannot be saved now is saved with
+        what comes later. Whether all is saved."""
+        return not self.unsaved_nodes or self._unsaved.save(self.nodes, {}, [], now)
+
     # Questions
 
     def live_nodes(self) -> list[NodeDescription]:
@@ -269,10 +278,6 @@ class Coordinator:
     def is_deployed(self, resources: Collection[Resource], index: int) -> bool:
         """Every node with a live lease serves the resources as the log has them at `index`: it has acknowledged that, and refuses none of them (DESIGN section 3)."""
         return all(node.has_applied(resources, index) for node in self.nodes.values() if node.is_live)
-
-    def waiting_for(self, resources: Collection[Resource], index: int) -> list[NodeRecord]:
-        """The live nodes that do not."""
-        return [node for node in self.nodes.values() if node.is_live and not node.has_applied(resources, index)]
 
     # Rules
 

@@ -1,4 +1,5 @@
-"""The port for nodes: who is let in, how many at a time, and for how long without a word (decisions 22 and 25). What nodes say there is the business of `sync.py`.
+"""The port for nodes: who is let in, how many at a time, and for how long without a word (decisions 22 and 25). What nodes say there is the
+business of `relay.py` and `sync.py`.
 
 Nobody is known before its hello, so everything that is not a session is bounded in seconds: a handshake, a connection without a call, a session without a hello
 (`sync.py`), and a call of any other service. Sessions are not: they last as long as their nodes beat.
@@ -15,7 +16,7 @@ from control_plane.grpc_calls import ServeCall
 from control_plane.grpc_connection import GrpcConnection
 from control_plane.grpc_services import HEALTH, HealthService, reflection_routes
 from control_plane.http2_frames import ErrorCode
-from control_plane.sync import METHOD, SyncService
+from control_plane.session_messages import METHOD
 from control_plane.tls_server import TlsServer
 from proto.mutual_tls import TlsIdentity
 
@@ -36,12 +37,12 @@ _CLOSED: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 
 class GrpcPort:
     """The server behind the port; with `tls`, who has no certificate of its authority gets no further than the handshake."""
 
-    def __init__(self, sync: SyncService, most_connections: int, tls: TlsIdentity | None = None) -> None:
+    def __init__(self, nodes: ServeCall, most_connections: int, tls: TlsIdentity | None = None) -> None:
         self._tls = None if tls is None else tls.for_listener()
         self._health = HealthService(("", _SERVICE))
         self._connections: OpenConnections[GrpcConnection] = OpenConnections(most_connections)
         self._routes: Mapping[str, ServeCall] = {
-            METHOD: sync.serve,
+            METHOD: nodes,
             **self._health.routes(),
             **reflection_routes((_SERVICE, HEALTH)),
         }

@@ -26,6 +26,7 @@ class Status(IntEnum):
     NOT_FOUND = 5
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
+    ABORTED = 10
     UNIMPLEMENTED = 12
     UNAVAILABLE = 14
 

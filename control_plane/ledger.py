@@ -1,16 +1,17 @@
 """The registry of nodes and the receipts, as rows: what `coordination.py` needs to survive kill -9."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, delete, func, select, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, or_, select, update
 
 from control_plane import tables
 from control_plane.clock_columns import read_clock, write_clock
+from control_plane.log_rows import SETTLED_INDEX
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.store import SqlStore
@@ -22,17 +23,23 @@ RETAINED_RECEIPTS = 10_000
 
 REMEMBERED_DIGESTS = 256
 
+_NO_REJECTIONS = "[]"
+
 _LINE_FIELDS = tuple(line_field.name for line_field in fields(NodeReceipt))
 
 
 class SqlLedger:
     """See unsaved.Ledger."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: SqlStore, fence: Callable[[Connection], None] | None = None) -> None:
+        """`fence` is called in each transaction that writes, and fails it when this control plane leads no longer."""
         self._store = store
+        self._fence = fence
+        self._saved_settled_index = 0
+        """Or proven by a receipt, which needs no other write."""
         self._digests: dict[int, bytes | None] = {}
-        self._digests_of = (0, 0)
-        """Head and oldest index of the log that they are of."""
+        self._digests_of = 0
+        """Head of the log that they are of, which is trimmed when it grows."""
 
     @property
     def log_id(self) -> str:
@@ -52,16 +59,14 @@ class SqlLedger:
     @property
     def completed_index(self) -> int:
         """See unsaved.Ledger."""
-        query = select(func.max(tables.receipts.c.index)).where(tables.receipts.c.completed_at.is_not(None))
         with self._store.reading() as connection:
-            return connection.execute(query).scalar_one() or 0
+            return _read_settled_index(connection)
 
     def digest_at(self, index: int) -> bytes | None:
         """See unsaved.Ledger. Thousands of nodes that come back at once stand at the same few positions."""
         store = self._store
-        log = store.head_index, store.oldest_index
-        if log != self._digests_of:
-            self._digests_of = log
+        if store.head_index != self._digests_of:
+            self._digests_of = store.head_index
             self._digests.clear()
         if index not in self._digests:
             if len(self._digests) >= REMEMBERED_DIGESTS:
@@ -77,9 +82,9 @@ class SqlLedger:
     def pending_invalidations(self) -> Sequence[IssuedInvalidation]:
         """See unsaved.Ledger."""
         receipts = tables.receipts
-        query = select(receipts).where(receipts.c.completed_at.is_(None)).order_by(receipts.c.index)
+        query = select(receipts).where(receipts.c.completed_at.is_(None), receipts.c.index <= self._store.head_index)
         with self._store.reading() as connection:
-            rows = connection.execute(query).mappings()
+            rows = connection.execute(query.order_by(receipts.c.index)).mappings()
             return [_to_invalidation(row, self._clock_of(row["issued_clock"], self._store.anchor)) for row in rows]
 
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
@@ -87,12 +92,10 @@ class SqlLedger:
         if not (nodes or removed_node_ids or receipts):
             return
         clock = write_clock(self._store.anchor)
-        with self._store.writing() as connection:
+        with self._writing() as connection:
             if nodes:
-                statement = sqlite_insert(tables.nodes)
-                replaced = {column.name: column for column in statement.excluded if not column.primary_key}
-                upsert = statement.on_conflict_do_update(index_elements=["identifier"], set_=replaced)
-                connection.execute(upsert, [_node_row(node) | {"clock": clock} for node in nodes])
+                rows = [_node_row(node) | {"clock": clock} for node in nodes]
+                self._store.database.put(connection, tables.nodes, ("identifier",), rows)
             if removed_node_ids:
                 connection.execute(delete(tables.nodes).where(tables.nodes.c.identifier.in_(removed_node_ids)))
             if receipts:
@@ -105,6 +108,45 @@ class SqlLedger:
                 # All before a completed one are complete: nodes apply the log in order.
                 oldest_index = receipts[-1].invalidation.index - RETAINED_RECEIPTS
                 connection.execute(delete(tables.receipts).where(tables.receipts.c.index <= oldest_index))
+        if receipts:
+            self._saved_settled_index = max(self._saved_settled_index, receipts[-1].invalidation.index)
+
+    def save_settled(self, index: int) -> None:
+        """All nodes with a lease have acknowledged everything up to this index, and what they refuse of it is saved. StoreError when this is not."""
+        if index <= self._saved_settled_index:
+            return
+        with self._writing() as connection:
+            row = {"key": SETTLED_INDEX, "value": str(index)}
+            self._store.database.put(connection, tables.meta, ("key",), [row])
+        self._saved_settled_index = index
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._store.writing() as connection:
+            if self._fence is not None:
+                self._fence(connection)
+            yield connection
+
+    def is_deployed(self, resources: Collection[Resource], index: int) -> bool:
+        """Whether every node that is recorded with a lease serves the resources as the log has them at `index`. A lease is recorded before it is told, and what a node
+        refuses before what it has acknowledged: so this is never true too early, and true as soon as that has been saved."""
+        nodes = tables.nodes.c
+        query = select(tables.nodes).where(nodes.lease_seconds > 0)
+        query = query.where(or_(nodes.acknowledged_index < index, nodes.rejections != _NO_REJECTIONS))
+        with self._store.reading() as connection:
+            self._store.database.begin_view(connection)
+            settled_index = _read_settled_index(connection)
+            doubtful = [_to_node(row, self._store.time_of) for row in connection.execute(query).mappings()]
+        return all(node.settled(settled_index).restored(None).has_applied(resources, index) for node in doubtful)
+
+    def complete_up_to(self) -> int:
+        """Every invalidation up to this index has a complete receipt, and none after it that is committed."""
+        receipts, digests = tables.receipts.c, tables.digests.c
+        oldest = select(func.min(receipts.index)).where(receipts.completed_at.is_(None)).scalar_subquery()
+        newest = select(func.max(digests.index)).scalar_subquery()
+        with self._store.reading() as connection:
+            oldest_pending, head_index = connection.execute(select(oldest, newest)).one()
+        return int(head_index) if oldest_pending is None else oldest_pending - 1
 
     def receipt(self, invalidation_id: str) -> Receipt | None:
         """A receipt as it is stored; one that is not complete has no nodes yet."""
@@ -123,6 +165,13 @@ class SqlLedger:
         recorded = read_clock(column)
         clock = anchor if anchor.shares_base_with(recorded) else recorded
         return None if clock == self._store.anchor else clock
+
+
+def _read_settled_index(connection: Connection) -> int:
+    """What `save_settled` has said, or the newest completed receipt proves."""
+    saved = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == SETTLED_INDEX))
+    completed = select(func.max(tables.receipts.c.index)).where(tables.receipts.c.completed_at.is_not(None))
+    return max(int(saved.scalar_one_or_none() or 0), connection.execute(completed).scalar_one() or 0)
 
 
 def _completion_row(receipt: Receipt) -> dict[str, object]:

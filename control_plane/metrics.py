@@ -1,38 +1,39 @@
 """Prometheus metrics of the control plane; docs/contracts.md has the names."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control_plane.coordination import Coordinator
-from control_plane.nodes import ResourceKind
+from control_plane.nodes import NodeRecord, ResourceKind
 from control_plane.receipts import Receipt
-
-OPERATION_KEY = "cdn.operation"
-"""Where the management API notes in the ASGI scope which operation a request was."""
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
-class StoreGauges:
-    """What of the store is read at each scrape."""
+class Gauges:
+    """What is read at each scrape."""
 
+    nodes: Callable[[], Collection[NodeRecord]]
+    """None of a control plane that does not lead."""
+    leads: Callable[[], bool]
     head_index: Callable[[], int]
     takes_writes: Callable[[], bool]
+    refused_total: Callable[[], int]
+    started_over_total: Callable[[], int]
+    """In this term."""
 
 
 class ControlMetrics:
     """Counts what passes and reads the rest when asked."""
 
-    def __init__(self, coordinator: Coordinator, store: StoreGauges, refused_total: Callable[[], int]) -> None:
+    def __init__(self, gauges: Gauges) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_FleetCollector(coordinator, store, refused_total))
+        self._registry.register(_FleetCollector(gauges))
         self._requests = Counter(
             "cdn_control_api_requests_total",
             "Requests to the management API.",
@@ -56,38 +57,21 @@ class ControlMetrics:
         """Prometheus text."""
         return generate_latest(self._registry)
 
-    def counting(self, application: ASGIApp) -> ASGIApp:
-        """The same application, its requests counted."""
-
-        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            async def observed_send(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    self._count(scope.get(OPERATION_KEY, "unknown"), message["status"])
-                await send(message)
-
-            await application(scope, receive, observed_send)
-
-        return counted
-
-    def _count(self, operation: str, status: int) -> None:
-        outcome = "ok" if status < 400 else "client_error" if status < 500 else "server_error"
+    def request_answered(self, operation: str, outcome: str) -> None:
+        """Count a request to the management API, which runs in a process of its own."""
         self._requests.labels(operation, outcome).inc()
 
 
 class _FleetCollector(Collector):
     """Gauges that are true at the moment of the scrape."""
 
-    def __init__(self, coordinator: Coordinator, store: StoreGauges, refused_total: Callable[[], int]) -> None:
-        self._coordinator = coordinator
-        self._store = store
-        self._refused_total = refused_total
+    def __init__(self, gauges: Gauges) -> None:
+        self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
         nodes = GaugeMetricFamily("cdn_control_nodes", "Nodes that are known.", labels=("role", "state"))
-        tally = Tally(
-            (record.description.role.name.lower(), record.state) for record in self._coordinator.nodes.values()
-        )
+        tally = Tally((record.description.role.name.lower(), record.state) for record in self._gauges.nodes())
         for labels, count in sorted(tally.items()):
             nodes.add_metric(labels, count)
         yield nodes
@@ -95,14 +79,17 @@ class _FleetCollector(Collector):
         yield CounterMetricFamily(
             "cdn_control_refused_nodes",
             "Streams refused because the certificate is not that of the node that it was said to be.",
-            value=self._refused_total(),
+            value=self._gauges.refused_total(),
         )
         yield CounterMetricFamily(
             "cdn_control_nodes_started_over",
             "Nodes that got a snapshot because their configuration was not the log's.",
-            value=self._coordinator.started_over_total,
+            value=self._gauges.started_over_total(),
         )
-        head_index, takes_writes = self._store.head_index(), self._store.takes_writes()
+        head_index, takes_writes = self._gauges.head_index(), self._gauges.takes_writes()
+        yield GaugeMetricFamily(
+            "cdn_control_leader", "1 while this control plane leads those of its database.", value=self._gauges.leads()
+        )
         yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=head_index)
         yield GaugeMetricFamily(
             "cdn_control_database_writable", "1 while the database takes writes.", value=takes_writes
@@ -115,7 +102,7 @@ class _FleetCollector(Collector):
             "Resources that nodes with a lease refuse, counted for each of those nodes.",
             labels=("kind",),
         )
-        tally = Tally(r.kind for node in self._coordinator.nodes.values() if node.is_live for r in node.rejections)
+        tally = Tally(r.kind for node in self._gauges.nodes() if node.is_live for r in node.rejections)
         for kind in ResourceKind:
             rejections.add_metric((kind.name.lower(),), tally[kind])
         return rejections

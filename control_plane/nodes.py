@@ -1,7 +1,7 @@
 """What the control plane knows of one node, and what of it survives a restart."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from math import inf
 from typing import Literal
@@ -173,6 +173,12 @@ class SavedNode:
             has_left=record.has_left,
             rejections=tuple(record.rejections.values()),
         )
+
+    def settled(self, index: int) -> "SavedNode":
+        """What it had acknowledged is recorded with other news of it only; at least it was this index, if it is recorded with a lease (`unsaved.Ledger`)."""
+        if self.lease_seconds <= 0 or self.acknowledged_index in (NOTHING_ACKNOWLEDGED, index):
+            return self
+        return replace(self, acknowledged_index=max(self.acknowledged_index, index))
 
     def restored(self, lease_until: float | None) -> NodeRecord:
         """The node as a restarted control plane has to see it."""

@@ -85,7 +85,9 @@ class PendingReceipts:
         return self._indexes[0] if self._indexes else None
 
     def add(self, invalidation: IssuedInvalidation) -> None:
-        """A newly committed invalidation."""
+        """A newly committed invalidation; one that is known already, because it was committed while all that wait were read, is no news."""
+        if invalidation.index in self._pending:
+            return
         self._indexes.append(invalidation.index)
         self._pending[invalidation.index] = _Pending(invalidation)
 

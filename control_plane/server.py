@@ -1,36 +1,43 @@
-"""One control plane process: opens the store, binds the three ports, runs everything in one task group, and ends in order on SIGTERM or SIGINT."""
+"""One control plane: opens the store, binds the three ports, runs everything in one task group, and ends in order on SIGTERM or SIGINT.
+
+This process speaks with the nodes and the operators. The management API is answered by another one (`api_child.py`), over the same database. Whether it leads is
+`roles.py`'s affair.
+"""
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import socket
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from google.protobuf import json_format
 from starlette.types import ASGIApp
 
-from control_plane.admin import Admin, guarded
+from control_plane.admin import Admin, guarded, not_yet
 from control_plane.admission import Admission
-from control_plane.aws_api.application import create_application
+from control_plane.api_channel import Answered, ApiEvent, Committed, Failed
+from control_plane.api_child import ApiChild
 from control_plane.connection_limit import limits_for, wanted_descriptors
-from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
-from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
+from control_plane.credentials import CredentialsError, read_credentials
+from control_plane.database import open_database
 from control_plane.grpc_port import GrpcPort
-from control_plane.leases import LeaseRules, counted_seconds
-from control_plane.ledger import SqlLedger
-from control_plane.metrics import ControlMetrics, StoreGauges
-from control_plane.resource_kinds import put_geo_table, put_routing_table
+from control_plane.listening import ListenError, listen_soon
+from control_plane.metrics import ControlMetrics, Gauges
+from control_plane.published_tables import PublishedTables, TableError
+from control_plane.relay import NodeService
+from control_plane.roles import Leading, Roles
 from control_plane.settings import Address, Settings
-from control_plane.state import Put
+from control_plane.state import StoreError
 from control_plane.store import SqlStore
-from control_plane.sync import SyncService
-from control_plane.turns import in_turn
+from control_plane.term import TermMaker
 from control_plane.web import WebConfig, WebServer
 from proto.admin_access import AdminAccess
-from proto.cdn.v1 import configuration_pb2
 from proto.descriptor_limit import raise_descriptor_limit
 from proto.host_clock import HostClock
 from proto.mutual_tls import TlsFilesError, TlsIdentity
@@ -38,13 +45,14 @@ from proto.mutual_tls import TlsFilesError, TlsIdentity
 STOP_GRACE_SECONDS = 0.2
 """Streams are cut after it; nodes connect again by themselves."""
 
-DOCUMENTED_SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105  # public on purpose: the API is reachable from this machine only
+DATABASE_SECONDS = 0.8
+"""How long one statement of this process may take, where the database is a server: all nodes wait with it."""
 
 NODE_NAME = "control-plane"
 """As the lab, compose and `/status` call it."""
 
-SILENT_BEATS = 3
-"""A stream is closed when its node has been silent for so many beats on top of a whole lease."""
+_ELECTION = "control_plane.election"
+"""Loaded only where there is a server: it needs the driver."""
 
 _logger = logging.getLogger("control-plane")
 
@@ -53,51 +61,87 @@ class StartError(Exception):
     """The control plane cannot start; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the whole process shares."""
+
+    settings: Settings
+    store: SqlStore
+    roles: Roles
+    metrics: ControlMetrics
+    nodes: GrpcPort
+    admin: Admin
+    most_web_connections: int
+    listen: Callable[[], Any] | None
+    """Hears what other control planes announce; None: there is no other."""
+
+
 async def serve(settings: Settings) -> None:
     """Run until a signal."""
+    try:
+        await _serve(settings)
+    except (TableError, CredentialsError, TlsFilesError) as error:
+        raise StartError(str(error)) from error
+
+
+async def _serve(settings: Settings) -> None:
     clock = HostClock()
     tls = _read_tls(settings.tls_dir)
-    credentials = {settings.access_key_id: _read_secret(settings.secret_access_key_file)}
-    with contextlib.closing(SqlStore(settings.state_dir, clock, anchor=clock.anchor)) as store:
-        if store.is_copy and not await _take_over(store, settings):
-            return
-        _publish_routing_table(store, settings)
-        _publish_geo_table(store, settings)
-        ledger = SqlLedger(store)
-        coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), clock())
-        deployment = LogDeployment(coordinator, ledger, store)
+    read_credentials(
+        settings
+    )  # here, so that a file that cannot be used is one message and no process that dies again and again
+    tables = PublishedTables.read(settings)
+    database = open_database(settings.state_dir, settings.database, DATABASE_SECONDS)
+    with contextlib.closing(SqlStore(database, clock, anchor=clock.anchor)) as store:
         admission = Admission(settings.zone, is_certified=tls is not None)
-        gauges = StoreGauges(lambda: store.head_index, lambda: store.trouble is None)
-        metrics = ControlMetrics(coordinator, gauges, lambda: admission.refused_total)
-        silence_seconds = settings.lease_seconds + SILENT_BEATS * settings.heartbeat_seconds
-        sync = SyncService(
-            store,
-            coordinator,
-            clock,
-            admission,
-            silence_seconds=silence_seconds,
-            on_completed=metrics.invalidation_completed,
-        )
-        admin = Admin(settings.zone, store, coordinator, deployment, clock)
-        access = AdminAccess([NODE_NAME, socket.gethostname(), settings.admin.host])
-        api = create_application(store, deployment, settings.zone, credentials)
-        web: dict[Address, ASGIApp] = {
-            settings.api: in_turn(metrics.counting(api)),
-            settings.admin: guarded(admin.application(metrics, sync), access),
-        }
-        await _run(settings, _Nodes(sync, tls), web, admin)
+        election: Any = None if settings.database is None else importlib.import_module(_ELECTION)
+        maker = TermMaker(settings, store, clock, admission, tables, None if election is None else election.fence)
+
+        def leading() -> Leading | None:
+            return roles.leading
+
+        metrics = ControlMetrics(_gauges(store, admission, leading))
+        advertised = str(settings.advertise or settings.grpc)
+        seats = None if election is None else election.Election(settings.database, uuid.uuid4().hex, advertised)
+        roles = Roles(partial(maker.begin, metrics), clock, seats, advertised)
+        admin = Admin(settings.zone, store, roles, clock)
+        limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
+        port = GrpcPort(NodeService(roles, admission, tls).serve, limits.grpc, tls)
+
+        def heard_news() -> None:
+            if roles.leading is None:
+                _read_head(store)
+            roles.heard_news()
+
+        listen = None if election is None else partial(election.listen, settings.database, heard_news)
+        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen))
 
 
-async def _take_over(store: SqlStore, settings: Settings) -> bool:
-    """A backup does not know the leases that were granted after it: nothing is said to be complete before all of them must be over. False when a signal came first."""
-    stop = _stop_on_signal()
-    seconds = counted_seconds(settings.lease_seconds)
-    _logger.info("restored from a backup: another log in %.2f s, when every lease from before is over", seconds)
+def _read_head(store: SqlStore) -> None:
+    """Of a follower, for people."""
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        store.become_another_log()
-    return not stop.is_set()
+        store.start_at_head()
+    except StoreError as error:
+        _logger.warning("%s", error)
+
+
+def _gauges(store: SqlStore, admission: Admission, leading: Callable[[], Leading | None]) -> Gauges:
+    def nodes() -> Any:
+        now = leading()
+        return () if now is None else now.coordinator.nodes.values()
+
+    def started_over() -> int:
+        now = leading()
+        return 0 if now is None else now.coordinator.started_over_total
+
+    return Gauges(
+        nodes=nodes,
+        leads=lambda: leading() is not None,
+        head_index=lambda: store.head_index,
+        takes_writes=lambda: store.trouble is None,
+        refused_total=lambda: admission.refused_total,
+        started_over_total=started_over,
+    )
 
 
 def _stop_on_signal() -> asyncio.Event:
@@ -109,68 +153,77 @@ def _stop_on_signal() -> asyncio.Event:
     return stop
 
 
-@dataclass(frozen=True, slots=True)
-class _Nodes:
-    """What nodes connect to, and with which certificate it speaks; None: with none."""
-
-    sync: SyncService
-    tls: TlsIdentity | None
-
-
-async def _run(settings: Settings, nodes: _Nodes, web: dict[Address, ASGIApp], admin: Admin) -> None:
+async def _run(parts: _Parts) -> None:
     stop = _stop_on_signal()
+    settings, admin, port = parts.settings, parts.admin, parts.nodes
     with contextlib.ExitStack() as sockets:
-        listening = {address: sockets.enter_context(_listen(address)) for address in web}
-        limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
-        port = await _start_grpc(settings.grpc, GrpcPort(nodes.sync, limits.grpc, nodes.tls))
-        servers = [WebServer(WebConfig(application, limits.web)) for application in web.values()]
+        try:
+            api_socket = sockets.enter_context(await listen_soon(settings.api))
+            admin_socket = sockets.enter_context(await listen_soon(settings.admin))
+            await _start_grpc(settings.grpc, port)
+        except ListenError as error:
+            raise StartError(str(error)) from error
+        api = ApiChild(api_socket, settings.arguments, _api_listener(parts))
+        server = WebServer(WebConfig(_operators(parts), parts.most_web_connections))
         try:
             async with asyncio.TaskGroup() as group:
-                synchronizing = group.create_task(nodes.sync.run())
-                for server, address in zip(servers, web, strict=True):
-                    group.create_task(server.serve([listening[address]]))
-                admin.is_serving = True
-                how = "with certificates" if nodes.tls else "whoever connects is a node"
+                tasks = [group.create_task(parts.roles.run()), group.create_task(_run_api(api, parts.roles))]
+                if parts.listen is not None:
+                    tasks.append(group.create_task(parts.listen()))
+                group.create_task(server.serve([admin_socket]))
+                admin.is_serving = lambda: api.is_serving
+                how = "with certificates" if settings.tls_dir else "whoever connects is a node"
                 _logger.info("api %s, grpc %s (%s), admin %s", settings.api, settings.grpc, how, settings.admin)
                 await stop.wait()
-                admin.is_serving = False
+                admin.is_serving = not_yet
+                api.leave()
                 await port.enter_graceful_shutdown()
-                for server in servers:
-                    server.should_exit = True
-                synchronizing.cancel()  # ends the streams
+                server.leave()
+                for task in tasks[:1] + tasks[2:]:
+                    task.cancel()  # ends the streams
                 await port.stop(STOP_GRACE_SECONDS)
         finally:
             await port.stop(None)
     _logger.info("stopped")
 
 
-async def _start_grpc(address: Address, port: GrpcPort) -> GrpcPort:
-    _listen(address).close()  # says clearly what is wrong, which gRPC does not
+async def _run_api(api: ApiChild, roles: Roles) -> None:
+    """Not before somebody leads: a restored copy is another log first."""
+    while roles.leading is None and roles.leader_address is None and not api.is_leaving:
+        changed = asyncio.ensure_future(roles.change())
+        left = asyncio.ensure_future(api.left())
+        await asyncio.wait((changed, left), return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
+        left.cancel()
+    await api.run()
+
+
+def _operators(parts: _Parts) -> ASGIApp:
+    access = AdminAccess([NODE_NAME, socket.gethostname(), parts.settings.admin.host])
+    return guarded(parts.admin.application(parts.metrics), access)
+
+
+def _api_listener(parts: _Parts) -> Callable[[ApiEvent], None]:
+    """What follows from what the process of the management API tells."""
+
+    def told(event: ApiEvent) -> None:
+        match event:
+            case Committed():
+                parts.roles.heard_news()
+            case Failed():
+                parts.store.try_to_write()  # says what is wrong, where it is wrong here as well
+            case Answered(operation, outcome):
+                parts.metrics.request_answered(operation, outcome)
+
+    return told
+
+
+async def _start_grpc(address: Address, port: GrpcPort) -> None:
+    (await listen_soon(address)).close()  # says clearly what is wrong, which gRPC does not
     try:
         await port.start(str(address))
     except RuntimeError as error:
         raise StartError(f"cannot listen on {address}: {error}") from error
-    return port
-
-
-def _listen(address: Address) -> socket.socket:
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(where)
-            listener.listen(128)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise StartError(f"cannot listen on {address}: {_reason(error)}") from error
-    return listener
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _read_tls(folder: Path | None) -> TlsIdentity | None:
@@ -178,59 +231,3 @@ def _read_tls(folder: Path | None) -> TlsIdentity | None:
         return None if folder is None else TlsIdentity.read(folder)
     except TlsFilesError as error:
         raise StartError(f"--tls-dir: {error}") from error
-
-
-def _read_secret(path: Path | None) -> str:
-    """The first line of the file."""
-    if path is None:
-        return DOCUMENTED_SECRET_ACCESS_KEY
-    try:
-        secret = path.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"cannot read the secret access key in {path}: {error}") from error
-    if not secret:
-        raise StartError(f"there is no secret access key in {path}")
-    return secret
-
-
-def _publish_routing_table(store: SqlStore, settings: Settings) -> None:
-    """Append the routing table to the log unless it is the one that is published."""
-    if settings.routing_table is None:
-        return
-    table = _read_routing_table(settings.routing_table)
-    table.zone = table.zone or settings.zone
-    if table.zone != settings.zone:
-        raise StartError(f"{settings.routing_table} is for the zone {table.zone}, not {settings.zone}")
-    _publish(store, put_routing_table(table))
-
-
-def _publish_geo_table(store: SqlStore, settings: Settings) -> None:
-    """Append the table of countries to the log unless it is the one that is published."""
-    table = default_geo_table() if settings.geo_table is None else _read_geo_table(settings.geo_table)
-    _publish(store, put_geo_table(table))
-
-
-def _publish(store: SqlStore, put: Put) -> None:
-    """Append a resource to the log unless it is the one that is published."""
-    if put.body != store.published(put.name):
-        with store.transaction() as transaction:
-            transaction.append(put)
-
-
-def _read_geo_table(path: Path) -> configuration_pb2.GeoTable:
-    try:
-        with path.open("rb") as file:
-            return parse_geo_table(file.read(MAXIMUM_GEO_TABLE_BYTES + 1))
-    except OSError as error:
-        raise StartError(f"cannot read {path}: {_reason(error)}") from error
-    except GeoTableError as error:
-        raise StartError(f"{path} is not a table of countries: {error}") from error
-
-
-def _read_routing_table(path: Path) -> configuration_pb2.RoutingTable:
-    try:
-        return json_format.Parse(path.read_bytes(), configuration_pb2.RoutingTable())
-    except OSError as error:
-        raise StartError(f"cannot read {path}: {_reason(error)}") from error
-    except (json_format.ParseError, UnicodeDecodeError) as error:
-        raise StartError(f"{path} is not a routing table: {error}") from error

@@ -3,6 +3,7 @@
 import argparse
 import ipaddress
 import re
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,10 @@ class Settings:
     grpc: Address
     admin: Address
     state_dir: Path
+    database: str | None
+    """An address of PostgreSQL; None: SQLite, in `state_dir`."""
+    advertise: Address | None
+    """Where other control planes reach `grpc`; None: there."""
     zone: str
     routing_table: Path | None
     geo_table: Path | None
@@ -55,6 +60,8 @@ class Settings:
     """None: whoever reaches the gRPC port is a node."""
     heartbeat_seconds: float
     lease_seconds: float
+    arguments: tuple[str, ...]
+    """What all of this was parsed from, for the process of the management API."""
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -76,11 +83,17 @@ def parse(arguments: Sequence[str]) -> Settings:
             f"--grpc {flags.grpc}: whoever reaches it would be a node; "
             "give --tls-dir DIR, a loopback address, or --insecure if that is meant"
         )
+    if flags.advertise:
+        _address("advertise", flags.advertise, problems)
+    if flags.database:
+        problems += _problems_of_database(flags.database)
     if problems:
         raise SettingsError("; ".join(problems))
     return Settings(
         **addresses,
         state_dir=Path(flags.state_dir),
+        database=flags.database,
+        advertise=_address("advertise", flags.advertise, problems) if flags.advertise else None,
         zone=zone,
         routing_table=Path(flags.routing_table) if flags.routing_table else None,
         geo_table=Path(flags.geo_table) if flags.geo_table else None,
@@ -89,6 +102,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         tls_dir=Path(flags.tls_dir) if flags.tls_dir else None,
         heartbeat_seconds=heartbeat_seconds,
         lease_seconds=lease_seconds,
+        arguments=tuple(arguments),
     )
 
 
@@ -104,6 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grpc", required=True, metavar="HOST:PORT", help="nodes connect here")
     parser.add_argument("--admin", required=True, metavar="HOST:PORT", help="health, metrics, status, receipts")
     parser.add_argument("--state-dir", required=True, metavar="DIR", help="what survives a restart")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="postgresql://USER@HOST:PORT/NAME, shared by several control planes; without it SQLite in --state-dir",
+    )
+    parser.add_argument(
+        "--advertise", metavar="HOST:PORT", help="where other control planes reach --grpc; without it the same"
+    )
     parser.add_argument("--zone", required=True, metavar="ZONE", help="domain names of distributions end with it")
     parser.add_argument("--routing-table", metavar="FILE.json", help="JSON form of cdn.v1.RoutingTable")
     parser.add_argument("--geo-table", metavar="FILE.csv", help="lines NETWORK,COUNTRY: where viewers are")
@@ -127,6 +149,20 @@ def _address(name: str, value: str, problems: list[str]) -> Address:
         problems.append(f"--{name} {value}: not HOST:PORT")
         return Address("", 0)
     return Address(host.strip("[]"), int(port))
+
+
+def _problems_of_database(address: str) -> list[str]:
+    """What is wrong with it as text; the rest is found out when it is used."""
+    try:
+        parts = urllib.parse.urlsplit(address)
+        password = parts.password or urllib.parse.parse_qs(parts.query).get("password")
+    except ValueError:
+        return ["--database: not postgresql://USER@HOST:PORT/NAME"]
+    if parts.scheme not in ("postgresql", "postgres"):
+        return ["--database: not postgresql://USER@HOST:PORT/NAME"]
+    if password:
+        return ["--database: a password does not belong on a command line; put it in a file and add ?passfile=FILE"]
+    return []
 
 
 def _seconds(name: str, value: str, problems: list[str]) -> float:

@@ -1,7 +1,7 @@
 """What the management API needs of the rest of the control plane: documents, the change log, and how far it has been applied.
 
 The API (`aws_api/`) is written against these protocols; `store.py` and `deployment.py` are what stands behind them. All of it is called on the event
-loop's thread and blocks only for a local database write: management calls are rare.
+loop's thread of the API's own process and blocks only for a database write: management calls are rare.
 """
 
 from collections.abc import Sequence
@@ -163,6 +163,9 @@ class Store(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Commits when the block ends, rolls back when it raises. StoreError when the disk does not take it."""
+
+    def view(self) -> AbstractContextManager[Transaction]:
+        """What is committed at one moment, for those who only look: they wait for nobody, and nobody for them. StoreError when it cannot be read."""
 
 
 class Deployment(Protocol):

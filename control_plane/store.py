@@ -1,8 +1,8 @@
 """Documents and the change log, committed together: DESIGN section 3. Resources are in `resource_rows.py`, the registry of nodes and the receipts in `ledger.py`, over
 the same database.
 
-SQLite with a write-ahead log, synchronised at each commit: what a caller was told is there after kill -9. One process owns the database; its head index is therefore
-known without asking, and still read under the write lock where an index is handed out.
+Synchronised at each commit: what a caller was told is there after kill -9. Several processes share the database, so the head index that a process knows is what it has
+read so far (`catch_up`); where an index is handed out, it is read under the lock of the log, which is held until the commit.
 """
 
 import json
@@ -10,64 +10,68 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from control_plane import schema, tables
-from control_plane.change_log import EMPTY_HISTORY, Subscriber, issued_invalidation, to_entry
+from control_plane.change_log import (
+    READ_ENTRIES,
+    CommittedEntry,
+    Subscriber,
+    issued_invalidation,
+    to_entry,
+)
 from control_plane.clock_columns import time_on, write_clock
+from control_plane.database import DATABASE_NAME, Database, SqliteDatabase
 from control_plane.invalidation_rows import SqlInvalidations
+from control_plane.log_rows import (
+    LOG_ID,
+    SETTLED_INDEX,
+    begin_history,
+    read_committed,
+    read_documents,
+    read_head,
+    read_log_id,
+    read_oldest_index,
+)
 from control_plane.nodes import NOTHING_ACKNOWLEDGED
 from control_plane.resource_rows import SqlResources, read_resources
 from control_plane.state import Change, Document, Invalidate, StoreError
+from control_plane.trouble import LogGapError, StoreObserver, Trouble
 from proto.cdn.v1 import sync_pb2
-from proto.log_position import LogPosition
 from proto.moments import SECONDS_SINCE_EPOCH, ClockAnchor
 from proto.resources import ResourceName
 
 RETAINED_ENTRIES = 10_000
 """A node further behind gets a snapshot, which costs it its cache."""
 
-DATABASE_NAME = "control-plane.sqlite3"
-
 COPY_MARK = "is_copy"
 """Of a database that `backup.py` has made: as long as nobody has opened it, it is a copy of what was once, and goes on as another log."""
-
-_LOG_ID = "log_id"
 
 LOCKED_MILLISECONDS = 250
 """How long a write waits for somebody else's lock on the file, once the control plane runs: all nodes wait with it."""
 
+_FAILURES = (DatabaseError, InterfaceError)
 _MISTAKES = (DataError, IntegrityError, ProgrammingError)
 """Errors of the database that say something of the statement, and nothing of the disk."""
 
 _logger = logging.getLogger("control-plane")
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why the database takes no writes, and since when (seconds of the process's clock)."""
-
-    reason: str
-    since: float
-
-
 class SqlTransaction:
     """See state.Transaction."""
 
-    def __init__(self, connection: Connection, log_id: str, clock: Callable[[], float], anchor: ClockAnchor) -> None:
+    def __init__(self, store: "SqlStore", connection: Connection) -> None:
+        self._database = store.database
         self._connection = connection
-        self._log_id = log_id
-        self._clock = clock
-        self._anchor = anchor
+        self._log_id = store.log_id
+        self._clock, self._anchor = store.clock, store.anchor
         self._resources = SqlResources(connection)
         self.invalidations = SqlInvalidations(connection)
         """See state.Transaction."""
-        self.appended: list[tuple[sync_pb2.Entry, float]] = []
+        self.appended: list[sync_pb2.Entry] = []
 
     def get(self, kind: str, identifier: str) -> Document | None:
         """See state.Transaction."""
@@ -83,12 +87,8 @@ class SqlTransaction:
     def put(self, document: Document) -> None:
         """See state.Transaction. A replaced document keeps its place in the order."""
         body = json.dumps(document.body, separators=(",", ":"))
-        statement = sqlite_insert(tables.documents).values(
-            kind=document.kind, identifier=document.identifier, body=body
-        )
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["kind", "identifier"], set_={"body": body})
-        )
+        row = {"kind": document.kind, "identifier": document.identifier, "body": body}
+        self._database.put(self._connection, tables.documents, ("kind", "identifier"), [row])
 
     def delete(self, kind: str, identifier: str) -> None:
         """See state.Transaction."""
@@ -115,7 +115,7 @@ class SqlTransaction:
                 issued_clock=write_clock(self._anchor),
             )
             self._connection.execute(row)
-        self.appended.append((entry, now))
+        self.appended.append(entry)
         return index
 
     def published(self, name: ResourceName) -> bytes | None:
@@ -136,7 +136,7 @@ class SqlStore:
 
     log_id: str
     head_index: int
-    oldest_index: int
+    """The newest index that subscribers have been told of."""
     is_new: bool
     """The log was made by this process: nobody was told of it before."""
     is_copy: bool
@@ -144,30 +144,28 @@ class SqlStore:
 
     def __init__(
         self,
-        folder: Path,
+        place: Path | Database,
         clock: Callable[[], float],
         *,
         retained_entries: int = RETAINED_ENTRIES,
+        busy_milliseconds: int = LOCKED_MILLISECONDS,
+        observer: StoreObserver | None = None,
         anchor: ClockAnchor = SECONDS_SINCE_EPOCH,
     ) -> None:
-        """`anchor`: of the clock."""
-        self._path = path = folder / DATABASE_NAME
+        """`anchor` is the clock's. `place` is a folder, for SQLite, or a database; either is closed by `close`. StoreError when it cannot be used."""
+        self.database = _open_folder(place) if isinstance(place, Path) else place
+        self.engine, self.reader = self.database.engine, self.database.reader
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.engine = tables.open_engine(path)
-            self.reader = tables.open_reader(path)
             self._open_log()
-            with self.engine.connect() as connection:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCKED_MILLISECONDS}")
-        except OSError as error:
-            raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
-        except DatabaseError as error:
-            raise StoreError(f"cannot use the database {path}: {error.orig}") from error
+            self.database.has_opened(busy_milliseconds)
+        except _FAILURES as error:
+            raise StoreError(f"cannot use the database {self.database.name}: {error.orig}") from error
         except StoreError as error:
-            raise StoreError(f"cannot use the database {path}: it {error}") from error
-        self._clock = clock
+            raise StoreError(f"cannot use the database {self.database.name}: it {error}") from error
+        self.clock = clock
         self.anchor = anchor
         """Of the clock that times are written down by."""
+        self._observer = observer or StoreObserver()
         self.trouble: Trouble | None = None
         """Set from the first write that fails until `try_to_write` finds that the database takes writes again."""
         self._retained_entries = retained_entries
@@ -175,9 +173,8 @@ class SqlStore:
         self._is_in_transaction = False
 
     def close(self) -> None:
-        """Let go of the database file."""
-        self.engine.dispose()
-        self.reader.dispose()
+        """Let go of the database."""
+        self.database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
@@ -187,16 +184,28 @@ class SqlStore:
         self._is_in_transaction = True
         try:
             with self.writing() as connection:
-                transaction = SqlTransaction(connection, self.log_id, self._clock, self.anchor)
+                self.database.lock_log(connection)
+                self.log_id = read_log_id(connection)  # another process may have made it another one
+                transaction = SqlTransaction(self, connection)
                 yield transaction
-                head_index = self.head_index + len(transaction.appended)
-                oldest_index = self._trimmed(connection, head_index)
+                if transaction.appended:
+                    self._trim(connection, transaction.appended[-1].index)
+                    self.database.announce(connection)
         finally:
             self._is_in_transaction = False
-        self.head_index, self.oldest_index = head_index, oldest_index
-        for entry, now in transaction.appended:
-            for subscriber in self._subscribers:
-                subscriber(entry, now)
+        if transaction.appended:
+            self._observer.committed()
+            if self._subscribers:
+                self.catch_up()
+            else:
+                self.head_index = transaction.appended[-1].index
+
+    @contextmanager
+    def view(self) -> Iterator[SqlTransaction]:
+        """See state.Store."""
+        with self.reading() as connection:
+            self.database.begin_view(connection)
+            yield SqlTransaction(self, connection)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -206,8 +215,8 @@ class SqlStore:
                 yield connection
         except _MISTAKES:
             raise
-        except DatabaseError as error:
-            reason = f"cannot write to the database {self._path}: {error.orig}"
+        except _FAILURES as error:
+            reason = f"cannot write to the database {self.database.name}: {error.orig}"
             self._failed(reason)
             raise StoreError(reason) from error
 
@@ -219,32 +228,56 @@ class SqlStore:
                 yield connection
         except _MISTAKES:
             raise
-        except DatabaseError as error:
-            raise StoreError(f"cannot read the database {self._path}: {error.orig}") from error
+        except _FAILURES as error:
+            raise StoreError(f"cannot read the database {self.database.name}: {error.orig}") from error
 
     def try_to_write(self) -> None:
         """Write something that means nothing, to see whether the database takes it. A transaction that only reads succeeds on a full disk too, so it shows nothing."""
-        probe = sqlite_insert(tables.meta).values(key="last_probe", value=str(self._clock()))
         with suppress(StoreError):
             with self.writing() as connection:
-                replaced = {"value": probe.excluded.value}
-                connection.execute(probe.on_conflict_do_update(index_elements=["key"], set_=replaced))
+                row = {"key": "last_probe", "value": str(self.clock())}
+                self.database.put(connection, tables.meta, ("key",), [row])
             if self.trouble is not None:
-                _logger.warning("the database takes writes again after %.1f s", self._clock() - self.trouble.since)
+                _logger.warning("the database takes writes again after %.1f s", self.clock() - self.trouble.since)
             self.trouble = None
 
     def _failed(self, reason: str) -> None:
         if self.trouble is None:
-            _logger.error("%s; until it takes writes, no first lease is granted and no receipt completed", reason)
-        self.trouble = Trouble(reason, self._clock() if self.trouble is None else self.trouble.since)
+            self._observer.failed(reason)
+        self.trouble = Trouble(reason, self.clock() if self.trouble is None else self.trouble.since)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have `subscriber` called for each entry after its commit."""
         self._subscribers.append(subscriber)
 
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """It is told of nothing more."""
+        self._subscribers.remove(subscriber)
+
+    def catch_up(self) -> None:
+        """Tell subscribers of what has been committed since the last time, by whomever. StoreError when it cannot be read; LogGapError."""
+        while committed := self._committed_after(self.head_index):
+            if committed[0].entry.index != self.head_index + 1:
+                raise LogGapError
+            now = self.clock()
+            self.head_index = committed[-1].entry.index
+            for each in committed:
+                for subscriber in self._subscribers:
+                    subscriber(each, now)
+
+    def _committed_after(self, index: int) -> Sequence[CommittedEntry]:
+        with self.reading() as connection:
+            return read_committed(connection, self.anchor, index, READ_ENTRIES)
+
+    def start_at_head(self) -> None:
+        """Begin with what is committed now: nobody is told of it any more."""
+        with self.reading() as connection:
+            self.log_id = read_log_id(connection)
+            self.head_index = read_head(connection, self.log_id).index
+
     def time_of(self, seconds: float, clock_column: str | None) -> float:
         """A time of a row, on this process's clock."""
-        return time_on(self.anchor, self._clock(), seconds, clock_column)
+        return time_on(self.anchor, self.clock(), seconds, clock_column)
 
     # The log
 
@@ -259,15 +292,22 @@ class SqlStore:
         if index > self.head_index:
             return None  # and may be more than a column holds
         query = select(tables.digests.c.digest).where(tables.digests.c.index == index)
-        with self.reader.connect() as connection:
+        with self.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def snapshot(self) -> sync_pb2.Snapshot:
         """See change_log.Log."""
         with self.reading() as connection:
+            self.database.begin_view(connection)
             head = read_head(connection, self.log_id)
             resources = read_resources(connection)
         return sync_pb2.Snapshot(log_id=head.log_id, index=head.index, digest=head.digest, resources=resources)
+
+    @property
+    def oldest_index(self) -> int:
+        """Of the oldest entry that is retained."""
+        with self.reading() as connection:
+            return read_oldest_index(connection) or self.head_index + 1
 
     def published(self, name: ResourceName) -> bytes | None:
         """What the log amounts to, of one resource."""
@@ -291,9 +331,10 @@ class SqlStore:
         """
         log_id, nodes = uuid.uuid4().hex, tables.nodes
         with self.writing() as connection:
-            connection.execute(update(tables.meta).where(tables.meta.c.key == _LOG_ID).values(value=log_id))
+            connection.execute(update(tables.meta).where(tables.meta.c.key == LOG_ID).values(value=log_id))
             connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK))
-            now, clock = self._clock(), write_clock(self.anchor)
+            connection.execute(delete(tables.meta).where(tables.meta.c.key == SETTLED_INDEX))
+            now, clock = self.clock(), write_clock(self.anchor)
             was_live = update(nodes).where(nodes.c.lease_seconds > 0)
             connection.execute(was_live.values(unleased_since=now, last_seen=now, clock=clock))  # of one clock
             connection.execute(update(nodes).values(acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0))
@@ -301,47 +342,33 @@ class SqlStore:
 
     def _open_log(self) -> None:
         with self.engine.begin() as connection:
-            schema.prepare(connection)
-            self.log_id, self.is_new = _identity(connection)
+            self.database.lock_log(connection)
+            schema.prepare(connection, self.database)
+            self.log_id, self.is_new = self._identity(connection)
             marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
             self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
-            # Nodes that stand elsewhere than where the history begins get a snapshot.
-            oldest, newest = connection.execute(
-                select(func.min(tables.log.c.index), func.max(tables.log.c.index))
-            ).one()
-            if not connection.execute(select(func.count()).select_from(tables.digests)).scalar_one():
-                connection.execute(insert(tables.digests).values(index=newest or 0, digest=EMPTY_HISTORY))
+            begin_history(connection)
             self.head_index = read_head(connection, self.log_id).index
-            self.oldest_index = self.head_index + 1 if oldest is None else oldest
 
-    def _trimmed(self, connection: Connection, head_index: int) -> int:
-        """Forget the oldest entries, a tenth of what is retained at a time: the oldest that is left. What they configured stays in `resources`."""
-        if head_index - self.oldest_index < self._retained_entries * 11 // 10:
-            return self.oldest_index
+    def _identity(self, connection: Connection) -> tuple[str, bool]:
+        """The log's, made with the database; and whether that was now."""
+        row = {"key": LOG_ID, "value": uuid.uuid4().hex}
+        is_new = self.database.put_if_missing(connection, tables.meta, row)
+        return read_log_id(connection), is_new
+
+    def _trim(self, connection: Connection, head_index: int) -> None:
+        """Forget the oldest entries, a tenth of what is retained at a time. What they configured stays in `resources`."""
+        oldest_index = read_oldest_index(connection)
+        if oldest_index is None or head_index - oldest_index < self._retained_entries * 11 // 10:
+            return
         oldest_index = head_index - self._retained_entries + 1
         connection.execute(delete(tables.log).where(tables.log.c.index < oldest_index))
         connection.execute(delete(tables.digests).where(tables.digests.c.index < oldest_index - 1))
-        return oldest_index
 
 
-def _identity(connection: Connection) -> tuple[str, bool]:
-    """The log's, made with the database; and whether that was now."""
-    fresh = sqlite_insert(tables.meta).values(key=_LOG_ID, value=uuid.uuid4().hex)
-    is_new = connection.execute(fresh.on_conflict_do_nothing()).rowcount == 1
-    identity: str = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == _LOG_ID)).scalar_one()
-    return identity, is_new
-
-
-def read_documents(connection: Connection, kind: str) -> Sequence[Document]:
-    """Documents of one kind, in the order in which they were created."""
-    documents = tables.documents.c
-    query = select(documents.identifier, documents.body).where(documents.kind == kind).order_by(documents.sequence)
-    return [Document(kind, identifier, json.loads(body)) for identifier, body in connection.execute(query)]
-
-
-def read_head(connection: Connection, log_id: str) -> LogPosition:
-    """Where the log ends; there is a digest for it from the beginning."""
-    digests = tables.digests.c
-    newest = select(func.max(digests.index)).scalar_subquery()
-    index, digest = connection.execute(select(digests.index, digests.digest).where(digests.index == newest)).one()
-    return LogPosition(log_id, index, digest)
+def _open_folder(folder: Path) -> Database:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot use the folder {folder}: {error.strerror}") from error
+    return SqliteDatabase(folder / DATABASE_NAME)

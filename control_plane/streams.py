@@ -6,11 +6,32 @@ written, so that it is the newest there is; a node that does not read costs no m
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from control_plane.change_log import SnapshotFrames
 from control_plane.directory import DirectoryFrames
 from control_plane.entry_batches import EntryBatches
+
+
+def _always(_now: float) -> bool:
+    return True
+
+
+def _nobody_reads(_index: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """What streams and what is told on them depend on."""
+
+    silence_seconds: float
+    """A stream whose node has been silent for so long is closed."""
+    may_act: Callable[[float], bool] = _always
+    """Whether anything may be told now, by the clock: a leader may not whose tenure is over (`leadership.py`)."""
+    save_settled: Callable[[int], None] = _nobody_reads
+    """Told up to which index all live nodes have acknowledged the log: see ledger.SqlLedger."""
 
 
 class Wire(Protocol):

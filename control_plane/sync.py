@@ -8,31 +8,34 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Final
 
-from google.protobuf.message import DecodeError
-
+from control_plane.acknowledgement_saving import AcknowledgementSaving
 from control_plane.admission import Admission
-from control_plane.change_log import Frames, TooFarBehindError, issued_invalidation
+from control_plane.change_log import CommittedEntry, Frames, TooFarBehindError
 from control_plane.checksums import RoleChecksums
-from control_plane.coordination import Coordinator, FromEntries, LeaseAnswer, Settlement, TooManyNodesError
+from control_plane.coordination import Coordinator, FromEntries, Settlement, TooManyNodesError
 from control_plane.directory import DirectoryFrames
 from control_plane.entry_batches import EntryBatches
 from control_plane.grpc_calls import Call, CallHandler
 from control_plane.grpc_wire import Status
-from control_plane.leases import Granted, Refused
-from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
+from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import Receipt
+from control_plane.session_messages import (
+    HELLO_SECONDS,
+    NO_HELLO,
+    StreamEndedError,
+    introduced,
+    lease_frame,
+    read_message,
+    to_rejection,
+    to_resource,
+)
 from control_plane.state import StoreError
 from control_plane.store import SqlStore
-from control_plane.streams import NodeStream
+from control_plane.streams import NodeStream, StreamRules
+from control_plane.trouble import LogGapError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
-
-METHOD: Final = f"/{sync_pb2.DESCRIPTOR.services_by_name['ControlPlane'].full_name}/Sync"
-
-HELLO_SECONDS = 5.0
-"""How long a connection may stay anonymous."""
 
 LOOKS_PER_SILENCE = 8
 """How often, within the time that a node may be silent, it is looked who was."""
@@ -53,20 +56,13 @@ STREAMS_AT_A_TIME = 250
 WRITE_AGAIN_SECONDS = 1.0
 """How often a database that takes no writes is tried, also when nothing waits for it: whether it does is on the admin port."""
 
-MAXIMUM_IDENTIFIER_LENGTH = 128
-MAXIMUM_REASON_LENGTH = 1024
+LOOK_AGAIN_SECONDS = 1.0
+"""How often the log is looked at for entries of which nobody has told us."""
 
-_ROLES = frozenset(int(role) for role in Role)
+HELD_BACK_SECONDS = 0.02
+"""Until it is looked at again whether anything may be told."""
 
 _logger = logging.getLogger("control-plane")
-
-
-class _StreamEndedError(Exception):
-    """The stream is over; the message says why, and the status what the node is told."""
-
-    def __init__(self, reason: str, status: Status = Status.OK) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class NodeCall:
@@ -108,14 +104,15 @@ class SyncService:
         clock: Callable[[], float],
         admission: Admission,
         *,
-        silence_seconds: float,
+        rules: StreamRules,
         on_completed: Callable[[Receipt], None],
     ) -> None:
         self._store = store
         self._coordinator = coordinator
         self._clock = clock
         self._admission = admission
-        self._silence_seconds = silence_seconds
+        self._rules = rules
+        self._silence_seconds = rules.silence_seconds
         self._on_completed = on_completed
         self._frames = Frames(store)
         self._entries = {role: EntryBatches(self._frames.of(role)) for role in Role}
@@ -127,6 +124,8 @@ class SyncService:
         self._directory_wanted = asyncio.Event()
         self._entries_wanted = asyncio.Event()
         self._settlement_wanted = asyncio.Event()
+        self._saving = AcknowledgementSaving(coordinator, clock, rules.save_settled)
+        self._has_lost_track = asyncio.Event()
         store.subscribe(self._committed)
 
     def serve(self, call: Call) -> CallHandler:
@@ -136,8 +135,8 @@ class SyncService:
         return node_call
 
     async def run(self) -> None:
-        """Draw consequences and send directories until cancelled. A database that cannot be written does not end it: what may not be told before it is durable is
-        held back (`coordination.py`)."""
+        """Draw consequences and send directories until cancelled, or until the log has been lost track of: then everything has to be made anew. A database that cannot
+        be written does not end it: what may not be told before it is durable is held back (`coordination.py`)."""
         self._settlement_wanted.set()
         try:
             async with asyncio.TaskGroup() as group:
@@ -146,7 +145,14 @@ class SyncService:
                 group.create_task(self._send_directories())
                 group.create_task(self._watch_silence())
                 group.create_task(self._watch_database())
+                group.create_task(self._saving.run())
+                group.create_task(self._watch_log())
+                await self._has_lost_track.wait()
+                raise LogGapError
+        except* LogGapError:
+            _logger.warning("the log was trimmed past what was read of it: all of it is read anew")
         finally:
+            self._store.unsubscribe(self._committed)
             for call in list(self._calls):
                 self._end(call, "the control plane stops")
 
@@ -156,8 +162,19 @@ class SyncService:
 
     # Consequences
 
-    def _committed(self, entry: sync_pb2.Entry, now: float) -> None:
-        self._coordinator.committed(entry.index, now, issued_invalidation(entry, now))
+    def log_grew(self) -> None:
+        """Somebody has said that there may be another entry."""
+        try:
+            self._store.catch_up()
+        except StoreError as error:
+            _logger.error("%s", error)  # it is looked at again soon
+        except LogGapError:
+            self._has_lost_track.set()
+
+    def _committed(self, committed: CommittedEntry, now: float) -> None:
+        """By any process."""
+        entry = committed.entry
+        self._coordinator.committed(entry.index, now, committed.invalidation)
         self._frames.add(entry)
         if self._checksums is not None:
             self._checksums.committed(entry)
@@ -174,8 +191,19 @@ class SyncService:
                     await self._settlement_wanted.wait()
             except TimeoutError:
                 pass  # a lease may have ended
+            now = self._clock()
+            if not self._rules.may_act(now):
+                await asyncio.sleep(HELD_BACK_SECONDS)
+                continue
             self._settlement_wanted.clear()
-            self._tell(self._coordinator.settle(self._clock()))
+            self._tell(self._coordinator.settle(now))
+            if self._coordinator.unsaved_nodes:
+                self._saving.want()
+
+    async def _watch_log(self) -> None:
+        while True:
+            self.log_grew()
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _watch_database(self) -> None:
         while True:
@@ -195,7 +223,7 @@ class SyncService:
     def _why_over(self, call: NodeCall, now: float) -> str | None:
         stream = call.stream
         if stream is None:
-            return "the first message must be Hello" if now > call.heard_at + HELLO_SECONDS else None
+            return NO_HELLO if now > call.heard_at + HELLO_SECONDS else None
         if now > call.heard_at + self._silence_seconds:
             return "the node is silent"
         if stream.blocked_since is not None and now > stream.blocked_since + self._silence_seconds:
@@ -228,7 +256,7 @@ class SyncService:
         for node_id, answer in settlement.answers.items():
             call = self._streams.get(node_id)
             if call is not None and call.stream is not None:
-                call.stream.set_lease(_lease_frame(answer))
+                call.stream.set_lease(lease_frame(answer))
                 self._push(call)
         for receipt in settlement.completed:
             self._on_completed(receipt)
@@ -252,20 +280,18 @@ class SyncService:
         """Of a node, or of whoever says that it is one."""
         call.heard_at = now = self._clock()
         try:
-            message = sync_pb2.NodeMessage.FromString(data)
+            message = read_message(data)
             if call.stream is None:
                 self._introduced(message, call)
             else:
                 self._received(message, call.stream, now)
-        except DecodeError:
-            self._end(call, "the message is none of cdn.v1.NodeMessage", Status.INVALID_ARGUMENT)
-        except _StreamEndedError as error:
+        except StreamEndedError as error:
             self._end(call, str(error), error.status)
 
     def half_closed(self, call: NodeCall) -> None:
         """The node has said all."""
         if call.stream is None:
-            self._end(call, "the first message must be Hello", Status.INVALID_ARGUMENT)
+            self._end(call, NO_HELLO, Status.INVALID_ARGUMENT)
         else:
             self._end(call, "closed by the node")
 
@@ -292,27 +318,20 @@ class SyncService:
         call.call.finish(status, "" if status is Status.OK else reason)
 
     def _introduced(self, message: sync_pb2.NodeMessage, call: NodeCall) -> None:
-        problem = _problem_with(message)
-        if problem is not None:
-            raise _StreamEndedError(problem, Status.INVALID_ARGUMENT)
-        hello = message.hello
-        node = _to_description(hello.node)
-        refusal = self._admission.why_refused(call.call.peer, node)
-        if refusal is not None:
-            raise _StreamEndedError(refusal, Status.PERMISSION_DENIED)
+        node = introduced(message, call.call.peer, self._admission)
         call.call.admit()
         try:
-            self._open(hello, node, call)
+            self._open(message.hello, node, call)
         except TooManyNodesError as error:
-            raise _StreamEndedError(str(error), Status.RESOURCE_EXHAUSTED) from error
+            raise StreamEndedError(str(error), Status.RESOURCE_EXHAUSTED) from error
         except StoreError as error:
-            raise _StreamEndedError(str(error), Status.UNAVAILABLE) from error
+            raise StreamEndedError(str(error), Status.UNAVAILABLE) from error
 
     def _open(self, hello: sync_pb2.Hello, node: NodeDescription, call: NodeCall) -> None:
         position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
         number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
         of_this_history = hello.rejections if isinstance(catch_up, FromEntries) else ()
-        self._coordinator.restated_rejections(node.identifier, number, map(_to_rejection, of_this_history))
+        self._coordinator.restated_rejections(node.identifier, number, map(to_rejection, of_this_history))
         replaced = self._streams.get(node.identifier)
         if replaced is not None:
             self._end(replaced, "replaced by another stream")
@@ -322,7 +341,10 @@ class SyncService:
         if isinstance(catch_up, FromEntries):
             call.stream.start_after(catch_up.after_index)
         else:
-            call.stream.start_with_snapshot(self._frames.snapshot(node.role))
+            snapshot = self._frames.snapshot(node.role)
+            call.stream.start_with_snapshot(snapshot)
+            if snapshot.index > self._store.head_index:
+                self.log_grew()  # another process has appended, and what is acknowledged must be known
         _logger.info("node %s connected at index %d: %s", node.identifier, hello.applied_index, type(catch_up).__name__)
         self._push(call)
         self._settlement_wanted.set()
@@ -339,7 +361,7 @@ class SyncService:
             _logger.error(
                 "node %s has another configuration than the log at %d", stream.node_id, heartbeat.applied_index
             )
-            raise _StreamEndedError("its configuration is not the log's: it starts over from a snapshot")
+            raise StreamEndedError("its configuration is not the log's: it starts over from a snapshot")
 
     def _received(self, message: sync_pb2.NodeMessage, stream: NodeStream, now: float) -> None:
         coordinator = self._coordinator
@@ -347,54 +369,21 @@ class SyncService:
         match message.WhichOneof("kind"):
             case "acknowledgement":
                 coordinator.acknowledged(node_id, number, message.acknowledgement.index, now)
+                self._saving.want()
             case "heartbeat":
                 coordinator.beat(node_id, number, message.heartbeat.sequence, now)
                 coordinator.has_directory(node_id, number, message.heartbeat.directory_version)
                 self._compare(stream, message.heartbeat, now)
             case "rejection":
-                rejection = _to_rejection(message.rejection)
+                rejection = to_rejection(message.rejection)
                 _logger.warning("node %s rejected %s", node_id, rejection)
                 coordinator.rejected(node_id, number, rejection)
             case "acceptance":
-                coordinator.accepted(node_id, number, _to_resource(message.acceptance))
+                coordinator.accepted(node_id, number, to_resource(message.acceptance))
             case "leaving":
                 coordinator.left(node_id, number, now)
                 self._settlement_wanted.set()
-                raise _StreamEndedError("the node has left")
+                raise StreamEndedError("the node has left")
             case _:
-                raise _StreamEndedError("the node said something that is not understood")
+                raise StreamEndedError("the node said something that is not understood")
         self._settlement_wanted.set()
-
-
-def _problem_with(message: sync_pb2.NodeMessage) -> str | None:
-    if not message.HasField("hello"):
-        return "the first message must be Hello"
-    node = message.hello.node
-    if not 0 < len(node.id) <= MAXIMUM_IDENTIFIER_LENGTH:
-        return f"the node needs an id of 1 to {MAXIMUM_IDENTIFIER_LENGTH} characters"
-    if int(node.role) not in _ROLES:
-        return f"the role {node.role} is unknown"
-    return None
-
-
-def _to_description(node: sync_pb2.Node) -> NodeDescription:
-    return NodeDescription(node.id, Role(node.role), node.region, node.pop, node.http_address, node.admin_address)
-
-
-def _to_resource(message: sync_pb2.Rejection | sync_pb2.Acceptance) -> Resource:
-    return Resource(ResourceKind.of(int(message.kind)), message.id[:MAXIMUM_IDENTIFIER_LENGTH])
-
-
-def _to_rejection(message: sync_pb2.Rejection) -> Rejection:
-    return Rejection(_to_resource(message), message.index, message.reason[:MAXIMUM_REASON_LENGTH])
-
-
-def _lease_frame(answer: LeaseAnswer) -> bytes:
-    lease = sync_pb2.Lease(sequence=answer.sequence, head_index=answer.head_index)
-    match answer.decision:
-        case Granted(_, duration_seconds):
-            lease.is_granted = True
-            lease.duration_milliseconds = round(duration_seconds * 1000)
-        case Refused(reason):
-            lease.reason = reason
-    return sync_pb2.ControlMessage(lease=lease).SerializeToString()

@@ -1,14 +1,9 @@
-"""The tables of the control plane's database, and how it is opened. Every statement over them is in `store.py`, `invalidation_rows.py`, `ledger.py` and `backup.py`; what
-they were before, and what a change of them needs, in `schema.py`."""
-
-from pathlib import Path
-from typing import Any
+"""The tables of the control plane's database. Every statement over them is in `store.py`, `invalidation_rows.py`, `ledger.py`, `election.py` and `backup.py`; what they
+were before, and what a change of them needs, in `migrations/`. A change here is a revision there (`schema.py`)."""
 
 from sqlalchemy import (
-    URL,
+    BigInteger,
     Column,
-    Connection,
-    Engine,
     Float,
     Index,
     Integer,
@@ -18,12 +13,15 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
 )
-from sqlalchemy.pool import StaticPool
 
 metadata = MetaData()
+
+LogIndex = Integer().with_variant(BigInteger, "postgresql")
+"""SQLite's integers have no width."""
+
+versions = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+"""Of the tables, as Alembic keeps it: one row."""
 
 meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False))
 
@@ -40,14 +38,14 @@ documents = Table(
 log = Table(
     "log",
     metadata,
-    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("index", LogIndex, primary_key=True, autoincrement=False),
     Column("entry", LargeBinary, nullable=False),
 )
 
 digests = Table(
     "digests",
     metadata,
-    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("index", LogIndex, primary_key=True, autoincrement=False),
     Column("digest", LargeBinary, nullable=False),
 )
 """Of the log's history up to each entry that is retained, and up to the one before the oldest: a node that stands there still gets entries."""
@@ -57,7 +55,7 @@ resources = Table(
     metadata,
     Column("kind", Integer, primary_key=True, autoincrement=False),
     Column("identifier", String, primary_key=True),
-    Column("revision", Integer, nullable=False),
+    Column("revision", LogIndex, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
 """What the log amounts to at its head: the content of a snapshot. `revision` is the index of the entry that has put it."""
@@ -82,7 +80,7 @@ nodes = Table(
     Column("pop", String, nullable=False),
     Column("http_address", String, nullable=False),
     Column("admin_address", String, nullable=False),
-    Column("acknowledged_index", Integer, nullable=False),
+    Column("acknowledged_index", LogIndex, nullable=False),
     Column("lease_seconds", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
     Column("unleased_since", Float, nullable=False),
@@ -95,7 +93,7 @@ nodes = Table(
 receipts = Table(
     "receipts",
     metadata,
-    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("index", LogIndex, primary_key=True, autoincrement=False),
     Column("invalidation_id", String, nullable=False, unique=True),
     Column("distribution_id", String, nullable=False),
     Column("paths", Text, nullable=False),
@@ -108,14 +106,15 @@ receipts = Table(
 """One row per invalidation from the moment it is committed; incomplete while `completed_at` is null. The clocks are anchors as of `nodes`: the first of `issued_at`,
 the other of all other times."""
 
-Index("receipts_pending", receipts.c.index, sqlite_where=receipts.c.completed_at.is_(None))
+_is_pending = receipts.c.completed_at.is_(None)
+Index("receipts_pending", receipts.c.index, sqlite_where=_is_pending, postgresql_where=_is_pending)
 
 invalidations = Table(
     "invalidations",
     metadata,
     Column("distribution_id", String, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("index", Integer, nullable=False),
+    Column("index", LogIndex, nullable=False),
     Column("identifier", String, nullable=False, unique=True),
     Column("caller_reference", String, nullable=False),
     Column("created_at", String, nullable=False),
@@ -127,41 +126,13 @@ invalidations = Table(
 )
 """What the management API remembers of each distribution's invalidations, numbered from 1 within it."""
 
-
-def open_engine(path: Path) -> Engine:
-    """One connection to the database file, created if need be, without its tables (`schema.py`). Commits reach the disk before they return."""
-    engine = create_engine(
-        _url(path),
-        poolclass=StaticPool,
-        connect_args={"check_same_thread": False, "timeout": 5.0},
-    )
-    event.listen(engine, "connect", _configure_connection)
-    event.listen(engine, "begin", _begin_immediate)
-    return engine
-
-
-def open_reader(path: Path) -> Engine:
-    """A second connection that sees what is committed, also while a transaction is open on the first."""
-    engine = create_engine(
-        _url(path),
-        poolclass=StaticPool,
-        connect_args={"check_same_thread": False, "timeout": 5.0},
-    )
-    event.listen(engine, "connect", _configure_connection)
-    return engine
-
-
-def _url(path: Path) -> URL:
-    """Not written as text: a path may have characters that mean something in a URL."""
-    return URL.create("sqlite+pysqlite", database=str(path))
-
-
-def _configure_connection(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun below, not guessed by the driver
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock at once: indexes are handed out under it, so commit order is index order."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+leadership = Table(
+    "leadership",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("term", LogIndex, nullable=False),
+    Column("holder", String, nullable=False),
+    Column("grpc_address", String, nullable=False),
+    Column("renewals", LogIndex, nullable=False),
+)
+"""At most one row, with `id` 1, and none where a single control plane owns the database: see `election.py`. `holder` is empty when a leader has resigned."""

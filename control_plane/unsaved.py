@@ -33,7 +33,8 @@ class Ledger(Protocol):
 
     @property
     def completed_index(self) -> int:
-        """Of the newest invalidation that has a completed receipt; 0 when none has, or none is kept."""
+        """All nodes that are recorded with a lease, and with any acknowledgement, have acknowledged everything up to here: the index of the newest completed
+        receipt, or a later one that was saved as such; 0 when there is none."""
 
     def digest_at(self, index: int) -> bytes | None:
         """Of the log's history up to `index`; None where the log does not reach, and where it has been trimmed: the entries after `index` are not all there."""
@@ -68,6 +69,10 @@ class UnsavedChanges:
         """The node is in the registry no longer."""
         self._changed.discard(node_id)
         self._forgotten.add(node_id)
+
+    def __len__(self) -> int:
+        """How many nodes have to be saved or removed."""
+        return len(self._changed) + len(self._forgotten)
 
     def is_promise(self, node_id: str, granted: Granted) -> bool:
         """Whether a control plane that is restarted from the ledger as it is would not wait for this lease to end."""

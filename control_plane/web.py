@@ -45,6 +45,10 @@ class WebConfig(uvicorn.Config):
 class WebServer(uvicorn.Server):
     """Leaves signals to the process."""
 
+    def leave(self) -> None:
+        """Have `serve` end in order."""
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """See uvicorn."""

@@ -39,7 +39,8 @@ class Options:
     region: str
     listen: Address
     admin: Address
-    control_plane: Address
+    control_planes: tuple[Address, ...]
+    """At least one."""
     tls_folder: Path | None
     """None: the control plane is not asked for a certificate, and gets none."""
     state_folder: Path
@@ -56,6 +57,11 @@ def parse_address(text: str) -> Address:
     if not (port.isascii() and port.isdigit() and int(port) <= _LARGEST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} has no port from 0 to {_LARGEST_PORT}")
     return Address(bare_host, int(port))
+
+
+def parse_addresses(text: str) -> tuple[Address, ...]:
+    """One or more, with commas between them."""
+    return tuple(parse_address(part.strip()) for part in text.split(","))
 
 
 def _name(text: str) -> str:
@@ -78,7 +84,13 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--region", type=_name, required=True, help="where it is")
     address("--listen", required=True, help="DNS over UDP and TCP")
     address("--admin", required=True, help="health, metrics and status over HTTP")
-    address("--control-plane", required=True, help="where the change log comes from (gRPC)")
+    parser.add_argument(
+        "--control-plane",
+        type=parse_addresses,
+        required=True,
+        help="where the change log comes from (gRPC); where there are several, the next one is tried when one is gone",
+        metavar="HOST:PORT[,HOST:PORT...]",
+    )
     tls_help = "ca.pem, certificate.pem, key.pem: what to reach the control plane with"
     parser.add_argument("--tls-dir", type=Path, help=tls_help, metavar="DIR")
     parser.add_argument("--state-dir", type=Path, required=True, help="what must survive a crash", metavar="DIR")
@@ -90,7 +102,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         region=flags.region,
         listen=flags.listen,
         admin=flags.admin,
-        control_plane=flags.control_plane,
+        control_planes=flags.control_plane,
         tls_folder=flags.tls_dir,
         state_folder=flags.state_dir,
         advertise=flags.advertise,

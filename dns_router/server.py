@@ -49,7 +49,7 @@ async def serve(options: Options) -> None:
         files = _opened_files(options)
         applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
         applier.recover()
-        session = NodeSession(identity, applier, str(options.control_plane), tls=tls)
+        session = NodeSession(identity, applier, [str(address) for address in options.control_planes], tls=tls)
         report = NodeReport(identity, session, responder, counters, files.statistics)
         async with _listening(sockets, responder, counters, AdminListener(report, _access(options))):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))

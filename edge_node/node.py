@@ -131,7 +131,9 @@ class EdgeNode:
             self._cache.index_variant(key)
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
-        self._session = NodeSession(self._identity(), self._client, str(settings.control_plane), tls=tls)
+        self._session = NodeSession(
+            self._identity(), self._client, [str(address) for address in settings.control_planes], tls=tls
+        )
         self._inquiry = PeerInquiry(settings.node_id, self._state, host_seconds, random.Random(), self._note_fence)
         self._servers: list[asyncio.Server] = []
 

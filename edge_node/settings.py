@@ -36,7 +36,8 @@ class Settings:
     listen: Address
     listen_shared: Address | None
     admin: Address
-    control_plane: Address
+    control_planes: tuple[Address, ...]
+    """At least one."""
     tls_dir: Path | None
     """None: the control plane is not asked for a certificate, and gets none."""
     state_dir: Path
@@ -59,6 +60,11 @@ def parse_address(text: str) -> Address:
     if not colon or not host or not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return Address(host.strip("[]"), int(port))
+
+
+def parse_addresses(text: str) -> tuple[Address, ...]:
+    """One or more, with commas between them."""
+    return tuple(parse_address(part.strip()) for part in text.split(","))
 
 
 def _cache_bytes(text: str) -> int:
@@ -134,7 +140,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--control-plane", required=True, type=parse_address, metavar="HOST:PORT", help="gRPC address")
+    parser.add_argument(
+        "--control-plane",
+        required=True,
+        type=parse_addresses,
+        metavar="HOST:PORT[,HOST:PORT...]",
+        help="gRPC address; where there are several, the next one is tried when one is gone",
+    )
     parser.add_argument(
         "--tls-dir", type=Path, metavar="DIR", help="ca.pem, certificate.pem, key.pem: what to reach it with"
     )
@@ -170,7 +182,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         listen=given.listen,
         listen_shared=given.listen_shared,
         admin=given.admin,
-        control_plane=given.control_plane,
+        control_planes=given.control_plane,
         tls_dir=given.tls_dir,
         state_dir=given.state_dir,
         advertise=given.advertise or given.listen,

@@ -1,7 +1,8 @@
 """The certificate authority of one lab: made when the lab is, gone when the certificates are written.
 
 Its key is never on a disk, so nobody can make one more. Certificates are X.509 (RFC 5280) with ECDSA keys on P-256. A node's has one URI with its role and id, and is
-good for a client only; the control plane's has its name and its addresses as well, and is good for a server only. So no node can pose as the control plane.
+good for a client only; the control plane's has its name and its addresses as well, and is good for a server, and for the client that a control plane is of another
+one. So no node can pose as the control plane.
 What a program reads of this is in docs/contracts.md (`--tls-dir`).
 """
 
@@ -68,12 +69,14 @@ class CertificateAuthority:
         (folder / "ca.pem").write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
     def _signed(self, holder: Holder, key: ec.EllipticCurvePrivateKey, lifetime: timedelta) -> x509.Certificate:
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if holder.is_server else ExtendedKeyUsageOID.CLIENT_AUTH
+        purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        if holder.is_server:
+            purposes.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
         unsigned = (
             self._unsigned(_name(holder.node_id), key.public_key(), lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(x509.SubjectAlternativeName(self._names_of(holder)), critical=False)
         )
         return unsigned.sign(self._key, hashes.SHA256())

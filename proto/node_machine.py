@@ -18,11 +18,20 @@ from proto.resources import ResourceName
 HEARTBEATS_PER_LEASE = 5
 """Four beats in a row may be lost before a lease runs out."""
 
-SILENT_HEARTBEATS = 4
-"""A stream on which nothing arrived for so many beats is taken for dead: the control plane answers each of them."""
 
-SHORTEST_SILENCE_SECONDS = 2.0
-"""However fast the beat: a machine under load is silent for a second now and then."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """A stream on which nothing arrived for so many beats is taken for dead: the control plane answers each of them."""
+
+    heartbeats: float
+    shortest_seconds: float
+    """However fast the beat: a machine under load is silent for a second now and then."""
+
+
+PATIENT = Patience(4, 2.0)
+"""Where there is none to go to."""
+IMPATIENT = Patience(1.5, 1.5)
+"""Where there is another control plane to go to, which costs little: the log is the same, and a lease goes on meanwhile."""
 
 REMEMBERED_HEARTBEATS = 32
 """Beats whose answer may still come; older ones are forgotten, and a lease for them with them."""
@@ -113,10 +122,14 @@ class Load:
 class NodeMachine:
     """One node's side of the protocol. All times are seconds of the one clock that the caller uses."""
 
-    def __init__(self, identity: NodeIdentity, position: LogPosition, incarnation: int = 0) -> None:
+    def __init__(
+        self, identity: NodeIdentity, position: LogPosition, incarnation: int = 0, *, has_alternatives: bool = False
+    ) -> None:
         """`incarnation`: a number that tells the processes of a node apart; 0: none. It counts up where the node has been without a lease: what others have heard of it
-        meanwhile is what they hear of a process that has just started, so receipts wait for them as they do then (rule 10)."""
+        meanwhile is what they hear of a process that has just started, so receipts wait for them as they do then (rule 10). `has_alternatives`: there are other
+        control planes."""
         self._identity = identity
+        self._patience = IMPATIENT if has_alternatives else PATIENT
         self._incarnation = incarnation
         self.log_id = position.log_id
         self.applied_index = position.index
@@ -336,7 +349,8 @@ class NodeMachine:
 
     @property
     def _silent_after(self) -> float:
-        return self._heard_at + max(SHORTEST_SILENCE_SECONDS, SILENT_HEARTBEATS * self._heartbeat_seconds)
+        patience = self._patience
+        return self._heard_at + max(patience.shortest_seconds, patience.heartbeats * self._heartbeat_seconds)
 
 
 def _in_brief(rejected: RejectedChanges) -> Iterator[sync_pb2.Rejection]:

@@ -1,4 +1,5 @@
-"""A node's end of the Sync stream: connects, carries out what `node_machine.py` decides, and connects again when the stream breaks.
+"""A node's end of the Sync stream: connects, carries out what `node_machine.py` decides, and connects again when the stream breaks. Where there are several control
+planes, to the next one: they share one log and one leader, and it does not matter which of them a node speaks with.
 
 Shared by edge_node and dns_router. No decision of the protocol belongs here; only sockets, waiting and the order in which effects are carried out.
 """
@@ -7,9 +8,10 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
+import grpc
 import grpc.aio
 
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
@@ -49,6 +51,12 @@ CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a new channel means a new connection, also after a half-open one
     ("grpc.min_reconnect_backoff_ms", 2_000),  # bound on one connection attempt
 )
+
+TRY_AGAIN = grpc.StatusCode.ABORTED
+"""What a control plane ends a stream with that would be glad to have it anew."""
+
+CONNECT_SECONDS = 0.75
+"""Where there is another control plane to go to: whoever stands still takes connections all the same, and says nothing on them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -122,7 +130,7 @@ class NodeSession:
         self,
         identity: NodeIdentity,
         applier: Applier,
-        control_plane: str,
+        control_planes: str | Sequence[str],
         *,
         tls: TlsIdentity | None = None,
         clock: Callable[[], float] = host_seconds,
@@ -130,13 +138,23 @@ class NodeSession:
     ) -> None:
         self._identity = identity
         self._applier = applier
-        self._control_plane = control_plane
+        self._control_planes = (control_planes,) if isinstance(control_planes, str) else tuple(control_planes)
+        self._turn = 0
+        """Which of them is next."""
+        self._is_wanted_here = False
+        """The stream was ended by a control plane that would be glad to have it anew."""
+        self._failures_in_a_row = 0
         self._tls = tls
         self._told_of_certificate: str | None = None
         """What was wrong with this node's certificate the last time that it was looked at."""
         self._clock = clock
         self._rng = rng or random.Random()
-        self._machine = NodeMachine(identity, applier.position(), incarnation=self._rng.getrandbits(63) | 1)
+        self._machine = NodeMachine(
+            identity,
+            applier.position(),
+            incarnation=self._rng.getrandbits(63) | 1,
+            has_alternatives=len(self._control_planes) > 1,
+        )
         self._outgoing = _Outgoing()
         self._streams_total = 0
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -195,6 +213,11 @@ class NodeSession:
         """Since the heartbeat was sent that the newest lease answers; infinite without one."""
         return self._machine.renewed_seconds_ago(self._clock())
 
+    @property
+    def _control_plane(self) -> str:
+        """The one that is spoken with, or tried next."""
+        return self._control_planes[self._turn]
+
     # Its life
 
     async def run(self) -> None:
@@ -224,9 +247,10 @@ class NodeSession:
             self._abandoned.set()
 
     async def _wait_to_retry(self, reason: str) -> None:
-        """Back off, unless the node has left: twice as long after each failure in a row."""
+        """Back off, unless the node has left: twice as long after each failure in a row, once all control planes have been tried."""
         if self._is_connected and not self._could_not_keep:
             self._retry_seconds = FIRST_RETRY_SECONDS
+            self._failures_in_a_row = 0
         if not self._is_connected:
             self._look_at_certificate()
         self._could_not_keep = False
@@ -234,8 +258,13 @@ class NodeSession:
         if self._is_leaving:
             return
         pause_seconds = self._retry_seconds * self._rng.uniform(0.5, 1.0)  # 500 nodes must not come back in step
-        self._retry_seconds = min(LONGEST_RETRY_SECONDS, self._retry_seconds * 2)
-        _logger.info("control plane %s: %s; retry in %.2f s", self._control_plane, reason, pause_seconds)
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= len(self._control_planes):
+            self._retry_seconds = min(LONGEST_RETRY_SECONDS, self._retry_seconds * 2)
+        said_by = self._control_plane
+        if not self._is_wanted_here:
+            self._turn = (self._turn + 1) % len(self._control_planes)
+        _logger.info("control plane %s: %s; retry in %.2f s at %s", said_by, reason, pause_seconds, self._control_plane)
         try:
             await asyncio.wait_for(self._abandoned.wait(), pause_seconds)
         except TimeoutError:
@@ -254,7 +283,13 @@ class NodeSession:
         """Open a stream and talk until it ends; why it ended."""
         self._streams_total += 1
         self._outgoing = _Outgoing()
+        self._is_wanted_here = False
         async with self._open_channel() as channel:
+            if len(self._control_planes) > 1:
+                try:
+                    await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
+                except TimeoutError:
+                    return "it cannot be reached"
             call: _Call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
             try:
                 return await self._converse(call)
@@ -272,11 +307,25 @@ class NodeSession:
         self._carry_out(self._machine.connected(self._clock(), self._applier.position(), self._applier.rejected()))
         async with asyncio.TaskGroup() as group:
             works = (self._read(call), self._write(call), self._beat(), self._watch_abandoned())
-            tasks = [group.create_task(_reporting(work, ended)) for work in works]
+            tasks = [group.create_task(self._reporting(work, ended)) for work in works]
             reason = await ended
             for task in tasks:
                 task.cancel()
         return reason
+
+    async def _reporting(self, work: Coroutine[None, None, None], ended: asyncio.Future[str]) -> None:
+        """Do the work; what ends the stream is its result and not a failure of the group, so that a cancellation in the same moment is not lost in it."""
+        try:
+            await work
+        except grpc.aio.AioRpcError as error:
+            self._is_wanted_here = error.code() is TRY_AGAIN
+            reason = f"{error.code().name}: {error.details()}"
+        except (_StreamEndedError, OSError) as error:
+            reason = str(error)
+        else:
+            return
+        if not ended.done():
+            ended.set_result(reason)
 
     async def _read(self, call: _Call) -> None:
         while True:
@@ -335,17 +384,3 @@ class NodeSession:
                     self._applier.lease_lost()
                 case Disconnect(reason):
                     raise _StreamEndedError(reason)
-
-
-async def _reporting(work: Coroutine[None, None, None], ended: asyncio.Future[str]) -> None:
-    """Do the work; what ends the stream is its result and not a failure of the group, so that a cancellation in the same moment is not lost in it."""
-    try:
-        await work
-    except grpc.aio.AioRpcError as error:
-        reason = f"{error.code().name}: {error.details()}"
-    except (_StreamEndedError, OSError) as error:
-        reason = str(error)
-    else:
-        return
-    if not ended.done():
-        ended.set_result(reason)

@@ -160,6 +160,11 @@ class FakeStore:
         """Of all entries."""
         return [*itertools.chain.from_iterable(self.entries)]
 
+    @contextmanager
+    def view(self) -> Iterator[FakeTransaction]:
+        """See state.Store."""
+        yield FakeTransaction(dict(self.documents), list(self.entries), self.invalidations)
+
 
 class FakeDeployment:
     """See state.Deployment: everything up to `applied_index` is applied everywhere."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.install_peers import missing_packages
+from benchmarks.install_peers import PACKAGES, missing_packages
 from benchmarks.peers import compare, instructions, invalidations, rows, stages, throughput, websockets
 from benchmarks.peers.processes import BenchmarkError, UnsupportedError
 from benchmarks.peers.results import Figure, lines_of, machine, table, write_results
@@ -163,7 +163,7 @@ def end_when_terminated() -> None:
 def main() -> int:
     """0 also when goals are missed: a busy machine is no mistake; 1 when something could not be measured at all."""
     given = arguments()
-    missing = missing_packages()
+    missing = missing_packages(PACKAGES)
     if missing:
         print(f"not measured: {', '.join(missing)} not installed: make bench-setup")
         return 0

@@ -1,13 +1,15 @@
 """The API on HTTP: one request in, verified, routed, decoded, run in one transaction, encoded, one response out.
 
-Operations are synchronous and run on the event loop's thread: the store is local and management calls are rare. Nothing here knows what an operation does.
+Operations are synchronous and run on the event loop's thread, of which there is one for the API alone (`api_process.py`): the store is near and management calls are
+rare. Nothing here knows what an operation does.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,13 +36,16 @@ from control_plane.aws_api.operations import OPERATIONS
 from control_plane.aws_api.routing import Router, parse_query, unique_query
 from control_plane.aws_api.signature import SignedRequest, verify
 from control_plane.aws_api.validation import validate
-from control_plane.metrics import OPERATION_KEY
+from control_plane.request_counts import OPERATION_KEY
 from control_plane.state import Deployment, Store, StoreError
 
 MAXIMUM_BODY_BYTES = 1024 * 1024
 """The largest configuration and the largest batch of paths that quotas allow are below it in practice; the service's own bound is not documented."""
 
 BODY_TIMEOUT_SECONDS = 20.0
+
+LONGEST_PAUSE_SECONDS = 0.1
+"""Between two changes."""
 
 _UNKNOWN_OPERATION = "unknown"
 
@@ -78,6 +83,30 @@ def create_application(
     return Starlette(routes=[Mount("/", app=_endpoint(ManagementApi(around)))])
 
 
+class Pace:
+    """Leaves the database to the others for as long as a change has had it: a client that never pauses would else have all of it, and receipts are written there too."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._free_at = 0.0
+
+    @contextlib.asynccontextmanager
+    async def turn(self, *, is_write: bool) -> AsyncIterator[None]:
+        """For one request; changes wait for each other in the order of their coming."""
+        if not is_write:
+            yield
+            return
+        time = asyncio.get_running_loop().time
+        async with self._lock:
+            await asyncio.sleep(max(0.0, self._free_at - time()))
+            began_at = time()
+            try:
+                yield
+            finally:
+                ended_at = time()
+                self._free_at = ended_at + min(LONGEST_PAUSE_SECONDS, ended_at - began_at)
+
+
 class ManagementApi:
     """All operations of the model; those that are not in the table are refused by name."""
 
@@ -86,13 +115,16 @@ class ManagementApi:
         self._around = around
         self._router = Router(model)
         self._statuses = statuses_by_code(model)
+        self._pace = Pace()
 
     async def answer(self, request: Request) -> Response:
         """The response to any request, whatever it is."""
         request_id = new_uuid(self._around.rng)
         request.scope[OPERATION_KEY] = _UNKNOWN_OPERATION
         try:
-            wire = self._run(request, await _read_body(request))
+            body = await _read_body(request)
+            async with self._pace.turn(is_write=request.method != "GET"):
+                wire = self._run(request, body)
         except ApiError as error:
             wire = self._refused(error, request_id)
         except StoreError as error:
@@ -124,7 +156,8 @@ class ManagementApi:
 
     def _operate(self, operation: OperationModel, parameters: Parameters, now: datetime, endpoint: str) -> Parameters:
         around = self._around
-        with around.store.transaction() as transaction:
+        only_looks = operation.http["method"] == "GET"
+        with around.store.view() if only_looks else around.store.transaction() as transaction:
             call = Call(transaction, around.deployment, around.zone, now, around.rng, endpoint)
             return OPERATIONS[operation.name](call, parameters)
 

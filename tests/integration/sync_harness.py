@@ -6,12 +6,12 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from control_plane.admission import Admission
 from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
+from control_plane.deployment import LogDeployment, receipt_of
 from control_plane.grpc_port import GrpcPort
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
@@ -19,6 +19,7 @@ from control_plane.receipts import Receipt
 from control_plane.resource_kinds import put_distribution
 from control_plane.state import Change, Invalidate, Put
 from control_plane.store import SqlStore
+from control_plane.streams import StreamRules
 from control_plane.sync import SyncService
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.host_clock import HostClock
@@ -60,14 +61,14 @@ class ControlPlane:
         self.store = SqlStore(folder, self.clock, retained_entries=retained_entries, anchor=self.clock.anchor)
         self.ledger = SqlLedger(self.store)
         self.coordinator = Coordinator(self.ledger, LeaseRules(lease_seconds), self.clock())
-        self.deployment = LogDeployment(self.coordinator, self.ledger, self.store)
+        self.deployment = LogDeployment(self.ledger, self.store)
         self.completed: list[Receipt] = []
         self.service = SyncService(
             self.store,
             self.coordinator,
             self.clock,
             Admission("cdn.localhost", is_certified=False),
-            silence_seconds=lease_seconds * 2,
+            rules=StreamRules(lease_seconds * 2, save_settled=self.ledger.save_settled),
             on_completed=self.completed.append,
         )
 
@@ -79,6 +80,10 @@ class ControlPlane:
     def invalidate(self, identifier: str, *paths: str) -> int:
         """Commit one invalidation."""
         return self.append(Invalidate(invalidation(identifier, *paths)))
+
+    def receipt(self, identifier: str) -> Receipt | None:
+        """As the admin port says it."""
+        return receipt_of(identifier, self.coordinator, self.ledger)
 
     def rejections(self, node_id: str) -> dict[str, tuple[int, str]]:
         """Index and reason of what the node refuses, by id of the distribution."""
@@ -97,7 +102,7 @@ async def control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
-    server = GrpcPort(plane.service, MOST_CONNECTIONS)
+    server = GrpcPort(plane.service.serve, MOST_CONNECTIONS)
     with contextlib.closing(plane.store):
         await server.start(f"{HOST}:{port}")
         async with asyncio.TaskGroup() as group:
@@ -180,9 +185,10 @@ class MemoryApplier:
 class Node:
     """A session and what it has applied."""
 
-    def __init__(self, node_id: str, port: int, applier: MemoryApplier | None = None) -> None:
+    def __init__(self, node_id: str, port: int | Sequence[int], applier: MemoryApplier | None = None) -> None:
+        """`port` of a control plane, or those of several."""
         self.applier = applier or MemoryApplier()
-        address = f"{HOST}:{port}"
+        address = [f"{HOST}:{each}" for each in ([port] if isinstance(port, int) else port)]
         identity = NodeIdentity(node_id, sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.1.1:80", "127.0.1.1:81")
         self.session = NodeSession(identity, self.applier, address)
         self.node_id = node_id

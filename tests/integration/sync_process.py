@@ -58,7 +58,20 @@ class ControlPlaneProcess:
 
     def _limit_files(self, size_bytes: int) -> None:
         assert self._process is not None
-        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+        for process_id in (self._process.pid, *self.children()):
+            resource.prlimit(process_id, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+
+    def children(self) -> list[int]:
+        """The process of its management API, while there is one."""
+        assert self._process is not None
+        parent = str(self._process.pid)
+        stats = {path.parent.name: path for path in Path("/proc").glob("[0-9]*/stat")}
+        return [int(number) for number, path in stats.items() if _parent_of(path) == parent]
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the process that speaks with the nodes; its management API is another one."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """kill -9."""
@@ -134,3 +147,11 @@ def control_plane_process(folder: Path, *flags: str) -> Iterator[ControlPlanePro
         yield plane
     finally:
         plane.kill()
+
+
+def _parent_of(stat: Path) -> str:
+    """Field 4 of proc(5) `stat`; empty when the process is gone."""
+    try:
+        return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+    except OSError:
+        return ""

@@ -9,19 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.database import open_database
 from control_plane.resource_kinds import delete_distribution, put_distribution, put_routing_table
 from control_plane.state import Change, Document, Invalidate, InvalidationRecord, Invalidations, Store
 from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
 from tests.fakes_control import FakeStore
 
+pytest_plugins = ("tests.postgres",)
 
-@pytest.fixture(params=["fake", "sqlite"])
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "fake":
         yield FakeStore()
         return
-    with contextlib.closing(SqlStore(tmp_path, lambda: 1_000.0)) as sql_store:
+    address = request.getfixturevalue("postgres_address") if request.param == "postgresql" else None
+    with contextlib.closing(SqlStore(open_database(tmp_path, address, 5.0), lambda: 1_000.0)) as sql_store:
         yield sql_store
 
 

@@ -86,7 +86,7 @@ async def test_handshakes_that_do_not_end_are_cut_off_and_others_have_their_turn
     monkeypatch.setattr("control_plane.grpc_port.ANONYMOUS_SECONDS", 0.5)
     lab = Certificates(tmp_path / "lab")
     plane = ControlPlane(tmp_path, 5.0, 10_000)
-    server, number = GrpcPort(plane.service, 100, TlsIdentity.read(lab.control_plane())), free_port()
+    server, number = GrpcPort(plane.service.serve, 100, TlsIdentity.read(lab.control_plane())), free_port()
     node = Node("edge-1", number)
     node.session = NodeSession(IDENTITY, node.applier, f"{HOST}:{number}", tls=TlsIdentity.read(lab.node("edge-1")))
     with contextlib.closing(plane.store):

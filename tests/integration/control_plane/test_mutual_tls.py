@@ -87,7 +87,9 @@ def strangers(lab: Certificates, folder: Path) -> dict[str, grpc.ChannelCredenti
         "no certificate": grpc.ssl_channel_credentials((mine / "ca.pem").read_bytes()),
         "another lab's certificate": channel_credentials(others, trusting=mine),
         "an expired certificate": channel_credentials(lab.node("edge-1", lifetime=OVER), trusting=mine),
-        "the certificate of a server": channel_credentials(lab.control_plane(), trusting=mine),
+        "another lab's control plane": channel_credentials(
+            Certificates(folder / "another").control_plane(), trusting=mine
+        ),
     }
 
 
@@ -98,7 +100,7 @@ def strangers(lab: Certificates, folder: Path) -> dict[str, grpc.ChannelCredenti
         "no certificate",
         "another lab's certificate",
         "an expired certificate",
-        "the certificate of a server",
+        "another lab's control plane",
     ],
 )
 async def test_without_a_certificate_of_the_lab_nobody_gets_past_the_handshake(
@@ -108,6 +110,13 @@ async def test_without_a_certificate_of_the_lab_nobody_gets_past_the_handshake(
     with secured(tmp_path, lab) as plane:
         assert (await say(plane, credentials, edge("edge-1"))).startswith("UNAVAILABLE: ")
         assert plane.get("/status")["nodes"] == []
+
+
+async def test_another_control_plane_of_the_lab_may_pass_on_what_a_node_says(tmp_path: Path, lab: Certificates) -> None:
+    """It has asked the node for its certificate itself (tests/integration/control_plane/test_replicas.py)."""
+    with secured(tmp_path, lab) as plane:
+        credentials = channel_credentials(lab.control_plane())
+        assert (await say(plane, credentials, edge("edge-1"))).startswith("told: ")
 
 
 async def test_a_node_with_its_own_certificate_is_a_node(tmp_path: Path, lab: Certificates) -> None:

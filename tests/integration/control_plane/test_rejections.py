@@ -89,6 +89,12 @@ async def until_at_head(plane: ControlPlane, node_id: str = "edge-1") -> None:
 
     await until(is_at_head, f"{node_id} is at the head with a lease")
 
+    def is_saved() -> bool:
+        lowest = min(node.acknowledged_index for node in plane.coordinator.nodes.values() if node.is_live)
+        return not plane.coordinator.unsaved_nodes and plane.ledger.completed_index >= lowest
+
+    await until(is_saved, "what is known of nodes is where the API reads it")
+
 
 async def until_saved(plane: ControlPlane) -> None:
     """What is known of nodes is on the disk, as it is when a receipt is."""

@@ -10,9 +10,9 @@ import grpc
 import grpc.aio
 import pytest
 
+from control_plane.database import DATABASE_NAME
 from control_plane.receipts import NodeReceipt, Receipt
 from control_plane.state import StoreError
-from control_plane.store import DATABASE_NAME
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
 from proto.log_position import LogPosition
 from tests.builders import distributions_in
@@ -104,10 +104,10 @@ async def test_a_receipt_waits_for_every_live_node_and_names_those_left_out(tmp_
             index = plane.invalidate("I1", "/a")
             await until(lambda: here.applier.index == index, "one node has it")
             assert plane.deployment.completed_index() < index
-            pending = plane.deployment.receipt("I1")
+            pending = plane.receipt("I1")
             assert pending is not None and lines(pending)["wedged"].state == "pending"
             await until(lambda: bool(plane.completed), "the wedged node's lease runs out")
-            receipt = plane.deployment.receipt("I1")
+            receipt = plane.receipt("I1")
             assert receipt is not None and receipt == plane.completed[0]
             assert lines(receipt)["here"].state == "acknowledged"
             assert lines(receipt)["wedged"].state == "left_out" and lines(receipt)["wedged"].left_out_since

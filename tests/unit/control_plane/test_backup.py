@@ -12,11 +12,12 @@ import pytest
 
 from control_plane import backup
 from control_plane.backup import BackupError, check, put, take
+from control_plane.database import DATABASE_NAME
 from control_plane.ledger import SqlLedger
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, Role, SavedNode
 from control_plane.resource_kinds import delete_distribution
 from control_plane.state import Change, Document, Invalidate
-from control_plane.store import DATABASE_NAME, SqlStore
+from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
 
 
@@ -130,7 +131,7 @@ def test_nothing_of_the_database_before_is_left_also_after_kill_9(store: SqlStor
         (killed / name).write_bytes(content)
     assert (killed / f"{DATABASE_NAME}-wal").stat().st_size > 0
     put(tmp_path / "copy", killed)
-    assert [path.name for path in killed.iterdir()] == [DATABASE_NAME]
+    assert {path.name for path in killed.iterdir()} == {DATABASE_NAME, f"{DATABASE_NAME}-turn"}
     with contextlib.closing(opened(killed)) as restored:
         assert restored.head_index == 1
 

@@ -13,12 +13,13 @@ import pytest
 from control_plane.admin import to_json
 from control_plane.backup import put, take
 from control_plane.coordination import Coordinator
-from control_plane.deployment import LogDeployment
+from control_plane.deployment import receipt_of
 from control_plane.fencing import COUNTED_NOTICE_SECONDS
 from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
-from control_plane.metrics import ControlMetrics, StoreGauges
+from control_plane.metrics import ControlMetrics, Gauges
 from control_plane.nodes import NodeDescription, Role
+from control_plane.receipts import IssuedInvalidation, Receipt
 from control_plane.state import Invalidate
 from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
@@ -51,16 +52,19 @@ class Plane:
     store: SqlStore
     ledger: SqlLedger
     coordinator: Coordinator
-    deployment: LogDeployment
     now: float
 
     def invalidate(self, identifier: str) -> None:
         """Committed, and waited for."""
-        invalidation = configuration_pb2.Invalidation(id=identifier, distribution_id="E1", paths=["/*"])
-        with self.store.transaction() as transaction:
-            index = transaction.append(Invalidate(invalidation))
+        index = self.append(identifier)
         (issued,) = (each for each in self.ledger.pending_invalidations() if each.index == index)
         self.coordinator.committed(index, self.now, issued)
+
+    def append(self, identifier: str) -> int:
+        """Committed, and nobody has heard of it."""
+        invalidation = configuration_pb2.Invalidation(id=identifier, distribution_id="E1", paths=["/*"])
+        with self.store.transaction() as transaction:
+            return transaction.append(Invalidate(invalidation))
 
     def connect(self) -> int:
         position = LogPosition(
@@ -75,7 +79,7 @@ class Plane:
         self.coordinator.settle(self.now)
 
     def receipt(self, identifier: str) -> dict[str, Any]:
-        found = self.deployment.receipt(identifier)
+        found = receipt_of(identifier, self.coordinator, self.ledger)
         assert found is not None
         return to_json(found, self.store.anchor)
 
@@ -88,7 +92,7 @@ def plane(folder: Path, clock: ClockAnchor) -> Iterator[Plane]:
     with contextlib.closing(SqlStore(folder, lambda: running[0].now if running else now, anchor=clock)) as store:
         ledger = SqlLedger(store)
         coordinator = Coordinator(ledger, LeaseRules(LEASE_SECONDS), now)
-        running.append(Plane(store, ledger, coordinator, LogDeployment(coordinator, ledger, store), now))
+        running.append(Plane(store, ledger, coordinator, now))
         yield running[0]
 
 
@@ -203,7 +207,7 @@ def test_a_duration_over_a_reboot_is_not_measured(tmp_path: Path) -> None:
     with plane(tmp_path, SET_AHEAD) as second:
         second.now += 60.0
         (receipt,) = second.coordinator.settle(second.now).completed
-        metrics = ControlMetrics(second.coordinator, StoreGauges(lambda: 0, lambda: True), lambda: 0)
+        metrics = ControlMetrics(Gauges(lambda: (), lambda: True, lambda: 0, lambda: True, lambda: 0, lambda: 0))
         metrics.invalidation_completed(receipt)
         assert b"cdn_control_invalidation_duration_seconds_count 0.0" in metrics.exposition()
 
@@ -243,3 +247,26 @@ def test_the_log_says_when_its_entries_were_committed_in_wall_time(tmp_path: Pat
         first.invalidate("I1")
         (entry,) = first.store.entries_after(0, 1)
     assert entry.committed_at.ToNanoseconds() == round((NOON + 1.5) * 1e9)
+
+
+@pytest.mark.parametrize(
+    ("committer", "clock"), [(STEPPED_BACK, None), (SET_AHEAD, SET_AHEAD)], ids=["same boot", "another machine"]
+)
+def test_what_another_process_has_committed_was_issued_by_its_clock(
+    tmp_path: Path, committer: ClockAnchor, clock: ClockAnchor | None
+) -> None:
+    """On the same boot that is ours, however the wall clock was set between the starts of both."""
+    told: list[IssuedInvalidation | None] = []
+    with plane(tmp_path, FIRST) as leader, plane(tmp_path, committer) as other:
+        leader.store.subscribe(lambda committed, _now: told.append(committed.invalidation))
+        other.now = 1_025.5
+        other.append("I1")
+        leader.now = 1_026.0
+        leader.store.catch_up()
+        (issued,) = told
+        assert issued is not None and (issued.issued_at, issued.clock) == (1_025.5, clock)
+        leader.coordinator.committed(issued.index, leader.now, issued)
+        pending = leader.receipt("I1")
+        seconds = Receipt(issued, 1_026.0, ()).seconds_after_issue(1_026.0)
+    assert pending["issued_monotonic_ns"] == (None if clock else 1_025_500_000_000)
+    assert seconds == (None if clock else 0.5)

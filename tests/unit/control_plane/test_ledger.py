@@ -1,17 +1,20 @@
 """The registry and the receipts: one suite for the database and for the one in memory that the simulation runs on."""
 
+import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from control_plane import tables
+from control_plane.database import open_database
 from control_plane.ledger import SqlLedger
 from control_plane.nodes import (
+    NOTHING_ACKNOWLEDGED,
     NodeDescription,
     Rejection,
     Resource,
@@ -20,7 +23,7 @@ from control_plane.nodes import (
     SavedNode,
 )
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
-from control_plane.state import Invalidate
+from control_plane.state import Invalidate, StoreError
 from control_plane.store import SqlStore
 from control_plane.unsaved import Ledger
 from proto.cdn.v1 import configuration_pb2, sync_pb2
@@ -58,16 +61,25 @@ class InDatabase:
             transaction.append(Invalidate(message))
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[InDatabase]:
-    store = SqlStore(tmp_path, lambda: 1_000.0)
+pytest_plugins = ("tests.postgres",)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InDatabase]:
+    address = request.getfixturevalue("postgres_address") if request.param == "postgresql" else None
+    store = SqlStore(open_database(tmp_path, address, 5.0), lambda: 1_000.0)
     yield InDatabase(store)
     store.close()
 
 
-@pytest.fixture(params=["memory", "database"])
-def subject(request: pytest.FixtureRequest, database: InDatabase) -> Subject:
-    return InMemory() if request.param == "memory" else database
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    if request.param == "memory":
+        yield InMemory()
+        return
+    address = request.getfixturevalue("postgres_address") if request.param == "postgresql" else None
+    with contextlib.closing(SqlStore(open_database(tmp_path, address, 5.0), lambda: 1_000.0)) as store:
+        yield InDatabase(store)
 
 
 def node(identifier: str, index: int = 3) -> SavedNode:
@@ -161,6 +173,65 @@ def test_what_is_complete_is_known_by_its_newest_index(subject: Subject) -> None
     assert subject.ledger.completed_index == 0
     subject.ledger.save([], [], [receipt(1), receipt(2)])
     assert subject.ledger.completed_index == 2
+
+
+def leased(identifier: str, index: int, *refused: Resource) -> SavedNode:
+    rejections = tuple(Rejection(resource, index, "unknown field") for resource in refused)
+    return replace(node(identifier, index), rejections=rejections)
+
+
+DISTRIBUTION, POLICY = Resource(ResourceKind.DISTRIBUTION, "D1"), Resource(ResourceKind.CACHE_POLICY, "P1")
+
+
+def test_what_all_have_acknowledged_is_one_number_beside_their_rows(database: InDatabase) -> None:
+    for number in range(1, 5):
+        database.invalidate(f"I{number}")
+    database.sql.save([leased("a", 1), leased("b", 4), replace(leased("gone", 0), lease_seconds=0.0)], [], [])
+    assert not database.sql.is_deployed([DISTRIBUTION], 3) and database.sql.completed_index == 0
+    database.sql.save_settled(3)
+    assert database.sql.is_deployed([DISTRIBUTION], 3) and not database.sql.is_deployed([DISTRIBUTION], 4)
+    assert database.sql.completed_index == 3
+    database.sql.save([], [], [receipt(4)])
+    assert database.sql.is_deployed([DISTRIBUTION], 4), "the receipt says that all have it"
+
+
+def test_what_refers_to_something_refused_is_not_deployed(database: InDatabase) -> None:
+    database.invalidate("I1")
+    database.sql.save([leased("a", 1, POLICY), leased("b", 1)], [], [])
+    database.sql.save_settled(1)
+    assert not database.sql.is_deployed([DISTRIBUTION, POLICY], 1) and database.sql.is_deployed([DISTRIBUTION], 1)
+
+
+def test_one_that_has_confirmed_nothing_is_not_covered_by_what_all_others_have(database: InDatabase) -> None:
+    database.invalidate("I1")
+    database.sql.save([leased("starts-over", NOTHING_ACKNOWLEDGED), leased("b", 1)], [], [])
+    database.sql.save_settled(1)
+    assert not database.sql.is_deployed([DISTRIBUTION], 1)
+
+
+def test_another_log_forgets_what_all_had_acknowledged(database: InDatabase) -> None:
+    database.sql.save_settled(7)
+    database.store.become_another_log()
+    assert database.sql.completed_index == 0
+
+
+def test_who_leads_no_longer_writes_nothing(database: InDatabase) -> None:
+    def fence(_connection: Connection) -> None:
+        raise StoreError("is led by another control plane")
+
+    deposed = SqlLedger(database.store, fence)
+    with pytest.raises(StoreError):
+        deposed.save_settled(3)
+    with pytest.raises(StoreError):
+        deposed.save([node("a")], [], [])
+    assert database.sql.completed_index == 0 and database.sql.saved_nodes() == []
+
+
+def test_an_invalidation_that_is_not_told_yet_is_not_among_those_that_wait(database: InDatabase) -> None:
+    """Another process may commit one between the beginning of a term and the reading of those that wait: it is told when the log is looked at."""
+    database.invalidate("I1")
+    database.store.head_index = 0
+    assert database.sql.pending_invalidations() == []
 
 
 def test_a_digest_that_is_trimmed_is_not_remembered(tmp_path: Path) -> None:

@@ -6,15 +6,22 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, inspect
 
-from control_plane import schema
+from control_plane import postgres as postgres_module
+from control_plane import schema, tables
+from control_plane.database import DATABASE_NAME, SqliteDatabase
 from control_plane.ledger import SqlLedger
+from control_plane.migrations.upgrade import upgrade
 from control_plane.resource_kinds import put_cache_policy
 from control_plane.state import StoreError
-from control_plane.store import DATABASE_NAME, SqlStore
+from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
 from proto.resources import cache_policy_name
 from tests.builders import bodies_in, distributions_in
+from tests.postgres_server import Server
+
+pytest_plugins = ("tests.postgres",)
 
 FIRST_TABLES = """
 CREATE TABLE documents (
@@ -196,3 +203,85 @@ def test_policies_that_distributions_carried_become_resources_that_they_refer_to
         assert snapshot.digest and store.digest_at(20_002) == snapshot.digest and store.digest_at(20_001) is None
         with store.transaction() as transaction:
             assert transaction.append(put_cache_policy(one)) == 20_003
+
+
+def test_a_database_of_an_unknown_revision_is_left_alone(tmp_path: Path) -> None:
+    SqlStore(tmp_path, lambda: 2_000.0).close()
+    path = tmp_path / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    before = content_of(path)
+    with pytest.raises(StoreError, match=r"it is of revision 9999, and .* knows none after 0005"):
+        SqlStore(tmp_path, lambda: 2_000.0)
+    assert content_of(path) == before
+
+
+def write_version(folder: Path, version: int) -> Path:
+    """As the control plane of that version made it: with the number, and without revisions."""
+    path = folder / DATABASE_NAME
+    with contextlib.closing(SqliteDatabase(path)) as database, database.engine.begin() as connection:
+        upgrade(connection, "base", f"{version:04}")
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+        connection.exec_driver_sql("INSERT INTO meta VALUES ('log_id', 'log-1')")
+        connection.exec_driver_sql("INSERT INTO digests VALUES (6, x'01')")
+        connection.exec_driver_sql("INSERT INTO log VALUES (7, x'')")
+        connection.exec_driver_sql("INSERT INTO digests VALUES (7, x'02')")
+        connection.exec_driver_sql("INSERT INTO documents VALUES (1, 'distribution', 'E1', '{}')")
+        database.set_version(connection, version)
+    return path
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+def test_every_version_is_brought_up_to_date(version: int, tmp_path: Path) -> None:
+    path = write_version(tmp_path, version)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        body = old_distribution("E1", configuration_pb2.CachePolicy(id="P1"))
+        if version == 2:
+            database.execute("INSERT INTO resources VALUES ('distribution', 'E1', ?)", (body,))
+        else:
+            database.execute("INSERT INTO resources VALUES (4, 'P1', 7, x'')")
+        times = [5.0, None, None, None, None][: 3 if version < 4 else 5]
+        row = (7, "I7", "E1", "[]", *times)
+        database.execute(f"INSERT INTO receipts VALUES ({', '.join('?' * len(row))})", row)
+        database.commit()
+    with contextlib.closing(SqlStore(tmp_path, lambda: 2_000.0)) as store:
+        assert [document.identifier for document in store.documents("distribution")] == ["E1"]
+        assert (store.log_id, store.head_index) == ("log-1", 7) and not store.is_new
+        assert store.digest_at(7) is not None and (store.digest_at(7) == b"\x02") == (version > 2)
+        assert store.published(cache_policy_name("P1")) is not None
+        assert [pending.issued_at for pending in SqlLedger(store).pending_invalidations()] == [5.0]
+        assert SqlLedger(store).complete_up_to() == 6
+    (tmp_path / "new").mkdir()
+    SqlStore(tmp_path / "new", lambda: 2_000.0).close()
+    assert shape_of(path) == shape_of(tmp_path / "new" / DATABASE_NAME)
+    assert version_of(path) == schema.VERSION
+
+
+def test_all_steps_together_make_the_tables_of_today_in_postgresql_too(postgres: Server) -> None:
+    shapes = []
+    for has_steps in (True, False):
+        address = postgres.create()
+        with contextlib.closing(postgres_module.PostgresDatabase(address, 5.0)) as database:
+            with database.engine.begin() as connection:
+                if has_steps:
+                    upgrade(connection, "base", schema.HEAD)
+                else:
+                    schema.prepare(connection, database)
+            shapes.append(postgres_shape(database.engine))
+        postgres.drop(address)
+    assert shapes[0] == shapes[1] and len(shapes[0]) == len(tables.metadata.tables)
+
+
+def postgres_shape(engine: Engine) -> dict[str, object]:
+    """Columns, keys and indexes of each table."""
+    found = inspect(engine)
+    return {
+        name: (
+            sorted((column["name"], str(column["type"]), column["nullable"]) for column in found.get_columns(name)),
+            found.get_pk_constraint(name)["constrained_columns"],
+            sorted(unique["column_names"] for unique in found.get_unique_constraints(name)),
+            sorted((str(index["name"]), index["column_names"]) for index in found.get_indexes(name)),
+        )
+        for name in found.get_table_names()
+    }

@@ -3,6 +3,8 @@
 import contextlib
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
 from control_plane import tables
+from control_plane.database import DATABASE_NAME
 from control_plane.resource_kinds import (
     delete_distribution,
     put_cache_policy,
@@ -19,7 +22,8 @@ from control_plane.resource_kinds import (
     put_routing_table,
 )
 from control_plane.state import BrokenReferenceError, Change, Delete, Document, Invalidate, Put, StoreError
-from control_plane.store import DATABASE_NAME, LOCKED_MILLISECONDS, SqlStore
+from control_plane.store import LOCKED_MILLISECONDS, SqlStore
+from control_plane.trouble import LogGapError
 from proto.cdn.v1 import configuration_pb2
 from proto.resources import ROUTING_TABLE, cache_policy_name, distribution_name
 from tests.builders import (
@@ -88,7 +92,7 @@ def test_documents_keep_the_order_of_their_creation(store: SqlStore) -> None:
 
 def test_a_failed_transaction_leaves_neither_documents_nor_entries(store: SqlStore) -> None:
     told: list[int] = []
-    store.subscribe(lambda entry, _now: told.append(entry.index))
+    store.subscribe(lambda committed, _now: told.append(committed.entry.index))
     with pytest.raises(LookupError):
         put_and_fail(store)
     assert (store.documents("policy"), store.head_index, told) == ([], 0, [])
@@ -97,7 +101,7 @@ def test_a_failed_transaction_leaves_neither_documents_nor_entries(store: SqlSto
 
 def test_subscribers_are_told_in_order_after_the_commit(store: SqlStore) -> None:
     told: list[tuple[int, int, float]] = []
-    store.subscribe(lambda entry, now: told.append((entry.index, store.head_index, now)))
+    store.subscribe(lambda committed, now: told.append((committed.entry.index, store.head_index, now)))
     append(store, put("D1"), put("D2"))
     assert told == [(1, 2, 1_000.5), (2, 2, 1_000.5)]
 
@@ -209,7 +213,7 @@ def test_the_digest_of_every_position_that_gets_entries_is_known_also_when_older
 ) -> None:
     assert store.digest_at(0) == b"" == store.snapshot().digest and store.digest_at(1) is None
     told: list[bytes] = []
-    store.subscribe(lambda entry, _now: told.append(entry.digest))
+    store.subscribe(lambda committed, _now: told.append(committed.entry.digest))
     append(store, put("D1"), put("D2"))
     for number in range(3, 26):
         append(store, put(f"D{number}"))
@@ -320,3 +324,49 @@ def test_somebody_elses_lock_holds_a_write_up_for_a_moment_only(store: SqlStore,
     with store.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == LOCKED_MILLISECONDS
     assert append(store, put("D1")) == [1]
+
+
+def test_who_waits_to_write_is_next_however_often_another_process_writes(store: SqlStore, tmp_path: Path) -> None:
+    """With SQLite's own lock whoever has just written asks again at once, and whoever waits sleeps ever longer."""
+    code = "import sys, time; from pathlib import Path; from control_plane.store import SqlStore; from control_plane.state import Document\n"
+    code += "store = SqlStore(Path(sys.argv[1]), lambda: 0.0, busy_milliseconds=5_000)\nprint('writes', flush=True)\n"
+    code += "while True:\n    with store.transaction() as t:\n        t.put(Document('other', 'x', {}))\n        time.sleep(0.02)\n"
+    busy = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert busy.stdout is not None and busy.stdout.readline() == b"writes\n"
+        for number in range(30):
+            append(store, put(f"D{number}"))  # StoreError when it waits for longer than LOCKED_MILLISECONDS
+    finally:
+        busy.kill()
+        busy.wait()
+        assert busy.stdout is not None
+        busy.stdout.close()
+
+
+def test_what_another_process_has_committed_is_told_once_and_in_order(store: SqlStore, tmp_path: Path) -> None:
+    told: list[int] = []
+    store.subscribe(lambda committed, _now: told.append(committed.entry.index))
+    with contextlib.closing(SqlStore(tmp_path, lambda: 1_000.0)) as other:
+        append(other, put("D1"), put("D2"))
+        store.catch_up()
+        append(other, put("D3"))
+        append(store, put("D4"))
+    store.catch_up()
+    assert told == [1, 2, 3, 4] and store.head_index == 4
+
+
+def test_a_log_that_was_trimmed_past_what_was_read_is_noticed(store: SqlStore, tmp_path: Path) -> None:
+    with contextlib.closing(SqlStore(tmp_path, lambda: 1_000.0, retained_entries=2)) as other:
+        append(other, *(put(f"D{number}") for number in range(10)))
+    with pytest.raises(LogGapError):
+        store.catch_up()
+    store.start_at_head()
+    store.catch_up()
+    assert store.head_index == 10
+
+
+def test_a_view_changes_nothing(store: SqlStore) -> None:
+    append(store, put("D1"))
+    with pytest.raises(StoreError, match="readonly"), store.view() as view:
+        view.put(Document("policy", "a", {}))
+    assert store.documents("policy") == []

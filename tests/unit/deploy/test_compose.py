@@ -31,6 +31,8 @@ CACHES = [name for name, service in NODES.items() if service["labels"]["cdnlab.r
 EDGES = [name for name in CACHES if NODES[name]["labels"]["cdnlab.role"] == "edge"]
 ORIGINS = [name for name, service in NODES.items() if service["labels"]["cdnlab.role"] == "origin"]
 VIEWERS = [name for name, service in SERVICES.items() if "--worker" in str(service.get("command"))]
+REPLICAS = ("control-plane-2", "control-plane-3")
+"""Under a profile of their own; they are no places of the lab."""
 PLACES = ("us-east-1", "eu-central-1", "ap-northeast-1")
 
 
@@ -105,20 +107,38 @@ def test_every_program_that_speaks_grpc_finds_its_own_certificate(tmp_path: Path
     made = SERVICES["certificates"]["command"].replace("/etc/cdnlab/tls", str(tmp_path))
     subprocess.run([sys.executable, *shlex.split(made)[1:]], cwd=DEPLOY.parent, check=True)
     zone = flags(SERVICES["control-plane"])["zone"]
-    programs = {name: service for name, service in NODES.items() if name not in ORIGINS}
+    replicas = {name: service for name, service in SERVICES.items() if name in REPLICAS}
+    programs = {name: service for name, service in NODES.items() if name not in ORIGINS} | replicas
     for name, service in programs.items():
         folder = tmp_path / flags(service)["tls-dir"].removeprefix("/etc/cdnlab/tls/")
-        role = service["labels"]["cdnlab.role"]
+        role = "control_plane" if name in REPLICAS else service["labels"]["cdnlab.role"]
         command = ("openssl", "x509", "-in", "certificate.pem", "-noout", "-ext", "subjectAltName")
         names = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.split("\n")[1]
-        server = [f"DNS:{CONTROL_PLANE_NAME}"] if name == "control-plane" else []
+        server = [f"DNS:{CONTROL_PLANE_NAME}"] if role == "control_plane" else []
         assert [each.strip() for each in names.split(",")] == [f"URI:{node_uri(zone, role, name)}", *server]
     assert {path.name for path in tmp_path.iterdir()} == set(programs)
 
 
+def test_three_control_planes_share_a_database_where_the_variables_of_the_profile_are_given() -> None:
+    lines = (DEPLOY / "replicas.env").read_text(encoding="utf-8").splitlines()
+    variables = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert variables["COMPOSE_PROFILES"] == "replicas"
+    planes = ("control-plane", *REPLICAS)
+    assert variables["CDNLAB_CONTROL_PLANES"] == ",".join(f"{name}:4567" for name in planes)
+    first = dict(re.findall(r"--([a-z-]+) (\S+)", variables["CDNLAB_CONTROL_PLANE_FLAGS"]))
+    of_each = [first, *(flags(SERVICES[name]) for name in REPLICAS)]
+    assert {each["database"] for each in of_each} == {"postgresql://cdnlab@postgres:5432/cdnlab"}
+    for name, each in zip(planes, of_each, strict=True):
+        assert each["advertise"] == f"{SERVICES[name]['networks']['backbone']['ipv4_address']}:4567"
+        assert "database" in SERVICES[name]["networks"]
+    for name in (*CACHES, "dns-1"):
+        assert "--control-plane ${CDNLAB_CONTROL_PLANES:-control-plane:4567} " in SERVICES[name]["command"]
+
+
 def test_certificates_are_there_before_anybody_needs_one_and_only_their_maker_writes_them() -> None:
     done = {"certificates": {"condition": "service_completed_successfully"}}
-    assert SERVICES["control-plane"]["depends_on"] == done
+    database = {"postgres": {"condition": "service_healthy", "required": False}}
+    assert SERVICES["control-plane"]["depends_on"] == done | database
     for name, service in SERVICES.items():
         mounts = [volume for volume in service.get("volumes", ()) if volume.startswith("tls:")]
         if name == "certificates":

@@ -6,8 +6,8 @@ from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.lease_times import HEARTBEAT_SECONDS
 from proto.log_position import LogPosition
 from proto.node_machine import (
+    PATIENT,
     REMEMBERED_HEARTBEATS,
-    SILENT_HEARTBEATS,
     ApplyDirectory,
     ApplyEntry,
     ApplySnapshot,
@@ -337,7 +337,7 @@ def test_a_grant_that_comes_when_it_is_over_is_no_lease_and_ends_no_stream() -> 
 
 def test_a_silent_stream_is_given_up() -> None:
     machine = connected()
-    limit = SILENT_HEARTBEATS * HEARTBEAT_SECONDS
+    limit = PATIENT.heartbeats * HEARTBEAT_SECONDS
     assert machine.ticked(100.0 + limit - 0.1, LOAD) != [Disconnect("the control plane is silent")]
     assert machine.ticked(100.0 + limit, LOAD) == [Disconnect("the control plane is silent")]
     machine.connected(200.0, LogPosition("log-1", 5))

@@ -18,7 +18,7 @@ from control_plane.aws_api import application
 from control_plane.aws_api.application import MAXIMUM_BODY_BYTES, create_application
 from control_plane.aws_api.errors import COMMON_STATUSES, statuses_by_code
 from control_plane.aws_api.model import load_model
-from control_plane.metrics import OPERATION_KEY
+from control_plane.request_counts import OPERATION_KEY
 from control_plane.state import StoreError
 from tests.fakes_control import FakeDeployment, FakeStore
 
@@ -32,12 +32,16 @@ class FullStore(FakeStore):
     def transaction(self) -> Any:
         raise StoreError("cannot write to the database x: disk is full")
 
+    view = transaction
+
 
 class BrokenStore(FakeStore):
     """It raises what nobody expects."""
 
     def transaction(self) -> Any:
         raise OSError("no space left on device")
+
+    view = transaction
 
 
 class Conversation:

@@ -1,0 +1,92 @@
+"""What the process of the management API tells the one that started it: lines over a pair of connected sockets, which also tells each that the other is gone.
+
+Nothing that is told has to arrive: the log is polled as well (`sync.py`), and the counts of a reader who stands still may be lost. So a full socket drops a line and
+blocks nobody.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+EVENTS_MOST_BYTES: Final = 64 * 1024
+"""Of one line, as the reader bounds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The port answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The log may have grown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A write has failed: whether the database takes any has to be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One request, for the counters."""
+
+    operation: str
+    outcome: str
+
+
+ApiEvent = Serving | Committed | Failed | Answered
+
+
+def encode(event: ApiEvent) -> bytes:
+    """One line."""
+    match event:
+        case Serving():
+            return b"serving\n"
+        case Committed():
+            return b"committed\n"
+        case Failed():
+            return b"failed\n"
+        case Answered(operation, outcome):
+            return f"answered {operation} {outcome}\n".encode()
+
+
+def parse(line: bytes) -> ApiEvent | None:
+    """The event of a line; None for what is none."""
+    match line.decode("utf-8", "replace").split():
+        case ["serving"]:
+            return Serving()
+        case ["committed"]:
+            return Committed()
+        case ["failed"]:
+            return Failed()
+        case ["answered", operation, outcome]:
+            return Answered(operation, outcome)
+        case _:
+            return None
+
+
+class ApiChannel:
+    """The end of the process of the management API."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def tell(self, event: ApiEvent) -> None:
+        """Without waiting; a line that has no room is lost."""
+        with contextlib.suppress(OSError):
+            self._connection.send(encode(event), socket.MSG_DONTWAIT)
+
+    def end_with_parent(self) -> None:
+        """Ends this process as soon as the other one is gone, also by kill -9, whatever it is doing: a transaction that was open meanwhile is rolled back by whoever
+        opens the database next."""
+        threading.Thread(target=self._wait_for_end, daemon=True).start()
+
+    def _wait_for_end(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._connection.recv(1):
+                pass
+        os._exit(0)

@@ -1,0 +1,98 @@
+"""The management API as a process: `python -m control_plane.api_process LISTENER CHANNEL ARGUMENTS...`, which only the control plane itself starts (`api_child.py`).
+
+Its event loop is its own, so that no client of the API can keep nodes from hearing anything; it shares the database with the process that speaks with them. It listens
+on a socket that it was given, and ends when that process ends.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import uvloop
+
+from control_plane import process_logs, settings
+from control_plane.api_channel import Answered, ApiChannel, Committed, Failed, Serving
+from control_plane.aws_api.application import create_application
+from control_plane.connection_limit import limits_for, wanted_descriptors
+from control_plane.credentials import read_credentials
+from control_plane.database import open_database
+from control_plane.deployment import LogDeployment
+from control_plane.ledger import SqlLedger
+from control_plane.request_counts import counting
+from control_plane.settings import Settings
+from control_plane.store import SqlStore
+from control_plane.trouble import StoreObserver
+from control_plane.web import WebConfig, WebServer
+from proto.descriptor_limit import raise_descriptor_limit
+from proto.host_clock import HostClock
+
+DATABASE_SECONDS = 5.0
+"""How long a statement may take, where the database is a server."""
+
+NICENESS = 5
+"""Nodes first: who waits for the processor with a process that hears them gets a third of it."""
+
+BUSY_MILLISECONDS = 2_000
+"""How long a request waits for somebody else's lock on the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reports(StoreObserver):
+    """What becomes of this process's writes is the other one's concern."""
+
+    channel: ApiChannel
+
+    def committed(self) -> None:
+        """See StoreObserver."""
+        self.channel.tell(Committed())
+
+    def failed(self, _reason: str) -> None:
+        """See StoreObserver. The request says the reason, in its answer and in the log."""
+        self.channel.tell(Failed())
+
+
+def main() -> NoReturn:
+    """Serve until SIGTERM."""
+    process_logs.to_standard_error()
+    os.nice(NICENESS)
+    listener, connection = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever started this one ends it
+    channel = ApiChannel(connection)
+    channel.end_with_parent()
+    uvloop.run(_serve(settings.parse(sys.argv[3:]), listener, channel))
+    os._exit(
+        0
+    )  # nothing is left to be done, and somebody waits: to take an interpreter apart is a tenth of a second of work
+
+
+async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel) -> None:
+    with _store(chosen, channel) as store:
+        api = create_application(store, LogDeployment(SqlLedger(store), store), chosen.zone, read_credentials(chosen))
+
+        def count(operation: str, outcome: str) -> None:
+            channel.tell(Answered(operation, outcome))
+
+        limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
+        server = WebServer(WebConfig(counting(api, count), limits.web))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.leave)
+        channel.tell(Serving())
+        await server.serve([listener])
+
+
+@contextlib.contextmanager
+def _store(chosen: Settings, channel: ApiChannel) -> Iterator[SqlStore]:
+    database = open_database(chosen.state_dir, chosen.database, DATABASE_SECONDS)
+    clock, reports = HostClock(), _Reports(channel)
+    store = SqlStore(database, clock, busy_milliseconds=BUSY_MILLISECONDS, observer=reports, anchor=clock.anchor)
+    with contextlib.closing(store):
+        yield store
+
+
+if __name__ == "__main__":
+    main()
