@@ -589,3 +589,6 @@ SHOWN_BY: dict[str, int] = {
     "rule 10: decides before others must have renewed": 2352,
 }
 """The first seed of those bugs that need a rare one: it is looked at first, and all others only if a change of the simulation has moved it."""
+
+SHOWN_BY_SCHEDULE = frozenset({"rule 10: asks the newest directory only"})
+"""What none of the first seeds shows, but a schedule of test_schedules.py: it takes several cuts, one right after the other."""
