@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from edge_node.control.journal import InvalidationJournal
 from tests.simulation.plan import PLANE, Conditions, Event, Plan, directions
 from tests.simulation.planted import PLANTED, SHOWN_BY_SCHEDULE
 from tests.simulation.scenario import PRODUCT, Parts, Simulation
@@ -46,7 +47,16 @@ A_DIRECTORY_THAT_NAMES_NOBODY_ELSE = [
 ]
 """The others are without a lease when edge-1 is cut off, and have one again a moment later."""
 
+A_DISK_THAT_IS_FULL_UNTIL_THE_PROCESS_IS_KILLED = [
+    *looks(1.0, 7.0),
+    Event(3.0, "disk_full", "edge-1", 1.0, "and the process is killed"),
+    Event(3.9, "change", "/a", 0.0, "/a"),
+    Event(3.99, "cut_off", "edge-1", 1.5),
+]
+"""Entry 1 is applied and acknowledged, and not in the journal."""
+
 SCHEDULES = {
+    "rule 7: skips what it cannot write": A_DISK_THAT_IS_FULL_UNTIL_THE_PROCESS_IS_KILLED,
     "rule 10: asks the newest directory only": A_DIRECTORY_THAT_NAMES_NOBODY_ELSE,
     "rule 10: never says that its lease ran out": A_GAP_THAT_THE_CONTROL_PLANE_DOES_NOT_SEE,
     "rule 10: decides before others must have renewed": A_RESTART_BEFORE_THE_OTHERS_HAVE_RENEWED,
@@ -55,7 +65,8 @@ SCHEDULES = {
 
 def failures(schedule: list[Event], parts: Parts) -> int:
     events = tuple(sorted(schedule, key=lambda event: event.at))
-    conditions = Conditions(duration_seconds=20.0)
+    is_fenced = parts.in_nodes.journal is InvalidationJournal  # rule 10 would hide a mistake of the journal
+    conditions = Conditions(is_fenced=is_fenced, duration_seconds=20.0)
     return sum(bool(Simulation(Plan(dice, conditions, events), parts).run()) for dice in DICE)
 
 
