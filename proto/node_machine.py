@@ -345,6 +345,7 @@ class NodeMachine:
         self._renewed_at = max(self._renewed_at, sent_at)
         self._is_witness = now < self._lease_until
         self._heartbeat_seconds = min(HEARTBEAT_SECONDS, duration_seconds / HEARTBEATS_PER_LEASE)
+        self._next_heartbeat_at = min(self._next_heartbeat_at, sent_at + self._heartbeat_seconds)
         return [LeaseHeld(self._lease_until)]
 
     @property

@@ -5,6 +5,7 @@ Shared by edge_node and dns_router. No decision of the protocol belongs here; on
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -162,6 +163,7 @@ class NodeSession:
         self._could_not_keep = False
         """What was sent on the last stream could not be written here: the control plane is not to blame, and will send it again."""
         self._is_leaving = False
+        self._tick_moved = asyncio.Event()
         self._stopped = asyncio.Event()
         self._abandoned = asyncio.Event()
 
@@ -333,7 +335,10 @@ class NodeSession:
             if not isinstance(message, sync_pb2.ControlMessage):
                 raise _StreamEndedError("the control plane closed the stream")
             self._is_connected = True
+            tick_at = self._machine.next_tick_at
             self._carry_out(self._machine.received(message, self._clock()))
+            if self._machine.next_tick_at < tick_at:
+                self._tick_moved.set()
 
     async def _write(self, call: _Call) -> None:
         while True:
@@ -349,7 +354,14 @@ class NodeSession:
     async def _beat(self) -> None:
         while not self._is_leaving:
             self._carry_out(self._machine.ticked(self._clock(), Load(*self._applier.load(), self._applier.checksum())))
-            await asyncio.sleep(max(0.0, self._machine.next_tick_at - self._clock()))
+            await self._until_next_tick()
+
+    async def _until_next_tick(self) -> None:
+        """A lease may have moved it forward: the first one says how fast to beat."""
+        self._tick_moved.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._machine.next_tick_at - self._clock())):
+                await self._tick_moved.wait()
 
     async def _watch_abandoned(self) -> None:
         await self._abandoned.wait()

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
 from tests.simulation.plan import plan_of
-from tests.simulation.search import Totals, quiet, runs
+from tests.simulation.search import Totals, quiet, quiet_meanwhile, runs
 from tests.simulation.shrink import shortest_story
 
 PORTION = 250
@@ -68,7 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=120.0, help="stop after so long (%(default)s)")
     parser.add_argument("--processes", type=int, default=None, help="as many as there are cores by default")
     chosen = parser.parse_args(arguments)
-    quiet()
+    with quiet_meanwhile():
+        return _search(chosen)
+
+
+def _search(chosen: argparse.Namespace) -> int:
     until = time.monotonic() + 60.0 * chosen.minutes
     seeds = range(chosen.first, chosen.first + chosen.seeds)
     with ProcessPoolExecutor(chosen.processes, initializer=quiet) as pool:

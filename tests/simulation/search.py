@@ -3,6 +3,7 @@
 import gc
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.simulation.plan import plan_of
@@ -31,8 +32,19 @@ class Totals:
 
 
 def quiet() -> None:
-    """A node says what a disk does to it; thousands of them would say a lot."""
+    """A node says what a disk does to it; thousands of them would say a lot. For a process that does nothing else."""
     logging.disable(logging.ERROR)
+
+
+@contextmanager
+def quiet_meanwhile() -> Iterator[None]:
+    """The same, for a process that goes on with something else."""
+    before = logging.root.manager.disable
+    quiet()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def runs(seeds: Sequence[int], parts: Parts = PRODUCT) -> Iterator[Simulation]:

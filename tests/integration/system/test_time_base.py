@@ -24,8 +24,6 @@ from tests.integration.other_clocks import SMALLEST_STEP_SECONDS
 from tests.integration.prober_process import OTHER_CLOCKS, Prober, prober
 from tests.integration.system_lab import ORIGIN, Site, SystemLab, wait_until
 
-pytest_plugins = ("tests.integration.system_fixtures",)
-
 LIAR = "liar"
 KEY = "time/front.txt"
 PATH = f"/bucket/{KEY}"

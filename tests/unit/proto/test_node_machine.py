@@ -295,6 +295,14 @@ def test_a_short_lease_makes_the_heart_beat_faster_and_a_long_one_not_slower() -
     assert machine.next_tick_at == pytest.approx(102.2)
 
 
+def test_the_first_lease_says_when_the_next_heartbeat_is_due_and_not_the_one_after_it() -> None:
+    """A second later, as before a lease is known, would be at the end of a short one."""
+    machine = connected()
+    machine.ticked(100.0, LOAD)
+    machine.received(lease(1, seconds=1.0), 100.1)
+    assert machine.next_tick_at == pytest.approx(100.2)
+
+
 def incarnation(effects: list[Effect]) -> int:
     (hello,) = messages(effects)
     return hello.hello.incarnation

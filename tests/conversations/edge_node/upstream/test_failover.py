@@ -8,7 +8,7 @@ import pytest
 from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.model.errors import UpstreamErrorKind
 from proto.cdn.v1 import configuration_pb2
-from tests.builders import behavior_message, caching_disabled, origin_message
+from tests.builders import behavior_message, caching_disabled, origin_message, policy_id
 from tests.conversations.dialogue import Answer, Node, Viewer
 from tests.conversations.origins import Link, Origins, Pieces
 
@@ -164,7 +164,7 @@ async def test_head_and_cached_options_go_to_the_secondary_too() -> None:
 
 async def test_with_caching_disabled_a_get_fails_over_all_the_same() -> None:
     origins = Origins()
-    viewer = group(origins, cache_policy=caching_disabled()).viewer().asks("/a")
+    viewer = group(origins, cache_policy_id=policy_id(caching_disabled())).viewer().asks("/a")
     (await origins.asked(PRIMARY)).begins(500)
     (await origins.asked(SECONDARY)).answers(200, b"second")
     assert (await viewer.answer()).body == b"second"
