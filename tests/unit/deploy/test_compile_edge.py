@@ -84,3 +84,10 @@ def test_modules_of_sources_that_changed_while_they_were_compiled_are_not_kept(
     monkeypatch.setattr(compile_edge, "compile_modules", compile_and_edit)
     assert compile_edge._compile() == 1
     assert not (tmp_path / "before").exists() and "changed meanwhile" in capsys.readouterr().err
+
+
+def test_what_reads_the_contract_is_left_as_source() -> None:
+    """An image compiles without the types of protobuf."""
+    readers = [path for path in compile_edge.PACKAGE.rglob("*.py") if "from proto.cdn.v1 import" in path.read_text()]
+    names = {path.relative_to(compile_edge.PACKAGE).as_posix() for path in readers}
+    assert names and names <= {*compile_edge.LEFT_AS_SOURCE}
