@@ -238,9 +238,9 @@ def _still_rejected(
     name: ResourceName, version: _Version, reason: str, before: RejectedChanges
 ) -> sync_pb2.RejectedChange:
     known = before.get(name)
-    if known is not None and known.rejection.index == version.index:
-        return known
     change = delete_change(name) if version.resource is None else put_change(version.resource)
+    if known is not None and known.rejection.index == version.index and known.change == change:
+        return known  # on another history of the log there may be something else at this index
     return rejected_change(change, version.index, reason)
 
 

@@ -227,6 +227,16 @@ def test_a_snapshot_refuses_what_came_together_and_keeps_what_was_served() -> No
     assert values(other) == {} and other.rejected.keys() == {P1, D1}, "nothing of another log is kept"
 
 
+def test_what_is_refused_of_another_history_is_not_taken_for_what_was_refused_before() -> None:
+    """A copy of the database that was put in place by hand goes on with the same indexes and other entries."""
+    refused = after(BEGINNING, entry(2, policy("P1", BAD)))
+    other = policy("P1", BAD)
+    other.maximum_ttl_seconds = 99
+    told = from_snapshot(snapshot(2, (2, other), (1, distribution("D1", 1))), refused, KINDS)
+    assert configuration_pb2.CachePolicy.FromString(told.rejected[P1].change.put.body) == other
+    assert restarted(told).checksum == told.checksum
+
+
 def test_what_a_snapshot_repeats_is_not_read_again() -> None:
     chosen = from_snapshot(snapshot(9, (1, policy("P1", 5)), (1, distribution("D1", 1))), BEGINNING, KINDS)
     assert chosen.served[D1] is BEGINNING.served[D1] and chosen.checksum == BEGINNING.checksum
