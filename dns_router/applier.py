@@ -9,7 +9,6 @@ it learns again what was lost (DESIGN section 3).
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from dns_router.configuration import KINDS, build_zone
@@ -43,6 +42,8 @@ class RouterApplier:
         self._counters = counters
         self._own_addresses = own_addresses
         self._configuration = Configuration()
+        self._is_damaged = False
+        """Some of it was lost with its file: all of it has to be told anew."""
         self._directory = sync_pb2.Directory()
         self._unroutable: list[str] = []
 
@@ -52,7 +53,8 @@ class RouterApplier:
         if kept is not None:
             found = from_kept(kept.position, kept.resources, KINDS)
             self._resource_files.has_read(found)
-            self._publish(found if kept.is_whole else replace(found, position=LogPosition()))
+            self._is_damaged = not kept.is_whole
+            self._publish(found)
             _logger.info("recovered configuration %s:%d", kept.position.log_id, kept.position.index)
         directory = self._files.read_message(DIRECTORY_FILE, sync_pb2.Directory())
         if directory is not None:
@@ -60,7 +62,7 @@ class RouterApplier:
 
     def position(self) -> LogPosition:
         """Where to continue: what is served, which may be newer than what is on disk."""
-        return self._configuration.position
+        return LogPosition() if self._is_damaged else self._configuration.position
 
     def rejected(self) -> RejectedChanges:
         """What of the log is not served in its newest version."""
@@ -68,13 +70,13 @@ class RouterApplier:
 
     def checksum(self) -> bytes:
         """Over all that is configured here, refused or not; empty until something is known."""
-        configuration = self._configuration
-        return checksum_bytes(configuration.checksum) if configuration.position.log_id else b""
+        return checksum_bytes(self._configuration.checksum) if self.position().log_id else b""
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Replace everything that is configured."""
         before = self._configuration
         self._publish(from_snapshot(snapshot, before, KINDS))
+        self._is_damaged = False
         _logger.info("applied snapshot %s:%d", snapshot.log_id, snapshot.index)
         self._log_rejections(before)
         self._is_unwritten_anew = True

@@ -48,12 +48,16 @@ class ResourceFiles:
         """Beside `files`, which have the position and the statistics."""
         self._files = files
         self._folder_number = 0
+        self._newest_folder_number = 0
+        """Of the last attempt: no folder is written into twice, since the position on disk may name it although its write has failed."""
         self._indexes: dict[str, int] = {}
         """By the stem of a file's name, the index of the one that counts."""
         self._written = Configuration()
         """What is on disk."""
         self._attempted: set[ResourceName] = set()
         """What may have files from a write that failed."""
+        self._littered: set[str] = set()
+        """Stems of which an older file could not be removed."""
 
     def read(self) -> Kept | None:
         """None when nothing was ever written, or it cannot be told where it stands, which is counted."""
@@ -61,7 +65,7 @@ class ResourceFiles:
         folder = None if position is None else _FOLDER.fullmatch(position.folder)
         if position is None or folder is None:
             return None
-        self._folder_number = int(folder[1])
+        self._folder_number = self._newest_folder_number = int(folder[1])
         self._remove_other_folders()
         is_whole = True
         resources: list[sync_pb2.KeptResource] = []
@@ -71,7 +75,7 @@ class ResourceFiles:
                 is_whole = False
             elif kept.HasField("served") or kept.HasField("rejected"):
                 resources.append(kept)
-            else:
+            elif name.rpartition(".")[0] not in self._littered:
                 self._remove_files([name])
         if not is_whole or checksum_bytes(_checksum(resources)) != position.checksum:
             self._files.statistics.refused_total += 1
@@ -95,14 +99,15 @@ class ResourceFiles:
     def write_anew(self, configuration: Configuration) -> None:
         """Have this on disk, and nothing of what is there: it may be of another log."""
         before = self._folder_number, self._indexes
-        self._folder_number, self._indexes = self._folder_number + 1, {}
-        self._files.remove_folder(self._folder_name())  # of an attempt that failed
+        self._folder_number, self._indexes = self._fresh_folder_number(), {}
         try:
             self._commit(configuration, configuration.served.keys() | configuration.rejected.keys())
         except OSError:
             self._folder_number, self._indexes = before
+            self._remove_failed_folders()
             raise
         self._attempted = set()
+        self._littered = set()
         index = configuration.position.index
         self._indexes = {_stem(name): index for name in configuration.served.keys() | configuration.rejected.keys()}
         self._remove_other_folders()
@@ -142,7 +147,8 @@ class ResourceFiles:
             self._remove_files(f"{stem}.{each}" for each in found if each > index)
             if counting:
                 self._indexes[stem] = max(counting)
-                self._remove_files(f"{stem}.{each}" for each in counting if each != max(counting))
+                if not self._remove_files(f"{stem}.{each}" for each in counting if each != max(counting)):
+                    self._littered.add(stem)
                 yield f"{stem}.{max(counting)}"
 
     def _remove_superseded(self, stems: Iterable[str], gone: Collection[str], index: int) -> None:
@@ -150,8 +156,9 @@ class ResourceFiles:
         for stem in stems:
             before = self._indexes.get(stem)
             self._indexes[stem] = index
-            is_removed = before in (None, index) or self._remove_files([f"{stem}.{before}"])
-            if is_removed and stem in gone and self._remove_files([f"{stem}.{index}"]):
+            if not (before in (None, index) or self._remove_files([f"{stem}.{before}"])):
+                self._littered.add(stem)
+            if stem in gone and stem not in self._littered and self._remove_files([f"{stem}.{index}"]):
                 del self._indexes[stem]
 
     def _remove_files(self, names: Iterable[str]) -> bool:
@@ -165,9 +172,24 @@ class ResourceFiles:
             return False
         return True
 
-    def _remove_other_folders(self) -> None:
+    def _fresh_folder_number(self) -> int:
+        """Of a folder that is not there: a file that is left in one would be taken for a part of what is written now."""
+        while True:
+            self._newest_folder_number += 1
+            name = f"configuration-{self._newest_folder_number}"
+            self._files.remove_folder(name)  # of a process before this one
+            if name not in self._files.names():
+                return self._newest_folder_number
+
+    def _remove_failed_folders(self) -> None:
+        """On a full disk they would only take room. Not the one that the position names: it may be there although its write has failed."""
+        position = self._files.read_message(POSITION_FILE, sync_pb2.KeptPosition())
+        if position is not None:
+            self._remove_other_folders(but=position.folder)
+
+    def _remove_other_folders(self, but: str = "") -> None:
         for name in self._files.names():
-            if _FOLDER.fullmatch(name) and name != self._folder_name():
+            if _FOLDER.fullmatch(name) and name not in (self._folder_name(), but):
                 self._files.remove_folder(name)
 
     def _open_folder(self) -> StateFiles:

@@ -51,8 +51,8 @@ class Kind:
     references: Callable[[Message], Sequence[ResourceName]] = no_references
     """What the body refers to. These are of kinds that stand earlier in the table."""
     is_seen_by_itself: bool = True
-    """False: a resource of it means something only to what refers to it. A new one then holds also where the entry that it came in does not, since others may refer to
-    it, and one bad distribution must not take from them the policy that came with it."""
+    """False: a resource of it means something only to what refers to it. It then comes and ends by itself, whatever becomes of the entry that says so: others may refer
+    to a new one, and its end is put off for as long as something that is served refers to it, without keeping anything else alive."""
 
 
 Kinds = Mapping[int, Kind]
@@ -116,7 +116,10 @@ def from_snapshot(snapshot: sync_pb2.Snapshot, before: Configuration, kinds: Kin
     """Everything anew; a resource that cannot be honoured is as `before` has it, if that is of the same log."""
     if before.position.log_id != snapshot.log_id:
         before = Configuration()
-    newest = {name_of(resource): _of_snapshot(resource, before) for resource in snapshot.resources}
+    newest = {
+        name: _Version(snapshot.index, None) for name in before.served if not _is_seen_by_itself(name, kinds)
+    }  # what stays on its version of before may need them, although the newest versions do not
+    newest |= {name_of(resource): _of_snapshot(resource, before) for resource in snapshot.resources}
     position = LogPosition(snapshot.log_id, snapshot.index, snapshot.digest)
     return _resolved(_At.all_of(position, newest), newest, before, kinds)
 
@@ -201,6 +204,11 @@ def _of_snapshot(resource: sync_pb2.Resource, before: Configuration) -> _Version
     return _Version(resource.revision, known if known == resource else _copied(resource))
 
 
+def _is_seen_by_itself(name: ResourceName, kinds: Kinds) -> bool:
+    kind = kinds.get(name.kind)
+    return kind is None or kind.is_seen_by_itself
+
+
 def _copied(resource: sync_pb2.Resource) -> sync_pb2.Resource:
     copied = sync_pb2.Resource()
     copied.CopyFrom(resource)
@@ -230,9 +238,9 @@ def _still_rejected(
     name: ResourceName, version: _Version, reason: str, before: RejectedChanges
 ) -> sync_pb2.RejectedChange:
     known = before.get(name)
-    if known is not None and known.rejection.index == version.index:
-        return known
     change = delete_change(name) if version.resource is None else put_change(version.resource)
+    if known is not None and known.rejection.index == version.index and known.change == change:
+        return known  # on another history of the log there may be something else at this index
     return rejected_change(change, version.index, reason)
 
 
@@ -246,6 +254,10 @@ class _Choice:
         self._chosen = {name: v.resource for name, v in newest.items() if v.resource is not None}
         self.refused: dict[ResourceName, str] = {}
         """Why the newest version is not served."""
+        self._unrefused: dict[int, list[ResourceName]] = {}
+        """By the index of an entry of which nothing is refused, what came in it."""
+        for name, version in newest.items():
+            self._unrefused.setdefault(version.index, []).append(name)
 
     def served(self) -> dict[ResourceName, Served]:
         """What is served, once nothing fails."""
@@ -304,11 +316,11 @@ class _Choice:
         return kind, message
 
     def _refuse_culprits(self, failures: Mapping[ResourceName, str]) -> bool:
-        """Of what is as it was before and fails now, the changes that it fails with; whether there are any. Others may then not fail any more."""
+        """Of what is to be as it was before and fails now, the changes that it fails with; whether there are any. Others may then not fail any more."""
         culprits = {
             culprit: f"{name} cannot be served with it: {reason}"
             for name, reason in failures.items()
-            if name not in self.refused and self._is_as_before(name)
+            if name in self.refused or self._is_as_before(name)
             for culprit in self._changed_references(name)
         }
         for culprit, reason in culprits.items():
@@ -338,18 +350,21 @@ class _Choice:
         ]
 
     def _refuse(self, refused: ResourceName, reason: str) -> None:
-        """With all that came in the same entry."""
-        index = self._newest[refused].index
-        siblings = [name for name, version in self._newest.items() if version.index == index]
-        for name in siblings:
-            if name == refused:
-                self._replace(name, reason)
-            elif name not in self.refused and not self._is_as_before(name) and not self._holds_by_itself(name):
+        """With all that came in the same entry, unless it is an end that is only put off."""
+        self._replace(refused, reason)
+        if self._is_unseen_end(refused):
+            return
+        for name in self._unrefused.pop(self._newest[refused].index, ()):
+            if name not in self.refused and not self._is_as_before(name) and not self._is_by_itself(name):
                 self._replace(name, f"came with {refused}, which is refused: {reason}")
 
-    def _holds_by_itself(self, name: ResourceName) -> bool:
-        kind = self._kinds.get(name.kind)
-        return kind is not None and not kind.is_seen_by_itself and _resource(self._before, name) is None
+    def _is_by_itself(self, name: ResourceName) -> bool:
+        """Whether the change holds also where others of its entry do not."""
+        is_new = _resource(self._before, name) is None and not _is_seen_by_itself(name, self._kinds)
+        return is_new or self._is_unseen_end(name)
+
+    def _is_unseen_end(self, name: ResourceName) -> bool:
+        return self._newest[name].resource is None and not _is_seen_by_itself(name, self._kinds)
 
     def _replace(self, name: ResourceName, reason: str) -> None:
         self.refused[name] = reason

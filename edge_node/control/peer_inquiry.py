@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import zip_longest
 from math import inf
 from typing import Final
 
@@ -19,7 +20,7 @@ from edge_node.storage.node_state import NodeState
 
 PATH: Final = "/standing"
 MOST_ASKED: Final = 12
-"""In one round: regional caches come first, then edges, then who has left the directory; where there are more, others each time."""
+"""In one round: a regional cache, an edge, and one who has left the directory in turn; where there are more, others each time."""
 LONGEST_ANSWER_BYTES: Final = 4_096
 ROUNDS_UNTIL_GONE: Final = 3
 """A peer that does not answer in time so often in a row is taken for one that cannot be reached."""
@@ -54,7 +55,7 @@ class PeerInquiry:
         self._note_change = note_change
         self._noted = state.fence.state
         self._silent_rounds: dict[str, int] = {}
-        """How often in a row a peer has not answered in time; only of those that were asked last."""
+        """How often in a row a peer has not answered in time, whether or not others were asked in between; only of those that are known, and while there is no lease."""
 
     async def run(self) -> None:
         """Ask for as long as there is something to ask."""
@@ -64,6 +65,7 @@ class PeerInquiry:
                 await self.ask_round()
                 pause = began_at + ROUND_SECONDS - self._clock()
             else:
+                self._silent_rounds.clear()
                 pause = LOOK_SECONDS
             self._note()
             await asyncio.sleep(max(0.0, pause))
@@ -74,22 +76,37 @@ class PeerInquiry:
         peers = self._choose(state.peers, state.former_peers)
         said = await asyncio.gather(*[ask_peer(peer.admin) for peer in peers])
         by_peer = {peer.id: answer for peer, answer in zip(peers, said, strict=True)}
-        self._silent_rounds = {
-            peer_id: self._silent_rounds.get(peer_id, 0) + 1
-            for peer_id, answer in by_peer.items()
-            if answer is Silence.LATE
-        }
+        late = {peer_id for peer_id, answer in by_peer.items() if answer is Silence.LATE}
+        not_asked = {peer.id for peer in (*state.peers, *state.former_peers)} - by_peer.keys()
+        self._silent_rounds = {each: rounds for each, rounds in self._silent_rounds.items() if each in late | not_asked}
+        self._silent_rounds |= {each: self._silent_rounds.get(each, 0) + 1 for each in late}
         standings = [answer for answer in said if isinstance(answer, PeerStanding)]
-        is_missing = any(rounds < ROUNDS_UNTIL_GONE for rounds in self._silent_rounds.values())
+        is_missing = any(map(self._may_yet_answer, late))
         position = state.position
         state.fence.round_ended(asked_at, self._clock(), position, Answers(standings, is_missing))
 
     def _choose(self, peers: Sequence[Peer], former: Sequence[Peer]) -> list[Peer]:
-        """Those that held a lease when the control plane was heard last; where there is room, those that had lost theirs, who may have another one by now."""
+        """Those that held a lease when the control plane was heard last, and those that had lost theirs, who may have another one by now.
+
+        However many there are of one sort, of the others some are asked too; first those who may yet answer, so that it is soon known whether they are gone.
+        """
         others = [peer for peer in peers if peer.id != self._node_id and peer.admin]
+        gone = [peer for peer in former if peer.id != self._node_id and peer.admin]
         self._rng.shuffle(others)
-        others.sort(key=lambda peer: peer.role is not Role.REGIONAL)
-        return [*others, *(peer for peer in former if peer.id != self._node_id and peer.admin)][:MOST_ASKED]
+        if len(others) + len(gone) > MOST_ASKED:
+            self._rng.shuffle(gone)
+        sorts = (
+            [peer for peer in others if peer.role is Role.REGIONAL],
+            [peer for peer in others if peer.role is not Role.REGIONAL],
+            gone,
+        )
+        in_turn = [peer for turn in zip_longest(*sorts) for peer in turn if peer is not None]
+        in_turn.sort(key=lambda peer: not self._may_yet_answer(peer.id))
+        return in_turn[:MOST_ASKED]
+
+    def _may_yet_answer(self, peer_id: str) -> bool:
+        """Whether it has not answered in time, and not often enough to be taken for gone."""
+        return 0 < self._silent_rounds.get(peer_id, 0) < ROUNDS_UNTIL_GONE
 
     def _note(self) -> None:
         state = self._state.fence.state

@@ -167,3 +167,27 @@ async def test_who_has_left_the_directory_is_asked_too() -> None:
         for _ in range(60):
             await asking.ask_round()
     assert fence.state is FenceState.FENCED
+
+
+async def test_who_has_left_and_edges_are_asked_however_many_regional_caches_there_are() -> None:
+    silent = [at("nowhere", Role.REGIONAL, f"regional-{number}") for number in range(2 * MOST_ASKED)]
+    async with peer(sends(GOOD)) as address:
+        edge = at(address, node_id="edge-9")
+        back = at(address, Role.REGIONAL, "regional-back")
+        for asking, fence in (inquiry(*silent, edge), inquiry(*silent, former=[back])):
+            for _ in range(60):
+                await asking.ask_round()
+            assert fence.state is FenceState.FENCED
+
+
+async def test_more_silent_peers_than_are_asked_at_once_are_all_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their hosts are down, and so is the control plane: hits go on."""
+
+    async def is_late(_address: str) -> Silence:
+        return Silence.LATE
+
+    monkeypatch.setattr("edge_node.control.peer_inquiry.ask_peer", is_late)
+    asking, fence = inquiry(*(at("nowhere", node_id=f"edge-{number}") for number in range(100, 100 + 3 * MOST_ASKED)))
+    for _ in range(3 * ROUNDS_UNTIL_GONE):
+        await asking.ask_round()
+    assert fence.state is FenceState.ALONE

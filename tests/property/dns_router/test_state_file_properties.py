@@ -80,3 +80,16 @@ def test_files_that_are_cut_exchanged_or_of_an_older_form_are_refused(folder: Pa
     for content in (b"", whole[:-1], whole[:20], whole + b"\0", other, of_before):
         (folder / name).write_bytes(content)
         _check(Router(folder), sound, name)
+
+
+def test_a_lost_file_costs_no_last_good_version_of_another_resource(folder: Path) -> None:
+    """All of it is asked for anew, and what is refused of it stays as it was."""
+    lost = next(path for path in folder.glob("configuration-*/distribution-E2-*"))
+    lost.unlink()
+    router = Router(folder)
+    assert router.applier.position() == LogPosition() and router.applier.checksum() == b""
+    router.applier.apply_snapshot(snapshot(distribution("E1", "a..b")))
+    assert router.responder.zone is not None and "E1" in {
+        site.distribution_id for site in router.responder.zone.sites.values()
+    }
+    assert router.applier.position() == Router(folder).applier.position() != LogPosition()

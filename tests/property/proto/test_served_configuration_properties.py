@@ -56,7 +56,14 @@ def check(before: Configuration, configuration: Configuration, log: dict[Resourc
     for served in configuration.served.values():
         for target, value in served.references.items():
             assert configuration.value(target) is value, "what is served fits together"
-    refused_indexes = {refused.rejection.index for refused in configuration.rejected.values()}
+    refused_indexes = {
+        refused.rejection.index
+        for name, refused in configuration.rejected.items()
+        if name.kind != sync_pb2.RESOURCE_KIND_CACHE_POLICY or refused.change.HasField("put")
+    }  # the end of a policy is put off alone
+    for name, served in before.served.items():
+        if name in configuration.rejected and configuration.rejected[name].change.HasField("put"):
+            assert _body(configuration, name) == served.resource.body, "the last good version stays"
     for name, served in configuration.served.items():
         is_new_policy = name.kind == sync_pb2.RESOURCE_KIND_CACHE_POLICY and _body(before, name) is None
         if is_new_policy:

@@ -164,6 +164,23 @@ def test_a_change_that_something_served_cannot_live_with_is_refused_for_its_sake
     assert values(let_go) == {"P2": 6, "D1": ("D1", 1, 6)} and not let_go.rejected, "nobody needs it any more"
 
 
+def test_the_last_good_version_keeps_its_policy_although_the_log_lets_go_of_it() -> None:
+    """However often the distribution changes in vain, and whoever else uses the policy and ends with it."""
+    moved = after(BEGINNING, entry(2, policy("P2", 5), distribution("D1", BAD, "P2"), deleted=[P1]))
+    served = {"P1": 5, "P2": 5, "D1": ("D1", 1, 5)}
+    assert values(moved) == served and moved.rejected.keys() == {D1, P1}
+    again = after(moved, entry(3, distribution("D1", BAD, "P2")))
+    assert values(again) == served == values(restarted(again))
+    let_go = after(moved, entry(3, policy("P1", 5), distribution("D2", 1)), entry(4, deleted=[D2, P1]))
+    assert values(let_go) == served and let_go.rejected.keys() == {D1, P1}, "and D2 ends all the same"
+    anew = snapshot(9, (2, policy("P2", 5)), (9, distribution("D1", BAD, "P2")))
+    told = from_snapshot(anew, let_go, KINDS)
+    assert values(told) == served and told.rejected.keys() == {D1, P1}
+    assert told.checksum == from_snapshot(anew, Configuration(), KINDS).checksum
+    mended = after(told, entry(10, distribution("D1", 2, "P2")))
+    assert values(mended) == {"P2": 5, "D1": ("D1", 2, 5)} and not mended.rejected
+
+
 def test_a_bad_version_of_a_policy_leaves_the_good_one() -> None:
     refused = after(BEGINNING, entry(2, policy("P1", BAD)))
     assert values(refused) == values(BEGINNING) and reasons(refused) == {"P1": (2, "policy P1 is bad")}
@@ -210,6 +227,16 @@ def test_a_snapshot_refuses_what_came_together_and_keeps_what_was_served() -> No
     assert values(other) == {} and other.rejected.keys() == {P1, D1}, "nothing of another log is kept"
 
 
+def test_what_is_refused_of_another_history_is_not_taken_for_what_was_refused_before() -> None:
+    """A copy of the database that was put in place by hand goes on with the same indexes and other entries."""
+    refused = after(BEGINNING, entry(2, policy("P1", BAD)))
+    other = policy("P1", BAD)
+    other.maximum_ttl_seconds = 99
+    told = from_snapshot(snapshot(2, (2, other), (1, distribution("D1", 1))), refused, KINDS)
+    assert configuration_pb2.CachePolicy.FromString(told.rejected[P1].change.put.body) == other
+    assert restarted(told).checksum == told.checksum
+
+
 def test_what_a_snapshot_repeats_is_not_read_again() -> None:
     chosen = from_snapshot(snapshot(9, (1, policy("P1", 5)), (1, distribution("D1", 1))), BEGINNING, KINDS)
     assert chosen.served[D1] is BEGINNING.served[D1] and chosen.checksum == BEGINNING.checksum
@@ -244,6 +271,16 @@ def test_a_change_among_ten_thousand_resources_takes_a_tenth_of_a_second_at_most
     )
     assert (time.process_time() - began_at) / 5 < 0.1
     assert configuration.value(distribution_name("D7")) == ("D7", 1, 5)
+
+
+def test_a_change_beside_ten_thousand_resources_that_are_all_refused_takes_a_second_at_most() -> None:
+    """As on a node that is older than what everybody has begun to use."""
+    many = [(number, distribution(f"D{number}", BAD)) for number in range(1, 10_001)]
+    began_at = time.process_time()
+    refused = from_snapshot(snapshot(10_001, (10_001, policy("P1", 5)), *many), Configuration(), KINDS)
+    after(refused, entry(10_002, policy("P2", 5)))
+    assert (time.process_time() - began_at) / 2 < 1.0
+    assert len(refused.rejected) == 10_000
 
 
 def test_names_of_changes() -> None:

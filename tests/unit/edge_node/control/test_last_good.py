@@ -9,7 +9,16 @@ from edge_node.control import resource_reader
 from edge_node.control.resource_kinds import KINDS
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
-from tests.builders import behavior_message, distribution_message, entry_message, origin_message, snapshot_message
+from proto.resources import cache_policy_name, name_message
+from tests.builders import (
+    behavior_message,
+    distribution_message,
+    entry_message,
+    origin_message,
+    policy_id,
+    policy_message,
+    snapshot_message,
+)
 from tests.edge_over_disk import EdgeOverDisk
 
 NEWER_SEMANTICS = configuration_pb2.Semantics.ValueType(77)
@@ -143,3 +152,29 @@ def test_what_the_disk_does_not_take_of_a_rejection_is_not_said_either(
 
 def _refuse(*_: object) -> Path:
     raise OSError("no space left on device")
+
+
+def test_what_is_refused_twice_and_mended_then_has_forgotten_no_invalidation(node: Node) -> None:
+    """It stays on its last good version meanwhile, also when that is the only one which still needs its cache policy."""
+    moved_to = policy_message(default_ttl_seconds=7)
+    unusable = distribution_message(
+        origin_message("127.0.0.1", 1002),
+        behavior_message(policy=moved_to, semantics=NEWER_SEMANTICS),
+        id="E1",
+        domain_name="e1.cdn.localhost",
+    )
+    stamp = node.state.applied_index
+    node.client.apply_entry(
+        entry_message(6, configuration_pb2.Invalidation(id="I1", distribution_id="E1", paths=["/a"]))
+    )
+    moved = entry_message(7, unusable)
+    moved.changes.add().delete.MergeFrom(name_message(cache_policy_name(policy_id(policy_message()))))
+    node.client.apply_entry(moved)
+    node.put(8, unusable)
+    assert node.ports() == {"E1": 1001} and node.state.invalidations.is_invalidated("E1", "/a", stamp)
+    node.put(9, version(1003))
+    after = node.restarted()
+    for process in (node, after):
+        assert process.ports() == {"E1": 1003} and process.rejections() == {}
+        assert process.state.invalidations.is_invalidated("E1", "/a", stamp)
+    after.client.close()
