@@ -273,6 +273,7 @@ class SqlStore:
         """Begin with what is committed now: nobody is told of it any more."""
         with self.reading() as connection:
             self.log_id = read_log_id(connection)
+            self.is_copy = _is_marked(connection)  # another process may have made it another log
             self.head_index = read_head(connection, self.log_id).index
 
     def time_of(self, seconds: float, clock_column: str | None) -> float:
@@ -345,8 +346,7 @@ class SqlStore:
             self.database.lock_log(connection)
             schema.prepare(connection, self.database)
             self.log_id, self.is_new = self._identity(connection)
-            marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
-            self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
+            self.is_copy = _is_marked(connection)
             begin_history(connection)
             self.head_index = read_head(connection, self.log_id).index
 
@@ -364,6 +364,11 @@ class SqlStore:
         oldest_index = head_index - self._retained_entries + 1
         connection.execute(delete(tables.log).where(tables.log.c.index < oldest_index))
         connection.execute(delete(tables.digests).where(tables.digests.c.index < oldest_index - 1))
+
+
+def _is_marked(connection: Connection) -> bool:
+    marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
+    return connection.execute(marked).scalar_one_or_none() is not None
 
 
 def _open_folder(folder: Path) -> Database:
