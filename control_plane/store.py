@@ -328,12 +328,15 @@ class SqlStore:
     def become_another_log(self) -> None:
         """Of a copy: nothing that nodes have applied, acknowledged or stored counts here, and none of them holds a lease (DESIGN section 4, rule 9).
 
-        The leases that were granted since the copy was made are not in it: the caller has waited until they must be over.
+        The leases that were granted since the copy was made are not in it: the caller has waited until they must be over. Whoever comes second does nothing: the log is
+        another one by then, and there may be leases again.
         """
         log_id, nodes = uuid.uuid4().hex, tables.nodes
         with self.writing() as connection:
+            self.is_copy = False
+            if not connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK)).rowcount:
+                return
             connection.execute(update(tables.meta).where(tables.meta.c.key == LOG_ID).values(value=log_id))
-            connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK))
             connection.execute(delete(tables.meta).where(tables.meta.c.key == SETTLED_INDEX))
             now, clock = self.clock(), write_clock(self.anchor)
             was_live = update(nodes).where(nodes.c.lease_seconds > 0)

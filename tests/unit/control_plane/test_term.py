@@ -9,13 +9,18 @@ import pytest
 from control_plane import backup, settings, term
 from control_plane.admission import Admission
 from control_plane.leadership import Tenure
+from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics, Gauges
+from control_plane.nodes import NodeDescription, Role, SavedNode
 from control_plane.published_tables import PublishedTables
 from control_plane.store import SqlStore
 from control_plane.term import TermMaker
 
 NOW = 1_000.0
 ADDRESSES = [part for name in ("api", "grpc", "admin") for part in (f"--{name}", "127.0.0.1:1")]
+
+EDGE = NodeDescription("edge-1", Role.EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
+LEASED = SavedNode(EDGE, 0, 5.0, last_seen=NOW, unleased_since=0.0, has_left=False, rejections=())
 
 
 def nothing() -> int:
@@ -60,3 +65,21 @@ async def test_who_made_the_log_but_leads_it_later_knows_that_others_have_led(st
     await maker(stores[1]).begin(METRICS, Tenure(1, NOW))
     leading = await maker(stores[0]).begin(METRICS, Tenure(2, NOW))
     assert leading.coordinator._may_know_too_few
+
+
+async def test_a_leader_that_stood_still_before_it_made_the_log_another_one_changes_nothing(tmp_path: Path) -> None:
+    """Else it would forget the leases that its successor has granted."""
+    with contextlib.closing(SqlStore(tmp_path / "before", lambda: NOW)):
+        backup.take(tmp_path / "before", tmp_path / "copy")
+        (tmp_path / "after").mkdir()
+        backup.put(tmp_path / "copy", tmp_path / "after")
+    with contextlib.ExitStack() as stack:
+        late, successor = (
+            stack.enter_context(contextlib.closing(SqlStore(tmp_path / "after", lambda: NOW))) for _ in range(2)
+        )
+        successor.become_another_log()
+        SqlLedger(successor).save([LEASED], [], [])
+        late.become_another_log()
+        late.start_at_head()
+        assert late.log_id == successor.log_id and not late.is_copy
+        assert [node.lease_seconds for node in SqlLedger(late).saved_nodes()] == [5.0]
