@@ -120,6 +120,7 @@ class Coordinator:
         """A node introduces itself and says where it stands: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its
         processes apart."""
         record = self._registered(node, now)
+        catch_up = FromSnapshot() if record.must_start_over else self._catch_up(position)  # or a StoreError
         if incarnation != record.incarnation or not incarnation:
             record.incarnation = incarnation
             record.witness_since = inf  # another process, which has nothing to tell others before it is granted a lease
@@ -131,7 +132,6 @@ class Coordinator:
         record.directory_version = 0
         record.last_seen = now
         self._unsaved.change(node.identifier)
-        catch_up = FromSnapshot() if record.must_start_over else self._catch_up(position)
         record.must_start_over = False
         self._believe(record, position, catch_up, now)
         return record.stream, catch_up

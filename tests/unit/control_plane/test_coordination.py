@@ -14,6 +14,7 @@ from control_plane.fencing import COUNTED_NOTICE_SECONDS
 from control_plane.leases import Granted, LeaseRules, Refused
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import IssuedInvalidation, Receipt
+from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from tests.simulation.world import MemoryLedger
@@ -543,3 +544,17 @@ def test_a_node_that_started_over_while_its_lease_went_on_is_recorded_where_it_s
     talk.coordinator.save_changes(talk.now)
     (saved,) = talk.ledger.saved_nodes()
     assert saved.acknowledged_index == 1, "else nothing is ever deployed for those who read it"
+
+
+def test_a_stream_that_could_not_be_begun_does_not_end_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the node would have a stream that nobody ends, and never be forgotten."""
+    talk = live_node()
+    number = talk.streams["edge-1"]
+
+    def fails(_index: int) -> bytes:
+        raise StoreError("the server has not answered")
+
+    monkeypatch.setattr(talk.ledger, "digest_at", fails)
+    with pytest.raises(StoreError):
+        talk.connect("edge-1")
+    assert talk.coordinator.is_current("edge-1", number)
