@@ -2,12 +2,12 @@
 it is saved for many nodes at once, and what all have acknowledged as one number (decisions 25 and 27)."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 
 from control_plane.coordination import Coordinator
 from control_plane.nodes import NodeRecord
 from control_plane.state import StoreError
+from control_plane.unsaved import SAVE_AGAIN_SECONDS
 
 SAVE_PAUSE_SECONDS = 0.05
 SAVE_SECONDS_PER_NODE = 100e-6
@@ -31,14 +31,24 @@ class AcknowledgementSaving:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Until cancelled. What the database does not take is saved with what comes later."""
+        """Until cancelled. What the database does not take is tried again: nothing else may come for hours, and whether something is deployed is read there."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             await asyncio.sleep(SAVE_PAUSE_SECONDS + self._coordinator.unsaved_nodes * SAVE_SECONDS_PER_NODE)
-            if self._coordinator.save_changes(self._clock()):  # what is refused is saved before what is acknowledged
-                with contextlib.suppress(StoreError):
-                    self._save_settled(_settled_index(self._coordinator.nodes.values()))
+            if not self._is_saved():
+                self._wanted.set()
+                await asyncio.sleep(SAVE_AGAIN_SECONDS)
+
+    def _is_saved(self) -> bool:
+        """What is refused is saved before what is acknowledged."""
+        if not self._coordinator.save_changes(self._clock()):
+            return False
+        try:
+            self._save_settled(_settled_index(self._coordinator.nodes.values()))
+        except StoreError:
+            return False
+        return True
 
 
 def _settled_index(nodes: Iterable[NodeRecord]) -> int:

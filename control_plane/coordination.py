@@ -120,6 +120,7 @@ class Coordinator:
         """A node introduces itself and says where it stands: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its
         processes apart."""
         record = self._registered(node, now)
+        catch_up = FromSnapshot() if record.must_start_over else self._catch_up(position)  # or a StoreError
         if incarnation != record.incarnation or not incarnation:
             record.incarnation = incarnation
             record.witness_since = inf  # another process, which has nothing to tell others before it is granted a lease
@@ -131,7 +132,6 @@ class Coordinator:
         record.directory_version = 0
         record.last_seen = now
         self._unsaved.change(node.identifier)
-        catch_up = FromSnapshot() if record.must_start_over else self._catch_up(position)
         record.must_start_over = False
         self._believe(record, position, catch_up, now)
         return record.stream, catch_up
@@ -158,9 +158,8 @@ class Coordinator:
         record.acknowledged_index = index
         record.last_seen = now
         if not record.is_granted_on_stream and record.heartbeat_sequence:
-            self._beating.add(
-                node_id
-            )  # under continuous changes a node may stand at the head between two heartbeats only
+            # Under continuous changes a node may stand at the head between two heartbeats only.
+            self._beating.add(node_id)
 
     def restated_rejections(self, node_id: str, stream: int, rejections: Iterable[Rejection]) -> None:
         """All that a node which has introduced itself refuses of this log up to its position: what it said on earlier streams may be lost, or hold no longer."""
@@ -351,7 +350,7 @@ class Coordinator:
     def _promises(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, Granted]:
         """The leases that have to be durable before they are told."""
         granted = [(node_id, each) for node_id, each in decisions.items() if isinstance(each, Granted)]
-        return {node_id: each for node_id, each in granted if self._unsaved.is_promise(node_id, each)}
+        return {node_id: each for node_id, each in granted if self._unsaved.is_promise(self.nodes[node_id], each)}
 
     def _answers(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, LeaseAnswer]:
         """Carry the decisions out; what the nodes are told."""
@@ -370,8 +369,9 @@ class Coordinator:
         return self._rules.decide(standing, log, now)
 
     def _grant(self, record: NodeRecord, granted: Granted) -> None:
-        if not record.is_live:
-            self._is_directory_changed = True
+        self._is_directory_changed |= not record.is_live
+        if record.is_live and not record.is_granted_on_stream:
+            self._unsaved.change(record.description.identifier)  # what is saved may be from before it started over
         granted_at = granted.until - counted_seconds(granted.duration_seconds)
         if record.witness_since == inf:
             record.witness_since = granted_at

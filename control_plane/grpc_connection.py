@@ -45,7 +45,7 @@ STREAMS_PER_CONNECTION: Final = 16
 """A node needs one."""
 LONGEST_HEAD: Final = 16_384
 MOST_IDLE_FRAMES: Final = 10_000
-"""Frames in a row that are no message, and on which nothing was sent: pings, settings, resets."""
+"""Frames in a row that bring no message to its end, and on which nothing was sent: pings, settings, resets, data in crumbs."""
 MOST_UNREAD_BYTES: Final = 256 * 1024
 """Of answers to pings and the like, for a client that does not read."""
 LINGER_SECONDS: Final = 1.0
@@ -191,13 +191,12 @@ class GrpcConnection(asyncio.Protocol):
     def _received(self, received: Frame) -> None:
         if self._block is not None and received.kind != Kind.CONTINUATION:
             raise ConnectionFailedError(ErrorCode.PROTOCOL_ERROR, "a head that is not finished")
-        if received.kind == Kind.DATA:
-            self._data(received)
-            return
         self._idle_frames += 1
         if self._idle_frames > MOST_IDLE_FRAMES:
             raise ConnectionFailedError(ErrorCode.ENHANCE_YOUR_CALM, "many frames for nothing")
         match received.kind:
+            case Kind.DATA:
+                self._data(received)
             case Kind.HEADERS | Kind.CONTINUATION:
                 self._head_piece(received)
             case Kind.SETTINGS:
@@ -223,7 +222,6 @@ class GrpcConnection(asyncio.Protocol):
             self._used = 0
         if call is None:
             return  # it was ended here, and the client does not know yet
-        self._idle_frames = 0
         call.data_received(received)
 
     def _head_piece(self, received: Frame) -> None:
@@ -347,6 +345,10 @@ class GrpcConnection(asyncio.Protocol):
         """Data frames with so much data in them that `room` has been asked for."""
         self._idle_frames = 0
         self._write(b"".join(pieces))
+
+    def heard(self) -> None:
+        """A message has come whole."""
+        self._idle_frames = 0
 
     def spend(self, number: int) -> None:
         """So many bytes of data are written."""

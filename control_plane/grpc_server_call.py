@@ -37,6 +37,9 @@ class CallConnection(Protocol):
     def write_data(self, *pieces: bytes | memoryview) -> None:
         """One frame with so much data in it that `room` has been asked for."""
 
+    def heard(self) -> None:
+        """A message has come whole."""
+
     def spend(self, number: int) -> None:
         """So many bytes of data are written."""
 
@@ -117,6 +120,7 @@ class ServerCall:
             for message in self._messages.feed(content(received)):
                 if self.handler is None:
                     return
+                self._connection.heard()
                 self.handler.message_received(message)
         except MessageError as error:
             handler = self.handler
@@ -141,7 +145,7 @@ class ServerCall:
     def send_what_waits(self) -> None:
         """As much as the windows and the system take now; if that is all, the handler may send more."""
         self._drain()
-        if self.handler is not None and self._has_begun and self.is_writable:
+        if self.handler is not None and self.is_writable:
             self.handler.writable()
 
     def _drain(self) -> None:

@@ -144,6 +144,9 @@ class ReflectionVisit(Visit):
 
     def asked(self, data: bytes) -> None:
         """See Visit."""
+        if not self.call.is_writable:  # what waits has a bound: one answer
+            self.finish(Status.RESOURCE_EXHAUSTED, "read an answer before the next question")
+            return
         request = reflection_pb2.ServerReflectionRequest.FromString(data)
         for answer in self._servicer.ServerReflectionInfo(iter((request,)), None):
             self.call.send(answer.SerializeToString())

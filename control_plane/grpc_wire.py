@@ -40,19 +40,25 @@ class MessageError(Exception):
 
 
 class MessageReader:
-    """Data in, whole messages out; what waits is at most one message."""
+    """Data in, whole messages out; what waits is at most one message. A long one that comes in many pieces is put together once: whoever sends it byte by byte must not
+    have it copied for each."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_pieces", "_wanted")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._pieces: bytearray | None = None
+        self._wanted = 0
+        """Before so many bytes have come, there is nothing to look at."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The messages that are whole with this."""
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
+        if self._pieces is not None:
+            self._pieces += data
+            if len(self._pieces) < self._wanted:
+                return
+            data, self._pieces = bytes(self._pieces), None
         at, end_of_data = 0, len(data)
+        self._wanted = MESSAGE_HEAD_BYTES
         while end_of_data - at >= MESSAGE_HEAD_BYTES:
             begin = at + MESSAGE_HEAD_BYTES
             end = begin + int.from_bytes(data[at + 1 : begin], "big")
@@ -63,10 +69,12 @@ class MessageReader:
                     Status.RESOURCE_EXHAUSTED, f"a message of {end - begin} bytes; {LONGEST_MESSAGE} at most"
                 )
             if end_of_data < end:
+                self._wanted = end - at
                 break
             yield data[begin:end]
             at = end
-        self._rest = data[at:]
+        if at < end_of_data:
+            self._pieces = bytearray(data[at:])
 
 
 def message_head(length: int) -> bytes:

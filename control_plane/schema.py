@@ -9,7 +9,7 @@ a database lacks are one transaction: a control plane that is killed meanwhile f
 import importlib
 from typing import Final
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, func, inspect, select
 
 from control_plane import tables
 from control_plane.database import Database
@@ -49,7 +49,8 @@ def _revision_of(connection: Connection, database: Database) -> str | None:
         raise StoreError(f"is of version {version}, and this control plane knows none after {VERSION}")
     if not found.has_table(tables.versions.name):
         return KNOWN[max(1, version) - 1]  # before there were versions, and before there were revisions
-    revision: str = connection.execute(select(tables.versions.c.version_num)).scalar_one()
+    # The newest: upgrades once left the row of the old revision beside that of the new one.
+    revision: str = connection.execute(select(func.max(tables.versions.c.version_num))).scalar_one()
     if revision not in KNOWN:
         raise StoreError(f"is of revision {revision}, and this control plane knows none after {HEAD}")
     return revision

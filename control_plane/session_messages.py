@@ -22,6 +22,8 @@ NO_HELLO = "the first message must be Hello"
 
 MAXIMUM_IDENTIFIER_LENGTH = 128
 MAXIMUM_REASON_LENGTH = 1024
+MAXIMUM_TEXT_LENGTH = 512
+"""Of its place and its addresses, each."""
 
 _ROLES = frozenset(int(role) for role in Role)
 
@@ -64,6 +66,9 @@ def _problem_with(message: sync_pb2.NodeMessage) -> str | None:
         return f"the node needs an id of 1 to {MAXIMUM_IDENTIFIER_LENGTH} characters"
     if int(node.role) not in _ROLES:
         return f"the role {node.role} is unknown"
+    for said in (node.id, node.region, node.pop, node.http_address, node.admin_address):
+        if len(said) > MAXIMUM_TEXT_LENGTH or not said.isprintable():  # a database does not take every character
+            return f"what the node says of itself must be printable, and {MAXIMUM_TEXT_LENGTH} characters at most"
     return None
 
 

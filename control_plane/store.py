@@ -273,6 +273,7 @@ class SqlStore:
         """Begin with what is committed now: nobody is told of it any more."""
         with self.reading() as connection:
             self.log_id = read_log_id(connection)
+            self.is_copy = _is_marked(connection)  # another process may have made it another log
             self.head_index = read_head(connection, self.log_id).index
 
     def time_of(self, seconds: float, clock_column: str | None) -> float:
@@ -327,12 +328,15 @@ class SqlStore:
     def become_another_log(self) -> None:
         """Of a copy: nothing that nodes have applied, acknowledged or stored counts here, and none of them holds a lease (DESIGN section 4, rule 9).
 
-        The leases that were granted since the copy was made are not in it: the caller has waited until they must be over.
+        The leases that were granted since the copy was made are not in it: the caller has waited until they must be over. Whoever comes second does nothing: the log is
+        another one by then, and there may be leases again.
         """
         log_id, nodes = uuid.uuid4().hex, tables.nodes
         with self.writing() as connection:
+            self.is_copy = False
+            if not connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK)).rowcount:
+                return
             connection.execute(update(tables.meta).where(tables.meta.c.key == LOG_ID).values(value=log_id))
-            connection.execute(delete(tables.meta).where(tables.meta.c.key == COPY_MARK))
             connection.execute(delete(tables.meta).where(tables.meta.c.key == SETTLED_INDEX))
             now, clock = self.clock(), write_clock(self.anchor)
             was_live = update(nodes).where(nodes.c.lease_seconds > 0)
@@ -345,8 +349,7 @@ class SqlStore:
             self.database.lock_log(connection)
             schema.prepare(connection, self.database)
             self.log_id, self.is_new = self._identity(connection)
-            marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
-            self.is_copy = connection.execute(marked).scalar_one_or_none() is not None
+            self.is_copy = _is_marked(connection)
             begin_history(connection)
             self.head_index = read_head(connection, self.log_id).index
 
@@ -364,6 +367,11 @@ class SqlStore:
         oldest_index = head_index - self._retained_entries + 1
         connection.execute(delete(tables.log).where(tables.log.c.index < oldest_index))
         connection.execute(delete(tables.digests).where(tables.digests.c.index < oldest_index - 1))
+
+
+def _is_marked(connection: Connection) -> bool:
+    marked = select(tables.meta.c.key).where(tables.meta.c.key == COPY_MARK)
+    return connection.execute(marked).scalar_one_or_none() is not None
 
 
 def _open_folder(folder: Path) -> Database:

@@ -278,6 +278,8 @@ class SyncService:
 
     def message_received(self, call: NodeCall, data: bytes) -> None:
         """Of a node, or of whoever says that it is one."""
+        if call not in self._calls:
+            return  # it was handed over with several messages, of which one before has ended it
         call.heard_at = now = self._clock()
         try:
             message = read_message(data)

@@ -43,10 +43,12 @@ class TermMaker:
     async def begin(self, metrics: ControlMetrics, tenure: Tenure) -> Leading:
         """Begin as a control plane that was started anew: from what is committed now. StoreError when the database cannot be used."""
         store, settings = self.store, self.settings
+        store.start_at_head()
         if store.is_copy:
             await self._wait_for_leases_of_before()
             store.become_another_log()
-        store.start_at_head()
+            store.start_at_head()
+        store.is_new &= tenure.term <= 1  # else somebody has led since it was made
         self.tables.publish(store)
         fence = None if self.fence is None else _fence_of(self.fence, tenure.term)
         ledger = SqlLedger(store, fence)

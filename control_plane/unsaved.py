@@ -74,9 +74,11 @@ class UnsavedChanges:
         """How many nodes have to be saved or removed."""
         return len(self._changed) + len(self._forgotten)
 
-    def is_promise(self, node_id: str, granted: Granted) -> bool:
-        """Whether a control plane that is restarted from the ledger as it is would not wait for this lease to end."""
-        return self._saved_lease_seconds.get(node_id, 0.0) < granted.duration_seconds
+    def is_promise(self, record: NodeRecord, granted: Granted) -> bool:
+        """Whether a control plane that is restarted from the ledger might not wait for this lease to end: nothing of it is there; or the end of the one before is
+        about to be written down, or was when the server did not answer."""
+        saved_seconds = self._saved_lease_seconds.get(record.description.identifier, 0.0)
+        return min(saved_seconds, record.lease_seconds) < granted.duration_seconds
 
     def save(
         self,

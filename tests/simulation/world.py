@@ -196,6 +196,8 @@ class MemoryLedger:
         self._completed_index = 0
         self.is_full = False
         """Nothing can be written."""
+        self.loses_answers = False
+        """What is written is there, and nobody hears of it: a server that was cut off while it committed."""
 
     @property
     def head_index(self) -> int:
@@ -262,6 +264,8 @@ class MemoryLedger:
             del self._pending[receipt.invalidation.index]
             self._completed_index = max(self._completed_index, receipt.invalidation.index)
             self._on_completed(receipt)
+        if self.loses_answers:
+            raise StoreError("the server has not answered")
 
     def _check_room(self) -> None:
         if self.is_full:

@@ -14,6 +14,7 @@ from control_plane.fencing import COUNTED_NOTICE_SECONDS
 from control_plane.leases import Granted, LeaseRules, Refused
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import IssuedInvalidation, Receipt
+from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from tests.simulation.world import MemoryLedger
@@ -510,3 +511,50 @@ def test_a_node_that_is_gone_for_a_day_is_forgotten() -> None:
     talk.wait(FORGET_AFTER_SECONDS)
     talk.wait(61.0)
     assert talk.coordinator.nodes == {} and talk.ledger.saved_nodes() == []
+
+
+# What is told is durable
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_lease_that_is_granted_in_the_turn_in_which_the_one_before_ended_is_one_that_the_ledger_knows_of(
+    is_lost: bool,
+) -> None:
+    """Also when the ledger has written the end of the first one down and could not say so."""
+    talk = live_node()
+    talk.coordinator.left("edge-1", talk.streams["edge-1"], talk.now)
+    if is_lost:
+        talk.ledger.loses_answers = True
+        talk.wait(0.0)
+        talk.ledger.loses_answers, talk.ledger.is_full = False, True
+    talk.connect("edge-1")
+    answers = talk.beat("edge-1").answers
+    (saved,) = talk.ledger.saved_nodes()
+    is_told = "edge-1" in answers and isinstance(answers["edge-1"].decision, Granted)
+    assert saved.lease_seconds == 5.0 or not is_told
+
+
+def test_a_node_that_started_over_while_its_lease_went_on_is_recorded_where_it_stands_afterwards() -> None:
+    talk = live_node()
+    talk.acknowledge("edge-1", talk.invalidate())
+    talk.introduce("edge-1", LogPosition("log-1", 1, b"another history"))
+    assert talk.is_live("edge-1") and talk.coordinator.save_changes(talk.now)
+    talk.acknowledge("edge-1", 1)
+    talk.beat("edge-1")
+    talk.coordinator.save_changes(talk.now)
+    (saved,) = talk.ledger.saved_nodes()
+    assert saved.acknowledged_index == 1, "else nothing is ever deployed for those who read it"
+
+
+def test_a_stream_that_could_not_be_begun_does_not_end_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the node would have a stream that nobody ends, and never be forgotten."""
+    talk = live_node()
+    number = talk.streams["edge-1"]
+
+    def fails(_index: int) -> bytes:
+        raise StoreError("the server has not answered")
+
+    monkeypatch.setattr(talk.ledger, "digest_at", fails)
+    with pytest.raises(StoreError):
+        talk.connect("edge-1")
+    assert talk.coordinator.is_current("edge-1", number)

@@ -1,10 +1,12 @@
 """One connection of a gRPC client, frame by frame. Whole conversations with gRPC's own clients are in tests/integration/control_plane."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import cast
 
 import pytest
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from control_plane.connection_limit import OpenConnections
 from control_plane.grpc_calls import Call
 from control_plane.grpc_connection import MOST_IDLE_FRAMES, STREAMS_PER_CONNECTION, GrpcConnection
+from control_plane.grpc_services import reflection_routes
 from control_plane.grpc_wire import LONGEST_MESSAGE, Status, message_head
 from control_plane.http2_frames import (
     END_HEADERS,
@@ -190,6 +193,39 @@ async def test_a_client_that_changes_its_windows_changes_those_of_calls_that_run
     call.send(b"y" * 10)
     assert body(talk.heard()) == b""
     assert body(talk.say(settings_frame({Setting.INITIAL_WINDOW_SIZE: 1_000}))) == message_head(10) + b"y" * 10
+
+
+async def test_a_call_that_could_say_nothing_from_the_beginning_is_told_when_it_can(talk: Talk) -> None:
+    talk.say(settings_frame({Setting.INITIAL_WINDOW_SIZE: 0}))
+    talk.begin()
+    assert not talk.handlers[0].call.is_writable
+    talk.say(window_update(1, 1_000))
+    assert talk.handlers[0].told == ["writable"]
+
+
+async def test_a_message_in_crumbs_is_not_copied_for_each_and_too_many_of_them_end_the_connection(talk: Talk) -> None:
+    talk.begin()
+    message = bytes(LONGEST_MESSAGE)
+    said = message_head(len(message)) + message
+    for at in range(0, len(said) - 5_000, 16_384):
+        talk.say(frame(Kind.DATA, 0, 1, said[at : min(at + 16_384, len(said) - 5_000)]))
+    began_at = time.process_time()
+    talk.say(b"".join(frame(Kind.DATA, 0, 1, b"\0") for _ in range(5_000)))
+    assert time.process_time() - began_at < 0.25, "a copy of the whole for each takes twice as long at least"
+    assert talk.handlers[0].told == [message]
+    for _ in range(2):
+        talk.say((frame(Kind.PING, 0, 0, bytes(8)) + frame(Kind.DATA, 0, 1)) * (MOST_IDLE_FRAMES // 3))
+    assert not talk.transport.is_open, "data without a message pays for nothing"
+
+
+async def test_reflection_keeps_no_answers_for_who_does_not_read_them(talk: Talk) -> None:
+    talk.connection = GrpcConnection(reflection_routes((reflection.SERVICE_NAME,)), talk.open)
+    talk.connection.connection_made(cast(asyncio.Transport, talk.transport))
+    talk.say(PREFACE + settings_frame({Setting.INITIAL_WINDOW_SIZE: 100}))
+    talk.begin(1, f"/{reflection.SERVICE_NAME}/ServerReflectionInfo")
+    question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=reflection.SERVICE_NAME)
+    answered = talk.say(data(*[question.SerializeToString()] * 100))
+    assert kinds(answered)[-2:] == [Kind.HEADERS, Kind.RST_STREAM] and b"grpc-status\x018" in answered[-2].payload
 
 
 async def test_nothing_is_written_while_the_system_takes_nothing(talk: Talk) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, insert, update
 
 from control_plane import tables
 from control_plane.database import open_database
@@ -24,7 +24,7 @@ from control_plane.nodes import (
 )
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
 from control_plane.state import Invalidate, StoreError
-from control_plane.store import SqlStore
+from control_plane.store import COPY_MARK, SqlStore
 from control_plane.unsaved import Ledger
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from tests.simulation.world import MemoryLedger
@@ -211,6 +211,8 @@ def test_one_that_has_confirmed_nothing_is_not_covered_by_what_all_others_have(d
 
 def test_another_log_forgets_what_all_had_acknowledged(database: InDatabase) -> None:
     database.sql.save_settled(7)
+    with database.store.writing() as connection:
+        connection.execute(insert(tables.meta).values(key=COPY_MARK, value=""))
     database.store.become_another_log()
     assert database.sql.completed_index == 0
 

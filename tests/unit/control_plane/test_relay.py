@@ -1,18 +1,28 @@
 """What waits of a node's stream that a follower passes on: bounded on both sides, in order, and handed over whole when the follower turns out to lead."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from control_plane import relay
 from control_plane.admission import Admission
+from control_plane.coordination import Coordinator
 from control_plane.grpc_calls import Call, CallHandler
 from control_plane.grpc_wire import Status
 from control_plane.leadership import Seat
+from control_plane.leases import LeaseRules
+from control_plane.ledger import SqlLedger
 from control_plane.relay import NodeService, PassedCall
 from control_plane.roles import Leading, Roles
 from control_plane.session_messages import StreamEndedError
+from control_plane.state import StoreError
+from control_plane.store import SqlStore
+from control_plane.streams import StreamRules
+from control_plane.sync import SyncService
 from proto.cdn.v1 import sync_pb2
 
 HELLO = sync_pb2.NodeMessage(hello=sync_pb2.Hello(node=sync_pb2.Node(id="edge-1", role=sync_pb2.ROLE_EDGE)))
@@ -186,3 +196,27 @@ def test_it_is_a_handler_of_calls() -> None:
     call: Call = FakeCall()
     handler: CallHandler = PassedCall(call)
     assert handler
+
+
+async def test_who_is_handed_over_and_ended_by_its_hello_is_not_heard_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a second hello would make a node of a call that nothing ends."""
+    with contextlib.closing(SqlStore(tmp_path, lambda: 1_000.0)) as store:
+        coordinator = Coordinator(SqlLedger(store), LeaseRules(5.0), 1_000.0)
+        admission = Admission("cdn.localhost", is_certified=False)
+        rules = StreamRules(5.0)
+        sync = SyncService(store, coordinator, lambda: 1_000.0, admission, rules=rules, on_completed=print)
+        connected = coordinator.connected
+
+        def fails_once(*_arguments: object) -> Any:
+            monkeypatch.setattr(coordinator, "connected", connected)
+            raise StoreError("the server has not answered")
+
+        monkeypatch.setattr(coordinator, "connected", fails_once)
+        call = FakeCall()
+        passed = PassedCall(call)
+        passed.message_received(HELLO.SerializeToString())
+        passed.hand_over(sync.serve(call), HELLO.SerializeToString())
+        assert call.finished[0][0] is Status.UNAVAILABLE
+        assert not sync.is_connected("edge-1") and not coordinator.nodes

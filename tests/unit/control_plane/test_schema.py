@@ -110,6 +110,11 @@ def version_of(path: Path) -> int:
         return version
 
 
+def revisions_of(path: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return [revision for (revision,) in database.execute("SELECT version_num FROM alembic_version")]
+
+
 def content_of(path: Path) -> list[str]:
     with contextlib.closing(sqlite3.connect(path)) as database:
         return list(database.iterdump())
@@ -131,7 +136,17 @@ def test_a_database_without_a_version_gets_everything_that_it_lacks(tmp_path: Pa
         assert (store.log_id, store.head_index) == ("log-1", 20_002)
         assert [pending.index for pending in ledger.pending_invalidations()] == [20_002]
         assert ledger.receipt("I20001") is not None and ledger.receipt("I5") is None
-    assert version_of(path) == schema.VERSION
+    assert version_of(path) == schema.VERSION and revisions_of(path) == [schema.HEAD]
+    SqlStore(tmp_path, lambda: 2_000.0).close()
+
+
+def test_a_database_with_the_row_of_an_older_revision_beside_its_own_is_opened(tmp_path: Path) -> None:
+    """As upgrades have left it."""
+    SqlStore(tmp_path, lambda: 2_000.0).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_NAME)) as database:
+        database.execute("INSERT INTO alembic_version VALUES ('0003')")
+        database.commit()
+    SqlStore(tmp_path, lambda: 2_000.0).close()
 
 
 def test_an_upgraded_database_has_the_shape_of_a_new_one(tmp_path: Path) -> None:
@@ -252,6 +267,8 @@ def test_every_version_is_brought_up_to_date(version: int, tmp_path: Path) -> No
         assert store.published(cache_policy_name("P1")) is not None
         assert [pending.issued_at for pending in SqlLedger(store).pending_invalidations()] == [5.0]
         assert SqlLedger(store).complete_up_to() == 6
+    assert revisions_of(path) == [schema.HEAD]
+    SqlStore(tmp_path, lambda: 2_000.0).close()  # the process of the management API opens it next
     (tmp_path / "new").mkdir()
     SqlStore(tmp_path / "new", lambda: 2_000.0).close()
     assert shape_of(path) == shape_of(tmp_path / "new" / DATABASE_NAME)
