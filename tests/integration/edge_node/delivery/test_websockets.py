@@ -209,8 +209,10 @@ async def test_a_viewer_that_goes_away_ends_the_origins_end(lab: EdgeLab, site: 
 async def test_who_does_not_read_holds_the_other_up_and_costs_no_memory(
     lab: EdgeLab, site: Site, origin: WebSocketOrigin
 ) -> None:
-    """128 MB toward an origin that reads nothing: what both nodes keep is bounded, and all of it arrives when it reads. On a busy machine the kernel's buffers of the three
-    receivers grow to 32 MiB each, and those of the senders to 4."""
+    """128 MB toward an origin that reads nothing: what both nodes keep is bounded, and all of it arrives when it reads.
+
+    On a busy machine the kernel's buffers of the three receivers grow to 32 MiB each, and those of the senders to 4.
+    """
     blocks = 128
     block = random.Random(2).randbytes(1_000_000)
     nodes = (lab.edge, lab.regional)
