@@ -28,7 +28,12 @@ class Route:
         if method != self.method or any(query.get(name) != value for name, value in self.literal_query.items()):
             return None
         found = self.path.fullmatch(path)
+        if _NUL.search(path):
+            return None  # no identifier has one, and PostgreSQL takes none
         return dict(zip(self.labels, map(unquote, found.groups()), strict=True)) if found else None
+
+
+_NUL = re.compile("\0|%00")
 
 
 class Router:

@@ -143,6 +143,7 @@ def test_the_digest_of_each_position_is_known_up_to_the_head(subject: Subject) -
 
 def test_a_receipt_is_kept_line_by_line(database: InDatabase) -> None:
     database.invalidate("I1")
+    assert database.sql.receipt("I\0") is None, "it is found nowhere, and no mistake of the database"
     pending = database.sql.receipt("I1")
     assert pending is not None and pending.completed_at is None and pending.nodes == ()
     database.sql.save([], [], [receipt(1)])

@@ -45,6 +45,7 @@ def test_a_request_finds_its_operation(
         ("PATCH", "distribution", ""),
         ("GET", "distribution/E1/nothing/here", ""),
         ("GET", "distribution//config", ""),
+        ("GET", "distribution/E%001", ""),
         ("POST", "tagging", "Operation=Other"),
         ("GET", "", ""),
     ],
