@@ -185,11 +185,17 @@ class ApiClient:
 
     def _ask(self, method: str, path: str, body: str = "") -> ET.Element:
         for _ in range(TRIES):
-            status, content = self._ask_once(method, path, body)
+            try:
+                status, content = self._ask_once(method, path, body)
+            except (http.client.RemoteDisconnected, ConnectionResetError):
+                self._connection.close()  # it was idle for too long; what is asked again has the same caller reference
+                continue
             if status < 300:
                 return ET.fromstring(content)  # noqa: S314  our own process
             if status != http.HTTPStatus.REQUEST_TIMEOUT:
                 break
+        else:
+            raise SystemExit(f"{method} {path}: no answer, or 408, {TRIES} times")
         raise SystemExit(f"{method} {path}: {status} {content.decode(errors='replace')}")
 
     def _ask_once(self, method: str, path: str, body: str) -> tuple[int, bytes]:
