@@ -143,10 +143,6 @@ class Coordinator:
             record.stream = None
             record.last_seen = now
 
-    def is_current(self, node_id: str, stream: int) -> bool:
-        """Whether no other stream has replaced this one."""
-        return self._speaking(node_id, stream) is not None
-
     # The node speaks
 
     def acknowledged(self, node_id: str, stream: int, index: int, now: float) -> None:

@@ -172,7 +172,7 @@ def test_one_node_that_differs_starts_over_alone(position: LogPosition) -> None:
     talk.acknowledge("edge-1", talk.invalidate())
     assert talk.introduce("edge-2", position) == FromSnapshot()
     assert talk.ledger.log_id == "log-1"
-    assert talk.coordinator.is_current("edge-1", talk.streams["edge-1"]) and talk.is_live("edge-1")
+    assert talk.coordinator.nodes["edge-1"].stream == talk.streams["edge-1"] and talk.is_live("edge-1")
     assert talk.coordinator.nodes["edge-1"].acknowledged_index == 1
     assert talk.connect("edge-1") == FromEntries(1)
 
@@ -332,7 +332,7 @@ def test_a_replaced_stream_is_not_heard() -> None:
     talk.coordinator.disconnected("edge-1", old, talk.now)
     talk.wait(0.0)
     assert not talk.receipts and talk.is_live("edge-1")
-    assert talk.coordinator.is_current("edge-1", talk.streams["edge-1"])
+    assert talk.coordinator.nodes["edge-1"].stream == talk.streams["edge-1"]
 
 
 # Receipts
@@ -557,4 +557,4 @@ def test_a_stream_that_could_not_be_begun_does_not_end_the_one_before(monkeypatc
     monkeypatch.setattr(talk.ledger, "digest_at", fails)
     with pytest.raises(StoreError):
         talk.connect("edge-1")
-    assert talk.coordinator.is_current("edge-1", number)
+    assert talk.coordinator.nodes["edge-1"].stream == number
