@@ -15,6 +15,9 @@ from proto.node_messages import to_node
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from proto.resources import ResourceName
 
+SHORTEST_HEARTBEAT_SECONDS = 0.02
+"""However short the lease: a control plane that grants one of no time at all is not answered without a pause."""
+
 HEARTBEATS_PER_LEASE = 5
 """Four beats in a row may be lost before a lease runs out."""
 
@@ -344,7 +347,8 @@ class NodeMachine:
         self._lease_until = until if self._lease_until is None else max(until, self._lease_until)
         self._renewed_at = max(self._renewed_at, sent_at)
         self._is_witness = now < self._lease_until
-        self._heartbeat_seconds = min(HEARTBEAT_SECONDS, duration_seconds / HEARTBEATS_PER_LEASE)
+        wanted_seconds = max(SHORTEST_HEARTBEAT_SECONDS, duration_seconds / HEARTBEATS_PER_LEASE)
+        self._heartbeat_seconds = min(HEARTBEAT_SECONDS, wanted_seconds)
         self._next_heartbeat_at = min(self._next_heartbeat_at, sent_at + self._heartbeat_seconds)
         return [LeaseHeld(self._lease_until)]
 

@@ -303,6 +303,13 @@ def test_the_first_lease_says_when_the_next_heartbeat_is_due_and_not_the_one_aft
     assert machine.next_tick_at == pytest.approx(100.2)
 
 
+def test_a_lease_of_no_time_does_not_make_a_node_beat_without_a_pause() -> None:
+    machine = connected()
+    machine.ticked(100.0, LOAD)
+    machine.received(lease(1, seconds=0.0), 100.0)
+    assert machine.next_tick_at == pytest.approx(100.02)
+
+
 def incarnation(effects: list[Effect]) -> int:
     (hello,) = messages(effects)
     return hello.hello.incarnation
