@@ -3,11 +3,9 @@
 Which version of each is served is decided in `proto/served_configuration.py`. What is written when is the business of `applier`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from struct import Struct
-from typing import Final, TypeVar
-
-from google.protobuf.message import Message
+from typing import Final
 
 from dns_router.model import Records, RecordType
 from dns_router.response_wire import address_records, record
@@ -15,7 +13,7 @@ from dns_router.translation import Sites, ZoneSettings, sites_of, zone_settings
 from dns_router.zone import Site, Zone, is_within, parent_of
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.resources import ROUTING_TABLE
-from proto.served_configuration import Configuration, Kind, Kinds, Values
+from proto.served_configuration import Configuration, Kind, Kinds, reading
 
 # RFC 1912 section 2.2; nobody transfers this zone, so only the last of the five (negative TTL) has an effect.
 REFRESH_SECONDS: Final = 3600
@@ -28,26 +26,13 @@ _MAILBOX_LABEL: Final = b"\x0ahostmaster"
 _SERIAL_MASK: Final = 0xFFFF_FFFF
 
 
-_Message = TypeVar("_Message", bound=Message)
-
-
-def _reading(message_type: type[_Message], read: Callable[[_Message], object]) -> Callable[[Message, Values], object]:
-    """The function as a row has it."""
-
-    def checked(message: Message, _references: Values) -> object:
-        if not isinstance(message, message_type):
-            raise TypeError(f"a {type(message).__name__} in place of a {message_type.__name__}")
-        return read(message)
-
-    return checked
-
-
 KINDS: Final[Kinds] = {
     sync_pb2.RESOURCE_KIND_DISTRIBUTION: Kind(
-        configuration_pb2.Distribution, _reading(configuration_pb2.Distribution, sites_of)
+        configuration_pb2.Distribution, reading(configuration_pb2.Distribution, lambda message, _: sites_of(message))
     ),
     sync_pb2.RESOURCE_KIND_ROUTING_TABLE: Kind(
-        configuration_pb2.RoutingTable, _reading(configuration_pb2.RoutingTable, zone_settings)
+        configuration_pb2.RoutingTable,
+        reading(configuration_pb2.RoutingTable, lambda message, _: zone_settings(message)),
     ),
 }
 

@@ -11,7 +11,7 @@ What the values are, and what can be honoured, say the `Kinds` of a program. Whe
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -30,9 +30,22 @@ from proto.resources import (
 
 Values = Mapping[ResourceName, object]
 
+_Body = TypeVar("_Body", bound=Message)
+
 
 class UnusableResourceError(Exception):
     """This program cannot serve from the resource; the text says why, and becomes the reason of a rejection."""
+
+
+def reading(body: type[_Body], read: Callable[[_Body, Values], object]) -> Callable[[Message, Values], object]:
+    """A function over bodies of one type, as a row has it."""
+
+    def checked(message: Message, references: Values) -> object:
+        if not isinstance(message, body):
+            raise TypeError(f"a {type(message).__name__} in place of a {body.__name__}")
+        return read(message, references)
+
+    return checked
 
 
 def no_references(_message: Message) -> Sequence[ResourceName]:

@@ -18,25 +18,21 @@ from edge_node.policy.geo import GeoTable
 from edge_node.storage.node_state import ServedResources
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.resources import GEO_TABLE, ROUTING_TABLE, ResourceName, cache_policy_name
-from proto.served_configuration import Configuration, Kind, Kinds, UnusableResourceError, Values
+from proto.served_configuration import Configuration, Kind, Kinds, UnusableResourceError, Values, reading
 
 _Message = TypeVar("_Message", bound=Message)
 
 
-def _reading(
-    message_type: type[_Message], read: Callable[[_Message, Values], object]
-) -> Callable[[Message, Values], object]:
-    """The function as a row has it."""
+def _reading(body: type[_Message], read: Callable[[_Message, Values], object]) -> Callable[[Message, Values], object]:
+    """As a row has it; what this node refuses is unusable."""
 
-    def checked(message: Message, references: Values) -> object:
-        if not isinstance(message, message_type):
-            raise TypeError(f"a {type(message).__name__} in place of a {message_type.__name__}")
+    def refusing(message: _Message, references: Values) -> object:
         try:
             return read(message, references)
         except RejectedResourceError as error:
             raise UnusableResourceError(str(error)) from error
 
-    return checked
+    return reading(body, refusing)
 
 
 def _distribution(message: configuration_pb2.Distribution, references: Values) -> object:
