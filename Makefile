@@ -50,8 +50,16 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 	$(BIN)/cdnlab quickstart
 
 .PHONY: test
-test: setup ## all tests but those that need a Docker engine
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker"
+test: setup ## all tests but those that need a Docker engine or a night
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker and not nightly"
+
+# At night. What it finds becomes an `@example` or a test of its own.
+.PHONY: test-nightly
+test-nightly: export CDNLAB_DEPTH ?= 10
+test-nightly: export CDNLAB_NEW_EXAMPLES ?= 1
+test-nightly: setup ## properties ten times as far as `make test` (CDNLAB_DEPTH), with new examples, and the rare depths
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --timeout 3600 tests/property
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "nightly and not docker"
 
 # By hand and at night: npm fetches Vite into a folder of the test's own.
 .PHONY: test-vite
@@ -67,7 +75,7 @@ compiled: setup ## edges compiled ahead of time: a quarter more hits and twice t
 .PHONY: test-compiled
 test-compiled: export CDNLAB_EDGE_CODE := compiled
 test-compiled: compiled ## the tests of edges once more, with their compiled modules
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker" $(EDGE_TESTS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker and not nightly" $(EDGE_TESTS)
 
 # Each target runs for so long; a failing input is cut down and printed. Other cases: CDNLAB_FUZZ_SEED=7
 .PHONY: fuzz

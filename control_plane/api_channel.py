@@ -13,6 +13,7 @@ from typing import Final
 
 EVENTS_MOST_BYTES: Final = 64 * 1024
 """Of one line, as the reader bounds it."""
+_LISTENER = b"L"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,24 @@ def parse(line: bytes) -> ApiEvent | None:
             return None
 
 
+def give_listener(connection: socket.socket, listener: socket.socket) -> None:
+    """The first thing on a channel, and the only one in this direction: the socket that clients connect to. OSError when nobody is there any more."""
+    socket.send_fds(connection, [_LISTENER], [listener.fileno()])
+
+
 class ApiChannel:
     """The end of the process of the management API."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+
+    def take_listener(self) -> socket.socket:
+        """The socket that clients connect to. Waits until there is one; ends this process when the other one is gone instead."""
+        with contextlib.suppress(OSError):
+            message, descriptors, _, _ = socket.recv_fds(self._connection, len(_LISTENER), 1)
+            if message:
+                return socket.socket(fileno=descriptors[0])
+        os._exit(0)
 
     def tell(self, event: ApiEvent) -> None:
         """Without waiting; a line that has no room is lost."""

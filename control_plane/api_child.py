@@ -1,19 +1,25 @@
 """Keeps the process of the management API running for as long as the control plane runs (`api_process.py` is what it does).
 
-One that has died is started again, after a pause that grows while none of them lives for long. The socket stays open meanwhile, here, so that clients wait instead of
-being refused.
+The first one is a fork of the control plane, taken before that does anything else: what both have imported is in memory once, and nobody waits for it a second time.
+One that has died is started anew, as a program of its own, after a pause that grows while none of them lives for long. The socket that clients connect to stays open
+meanwhile, here, so that they wait instead of being refused.
 """
 
 import asyncio
 import contextlib
+import gc
 import logging
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NoReturn, Protocol
 
-from control_plane.api_channel import EVENTS_MOST_BYTES, ApiEvent, Serving, parse
+from control_plane.api_channel import EVENTS_MOST_BYTES, ApiEvent, Serving, give_listener, parse
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -25,14 +31,96 @@ END_SECONDS: Final = 0.3
 _logger = logging.getLogger("control-plane")
 
 
+class _Process(Protocol):
+    """The part of `subprocess.Popen` that is used here."""
+
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StartedApi:
+    """A process that waits for the socket to listen on, and our end of its channel."""
+
+    process: _Process
+    connection: socket.socket
+
+    def end(self) -> None:
+        """At once; nothing where it has ended."""
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+
+
+class _Fork:
+    """A fork of this process."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._status: int | None = None
+        self._reaping = threading.Lock()
+        """Once it is reaped its number may be somebody else's."""
+
+    def terminate(self) -> None:
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._send(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """The exit status; of a signal its number, negative."""
+        with self._reaping:
+            if self._status is None:
+                self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            return self._status
+
+    def _send(self, number: signal.Signals) -> None:
+        with self._reaping:
+            if self._status is None:
+                os.kill(self._pid, number)
+
+
+def fork_api(run: Callable[[socket.socket], NoReturn]) -> StartedApi:
+    """Have `run` called in a fork of this process, with its end of the channel. Before there are threads, an event loop or connections, which a fork would share."""
+    ours, theirs = socket.socketpair()
+    gc.freeze()  # a look for garbage would copy every page that both have
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        try:
+            run(theirs)
+        except BaseException:
+            _logger.exception("the management API cannot go on")
+        finally:
+            os._exit(1)
+    theirs.close()
+    return StartedApi(_Fork(pid), ours)
+
+
+def _start_api(arguments: Sequence[str]) -> StartedApi:
+    """Not as the event loop does it, which forks with the handlers of gRPC: that has threads, and complains."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = (sys.executable, "-m", "control_plane.api_process", str(theirs.fileno()), *arguments)
+        return StartedApi(subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours)
+
+
 class ApiChild:
     """The process, whichever it is now. `run` must run for as long as it is wanted; it ends in order when `leave` was called, and at once when it is cancelled."""
 
-    def __init__(self, listener: socket.socket, arguments: Sequence[str], on_event: Callable[[ApiEvent], None]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        arguments: Sequence[str],
+        on_event: Callable[[ApiEvent], None],
+        first: StartedApi | None = None,
+    ) -> None:
         self._listener = listener
         self._arguments = arguments
         self._on_event = on_event
-        self._process: subprocess.Popen[bytes] | None = None
+        self._first = first
+        self._process: _Process | None = None
         self._is_leaving = asyncio.Event()
         self.is_serving = False
 
@@ -70,16 +158,15 @@ class ApiChild:
 
     async def _run_once(self) -> int:
         """Start it and wait for its end; its exit status."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            numbers = (self._listener.fileno(), theirs.fileno())
-            command = (sys.executable, "-m", "control_plane.api_process", *map(str, numbers), *self._arguments)
-            process = _start(command, numbers)
+        started, self._first = self._first or _start_api(self._arguments), None
+        process = started.process
+        with contextlib.suppress(OSError):  # it has ended already
+            give_listener(started.connection, self._listener)
         self._process = process
         if self._is_leaving.is_set():
             process.terminate()
         try:
-            await self._listen(ours)  # until its end of the pair is closed, which is at its end
+            await self._listen(started.connection)  # until its end of the pair is closed, which is at its end
             return await asyncio.to_thread(process.wait)
         finally:
             self.is_serving = False
@@ -99,8 +186,3 @@ class ApiChild:
             _logger.error("the management API cannot be heard: %s", error)
         finally:
             writer.close()
-
-
-def _start(command: Sequence[str], descriptors: Sequence[int]) -> "subprocess.Popen[bytes]":
-    """Not as the event loop does it, which forks with the handlers of gRPC: that has threads, and complains."""
-    return subprocess.Popen(command, pass_fds=descriptors)

@@ -1,4 +1,5 @@
-"""The management API as a process: `python -m control_plane.api_process LISTENER CHANNEL ARGUMENTS...`, which only the control plane itself starts (`api_child.py`).
+"""The management API as a process: a fork of the control plane or, where that one has died, `python -m control_plane.api_process CHANNEL ARGUMENTS...`; only the control
+plane itself starts it (`api_child.py`).
 
 Its event loop is its own, so that no client of the API can keep nodes from hearing anything; it shares the database with the process that speaks with them. It listens
 on a socket that it was given, and ends when that process ends.
@@ -12,6 +13,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import uvloop
@@ -34,6 +36,8 @@ from proto.host_clock import HostClock
 
 DATABASE_SECONDS = 5.0
 """How long a statement may take, where the database is a server."""
+
+PROCESS_NAME = Path("/proc/self/comm")
 
 NICENESS = 5
 """Nodes first: who waits for the processor with a process that hears them gets a third of it."""
@@ -58,14 +62,23 @@ class _Reports(StoreObserver):
 
 
 def main() -> NoReturn:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM, as a program."""
     process_logs.to_standard_error()
-    os.nice(NICENESS)
-    listener, connection = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    run(settings.parse(sys.argv[2:]), socket.socket(fileno=int(sys.argv[1])))
+
+
+def run(chosen: Settings, connection: socket.socket) -> NoReturn:
+    """Serve until SIGTERM, and end the process; `connection` is its end of the channel."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever started this one ends it
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        PROCESS_NAME.write_bytes(
+            b"management-api"
+        )  # for `ps` and `top`: a fork has the command line of the control plane
     channel = ApiChannel(connection)
+    listener = channel.take_listener()
     channel.end_with_parent()
-    uvloop.run(_serve(settings.parse(sys.argv[3:]), listener, channel))
+    uvloop.run(_serve(chosen, listener, channel))
     os._exit(
         0
     )  # nothing is left to be done, and somebody waits: to take an interpreter apart is a tenth of a second of work

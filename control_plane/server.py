@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from control_plane.admin import Admin, guarded, not_yet
 from control_plane.admission import Admission
 from control_plane.api_channel import Answered, ApiEvent, Committed, Failed
-from control_plane.api_child import ApiChild
+from control_plane.api_child import ApiChild, StartedApi
 from control_plane.connection_limit import limits_for, wanted_descriptors
 from control_plane.credentials import CredentialsError, read_credentials
 from control_plane.database import open_database
@@ -74,17 +74,18 @@ class _Parts:
     most_web_connections: int
     listen: Callable[[], Any] | None
     """Hears what other control planes announce; None: there is no other."""
+    first_api: StartedApi | None
 
 
-async def serve(settings: Settings) -> None:
-    """Run until a signal."""
+async def serve(settings: Settings, first_api: StartedApi | None = None) -> None:
+    """Run until a signal; `first_api` is a process for the management API, where one is there already."""
     try:
-        await _serve(settings)
+        await _serve(settings, first_api)
     except (TableError, CredentialsError, TlsFilesError) as error:
         raise StartError(str(error)) from error
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
     clock = HostClock()
     tls = _read_tls(settings.tls_dir)
     read_credentials(
@@ -114,7 +115,7 @@ async def _serve(settings: Settings) -> None:
             roles.heard_news()
 
         listen = None if election is None else partial(election.listen, settings.database, heard_news)
-        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen))
+        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api))
 
 
 def _read_head(store: SqlStore) -> None:
@@ -163,7 +164,7 @@ async def _run(parts: _Parts) -> None:
             await _start_grpc(settings.grpc, port)
         except ListenError as error:
             raise StartError(str(error)) from error
-        api = ApiChild(api_socket, settings.arguments, _api_listener(parts))
+        api = ApiChild(api_socket, settings.arguments, _api_listener(parts), parts.first_api)
         server = WebServer(WebConfig(_operators(parts), parts.most_web_connections))
         try:
             async with asyncio.TaskGroup() as group:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests import oracle_rfc9111 as oracle
 from tests.conversations.dialogue import Answer, Fetch, Node, Viewer, flush
+from tests.depth import examples
 from tests.fuzz.strict_http import read_request_head
 from tests.property.edge_node.caching.test_rfc9111_properties import ANSWERED_FIELDS, ASKED, REQUEST_FIELDS, STATUSES
 from tests.property.edge_node.caching.test_rfc9111_properties import Answer as Said
@@ -312,7 +313,7 @@ def play(make: Callable[[], Watch], steps: list[Ask | float]) -> Counter[str]:
 def judged(make: Callable[[], Watch], count: int) -> Counter[str]:
     stats: Counter[str] = Counter()
 
-    @settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(count), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
         stats.update(play(make, steps))

@@ -140,7 +140,7 @@ def has_gone_on(lab: Lab, process: subprocess.Popen[str], seen: int) -> bool:
     return len(lab.events()) > seen or process.poll() is not None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_lab_that_stands_still_under_a_clock_that_is_set_comes_to_the_same_verdict(lab: Lab) -> None:
     """The lab is its own witness: it is stopped after each of its steps, between a look at the clock and what comes of it for instance. So is the control plane."""
     words = ("quickstart", str(lab.topology), "--duration", "10", "--run", str(lab.run))
@@ -163,7 +163,7 @@ def test_a_lab_that_stands_still_under_a_clock_that_is_set_comes_to_the_same_ver
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
 def test_an_interrupt_in_the_middle_leaves_nothing(lab: Lab, number: signal.Signals) -> None:
     with running(lab.start("quickstart", str(lab.topology), "--duration", "30", "--run", str(lab.run))) as process:
         wait_until((lab.run / "load.jsonl").exists, process)

@@ -21,6 +21,7 @@ from proto.log_position import LogPosition
 from proto.resources import cache_policy_name, checksum_bytes
 from proto.served_configuration import Configuration, from_snapshot, with_entry
 from tests.builders import geo_table_message
+from tests.depth import examples
 
 KINDS = {Role.EDGE: EDGE_KINDS, Role.DNS_ROUTER: ROUTER_KINDS}
 IDS = st.sampled_from(("A", "B"))
@@ -39,7 +40,7 @@ def one_each(changes: list[Change]) -> list[Change]:
     return list({change.name: change for change in changes if isinstance(change, Put | Delete)}.values())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.lists(CHANGES, min_size=1, max_size=4), min_size=1, max_size=8), st.data())
 def test_nodes_and_the_control_plane_agree(history: list[list[Change]], data: st.DataObject) -> None:
     expected = RoleChecksums(sync_pb2.Snapshot(log_id="log"))

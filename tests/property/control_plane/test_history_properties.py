@@ -10,6 +10,7 @@ from control_plane.leases import LeaseRules
 from control_plane.nodes import NodeDescription, Role
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from tests.depth import examples
 from tests.simulation.world import MemoryLedger
 
 NODE = NodeDescription("edge-1", Role.EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
@@ -57,7 +58,7 @@ def copies_of(steps: list[tuple[str, int]]) -> list[Copy]:
     return copies
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(STEPS, max_size=25), NUMBERS, NUMBERS)
 @example([("append", 0), ("copy", 0), ("append", 0), ("append", 1), ("append", 1)], 0, 1)
 def test_a_node_gets_entries_exactly_when_its_history_is_the_beginning_of_the_logs(

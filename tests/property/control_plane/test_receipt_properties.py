@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from control_plane.fencing import waited_for
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Role
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
+from tests.depth import examples
 
 NODES = ("a", "b", "c", "d")
 STEPS = st.lists(
@@ -60,7 +61,7 @@ class Plane:
         return self.waiting[: bisect_right(self.waiting, settled_index)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(STEPS, st.sampled_from((0.0, 0.5, 2.0)))
 def test_what_is_complete_is_what_a_look_at_all_nodes_says(steps: list[tuple[str, str]], seconds: float) -> None:
     plane = Plane()

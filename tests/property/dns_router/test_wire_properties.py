@@ -20,6 +20,7 @@ from dns_router import query_wire, slow_wire
 from dns_router.counters import Counters
 from dns_router.model import ClientSubnet, Query, Reason, Refusal
 from dns_router.responder import Responder
+from tests.depth import examples
 from tests.router_builders import TWO_EDGES_EACH, US_CLIENT, addresses_in, directory, distribution, zone
 
 RESPONDER = Responder(Counters(), random.Random(1))
@@ -93,7 +94,7 @@ DAMAGED = st.builds(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(750), deadline=None)
 @given(st.one_of(st.binary(max_size=80), DAMAGED, WILD))
 @example(b"")
 @example(b"\0" * 12)
@@ -108,7 +109,7 @@ def test_any_bytes_get_an_answer_that_parses_or_silence(wire: bytes) -> None:
             assert parsed.id == int.from_bytes(wire[:2], "big") and parsed.flags & dns.flags.QR
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(SOUND)
 def test_the_hand_written_reader_says_what_dnspython_says(wire: bytes) -> None:
     parsed, oracle = query_wire.parse_query(wire), dns.message.from_wire(wire)
@@ -134,7 +135,7 @@ def oracle_subnet(message: dns.message.Message) -> ClientSubnet | None:
     return ClientSubnet(found[0].family, found[0].srclen, found[0].addrdata) if found else None
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.one_of(DAMAGED, WILD))
 def test_both_readers_agree_on_whatever_the_hand_written_one_accepts(wire: bytes) -> None:
     if query_wire.screen(wire) is not None:
@@ -158,7 +159,7 @@ def test_both_readers_agree_on_whatever_the_hand_written_one_accepts(wire: bytes
         assert bare == replace(fast, edns=replace(fast.edns, client_subnet=None))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(SOUND)
 def test_the_hand_written_writer_says_what_dnspython_would_write(wire: bytes) -> None:
     asked = dns.message.from_wire(wire)

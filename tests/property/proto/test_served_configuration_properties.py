@@ -14,6 +14,7 @@ from proto.resources import (
     total_checksum,
 )
 from proto.served_configuration import Configuration
+from tests.depth import examples
 from tests.unit.proto.test_served_configuration import BAD, after, distribution, entry, policy, restarted, values
 
 POLICIES = ("P1", "P2")
@@ -77,7 +78,7 @@ def _body(configuration: Configuration, name: ResourceName) -> bytes | None:
     return None if served is None else served.resource.body
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(st.lists(st.tuples(st.lists(CHANGES, min_size=1, max_size=4), st.booleans()), max_size=8))
 def test_after_any_history(history: list[tuple[list[object], bool]]) -> None:
     configuration, log = Configuration(LogPosition("log")), dict[ResourceName, sync_pb2.Resource]()

@@ -11,6 +11,7 @@ from control_plane.aws_api.errors import ApiError
 from control_plane.aws_api.model import NAMESPACE, load_model
 from control_plane.aws_api.signature import SignedRequest, verify
 from tests.api_builders import NOW
+from tests.depth import examples
 
 MODEL = load_model()
 CREATE = MODEL.operation_model("CreateDistribution")
@@ -37,13 +38,13 @@ def code_of(action: Callable[[], object]) -> str | None:
     return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(st.binary(max_size=200))
 def test_any_bytes(body: bytes) -> None:
     decode_or_refuse(body)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(st.data())
 def test_a_document_with_bytes_cut_out_put_in_or_replaced(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(DOCUMENT)))
@@ -62,7 +63,7 @@ def test_any_text_survives_the_way_out_as_far_as_xml_can_say_it(text: str) -> No
     ET.fromstring(encode_error(text, text, 400, text))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(st.text(max_size=200), st.text(max_size=20), st.dictionaries(st.text(min_size=1), st.text(), max_size=5))
 def test_any_authorization_is_refused_not_tripped_over(authorization: str, date: str, headers: dict[str, str]) -> None:
     on_wire = {**headers, "host": "h", "authorization": authorization, "x-amz-date": date}

@@ -26,6 +26,7 @@ from edge_node.policy.response_head import LocalNode, content_length
 from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.memory import MemoryStore
+from tests.depth import examples
 
 # -- invalidations
 
@@ -76,7 +77,7 @@ def replay(events: list[tuple[object, ...]]) -> tuple[InvalidationLog, ListScan]
     return log, naive
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(150))
 @given(EVENTS, DISTRIBUTIONS, PATHS, st.data())
 def test_the_log_answers_as_a_scan_of_everything_would(
     events: list[tuple[object, ...]], distribution_id: str, target: str, data: st.DataObject

@@ -28,6 +28,7 @@ from edge_node.model.http import Header, RequestHead, ResponseHead
 from edge_node.upstream.connection import make_response_head
 from tests import oracle_rfc9111 as oracle
 from tests.builders import behavior_message, distribution_message, origin_message, policy_message, read_distribution
+from tests.depth import examples
 
 V = TypeVar("V")
 Pairs = tuple[tuple[str, str | int], ...]
@@ -343,7 +344,7 @@ def play(steps: list[Ask | float]) -> RulesOnlyCache:
 def test_no_history_makes_the_rules_reuse_what_the_rfc_forbids_or_refuse_what_is_plainly_fresh() -> None:
     stats: Counter[str] = Counter()
 
-    @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
         stats.update(play(steps).stats)
@@ -485,7 +486,7 @@ def test_no_fields_about_time_together_allow_what_the_rfc_forbids(delay: float) 
     assert stored > 3_000
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     ASKED.filter(lambda asked: asked.method == "GET"),
     STATUSES,

@@ -28,6 +28,7 @@ from edge_node.storage.node_state import InvalidatedPaths, NodeState
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.log_position import LogPosition
 from tests.builders import behavior_message, distribution_message, entry_message, origin_message, snapshot_message
+from tests.depth import examples
 from tests.edge_wires import leased_fence
 
 PATHS = ("/", "/a", "/ab", "/b")
@@ -222,7 +223,7 @@ def _distribution(identifier: str) -> configuration_pb2.Distribution:
 INVALIDATE = ("invalidate", "E1", ["/a"])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(125), deadline=None)
 @given(st.lists(st.tuples(STEPS, KILLS), max_size=20))
 @example([(("snapshot", 0), None), (INVALIDATE, (1, "half")), (INVALIDATE, (2, "before")), (INVALIDATE, (2, "after"))])
 @example(
@@ -253,7 +254,7 @@ def test_killed_anywhere_a_node_knows_what_it_acknowledged(
             node.client.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(INVALIDATIONS, min_size=1, max_size=6), st.integers(0, 6), st.data())
 def test_a_damaged_journal_is_refused_and_never_answers_otherwise(
     invalidations: list[tuple[str, str, list[str]]], compacted: int, data: st.DataObject

@@ -28,6 +28,7 @@ from tests.builders import (
     read_distribution,
 )
 from tests.conversations.dialogue import Node, ServingFetcher
+from tests.depth import examples
 from tests.edge_state import put_distribution, reconfigured
 from tests.edge_wires import FakeListener, FakeTransport, turn
 from tests.fuzz.strict_http import End, read_requests, read_responses
@@ -314,7 +315,7 @@ async def live_through(history: list[tuple[object, ...]], behavior: int, folder:
     return asked, fast.fast_answers
 
 
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("batch", range(examples(2)))
 def test_the_fast_path_and_the_pipeline_send_log_and_count_the_same(batch: int, tmp_path: Path) -> None:
     asked = answered_short = 0
     for number in range(100):

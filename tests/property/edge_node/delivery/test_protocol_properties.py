@@ -18,6 +18,7 @@ from tests.builders import behavior_message, policy_message
 from tests.conversations.dialogue import Arrival, Fetch, Http1Viewer, Node, Viewer
 from tests.conversations.multiplexed_viewer import MultiplexedViewer
 from tests.conversations.tiers import ALL_METHODS, Tiers, strict
+from tests.depth import examples
 from tests.edge_wires import turn
 from tests.property.histories import STEPS, Ask, Exchange, Outcome, Watch, play
 
@@ -162,7 +163,7 @@ def test_the_bytes_of_http1_say_what_the_frames_say(is_strict: bool) -> None:
     policy = policy_message(accept_encoding_gzip=True)
     behavior = behavior_message(semantics=semantics, policy=policy, compress=True, allowed_methods=ALL_METHODS)
 
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=examples(100))
     @given(HISTORIES)
     def every_history(history: list[Request | Response | float]) -> None:
         results = []
@@ -213,7 +214,7 @@ def test_the_histories_of_the_caching_rules_are_the_same_in_each_protocol(tiers:
         both = Tiers(behavior, edges=2)
         return Notes(both.edges, both.regional, 1.0)
 
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=examples(60))
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
         results = []

@@ -23,6 +23,7 @@ from proto.cdn.v1 import configuration_pb2
 from tests.builders import behavior_message, origin_message
 from tests.conversations.dialogue import Node
 from tests.conversations.origins import Pieces
+from tests.depth import examples
 from tests.edge_wires import FakeListener, FakeTransport, turn
 from tests.fuzz.strict_http import End, Response, read_requests, read_responses
 
@@ -368,7 +369,7 @@ async def live_through(seed: str) -> Counter[str]:
     return lab.seen
 
 
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("batch", range(examples(2)))
 def test_nobody_gets_what_was_for_another_one_or_what_is_no_response(batch: int) -> None:
     seen: Counter[str] = Counter()
     for number in range(40):

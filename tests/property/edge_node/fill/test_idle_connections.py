@@ -28,6 +28,7 @@ from edge_node.upstream.pool import ConnectionPool
 from proto.cdn.v1 import configuration_pb2
 from tests.builders import ALL, behavior_message, caching_disabled, listed, origin_message, policy_message
 from tests.conversations.dialogue import Node
+from tests.depth import examples
 from tests.edge_wires import FakeListener, FakeTransport, turn
 from tests.fuzz.strict_http import End, Response, read_request_head, read_responses
 
@@ -387,7 +388,7 @@ async def live_through(rng: random.Random, folder: Path) -> Counter[str]:
     )
 
 
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("batch", range(examples(2)))
 def test_a_fetch_that_begins_at_once_says_stores_logs_and_counts_what_any_other_does(
     batch: int, tmp_path: Path
 ) -> None:

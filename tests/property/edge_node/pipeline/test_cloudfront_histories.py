@@ -159,7 +159,7 @@ EACH_WAY: list[Ask | float] = [asks("whole"), asks("whole"), 100.0, asks("not mo
 """Rare among random histories, and so no matter of luck."""
 
 
-@pytest.mark.parametrize(("minimum", "count"), [(0, 200), (20, 100)])
+@pytest.mark.parametrize(("minimum", "count"), [(0, 100), (20, 50)])
 def test_the_same_histories_follow_cloudfronts_table_in_its_semantics(minimum: int, count: int) -> None:
     assert set(play(lambda: by_table(minimum), EACH_WAY)) == WAYS
     assert set(judged(lambda: by_table(minimum), count)) <= WAYS

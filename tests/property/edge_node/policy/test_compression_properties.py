@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edge_node.http.accept_encoding import SERVER_ORDER, normalise_accept_encoding, preferred_coding
 from edge_node.http.compressor import LARGE_STREAM_BYTES, SMALL_BODY_BYTES, SMALL_STREAM_BYTES, Compressors
 from edge_node.policy.compression import encoded_fields
+from tests.depth import examples
 
 CODINGS = st.sampled_from(SERVER_ORDER)
 FLAGS = st.tuples(st.booleans(), st.booleans(), st.booleans())
@@ -103,7 +104,7 @@ def decompress(coding: bytes, data: bytes) -> bytes:
             return body
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(75))
 @given(CODINGS, PIECES, st.integers(-10, 10))
 def test_what_comes_out_is_what_went_in_however_it_was_cut(coding: bytes, pieces: list[bytes], wrong_by: int) -> None:
     """Also when the announced length was wrong: the length is for window and flushes alone."""
@@ -113,7 +114,7 @@ def test_what_comes_out_is_what_went_in_however_it_was_cut(coding: bytes, pieces
     assert decompress(coding, encoded) == b"".join(pieces)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(CODINGS, st.lists(st.integers(1, 40_000), min_size=1, max_size=60), st.integers(0, 2**32))
 def test_what_cannot_be_compressed_grows_by_little(coding: bytes, sizes: list[int], seed: int) -> None:
     block = _noise(seed)

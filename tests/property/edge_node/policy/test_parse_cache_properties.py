@@ -9,6 +9,7 @@ from edge_node.delivery.request_body import RequestBodyStream
 from edge_node.listeners.request_parser import RequestParser
 from edge_node.model.http import RequestHead
 from edge_node.policy.parse_cache import LONGEST_REMEMBERED_LINE_BYTES, ParseCache
+from tests.depth import examples
 
 
 class FirstRequest:
@@ -84,7 +85,7 @@ def edited(line: bytes, edits: list[tuple[int, int, bytes, bool]]) -> bytes:
     return line
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(200))
 @given(USUAL_LINES, EDITS)
 def test_a_line_that_is_taken_without_the_parser_is_what_the_parser_reads(
     usual: bytes, edits: list[tuple[int, int, bytes, bool]]

@@ -41,6 +41,7 @@ from edge_node.storage.disk.segment_index import (
 )
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.disk.writer import DiskWriter
+from tests.depth import examples
 
 BOOT = "boot"
 CAPACITY = SMALLEST_CAPACITY_BYTES
@@ -355,7 +356,7 @@ class DiskMachine(RuleBasedStateMachine):
 
 
 DiskMachine.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(80), stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestDisk = DiskMachine.TestCase
 

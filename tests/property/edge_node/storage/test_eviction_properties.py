@@ -13,6 +13,7 @@ from edge_node.storage.eviction.protocol import MOST_USES, EvictionPolicy
 from edge_node.storage.eviction.queue import Queue
 from edge_node.storage.eviction.registry import POLICIES
 from edge_node.storage.eviction.s3fifo import S3Fifo
+from tests.depth import examples
 from tests.traces.replay import Cached
 
 CAPACITY_BYTES = 200
@@ -92,7 +93,7 @@ def check_lists(store: Store) -> None:
 
 
 @given(NAMES, HISTORIES, st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 def test_every_admitted_object_is_in_the_lists_once_and_the_budget_holds(
     name: str, history: list[tuple[str, int, int]], admits_before_it_evicts: bool
 ) -> None:

@@ -12,6 +12,7 @@ from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody
 from tests.builders import behavior_message
 from tests.conversations.dialogue import Node, ServingFetcher
+from tests.depth import examples
 from tests.edge_wires import EchoService, FakeListener, FakeTransport, end_of_exchange, statuses, turn
 from tests.fuzz.strict_http import End, read_responses
 
@@ -91,7 +92,7 @@ async def converse(pieces: Sequence[bytes]) -> bytes:
     return bytes(transport.written)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(REQUESTS, min_size=1, max_size=6), st.data())
 def test_how_requests_are_cut_into_reads_does_not_change_a_byte_of_the_answers(
     requests: list[bytes], data: st.DataObject
@@ -133,7 +134,7 @@ SPOILED = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(75))
 @given(
     st.one_of(st.binary(max_size=300), SPOILED), st.lists(st.integers(1, 200), min_size=1, max_size=5), st.booleans()
 )
@@ -221,7 +222,7 @@ SPOILED_RESPONSES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(75))
 @given(
     st.one_of(st.binary(max_size=200), SPOILED_RESPONSES),
     st.lists(st.integers(1, 100), min_size=1, max_size=5),
