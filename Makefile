@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Set this to use an interpreter that `make setup` would not choose: make setup PYTHON=/opt/python3.13/bin/python3
 PYTHON ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 EDGE_TESTS := $(wildcard tests/*/edge_node) tests/integration/system
 PACKAGES := $(wildcard benchmarks control_plane deploy dns_router edge_node lab loadtests origin proto tests)
 
@@ -22,12 +22,15 @@ help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
 
 .PHONY: setup
-setup: $(VENV)/.installed ## create .venv with everything in requirements.lock, and the command .venv/bin/cdnlab
+setup: $(VENV)/.compiling ## create .venv with everything in requirements.lock, and the command .venv/bin/cdnlab
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
-	@[ -n "$${CI:-}" ] || CDNLAB_EDGE_CODE=source $(BIN)/python -m deploy.compile_edge --in-background
+
+# Once, and nobody waits for it: edges run from source until it has ended. Not before tests, which would share the processors with it.
+$(VENV)/.compiling: $(VENV)/.installed
+	@[ -n "$${CI:-}" ] || { CDNLAB_EDGE_CODE=source $(BIN)/python -m deploy.compile_edge --in-background && touch $@; }
 
 $(VENV)/.locked: requirements.lock | $(BIN)/python
 	$(PIP) install --quiet --require-hashes --requirement requirements.lock
@@ -50,14 +53,16 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 	$(BIN)/cdnlab quickstart
 
 .PHONY: test
-test: setup ## all tests but those that need a Docker engine or a night
+test: export CDNLAB_EDGE_CODE := source
+test: $(VENV)/.installed ## all tests but those that need a Docker engine or a night
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker and not nightly"
 
 # At night. What it finds becomes an `@example` or a test of its own.
 .PHONY: test-nightly
-test-nightly: export CDNLAB_DEPTH ?= 10
+test-nightly: export CDNLAB_DEPTH ?= 20
 test-nightly: export CDNLAB_NEW_EXAMPLES ?= 1
-test-nightly: setup ## properties ten times as far as `make test` (CDNLAB_DEPTH), with new examples, and the rare depths
+test-nightly: export CDNLAB_EDGE_CODE := source
+test-nightly: $(VENV)/.installed ## properties twenty times as far as `make test` (CDNLAB_DEPTH), with new examples, and the rare depths
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --timeout 3600 tests/property
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "nightly and not docker"
 
@@ -92,7 +97,7 @@ simulate: setup ## the invalidation protocol over many more seeds than the tests
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --minutes $(MINUTES)
 
 .PHONY: check
-check: setup ## linter, formatter, types, stale stubs, import rules, docs against the code
+check: $(VENV)/.installed ## linter, formatter, types, stale stubs, import rules, docs against the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES)

@@ -18,14 +18,26 @@ settings.register_profile("new", derandomize=False)
 settings.load_profile("new" if os.environ.get("CDNLAB_NEW_EXAMPLES") else "same")
 
 _NEW_OBJECTS = 20_000
-_FIRST = ("simulation", "system", "lab", "control_plane", "integration", "property", "fuzz")
+_FIRST = ("system", "lab", "loadtests", "control_plane", "integration", "simulation", "property", "fuzz")
+"""What takes long comes first, so that no process is left alone with it at the end."""
+_WAITS = "integration"
 _SYSTEM = "system"
 """The folder of tests of the whole system."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long and waits much comes first, so that no process is left alone with it at the end."""
+    """Files that wait for programs and files that compute are mixed, so that there is always somebody who has something to compute."""
     items.sort(key=_turn)
+    files: dict[bool, dict[Path, int]] = {True: {}, False: {}}
+    for item in items:
+        of_its_kind = files[_WAITS in item.path.parts]
+        of_its_kind.setdefault(item.path, len(of_its_kind))
+
+    def share_before(item: pytest.Item) -> float:
+        of_its_kind = files[_WAITS in item.path.parts]
+        return of_its_kind[item.path] / len(of_its_kind)
+
+    items.sort(key=share_before)
 
 
 def _turn(item: pytest.Item) -> tuple[int, float]:

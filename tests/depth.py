@@ -1,4 +1,4 @@
-"""How far tests search: `make test` as far as its time allows, `make test-nightly` ten times as far, with examples that nobody has seen before.
+"""How far tests search: `make test` as far as its time allows, `make test-nightly` twenty times as far, with examples that nobody has seen before.
 
 What has no smaller form, and guards nothing that another test does not guard as well, is marked `nightly` as a whole.
 """

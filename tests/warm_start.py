@@ -3,7 +3,7 @@
 For each program the test process keeps one warm process, which has imported `PROGRAM.__main__` and run nothing of it. A start is a fork of it that takes the flags,
 the environment and the log file, and calls `main()` as `python -m` would. What differs from a cold start: the imports, the seed of Python's string hashes, which all
 forks share, and the parent. So what a test says about imports, limits set before the start, memory of an idle process, or equal choices of several processes is
-shown with cold starts: the labs of tests/integration/system and tests/integration/lab are made of them.
+shown with cold starts: the labs of tests/integration/lab are made of them.
 """
 
 import atexit
@@ -27,6 +27,7 @@ START_SECONDS = 30.0
 _MESSAGE_BYTES = 256 * 1024
 _STANDARD_OUTPUT, _STANDARD_ERROR, _FIRST_OTHER_DESCRIPTOR = 1, 2, 3
 _STATUS_BYTES = 4
+_OF_LABS = ("control_plane", "dns_router", "edge_node", "origin")
 
 
 class WarmProcess:
@@ -103,6 +104,14 @@ def start_cold(program: str, flags: Sequence[str], *, stderr: IO[bytes], ulimit:
     """`python -m PROGRAM FLAGS`, for tests of the process itself; `ulimit` is what the shell is told before, as `-n 400`."""
     limited = ("sh", "-c", f'ulimit {ulimit} && exec "$@"', "sh") if ulimit else ()
     return subprocess.Popen([*limited, sys.executable, "-m", program, *flags], cwd=ROOT, stderr=stderr)
+
+
+def launch(command: Sequence[str], log: IO[bytes]) -> "WarmProcess | subprocess.Popen[bytes]":
+    """For labs: `python -m PROGRAM FLAGS` as a fork; any other command as it is."""
+    match command:
+        case [sys.executable, "-m", program, *flags] if program in _OF_LABS:
+            return start(program, flags, stderr=log)
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 @cache

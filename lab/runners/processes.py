@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Protocol, Self
 
 import lab
 from lab.errors import LabError, UsageError
@@ -36,6 +36,33 @@ _PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "SYSTEMROOT", "CDNLAB_EDGE_CODE")
 _SET = {"GRPC_VERBOSITY": "ERROR"}
 
 Say = Callable[[str], None]
+
+
+class Child(Protocol):
+    """The part of `subprocess.Popen` that a lab needs of a process that it has started."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+
+
+Launch = Callable[[Sequence[str], IO[bytes]], Child]
+"""Starts a command that goes on when whoever started it has ended; what it prints goes to a file."""
+
+
+def launch(command: Sequence[str], log: IO[bytes]) -> Child:
+    """As a program of its own."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd=importable_from(),
+        env=environment(),
+        start_new_session=True,
+    )
 
 
 def say_nothing(_text: str) -> None:
@@ -65,18 +92,19 @@ class ProcessLab:
     `ProcessLab.attach(state_dir)` is the lab that another command brought up; it is not taken down on exit unless `stop` is called.
     """
 
-    def __init__(self, state: StateDir) -> None:
+    def __init__(self, state: StateDir, launch: Launch = launch) -> None:
         self.state = state
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._launch = launch
+        self._children: dict[str, Child] = {}
 
     @classmethod
-    def up(cls, topology: Topology, state_dir: Path, say: Say = say_nothing) -> Self:
+    def up(cls, topology: Topology, state_dir: Path, say: Say = say_nothing, launch: Launch = launch) -> Self:
         """Starts every node and returns when all are live. LabError, and nothing left running, when that fails."""
         state = StateDir(state_dir)
         layout = Layout(topology, state.path)
         nodes = layout.nodes()
         claim(state, make_record(layout, nodes, sys.executable), lambda: check_addresses_are_free(nodes))
-        started = cls(state)
+        started = cls(state, launch)
         try:
             write_routing_table(layout.routing_table_path, routing_table(topology))
             write_secrets(layout, nodes)
@@ -144,15 +172,7 @@ class ProcessLab:
         if node.is_running:
             raise LabError(f"{node_id} is running already")
         with self.state.open_log(node_id) as log:
-            child = subprocess.Popen(
-                node.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=importable_from(),
-                env=environment(),
-                start_new_session=True,
-            )
+            child = self._launch(node.command, log)
         self._children[node_id] = child
         self.state.write(self.record.with_process(node_id, identify(child.pid)))
 
@@ -247,7 +267,7 @@ def claim(state: StateDir, record: LabRecord, check: Callable[[], None]) -> None
         raise LabError(f"{state.path} cannot be used: {error.strerror}; give another folder with --state") from error
 
 
-def _describe_end(child: subprocess.Popen[bytes] | None) -> str:
+def _describe_end(child: Child | None) -> str:
     if child is None or child.returncode is None:
         return "has ended"
     if child.returncode < 0:

@@ -30,6 +30,7 @@ from lab.http_client import Reply, UnreachableError, ask, get_json, split_addres
 from lab.layout import ACCESS_KEY_ID, API_REGION, CONTROL_PLANE_ID, SECRET_ACCESS_KEY, Role
 from lab.runners.processes import ProcessLab
 from lab.topology_file import parse_topology
+from tests import warm_start
 from tests.integration.system_relay import Relay
 from tests.integration.system_topology import TOPOLOGY, claimed_slot
 
@@ -355,7 +356,8 @@ def system_lab(directory: Path, lease_seconds: float = LEASE_SECONDS) -> Iterato
         text = TOPOLOGY.format(
             loopback=loopback, lease_seconds=lease_seconds, heartbeat_seconds=HEARTBEAT_SECONDS, **numbered
         )
-        with ProcessLab.up(parse_topology(text, "system_lab.py"), directory / "lab") as processes:
+        topology = parse_topology(text, "system_lab.py")
+        with ProcessLab.up(topology, directory / "lab", launch=warm_start.launch) as processes:
             lab = SystemLab(processes, lease_seconds)
             try:
                 yield lab

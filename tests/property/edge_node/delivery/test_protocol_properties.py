@@ -214,7 +214,7 @@ def test_the_histories_of_the_caching_rules_are_the_same_in_each_protocol(tiers:
         both = Tiers(behavior, edges=2)
         return Notes(both.edges, both.regional, 1.0)
 
-    @settings(deadline=None, max_examples=examples(60))
+    @settings(deadline=None, max_examples=examples(30))
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
         results = []

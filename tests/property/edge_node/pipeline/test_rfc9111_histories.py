@@ -132,8 +132,8 @@ WAYS = {"fetched", "validated", "reused fresh", "reused stale", "plainly reusabl
 
 
 def test_no_history_makes_an_edge_reuse_what_the_rfc_forbids_or_ask_for_what_is_plainly_fresh() -> None:
-    assert set(judged(one_edge, 200)) == WAYS
+    assert set(judged(one_edge, 120)) == WAYS
 
 
 def test_the_same_holds_for_two_edges_behind_a_regional_cache() -> None:
-    assert set(judged(two_tiers, 150)) == WAYS
+    assert set(judged(two_tiers, 100)) == WAYS

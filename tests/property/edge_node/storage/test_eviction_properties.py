@@ -93,7 +93,7 @@ def check_lists(store: Store) -> None:
 
 
 @given(NAMES, HISTORIES, st.booleans())
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 def test_every_admitted_object_is_in_the_lists_once_and_the_budget_holds(
     name: str, history: list[tuple[str, int, int]], admits_before_it_evicts: bool
 ) -> None:

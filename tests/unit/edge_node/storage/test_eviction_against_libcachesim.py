@@ -35,7 +35,7 @@ TRACES: dict[str, Callable[[], list[int]]] = {
     "identifiers": identifier_trace,
 }
 TRACE_FILES: dict[str, Path] = {}
-NIGHTLY_TRACES = ("zipf-0.8", "zipf-1.0-again")
+NIGHTLY_TRACES = ("zipf-0.6", "zipf-1.0-again")
 """Nothing shows in them that does not show in the others."""
 COMPARED_TRACES = [pytest.param(name, marks=pytest.mark.nightly) if name in NIGHTLY_TRACES else name for name in TRACES]
 ZIPF_TRACES = [name for name in TRACES if name.startswith("zipf")]
