@@ -105,7 +105,7 @@ check: $(VENV)/.installed ## linter, formatter, types, stale stubs, import rules
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_request_lifecycle.py tests/test_documentation.py
 
 .PHONY: bench-setup
-bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic Server, HAProxy, wrk (Debian, needs root or sudo)
+bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic Server, HAProxy, wrk, PostgreSQL (Debian, needs root or sudo)
 	python3 benchmarks/install_peers.py
 
 .PHONY: bench
@@ -116,6 +116,7 @@ bench: setup ## figures of this machine, beside nginx, Varnish, Traffic Server a
 	$(BIN)/python -m benchmarks.control_plane_nodes
 	$(BIN)/python -m benchmarks.control_plane_scale
 	$(BIN)/python -m benchmarks.control_plane_scale --tls --parts change,storm,memory
+	$(BIN)/python -m benchmarks.control_plane_scale --replica --parts change,minute,storm
 	$(BIN)/python -m benchmarks.lab_start
 	$(BIN)/python -m benchmarks.node_memory
 	$(BIN)/python -m benchmarks.entry_overhead

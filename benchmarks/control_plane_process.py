@@ -40,7 +40,7 @@ class ControlPlaneProcess:
     tls_folder: Path | None = None
     more_flags: tuple[str, ...] = ()
     """Of its command line, for example of another database."""
-    ports: list[int] = field(default_factory=lambda: _free_ports(3))
+    ports: list[int] = field(default_factory=lambda: free_ports(3))
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -64,7 +64,7 @@ class ControlPlaneProcess:
         flags += ["--state-dir", str(self.folder), "--zone", "cdn.localhost"]
         flags += [] if self.tls_folder is None else ["--tls-dir", str(self.tls_folder)]
         flags += self.more_flags
-        log = self.folder.parent / "control-plane.log"
+        log = self.folder.parent / f"{self.folder.name}.log"
         profile = os.environ.get("CDNLAB_BENCHMARK_PROFILE")
         how = ["-m", "control_plane"] if profile is None else ["-m", "cProfile", "-o", profile, "-m", "control_plane"]
         with log.open("ab") as output:
@@ -116,7 +116,7 @@ def processor_seconds(process_id: int) -> float:
 @contextmanager
 def real_edge(plane: ControlPlaneProcess, folder: Path) -> Iterator[int]:
     """One edge node as a lab has it, without viewers, once it holds a lease; its process id."""
-    http_port, admin_port = _free_ports(2)
+    http_port, admin_port = free_ports(2)
     flags = ["--node-id", "real-edge", "--role", "edge", "--region", "us-east-1", "--pop", "P0000"]
     flags += ["--listen", f"{HOST}:{http_port}", "--admin", f"{HOST}:{admin_port}", "--state-dir", str(folder)]
     flags += ["--control-plane", f"{HOST}:{plane.grpc_port}"]
@@ -223,7 +223,7 @@ def _distribution(number: int) -> str:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports on which nobody listens now."""
     probes = [socket.socket() for _ in range(count)]
     try:

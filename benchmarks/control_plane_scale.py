@@ -1,4 +1,4 @@
-"""How one control plane, on one core, bears thousands of nodes: `python -m benchmarks.control_plane_scale [--parts change,minute,storm,memory]`.
+"""How one control plane, on one core, bears thousands of nodes: `python -m benchmarks.control_plane_scale [--parts change,minute,storm,memory] [--tls | --replica]`.
 
 A real control plane process over real sockets; the nodes are lean ones (`lean_nodes.py`) in this process, on another core, so that they are not what is measured.
 Beside each figure stand the processor seconds that the control plane used and the load of the machine.
@@ -13,7 +13,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +25,13 @@ from benchmarks.control_plane_process import (
     HOST,
     ApiClient,
     ControlPlaneProcess,
+    free_ports,
     processor_seconds,
     real_edge,
     running,
 )
 from benchmarks.lean_nodes import Fleet
+from benchmarks.postgres_server import NoPostgresError, running_server
 from lab.certificate_authority import CertificateAuthority, Holder
 from proto.cdn.v1 import sync_pb2
 
@@ -248,6 +250,20 @@ async def measure_storm(plane: ControlPlaneProcess, fleet: Fleet) -> None:
     )
 
 
+async def measure_failover(plane: ControlPlaneProcess, fleet: Fleet) -> None:
+    """The leader is killed and stays away: the other one takes over its nodes and its term."""
+    snapshots = fleet.tally.snapshots
+    plane.stop(hard=True)
+    for node in fleet.nodes:
+        node.lease_until = 0.0  # what counts is a lease of the new leader
+    seconds = await until(lambda: fleet.leased() == len(fleet.nodes), "leases of the new leader", CONNECT_SECONDS)
+    print(
+        f"{len(fleet.nodes)} nodes after kill -9 of the leader: all live {seconds:.2f} s later, {fleet.tally.snapshots - snapshots} snapshots "
+        f"[load {os.getloadavg()[0]:.1f}]",
+        flush=True,
+    )
+
+
 async def measure_memory(plane: ControlPlaneProcess, empty_bytes: int, nodes: int) -> None:
     """Goal: at most 40 KiB a node."""
     await asyncio.sleep(SETTLE_SECONDS)
@@ -260,29 +276,30 @@ async def measure_memory(plane: ControlPlaneProcess, empty_bytes: int, nodes: in
 
 @contextmanager
 def scene(nodes: int, arguments: argparse.Namespace) -> Iterator[tuple[ControlPlaneProcess, Fleet]]:
-    """A control plane on one core, and a fleet that is not connected yet."""
+    """A control plane on one core, and a fleet that is not connected yet. With a replica the first one leads, and half of the fleet begins with the other one."""
     cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as name:
+    core = cores[0] if len(cores) > 1 else None
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        (folder / "state").mkdir()
         certificates = Certificates(folder / "certificates") if arguments.tls else None
-        plane = ControlPlaneProcess(
-            folder / "state",
-            core=cores[0] if len(cores) > 1 else None,
-            tls_folder=None if certificates is None else certificates.of_control_plane(),
-            more_flags=tuple(shlex.split(arguments.control_plane_flags)),
-        )
+        tls_folder = None if certificates is None else certificates.of_control_plane()
+        flags = tuple(shlex.split(arguments.control_plane_flags))
+        if arguments.replica:
+            flags += ("--database", stack.enter_context(running_server(HOST, free_ports(1)[0])).create())
+        planes = []
+        for state in ("state", "replica")[: 1 + arguments.replica]:
+            (folder / state).mkdir()
+            planes.append(ControlPlaneProcess(folder / state, core=core, tls_folder=tls_folder, more_flags=flags))
         if len(cores) > 1:
             os.sched_setaffinity(0, set(cores[1:]))
-        try:
-            with running(plane):
-                fleet = Fleet(HOST, plane.grpc_port)
-                fleet.add(identities(nodes))
-                if certificates is not None:
-                    fleet.tls = {node.id: certificates.of_node(node) for node in identities(nodes)}
-                yield plane, fleet
-        finally:
-            os.sched_setaffinity(0, set(cores))
+            stack.callback(os.sched_setaffinity, 0, set(cores))
+        for plane in planes:
+            stack.enter_context(running(plane))
+        fleet = Fleet(HOST, [plane.grpc_port for plane in planes])
+        fleet.add(identities(nodes))
+        if certificates is not None:
+            fleet.tls = {node.id: certificates.of_node(node) for node in identities(nodes)}
+        yield planes[0], fleet
 
 
 class Certificates:
@@ -342,7 +359,7 @@ async def run_parts(parts: set[str], plane: ControlPlaneProcess, fleet: Fleet, a
             await measure_minute_with_an_edge(plane, fleet, client, arguments)
     client.close()
     if "storm" in parts:
-        await measure_storm(plane, fleet)
+        await (measure_failover if arguments.replica else measure_storm)(plane, fleet)
 
 
 def main() -> None:
@@ -356,7 +373,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--control-plane-flags", default="", metavar="FLAGS", help="more of its command line")
     parser.add_argument("--tls", action="store_true", help="with a certificate for each node, as in a lab")
-    uvloop.run(run(parser.parse_args()))
+    parser.add_argument(
+        "--replica",
+        action="store_true",
+        help="two control planes over a PostgreSQL that writes durably, half of the nodes at each",
+    )
+    arguments = parser.parse_args()
+    if arguments.replica and arguments.tls:
+        parser.error("--replica and --tls: one of them at a time")
+    try:
+        uvloop.run(run(arguments))
+    except NoPostgresError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ PACKAGES = {
 }
 """A program, and the package that has it."""
 POSTGRESQL = {"postgres": "postgresql"}
-"""The same for the tests."""
+"""The same for the tests, and for the control plane with a replica."""
 SERVICES = ("nginx", "varnish", "varnishncsa", "trafficserver", "haproxy", "postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBID_STARTS = "#!/bin/sh\n# for the duration of `make bench-setup`\nexit 101\n"
@@ -89,7 +89,7 @@ def install(packages: list[str]) -> None:
 
 def main() -> int:
     """0 when everything is there."""
-    wanted = POSTGRESQL if sys.argv[1:] == ["postgresql"] else PACKAGES
+    wanted = POSTGRESQL if sys.argv[1:] == ["postgresql"] else PACKAGES | POSTGRESQL
     missing = missing_packages(wanted)
     if not missing:
         print(f"everything is installed: {' '.join(wanted.values())}")

@@ -8,7 +8,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -84,7 +84,8 @@ class Fleet:
     """All nodes of one process."""
 
     host: str
-    port: int
+    ports: Sequence[int]
+    """Of the control planes. A node begins with one of them, as many at each, and takes the next one after each connection that it loses or does not get."""
     tls: Mapping[str, ssl.SSLContext] = field(default_factory=dict)
     """By the id of the node; those that are not there connect without."""
     tally: Tally = field(default_factory=Tally)
@@ -94,7 +95,7 @@ class Fleet:
 
     def add(self, identities: Iterable[sync_pb2.Node]) -> None:
         """More nodes, which know nothing."""
-        self.nodes += [LeanNode(self, identity) for identity in identities]
+        self.nodes += [LeanNode(self, identity, number) for number, identity in enumerate(identities)]
 
     def start(self) -> None:
         """All connect now."""
@@ -130,9 +131,10 @@ class Fleet:
 class LeanNode(asyncio.Protocol):
     """One node, and the connection that it has now."""
 
-    def __init__(self, fleet: Fleet, identity: sync_pb2.Node) -> None:
+    def __init__(self, fleet: Fleet, identity: sync_pb2.Node, number: int) -> None:
         self._fleet = fleet
         self._identity = identity
+        self._address = number
         self._incarnation = fleet.rng.getrandbits(63) | 1
         self.log_id, self.index, self.digest = "", 0, b""
         self.lease_until = 0.0
@@ -174,7 +176,7 @@ class LeanNode(asyncio.Protocol):
                 await asyncio.get_running_loop().create_connection(
                     lambda: self,
                     fleet.host,
-                    fleet.port,
+                    fleet.ports[self._address % len(fleet.ports)],
                     ssl=tls,
                     server_hostname=None if tls is None else "control-plane",
                 )
@@ -191,6 +193,7 @@ class LeanNode(asyncio.Protocol):
             self._timer.cancel()
         if self._is_stopped:
             return
+        self._address += 1
         seconds = self._retry_seconds * self._fleet.rng.uniform(0.5, 1.0)
         self._retry_seconds = min(LONGEST_RETRY_SECONDS, self._retry_seconds * 2)
         self._timer = asyncio.get_running_loop().call_later(seconds, self.start)

@@ -51,6 +51,8 @@ class GrpcPort:
         self._handshakes: dict[TlsServer, asyncio.TimerHandle] = {}
         """Those that are not over, and what ends them if they take too long."""
         self._looking: asyncio.Task[None] | None = None
+        self.failed_handshakes_total = 0
+        """Of clients without a certificate that is accepted here, that gave up, or that took too long."""
 
     async def start(self, address: str) -> None:
         """Listen. RuntimeError when the address cannot be used."""
@@ -133,6 +135,7 @@ class GrpcPort:
     def _shaken(self, handshake: TlsServer) -> None:
         if len(self._handshakes) >= MOST_HANDSHAKES:
             self._resume_accepting()
+        self.failed_handshakes_total += not handshake.has_shaken_hands
         timer = self._handshakes.pop(handshake, None)
         if timer is not None:
             timer.cancel()

@@ -24,6 +24,7 @@ class Gauges:
     head_index: Callable[[], int]
     takes_writes: Callable[[], bool]
     refused_total: Callable[[], int]
+    failed_handshakes_total: Callable[[], int]
     started_over_total: Callable[[], int]
     """In this term."""
 
@@ -80,6 +81,11 @@ class _FleetCollector(Collector):
             "cdn_control_refused_nodes",
             "Streams refused because the certificate is not that of the node that it was said to be.",
             value=self._gauges.refused_total(),
+        )
+        yield CounterMetricFamily(
+            "cdn_control_failed_handshakes",
+            "TLS handshakes on the port for nodes that came to nothing: no certificate or one of another lab, or no end within their time.",
+            value=self._gauges.failed_handshakes_total(),
         )
         yield CounterMetricFamily(
             "cdn_control_nodes_started_over",

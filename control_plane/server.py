@@ -101,7 +101,10 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
         def leading() -> Leading | None:
             return roles.leading
 
-        metrics = ControlMetrics(_gauges(store, admission, leading))
+        def failed_handshakes() -> int:
+            return port.failed_handshakes_total
+
+        metrics = ControlMetrics(_gauges(store, admission, leading, failed_handshakes))
         advertised = str(settings.advertise or settings.grpc)
         seats = None if election is None else election.Election(settings.database, uuid.uuid4().hex, advertised)
         roles = Roles(partial(maker.begin, metrics), clock, seats, advertised)
@@ -126,7 +129,9 @@ def _read_head(store: SqlStore) -> None:
         _logger.warning("%s", error)
 
 
-def _gauges(store: SqlStore, admission: Admission, leading: Callable[[], Leading | None]) -> Gauges:
+def _gauges(
+    store: SqlStore, admission: Admission, leading: Callable[[], Leading | None], failed_handshakes: Callable[[], int]
+) -> Gauges:
     def nodes() -> Any:
         now = leading()
         return () if now is None else now.coordinator.nodes.values()
@@ -141,6 +146,7 @@ def _gauges(store: SqlStore, admission: Admission, leading: Callable[[], Leading
         head_index=lambda: store.head_index,
         takes_writes=lambda: store.trouble is None,
         refused_total=lambda: admission.refused_total,
+        failed_handshakes_total=failed_handshakes,
         started_over_total=started_over,
     )
 

@@ -177,8 +177,8 @@ class SqlStore:
         self.database.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[SqlTransaction]:
-        """See state.Store. Subscribers are told after the commit, in the order of the log."""
+    def transaction(self, fence: Callable[[Connection], None] | None = None) -> Iterator[SqlTransaction]:
+        """See state.Store. Subscribers are told after the commit, in the order of the log. `fence` fails it where it is not this control plane's turn to write."""
         if self._is_in_transaction:
             raise RuntimeError("a transaction is open already: close it before anything else is awaited or called")
         self._is_in_transaction = True
@@ -186,6 +186,8 @@ class SqlStore:
             with self.writing() as connection:
                 self.database.lock_log(connection)
                 self.log_id = read_log_id(connection)  # another process may have made it another one
+                if fence is not None:
+                    fence(connection)
                 transaction = SqlTransaction(self, connection)
                 yield transaction
                 if transaction.appended:

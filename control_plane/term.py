@@ -49,8 +49,8 @@ class TermMaker:
             store.become_another_log()
             store.start_at_head()
         store.is_new &= tenure.term <= 1  # else somebody has led since it was made
-        self.tables.publish(store)
         fence = None if self.fence is None else _fence_of(self.fence, tenure.term)
+        self.tables.publish(store, fence)
         ledger = SqlLedger(store, fence)
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), self.clock())
         store.is_new = False  # for a term that comes after this one

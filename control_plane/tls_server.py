@@ -38,6 +38,11 @@ class TlsServer(asyncio.Protocol, asyncio.Transport):
         self._below: asyncio.Transport | None = None
         self._above: asyncio.Protocol | None = None
 
+    @property
+    def has_shaken_hands(self) -> bool:
+        """Whether there is somebody on the other side who may talk."""
+        return self._above is not None
+
     # asyncio.Protocol, for the socket
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -12,6 +12,7 @@ from control_plane.leadership import Seat
 from control_plane.ledger import SqlLedger
 from control_plane.nodes import NodeDescription, Role, SavedNode
 from control_plane.postgres import PostgresDatabase
+from control_plane.published_tables import PublishedTables
 from control_plane.resource_kinds import put_distribution
 from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
@@ -70,6 +71,24 @@ def test_a_leader_from_before_writes_nothing(postgres_address: str, store: SqlSt
         assert second.read().holder == "b", "of a term that is over nobody resigns"
         second.resign(2)
         assert second.read().holder == ""
+
+
+def test_a_leader_from_before_publishes_none_of_its_tables(postgres_address: str, store: SqlStore) -> None:
+    """It won the seat, stood still, and goes on with the start of its term."""
+    tables = PublishedTables(configuration_pb2.RoutingTable(zone="a.test"), configuration_pb2.GeoTable())
+    of_the_next = PublishedTables(configuration_pb2.RoutingTable(zone="b.test"), configuration_pb2.GeoTable())
+    with (
+        contextlib.closing(Election(postgres_address, "a", "a:1")) as first,
+        contextlib.closing(Election(postgres_address, "b", "b:1")) as second,
+    ):
+        term = first.take(Seat())
+        assert term == 1 and second.take(second.read()) == 2
+        of_the_next.publish(store, lambda connection: fence(connection, 2))
+        published = store.head_index
+        with pytest.raises(DeposedError):
+            tables.publish(store, lambda connection: fence(connection, 1))
+        store.start_at_head()
+        assert store.head_index == published
 
 
 def test_nobody_takes_the_seat_in_the_middle_of_a_write(postgres_address: str, store: SqlStore) -> None:

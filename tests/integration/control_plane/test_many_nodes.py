@@ -27,7 +27,7 @@ IDENTITY = NodeIdentity("edge-1", sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "
 @contextlib.asynccontextmanager
 async def fleet(port: int, nodes: int = NODES) -> AsyncIterator[Fleet]:
     """Connected nodes."""
-    many = Fleet(HOST, port)
+    many = Fleet(HOST, [port])
     many.add(
         sync_pb2.Node(id=f"node-{number}", role=sync_pb2.ROLE_EDGE, region="us-east-1", pop="P1")
         for number in range(nodes)

@@ -24,6 +24,7 @@ from tests.peers.control_plane import ScriptedControlPlane
 
 HANDSHAKE_FAILED = grpc.StatusCode.UNAVAILABLE
 REFUSED = "cdn_control_refused_nodes_total"
+FAILED_HANDSHAKES = "cdn_control_failed_handshakes_total"
 
 
 class CertifiedNode(Node):
@@ -110,6 +111,7 @@ async def test_without_a_certificate_of_the_lab_nobody_gets_past_the_handshake(
     with secured(tmp_path, lab) as plane:
         assert (await say(plane, credentials, edge("edge-1"))).startswith("UNAVAILABLE: ")
         assert plane.get("/status")["nodes"] == []
+        await until(lambda: f"{FAILED_HANDSHAKES} 0.0" not in plane.get("/metrics"), "it is counted")
 
 
 async def test_another_control_plane_of_the_lab_may_pass_on_what_a_node_says(tmp_path: Path, lab: Certificates) -> None:
@@ -124,6 +126,7 @@ async def test_a_node_with_its_own_certificate_is_a_node(tmp_path: Path, lab: Ce
     with secured(tmp_path, lab) as plane:
         assert (await say(plane, channel_credentials(lab.node("edge-1")), edge("edge-1"))).startswith("told: directory")
         assert [node["id"] for node in plane.get("/status")["nodes"]] == ["edge-1"]
+        assert f"{FAILED_HANDSHAKES} 0.0" in plane.get("/metrics")
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from benchmarks.postgres_server import Server
 from tests.integration.sync_harness import HOST, Node, free_port, running, until
 from tests.integration.sync_process import ControlPlaneProcess
 from tests.integration.tcp_relay import TcpRelay, relaying
-from tests.postgres_server import Server
 
 pytest_plugins = ("tests.postgres",)
 

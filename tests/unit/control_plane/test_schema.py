@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, inspect
 
+from benchmarks.postgres_server import Server
 from control_plane import postgres as postgres_module
 from control_plane import schema, tables
 from control_plane.database import DATABASE_NAME, SqliteDatabase
@@ -19,7 +20,6 @@ from control_plane.store import SqlStore
 from proto.cdn.v1 import configuration_pb2
 from proto.resources import cache_policy_name
 from tests.builders import bodies_in, distributions_in
-from tests.postgres_server import Server
 
 pytest_plugins = ("tests.postgres",)
 

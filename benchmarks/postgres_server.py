@@ -1,6 +1,4 @@
-"""A real PostgreSQL for tests: one server for all of a test process, and a database of its own for each test. Debian's package has the programs; without them such
-tests are
-skipped, and `.ci/run` installs them where it may."""
+"""A real PostgreSQL, for benchmarks and for tests, on a folder that is removed afterwards. Debian's package has the programs; `.ci/run` installs it where it may."""
 
 import contextlib
 import os
@@ -10,16 +8,20 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import pytest
 
 START_SECONDS = 30.0
-SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "100", "shared_buffers": "32MB"}
-"""No test kills the server, or the machine."""
+SETTINGS = {"max_connections": "100", "shared_buffers": "32MB"}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+"""For tests: none kills the server, or the machine."""
+
+
+class NoPostgresError(Exception):
+    """There is none here; the message says how to get it."""
 
 
 def find(program: str) -> str | None:
@@ -56,11 +58,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(host: str, port: int) -> Iterator[Server]:
-    """Until the block ends; nothing is left of it. It refuses to run as root, so there it runs as nobody."""
+def running_server(host: str, port: int, more_settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Until the block ends; nothing is left of it. It refuses to run as root, so there it runs as nobody. NoPostgresError."""
     initdb, postgres = find("initdb"), find("postgres")
     if initdb is None or postgres is None:
-        pytest.skip("there is no PostgreSQL: on Debian, apt install postgresql")
+        raise NoPostgresError("there is no PostgreSQL: on Debian, apt install postgresql")
     as_user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     folder = Path(tempfile.mkdtemp(prefix="cdnlab-postgres-"))
     try:
@@ -80,7 +82,11 @@ def running_server(host: str, port: int) -> Iterator[Server]:
             "C",
         ]
         subprocess.run([*command, "--encoding", "UTF8"], check=True, capture_output=True, cwd=folder, **as_user)  # type: ignore[call-overload]
-        settings = SETTINGS | {"listen_addresses": host, "port": str(port), "unix_socket_directories": str(folder)}
+        settings = (
+            SETTINGS
+            | dict(more_settings or {})
+            | {"listen_addresses": host, "port": str(port), "unix_socket_directories": str(folder)}
+        )
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([postgres, "-D", str(data), *flags], stderr=log, cwd=folder, **as_user)  # type: ignore[call-overload]
