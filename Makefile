@@ -116,7 +116,7 @@ bench: setup ## figures of this machine, beside nginx, Varnish, Traffic Server a
 	$(BIN)/python -m benchmarks.control_plane_nodes
 	$(BIN)/python -m benchmarks.control_plane_scale
 	$(BIN)/python -m benchmarks.control_plane_scale --tls --parts change,storm,memory
-	$(BIN)/python -m benchmarks.control_plane_scale --replica --parts change,minute,storm
+	$(BIN)/python -m benchmarks.control_plane_scale --replica --rate 5 --parts change,minute,storm
 	$(BIN)/python -m benchmarks.lab_start
 	$(BIN)/python -m benchmarks.node_memory
 	$(BIN)/python -m benchmarks.entry_overhead
