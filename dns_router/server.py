@@ -40,6 +40,7 @@ class _Sockets:
 
 async def serve(options: Options) -> None:
     """Run until SIGTERM or SIGINT. CannotListenError or CannotStartError when it does not come to that."""
+    stopped = _stopped_by_signal()
     tls = _read_tls(options)
     with contextlib.ExitStack() as cleanup:
         sockets = _bind_all(options, cleanup)
@@ -53,7 +54,7 @@ async def serve(options: Options) -> None:
         report = NodeReport(identity, session, responder, counters, files.statistics)
         async with _listening(sockets, responder, counters, AdminListener(report, _access(options))):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
-            await _follow_log_until_stopped(session)
+            await _follow_log_until_stopped(session, stopped)
 
 
 def _read_tls(options: Options) -> TlsIdentity | None:
@@ -110,11 +111,16 @@ async def _listening(
         yield
 
 
-async def _follow_log_until_stopped(session: NodeSession) -> None:
+def _stopped_by_signal() -> asyncio.Event:
+    """Before anything else: who is told that the router listens may stop it."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
+async def _follow_log_until_stopped(session: NodeSession, stopped: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(session.run())
         await stopped.wait()
