@@ -70,25 +70,35 @@ class _Fork:
 
     def wait(self) -> int:
         """The exit status; of a signal its number, negative."""
+        if hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)  # without the lock: it can be killed meanwhile
         with self._reaping:
             if self._status is None:
-                self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+                try:
+                    self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+                except ChildProcessError:
+                    self._status = 0  # reaped by somebody else, who has not said how it ended
             return self._status
 
     def _send(self, number: signal.Signals) -> None:
         with self._reaping:
             if self._status is None:
-                os.kill(self._pid, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, number)
 
 
 def fork_api(run: Callable[[socket.socket], NoReturn]) -> StartedApi:
     """Have `run` called in a fork of this process, with its end of the channel. Before there are threads, an event loop or connections, which a fork would share."""
     ours, theirs = socket.socketpair()
     gc.freeze()  # a look for garbage would copy every page that both have
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # where that is ignored, the system reaps, and says nothing of the end
     pid = os.fork()
     if pid == 0:
-        ours.close()
         try:
+            ours.close()
             run(theirs)
         except BaseException:
             _logger.exception("the management API cannot go on")
@@ -100,10 +110,14 @@ def fork_api(run: Callable[[socket.socket], NoReturn]) -> StartedApi:
 
 def _start_api(arguments: Sequence[str]) -> StartedApi:
     """Not as the event loop does it, which forks with the handlers of gRPC: that has threads, and complains."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        command = (sys.executable, "-m", "control_plane.api_process", str(theirs.fileno()), *arguments)
-        return StartedApi(subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours)
+    with contextlib.ExitStack() as failed:
+        ours, theirs = socket.socketpair()
+        failed.enter_context(ours)
+        with theirs:
+            command = (sys.executable, "-m", "control_plane.api_process", str(theirs.fileno()), *arguments)
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        failed.pop_all()
+        return StartedApi(process, ours)
 
 
 class ApiChild:
@@ -130,12 +144,12 @@ class ApiChild:
         loop = asyncio.get_running_loop()
         while not self._is_leaving.is_set():
             began_at = loop.time()
-            status = await self._run_once()
+            end = await self._run_once()
             if self._is_leaving.is_set():
                 return
             if loop.time() - began_at > SOUND_SECONDS:
                 pause_seconds = FIRST_PAUSE_SECONDS
-            _logger.error("the management API has ended with status %d; again in %g s", status, pause_seconds)
+            _logger.error("the management API %s; again in %g s", end, pause_seconds)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_leaving.wait(), pause_seconds)
             pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
@@ -156,9 +170,12 @@ class ApiChild:
             self._process.terminate()
             asyncio.get_running_loop().call_later(END_SECONDS, self._process.kill)
 
-    async def _run_once(self) -> int:
-        """Start it and wait for its end; its exit status."""
-        started, self._first = self._first or _start_api(self._arguments), None
+    async def _run_once(self) -> str:
+        """Start it and wait for its end; how it has ended, in words."""
+        try:
+            started, self._first = self._first or _start_api(self._arguments), None
+        except OSError as error:  # no descriptor or no memory is left, which may pass
+            return f"cannot be started: {error.strerror}"
         process = started.process
         with contextlib.suppress(OSError):  # it has ended already
             give_listener(started.connection, self._listener)
@@ -167,7 +184,7 @@ class ApiChild:
             process.terminate()
         try:
             await self._listen(started.connection)  # until its end of the pair is closed, which is at its end
-            return await asyncio.to_thread(process.wait)
+            return f"has ended with status {await asyncio.to_thread(process.wait)}"
         finally:
             self.is_serving = False
             process.kill()  # nothing, where it has ended
@@ -184,5 +201,7 @@ class ApiChild:
                     self._on_event(event)
         except (OSError, ValueError) as error:
             _logger.error("the management API cannot be heard: %s", error)
+            if self._process is not None:
+                self._process.kill()
         finally:
             writer.close()

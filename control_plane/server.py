@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp
 
@@ -47,6 +47,9 @@ STOP_GRACE_SECONDS = 0.2
 
 DATABASE_SECONDS = 0.8
 """How long one statement of this process may take, where the database is a server: all nodes wait with it."""
+
+LEADER_LOOK_SECONDS = 0.3
+"""How often a control plane that waits for a leader looks whether there is one."""
 
 NODE_NAME = "control-plane"
 """As the lab, compose and `/status` call it."""
@@ -174,7 +177,7 @@ async def _run(parts: _Parts) -> None:
         server = WebServer(WebConfig(_operators(parts), parts.most_web_connections))
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(parts.roles.run()), group.create_task(_run_api(api, parts.roles))]
+                tasks = [group.create_task(parts.roles.run()), group.create_task(run_api(api, parts.roles))]
                 if parts.listen is not None:
                     tasks.append(group.create_task(parts.listen()))
                 group.create_task(server.serve([admin_socket]))
@@ -194,12 +197,23 @@ async def _run(parts: _Parts) -> None:
     _logger.info("stopped")
 
 
-async def _run_api(api: ApiChild, roles: Roles) -> None:
+class KnownLeader(Protocol):
+    """The part of `roles.Roles` that says whether somebody leads."""
+
+    @property
+    def leading(self) -> object | None: ...
+    @property
+    def leader_address(self) -> str | None: ...
+    async def change(self) -> None: ...
+
+
+async def run_api(api: ApiChild, roles: "KnownLeader") -> None:
     """Not before somebody leads: a restored copy is another log first."""
     while roles.leading is None and roles.leader_address is None and not api.is_leaving:
         changed = asyncio.ensure_future(roles.change())
         left = asyncio.ensure_future(api.left())
-        await asyncio.wait((changed, left), return_when=asyncio.FIRST_COMPLETED)
+        # Who leads is known for as long as it is renewed, of which nobody is told: so it is also looked at.
+        await asyncio.wait((changed, left), timeout=LEADER_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         changed.cancel()
         left.cancel()
     await api.run()

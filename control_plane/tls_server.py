@@ -134,6 +134,8 @@ class TlsServer(asyncio.Protocol, asyncio.Transport):
         """See asyncio.Transport."""
         if self._below is not None:
             self._below.abort()
+        else:
+            self._end_handshake()  # it was gone before it was here
 
     def is_closing(self) -> bool:
         """See asyncio.Transport."""
