@@ -93,6 +93,7 @@ SEEDS ?= 100000
 FROM ?= 0
 MINUTES ?= 120
 .PHONY: simulate
+simulate: export CDNLAB_EDGE_CODE := source
 simulate: setup ## the invalidation protocol over many more seeds than the tests take, on all cores (SEEDS, FROM, MINUTES)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --minutes $(MINUTES)
 
