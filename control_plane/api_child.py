@@ -92,9 +92,8 @@ def fork_api(run: Callable[[socket.socket], NoReturn]) -> StartedApi:
     """Have `run` called in a fork of this process, with its end of the channel. Before there are threads, an event loop or connections, which a fork would share."""
     ours, theirs = socket.socketpair()
     gc.freeze()  # a look for garbage would copy every page that both have
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # where that is ignored, the system reaps, and says nothing of the end
+    # Where that is ignored, the system reaps children, and says nothing of their end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
         try:
@@ -184,6 +183,7 @@ class ApiChild:
             process.terminate()
         try:
             await self._listen(started.connection)  # until its end of the pair is closed, which is at its end
+            process.kill()  # or it cannot be heard any more; where it is ending, that changes nothing
             return f"has ended with status {await asyncio.to_thread(process.wait)}"
         finally:
             self.is_serving = False
@@ -201,7 +201,5 @@ class ApiChild:
                     self._on_event(event)
         except (OSError, ValueError) as error:
             _logger.error("the management API cannot be heard: %s", error)
-            if self._process is not None:
-                self._process.kill()
         finally:
             writer.close()
