@@ -36,7 +36,7 @@ TRACES: dict[str, Callable[[], list[int]]] = {
 }
 TRACE_FILES: dict[str, Path] = {}
 NIGHTLY_TRACES = ("zipf-0.6", "zipf-1.0-again")
-"""Nothing shows in them that does not show in the others."""
+"""The one that takes longest, and a second draw from the same popularity."""
 COMPARED_TRACES = [pytest.param(name, marks=pytest.mark.nightly) if name in NIGHTLY_TRACES else name for name in TRACES]
 ZIPF_TRACES = [name for name in TRACES if name.startswith("zipf")]
 MOST_HIT_RATIO_OFF = 0.03
