@@ -192,3 +192,11 @@ def test_the_other_side_is_told_when_the_system_takes_nothing(lab: Certificates)
     talk.server.pause_writing()
     talk.server.resume_writing()
     assert talk.above.told == ["paused", "resumed"] and talk.server.get_write_buffer_size() == 7
+
+
+def test_a_handshake_of_a_connection_that_was_gone_before_it_began_is_over_when_its_time_is(lab: Certificates) -> None:
+    """Else its place among those that are under way would be lost for good."""
+    over: list[TlsServer] = []
+    server = TlsServer(TlsIdentity.read(lab.control_plane()).for_listener(), Above, over.append)
+    server.abort()
+    assert over == [server] and not server.has_shaken_hands
