@@ -55,10 +55,12 @@ def value_of(fields: Fields, name: str) -> str | None:
 TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 QUOTED = r'"(?:[^"\\]|\\.)*"'
 DIRECTIVE = re.compile(rf"({TOKEN})(?:=({TOKEN}|{QUOTED}))?")
+MALFORMED = "(malformed)"
+"""No token: neither a number nor the name of a field."""
 
 
 def directives(field: str | None) -> list[tuple[str, str | None]]:
-    """`1#cache-directive`, with names in lower case and arguments unquoted. What does not fit the grammar keeps its name, and has the argument "malformed"."""
+    """`1#cache-directive`, with names in lower case and arguments unquoted. What does not fit the grammar keeps its name, and has the argument MALFORMED."""
     if field is None:
         return []
     parts = re.findall(rf'(?:{QUOTED}|[^,"])+', field) if not re.sub(QUOTED, "", field).count('"') else field.split(",")
@@ -67,7 +69,7 @@ def directives(field: str | None) -> list[tuple[str, str | None]]:
         match = DIRECTIVE.fullmatch(part)
         if match is None:
             name = part.partition("=")[0].strip(" \t").lower()
-            found.append((name, "malformed" if "=" in part else None))
+            found.append((name, MALFORMED if "=" in part else None))
         else:
             argument = match[2]
             if argument is not None and argument.startswith('"'):
@@ -147,8 +149,8 @@ def policy_of(stored: Stored) -> Policy:
         return Policy(tuple(targeted), True)
     field = value_of(stored.fields, "cache-control")
     found = directives(field)
-    if field is not None and re.sub(QUOTED, "", field).count('"'):  # no list at all: no lifetime in it is valid
-        found = [(name, "malformed" if name in ("max-age", "s-maxage") else argument) for name, argument in found]
+    if field is not None and re.sub(QUOTED, "", field).count('"'):  # no list at all: no argument in it is valid
+        found = [(name, argument and MALFORMED) for name, argument in found]
     return Policy(tuple(found), False)
 
 

@@ -125,9 +125,10 @@ def _parse(value: bytes) -> CacheControl:
     without: list[bytes] = []
     for member in members:
         name, argument, is_well_formed = split_directive(member)
+        is_understood = is_well_formed and is_closed
         if name in _LIFETIMES:
-            lifetimes.setdefault(name, parse_delta_seconds(argument) or 0 if is_well_formed and is_closed else 0)
-        elif name in _QUALIFIABLE and argument is not None and (names := parse_field_names(argument)):
+            lifetimes.setdefault(name, (parse_delta_seconds(argument) or 0) if is_understood else 0)
+        elif name in _QUALIFIABLE and argument and is_understood and (names := parse_field_names(argument)):
             without += names
         else:
             flags.add(name)

@@ -159,6 +159,13 @@ EACH_WAY: list[Ask | float] = [asks("whole"), asks("whole"), 100.0, asks("not mo
 """Rare among random histories, and so no matter of luck."""
 
 
+def test_an_open_quote_makes_a_list_of_fields_no_list() -> None:
+    """Found among random histories: an error that is private to one viewer is not kept, whatever stands behind its list."""
+    fields = (("cache-control", 'private="X-A, X-B", ext="'),)
+    error = Ask(0, oracle.Request("GET", "/a"), Answer(501, fields, 0.0, "whole"))
+    assert set(play(lambda: by_table(20), [error, error])) == {"fetched"}
+
+
 @pytest.mark.parametrize(("minimum", "count"), [(0, 100), (20, 50)])
 def test_the_same_histories_follow_cloudfronts_table_in_its_semantics(minimum: int, count: int) -> None:
     assert set(play(lambda: by_table(minimum), EACH_WAY)) == WAYS

@@ -64,6 +64,10 @@ NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
         (b'ext="a, max-age=60', CacheControl(max_age=0)),
         # field names
         (b'private="X-A, X-B"', CacheControl(without_fields=(b"x-a", b"x-b"))),
+        (b'private="X-A, X-B", ext="', CacheControl(private=True)),  # an open quote: nothing in it is a list for certain
+        (b'private="X-A", ext="', CacheControl(private=True)),
+        (b'no-cache=X-A, ext="', CacheControl(no_cache=True)),
+        (b"private = X-A", CacheControl(private=True)),
         (b'no-cache="Set-Cookie", private=X-A', CacheControl(without_fields=(b"set-cookie", b"x-a"))),
         (b'no-cache="a", no-cache="b"', CacheControl(without_fields=(b"a", b"b"))),
         (b'no-cache="a", no-cache', CacheControl(no_cache=True, without_fields=(b"a",))),
