@@ -214,6 +214,7 @@ class LeanNode(asyncio.Protocol):
             applied_index=self.index,
             digest=self.digest,
             incarnation=self._incarnation,
+            process=self._incarnation,
         )
         scheme = b"https" if self._fleet.tls else b"http"
         tcp.write(_opening(scheme) + _message(sync_pb2.NodeMessage(hello=hello)))

@@ -15,16 +15,19 @@ from control_plane.commit_ages import CommitAges
 from control_plane.due_checks import LONGEST_CHECK_SECONDS, DueChecks
 from control_plane.fencing import COUNTED_NOTICE_SECONDS, next_change_at
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing, counted_seconds
-from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, Rejection, Resource, SavedNode
+from control_plane.nodes import (
+    NOTHING_ACKNOWLEDGED,
+    NodeDescription,
+    NodeRecord,
+    Rejection,
+    Resource,
+    SavedNode,
+)
 from control_plane.receipts import IssuedInvalidation, PendingReceipts, Receipt
+from control_plane.succession import Succession
 from control_plane.unsaved import Ledger, UnsavedChanges
 from proto.log_position import LogPosition
-
-FORGET_AFTER_SECONDS = 24 * 3600.0
-"""A node that has been gone for so long is dropped from the registry and from receipts."""
-
-MAXIMUM_NODES = 8192
-"""More are refused: each costs memory here and a line in every receipt."""
+from proto.process_identity import NO_PROCESS, ProcessIdentity
 
 STARTS_OVER_SECONDS = 60.0
 """Between two snapshots for a node whose configuration differs from the log's."""
@@ -63,10 +66,6 @@ class Settlement:
     is_directory_changed: bool = False
 
 
-class TooManyNodesError(Exception):
-    """The registry is full."""
-
-
 class Coordinator:
     """The control plane's side of the protocol, for all nodes together."""
 
@@ -95,6 +94,8 @@ class Coordinator:
         self._checks = DueChecks(now)
         for record in self.nodes.values():
             self._checks.plan(record, now)
+        by_name = (self.pending, self._unsaved, self._checks)
+        self.succession = Succession(self.nodes, by_name, silence_seconds=rules.duration_seconds)
 
     def _restore(self, saved: Iterable[SavedNode], now: float) -> dict[str, NodeRecord]:
         """Every node that was recorded with a lease counts as live until that lease must have ended, however long before the restart it was renewed: renewals are not
@@ -115,11 +116,17 @@ class Coordinator:
     # A stream begins and ends
 
     def connected(
-        self, node: NodeDescription, position: LogPosition, now: float, incarnation: int = 0
+        self,
+        node: NodeDescription,
+        position: LogPosition,
+        now: float,
+        process: ProcessIdentity = NO_PROCESS,
+        incarnation: int = 0,
     ) -> tuple[int, CatchUp]:
-        """A node introduces itself and says where it stands: the number of its stream, which replaces an older one, and what it lacks. `incarnation` tells its
-        processes apart."""
-        record = self._registered(node, now)
+        """A node introduces itself and says where it stands: the number of its stream, which replaces an older one, and what it lacks. `incarnation` is another one where
+        the process has been without a lease. NameTakenError when another process speaks for the node."""
+        record, is_directory_changed = self.succession.take_name(node, process, now)
+        self._is_directory_changed |= is_directory_changed
         catch_up = FromSnapshot() if record.must_start_over else self._catch_up(position)  # or a StoreError
         if incarnation != record.incarnation or not incarnation:
             record.incarnation = incarnation
@@ -268,26 +275,13 @@ class Coordinator:
 
     def live_nodes(self) -> list[NodeDescription]:
         """Who is routable."""
-        return [node.description for node in self.nodes.values() if node.is_live]
+        return [node.description for node in self.nodes.values() if node.is_routable]
 
     def is_deployed(self, resources: Collection[Resource], index: int) -> bool:
         """Every node with a live lease serves the resources as the log has them at `index`: it has acknowledged that, and refuses none of them (DESIGN section 3)."""
         return all(node.has_applied(resources, index) for node in self.nodes.values() if node.is_live)
 
     # Rules
-
-    def _registered(self, node: NodeDescription, now: float) -> NodeRecord:
-        record = self.nodes.get(node.identifier)
-        if record is None:
-            if len(self.nodes) >= MAXIMUM_NODES:
-                raise TooManyNodesError(f"the registry holds {MAXIMUM_NODES} nodes")
-            record = NodeRecord(node, unleased_since=now)
-            self.nodes[node.identifier] = record
-            self._checks.plan(record, now)
-        elif record.description != node:
-            record.description = node
-            self._is_directory_changed = True
-        return record
 
     def _speaking(self, node_id: str, stream: int) -> NodeRecord | None:
         record = self.nodes.get(node_id)
@@ -387,7 +381,7 @@ class Coordinator:
                 record.end_lease(now)
                 self._unsaved.change(node_id)
                 self._is_directory_changed = True
-            elif not record.is_live and record.stream is None and record.last_seen < now - FORGET_AFTER_SECONDS:
+            elif not record.is_live and record.stream is None and record.last_seen < now - record.remembered_seconds:
                 del self.nodes[node_id]
                 self._unsaved.forget(node_id)
                 self._is_urgent = True

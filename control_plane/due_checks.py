@@ -30,6 +30,11 @@ class DueChecks:
             record.check_at = at
             heappush(self._heap, (at, record.description.identifier))
 
+    def replan(self, record: NodeRecord, at: float) -> None:
+        """It has another name: what was planned under the one before is void."""
+        record.check_at = inf
+        self.plan(record, at)
+
     def take(self, nodes: Mapping[str, NodeRecord], now: float) -> Iterator[NodeRecord]:
         """Those that are due, each once. Nothing is planned for them then: whoever looks at one plans the next time."""
         self.taken_at = now

@@ -218,6 +218,7 @@ def _node_row(node: SavedNode) -> dict[str, object]:
         "last_seen": node.last_seen,
         "unleased_since": node.unleased_since,
         "has_left": int(node.has_left),
+        "process": node.process,
         "rejections": json.dumps([_rejection_line(rejection) for rejection in node.rejections]),
     }
 
@@ -255,4 +256,5 @@ def _to_node(row: RowMapping, time_of: Callable[[float, str | None], float]) -> 
         unleased_since=time_of(row["unleased_since"], row["clock"]),
         has_left=bool(row["has_left"]),
         rejections=tuple(map(_to_rejection, json.loads(row["rejections"]))),
+        process=row["process"],
     )

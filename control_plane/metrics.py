@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from control_plane.coordination import Coordinator
 from control_plane.nodes import NodeRecord, ResourceKind
 from control_plane.receipts import Receipt
 
@@ -18,15 +19,12 @@ DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 class Gauges:
     """What is read at each scrape."""
 
-    nodes: Callable[[], Collection[NodeRecord]]
-    """None of a control plane that does not lead."""
-    leads: Callable[[], bool]
+    coordinator: Callable[[], Coordinator | None]
+    """None: this control plane does not lead. What the coordinator has counted is of its term."""
     head_index: Callable[[], int]
     takes_writes: Callable[[], bool]
     refused_total: Callable[[], int]
     failed_handshakes_total: Callable[[], int]
-    started_over_total: Callable[[], int]
-    """In this term."""
 
 
 class ControlMetrics:
@@ -71,12 +69,10 @@ class _FleetCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
-        nodes = GaugeMetricFamily("cdn_control_nodes", "Nodes that are known.", labels=("role", "state"))
-        tally = Tally((record.description.role.name.lower(), record.state) for record in self._gauges.nodes())
-        for labels, count in sorted(tally.items()):
-            nodes.add_metric(labels, count)
-        yield nodes
-        yield self._rejections()
+        coordinator = self._gauges.coordinator()
+        records = () if coordinator is None else coordinator.nodes.values()
+        yield _nodes(records)
+        yield _rejections(records)
         yield CounterMetricFamily(
             "cdn_control_refused_nodes",
             "Streams refused because the certificate is not that of the node that it was said to be.",
@@ -90,25 +86,46 @@ class _FleetCollector(Collector):
         yield CounterMetricFamily(
             "cdn_control_nodes_started_over",
             "Nodes that got a snapshot because their configuration was not the log's.",
-            value=self._gauges.started_over_total(),
+            value=0 if coordinator is None else coordinator.started_over_total,
+        )
+        yield CounterMetricFamily(
+            "cdn_control_processes_set_aside",
+            "Processes that another one under the name of the same node has taken the place of, and that may still run.",
+            value=0 if coordinator is None else coordinator.succession.set_aside_total,
+        )
+        yield CounterMetricFamily(
+            "cdn_control_refused_processes",
+            "Processes refused because another one spoke for the same node.",
+            value=0 if coordinator is None else coordinator.succession.refused_total,
         )
         head_index, takes_writes = self._gauges.head_index(), self._gauges.takes_writes()
         yield GaugeMetricFamily(
-            "cdn_control_leader", "1 while this control plane leads those of its database.", value=self._gauges.leads()
+            "cdn_control_leader",
+            "1 while this control plane leads those of its database.",
+            value=coordinator is not None,
         )
         yield GaugeMetricFamily("cdn_control_head_index", "Newest index in the change log.", value=head_index)
         yield GaugeMetricFamily(
             "cdn_control_database_writable", "1 while the database takes writes.", value=takes_writes
         )
 
-    def _rejections(self) -> Metric:
-        """A line for each kind, so that 0 is seen as well."""
-        rejections = GaugeMetricFamily(
-            "cdn_control_rejections",
-            "Resources that nodes with a lease refuse, counted for each of those nodes.",
-            labels=("kind",),
-        )
-        tally = Tally(r.kind for node in self._gauges.nodes() if node.is_live for r in node.rejections)
-        for kind in ResourceKind:
-            rejections.add_metric((kind.name.lower(),), tally[kind])
-        return rejections
+
+def _nodes(records: Collection[NodeRecord]) -> Metric:
+    nodes = GaugeMetricFamily("cdn_control_nodes", "Nodes that are known.", labels=("role", "state"))
+    tally = Tally((record.description.role.name.lower(), record.state) for record in records)
+    for labels, count in sorted(tally.items()):
+        nodes.add_metric(labels, count)
+    return nodes
+
+
+def _rejections(records: Collection[NodeRecord]) -> Metric:
+    """A line for each kind, so that 0 is seen as well."""
+    rejections = GaugeMetricFamily(
+        "cdn_control_rejections",
+        "Resources that nodes with a lease refuse, counted for each of those nodes.",
+        labels=("kind",),
+    )
+    tally = Tally(r.kind for node in records if node.is_live for r in node.rejections)
+    for kind in ResourceKind:
+        rejections.add_metric((kind.name.lower(),), tally[kind])
+    return rejections

@@ -12,7 +12,23 @@ NOTHING_ACKNOWLEDGED = -1
 MAXIMUM_REJECTIONS = 10_000
 """Of one node, which names the resources itself. A node that has refused more is kept with so many, and nothing counts as applied by it."""
 
-NodeState = Literal["live", "expired", "left"]
+FORGET_AFTER_SECONDS = 24 * 3600.0
+"""A node that has been gone for so long is dropped from the registry and from receipts."""
+
+FORGET_REPLACED_AFTER_SECONDS = 600.0
+"""The same for a process that another one has taken the place of. It could only matter while it runs on, cut off from everybody who has a lease."""
+
+MAXIMUM_NODES = 8192
+"""More are refused: each costs memory and a line in every receipt."""
+
+NodeState = Literal["live", "expired", "left", "replaced"]
+
+SET_ASIDE_MARK = "!"
+"""Between a node's id and a number, in the name of a process of it that another one has taken the place of (`succession.py`). No node's id has it."""
+
+
+class TooManyNodesError(Exception):
+    """The registry is full."""
 
 
 class ResourceKind(IntEnum):
@@ -49,6 +65,11 @@ class NodeDescription:
     http_address: str
     admin_address: str
 
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether it is of a process that another one has taken the place of, and that may still run."""
+        return SET_ASIDE_MARK in self.identifier
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -83,8 +104,10 @@ class NodeRecord:
     """Duration of the lease that runs; what a restarted control plane has to wait for."""
     unleased_since: float = 0.0
     has_left: bool = False
+    process: int = 0
+    """Number of the process that all of this is about (`proto/process_identity.py`)."""
     incarnation: int = 0
-    """Of its process, as it said in its last Hello."""
+    """Of that process, as it said in its last Hello."""
     witness_since: float = inf
     """Since when whoever asks this process hears that the control plane is there: since its first lease, or its first after it had none. Infinite: not yet."""
     stream: int | None = None
@@ -110,8 +133,20 @@ class NodeRecord:
         return self.lease_until is not None
 
     @property
+    def is_routable(self) -> bool:
+        """Whether it is in the directory: a process that has been replaced is waited for, and nobody is sent to it."""
+        return self.is_live and not self.description.is_set_aside
+
+    @property
+    def remembered_seconds(self) -> float:
+        """For how long it is known after it was heard of last."""
+        return FORGET_REPLACED_AFTER_SECONDS if self.description.is_set_aside else FORGET_AFTER_SECONDS
+
+    @property
     def state(self) -> NodeState:
         """For people."""
+        if self.description.is_set_aside:
+            return "replaced"
         if self.is_live:
             return "live"
         return "left" if self.has_left else "expired"
@@ -160,6 +195,7 @@ class SavedNode:
     unleased_since: float
     has_left: bool
     rejections: tuple[Rejection, ...]
+    process: int = 0
 
     @classmethod
     def of(cls, record: NodeRecord) -> "SavedNode":
@@ -172,6 +208,7 @@ class SavedNode:
             unleased_since=record.unleased_since,
             has_left=record.has_left,
             rejections=tuple(record.rejections.values()),
+            process=record.process,
         )
 
     def settled(self, index: int) -> "SavedNode":
@@ -191,4 +228,5 @@ class SavedNode:
             unleased_since=self.unleased_since,
             has_left=self.has_left,
             rejections={rejection.resource: rejection for rejection in self.rejections},
+            process=self.process,
         )

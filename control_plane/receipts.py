@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from control_plane.fencing import fenced_at, is_waited_for, waited_for
@@ -105,6 +105,13 @@ class PendingReceipts:
         """What the node has acknowledged so far counts for nothing."""
         for pending in self._pending.values():
             pending.acknowledged.pop(node_id, None)
+
+    def renamed(self, node_id: str, name: str) -> None:
+        """What was acknowledged under one name was by the process that has another one now."""
+        for pending in self._pending.values():
+            line = pending.acknowledged.pop(node_id, None)
+            if line is not None:
+                pending.acknowledged[name] = replace(line, node_id=name)
 
     def complete(self, nodes: Sequence[NodeRecord], now: float) -> list[Receipt]:
         """The receipts of what every node has acknowledged that receipts wait for. They stay pending until they are durable, and are taken out then.

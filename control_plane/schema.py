@@ -15,11 +15,11 @@ from control_plane import tables
 from control_plane.database import Database
 from control_plane.state import StoreError
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The revision of `tables.py`."""
-KNOWN: Final = ("0001", "0002", "0003", "0004", HEAD)
+KNOWN: Final = ("0001", "0002", "0003", "0004", "0005", HEAD)
 
-VERSION: Final = 5
+VERSION: Final = 6
 """The number beside the tables, which stands for `HEAD`: programs that do not know of revisions read it and leave the database alone."""
 
 _UPGRADE = "control_plane.migrations.upgrade"

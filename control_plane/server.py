@@ -24,6 +24,7 @@ from control_plane.admission import Admission
 from control_plane.api_channel import Answered, ApiEvent, Committed, Failed
 from control_plane.api_child import ApiChild, StartedApi
 from control_plane.connection_limit import limits_for, wanted_descriptors
+from control_plane.coordination import Coordinator
 from control_plane.credentials import CredentialsError, read_credentials
 from control_plane.database import open_database
 from control_plane.grpc_port import GrpcPort
@@ -135,22 +136,16 @@ def _read_head(store: SqlStore) -> None:
 def _gauges(
     store: SqlStore, admission: Admission, leading: Callable[[], Leading | None], failed_handshakes: Callable[[], int]
 ) -> Gauges:
-    def nodes() -> Any:
+    def coordinator() -> Coordinator | None:
         now = leading()
-        return () if now is None else now.coordinator.nodes.values()
-
-    def started_over() -> int:
-        now = leading()
-        return 0 if now is None else now.coordinator.started_over_total
+        return None if now is None else now.coordinator
 
     return Gauges(
-        nodes=nodes,
-        leads=lambda: leading() is not None,
+        coordinator=coordinator,
         head_index=lambda: store.head_index,
         takes_writes=lambda: store.trouble is None,
         refused_total=lambda: admission.refused_total,
         failed_handshakes_total=failed_handshakes,
-        started_over_total=started_over,
     )
 
 

@@ -10,8 +10,9 @@ from control_plane.admission import Admission
 from control_plane.coordination import LeaseAnswer
 from control_plane.grpc_wire import Status
 from control_plane.leases import Granted, Refused
-from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
+from control_plane.nodes import SET_ASIDE_MARK, NodeDescription, Rejection, Resource, ResourceKind, Role
 from proto.cdn.v1 import sync_pb2
+from proto.process_identity import MOST_PREDECESSORS, ProcessIdentity
 
 METHOD: Final = f"/{sync_pb2.DESCRIPTOR.services_by_name['ControlPlane'].full_name}/Sync"
 
@@ -24,6 +25,9 @@ MAXIMUM_IDENTIFIER_LENGTH = 128
 MAXIMUM_REASON_LENGTH = 1024
 MAXIMUM_TEXT_LENGTH = 512
 """Of its place and its addresses, each."""
+
+_POSITIVE = 2**63 - 1
+"""What a column of the database holds."""
 
 _ROLES = frozenset(int(role) for role in Role)
 
@@ -64,6 +68,8 @@ def _problem_with(message: sync_pb2.NodeMessage) -> str | None:
     node = message.hello.node
     if not 0 < len(node.id) <= MAXIMUM_IDENTIFIER_LENGTH:
         return f"the node needs an id of 1 to {MAXIMUM_IDENTIFIER_LENGTH} characters"
+    if SET_ASIDE_MARK in node.id:
+        return f"the id of a node has no {SET_ASIDE_MARK!r} in it: {node.id}"
     if int(node.role) not in _ROLES:
         return f"the role {node.role} is unknown"
     for said in (node.id, node.region, node.pop, node.http_address, node.admin_address):
@@ -74,6 +80,11 @@ def _problem_with(message: sync_pb2.NodeMessage) -> str | None:
 
 def _to_description(node: sync_pb2.Node) -> NodeDescription:
     return NodeDescription(node.id, Role(node.role), node.region, node.pop, node.http_address, node.admin_address)
+
+
+def to_process(hello: sync_pb2.Hello) -> ProcessIdentity:
+    """Which process of the node says hello."""
+    return ProcessIdentity(hello.process & _POSITIVE, tuple(hello.predecessors[:MOST_PREDECESSORS]))
 
 
 def to_resource(message: sync_pb2.Rejection | sync_pb2.Acceptance) -> Resource:

@@ -13,12 +13,12 @@ from control_plane.acknowledgement_saving import AcknowledgementSaving
 from control_plane.admission import Admission
 from control_plane.change_log import CommittedEntry, Frames, TooFarBehindError
 from control_plane.checksums import RoleChecksums
-from control_plane.coordination import Coordinator, FromEntries, Settlement, TooManyNodesError
+from control_plane.coordination import Coordinator, FromEntries, Settlement
 from control_plane.directory import DirectoryFrames
 from control_plane.entry_batches import EntryBatches
 from control_plane.grpc_calls import Call, CallHandler
 from control_plane.grpc_wire import Status
-from control_plane.nodes import NodeDescription, Role
+from control_plane.nodes import NodeDescription, Role, TooManyNodesError
 from control_plane.receipts import Receipt
 from control_plane.session_messages import (
     HELLO_SECONDS,
@@ -27,12 +27,14 @@ from control_plane.session_messages import (
     introduced,
     lease_frame,
     read_message,
+    to_process,
     to_rejection,
     to_resource,
 )
 from control_plane.state import StoreError
 from control_plane.store import SqlStore
 from control_plane.streams import NodeStream, StreamRules
+from control_plane.succession import NameTakenError
 from control_plane.trouble import LogGapError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
@@ -326,12 +328,17 @@ class SyncService:
             self._open(message.hello, node, call)
         except TooManyNodesError as error:
             raise StreamEndedError(str(error), Status.RESOURCE_EXHAUSTED) from error
+        except NameTakenError as error:
+            _logger.warning("refused a process of node %s: %s", node.identifier, error)
+            raise StreamEndedError(str(error), Status.ALREADY_EXISTS) from error
         except StoreError as error:
             raise StreamEndedError(str(error), Status.UNAVAILABLE) from error
 
     def _open(self, hello: sync_pb2.Hello, node: NodeDescription, call: NodeCall) -> None:
         position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
-        number, catch_up = self._coordinator.connected(node, position, self._clock(), hello.incarnation)
+        number, catch_up = self._coordinator.connected(
+            node, position, self._clock(), to_process(hello), hello.incarnation
+        )
         of_this_history = hello.rejections if isinstance(catch_up, FromEntries) else ()
         self._coordinator.restated_rejections(node.identifier, number, map(to_rejection, of_this_history))
         replaced = self._streams.get(node.identifier)

@@ -87,6 +87,7 @@ nodes = Table(
     Column("has_left", Integer, nullable=False),
     Column("rejections", Text, nullable=False),
     Column("clock", Text),
+    Column("process", LogIndex, nullable=False, server_default="0"),
 )
 """`last_seen` and `unleased_since` are seconds of the clock whose anchor is beside them, as JSON; where it is null, seconds since the epoch."""
 

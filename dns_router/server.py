@@ -20,8 +20,11 @@ from dns_router.sockets import bind, bind_dns, bound_address
 from dns_router.translation import address_record_data
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.held_folder import FolderInUseError, HeldFolder
+from proto.host_clock import read_boot_id
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
+from proto.process_identity import ProcessIdentity
 from proto.state_files import StateFiles
 
 _logger = logging.getLogger(__name__)
@@ -44,10 +47,12 @@ async def serve(options: Options) -> None:
     tls = _read_tls(options)
     with contextlib.ExitStack() as cleanup:
         sockets = _bind_all(options, cleanup)
-        identity = _identity(options, sockets)
+        files = _opened_files(options)
+        folder = _held(options)
+        cleanup.callback(folder.release)
+        identity = _identity(options, sockets, folder.identity)
         counters = Counters()
         responder = Responder(counters, random.Random())
-        files = _opened_files(options)
         applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
         applier.recover()
         session = NodeSession(identity, applier, [str(address) for address in options.control_planes], tls=tls)
@@ -77,7 +82,7 @@ def _access(options: Options) -> AdminAccess:
     return AdminAccess([options.node_id, socket.gethostname(), options.admin.host, advertised.host])
 
 
-def _identity(options: Options, sockets: _Sockets) -> NodeIdentity:
+def _identity(options: Options, sockets: _Sockets, process: ProcessIdentity) -> NodeIdentity:
     return NodeIdentity(
         node_id=options.node_id,
         role=sync_pb2.ROLE_DNS_ROUTER,
@@ -85,6 +90,7 @@ def _identity(options: Options, sockets: _Sockets) -> NodeIdentity:
         pop="",
         http_address=str(options.advertise or bound_address(sockets.streams)),
         admin_address=str(options.advertise_admin or bound_address(sockets.admin)),
+        process=process,
     )
 
 
@@ -92,7 +98,20 @@ def _opened_files(options: Options) -> StateFiles:
     try:
         return StateFiles(options.state_folder)
     except OSError as error:
-        raise CannotStartError(f"cannot use the state folder {options.state_folder}: {error.strerror}") from error
+        raise _unusable(options, error) from error
+
+
+def _unusable(options: Options, error: OSError) -> CannotStartError:
+    return CannotStartError(f"cannot use the state folder {options.state_folder}: {error.strerror}")
+
+
+def _held(options: Options) -> HeldFolder:
+    try:
+        return HeldFolder(options.state_folder, read_boot_id())
+    except FolderInUseError as error:
+        raise CannotStartError(str(error)) from error
+    except OSError as error:
+        raise _unusable(options, error) from error
 
 
 @contextlib.asynccontextmanager

@@ -44,7 +44,8 @@ from edge_node.upstream.pool import ConnectionPool
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
 from proto.descriptor_limit import raise_descriptor_limit
-from proto.host_clock import host_seconds, take_anchor
+from proto.held_folder import FolderInUseError, HeldFolder
+from proto.host_clock import host_seconds, read_boot_id, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
 
@@ -125,7 +126,7 @@ class EdgeNode:
             facts, self._stores.store, self._state, self._recorder, request_ids, time.time, host_seconds
         )
         self._state.invalidate_everything = self.service.invalidate_everything
-        self._client = self._open_state()
+        self._client, self._folder = self._open_state()
         restored = self._client.restore()
         for key in self._stores.strict_keys():
             self._cache.index_variant(key)
@@ -212,16 +213,21 @@ class EdgeNode:
         self._access_log.close()
         self._stores.close()
         self._client.close()
+        self._folder.release()  # last: what was written before, the next process finds
         logger.info("%s has ended", self._settings.node_id)
 
     # -- inside
 
-    def _open_state(self) -> ControlClient:
+    def _open_state(self) -> tuple[ControlClient, HeldFolder]:
         folder = self._settings.state_dir
         try:
-            return ControlClient(self._state, self._settings.region, folder, self._load)
+            client = ControlClient(self._state, self._settings.region, folder, self._load)
+            return client, HeldFolder(folder, read_boot_id())
+        except FolderInUseError as error:
+            raise StartError(str(error)) from error
         except OSError as error:
-            text = f"the state folder {folder} cannot be used: {os.strerror(error.errno or 0).lower()}; give another one with --state-dir"
+            reason = os.strerror(error.errno or 0).lower()
+            text = f"the state folder {folder} cannot be used: {reason}; give another one with --state-dir"
             raise StartError(text) from error
 
     def _make_pipeline(self, request_ids: RequestIds) -> Pipeline:
@@ -259,6 +265,7 @@ class EdgeNode:
             settings.pop,
             str(settings.advertise),
             str(settings.advertise_admin),
+            self._folder.identity,
         )
 
     def _load(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from proto.cdn.v1 import sync_pb2
 from proto.lease_times import HEARTBEAT_SECONDS
 from proto.log_position import LogPosition
 from proto.node_messages import to_node
+from proto.process_identity import NO_PROCESS, ProcessIdentity
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from proto.resources import ResourceName
 
@@ -55,6 +56,7 @@ class NodeIdentity:
     pop: str
     http_address: str
     admin_address: str
+    process: ProcessIdentity = NO_PROCESS
 
     @property
     def identifier(self) -> str:
@@ -177,6 +179,8 @@ class NodeMachine:
             applied_index=position.index,
             digest=position.digest,
             incarnation=self._incarnation,
+            process=self._identity.process.number,
+            predecessors=self._identity.process.predecessors,
         )
         hello.rejections.extend(_in_brief(rejected))
         return [Send(sync_pb2.NodeMessage(hello=hello))]

@@ -1,10 +1,11 @@
 """What a node's crash leaves: its snapshot, its journal and stored responses; and the ways in which a disk fails a process."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from proto.process_identity import MOST_PREDECESSORS, ProcessIdentity
 from tests.simulation.world import World
 
 SLOW_WRITE_SECONDS = (0.05, 0.3, 1.2)
@@ -37,6 +38,10 @@ class Disk:
     snapshot: LogPosition = field(default_factory=LogPosition)
     """What the snapshot file says; it is flushed, so a power loss does not take it."""
     entries: dict[str, Stored] = field(default_factory=dict)
+    processes: tuple[int, ...] = ()
+    """Numbers of those that have had it, the latest first."""
+    written_on: tuple[int, int] = (0, 0)
+    """Number of the disk, and of the boot, that they were written down on."""
     boots: int = 1
     is_full: bool = False
     is_slow: bool = False
@@ -46,6 +51,23 @@ class Disk:
     def __post_init__(self) -> None:
         self.dice = self.world.dice(f"disk of {self.node_id}")
         self.journal = MemoryFile(self)
+        self.number = self.world.new_process()
+
+    def copy(self) -> "Disk":
+        """Everything that is on it, on another one, which does as it is told."""
+        entries, told_of = dict(self.entries), set(self.told_of)
+        other = replace(self, entries=entries, told_of=told_of, is_full=False, is_slow=False, kill_in=None)
+        other.journal.content = self.journal.content
+        return other
+
+    def ended_processes(self) -> tuple[int, ...]:
+        """Of which whoever takes this disk over may say that they have ended: HeldFolder."""
+        return self.processes if self.written_on == (self.number, self.boots) else ()
+
+    def hold(self, process: ProcessIdentity) -> None:
+        """It belongs to this process now."""
+        self.processes = (process.number, *process.predecessors)[:MOST_PREDECESSORS]
+        self.written_on = (self.number, self.boots)
 
     def writing_seconds(self) -> float:
         """How long the next file takes."""

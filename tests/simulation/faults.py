@@ -29,7 +29,6 @@ class Faults:
         self._simulation = simulation
         self._world, self._network = simulation.world, simulation.network
         self._is_over = False
-        self._twins: list[Node] = []
         self._restored_at = 0.0
         """Until then nobody starts the control plane: leases that its backup does not know are not over."""
 
@@ -60,8 +59,9 @@ class Faults:
         self._is_over = True
         self._network.heal_everything()
         self._plane.ledger.is_full = False
+        self._plane.stall_probability = 0.0
         self._restart_plane()
-        for twin in self._twins:
+        for twin in self._simulation.twins:
             twin.crash()
         self._restart_router()
         for node in self._simulation.nodes.values():
@@ -70,7 +70,6 @@ class Faults:
             if node.is_up:
                 node.session.cut(silently=False)
             self._heal_disk(node)
-        self._plane.stall_probability = 0.0
 
     # Nodes
 
@@ -90,8 +89,8 @@ class Faults:
                 node.is_wedged = True
                 heal = partial(setattr, node, "is_wedged", False)
             case "suspend":
-                self._network.stand_still(node.node_id)
-                heal = partial(self._network.go_on, node.node_id, partial(self._simulation.look_at, node))
+                self._network.stand_still(node.place)
+                heal = partial(self._network.go_on, node.place, partial(self._simulation.look_at, node))
             case "trim":
                 node.set_cut_off(True)
                 if node.is_up:
@@ -99,16 +98,14 @@ class Faults:
                 self._world.after(event.seconds, lambda: self._plane.ledger.trim(self._world.now))
                 self._world.after(RETAINED_SECONDS, lambda: node.set_cut_off(False))
             case "twin":
-                heal = self._begin_twin(node, event.seconds)
+                heal = self._begin_twin(node)
             case "disk_full" | "killed_writing" | "disk_slow":
                 self._break_disk(node, event)
         self._world.after(event.seconds, heal)
 
-    def _begin_twin(self, node: Node, seconds: float) -> Callable[[], None]:
+    def _begin_twin(self, node: Node) -> Callable[[], None]:
         """A second process with the same identity, as where a state directory and a certificate were copied; and what ends it."""
         twin = self._simulation.make_twin(node)
-        self._simulation.checker.doubled(node.node_id, self._world.now + seconds)
-        self._twins.append(twin)
         twin.start()
         return twin.crash
 

@@ -88,7 +88,8 @@ class Node(Process):
 
     def start(self) -> None:
         """Come up with what is on the disk."""
-        self.begin()
+        self.begin(self.disk.ended_processes())
+        self.disk.hold(self.identity)
         self.fence = self._parts.fence(self.clock())
         state = self._parts.state("us-east-1", self.fence)
         product = (self._parts.kept, self._parts.coalescer)
@@ -180,7 +181,7 @@ class Node(Process):
                 if self.is_up and self.incarnation == incarnation:
                     answer(result)
 
-            self._upstream(self, question, lambda result: self.network.run_in(self.node_id, lambda: guarded(result)))
+            self._upstream(self, question, lambda result: self.network.run_in(self.place, lambda: guarded(result)))
 
         return ask
 
@@ -218,20 +219,20 @@ class Node(Process):
 
     def _ask(self, peer: "Node", answers: dict[str, PeerStanding | None]) -> None:
         """There and back; nothing comes where the way is cut, and a little of the rest is lost."""
-        dice, network, names = self._dice, self.network, (self.node_id, peer.node_id)
+        dice, network, names = self._dice, self.network, (self.place, peer.place)
         is_lost = dice.random() < LOST_ANSWERS and self._unanswered.get(peer.node_id, 0) < ROUNDS_UNTIL_GONE - 1
         there, back = dice.uniform(0.001, 0.2), dice.uniform(0.001, 0.2)
 
         def returned(standing: PeerStanding | None) -> None:
             if network.reaches(*names):
-                network.run_in(self.node_id, lambda: answers.update({peer.node_id: standing}))
+                network.run_in(self.place, lambda: answers.update({peer.node_id: standing}))
 
         def arrived() -> None:
             standing = peer.standing() if peer.is_up else None
             self.world.after(back, lambda: returned(standing))
 
         if not is_lost and network.reaches(*names):
-            self.world.after(there, lambda: network.run_in(peer.node_id, arrived) if network.reaches(*names) else None)
+            self.world.after(there, lambda: network.run_in(peer.place, arrived) if network.reaches(*names) else None)
 
     def standing(self) -> PeerStanding:
         """What it tells who asks."""

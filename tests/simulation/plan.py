@@ -202,6 +202,8 @@ class FaultPlanner:
                 yield from self._restarts_long_after_a_cut(at)
             case "partition":
                 yield from self._partitions(event)
+            case "twin":
+                yield from self._second_process(event)
             case _:
                 yield event
                 if fault in STOPS:
@@ -225,6 +227,17 @@ class FaultPlanner:
         if event.kind == "new_log" and rng.random() < 0.4:
             for each in self._nodes:
                 yield Event(event.at, "killed_writing", each, event.seconds + 0.5, str(rng.randrange(1, 5)))
+
+    def _second_process(self, event: Event) -> Iterator[Event]:
+        """Of a node; or one that takes the place of the first, which is not heard meanwhile."""
+        rng = self._rng
+        if rng.random() < 0.5:
+            yield event
+            return
+        yield replace(event, kind="cut")
+        yield self._cut_off(event)
+        yield replace(event, at=event.at + 0.1, seconds=rng.choice((3.0, LEASE_SECONDS + NOTICE_SECONDS)))
+        yield Event(event.at + rng.uniform(0.4, 3.0), "change", PATHS[0], 0.0, PATHS[0])
 
     def _cut_off(self, event: Event) -> Event:
         """For so long, or until a node must have noticed that it is."""

@@ -8,6 +8,7 @@ from control_plane.fencing import is_waited_for
 from control_plane.leases import Granted, LeaseDecision, LeaseRules, LogAge, Standing
 from control_plane.nodes import NOTHING_ACKNOWLEDGED, NodeDescription, NodeRecord, SavedNode
 from control_plane.receipts import NodeReceipt, PendingReceipts, Receipt
+from control_plane.succession import Succession
 from control_plane.unsaved import Ledger, UnsavedChanges
 from edge_node.caching.entry import Entry
 from edge_node.caching.invalidation_index import InvalidationLog
@@ -26,10 +27,12 @@ from proto.cdn.v1 import sync_pb2
 from proto.lease_times import NOTICE_SECONDS
 from proto.log_position import LogPosition
 from proto.node_machine import Effect, NodeMachine
+from proto.process_identity import NO_PROCESS, ProcessIdentity
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from tests.simulation.cache import Cache, Fetch, Respond
 from tests.simulation.disk import KilledError
 from tests.simulation.node import Node, NodeParts
+from tests.simulation.plan import LEASE_SECONDS
 from tests.simulation.processes import Plane
 from tests.simulation.scenario import Parts
 from tests.simulation.session import Connection
@@ -360,11 +363,56 @@ class ForgetsLeasesOnReconnect(Coordinator):
     """A new stream ends the lease for the control plane while the node still counts it."""
 
     def connected(
-        self, node: NodeDescription, position: LogPosition, now: float, incarnation: int = 0
+        self,
+        node: NodeDescription,
+        position: LogPosition,
+        now: float,
+        process: ProcessIdentity = NO_PROCESS,
+        incarnation: int = 0,
     ) -> tuple[int, CatchUp]:
-        number, catch_up = super().connected(node, position, now, incarnation)
+        number, catch_up = super().connected(node, position, now, process, incarnation)
         self.nodes[node.identifier].end_lease(now)
         return number, catch_up
+
+
+class _AnyProcessFollows(Succession):
+    def take_name(self, node: NodeDescription, process: ProcessIdentity, now: float) -> tuple[NodeRecord, bool]:
+        known = self._nodes.get(node.identifier)
+        return super().take_name(node, process if known is None else replace(process, number=known.process), now)
+
+
+class TakesOneProcessForAnother(Coordinator):
+    """What one process of a node has acknowledged counts for the next one, whatever is known of the one before."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        by_name = (self.pending, self._unsaved, self._checks)
+        self.succession = _AnyProcessFollows(self.nodes, by_name, silence_seconds=LEASE_SECONDS)
+
+
+class _ForgetsWhoWasReplaced(Succession):
+    def _rename(self, record: NodeRecord, name: str, now: float) -> None:
+        super()._rename(record, name, now)
+        if record.description.is_set_aside:
+            del self._nodes[name]
+            self._unsaved.forget(name)
+
+
+class ForgetsWhoWasReplaced(Coordinator):
+    """A process that may still run is not waited for any more."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]  # handed through
+        by_name = (self.pending, self._unsaved, self._checks)
+        self.succession = _ForgetsWhoWasReplaced(self.nodes, by_name, silence_seconds=LEASE_SECONDS)
+
+
+class ACopyProvesThatTheOriginalHasEnded(Node):
+    """Whoever has the numbers of other processes on its disk says that they have ended."""
+
+    def start(self) -> None:
+        self.disk.written_on = (self.disk.number, self.disk.boots)
+        super().start()
 
 
 class TellsLeasesBeforeTheyAreDurable(Coordinator):
@@ -399,9 +447,14 @@ class AnotherLogKeepsAcknowledgements(Coordinator):
     """A node that starts over from a snapshot still counts as having what it had acknowledged."""
 
     def connected(
-        self, node: NodeDescription, position: LogPosition, now: float, incarnation: int = 0
+        self,
+        node: NodeDescription,
+        position: LogPosition,
+        now: float,
+        process: ProcessIdentity = NO_PROCESS,
+        incarnation: int = 0,
     ) -> tuple[int, CatchUp]:
-        number, catch_up = super().connected(node, position, now, incarnation)
+        number, catch_up = super().connected(node, position, now, process, incarnation)
         if not isinstance(catch_up, FromEntries):
             record = self.nodes[node.identifier]
             record.acknowledged_index = max(NOTHING_ACKNOWLEDGED, self._ledger.head_index)
@@ -534,6 +587,9 @@ PLANTED: dict[str, Parts] = {
     "rule 4: a regional cache serves while behind": Parts(NodeParts(state=ServesWhileBehind)),
     "rule 5: waits for connected nodes only": Parts(coordinator=WaitsForConnectedNodesOnly),
     "rule 5: waits for all but one": Parts(coordinator=WaitsForAllButOne),
+    "rule 5: takes one process for another": Parts(coordinator=TakesOneProcessForAnother),
+    "rule 5: forgets who was replaced": Parts(coordinator=ForgetsWhoWasReplaced),
+    "rule 5: a copy proves that the original has ended": Parts(node=ACopyProvesThatTheOriginalHasEnded),
     "rule 6: says that everybody has acknowledged": Parts(coordinator=SaysThatEverybodyHasAcknowledged),
     "rule 7: forgets the journal": Parts(node=ForgetsTheJournal),
     "rule 7: acknowledges before it is written": Parts(node=AcknowledgesBeforeItIsWritten),

@@ -5,7 +5,9 @@ from control_plane.directory import DirectoryFrames
 from control_plane.leases import Granted, LeaseRules
 from control_plane.nodes import Role
 from control_plane.receipts import IssuedInvalidation
+from control_plane.session_messages import to_process
 from control_plane.state import StoreError
+from control_plane.succession import NameTakenError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from tests.builders import resource_message
@@ -75,6 +77,11 @@ class Plane:
         record = self.coordinator.nodes.get(node_id) if self.coordinator else None
         return record is not None and record.is_live
 
+    def process_of(self, name: str) -> int:
+        """Number of the process that a line of a receipt is about."""
+        assert self.coordinator is not None
+        return self.coordinator.nodes[name].process
+
     def invalidate(self, identifier: str, paths: tuple[str, ...]) -> bool:
         """Commit an invalidation and push it; False when nobody is there to do it, or it cannot be written."""
         if self.coordinator is None or self.ledger.is_full:
@@ -132,17 +139,18 @@ class Plane:
 
     def _introduced(self, connection: Connection, hello: sync_pb2.Hello) -> None:
         assert self.coordinator is not None
-        replaced = self.connections.get(connection.node_id)
-        if replaced is not None:
-            replaced.close()
         position = LogPosition(hello.log_id, hello.applied_index, hello.digest)
         try:
             connection.number, catch_up = self.coordinator.connected(
-                connection.description, position, self.clock(), hello.incarnation
+                connection.description, position, self.clock(), to_process(hello), hello.incarnation
             )
-        except StoreError:
+        except (StoreError, NameTakenError) as error:
+            self.world.tell("the control plane refuses a process of {}: {}", connection.node_id, error)
             connection.close()
             return
+        replaced = self.connections.get(connection.node_id)
+        if replaced is not None:
+            replaced.close()
         self.connections[connection.node_id] = connection
         if isinstance(catch_up, FromEntries):
             for entry in self.ledger.entries[catch_up.after_index :]:

@@ -7,29 +7,23 @@ An object that a receipt vouches for must be at least as new for every later req
 - has no lease, and has been able to ask, for as long as it has to notice in, a node that follows the control plane (rule 10).
 
 A node is exempt that has reached only such as were cut off as well: the third row of the table in docs/invalidation.md. That is told by the network, both ways and
-without a break, never by the node. Nothing is asked of a node that has had two processes, until all that either of them was granted is over: what one acknowledges
-counts for both.
+without a break, never by the node. Two processes of one node owe for themselves: what one has acknowledged, the other one has not.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-from control_plane.leases import counted_seconds
-from control_plane.receipts import Receipt
+from control_plane.receipts import NodeReceipt, Receipt
 from proto.lease_times import NOTICE_SECONDS
 from tests.simulation.node import Node
-from tests.simulation.plan import LEASE_SECONDS, PATHS
+from tests.simulation.plan import PATHS
 from tests.simulation.processes import Plane
-from tests.simulation.world import Network, World
+from tests.simulation.world import World
 
 ENOUGH_SECONDS = NOTICE_SECONDS * 1.1
 """How long a node has to notice in: what the control plane counts."""
-
-
-DOUBLED_SECONDS = counted_seconds(LEASE_SECONDS) + ENOUGH_SECONDS
-"""How long what was granted to one of two processes may go on after the other one has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,51 +112,52 @@ class Debt:
 class Checker:
     """Judges answers."""
 
-    def __init__(self, world: World, network: Network, nodes: Mapping[str, Node], *, is_fenced: bool) -> None:
+    def __init__(self, world: World, nodes: Mapping[str, Node], *, is_fenced: bool) -> None:
         self.promises = Promises()
-        self._world, self._network = world, network
+        self._world = world
         self._nodes = nodes
         self._is_fenced = is_fenced
-        self._debts = {node_id: Debt() for node_id in nodes}
-        self._doubled_until: dict[str, float] = {}
+        self._runs: list[Node] = [*nodes.values()]
+        """Of each its processes, one after the other, on a disk of their own; a node may be run twice."""
+        self._debts = {node: Debt() for node in self._runs}
 
-    def doubled(self, node_id: str, until: float) -> None:
-        """The node has two processes until then."""
-        self._doubled_until[node_id] = max(until + DOUBLED_SECONDS, self._doubled_until.get(node_id, 0.0))
+    def add(self, twin: Node) -> None:
+        """A node is run a second time."""
+        self._runs.append(twin)
+        self._debts[twin] = Debt()
 
-    def is_doubled(self, node: Node) -> bool:
-        """Whether nothing is asked of it."""
-        return self._world.now < self._doubled_until.get(node.node_id, 0.0)
-
-    def completed(self, receipt: Receipt, log_id: str, versions: Mapping[str, int]) -> None:
+    def completed(self, receipt: Receipt, plane: Plane, promise: Promise) -> None:
         """A receipt is there."""
-        self.promises.add(Promise(log_id, self._world.now, versions))
-        for line in receipt.nodes:
-            node = self._nodes.get(line.node_id)
-            if line.state == "acknowledged" and node is not None and not self.is_doubled(node):
-                _raise(self._debts[line.node_id].acknowledged.setdefault(log_id, {}), versions)
-        for node_id, node in self._nodes.items():
+        self.promises.add(promise)
+        log_id, versions = promise.log_id, promise.versions
+        acknowledged = {plane.process_of(line.node_id) for line in receipt.nodes if line.state == "acknowledged"}
+        for node in self._runs:
+            debt = self._debts[node]
+            if not acknowledged.isdisjoint(node.processes):
+                _raise(debt.acknowledged.setdefault(log_id, {}), versions)
             if node.is_up and node.machine.log_id == log_id and self._is_told(node):
-                _raise(self._debts[node_id].of(node), versions)
+                _raise(debt.of(node), versions)
 
-    def false_claims(self, receipt: Receipt, log_id: str, now: float) -> list[FalseReceipt]:
-        """What a receipt says that is not so; `now` by the clock of the control plane. It has to name each node that holds a lease of its log."""
-        identifier, index = receipt.invalidation.identifier, receipt.invalidation.index
-        lines = {line.node_id: line for line in receipt.nodes}
-        false = []
-        for node_id, node in self._nodes.items():
-            if self.is_doubled(node):
-                continue
-            line, is_leased = lines.get(node_id), node.is_routable() and node.machine.log_id == log_id
-            if line is None and is_leased:
-                false.append(FalseReceipt(identifier, node_id, "it is not named"))
-            elif line is not None and line.state == "acknowledged" and node.furthest.get(log_id, -1) < index:
-                false.append(FalseReceipt(identifier, node_id, "it has acknowledged"))
-            elif line is not None and line.state == "left_out" and is_leased:
-                false.append(FalseReceipt(identifier, node_id, "it has no lease"))
-            elif line is not None and line.state == "left_out" and not (line.fenced_since or inf) <= now:
-                false.append(FalseReceipt(identifier, node_id, "it is fenced"))
-        return false
+    def false_claims(self, receipt: Receipt, plane: Plane) -> list[FalseReceipt]:
+        """What a receipt says that is not so. It has to name each process that holds a lease of its log."""
+        lines = {plane.process_of(line.node_id): line for line in receipt.nodes}
+        claims = [(node, claim) for node in self._runs for claim in self._claims_of(node, lines, receipt, plane)]
+        return [FalseReceipt(receipt.invalidation.identifier, node.node_id, claim) for node, claim in claims]
+
+    def _claims_of(self, node: Node, lines: Mapping[int, NodeReceipt], receipt: Receipt, plane: Plane) -> Iterator[str]:
+        log_id = plane.ledger.log_id
+        is_leased = node.is_routable() and node.machine.log_id == log_id
+        own = lines.get(node.identity.number)
+        if is_leased and own is None and not any(node.identity.follows(number) for number in lines):
+            yield "it is not named"
+        if is_leased and own is not None and own.state == "left_out":
+            yield "it has no lease"
+        for number in node.processes & lines.keys():
+            line = lines[number]
+            if line.state == "acknowledged" and node.furthest.get(log_id, -1) < receipt.invalidation.index:
+                yield "it has acknowledged"
+            if line.state == "left_out" and not (line.fenced_since or inf) <= plane.clock():
+                yield "it is fenced"
 
     def forget_acknowledgements(self) -> None:
         """Of a database that is gone."""
@@ -175,10 +170,10 @@ class Checker:
         owed = dict.fromkeys(PATHS, 0)
         if node.is_routable():
             _raise(owed, promises.of_log(log_id))
-        if plane.is_live(node.node_id):
+        if plane.is_live(node.node_id) and plane.process_of(node.node_id) == node.identity.number:
             _raise(owed, promises.of_log(plane.ledger.log_id))
         if self._is_fenced:
-            debt = self._debts[node.node_id]
+            debt = self._debts[node]
             _raise(owed, debt.of(node))
             _raise(owed, debt.acknowledged.get(log_id, {}))
             for witness in self._witnesses(node):
@@ -206,10 +201,10 @@ class Checker:
         """Without a break; infinite also for one whom no directory has ever named to this node."""
         if other.node_id not in node.told_of:
             return inf
-        return self._network.reached_since(node.node_id, other.node_id)
+        return node.network.reached_since(node.place, other.place)
 
     def _others(self, node: Node) -> Iterable[Node]:
-        return (other for other in self._nodes.values() if other is not node and not self.is_doubled(other))
+        return (other for other in self._nodes.values() if other.node_id != node.node_id)
 
 
 def _raise(owed: dict[str, int], versions: Mapping[str, int]) -> None:

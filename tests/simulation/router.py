@@ -19,6 +19,7 @@ from dns_router.counters import Counters
 from dns_router.responder import Responder
 from proto.cdn.v1 import configuration_pb2
 from proto.node_machine import NodeMachine
+from proto.process_identity import MOST_PREDECESSORS
 from proto.state_files import StateFiles, StateFileStatistics
 from tests.builders import distribution_message, origin_message
 from tests.simulation.plan import ROUTER, VIEWERS
@@ -96,7 +97,7 @@ class RouterProcess(Process):
 
     def start(self) -> None:
         """With what is on the disk."""
-        self.begin()
+        self.begin((self.identity.number, *self.identity.predecessors)[:MOST_PREDECESSORS])
         self.files.statistics = StateFileStatistics()
         self._responder = Responder(Counters(), self.world.dice("answers of the router"))
         applier = RouterApplier(self.files, self._responder, Counters(), {})

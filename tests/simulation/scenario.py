@@ -15,7 +15,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.node import Node, NodeParts
 from tests.simulation.plan import EDGES, INVALIDATION_PATHS, LEASE_SECONDS, PATHS, Event, Plan
 from tests.simulation.processes import Plane
-from tests.simulation.promises import Checker, FalseReceipt, Violation
+from tests.simulation.promises import Checker, FalseReceipt, Promise, Violation
 from tests.simulation.router import RouterProcess, Viewer, address_of
 from tests.simulation.tiers import Tiers
 from tests.simulation.world import MemoryLedger, Network, World
@@ -23,6 +23,8 @@ from tests.simulation.world import MemoryLedger, Network, World
 REST_SECONDS = 12.0
 TWINS_INCARNATIONS = 1_000
 """From here on, so that no process has the number of another one."""
+COPIED_TWINS = 0.5
+"""How often a second process of a node has a copy of the first one's disk. Else it has one with nothing on it."""
 AFTER_RECEIPT_SECONDS = (0.0005, 0.004, 0.03, 0.12, 0.4, 1.0)
 """When viewers look at all nodes after a receipt: most mistakes show at once or while a lease runs out."""
 
@@ -62,7 +64,7 @@ class Simulation:
         self._parts = parts
         self._dice = world.dice("viewers")
         conditions = plan.conditions
-        self.tiers = Tiers(world, self.network, self.versions, is_origin_failing=conditions.is_origin_failing)
+        self.tiers = Tiers(world, self.versions, is_origin_failing=conditions.is_origin_failing)
         roles = {**dict.fromkeys(EDGES, Role.EDGE), **dict.fromkeys(conditions.regionals, Role.REGIONAL)}
         self.nodes = {
             node_id: parts.node(world, self.network, (node_id, role, address_of(n)), self.tiers.ask, parts.in_nodes)
@@ -70,7 +72,9 @@ class Simulation:
         }
         self.tiers.nodes = self.nodes
         self.edges = [self.nodes[node_id] for node_id in EDGES]
-        self.checker = Checker(world, self.network, self.nodes, is_fenced=conditions.is_fenced)
+        self.twins: list[Node] = []
+        """Second processes of nodes, as where a state folder and a certificate were copied."""
+        self.checker = Checker(world, self.nodes, is_fenced=conditions.is_fenced)
         self.plane = self.new_plane()
         self.router = RouterProcess(world, self.network, self.plane) if conditions.has_router else None
         self.viewers = (
@@ -123,12 +127,18 @@ class Simulation:
         return parts.plane(self.world, self.network, ledger, parts.coordinator, rules, stall_probability)
 
     def make_twin(self, node: Node) -> Node:
-        """Another process under the name of a node, on another disk, which the same viewers do not find."""
+        """Another process under the name of a node, in another place and on another disk. Viewers find it as well."""
         named = (node.node_id, node.description.role, node.address)
         twin = self._parts.node(self.world, self.network, named, self.tiers.ask, self._parts.in_nodes)
+        twin.place = f"{node.node_id} elsewhere"
         twin.plane, twin.others = self.plane, self.nodes
         twin.is_mute, twin.is_fenced = node.is_mute, node.is_fenced
         twin.incarnation = TWINS_INCARNATIONS
+        if self.world.dice("twins").random() < COPIED_TWINS:
+            twin.disk = node.disk.copy()
+            twin.furthest = dict(node.furthest)
+        self.twins.append(twin)
+        self.checker.add(twin)
         return twin
 
     def new_log_id(self) -> str:
@@ -175,8 +185,8 @@ class Simulation:
         assert all(line.left_out_since is not None for line in receipt.nodes if line.state == "left_out")
         log_id, versions = self._issued[receipt.invalidation.identifier]
         self._tell(receipt)
-        self.checker.completed(receipt, log_id, versions)
-        for false in self.checker.false_claims(receipt, self.plane.ledger.log_id, self.plane.clock()):
+        self.checker.completed(receipt, self.plane, Promise(log_id, self.world.now, versions))
+        for false in self.checker.false_claims(receipt, self.plane):
             self._violated(
                 false, f"the receipt of {false.identifier} says of {false.node_id}, which is not so: {false.claim}"
             )
@@ -197,7 +207,7 @@ class Simulation:
 
     def look_at_all(self) -> None:
         """Everything at every edge that answers. Those who come by the router's answers see what all others see there."""
-        for edge in self.edges:
+        for edge in (*self.edges, *self.twins):
             self.look_at(edge)
         for viewer in self.viewers:
             address = viewer.edge()
@@ -207,9 +217,9 @@ class Simulation:
 
     def look_at(self, edge: Node) -> None:
         """Everything there, unless it stands still: viewers wait until it goes on."""
-        if edge.description.role is not Role.EDGE or self.network.is_still(edge.node_id):
+        if edge.description.role is not Role.EDGE or self.network.is_still(edge.place):
             return
-        if edge.is_up and edge.cache.log_id and not self.checker.is_doubled(edge):
+        if edge.is_up and edge.cache.log_id:
             owed = self.checker.owed_by(edge, self.plane)
             for path in PATHS:
                 self._view(edge, path, owed[path])

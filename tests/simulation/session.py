@@ -21,6 +21,7 @@ from proto.node_machine import (
     Send,
 )
 from proto.node_session import Applier
+from proto.process_identity import NO_PROCESS, ProcessIdentity
 from tests.simulation.disk import KilledError
 from tests.simulation.world import Callback, Link, Network, World
 
@@ -48,18 +49,25 @@ class Process:
     def __init__(self, world: World, network: Network, node_id: str) -> None:
         self.world, self.network = world, network
         self.node_id = node_id
+        self.place = node_id
+        """Its name in the network."""
         self.is_up = False
         self.incarnation = 0
         self.started_at = 0.0
+        self.identity = NO_PROCESS
+        self.processes: set[int] = set()
+        """Numbers of all that there have been."""
         self.rate = world.dice(node_id).uniform(0.94, 1.06)
 
     def clock(self) -> float:
         """Its own time."""
         return self.world.now * self.rate
 
-    def begin(self) -> None:
-        """Another process of this name is there."""
-        self.network.has_ended(self.node_id)
+    def begin(self, predecessors: tuple[int, ...]) -> None:
+        """Another process of this name is there, which proves that those have ended."""
+        self.network.has_ended(self.place)
+        self.identity = ProcessIdentity(self.world.new_process(), predecessors)
+        self.processes.add(self.identity.number)
         self.incarnation += 1
         self.is_up = True
         self.started_at = self.world.now
@@ -76,7 +84,7 @@ class Process:
             if self.is_up and self.incarnation == incarnation:
                 callback()
 
-        self.world.after(seconds, lambda: self.network.run_in(self.node_id, due))
+        self.world.after(seconds, lambda: self.network.run_in(self.place, due))
 
 
 class Connection:
@@ -86,11 +94,10 @@ class Connection:
         self.session, self.plane = session, plane
         self.network = session.process.network
         self.node_id, self.description = session.process.node_id, session.description
-        self.up = Link(
-            self.network, (self.node_id, "plane"), stall_probability, lambda message: plane.received(self, message)
-        )
+        place = session.process.place
+        self.up = Link(self.network, (place, "plane"), stall_probability, lambda message: plane.received(self, message))
         self.down = Link(
-            self.network, ("plane", self.node_id), stall_probability, lambda message: session.received(self, message)
+            self.network, ("plane", place), stall_probability, lambda message: session.received(self, message)
         )
         self.coordinator = plane.coordinator
         """The incarnation of the control plane that it leads to."""
@@ -108,11 +115,12 @@ class Connection:
         """Both ends notice, each when the news arrives."""
         if not self.is_closed:
             self.is_closed = self.up.is_closed = self.down.is_closed = True
-            world, network, node_id = self.session.process.world, self.network, self.node_id
-            dice = world.dice(f"{node_id} closing")
+            process, network = self.session.process, self.network
+            world, place = process.world, process.place
+            dice = world.dice(f"{place} closing")
             plane_hears, node_hears = partial(self.plane.lost, self), partial(self.session.lost, self)
-            world.after(dice.uniform(0.0, 0.05), lambda: network.arrive(node_id, "plane", plane_hears))
-            world.after(dice.uniform(0.0, 0.05), lambda: network.arrive("plane", node_id, node_hears))
+            world.after(dice.uniform(0.0, 0.05), lambda: network.arrive(place, "plane", plane_hears))
+            world.after(dice.uniform(0.0, 0.05), lambda: network.arrive("plane", place, node_hears))
 
 
 class Session:
@@ -133,6 +141,7 @@ class Session:
             description.pop,
             description.http_address,
             description.admin_address,
+            process.identity,
         )
         self.process, self.description, self.plane = process, description, plane
         self.machine = machine(identity, applier.position(), process.incarnation)
@@ -148,7 +157,7 @@ class Session:
         process, plane = self.process, self.plane
         if self.connection is not None:
             return
-        if plane.coordinator is None or self.is_refused or not process.network.reaches(process.node_id, "plane"):
+        if plane.coordinator is None or self.is_refused or not process.network.reaches(process.place, "plane"):
             self._connect_later()
             return
         self.connection = Connection(self, plane, plane.stall_probability)
@@ -178,8 +187,8 @@ class Session:
         process = self.process
         seconds = process.writing_seconds() if message.WhichOneof("kind") in WRITTEN_DOWN else 0.0
         if seconds:
-            process.network.stand_still(process.node_id)
-            carry_on = partial(process.network.go_on, process.node_id, partial(self._heard, connection, message))
+            process.network.stand_still(process.place)
+            carry_on = partial(process.network.go_on, process.place, partial(self._heard, connection, message))
             process.world.after(seconds, carry_on)
         else:
             self._heard(connection, message)

@@ -10,7 +10,7 @@ from tests.simulation.cache import NOT_MODIFIED, Question
 from tests.simulation.node import Node, Respond
 from tests.simulation.plan import ORIGIN
 from tests.simulation.stored import validator
-from tests.simulation.world import Callback, Network, World
+from tests.simulation.world import Callback, World
 
 ANSWER_SECONDS = 1.8
 """How long one waits for an answer before the next one is asked."""
@@ -20,10 +20,10 @@ FAILURES = 0.25
 class Tiers:
     """The way from an edge to the origin."""
 
-    def __init__(self, world: World, network: Network, versions: Mapping[str, int], *, is_origin_failing: bool) -> None:
+    def __init__(self, world: World, versions: Mapping[str, int], *, is_origin_failing: bool) -> None:
         self.nodes: dict[str, Node] = {}
         self.is_origin_failing = is_origin_failing
-        self._world, self._network, self._versions = world, network, versions
+        self._world, self._versions = world, versions
         self._dice: dict[str, Random] = {}
         self._waiting: deque[tuple[float, Callback]] = deque()
 
@@ -71,7 +71,7 @@ class Tiers:
 
     def _ask_regional(self, node: Node, regional: Node, question: Question, then: "_Then") -> None:
         """It is asked again elsewhere at once where nobody listens, and after a while where nothing comes back."""
-        world, network, source, target = self._world, self._network, node.node_id, regional.node_id
+        world, network, source, target = self._world, node.network, node.place, regional.place
         back = self._travel_seconds(node)
         ended, next_one = then
 
@@ -94,12 +94,12 @@ class Tiers:
 
     def _ask_origin(self, node: Node, question: Question, answer: Respond) -> None:
         """The version that is read lies somewhere in the middle of the fetch."""
-        world, network, node_id, wanted = self._world, self._network, node.node_id, question.wanted
+        world, network, place, wanted = self._world, node.network, node.place, question.wanted
         there, back = self._travel_seconds(node), self._travel_seconds(node)
-        has_failed = self.is_origin_failing and self._dice_of(node_id).random() < FAILURES
+        has_failed = self.is_origin_failing and self._dice_of(node.node_id).random() < FAILURES
 
         def read() -> None:
-            if not network.reaches(node_id, ORIGIN):
+            if not network.reaches(place, ORIGIN):
                 world.after(ANSWER_SECONDS, lambda: answer(None))
                 return
             version = self._versions[question.path]

@@ -31,6 +31,11 @@ class World:
         self._dice: dict[str, random.Random] = {}
         self._queue: list[tuple[float, int, Callback]] = []
         self._order = itertools.count()
+        self._processes = itertools.count(1)
+
+    def new_process(self) -> int:
+        """A number that no other process has."""
+        return next(self._processes)
 
     def dice(self, name: str) -> random.Random:
         """Those of one place. Each has its own, so that a schedule with one fault less goes on as before in all other places."""

@@ -165,6 +165,8 @@ class Hello(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
+    PREDECESSORS_FIELD_NUMBER: _builtins.int
     log_id: _builtins.str
     """Identity of the log that applied_index belongs to; empty when the node knows nothing."""
     applied_index: _builtins.int
@@ -174,6 +176,10 @@ class Hello(_message.Message):
     """A random number of the process, the same on all of its streams until its lease has run out: what a process knew, the next one under
     the same id may not, and what others were told by a node without a lease has to be waited for once more.
     """
+    process: _builtins.int
+    """A random number of the process, the same for as long as it lives; 0 where a node does not tell its processes apart. What one process
+    has acknowledged says nothing of another one under the same id, unless that one is among the predecessors.
+    """
     @_builtins.property
     def node(self) -> Global___Node: ...
     @_builtins.property
@@ -181,6 +187,10 @@ class Hello(_message.Message):
         """What of log_id, up to applied_index, the node does not serve in its newest version: all of it, instead of what it
         has said on earlier streams. Reasons are left out where they would make the message too long.
         """
+
+    @_builtins.property
+    def predecessors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of processes of this node that are proven to have ended: this process holds the lock on the folder that they held."""
 
     def __init__(
         self,
@@ -191,10 +201,12 @@ class Hello(_message.Message):
         digest: _builtins.bytes = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         incarnation: _builtins.int = ...,
+        process: _builtins.int = ...,
+        predecessors: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "digest", b"digest", "incarnation", b"incarnation", "log_id", b"log_id", "node", b"node", "rejections", b"rejections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "digest", b"digest", "incarnation", b"incarnation", "log_id", b"log_id", "node", b"node", "predecessors", b"predecessors", "process", b"process", "rejections", b"rejections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -207,9 +207,7 @@ def test_a_duration_over_a_reboot_is_not_measured(tmp_path: Path) -> None:
     with plane(tmp_path, SET_AHEAD) as second:
         second.now += 60.0
         (receipt,) = second.coordinator.settle(second.now).completed
-        metrics = ControlMetrics(
-            Gauges(lambda: (), lambda: True, lambda: 0, lambda: True, lambda: 0, lambda: 0, lambda: 0)
-        )
+        metrics = ControlMetrics(Gauges(lambda: None, lambda: 0, lambda: True, lambda: 0, lambda: 0))
         metrics.invalidation_completed(receipt)
         assert b"cdn_control_invalidation_duration_seconds_count 0.0" in metrics.exposition()
 

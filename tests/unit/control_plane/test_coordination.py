@@ -4,7 +4,6 @@ import pytest
 
 from control_plane.commit_ages import COMMIT_BUCKET_SECONDS
 from control_plane.coordination import (
-    FORGET_AFTER_SECONDS,
     Coordinator,
     FromEntries,
     FromSnapshot,
@@ -12,11 +11,12 @@ from control_plane.coordination import (
 )
 from control_plane.fencing import COUNTED_NOTICE_SECONDS
 from control_plane.leases import Granted, LeaseRules, Refused
-from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role
+from control_plane.nodes import FORGET_AFTER_SECONDS, NodeDescription, Rejection, Resource, ResourceKind, Role
 from control_plane.receipts import IssuedInvalidation, Receipt
 from control_plane.state import StoreError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from proto.process_identity import NO_PROCESS, ProcessIdentity
 from tests.simulation.world import MemoryLedger
 
 
@@ -34,13 +34,22 @@ class Conversation:
         self._sequence = 0
 
     def connect(
-        self, node_id: str, log_id: str = "log-1", applied_index: int | None = None, incarnation: int = 0
+        self,
+        node_id: str,
+        log_id: str = "log-1",
+        applied_index: int | None = None,
+        incarnation: int = 0,
+        process: ProcessIdentity = NO_PROCESS,
     ) -> FromSnapshot | FromEntries:
         index = self.ledger.head_index if applied_index is None else applied_index
-        return self.introduce(node_id, LogPosition(log_id, index, self.digests.get(index, b"")), incarnation)
+        position = LogPosition(log_id, index, self.digests.get(index, b""))
+        return self.introduce(node_id, position, incarnation, process)
 
-    def introduce(self, node_id: str, position: LogPosition, incarnation: int = 0) -> FromSnapshot | FromEntries:
-        number, catch_up = self.coordinator.connected(describe(node_id), position, self.now, incarnation)
+    def introduce(
+        self, node_id: str, position: LogPosition, incarnation: int = 0, process: ProcessIdentity = NO_PROCESS
+    ) -> FromSnapshot | FromEntries:
+        node = describe(node_id)
+        number, catch_up = self.coordinator.connected(node, position, self.now, process, incarnation)
         self.streams[node_id] = number
         return catch_up
 
@@ -51,6 +60,10 @@ class Conversation:
 
     def acknowledge(self, node_id: str, index: int) -> Settlement:
         self.coordinator.acknowledged(node_id, self.streams[node_id], index, self.now)
+        return self.coordinator.settle(self.now)
+
+    def break_stream(self, node_id: str) -> Settlement:
+        self.coordinator.disconnected(node_id, self.streams[node_id], self.now)
         return self.coordinator.settle(self.now)
 
     def invalidate(self) -> int:

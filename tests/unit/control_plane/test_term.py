@@ -27,7 +27,7 @@ def nothing() -> int:
     return 0
 
 
-METRICS = ControlMetrics(Gauges(tuple, lambda: False, nothing, lambda: True, nothing, nothing, nothing))
+METRICS = ControlMetrics(Gauges(lambda: None, nothing, lambda: True, nothing, nothing))
 
 
 @pytest.fixture
