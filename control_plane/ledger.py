@@ -14,7 +14,7 @@ from control_plane.clock_columns import read_clock, write_clock
 from control_plane.log_rows import SETTLED_INDEX
 from control_plane.nodes import NodeDescription, Rejection, Resource, ResourceKind, Role, SavedNode
 from control_plane.receipts import IssuedInvalidation, NodeReceipt, Receipt
-from control_plane.store import SqlStore
+from control_plane.store import SqlStore, WriteFence
 from proto.moments import ClockAnchor
 
 RETAINED_RECEIPTS = 10_000
@@ -31,7 +31,7 @@ _LINE_FIELDS = tuple(line_field.name for line_field in fields(NodeReceipt))
 class SqlLedger:
     """See unsaved.Ledger."""
 
-    def __init__(self, store: SqlStore, fence: Callable[[Connection], None] | None = None) -> None:
+    def __init__(self, store: SqlStore, fence: WriteFence | None = None) -> None:
         """`fence` is called in each transaction that writes, and fails it when this control plane leads no longer."""
         self._store = store
         self._fence = fence

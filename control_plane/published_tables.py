@@ -1,18 +1,16 @@
 """The tables that a control plane is started with, for routers and for geographic restrictions: read and checked at its start, and appended to the log by whoever leads,
 unless they are what is published."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf import json_format
-from sqlalchemy import Connection
 
 from control_plane.geo_table import MAXIMUM_GEO_TABLE_BYTES, GeoTableError, default_geo_table, parse_geo_table
 from control_plane.resource_kinds import put_geo_table, put_routing_table
 from control_plane.settings import Settings
 from control_plane.state import Put
-from control_plane.store import SqlStore
+from control_plane.store import SqlStore, WriteFence
 from proto.cdn.v1 import configuration_pb2
 
 
@@ -34,14 +32,14 @@ class PublishedTables:
         geo_table = default_geo_table() if settings.geo_table is None else _read_geo_table(settings.geo_table)
         return cls(_routing_table(settings), geo_table)
 
-    def publish(self, store: SqlStore, fence: Callable[[Connection], None] | None) -> None:
+    def publish(self, store: SqlStore, fence: WriteFence | None) -> None:
         """What is not published so already. StoreError, also where `fence` says that somebody else leads, who may have other tables."""
         if self.routing_table is not None:
             _publish(store, fence, put_routing_table(self.routing_table))
         _publish(store, fence, put_geo_table(self.geo_table))
 
 
-def _publish(store: SqlStore, fence: Callable[[Connection], None] | None, put: Put) -> None:
+def _publish(store: SqlStore, fence: WriteFence | None, put: Put) -> None:
     if put.body != store.published(put.name):
         with store.transaction(fence) as transaction:
             transaction.append(put)

@@ -53,6 +53,9 @@ COPY_MARK = "is_copy"
 LOCKED_MILLISECONDS = 250
 """How long a write waits for somebody else's lock on the file, once the control plane runs: all nodes wait with it."""
 
+WriteFence = Callable[[Connection], None]
+"""Called in a transaction that writes; fails it where it is not this control plane's turn to write."""
+
 _FAILURES = (DatabaseError, InterfaceError)
 _MISTAKES = (DataError, IntegrityError, ProgrammingError)
 """Errors of the database that say something of the statement, and nothing of the disk."""
@@ -177,7 +180,7 @@ class SqlStore:
         self.database.close()
 
     @contextmanager
-    def transaction(self, fence: Callable[[Connection], None] | None = None) -> Iterator[SqlTransaction]:
+    def transaction(self, fence: WriteFence | None = None) -> Iterator[SqlTransaction]:
         """See state.Store. Subscribers are told after the commit, in the order of the log. `fence` fails it where it is not this control plane's turn to write."""
         if self._is_in_transaction:
             raise RuntimeError("a transaction is open already: close it before anything else is awaited or called")

@@ -16,7 +16,7 @@ from control_plane.metrics import ControlMetrics
 from control_plane.published_tables import PublishedTables
 from control_plane.roles import Leading
 from control_plane.settings import Settings
-from control_plane.store import SqlStore
+from control_plane.store import SqlStore, WriteFence
 from control_plane.streams import StreamRules
 from control_plane.sync import SyncService
 
@@ -72,7 +72,7 @@ class TermMaker:
         await asyncio.sleep(seconds)
 
 
-def _fence_of(fence: Fence, term: int) -> Callable[[Connection], None]:
+def _fence_of(fence: Fence, term: int) -> WriteFence:
     def of_term(connection: Connection) -> None:
         fence(connection, term)
 
