@@ -113,7 +113,7 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
         roles = Roles(partial(maker.begin, metrics), clock, seats, advertised)
         admin = Admin(settings.zone, store, roles, clock)
         limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
-        port = GrpcPort(NodeService(roles, admission, tls).serve, limits.grpc, tls)
+        port = GrpcPort(NodeService(roles, admission, tls).serve, limits.grpc, tls, admission.may_pass_on)
 
         def heard_news() -> None:
             if roles.leading is None:

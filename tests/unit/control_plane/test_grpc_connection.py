@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from control_plane.connection_limit import OpenConnections
 from control_plane.grpc_calls import Call
-from control_plane.grpc_connection import MOST_IDLE_FRAMES, STREAMS_PER_CONNECTION, GrpcConnection
+from control_plane.grpc_connection import STREAMS_PASSED_ON, STREAMS_PER_CONNECTION, GrpcConnection, Peer
 from control_plane.grpc_services import reflection_routes
 from control_plane.grpc_wire import LONGEST_MESSAGE, Status, message_head
+from control_plane.http2_connection import MOST_IDLE_FRAMES
 from control_plane.http2_frames import (
     END_HEADERS,
     END_STREAM,
@@ -87,14 +88,18 @@ class Handler:
 class Talk:
     """A client's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, passes_on: bool = False) -> None:
         self.handlers: list[Handler] = []
+        self._is_plane = passes_on
         self.open: OpenConnections[GrpcConnection] = OpenConnections(10)
-        self.connection = GrpcConnection({METHOD: self._serve}, self.open)
+        self.connection = GrpcConnection({METHOD: self._serve}, self.open, self._passes_on)
         self.transport = Transport()
         self.connection.connection_made(cast(asyncio.Transport, self.transport))
         self._encoder = Encoder()
         self._reader = FrameReader()
+
+    def _passes_on(self, _peer: Peer) -> bool:
+        return self._is_plane
 
     def _serve(self, call: Call) -> Handler:
         self.handlers.append(Handler(call))
@@ -220,7 +225,7 @@ async def test_a_message_in_crumbs_is_not_copied_for_each_and_too_many_of_them_e
 
 
 async def test_reflection_keeps_no_answers_for_who_does_not_read_them(talk: Talk) -> None:
-    talk.connection = GrpcConnection(reflection_routes((reflection.SERVICE_NAME,)), talk.open)
+    talk.connection = GrpcConnection(reflection_routes((reflection.SERVICE_NAME,)), talk.open, lambda _: False)
     talk.connection.connection_made(cast(asyncio.Transport, talk.transport))
     talk.say(PREFACE + settings_frame({Setting.INITIAL_WINDOW_SIZE: 100}))
     talk.begin(1, f"/{reflection.SERVICE_NAME}/ServerReflectionInfo")
