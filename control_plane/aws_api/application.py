@@ -77,16 +77,19 @@ def create_application(
     *,
     now: Callable[[], datetime] = utc_now,
     rng: random.Random | None = None,
+    pauses: bool = True,
 ) -> Starlette:
-    """The ASGI application; `credentials` are secret access keys by access key id."""
+    """The ASGI application; `credentials` are secret access keys by access key id. `pauses`: after each change, for those who write to the same database (`Pace`)."""
     around = Surroundings(store, deployment, zone, credentials, now, rng or secrets.SystemRandom())
-    return Starlette(routes=[Mount("/", app=_endpoint(ManagementApi(around)))])
+    return Starlette(routes=[Mount("/", app=_endpoint(ManagementApi(around, Pace(pauses=pauses))))])
 
 
 class Pace:
-    """Leaves the database to the others for as long as a change has had it: a client that never pauses would else have all of it, and receipts are written there too."""
+    """Leaves the database to the others for as long as a change has had it: a client that never pauses would else have all of it, and receipts are written there too.
+    Where they do not wait for each other, it pauses not."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pauses: bool) -> None:
+        self._pauses = pauses
         self._lock = asyncio.Lock()
         self._free_at = 0.0
 
@@ -104,18 +107,19 @@ class Pace:
                 yield
             finally:
                 ended_at = time()
-                self._free_at = ended_at + min(LONGEST_PAUSE_SECONDS, ended_at - began_at)
+                if self._pauses:
+                    self._free_at = ended_at + min(LONGEST_PAUSE_SECONDS, ended_at - began_at)
 
 
 class ManagementApi:
     """All operations of the model; those that are not in the table are refused by name."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, pace: Pace) -> None:
         model = load_model()
         self._around = around
         self._router = Router(model)
         self._statuses = statuses_by_code(model)
-        self._pace = Pace()
+        self._pace = pace
 
     async def answer(self, request: Request) -> Response:
         """The response to any request, whatever it is."""
