@@ -123,13 +123,12 @@ class GrpcClient(Http2Connection[ClientCall]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        if self._transport is not None:
-            self._transport.set_write_buffer_limits(MOST_UNSENT_BYTES)
+        self._raise_unsent(MOST_UNSENT_BYTES)
         self._write(_OPENING)
         self._heard_at = self._looked_at = self._idle_since = self._loop.time()
         self._look_again()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._is_leaving = True
         if self._looking is not None:

@@ -137,8 +137,8 @@ class GrpcConnection(Http2Connection[ServerCall]):
 
     def _begin(self, stream: int, serve: ServeCall, *, is_whole: bool) -> None:
         call = self._calls[stream] = ServerCall(self, stream, self._initial_window)
-        if len(self._calls) == STREAMS_PER_CONNECTION + 1 and self._transport is not None:
-            self._transport.set_write_buffer_limits(MOST_UNSENT_BYTES)
+        if len(self._calls) == STREAMS_PER_CONNECTION + 1:
+            self._raise_unsent(MOST_UNSENT_BYTES)
         call.handler = serve(call)
         if is_whole:
             call.half_closed()

@@ -70,6 +70,7 @@ class Http2Connection(asyncio.Protocol, Generic[AnyStream]):
         "_largest_frame",
         "_last_stream",
         "_loop",
+        "_most_unread",
         "_transport",
         "_used",
         "_window",
@@ -87,6 +88,7 @@ class Http2Connection(asyncio.Protocol, Generic[AnyStream]):
         self._initial_window = WINDOW_BYTES
         self._largest_frame = FRAME_BYTES
         self._used = 0
+        self._most_unread = MOST_UNREAD_BYTES
         self._is_paused = False
         self._idle_frames = 0
 
@@ -261,12 +263,18 @@ class Http2Connection(asyncio.Protocol, Generic[AnyStream]):
         if transport is None or transport.is_closing():
             return
         self._write(data)
-        if self._is_paused and transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
+        if self._is_paused and transport.get_write_buffer_size() > self._most_unread:
             transport.abort()
 
     def forget(self, stream: int) -> None:
         """It is over."""
         self._calls.pop(stream, None)
+
+    def _raise_unsent(self, most_bytes: int) -> None:
+        """So many bytes of data may wait for the system from now on, with answers to pings and the like besides."""
+        self._most_unread = most_bytes + MOST_UNREAD_BYTES
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(most_bytes)
 
     # What the ends have each their own of
 
