@@ -86,8 +86,7 @@ def run(chosen: Settings, connection: socket.socket) -> NoReturn:
 
 async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel) -> None:
     with _store(chosen, channel) as store:
-        deployment, pauses = LogDeployment(SqlLedger(store), store), store.database.has_one_writer
-        api = create_application(store, deployment, chosen.zone, read_credentials(chosen), pauses=pauses)
+        api = create_application(store, LogDeployment(SqlLedger(store), store), chosen.zone, read_credentials(chosen))
 
         def count(operation: str, outcome: str) -> None:
             channel.tell(Answered(operation, outcome))

@@ -33,12 +33,12 @@ MOST_CALLS: Final = 8_192
 CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 """What the server may send before it hears that some of it was read: entries for all nodes at once, and a part of a directory for each."""
 MOST_UNSENT_BYTES: Final = 1024 * 1024
-LOOK_SECONDS: Final = 0.25
-PING_SECONDS: Final = 0.5
+WATCH_SECONDS = 0.25
+PING_SECONDS = 0.5
 """Without a word; the answer is one."""
-SILENT_SECONDS: Final = 2.0
+SILENT_SECONDS = 2.0
 """Without a word the server stands still, or is cut off. Nodes wait for 1.5 s themselves; this is for those that say more than they hear."""
-IDLE_SECONDS: Final = 1.0
+IDLE_SECONDS = 1.0
 """Without a call. Less than after which a control plane closes it, so that no call begins on a connection that is about to end."""
 
 _OPENING: Final = (
@@ -203,12 +203,12 @@ class GrpcClient(Http2Connection[ClientCall]):
             super()._write(b"".join(outgoing))
 
     def _look_again(self) -> None:
-        self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._looking = self._loop.call_later(WATCH_SECONDS, self._look)
 
     def _look(self) -> None:
         """Time passes. What this process was late itself, the server has not been silent."""
         now = self._loop.time()
-        self._heard_at += max(0.0, now - self._looked_at - 2 * LOOK_SECONDS)
+        self._heard_at += max(0.0, now - self._looked_at - 2 * WATCH_SECONDS)
         self._looked_at = now
         if now - self._heard_at > SILENT_SECONDS:
             self.give_up("the leader is silent")

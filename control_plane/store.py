@@ -176,6 +176,11 @@ class SqlStore:
         """Let go of the database."""
         self.database.close()
 
+    @property
+    def has_one_writer(self) -> bool:
+        """See state.Store."""
+        return self.database.has_one_writer
+
     @contextmanager
     def transaction(self, fence: Callable[[Connection], None] | None = None) -> Iterator[SqlTransaction]:
         """See state.Store. Subscribers are told after the commit, in the order of the log. `fence` fails it where it is not this control plane's turn to write."""

@@ -77,16 +77,15 @@ def create_application(
     *,
     now: Callable[[], datetime] = utc_now,
     rng: random.Random | None = None,
-    pauses: bool = True,
 ) -> Starlette:
-    """The ASGI application; `credentials` are secret access keys by access key id. `pauses`: after each change, for those who write to the same database (`Pace`)."""
+    """The ASGI application; `credentials` are secret access keys by access key id."""
     around = Surroundings(store, deployment, zone, credentials, now, rng or secrets.SystemRandom())
-    return Starlette(routes=[Mount("/", app=_endpoint(ManagementApi(around, Pace(pauses=pauses))))])
+    return Starlette(routes=[Mount("/", app=_endpoint(ManagementApi(around)))])
 
 
 class Pace:
     """Leaves the database to the others for as long as a change has had it: a client that never pauses would else have all of it, and receipts are written there too.
-    Where they do not wait for each other, it pauses not."""
+    Where writers do not wait for each other (`pauses` is false), nobody needs that."""
 
     def __init__(self, *, pauses: bool) -> None:
         self._pauses = pauses
@@ -114,12 +113,12 @@ class Pace:
 class ManagementApi:
     """All operations of the model; those that are not in the table are refused by name."""
 
-    def __init__(self, around: Surroundings, pace: Pace) -> None:
+    def __init__(self, around: Surroundings) -> None:
         model = load_model()
         self._around = around
         self._router = Router(model)
         self._statuses = statuses_by_code(model)
-        self._pace = pace
+        self._pace = Pace(pauses=around.store.has_one_writer)
 
     async def answer(self, request: Request) -> Response:
         """The response to any request, whatever it is."""
