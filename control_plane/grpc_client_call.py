@@ -73,6 +73,7 @@ class ClientCall(GrpcStream):
         reason = grpc_wire.end_of(head.fields, is_last=head.is_last)
         if reason is None:
             return
+        self._wire.heard()  # of thousands of calls that end at once none is a frame for nothing
         if head.is_last:
             self._wire.forget(self._stream)
             self.end(reason)

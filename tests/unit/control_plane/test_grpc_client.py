@@ -9,7 +9,7 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.grpc_client import CONNECTION_WINDOW, GrpcClient, NoCallError
+from control_plane.grpc_client import CONNECTION_WINDOW, MOST_CALLS, GrpcClient, NoCallError
 from control_plane.grpc_client_call import ClientCall
 from control_plane.grpc_wire import message_head
 from control_plane.http2_connection import MOST_IDLE_FRAMES
@@ -298,6 +298,21 @@ async def test_all_calls_end_with_the_reason_when_the_connection_does(talk: Talk
     assert errors(await talk.heard()) == [0] and not talk.transport.is_open
     talk.is_over()
     assert talk.client.closed.result() == "another one leads" and len(one.heard) == 1
+
+
+async def test_thousands_of_calls_may_end_at_once(talk: Talk) -> None:
+    await talk.say(settings_frame({Setting.MAX_CONCURRENT_STREAMS: 1_000_000}))
+    count = MOST_IDLE_FRAMES // 2 + 10
+    calls = [Asked() for _ in range(count)]
+    for asked in calls:
+        talk.client.call(asked)
+    with pytest.raises(NoCallError):
+        [talk.client.call(Asked()) for _ in range(MOST_CALLS)]
+    ends = [talk.trailers(2 * number + 1) + reset(2 * number + 1, ErrorCode.NO_ERROR) for number in range(count)]
+    await talk.say(*ends)
+    assert talk.transport.is_open and {str(asked.heard) for asked in calls} == {
+        "['ended: the leader closed the stream']"
+    }
 
 
 async def test_nothing_is_written_while_the_system_takes_nothing(talk: Talk) -> None:
