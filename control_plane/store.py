@@ -263,11 +263,14 @@ class SqlStore:
 
     def catch_up(self) -> None:
         """Tell subscribers of what has been committed since the last time, by whomever. StoreError when it cannot be read; LogGapError."""
-        while committed := self._committed_after(self.head_index):
-            if committed[0].entry.index != self.head_index + 1:
+        is_whole = False
+        while not is_whole:
+            committed = self._committed_after(self.head_index)
+            is_whole = len(committed) < READ_ENTRIES  # what is committed from now on is told of again
+            if committed and committed[0].entry.index != self.head_index + 1:
                 raise LogGapError
             now = self.clock()
-            self.head_index = committed[-1].entry.index
+            self.head_index = committed[-1].entry.index if committed else self.head_index
             for each in committed:
                 for subscriber in self._subscribers:
                     subscriber(each, now)
