@@ -38,6 +38,11 @@ class ClientCall(GrpcStream):
         self._is_held = False
         self._has_said_all = False
 
+    def send(self, message: bytes) -> None:
+        """One message. What cannot be written at once waits; nothing is sent on a call that is over (RFC 9113 section 5.1)."""
+        if self.handler is not None and not self._has_said_all:
+            super().send(message)
+
     def half_close(self) -> None:
         """Nothing more is sent, once what waits is. The server ends the call then."""
         self._has_said_all = True

@@ -277,7 +277,8 @@ async def test_who_cancels_hears_no_more_and_the_server_is_told_once(talk: Talk)
     call.cancel()
     (told,) = await talk.heard()
     assert told.kind == Kind.RST_STREAM and told.payload[-1] == ErrorCode.CANCEL
-    await talk.say(talk.head(), message(b"late"), talk.trailers())
+    call.send(b"late as well")
+    assert await talk.say(talk.head(), message(b"late"), talk.trailers()) == []
     talk.is_over()
     assert asked.heard == []
 
