@@ -66,7 +66,9 @@ class ControlPlaneProcess:
         flags += self.more_flags
         log = self.folder.parent / f"{self.folder.name}.log"
         profile = os.environ.get("CDNLAB_BENCHMARK_PROFILE")
-        how = ["-m", "control_plane"] if profile is None else ["-m", "cProfile", "-o", profile, "-m", "control_plane"]
+        how = ["-m", "control_plane"]
+        if profile is not None:
+            how = ["-m", "cProfile", "-o", f"{profile}-{self.folder.name}", *how]
         with log.open("ab") as output:
             self.process = subprocess.Popen([sys.executable, *how, *flags], stderr=output)
         if self.core is not None:

@@ -34,12 +34,17 @@ class Admission:
         if not self._is_certified:
             return None
         wanted = node_uri(self._zone, node.role.name.lower(), node.identifier)
-        named = tuple(sorted(uri.decode("utf-8", "replace") for uri in peer.get(PEER_URI, ())))
-        if named == (wanted,) or (len(named) == 1 and named[0].startswith(self._planes)):
+        named = _names_of(peer)
+        if named == (wanted,) or self.may_pass_on(peer):
             return None  # another control plane has asked this of the node before it passed its stream on
         reason = f"the certificate is of {' and '.join(named) or 'nobody'}, not of {wanted}"
         self._note(named, reason)
         return reason
+
+    def may_pass_on(self, peer: Mapping[str, Iterable[bytes]]) -> bool:
+        """Whether the peer is a control plane, and may speak for many nodes over one connection; anybody is where nodes need no certificate."""
+        named = _names_of(peer)
+        return not self._is_certified or (len(named) == 1 and named[0].startswith(self._planes))
 
     def _note(self, named: tuple[str, ...], reason: str) -> None:
         """Each certificate is told of once: a node tries again for ever, and it chooses what it says."""
@@ -47,3 +52,7 @@ class Admission:
         if named not in self._told:
             self._told.add(named)
             _logger.warning("refused a node: %s; that it tries again is counted only", reason)
+
+
+def _names_of(peer: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    return tuple(sorted(uri.decode("utf-8", "replace") for uri in peer.get(PEER_URI, ())))

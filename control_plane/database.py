@@ -34,6 +34,9 @@ Row = Mapping[str, object]
 class Database:
     """An open database; `name` is what messages call it."""
 
+    has_one_writer = True
+    """Whether a transaction that writes waits for every other one."""
+
     def __init__(self, name: str, engine: Engine, reader: Engine, insert: Callable[[Table], Any]) -> None:
         self.name = name
         self.engine = engine

@@ -46,3 +46,16 @@ class CallHandler(Protocol):
 
 ServeCall = Callable[[Call], CallHandler]
 """Begins to serve a call of one method."""
+
+
+class AnswerHandler(Protocol):
+    """Who has made a call, and hears its answers. After `ClientCall.cancel`, and after `ended`, nothing is called any more."""
+
+    def answered(self, message: bytes) -> None:
+        """One message of the server."""
+
+    def may_send(self) -> None:
+        """What waited has been written."""
+
+    def ended(self, reason: str) -> None:
+        """The server has ended the call, or is gone; what is known of why."""

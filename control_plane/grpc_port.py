@@ -8,12 +8,12 @@ Nobody is known before its hello, so everything that is not a session is bounded
 import asyncio
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from control_plane.connection_limit import OpenConnections
 from control_plane.grpc_calls import ServeCall
-from control_plane.grpc_connection import GrpcConnection
+from control_plane.grpc_connection import GrpcConnection, Peer
 from control_plane.grpc_services import HEALTH, HealthService, reflection_routes
 from control_plane.http2_frames import ErrorCode
 from control_plane.session_messages import METHOD
@@ -34,10 +34,22 @@ _SERVICE: Final = METHOD.split("/")[1]
 _CLOSED: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
+def _nobody(_peer: Peer) -> bool:
+    return False
+
+
 class GrpcPort:
     """The server behind the port; with `tls`, who has no certificate of its authority gets no further than the handshake."""
 
-    def __init__(self, nodes: ServeCall, most_connections: int, tls: TlsIdentity | None = None) -> None:
+    def __init__(
+        self,
+        nodes: ServeCall,
+        most_connections: int,
+        tls: TlsIdentity | None = None,
+        passes_on: Callable[[Peer], bool] = _nobody,
+    ) -> None:
+        """`passes_on`: see GrpcConnection."""
+        self._passes_on = passes_on
         self._tls = None if tls is None else tls.for_listener()
         self._health = HealthService(("", _SERVICE))
         self._connections: OpenConnections[GrpcConnection] = OpenConnections(most_connections)
@@ -124,7 +136,7 @@ class GrpcPort:
 
     def _protocol(self) -> asyncio.Protocol:
         def make() -> GrpcConnection:
-            return GrpcConnection(self._routes, self._connections)
+            return GrpcConnection(self._routes, self._connections, self._passes_on)
 
         if self._tls is None:
             return make()

@@ -1,9 +1,9 @@
 """What gRPC says over HTTP/2: heads, messages with their lengths, trailers with a status (gRPC over HTTP/2, "PROTOCOL-HTTP2"). Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from control_plane.http2_frames import END_HEADERS, END_STREAM, Kind, frame, literal
 
@@ -44,9 +44,11 @@ class MessageReader:
     """Data in, whole messages out; what waits is at most one message. A long one that comes in many pieces is put together once: whoever sends it byte by byte must not
     have it copied for each."""
 
-    __slots__ = ("_pieces", "_wanted")
+    __slots__ = ("_longest", "_pieces", "_wanted")
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST_MESSAGE) -> None:
+        """A message of more than `longest` bytes is a MessageError."""
+        self._longest = longest
         self._pieces: bytearray | None = None
         self._wanted = 0
         """Before so many bytes have come, there is nothing to look at."""
@@ -65,9 +67,9 @@ class MessageReader:
             end = begin + int.from_bytes(data[at + 1 : begin], "big")
             if data[at]:
                 raise MessageError(Status.UNIMPLEMENTED, "messages must not be compressed")
-            if end - begin > LONGEST_MESSAGE:
+            if end - begin > self._longest:
                 raise MessageError(
-                    Status.RESOURCE_EXHAUSTED, f"a message of {end - begin} bytes; {LONGEST_MESSAGE} at most"
+                    Status.RESOURCE_EXHAUSTED, f"a message of {end - begin} bytes; {self._longest} at most"
                 )
             if end_of_data < end:
                 self._wanted = end - at
@@ -95,6 +97,29 @@ def trailers(stream: int, status: Status, reason: str, *, is_first: bool) -> byt
     if reason:
         block += literal(b"grpc-message", _quoted(reason))
     return frame(Kind.HEADERS, END_HEADERS | END_STREAM, stream, block)
+
+
+def request_head(method: str, scheme: str, authority: str) -> bytes:
+    """The block of a head with which a call begins; the same for all calls of a method on a connection."""
+    fields = (
+        (b":method", b"POST"),
+        (b":scheme", scheme.encode()),
+        (b":path", method.encode()),
+        (b":authority", authority.encode()),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+    )
+    return b"".join(literal(name, value) for name, value in fields)
+
+
+def end_of(fields: Mapping[str, str], *, is_last: bool) -> str | None:
+    """What a server's head or trailers say of why the call is over; None when it is not."""
+    status = fields.get(":status", "200")
+    if status != "200":
+        return f"the leader answered with the status {status} of HTTP"
+    if not is_last:
+        return None
+    return unquote(fields.get("grpc-message", "")) or "the leader closed the stream"
 
 
 def _quoted(reason: str) -> bytes:

@@ -1,9 +1,8 @@
 """Frames of HTTP/2 as bytes, as far as a gRPC server needs them: RFC 9113 sections 4 and 6, RFC 7541 section 6.2.2. Pure; what follows from one: `grpc_connection.py`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_HEAD_BYTES: Final = 9
@@ -50,6 +49,7 @@ class ErrorCode(IntEnum):
     STREAM_CLOSED = 5
     FRAME_SIZE_ERROR = 6
     REFUSED_STREAM = 7
+    CANCEL = 8
     COMPRESSION_ERROR = 9
     ENHANCE_YOUR_CALM = 11
 
@@ -62,9 +62,8 @@ class ConnectionFailedError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One that has come whole."""
+class Frame(NamedTuple):
+    """One that has come whole. Made for each message of each node, and a tuple is made in less than half the time of a frozen dataclass."""
 
     kind: int
     flags: int

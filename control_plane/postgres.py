@@ -73,6 +73,8 @@ def connect(address: str, limit_seconds: float, *, is_reader: bool = False) -> B
 class PostgresDatabase(Database):
     """A database of a server, at an address as libpq has it."""
 
+    has_one_writer = False
+
     def __init__(self, address: str, limit_seconds: float) -> None:
         self.address = address
         engine, reader = (self._engine(limit_seconds, is_reader=is_reader) for is_reader in (False, True))

@@ -4,34 +4,32 @@ message, as bytes.
 So everything is decided in one place. A lease counts, for the leader, from when it hears the heartbeat, and for the node from when it sent it: what lies between only
 makes the leader wait longer.
 
-What waits is bounded on both sides: messages of the node by their bytes, and of the leader one message, after which nothing more is read from it until the node has
-taken that. A stream that is passed on is a task and a connection, and no thread.
+All of them share one connection (`leader_channel.py`). What waits is bounded on both sides: messages of the node by their bytes, and of the leader by the window of the
+call, which is given back when the node has taken what waits. A message costs a callback; the task of a stream only waits for its end.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any, Final
-
-import grpc
-import grpc.aio
+from typing import Final
 
 from control_plane.admission import Admission
 from control_plane.grpc_calls import Call, CallHandler
+from control_plane.grpc_client import NoCallError
+from control_plane.grpc_client_call import ClientCall
 from control_plane.grpc_wire import Status
+from control_plane.leader_channel import LeaderChannel
 from control_plane.roles import Roles
 from control_plane.session_messages import (
     HELLO_SECONDS,
-    METHOD,
     NO_HELLO,
     StreamEndedError,
     introduced,
     read_message,
 )
-from proto.mutual_tls import SERVER_NAME_OPTION, TlsIdentity
-from proto.node_session import CHANNEL_OPTIONS, TRY_AGAIN
+from proto.mutual_tls import TlsIdentity
+from proto.node_session import TRY_AGAIN
 
 LEADERLESS_SECONDS = 3.0
 """How long a node is kept waiting while nobody leads. It goes to another control plane earlier if it knows one."""
@@ -45,8 +43,6 @@ MOST_RELAYED_BYTES = 4 * 1024 * 1024
 BYTES_PER_MESSAGE: Final = 128
 """What of a node may wait until the leader takes it, with so much for each message besides: nodes say little, but for one that refuses thousands of resources."""
 
-_Upstream = grpc.aio.StreamStreamCall[Any, bytes]
-
 _TRY_AGAIN: Final = Status[TRY_AGAIN.name]
 
 _logger = logging.getLogger("control-plane")
@@ -58,7 +54,7 @@ class NodeService:
     def __init__(self, roles: Roles, admission: Admission, tls: TlsIdentity | None) -> None:
         self._roles = roles
         self._admission = admission
-        self._tls = tls
+        self._channel = LeaderChannel(roles, tls)
         self._passing: set[asyncio.Task[None]] = set()
 
     def serve(self, call: Call) -> CallHandler:
@@ -109,43 +105,19 @@ class NodeService:
         _logger.info("node %s is passed on to %s", node_id, address)
         reason = "the node is gone"
         try:
-            async with self._channel(address) as channel:
-                reason = await self._converse(channel, hello, passed, address)
+            reason = await passed.passed_on(await self._channel.call(address, passed), hello)
+        except NoCallError as error:
+            reason = str(error)
         finally:
+            passed.let_go()
             _logger.info("node %s is passed on no longer: %s", node_id, reason)
         is_known = self._roles.leading is not None or self._roles.leader_address not in (None, address)
         raise StreamEndedError(reason, _TRY_AGAIN if is_known else Status.UNAVAILABLE)  # here: it knows whom to ask
 
-    async def _converse(self, channel: grpc.aio.Channel, hello: bytes, passed: "PassedCall", address: str) -> str:
-        """Why it has ended."""
-        open_stream = channel.stream_stream(METHOD, request_serializer=_as_it_is, response_deserializer=_as_it_is)
-        upstream: _Upstream = open_stream()
-        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.TaskGroup() as group:
-                works = (_up(hello, passed, upstream), _down(upstream, passed), self._until_change(address))
-                tasks = [group.create_task(_reporting(work, ended)) for work in works]
-                reason = await ended
-                for task in tasks:
-                    task.cancel()
-        finally:
-            upstream.cancel()
-        return reason
-
-    async def _until_change(self, address: str) -> None:
-        if self._roles.leader_address == address:
-            await self._roles.change()
-        raise StreamEndedError("the leader is another one")
-
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        if self._tls is None:
-            return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        options = (*CHANNEL_OPTIONS, SERVER_NAME_OPTION)
-        return grpc.aio.secure_channel(address, self._tls.for_channel(), options=options)
-
 
 class PassedCall:
-    """A call of a node that somebody else answers, or that waits until it is clear who does. See grpc_calls.CallHandler."""
+    """A call of a node that somebody else answers, or that waits until it is clear who does. See grpc_calls.CallHandler for what the node says, and
+    grpc_calls.AnswerHandler for what the leader does."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -153,25 +125,28 @@ class PassedCall:
         """Ends when the call does, and is cancelled when the node has gone."""
         self._handler: CallHandler | None = None
         """Who has been handed the call: it is served here after all."""
+        self._upstream: ClientCall | None = None
+        """To the leader, while it is passed on."""
+        self._ended: asyncio.Future[str] | None = None
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._is_half_closed = False
         self._has_news = asyncio.Event()
-        self._may_be_writable = asyncio.Event()
+        self._unread: deque[bytes] = deque()
+        """Of the leader, for a node that does not read: at most what the window of its call allows."""
+        self._unread_timer: asyncio.TimerHandle | None = None
 
     # grpc_calls.CallHandler
 
     def message_received(self, data: bytes) -> None:
         """See grpc_calls.CallHandler."""
-        if self._handler is not None:
+        upstream = self._upstream
+        if upstream is not None and not self._waiting and upstream.is_writable:
+            upstream.send(data)
+        elif self._handler is not None:
             self._handler.message_received(data)
-            return
-        self._waiting.append(data)
-        self._waiting_bytes += len(data) + BYTES_PER_MESSAGE
-        self._has_news.set()
-        if self._waiting_bytes > MOST_RELAYED_BYTES:
-            self.call.finish(Status.RESOURCE_EXHAUSTED, "more is said than is passed on")
-            self.broken()
+        else:
+            self._keep(data)
 
     def half_closed(self) -> None:
         """See grpc_calls.CallHandler."""
@@ -179,12 +154,15 @@ class PassedCall:
         self._has_news.set()
         if self._handler is not None:
             self._handler.half_closed()
+        else:
+            self.may_send()
 
     def writable(self) -> None:
         """See grpc_calls.CallHandler."""
-        self._may_be_writable.set()
         if self._handler is not None:
             self._handler.writable()
+        elif self._unread:
+            self._tell_what_waits()
 
     def broken(self) -> None:
         """See grpc_calls.CallHandler."""
@@ -193,38 +171,61 @@ class PassedCall:
         elif self.task is not None:
             self.task.cancel()
 
+    # grpc_calls.AnswerHandler
+
+    def answered(self, message: bytes) -> None:
+        """See grpc_calls.AnswerHandler."""
+        if not self._unread and self.call.is_writable:
+            self.call.send(message)
+            return
+        self._unread.append(message)
+        if self._unread_timer is None:
+            self._wait_for_reading()
+        if self._upstream is not None:
+            self._upstream.hold()
+
+    def may_send(self) -> None:
+        """See grpc_calls.AnswerHandler."""
+        upstream = self._upstream
+        if upstream is None:
+            return
+        while self._waiting and upstream.is_writable:
+            upstream.send(self._taken())
+        if self._is_half_closed and not self._waiting:
+            upstream.half_close()  # the leader closes the stream
+
+    def ended(self, reason: str) -> None:
+        """See grpc_calls.AnswerHandler."""
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(reason)
+
     # For the one who passes it on
 
     async def hello(self) -> bytes:
         """The first message. StreamEndedError when there is none, or none soon."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HELLO_SECONDS):
-                first = await self.next_message()
-                if first is not None:
-                    return first
+                while not self._waiting and not self._is_half_closed:
+                    self._has_news.clear()
+                    await self._has_news.wait()
+                if self._waiting:
+                    return self._taken()
         raise StreamEndedError(NO_HELLO, Status.INVALID_ARGUMENT)
 
-    async def next_message(self) -> bytes | None:
-        """The node's, in order; None when it has said all."""
-        while not self._waiting:
-            if self._is_half_closed:
-                return None
-            self._has_news.clear()
-            await self._has_news.wait()
-        message = self._waiting.popleft()
-        self._waiting_bytes -= len(message) + BYTES_PER_MESSAGE
-        return message
+    async def passed_on(self, upstream: ClientCall, hello: bytes) -> str:
+        """From now on the leader answers; why it has ended."""
+        self._ended = asyncio.get_running_loop().create_future()
+        self._upstream = upstream
+        upstream.send(hello)
+        self.may_send()
+        return await self._ended
 
-    async def send(self, message: bytes) -> None:
-        """When the node takes it. StreamEndedError when it does not for long."""
-        try:
-            async with asyncio.timeout(UNREAD_SECONDS):
-                while not self.call.is_writable:
-                    self._may_be_writable.clear()
-                    await self._may_be_writable.wait()
-        except TimeoutError:
-            raise StreamEndedError("the node does not read") from None
-        self.call.send(message)
+    def let_go(self) -> None:
+        """The leader is heard no more."""
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+        if self._upstream is not None:
+            self._upstream.cancel()
 
     def hand_over(self, handler: CallHandler, hello: bytes) -> None:
         """From now on `handler` serves it, which hears everything from the hello on."""
@@ -235,36 +236,31 @@ class PassedCall:
         if self._is_half_closed:
             handler.half_closed()
 
+    def _keep(self, data: bytes) -> None:
+        """Until somebody takes it."""
+        self._waiting.append(data)
+        self._waiting_bytes += len(data) + BYTES_PER_MESSAGE
+        self._has_news.set()
+        if self._waiting_bytes > MOST_RELAYED_BYTES:
+            self.call.finish(Status.RESOURCE_EXHAUSTED, "more is said than is passed on")
+            self.broken()
 
-async def _up(hello: bytes, passed: PassedCall, upstream: _Upstream) -> None:
-    message: bytes | None = hello
-    while message is not None:
-        await upstream.write(message)
-        message = await passed.next_message()
-    await upstream.done_writing()  # the leader closes the stream
+    def _taken(self) -> bytes:
+        message = self._waiting.popleft()
+        self._waiting_bytes -= len(message) + BYTES_PER_MESSAGE
+        return message
 
+    def _tell_what_waits(self) -> None:
+        while self._unread and self.call.is_writable:
+            self.call.send(self._unread.popleft())
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+        if self._unread:
+            self._wait_for_reading()
+        elif self._upstream is not None:
+            self._upstream.release()
 
-async def _down(upstream: _Upstream, passed: PassedCall) -> None:
-    while True:
-        frame: Any = await upstream.read()
-        if not isinstance(frame, bytes):
-            raise StreamEndedError("the leader closed the stream")
-        await passed.send(frame)
-
-
-async def _reporting(work: Coroutine[None, None, None], ended: "asyncio.Future[str]") -> None:
-    """Do the work; what ends the stream is its result and not a failure of the group."""
-    try:
-        await work
-    except (StreamEndedError, grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-        if not ended.done():
-            ended.set_result(_reason(error))
-
-
-def _reason(error: Exception) -> str:
-    details = error.details() if isinstance(error, grpc.aio.AioRpcError) else None
-    return str(details or error or "the leader closed the stream")
-
-
-def _as_it_is(frame: bytes) -> bytes:
-    return frame
+    def _wait_for_reading(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._unread_timer = loop.call_later(UNREAD_SECONDS, self.ended, "the node does not read")

@@ -52,6 +52,9 @@ DATABASE_SECONDS = 0.8
 LEADER_LOOK_SECONDS = 0.3
 """How often a control plane that waits for a leader looks whether there is one."""
 
+HEAD_SECONDS = 0.2
+"""How old the head of the log may be that a follower shows: to read it is three questions to the database, and all nodes wait with them."""
+
 NODE_NAME = "control-plane"
 """As the lab, compose and `/status` call it."""
 
@@ -114,23 +117,40 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
         roles = Roles(partial(maker.begin, metrics), clock, seats, advertised)
         admin = Admin(settings.zone, store, roles, clock)
         limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
-        port = GrpcPort(NodeService(roles, admission, tls).serve, limits.grpc, tls)
+        port = GrpcPort(NodeService(roles, admission, tls).serve, limits.grpc, tls, admission.may_pass_on)
+
+        head = _HeadForPeople(store, roles)
 
         def heard_news() -> None:
-            if roles.leading is None:
-                _read_head(store)
+            head.look_soon()
             roles.heard_news()
 
         listen = None if election is None else partial(election.listen, settings.database, heard_news)
         await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api))
 
 
-def _read_head(store: SqlStore) -> None:
-    """Of a follower, for people."""
-    try:
-        store.start_at_head()
-    except StoreError as error:
-        _logger.warning("%s", error)
+class _HeadForPeople:
+    """How far the log is, at a follower, which needs it for `/status` only: looked at once for all that is committed within `HEAD_SECONDS`."""
+
+    def __init__(self, store: SqlStore, roles: Roles) -> None:
+        self._store = store
+        self._roles = roles
+        self._is_planned = False
+
+    def look_soon(self) -> None:
+        """There is news of it."""
+        if not self._is_planned and self._roles.leading is None:
+            self._is_planned = True
+            asyncio.get_running_loop().call_later(HEAD_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._is_planned = False
+        if self._roles.leading is not None:
+            return  # it goes through the log entry by entry, and none may be left out
+        try:
+            self._store.start_at_head()
+        except StoreError as error:
+            _logger.warning("%s", error)
 
 
 def _gauges(

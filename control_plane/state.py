@@ -161,6 +161,10 @@ class StoreError(Exception):
 class Store(Protocol):
     """Everything that survives kill -9."""
 
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether a change waits for everybody else who writes, and they for it."""
+
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Commits when the block ends, rolls back when it raises. StoreError when the disk does not take it."""
 

@@ -179,6 +179,11 @@ class SqlStore:
         """Let go of the database."""
         self.database.close()
 
+    @property
+    def has_one_writer(self) -> bool:
+        """See state.Store."""
+        return self.database.has_one_writer
+
     @contextmanager
     def transaction(self, fence: WriteFence | None = None) -> Iterator[SqlTransaction]:
         """See state.Store. Subscribers are told after the commit, in the order of the log. `fence` fails it where it is not this control plane's turn to write."""
@@ -261,11 +266,14 @@ class SqlStore:
 
     def catch_up(self) -> None:
         """Tell subscribers of what has been committed since the last time, by whomever. StoreError when it cannot be read; LogGapError."""
-        while committed := self._committed_after(self.head_index):
-            if committed[0].entry.index != self.head_index + 1:
+        is_whole = False
+        while not is_whole:
+            committed = self._committed_after(self.head_index)
+            is_whole = len(committed) < READ_ENTRIES  # what is committed from now on is told of again
+            if committed and committed[0].entry.index != self.head_index + 1:
                 raise LogGapError
             now = self.clock()
-            self.head_index = committed[-1].entry.index
+            self.head_index = committed[-1].entry.index if committed else self.head_index
             for each in committed:
                 for subscriber in self._subscribers:
                     subscriber(each, now)

@@ -145,6 +145,11 @@ class TlsServer(asyncio.Protocol, asyncio.Transport):
         """See asyncio.Transport."""
         return 0 if self._below is None else self._below.get_write_buffer_size()
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """See asyncio.WriteTransport."""
+        if self._below is not None:
+            self._below.set_write_buffer_limits(high, low)
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """See asyncio.Transport. Of the certificate only the names are kept."""
         if name == "peercert":

@@ -44,6 +44,7 @@ class TlsIdentity:
     authority: bytes
     certificate: bytes
     key: bytes = field(repr=False)
+    _calling: ssl.SSLContext = field(repr=False)
     _presenting: ssl.SSLContext = field(repr=False)
     _verifying: ssl.SSLContext = field(repr=False)
 
@@ -51,18 +52,25 @@ class TlsIdentity:
     def read(cls, folder: Path) -> Self:
         """From `ca.pem`, `certificate.pem` and `key.pem`; TlsFilesError when one cannot be used, or the key is another certificate's."""
         authority, certificate, key = (_content(folder / name) for name in (AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE))
-        presenting, verifying = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        calling, presenting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        verifying = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         presenting.check_hostname = False
         presenting.verify_mode = ssl.CERT_NONE  # who is asked in `why_refused` is this program itself
         verifying.verify_mode = ssl.CERT_REQUIRED
-        for context in (presenting, verifying):
+        for context in (calling, presenting, verifying):
             _load_pair(context, folder)
-        _load_authority(verifying, folder)
-        return cls(authority, certificate, key, presenting, verifying)
+        for context in (calling, verifying):
+            _load_authority(context, folder)
+        return cls(authority, certificate, key, calling, presenting, verifying)
 
     def for_channel(self) -> grpc.ChannelCredentials:
         """Of a node."""
         return grpc.ssl_channel_credentials(self.authority, self.key, self.certificate)
+
+    def for_connection(self) -> ssl.SSLContext:
+        """Of a control plane that connects to another one: whose certificate is of the authority, and has the name that is asked for with the connection."""
+        self._calling.set_alpn_protocols(["h2"])
+        return self._calling
 
     def for_listener(self) -> ssl.SSLContext:
         """Of the control plane: who has no certificate of the authority gets no further than the handshake. HTTP/2 is agreed on (RFC 9113 section 3.2)."""

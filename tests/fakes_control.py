@@ -142,6 +142,8 @@ class FakeTransaction:
 class FakeStore:
     """See state.Store. `entries` is the log; the first has index 1."""
 
+    has_one_writer = True
+
     def __init__(self) -> None:
         self.documents: dict[tuple[str, str], Document] = {}
         self.entries: list[tuple[Change, ...]] = []

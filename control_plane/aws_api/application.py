@@ -84,9 +84,11 @@ def create_application(
 
 
 class Pace:
-    """Leaves the database to the others for as long as a change has had it: a client that never pauses would else have all of it, and receipts are written there too."""
+    """Leaves the database to the others for as long as a change has had it: a client that never pauses would else have all of it, and receipts are written there too.
+    Where writers do not wait for each other (`pauses` is false), nobody needs that."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pauses: bool) -> None:
+        self._pauses = pauses
         self._lock = asyncio.Lock()
         self._free_at = 0.0
 
@@ -104,7 +106,8 @@ class Pace:
                 yield
             finally:
                 ended_at = time()
-                self._free_at = ended_at + min(LONGEST_PAUSE_SECONDS, ended_at - began_at)
+                if self._pauses:
+                    self._free_at = ended_at + min(LONGEST_PAUSE_SECONDS, ended_at - began_at)
 
 
 class ManagementApi:
@@ -115,7 +118,7 @@ class ManagementApi:
         self._around = around
         self._router = Router(model)
         self._statuses = statuses_by_code(model)
-        self._pace = Pace()
+        self._pace = Pace(pauses=around.store.has_one_writer)
 
     async def answer(self, request: Request) -> Response:
         """The response to any request, whatever it is."""

@@ -63,11 +63,12 @@ class ControlPlane:
         self.coordinator = Coordinator(self.ledger, LeaseRules(lease_seconds), self.clock())
         self.deployment = LogDeployment(self.ledger, self.store)
         self.completed: list[Receipt] = []
+        self.admission = Admission("cdn.localhost", is_certified=False)
         self.service = SyncService(
             self.store,
             self.coordinator,
             self.clock,
-            Admission("cdn.localhost", is_certified=False),
+            self.admission,
             rules=StreamRules(lease_seconds * 2, save_settled=self.ledger.save_settled),
             on_completed=self.completed.append,
         )
@@ -102,7 +103,7 @@ async def control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A running control plane; at the end it is gone as after kill -9: nothing more is written."""
     plane = ControlPlane(folder, lease_seconds, retained_entries)
-    server = GrpcPort(plane.service.serve, MOST_CONNECTIONS)
+    server = GrpcPort(plane.service.serve, MOST_CONNECTIONS, passes_on=plane.admission.may_pass_on)
     with contextlib.closing(plane.store):
         await server.start(f"{HOST}:{port}")
         async with asyncio.TaskGroup() as group:

@@ -208,7 +208,9 @@ async def test_followers_answer_the_api_and_pass_streams_on(
         assert seen["term"] == (await asyncio.to_thread(status_of, found.planes[leader]))["term"] >= 1
         distribution_id = await asyncio.to_thread(follower.create_distribution)
         await until(lambda: all(node.session.applied_index == 2 for node in found.nodes), "the distribution")
-        assert (await asyncio.to_thread(status_of, follower))["head_index"] == 2
+        async with asyncio.timeout(10):
+            while (await asyncio.to_thread(status_of, follower))["head_index"] != 2:
+                await asyncio.sleep(0.02)
         live = (await asyncio.to_thread(status_of, found.planes[leader]))["nodes"]
         assert {node["id"]: node["state"] for node in live} == {f"edge-{number}": "live" for number in range(3)}
         client = follower.client()

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from control_plane.connection_limit import OpenConnections
 from control_plane.grpc_calls import Call
-from control_plane.grpc_connection import MOST_IDLE_FRAMES, STREAMS_PER_CONNECTION, GrpcConnection
+from control_plane.grpc_connection import STREAMS_PASSED_ON, STREAMS_PER_CONNECTION, GrpcConnection, Peer
 from control_plane.grpc_services import reflection_routes
 from control_plane.grpc_wire import LONGEST_MESSAGE, Status, message_head
+from control_plane.http2_connection import MOST_IDLE_FRAMES, MOST_UNREAD_BYTES
 from control_plane.http2_frames import (
     END_HEADERS,
     END_STREAM,
@@ -43,6 +44,7 @@ class Transport:
     def __init__(self) -> None:
         self.sent = b""
         self.is_open = True
+        self.most_unsent = 65_536
         self.certificate: dict[str, object] | None = None
 
     def write(self, data: bytes) -> None:
@@ -59,6 +61,9 @@ class Transport:
 
     def get_write_buffer_size(self) -> int:
         return len(self.sent)
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        self.most_unsent = high
 
     def get_extra_info(self, name: str) -> object:
         return {"peername": ("192.0.2.1", 4711), "peercert": self.certificate}.get(name)
@@ -87,14 +92,18 @@ class Handler:
 class Talk:
     """A client's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, passes_on: bool = False) -> None:
         self.handlers: list[Handler] = []
+        self._is_plane = passes_on
         self.open: OpenConnections[GrpcConnection] = OpenConnections(10)
-        self.connection = GrpcConnection({METHOD: self._serve}, self.open)
+        self.connection = GrpcConnection({METHOD: self._serve}, self.open, self._passes_on)
         self.transport = Transport()
         self.connection.connection_made(cast(asyncio.Transport, self.transport))
         self._encoder = Encoder()
         self._reader = FrameReader()
+
+    def _passes_on(self, _peer: Peer) -> bool:
+        return self._is_plane
 
     def _serve(self, call: Call) -> Handler:
         self.handlers.append(Handler(call))
@@ -220,7 +229,7 @@ async def test_a_message_in_crumbs_is_not_copied_for_each_and_too_many_of_them_e
 
 
 async def test_reflection_keeps_no_answers_for_who_does_not_read_them(talk: Talk) -> None:
-    talk.connection = GrpcConnection(reflection_routes((reflection.SERVICE_NAME,)), talk.open)
+    talk.connection = GrpcConnection(reflection_routes((reflection.SERVICE_NAME,)), talk.open, lambda _: False)
     talk.connection.connection_made(cast(asyncio.Transport, talk.transport))
     talk.say(PREFACE + settings_frame({Setting.INITIAL_WINDOW_SIZE: 100}))
     talk.begin(1, f"/{reflection.SERVICE_NAME}/ServerReflectionInfo")
@@ -275,6 +284,23 @@ async def test_more_calls_than_a_connection_may_have_are_refused_one_by_one(talk
         assert talk.begin(2 * number + 1) == []
     (refused,) = talk.begin(2 * STREAMS_PER_CONNECTION + 1)
     assert refused.kind == Kind.RST_STREAM and len(talk.handlers) == STREAMS_PER_CONNECTION
+
+
+async def test_a_control_plane_may_have_a_call_for_each_node_and_more_may_wait_for_it() -> None:
+    talk = Talk(passes_on=True)
+    (told,) = talk.say(PREFACE + settings_frame({}))[:1]
+    assert STREAMS_PASSED_ON.to_bytes(4, "big") in told.payload
+    for number in range(STREAMS_PER_CONNECTION + 1):
+        assert talk.transport.most_unsent == 65_536
+        assert talk.begin(2 * number + 1) == []
+    talk.connection.pause_writing()
+    talk.transport.sent = bytes(talk.transport.most_unsent)
+    for _ in range(2):
+        talk.connection.data_received(frame(Kind.PING, 0, 0, bytes(8)))
+    assert talk.transport.most_unsent > 1_000_000 and talk.transport.is_open
+    talk.transport.sent += bytes(MOST_UNREAD_BYTES)
+    talk.connection.data_received(frame(Kind.PING, 0, 0, bytes(8)))
+    assert not talk.transport.is_open, "who does not read the answers to what it asks is not kept"
 
 
 async def test_padding_and_priority_and_heads_in_pieces_are_understood(talk: Talk) -> None:

@@ -2,23 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from control_plane import relay
 from control_plane.admission import Admission
 from control_plane.coordination import Coordinator
-from control_plane.grpc_calls import Call, CallHandler
+from control_plane.grpc_calls import AnswerHandler, Call, CallHandler
+from control_plane.grpc_client_call import ClientCall
 from control_plane.grpc_wire import Status
 from control_plane.leadership import Seat
 from control_plane.leases import LeaseRules
 from control_plane.ledger import SqlLedger
 from control_plane.relay import NodeService, PassedCall
 from control_plane.roles import Leading, Roles
-from control_plane.session_messages import StreamEndedError
 from control_plane.state import StoreError
 from control_plane.store import SqlStore
 from control_plane.streams import StreamRules
@@ -146,18 +146,76 @@ async def test_a_node_that_goes_while_it_waits_leaves_no_task_behind() -> None:
     assert task.cancelled() and not subject._passing and not call.finished
 
 
+class FakeUpstream:
+    """See grpc_client_call.ClientCall."""
+
+    def __init__(self) -> None:
+        self.is_writable = True
+        self.sent: list[bytes | str] = []
+
+    def send(self, message: bytes) -> None:
+        assert self.is_writable
+        self.sent.append(message)
+
+    def half_close(self) -> None:
+        self.sent.append("half closed")
+
+    def cancel(self) -> None:
+        self.sent.append("cancelled")
+
+    def hold(self) -> None:
+        self.sent.append("held")
+
+    def release(self) -> None:
+        self.sent.append("released")
+
+
+@contextlib.asynccontextmanager
+async def passing(call: FakeCall, said: Sequence[bytes] = (b"hello",)) -> AsyncIterator[tuple[PassedCall, Any, Any]]:
+    """A call that is passed on, the leader's end of it, and how it ends."""
+    passed, upstream = PassedCall(call), FakeUpstream()
+    for message in said:
+        passed.message_received(message)
+    hello = await passed.hello()
+    ending = asyncio.ensure_future(passed.passed_on(cast(ClientCall, upstream), hello))
+    await asyncio.sleep(0)
+    yield passed, upstream, ending
+    passed.let_go()
+    passed.ended("the test is over")
+    await ending
+    assert upstream.sent[-1] == "cancelled"
+
+
 async def test_more_than_may_wait_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "MOST_RELAYED_BYTES", 1_000)
     call = FakeCall()
-    passed = PassedCall(call)
-    for _ in range(5):
-        passed.message_received(b"x" * 50)
-    assert not call.finished
-    assert await passed.next_message() == b"x" * 50  # which makes room
-    passed.message_received(b"x" * 50)
-    assert not call.finished
-    passed.message_received(b"x" * 500)
-    assert call.finished[0][0] is Status.RESOURCE_EXHAUSTED
+    async with passing(call) as (passed, upstream, _):
+        upstream.is_writable = False
+        for _ in range(5):
+            passed.message_received(b"x" * 50)
+        assert not call.finished and upstream.sent == [b"hello"]
+        upstream.is_writable = True
+        passed.may_send()  # which makes room
+        assert upstream.sent == [b"hello", *[b"x" * 50] * 5]
+        upstream.is_writable = False
+        for _ in range(5):
+            passed.message_received(b"x" * 50)
+        assert not call.finished
+        passed.message_received(b"x" * 500)
+        assert call.finished[0][0] is Status.RESOURCE_EXHAUSTED
+
+
+async def test_the_leader_hears_all_that_the_node_says_in_order_and_that_it_has_said_all() -> None:
+    async with passing(FakeCall(), [b"hello", b"early"]) as (passed, upstream, _):
+        passed.message_received(b"one")
+        upstream.is_writable = False
+        passed.message_received(b"two")
+        passed.half_closed()
+        passed.may_send()  # and still it may not
+        assert upstream.sent == [b"hello", b"early", b"one"]
+        upstream.is_writable = True
+        passed.may_send()
+        assert upstream.sent == [b"hello", b"early", b"one", b"two", "half closed"]
 
 
 async def test_all_that_was_said_is_handed_over_in_order() -> None:
@@ -172,30 +230,47 @@ async def test_all_that_was_said_is_handed_over_in_order() -> None:
     assert heard.events == [b"hello", b"one", b"two", "half closed", "writable", "broken"]
 
 
-async def test_nothing_is_sent_to_a_node_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_sent_to_a_node_that_does_not_read_and_the_leader_is_held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     call = FakeCall()
-    passed = PassedCall(call)
-    call.is_writable = False
-    sending = asyncio.ensure_future(passed.send(b"told"))
-    for _ in range(3):
-        await asyncio.sleep(0)
-    passed.writable()  # and still it is not
-    await asyncio.sleep(0)
-    assert call.sent == [] and not sending.done()
-    call.is_writable = True
-    passed.writable()
-    await sending
-    assert call.sent == [b"told"]
-    call.is_writable = False
-    monkeypatch.setattr(relay, "UNREAD_SECONDS", 0.0)
-    with pytest.raises(StreamEndedError, match="does not read"):
-        await passed.send(b"more")
+    async with passing(call) as (passed, upstream, ending):
+        passed.answered(b"one")
+        call.is_writable = False
+        passed.answered(b"two")
+        passed.answered(b"three")
+        passed.writable()  # and still it is not
+        assert call.sent == [b"one"] and upstream.sent[1:] == ["held", "held"]
+        call.is_writable = True
+        passed.writable()
+        passed.answered(b"four")
+        assert call.sent == [b"one", b"two", b"three", b"four"] and upstream.sent[-1] == "released"
+        call.is_writable = False
+        monkeypatch.setattr(relay, "UNREAD_SECONDS", 0.0)
+        passed.answered(b"five")
+        assert await ending == "the node does not read"
+
+
+async def test_a_node_that_reads_a_little_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message has its own time."""
+    call = FakeCall()
+    async with passing(call) as (passed, _, ending):
+        call.is_writable = False
+        passed.answered(b"one")
+        passed.answered(b"two")
+        before = passed._unread_timer
+        assert before is not None
+        monkeypatch.setattr(call, "send", lambda _: setattr(call, "is_writable", False))
+        call.is_writable = True
+        passed.writable()
+        assert before.cancelled() and passed._unread_timer is not None and not ending.done()
 
 
 def test_it_is_a_handler_of_calls() -> None:
     call: Call = FakeCall()
     handler: CallHandler = PassedCall(call)
-    assert handler
+    asking: AnswerHandler = PassedCall(call)
+    assert handler and asking
 
 
 async def test_who_is_handed_over_and_ended_by_its_hello_is_not_heard_any_more(
