@@ -24,7 +24,7 @@ class SqlInvalidations:
         """See state.Invalidations."""
         values = {
             "distribution_id": record.distribution_id,
-            "number": self._newest_number(record.distribution_id) + 1,
+            "number": _newest_number(record.distribution_id) + 1,
             "index": record.index,
             "identifier": record.id,
             "caller_reference": record.caller_reference,
@@ -63,11 +63,10 @@ class SqlInvalidations:
 
     def forget_oldest(self, distribution_id: str, retained: int, completed_index: int) -> None:
         """See state.Invalidations."""
-        newest_to_forget = self._newest_number(distribution_id) - retained
         self._connection.execute(
             delete(_rows).where(
                 _columns.distribution_id == distribution_id,
-                _columns.number <= newest_to_forget,
+                _columns.number <= _newest_number(distribution_id) - retained,
                 _columns.index <= completed_index,
             )
         )
@@ -76,13 +75,15 @@ class SqlInvalidations:
         """See state.Invalidations."""
         self._connection.execute(delete(_rows).where(_columns.distribution_id == distribution_id))
 
-    def _newest_number(self, distribution_id: str) -> int:
-        query = select(func.max(_columns.number)).where(_columns.distribution_id == distribution_id)
-        return self._connection.execute(query).scalar_one() or 0
-
     def _one(self, *conditions: ColumnElement[bool]) -> InvalidationRecord | None:
         row = self._connection.execute(select(_rows).where(*conditions)).mappings().one_or_none()
         return None if row is None else _to_record(row)
+
+
+def _newest_number(distribution_id: str) -> ColumnElement[int]:
+    """0 of a distribution without any; part of a statement."""
+    newest = select(func.coalesce(func.max(_columns.number), 0)).where(_columns.distribution_id == distribution_id)
+    return newest.scalar_subquery()
 
 
 def _to_record(row: RowMapping) -> InvalidationRecord:

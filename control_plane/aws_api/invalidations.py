@@ -35,9 +35,14 @@ def create(call: Call, parameters: Parameters) -> Parameters:
     paths = _checked_paths(batch)
     reference = batch["CallerReference"]
     repeated = call.transaction.invalidations.with_reference(distribution.id, reference)
-    record = _issue(call, distribution.id, reference, paths) if repeated is None else _same(repeated, paths)
+    completed_index = call.deployment.completed_index()
+    if repeated is None:
+        record = _issue(call, distribution.id, reference, paths)
+        _keep_within_bounds(call, distribution.id, completed_index)
+    else:
+        record = _same(repeated, paths)
     location = call.location(f"distribution/{distribution.id}/invalidation/{record.id}")
-    return {"Invalidation": _to_invalidation(call, record), "Location": location}
+    return {"Invalidation": _to_invalidation(record, completed_index), "Location": location}
 
 
 def get(call: Call, parameters: Parameters) -> Parameters:
@@ -46,7 +51,7 @@ def get(call: Call, parameters: Parameters) -> Parameters:
     record = call.transaction.invalidations.get(parameters["Id"])
     if record is None or record.distribution_id != distribution.id:
         raise ApiError("NoSuchInvalidation", f"The specified invalidation does not exist: {parameters['Id'][:64]}.")
-    return {"Invalidation": _to_invalidation(call, record)}
+    return {"Invalidation": _to_invalidation(record, call.deployment.completed_index())}
 
 
 def list_all(call: Call, parameters: Parameters) -> Parameters:
@@ -56,7 +61,8 @@ def list_all(call: Call, parameters: Parameters) -> Parameters:
     wanted = maximum_items(parameters) + 1
     rest = call.transaction.invalidations.newest(distribution.id, wanted, before_index)
     page = page_of(rest, lambda summary: summary.id, parameters)
-    return {"InvalidationList": page.to_list(lambda summary: _to_summary(call, summary))}
+    completed_index = call.deployment.completed_index()
+    return {"InvalidationList": page.to_list(lambda summary: _to_summary(summary, completed_index))}
 
 
 def _index_of_marker(call: Call, distribution_id: str, marker: str) -> int | None:
@@ -120,11 +126,15 @@ def _issue(call: Call, distribution_id: str, caller_reference: str, paths: tuple
     message = configuration_pb2.Invalidation(id=identifier, distribution_id=distribution_id, paths=paths)
     index = call.transaction.append(Invalidate(message))
     record = InvalidationRecord(identifier, distribution_id, index, paths, caller_reference, call.now)
-    history, completed_index = call.transaction.invalidations, call.deployment.completed_index()
-    history.add(record)
+    call.transaction.invalidations.add(record)
+    return record
+
+
+def _keep_within_bounds(call: Call, distribution_id: str, completed_index: int) -> None:
+    """ApiError when there are too many now; and the oldest are forgotten."""
+    history = call.transaction.invalidations
     _check_quotas(history.in_progress(distribution_id, completed_index))
     history.forget_oldest(distribution_id, RETAINED_INVALIDATIONS, completed_index)
-    return record
 
 
 def _check_quotas(in_progress: InvalidationsInProgress) -> None:
@@ -137,19 +147,19 @@ def _check_quotas(in_progress: InvalidationsInProgress) -> None:
         )
 
 
-def _to_invalidation(call: Call, record: InvalidationRecord) -> Parameters:
+def _to_invalidation(record: InvalidationRecord, completed_index: int) -> Parameters:
     paths = {"Quantity": len(record.paths), "Items": list(record.paths)}
     return {
         "Id": record.id,
-        "Status": _status(call, record.index),
+        "Status": _status(record.index, completed_index),
         "CreateTime": record.created_at,
         "InvalidationBatch": {"Paths": paths, "CallerReference": record.caller_reference},
     }
 
 
-def _to_summary(call: Call, summary: InvalidationSummary) -> Parameters:
-    return {"Id": summary.id, "CreateTime": summary.created_at, "Status": _status(call, summary.index)}
+def _to_summary(summary: InvalidationSummary, completed_index: int) -> Parameters:
+    return {"Id": summary.id, "CreateTime": summary.created_at, "Status": _status(summary.index, completed_index)}
 
 
-def _status(call: Call, index: int) -> str:
-    return "Completed" if index <= call.deployment.completed_index() else "InProgress"
+def _status(index: int, completed_index: int) -> str:
+    return "Completed" if index <= completed_index else "InProgress"
