@@ -70,7 +70,7 @@ test-nightly: $(VENV)/.installed ## properties twenty times as far as `make test
 .PHONY: test-vite
 test-vite: export CDNLAB_VITE := 1
 test-vite: setup ## a Vite development server with hot reload behind `cdnlab serve` (needs node, npm and a network)
-	$(BIN)/python -m pytest -rs tests/integration/lab/test_vite.py
+	$(BIN)/python -m pytest -rs tests/integration/lab/commands/test_vite.py
 
 # `make setup` has begun it, where a compiler is. A minute or two on two cores, again after each change of the sources; docs/decisions/0013-compiled-ahead-of-time.md.
 .PHONY: compiled

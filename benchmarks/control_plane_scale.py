@@ -32,7 +32,7 @@ from benchmarks.control_plane_process import (
 )
 from benchmarks.lean_nodes import Fleet
 from benchmarks.postgres_server import NoPostgresError, running_server
-from lab.certificate_authority import CertificateAuthority, Holder
+from lab.cluster.certificate_authority import CertificateAuthority, Holder
 from proto.cdn.v1 import sync_pb2
 
 ZONE: Final = "cdn.localhost"

@@ -20,11 +20,11 @@ from typing import Any
 
 import boto3
 
-from lab.http_client import get_json, split_address
-from lab.layout import CONTROL_PLANE_ID, Role
-from lab.management_api import CACHING_OPTIMIZED, ManagementApi, OriginAddress, SiteConfig
-from lab.runners.processes import ProcessLab
-from lab.topology_file import read_topology, shipped_topology
+from lab.clients.http_client import get_json, split_address
+from lab.clients.management_api import CACHING_OPTIMIZED, ManagementApi, OriginAddress, SiteConfig
+from lab.cluster.processes import ProcessLab
+from lab.topology.layout import CONTROL_PLANE_ID, Role
+from lab.topology.reader import read_topology, shipped_topology
 
 LOOPBACK = "127.19.0.0/16"
 GOAL_MILLISECONDS = 20.0

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.http_client import split_address
-from lab.layout import Role
-from lab.management_api import CACHING_OPTIMIZED, ManagementApi, OriginAddress, SiteConfig
-from lab.runners.processes import ProcessLab
-from lab.topology_file import read_topology, shipped_topology
+from lab.clients.http_client import split_address
+from lab.clients.management_api import CACHING_OPTIMIZED, ManagementApi, OriginAddress, SiteConfig
+from lab.cluster.processes import ProcessLab
+from lab.topology.layout import Role
+from lab.topology.reader import read_topology, shipped_topology
 
 LOOPBACK = "127.19.0.0/16"
 GOAL_MEBIBYTES = 45.0

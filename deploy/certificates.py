@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from lab.certificate_authority import CertificateAuthority, Holder
+from lab.cluster.certificate_authority import CertificateAuthority, Holder
 
 RENEWED_BEFORE = timedelta(days=30)
 SERVER_ROLE = "control_plane"

@@ -10,9 +10,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from lab.clients.management_api import ManagementApi
 from lab.errors import LabError
-from lab.management_api import ManagementApi
-from lab.quickstart_distribution import create_distribution
+from lab.experiments.quickstart_distribution import create_distribution
 from loadtests.plan import LoadPlan, PlanError, parse_address, read_plan
 from loadtests.workload import Population
 

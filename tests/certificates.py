@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 
-from lab.certificate_authority import LIFE, CertificateAuthority, Holder
+from lab.cluster.certificate_authority import LIFE, CertificateAuthority, Holder
 
 ZONE = "cdn.localhost"
 OVER = timedelta(minutes=-1)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lab.runners.database import take_backup
-from lab.runners.finding import find_lab_of_processes
+from lab.cluster.database import take_backup
+from lab.cluster.finding import find_lab_of_processes
 
 
 def run(*, file: Path, state_dir: Path) -> int:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from lab.cluster.compose import ComposeLab
+from lab.cluster.processes import ProcessLab
+from lab.cluster.state_file import StateDir
 from lab.commands.up import describe_stop
 from lab.errors import LabError
 from lab.interrupts import uninterrupted
-from lab.runners.compose import ComposeLab
-from lab.runners.processes import ProcessLab
-from lab.runners.state_file import StateDir
 
 
 def run(*, state_dir: Path) -> int:

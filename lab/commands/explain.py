@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
+from lab.clients.http_client import UnreachableError, post_json
+from lab.cluster.finding import find_lab
+from lab.cluster.status import LabStatus, NodeStatus
 from lab.errors import LabError, UsageError
-from lab.http_client import UnreachableError, post_json
-from lab.layout import Role
-from lab.runners.finding import find_lab
-from lab.runners.status import LabStatus, NodeStatus
+from lab.topology.layout import Role
 
 # Edge, regional cache, and one more for tiers to come; a loop in the answers must end.
 MAXIMUM_TIERS = 3

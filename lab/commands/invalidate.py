@@ -7,12 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lab.clients.http_client import UnreachableError, get_json
+from lab.clients.management_api import ManagementApi
+from lab.cluster.finding import find_lab
+from lab.cluster.status import LabStatus
 from lab.errors import LabError
-from lab.http_client import UnreachableError, get_json
-from lab.layout import Role
-from lab.management_api import ManagementApi
-from lab.runners.finding import find_lab
-from lab.runners.status import LabStatus
+from lab.topology.layout import Role
 
 COMPLETION_SECONDS = 60.0
 _POLL_SECONDS = 0.02

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from lab.cluster.processes import ProcessLab
 from lab.commands.runs import new_run_directory
 from lab.errors import UsageError
+from lab.experiments.load import PROFILES, run_load
+from lab.history.run_files import read_run, region_lines
 from lab.interrupts import interruptible
-from lab.load import PROFILES, run_load
-from lab.report import write_report
-from lab.report_run import read_run, region_lines
-from lab.runners.processes import ProcessLab
+from lab.report.writer import write_report
 
 
 def run(

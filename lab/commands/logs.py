@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from lab.cluster.finding import find_lab
 from lab.interrupts import interruptible
-from lab.runners.finding import find_lab
 
 
 def run(*, node_id: str, is_followed: bool, count: int, state_dir: Path) -> int:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from lab.commands.runs import new_run_directory
+from lab.experiments.quickstart import run_quickstart
 from lab.interrupts import interruptible
-from lab.quickstart import run_quickstart
 
 
 def run(

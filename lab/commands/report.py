@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lab.commands.runs import find_run
 from lab.errors import LabError
-from lab.report import write_report
+from lab.report.writer import write_report
 
 
 def run(*, run: str) -> int:

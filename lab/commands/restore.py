@@ -4,10 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lab.cluster.database import put_in_place
+from lab.cluster.finding import find_lab_of_processes
 from lab.interrupts import uninterrupted
-from lab.layout import Role
-from lab.runners.database import put_in_place
-from lab.runners.finding import find_lab_of_processes
+from lab.topology.layout import Role
 
 
 def run(*, file: Path, state_dir: Path) -> int:

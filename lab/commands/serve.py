@@ -11,11 +11,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from lab.commands.bring_up import site_host
-from lab.commands.up import describe_stop
-from lab.errors import LabError, UsageError
-from lab.interrupts import endings, interruptible, uninterrupted
-from lab.management_api import (
+from lab.clients.management_api import (
     ALL_METHODS,
     USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS,
     Distribution,
@@ -23,9 +19,13 @@ from lab.management_api import (
     OriginAddress,
     SiteConfig,
 )
-from lab.runners.processes import ProcessLab
-from lab.runners.state_file import StateDir
-from lab.topology_file import read_topology, shipped_topology
+from lab.cluster.processes import ProcessLab
+from lab.cluster.state_file import StateDir
+from lab.commands.up import describe_stop
+from lab.errors import LabError, UsageError
+from lab.experiments.demo_site import site_host
+from lab.interrupts import endings, interruptible, uninterrupted
+from lab.topology.reader import read_topology, shipped_topology
 
 PROBE_SECONDS = 1.0
 WATCH_SECONDS = 0.5

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lab.layout import Role
-from lab.runners.finding import find_lab
-from lab.runners.status import LabStatus, NodeStatus
+from lab.cluster.finding import find_lab
+from lab.cluster.status import LabStatus, NodeStatus
+from lab.topology.layout import Role
 
 HEADINGS = ("NODE", "ROLE", "REGION", "POP", "STATE", "INDEX", "ADDRESS", "ADMIN", "PROCESS")
 _STYLES = {"live": "none", "starting": "yellow", "expired": "yellow", "left": "yellow"}

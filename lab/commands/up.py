@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lab.commands.bring_up import Demo, bring_up, site_host
+from lab.cluster.processes import ProcessLab, Stopped
+from lab.experiments.demo_site import Demo, bring_up, site_host
 from lab.interrupts import endings, interruptible, uninterrupted
-from lab.runners.processes import ProcessLab, Stopped
-from lab.topology import Topology
-from lab.topology_file import read_topology, shipped_topology
+from lab.topology.model import Topology
+from lab.topology.reader import read_topology, shipped_topology
 
 WATCH_SECONDS = 0.5
 

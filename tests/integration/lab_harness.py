@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.runners.processes import ProcessLab
-from lab.runners.state_file import StateDir
-from lab.topology import Topology
-from lab.topology_file import parse_topology, shipped_topology
+from lab.cluster.processes import ProcessLab
+from lab.cluster.state_file import StateDir
+from lab.topology.model import Topology
+from lab.topology.reader import parse_topology, shipped_topology
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK = "127.15.0.0/16"

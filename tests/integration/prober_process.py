@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lab.quickstart_checks import Sighting
-from lab.quickstart_probes import ObjectProbe
+from lab.history.observations import Sighting
+from lab.history.witnesses import ObjectProbe
 from loadtests.run_clocks import note_clock, read_clocks
 from proto.host_clock import HostClock
 from proto.moments import ClockAnchor, Moment

@@ -26,10 +26,10 @@ import dns.rcode
 import dns.rdatatype
 from botocore.config import Config
 
-from lab.http_client import Reply, UnreachableError, ask, get_json, split_address
-from lab.layout import ACCESS_KEY_ID, API_REGION, CONTROL_PLANE_ID, SECRET_ACCESS_KEY, Role
-from lab.runners.processes import ProcessLab
-from lab.topology_file import parse_topology
+from lab.clients.http_client import Reply, UnreachableError, ask, get_json, split_address
+from lab.cluster.processes import ProcessLab
+from lab.topology.layout import ACCESS_KEY_ID, API_REGION, CONTROL_PLANE_ID, SECRET_ACCESS_KEY, Role
+from lab.topology.reader import parse_topology
 from tests import warm_start
 from tests.integration.system_relay import Relay
 from tests.integration.system_topology import TOPOLOGY, claimed_slot

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.load import EXIT_FAILURES, LoadError, LoadFollower, LoadRun
+from lab.experiments.load import EXIT_FAILURES, LoadError, LoadFollower, LoadRun
 from loadtests.plan import Address, LoadPlan
 from loadtests.workload import Population
 from tests.integration.loadtests.test_viewer import ScriptedRouter

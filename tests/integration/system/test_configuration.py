@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.http_client import Reply
+from lab.clients.http_client import Reply
 from tests.integration.system_lab import (
     CACHING_DISABLED,
     ORIGIN,

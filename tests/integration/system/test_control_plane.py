@@ -11,8 +11,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 
 from edge_node.policy.fence import ALONE_SECONDS
-from lab.http_client import UnreachableError, ask
-from lab.layout import CONTROL_PLANE_ID
+from lab.clients.http_client import UnreachableError, ask
+from lab.topology.layout import CONTROL_PLANE_ID
 from tests.integration.system_lab import LEAST_PAUSE_SECONDS, ORIGIN, ROUTER, Site, SystemLab, all_of, until, wait_until
 from tests.integration.system_viewers import PAUSE_SECONDS, Viewers
 

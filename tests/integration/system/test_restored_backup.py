@@ -5,8 +5,8 @@ import signal
 import sqlite3
 from pathlib import Path
 
-from lab.layout import CONTROL_PLANE_ID
-from lab.runners.database import put_in_place, take_backup
+from lab.cluster.database import put_in_place, take_backup
+from lab.topology.layout import CONTROL_PLANE_ID
 from tests.integration.system_lab import Site, SystemLab, all_of, wait_until
 
 LEASE_SECONDS = 2.0

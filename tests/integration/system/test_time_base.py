@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.layout import CONTROL_PLANE_ID
-from lab.quickstart_checks import Outcome, Promise, check_freshness
-from lab.quickstart_probes import version_body
+from lab.checkers.quickstart import check_freshness
+from lab.checkers.verdict import Outcome
+from lab.history.observations import Promise
+from lab.history.witnesses import version_body
+from lab.topology.layout import CONTROL_PLANE_ID
 from proto.host_clock import HostClock, host_seconds
 from proto.moments import ClockAnchor, read_anchor, read_moment
 from tests.integration.loadtests.test_viewer import ScriptedEdge, ok

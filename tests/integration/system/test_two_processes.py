@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.http_client import UnreachableError, ask, get_json
+from lab.clients.http_client import UnreachableError, ask, get_json
 from tests import warm_start
 from tests.integration.system_lab import Site, SystemLab, wait_until
 

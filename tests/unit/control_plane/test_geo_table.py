@@ -9,8 +9,8 @@ import pytest
 from control_plane import geo_table
 from control_plane.geo_table import GeoTableError, default_geo_table, parse_geo_table
 from edge_node.control.resource_reader import read_geo_table
-from lab.layout import Layout, Role
-from lab.topology_file import read_topology, shipped_topology
+from lab.topology.layout import Layout, Role
+from lab.topology.reader import read_topology, shipped_topology
 
 COUNTRIES = {"us-east-1": b"US", "eu-central-1": b"DE", "ap-northeast-1": b"JP"}
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.certificate_authority import CertificateAuthority, Holder
+from lab.cluster.certificate_authority import CertificateAuthority, Holder
 
 ROOT = Path(__file__).parents[3]
 HOLDERS = ("control_plane/control-plane", "edge/edge-1", "dns_router/dns-1")

@@ -17,9 +17,9 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from lab.layout import Layout
-from lab.layout import routing_table as routing_table_of
-from lab.topology_file import read_topology, shipped_topology
+from lab.topology.layout import Layout
+from lab.topology.layout import routing_table as routing_table_of
+from lab.topology.reader import read_topology, shipped_topology
 from proto.cdn.v1 import configuration_pb2
 from proto.mutual_tls import CONTROL_PLANE_NAME, node_uri
 

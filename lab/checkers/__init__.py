@@ -1,0 +1,1 @@
+"""Judges what was seen in a run: pure functions from observations to an outcome with its evidence."""

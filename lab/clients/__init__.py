@@ -1,0 +1,1 @@
+"""Clients of what a lab runs: the management API, and HTTP to single nodes."""

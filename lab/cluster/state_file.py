@@ -1,0 +1,240 @@
+"""`lab.json`: what runs, so that another command can find it, and so that nothing is lost when the one who started it is killed.
+
+Written anew as each process is started; replaced in one step, so that a reader never sees half of it.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lab.cluster.certificate_authority import CertificateAuthority, Holder, write_secret
+from lab.cluster.process_identity import ProcessIdentity
+from lab.cluster.status import RunningNode
+from lab.errors import LabError
+from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role
+
+FILE_NAME = "lab.json"
+FORMAT_VERSION = 1
+# Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
+OWN_FOLDERS = frozenset({"nodes", "tls"})
+OWN_NAMES = OWN_FOLDERS | {FILE_NAME, "routing-table.json", "secret-access-key"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node of a lab of processes: its place and addresses, how to start it again, and the process that it is now."""
+
+    id: str
+    role: Role
+    region: str
+    pop: str
+    http: str
+    admin: str
+    dns: str
+    command: tuple[str, ...]
+    process: ProcessIdentity | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.is_alive
+
+    def observed(self) -> RunningNode:
+        place = (self.region, self.pop, self.http, self.admin, self.dns)
+        is_running = self.is_running
+        pid = self.process.pid if self.process and is_running else None
+        return RunningNode(self.id, self.role, *place, is_running, pid=pid)
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationRecord:
+    """Viewers, for the load generator."""
+
+    region: str
+    client_subnet: str
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabRecord:
+    """Everything about a lab that outlives the command that started it."""
+
+    topology: str
+    zone: str
+    endpoint: str
+    shared_http: str
+    viewer_port: int
+    lease_seconds: float
+    populations: tuple[PopulationRecord, ...]
+    nodes: tuple[NodeRecord, ...]
+
+    def node(self, node_id: str) -> NodeRecord | None:
+        return next((node for node in self.nodes if node.id == node_id), None)
+
+    def with_process(self, node_id: str, process: ProcessIdentity | None) -> "LabRecord":
+        nodes = (replace(node, process=process) if node.id == node_id else node for node in self.nodes)
+        return replace(self, nodes=tuple(nodes))
+
+    @property
+    def running(self) -> list[NodeRecord]:
+        return [node for node in self.nodes if node.is_running]
+
+
+def make_record(layout: Layout, nodes: Iterable[NodeSpec], python: str) -> LabRecord:
+    """What will run."""
+    topology = layout.topology
+    populations = (PopulationRecord(each.region, each.client_subnet, each.users) for each in topology.populations)
+    return LabRecord(
+        topology=topology.name,
+        zone=topology.zone,
+        endpoint=f"http://{layout.api}",
+        shared_http=layout.shared_http,
+        viewer_port=topology.ports.viewer,
+        lease_seconds=topology.timing.lease_seconds,
+        populations=tuple(populations),
+        nodes=tuple(_node_record(spec, python) for spec in nodes),
+    )
+
+
+def _node_record(spec: NodeSpec, python: str) -> NodeRecord:
+    command = (python, "-m", spec.module, *spec.flags)
+    return NodeRecord(spec.id, spec.role, spec.region, spec.pop, spec.http, spec.admin, spec.dns, command)
+
+
+class StateDir:
+    """The folder that a lab lives in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @property
+    def file(self) -> Path:
+        return self.path / FILE_NAME
+
+    def log_of(self, node_id: str) -> Path:
+        return self.path / "nodes" / node_id / "log"
+
+    def open_log(self, node_id: str) -> BinaryIO:
+        """For a node to write to, after what it wrote before."""
+        path = self.log_of(node_id)
+        with self._usable():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("ab")
+
+    def check_is_ours(self) -> None:
+        """LabError when the folder holds something that no lab has put there."""
+        with self._usable():
+            if not self.path.exists():
+                return
+            if not self.path.is_dir():
+                raise LabError(f"{self.path} is not a folder; give another one with --state")
+            names = sorted(entry.name for entry in self.path.iterdir())
+            strangers = [name for name in names if name not in OWN_NAMES and not name.startswith(f"{FILE_NAME}.")]
+        if strangers:
+            raise LabError(
+                f"{self.path} holds {strangers[0]!r}, which is not a lab's; give another folder with --state"
+            )
+
+    def claim(self, record: LabRecord) -> None:
+        """Makes the folder ours in one step; FileExistsError when somebody else was faster."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        fresh = self._fresh()
+        try:
+            write_secret(fresh, to_json(record).encode())
+            os.link(fresh, self.file)  # with all that is in it: whoever reads it finds the whole record or no file
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def write(self, record: LabRecord) -> None:
+        fresh = self._fresh()
+        with self._usable():
+            write_secret(fresh, to_json(record).encode())
+            os.replace(fresh, self.file)
+
+    def read(self) -> LabRecord | None:
+        """None when no lab was started here, or its state is of another version."""
+        try:
+            with self._usable():
+                return from_json(self.file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise LabError(f"{self.file} cannot be read ({error}); remove {self.path} if no lab runs there") from error
+
+    def _fresh(self) -> Path:
+        """Where this process writes before it takes the file's place; another command may be writing too."""
+        return self.path / f"{FILE_NAME}.{os.getpid()}"
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """LabError when the system refuses. That a file is not there is for the caller to judge, as is one that is there already."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except OSError as error:
+            raise LabError(f"{self.path} cannot be used: {error.strerror}; give another folder with --state") from error
+
+    def remove(self) -> None:
+        """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
+        for name in OWN_FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for unfinished in self.path.glob(f"{FILE_NAME}.*"):
+            unfinished.unlink(missing_ok=True)
+        for name in sorted(OWN_NAMES - OWN_FOLDERS - {FILE_NAME}):
+            (self.path / name).unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+
+def to_json(record: LabRecord) -> str:
+    return json.dumps({"version": FORMAT_VERSION, **asdict(record)}, indent=1) + "\n"
+
+
+def from_json(text: str) -> LabRecord:
+    document = json.loads(text)
+    if document.pop("version", None) != FORMAT_VERSION:
+        raise ValueError("written by another version")
+    populations = tuple(PopulationRecord(**each) for each in document.pop("populations"))
+    nodes = tuple(_node_from_json(each) for each in document.pop("nodes"))
+    return LabRecord(**document, populations=populations, nodes=nodes)
+
+
+def _node_from_json(document: dict[str, Any]) -> NodeRecord:
+    process = document.pop("process")
+    command = tuple(document.pop("command"))
+    role = Role(document.pop("role"))
+    identity = ProcessIdentity(**process) if process else None
+    return NodeRecord(**document, role=role, command=command, process=identity)
+
+
+def write_routing_table(path: Path, table: dict[str, Any]) -> None:
+    """The file that the control plane is started with."""
+    try:
+        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}; give another folder with --state") from error
+
+
+def write_secrets(layout: Layout, nodes: Iterable[NodeSpec]) -> None:
+    """The secret access key, and a certificate for each program that speaks gRPC. They are in files, because every user of the machine reads command lines."""
+    authority = CertificateAuthority(layout.topology.zone)
+    try:
+        write_secret(layout.secret_access_key_path, f"{SECRET_ACCESS_KEY}\n".encode())
+        for node in nodes:
+            if "--tls-dir" in node.flags:
+                authority.issue(layout.tls_dir(node.id), _holder(node))
+    except OSError as error:
+        reason = f"{error.filename or layout.state_dir} cannot be written: {error.strerror}"
+        raise LabError(f"{reason}; give another folder with --state") from error
+
+
+def _holder(node: NodeSpec) -> Holder:
+    is_server = node.role is Role.CONTROL_PLANE
+    hosts = sorted({listener.address.rpartition(":")[0] for listener in node.listeners}) if is_server else ()
+    return Holder(node.id, node.role.value, tuple(hosts), is_server)

@@ -1,0 +1,188 @@
+"""Starts Locust headless against a running lab: one subprocess, bounded in time, cleaned up however it ends.
+
+What viewers do is in loadtests/; here is only which profile, from which populations, for how long, and where the
+results go. `run_load` is `cdnlab load`; the quick start holds a `LoadRun` and does other things meanwhile.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+import loadtests
+from lab.clients.management_api import Distribution, ManagementApi
+from lab.cluster.processes import ProcessLab
+from lab.errors import LabError
+from lab.experiments.quickstart_distribution import create_distribution, find_distribution
+from lab.topology.layout import Role
+from loadtests.plan import LoadPlan, parse_address
+from loadtests.workload import Population
+
+PROFILES = ("website", "api", "video", "download", "mixed")
+# Locust starts, lets requests in flight finish and writes its last seconds; beyond this it hangs.
+GRACE_SECONDS = 20.0
+# Requests in flight when the time is over may finish; a video user is between requests most of the time.
+STOP_TIMEOUT_SECONDS = 2
+# Locust's own default: 1 when any request failed.
+EXIT_FAILURES = 1
+
+LOAD_FILE = "load.jsonl"
+# What the load generator writes; left over from a run before, they would be taken for this one's.
+_OWN_FILES = (LOAD_FILE, "failures.jsonl", "load_totals.json")
+
+
+class LoadError(LabError):
+    """The load could not be run; the message says why, with the last lines of Locust's log."""
+
+
+class LoadRun:
+    """One run of a profile. Use as a context manager: whatever happens inside, no Locust process is left."""
+
+    def __init__(self, profile: str, plan: LoadPlan, duration_seconds: float, users: int, run_directory: Path) -> None:
+        if profile not in PROFILES:
+            raise LoadError(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+        if users < 1 or duration_seconds <= 0:
+            raise LoadError(f"nothing to do with {users} users for {duration_seconds:g} s")
+        self._profile = profile
+        self._plan = plan
+        self._duration_seconds = duration_seconds
+        self._users = users
+        self._directory = run_directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        return self._directory / "locust.log"
+
+    def start(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for name in _OWN_FILES:
+            (self._directory / name).unlink(missing_ok=True)
+        plan_path = self._directory / "load_plan.json"
+        plan_path.write_text(self._plan.to_json(), encoding="utf-8")
+        with self.log_path.open("wb") as log:
+            # Its own session: an interrupt at the terminal reaches this process, which then ends Locust in order.
+            self._process = subprocess.Popen(
+                self._command(plan_path),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=_repository(),
+                start_new_session=True,
+            )
+
+    def _command(self, plan_path: Path) -> list[str]:
+        locustfile = Path(loadtests.__file__).parent / f"{self._profile}.py"
+        options = {
+            "--locustfile": str(locustfile),
+            "--load-plan": str(plan_path.resolve()),
+            "--users": str(self._users),
+            "--spawn-rate": str(max(self._users, 1)),
+            "--run-time": f"{max(round(self._duration_seconds), 1)}s",
+            "--stop-timeout": str(STOP_TIMEOUT_SECONDS),
+        }
+        flags = [part for option in options.items() for part in option]
+        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *flags]
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self) -> int:
+        """Locust's exit status: 0, or 1 when viewers saw failures. LoadError when it did not run to its end."""
+        assert self._process is not None, "start() comes first"
+        try:
+            status = self._process.wait(self._duration_seconds + GRACE_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            self.stop()
+            raise LoadError(f"Locust did not end in time\n{self._last_lines()}") from error
+        if status not in (0, EXIT_FAILURES) or not (self._directory / LOAD_FILE).exists():
+            raise LoadError(f"Locust ended with status {status}\n{self._last_lines()}")
+        return status
+
+    def stop(self) -> None:
+        """Ends Locust now: asked first, then killed."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _last_lines(self) -> str:
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([*lines[-12:], f"(whole log: {self.log_path})"])
+
+    def __enter__(self) -> "LoadRun":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _repository() -> Path:
+    """Where `loadtests` is importable from, which is what Locust adds to its path."""
+    return Path(loadtests.__file__).parent.parent
+
+
+class LoadFollower:
+    """Reads load.jsonl while it grows: each call gives the lines that are new, whole ones only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new_lines(self) -> list[dict[str, object]]:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+def run_load(lab_state_dir: Path, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
+    """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
+    with LoadRun(
+        profile, plan_for(ProcessLab.attach(lab_state_dir), run_directory), duration_seconds, users, run_directory
+    ) as run:
+        return run.wait()
+
+
+def plan_for(lab: ProcessLab, run_directory: Path) -> LoadPlan:
+    """Viewers of the populations of the lab's topology. CDNLAB_DOMAIN sends them to another distribution (docs/load.md)."""
+    record = lab.record
+    router = next((node for node in record.nodes if node.role is Role.DNS_ROUTER), None)
+    if router is None:
+        raise LoadError("the lab has no DNS router: viewers would not know where to go")
+    return LoadPlan(
+        dns=parse_address(router.dns),
+        domain_name=_distribution_for(lab).domain_name,
+        viewer_port=record.viewer_port,
+        populations=tuple(Population(each.region, each.client_subnet, each.users) for each in record.populations),
+        output=(run_directory / LOAD_FILE).resolve(),
+    )
+
+
+def _distribution_for(lab: ProcessLab) -> Distribution:
+    """The quick start's, made at first use: its behaviors fit the profiles. A lab in front of somebody else's
+    application has no origin of its own; there it is the first distribution that the application was given."""
+    status = lab.status()
+    origins = status.of_role(Role.ORIGIN)
+    if not origins:
+        if not status.distributions:
+            raise LoadError("the lab has no distribution: there is nothing to load")
+        return Distribution(status.distributions[0].id, status.distributions[0].domain_name)
+    with ManagementApi(status.api) as api:
+        distribution = find_distribution(api) or create_distribution(api, origins[0].node.http)
+        api.wait_deployed(distribution.id)
+    return distribution

@@ -1,0 +1,1 @@
+"""What a run leaves: who watches it meanwhile, what was seen, and how its files are read."""

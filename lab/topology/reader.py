@@ -1,0 +1,233 @@
+"""From a YAML file to a `Topology`: the schema of docs/topology.md, key by key.
+
+What values mean together is checked by the topology itself and reported in the same message. The mechanics of reading are
+sections.py's.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from lab.errors import UsageError
+from lab.topology.geography import Coordinates, find_airports
+from lab.topology.model import (
+    COMMAND_LINE,
+    EVICTION_POLICIES,
+    MAXIMUM_NODES_OF_A_KIND,
+    SMALLEST_DISK_MIB,
+    Cache,
+    ControlPlanePorts,
+    LatencyOverride,
+    Origin,
+    Pop,
+    Population,
+    Ports,
+    Problem,
+    Region,
+    RegionalCache,
+    Router,
+    Timing,
+    Topology,
+    TopologyError,
+)
+from lab.topology.sections import Section, line_of, number_in
+
+MAXIMUM_BYTES = 1 << 20
+MAXIMUM_EDGES = 200
+MAXIMUM_CACHE_MIB = 1 << 20
+EDGE_CACHE_MIB = 64
+REGIONAL_CACHE_MIB = 128
+MAXIMUM_USERS = 100_000
+DEFAULT_LOOPBACK = "127.0.0.0/16"
+_NOWHERE = Coordinates(0.0, 0.0)
+
+
+def shipped_topology(name: str) -> Path:
+    """A topology that comes with the lab: `default` or `serve`."""
+    return Path(__file__).parent / "files" / f"{name}.yaml"
+
+
+def read_topology(path: Path, loopback: str | None = None) -> Topology:
+    """The topology in a file; `loopback` replaces the file's. TopologyError names everything that is wrong."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAXIMUM_BYTES + 1)
+        if len(data) > MAXIMUM_BYTES:
+            raise UsageError(f"{path}: larger than {MAXIMUM_BYTES >> 20} MiB, not a topology")
+        return parse_topology(data.decode("utf-8"), str(path), loopback)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text") from error
+
+
+def parse_topology(text: str, source: str, loopback: str | None = None) -> Topology:
+    """The topology in a text."""
+    problems: list[Problem] = []
+    root = Section(_compose(text, source), "the topology", problems)
+    if problems:
+        raise TopologyError(source, problems)
+    try:
+        topology = _topology(root, source, loopback)
+    except TopologyError as error:
+        # A line whose form is wrong has been reported already; what follows from that is no news.
+        reported = {problem.line for problem in problems}
+        problems += [problem for problem in error.problems if problem.line not in reported]
+        raise TopologyError(source, problems) from None
+    if problems:
+        raise TopologyError(source, problems)
+    return topology
+
+
+def _compose(text: str, source: str) -> yaml.Node:
+    try:
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        is_tab = (
+            error.problem is not None
+            and "cannot start any token" in error.problem
+            and "\t" in text.splitlines()[line - 1]
+        )
+        hint = "; YAML is indented with spaces, not with tabs" if is_tab else ""
+        raise TopologyError(source, [Problem(line, f"not YAML: {error.problem}{hint}")]) from error
+    except yaml.YAMLError as error:
+        raise TopologyError(source, [Problem(1, f"not YAML: {error}")]) from error
+    if node is None:
+        raise TopologyError(source, [Problem(1, "the file is empty")])
+    return node
+
+
+def _topology(root: Section, source: str, loopback: str | None) -> Topology:
+    """The whole schema in one place. An optional key's default stands here and in docs/topology.md."""
+    regions = _regions(root)
+    origins_are_external = root.is_word("origins", "external")
+    edge_cache, regional_cache = _cache(root, Cache(EDGE_CACHE_MIB)), _cache(root, Cache(REGIONAL_CACHE_MIB))
+    topology = partial(
+        Topology,
+        name=root.text("name", "lab"),
+        zone=root.text("zone", "cdn.localhost"),
+        loopback=root.text("loopback", DEFAULT_LOOPBACK) if loopback is None else loopback,
+        ports=_ports(root),
+        timing=_timing(root),
+        regions=regions,
+        pops=root.sections("pops", lambda each: _pop(each, edge_cache)),
+        regional_caches=root.sections("regional_caches", lambda each: _regional_cache(each, regional_cache)),
+        routers=root.sections("routers", lambda each: Router(each.text("region"), each.line)),
+        origins=() if origins_are_external else root.sections("origins", _origin),
+        origins_are_external=origins_are_external,
+        populations=root.sections("populations", _population),
+        latencies=_latencies(root),
+        default_region=root.text("default_region", regions[0].name if regions else ""),
+        maximum_answers=root.integer("maximum_answers", 4, 1, 16),
+        demo_distribution=root.flag("demo_distribution", not origins_are_external),
+    )
+    root.known += ["loopback", "origins"]
+    root.finish()
+    lines = root.lines if loopback is None else {**root.lines, "loopback": COMMAND_LINE}
+    return topology(source=source, lines=dict(lines))
+
+
+def _regions(root: Section) -> tuple[Region, ...]:
+    read = root.sections("regions", lambda each: (each, each.text("name"), each.text("airport")))
+    airports = find_airports({airport for _, _, airport in read}) if read else {}
+    for section, _, airport in read:
+        if airport and airport not in airports:
+            section.report(f"airport {airport!r}: no airport has this IATA code")
+    return tuple(
+        Region(name, airport, airports.get(airport, _NOWHERE), section.line) for section, name, airport in read
+    )
+
+
+def _pop(each: Section, default: Cache) -> Pop:
+    return Pop(
+        name=each.text("name"),
+        region=each.text("region"),
+        edges=each.integer("edges", 1, 1, MAXIMUM_EDGES),
+        cache=_cache_of_nodes(each, default),
+        line=each.line,
+    )
+
+
+def _regional_cache(each: Section, default: Cache) -> RegionalCache:
+    return RegionalCache(
+        region=each.text("region"),
+        count=each.integer("count", 1, 1, MAXIMUM_NODES_OF_A_KIND),
+        cache=_cache_of_nodes(each, default),
+        line=each.line,
+    )
+
+
+def _cache_of_nodes(each: Section, default: Cache) -> Cache:
+    memory_mib = each.integer("cache_mib", default.memory_mib, 1, MAXIMUM_CACHE_MIB)
+    return _cache(each, replace(default, memory_mib=memory_mib))
+
+
+def _cache(section: Section, default: Cache) -> Cache:
+    """The keys that may stand at the top, for all caches, and at one POP or region."""
+    policy = section.choice("eviction_policy", default.eviction_policy, EVICTION_POLICIES)
+    disk_mib = section.integer("disk_mib", default.disk_mib, 0, MAXIMUM_CACHE_MIB)
+    if 0 < disk_mib < SMALLEST_DISK_MIB:
+        message = f"disk_mib must be 0 for none, or at least {SMALLEST_DISK_MIB}, not {disk_mib}"
+        section.report(message, section.values["disk_mib"])
+        disk_mib = default.disk_mib
+    return replace(default, eviction_policy=policy, disk_mib=disk_mib)
+
+
+def _origin(each: Section) -> Origin:
+    return Origin(each.text("name"), each.text("region"), each.line)
+
+
+def _population(each: Section) -> Population:
+    subnet = each.text("client_subnet")
+    return Population(each.text("region"), subnet, each.integer("users", 10, 0, MAXIMUM_USERS), each.line)
+
+
+def _latencies(root: Section) -> tuple[LatencyOverride, ...]:
+    read = (_latency(root, node) for node in root.items("latencies"))
+    return tuple(override for override in read if override is not None)
+
+
+def _latency(root: Section, node: yaml.Node) -> LatencyOverride | None:
+    values = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+    milliseconds = number_in(values[2]) if len(values) == 3 else None
+    if milliseconds is None or milliseconds < 0:
+        root.report("each of latencies must be [from, to, milliseconds]", node)
+        return None
+    return LatencyOverride(str(values[0].value), str(values[1].value), milliseconds, line_of(node))
+
+
+def _ports(root: Section) -> Ports:
+    default = Ports()
+    return Ports(
+        viewer=root.port("viewer_port", default.viewer),
+        origin=root.port("origin_port", default.origin),
+        dns=root.port("dns_port", default.dns),
+        admin=root.port("admin_port", default.admin),
+        control_plane=_control_plane_ports(root),
+    )
+
+
+def _control_plane_ports(root: Section) -> ControlPlanePorts:
+    default = ControlPlanePorts()
+    section = root.section("control_plane")
+    if section is None:
+        return default
+    ports = ControlPlanePorts(
+        api=section.port("api", default.api),
+        grpc=section.port("grpc", default.grpc),
+        admin=section.port("admin", default.admin),
+    )
+    section.finish()
+    return ports
+
+
+def _timing(root: Section) -> Timing:
+    default = Timing()
+    return Timing(
+        heartbeat_seconds=root.seconds("heartbeat_seconds", default.heartbeat_seconds),
+        lease_seconds=root.seconds("lease_seconds", default.lease_seconds),
+        answer_ttl_seconds=root.integer("answer_ttl_seconds", default.answer_ttl_seconds, 0, 86_400),
+    )

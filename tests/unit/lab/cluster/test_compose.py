@@ -1,0 +1,66 @@
+"""How a container is read as a node: from its labels, from the flags it was started with, from its networks."""
+
+from typing import Any
+
+from lab.cluster.compose import read_facts, to_node
+from lab.topology.layout import Role
+
+
+def attributes(
+    role: str, command: str, *, is_running: bool = True, ports: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the engine says of a container on two networks."""
+    return {
+        "Config": {
+            "Cmd": command.split(),
+            "Labels": {
+                "cdnlab.node": "n-1",
+                "cdnlab.role": role,
+                "cdnlab.region": "us-east-1",
+                "cdnlab.pop": "IAD89-P1",
+            },
+        },
+        "State": {"Running": is_running},
+        "NetworkSettings": {
+            "Networks": {"us-east-1": {"IPAddress": "10.77.1.11"}, "backbone": {"IPAddress": "10.77.100.11"}},
+            "Ports": ports or {},
+        },
+    }
+
+
+def test_an_edge_is_where_it_advertises_itself() -> None:
+    command = (
+        "python -m edge_node --role edge --listen 0.0.0.0:8080 --advertise 10.77.1.11:8080 "
+        "--admin 0.0.0.0:9100 --advertise-admin 10.77.100.11:9100"
+    )
+    node = to_node(read_facts("c0ffee", attributes("edge", command)))
+    assert (node.id, node.role, node.region, node.pop) == ("n-1", Role.EDGE, "us-east-1", "IAD89-P1")
+    assert (node.http, node.admin, node.dns) == ("10.77.1.11:8080", "10.77.100.11:9100", "")
+    assert (node.container, node.pid, node.is_running) == ("c0ffee", None, True)
+
+
+def test_who_advertises_nothing_is_at_the_container_s_own_address() -> None:
+    command = "python -m origin --node-id origin-1 --listen 10.77.200.11:8080 --admin 0.0.0.0:9100"
+    node = to_node(read_facts("c0ffee", attributes("origin", command)))
+    assert (node.http, node.admin) == ("10.77.200.11:8080", "10.77.100.11:9100")
+
+
+def test_the_control_plane_is_asked_where_it_is_published() -> None:
+    ports = {"4566/tcp": [{"HostIp": "127.0.0.1", "HostPort": "14566"}], "4567/tcp": None, "4568/tcp": []}
+    command = "python -m control_plane --api 0.0.0.0:4566 --grpc 0.0.0.0:4567 --admin 0.0.0.0:4568"
+    node = to_node(read_facts("c0ffee", attributes("control_plane", command, ports=ports)))
+    assert (node.http, node.admin) == ("127.0.0.1:14566", "10.77.100.11:4568")
+
+
+def test_a_router_speaks_dns_and_not_http() -> None:
+    command = "python -m dns_router --listen 0.0.0.0:53 --advertise 10.77.100.53:53 --admin 0.0.0.0:9100"
+    node = to_node(read_facts("c0ffee", attributes("dns_router", command)))
+    assert (node.http, node.dns) == ("", "10.77.100.53:53")
+
+
+def test_a_container_that_has_ended_has_no_address() -> None:
+    stopped = attributes("edge", "python -m edge_node --listen 0.0.0.0:8080", is_running=False)
+    stopped["NetworkSettings"] = {"Networks": {"backbone": {"IPAddress": ""}}, "Ports": {}}
+    node = to_node(read_facts("c0ffee", stopped))
+    assert not node.is_running
+    assert node.admin == ""

@@ -1,0 +1,214 @@
+"""The commands' own words: URLs, headers, explanations, tables, runs, and help that is instant."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lab.cli import app
+from lab.clients.management_api import ALL_METHODS, OriginAddress, SiteConfig
+from lab.cluster import finding
+from lab.cluster.processes import Stopped
+from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
+from lab.commands import explain, serve, status
+from lab.commands.runs import find_run, new_run_directory
+from lab.commands.up import describe_stop
+from lab.errors import LabError, UsageError
+from lab.experiments.demo_site import site_host
+from lab.topology.layout import Role
+
+COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+def lab_of(*edges: tuple[str, str], domains: tuple[str, ...] = ("d1.cdn.localhost",)) -> LabStatus:
+    nodes = tuple(
+        NodeStatus(
+            RunningNode(name, Role.EDGE, "r", "P", f"127.0.1.{n}:8080", f"127.0.1.{n}:9100", "", True, pid=n), state, 1
+        )
+        for n, (name, state) in enumerate(edges, start=1)
+    )
+    distributions = tuple(DistributionStatus(f"E{n}", domain, "Deployed") for n, domain in enumerate(domains))
+    return LabStatus("cdn.localhost", "http://127.0.0.1:4566", nodes, distributions)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Examples:" in result.output
+    assert f"cdnlab {command}" in result.output
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """It has to be instant; what takes time is loaded by the command that needs it."""
+    program = "import sys, lab.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert not {"boto3", "botocore", "docker", "yaml", "grpc", "locust", "altair", "airportsdata"} & set(
+        done.stdout.split()
+    )
+
+
+def test_a_path_alone_belongs_to_the_only_distribution() -> None:
+    assert explain.whole_url("/a?b=c", lab_of()) == "http://d1.cdn.localhost/a?b=c"
+    with pytest.raises(UsageError, match=r"which distribution\? http://a/x, http://b/x"):
+        explain.whole_url("/x", lab_of(domains=("a", "b")))
+    with pytest.raises(UsageError, match="there is none"):
+        explain.whole_url("/x", lab_of(domains=()))
+
+
+def test_a_distribution_is_found_by_its_id() -> None:
+    found = lab_of(domains=("a", "b")).find_distribution("E1")
+    assert found.domain_name == "b"
+    with pytest.raises(UsageError, match=r"no distribution 'E7': there are E0, E1$"):
+        lab_of(domains=("a", "b")).find_distribution("E7")
+
+
+def test_a_control_plane_that_is_down_is_not_taken_for_one_without_distributions() -> None:
+    control_plane = RunningNode("control-plane", Role.CONTROL_PLANE, "r", "", "h:1", "h:2", "", False)
+    empty = lab_of(domains=())
+    down = replace(empty, nodes=(NodeStatus(control_plane, "down", None),))
+    with pytest.raises(LabError, match=r"the control plane does not answer, .* see `cdnlab logs control-plane`$"):
+        down.find_distribution("E0")
+    assert status.distribution_lines(down) == ["distributions are not known: the control plane does not answer"]
+    assert status.distribution_lines(empty) == ["no distributions"]
+
+
+@pytest.mark.parametrize("url", ["d1.cdn.localhost/x", "https://d1.cdn.localhost/", "http:///x", ""])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="is not a URL"):
+        explain.whole_url(url, lab_of())
+
+
+def test_headers_are_name_colon_value() -> None:
+    assert explain.parse_header("Accept-Encoding: gzip, br") == ("Accept-Encoding", "gzip, br")
+    assert explain.parse_header("X-Time: 12:30") == ("X-Time", "12:30")
+    with pytest.raises(UsageError):
+        explain.parse_header("gzip")
+
+
+def test_which_edge_is_asked() -> None:
+    lab = lab_of(("one", "expired"), ("two", "live"), ("three", "live"))
+    assert explain.choose_edge(lab, None, "http://d1.cdn.localhost/").node.id == "two"
+    assert explain.choose_edge(lab, "one", "http://d1.cdn.localhost/").node.id == "one"
+    assert explain.choose_edge(lab, None, "http://127.0.1.3:8080/x").node.id == "three"
+    with pytest.raises(UsageError, match="no cache node 'four': there are one, two, three"):
+        explain.choose_edge(lab, "four", "http://d1.cdn.localhost/")
+    with pytest.raises(LabError, match="no edge is running"):
+        explain.choose_edge(lab_of(("one", "down")), None, "http://d1.cdn.localhost/")
+
+
+def test_a_tier_is_told_in_the_order_of_its_decision() -> None:
+    answer = {
+        "distribution": {"id": "E1", "domain_name": "d1"},
+        "behavior": {"path_pattern": "/a/*", "origin_id": "o", "cache_policy_id": "p"},
+        "key": {
+            "method": "GET",
+            "path": "/a/b",
+            "query": "c=d",
+            "headers": [["accept", None]],
+            "cookies": [["s", "1"]],
+        },
+        "decision": "refresh",
+        "freshness": {"rule": "max_age", "ttl_seconds": 10, "age_seconds": 12, "remaining_seconds": -2, "stamp": 4},
+        "steps": ["first", "second"],
+        "hint": "a longer lifetime",
+        "next": {"kind": "origin", "origin_id": "o", "host": "127.0.0.1", "port": 80, "path": "/a/b"},
+        "something_new": 1,
+    }
+    assert list(explain.tier_lines(answer)) == [
+        ("distribution", "E1  d1"),
+        ("behavior", "/a/*  origin o  cache policy p"),
+        ("key", "GET /a/b?c=d; accept: (absent); cookie s=1"),
+        ("freshness", "lifetime 10 s - age 12 s = -2 s; max age; stamp 4"),
+        ("step 1", "first"),
+        ("step 2", "second"),
+        ("to be a hit", "a longer lifetime"),
+        ("next", "origin o at http://127.0.0.1:80/a/b"),
+    ]
+
+
+def test_what_a_node_does_not_say_is_left_out() -> None:
+    assert list(explain.tier_lines({"decision": "hit", "hint": "It is a hit."})) == [("result", "It is a hit.")]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:3000", OriginAddress("127.0.0.1", 3000, "")),
+        ("http://localhost", OriginAddress("localhost", 80, "")),
+        ("http://127.0.0.1:3000/app/", OriginAddress("127.0.0.1", 3000, "/app")),
+    ],
+)
+def test_an_application_s_address(url: str, expected: OriginAddress) -> None:
+    assert serve.parse_application(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["3000", "localhost:3000", "https://127.0.0.1", "http://127.0.0.1:99999", "http://a/?b"]
+)
+def test_what_cannot_be_served_is_refused(url: str) -> None:
+    with pytest.raises(UsageError):
+        serve.parse_application(url)
+
+
+def test_a_served_application_may_be_written_to() -> None:
+    site = SiteConfig("c", OriginAddress("127.0.0.1", 3000, "/app"), "policy", ALL_METHODS).to_api("ref")
+    methods = site["DefaultCacheBehavior"]["AllowedMethods"]
+    assert methods["Quantity"] == 7 and "POST" in methods["Items"]
+    assert methods["CachedMethods"] == {"Quantity": 2, "Items": ["GET", "HEAD"]}
+    assert site["Origins"]["Items"][0]["OriginPath"] == "/app"
+
+
+def test_the_port_is_part_of_the_host_unless_it_is_the_default() -> None:
+    assert site_host("d1", 8080) == "d1:8080"
+    assert site_host("d1", 80) == "d1"
+
+
+def test_columns_are_aligned_and_lines_never_folded() -> None:
+    assert status.align([("A", "B"), ("long", "x"), ("s", "")]) == ["A     B", "long  x", "s"]
+
+
+def test_runs_are_found_by_folder_by_name_and_as_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="none in runs/"):
+        find_run("latest")
+    for name in ("20260101-000000-a", "20260102-000000-b"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert find_run("latest") == Path("runs/20260102-000000-b")
+    assert find_run("20260101-000000-a") == Path("runs/20260101-000000-a")
+    assert find_run(str(tmp_path / "runs" / "20260101-000000-a")).is_dir()
+    with pytest.raises(UsageError, match="no run 'c': there are 20260101-000000-a, 20260102-000000-b"):
+        find_run("c")
+
+
+def test_a_new_run_never_takes_an_old_one_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = new_run_directory("x")
+    first.mkdir(parents=True)
+    assert new_run_directory("x") != first
+
+
+def test_what_a_stop_came_to() -> None:
+    assert describe_stop(Stopped(0, 0, 0.0)) == "nothing was running"
+    assert describe_stop(Stopped(12, 1, 1.52)) == (
+        "12 processes ended in 1.5 s, 1 of them killed after the grace period; nothing is left behind"
+    )
+
+
+def test_what_is_for_processes_only_says_so_of_a_lab_in_containers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Containers:
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    containers = Containers()
+    monkeypatch.setattr(finding, "find_lab", lambda _state_dir: containers)
+    with pytest.raises(LabError, match="one of containers; this is for the processes of `cdnlab up`"):
+        finding.find_lab_of_processes(tmp_path)
+    assert containers.is_closed
