@@ -20,7 +20,7 @@ from proto.node_machine import NodeMachine
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from tests.simulation.cache import Cache, Question, Upstream
 from tests.simulation.disk import Disk, KilledError
-from tests.simulation.session import ControlPlane, Process, Session
+from tests.simulation.session import ControlPlane, Process
 from tests.simulation.stored import DISTRIBUTION_ID
 from tests.simulation.world import Network, World
 
@@ -111,7 +111,7 @@ class Node(Process):
             return
         assert self.plane is not None
         self.world.tell("{} starts at entry {}", self.node_id, self.position().index)
-        self.session = Session(self, self.description, self.plane, self._parts.machine, self)
+        self.session = self.plane.session_of(self, self.description, self._parts.machine, self)
         self.session.is_refused = self.is_cut_off
         self.session.connect()
         self._look()

@@ -53,6 +53,8 @@ class Conditions:
     regionals: tuple[str, ...] = REGIONALS[:1]
     duration_seconds: float = DURATION_SECONDS
     has_router: bool = False
+    has_shells: bool = False
+    """SyncService and NodeSession are the product's, and no models of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from proto.node_machine import NodeMachine
 from proto.state_files import StateFiles, StateFileStatistics
 from tests.builders import distribution_message, origin_message
 from tests.simulation.plan import ROUTER, VIEWERS
-from tests.simulation.session import ControlPlane, Process, Session
+from tests.simulation.session import ControlPlane, Process
 from tests.simulation.stored import DISTRIBUTION_ID
 from tests.simulation.world import Network, World
 
@@ -101,7 +101,7 @@ class RouterProcess(Process):
         self._responder = Responder(Counters(), self.world.dice("answers of the router"))
         applier = RouterApplier(self.files, self._responder, Counters(), {})
         applier.recover()
-        self.session = Session(self, self.description, self._plane, NodeMachine, applier)
+        self.session = self._plane.session_of(self, self.description, NodeMachine, applier)
         self.session.connect()
 
     def follow(self, plane: ControlPlane) -> None:

@@ -17,6 +17,7 @@ from tests.simulation.plan import EDGES, INVALIDATION_PATHS, LEASE_SECONDS, PATH
 from tests.simulation.processes import Plane
 from tests.simulation.promises import Checker, FalseReceipt, Violation
 from tests.simulation.router import RouterProcess, Viewer, address_of
+from tests.simulation.shells import ShellParts, ShellPlane, Shells
 from tests.simulation.tiers import Tiers
 from tests.simulation.world import MemoryLedger, Network, World
 
@@ -36,6 +37,7 @@ class Parts:
     rules: type[LeaseRules] = LeaseRules
     node: type[Node] = Node
     plane: type[Plane] = Plane
+    shells: ShellParts = field(default_factory=ShellParts)
 
 
 PRODUCT = Parts()
@@ -60,6 +62,7 @@ class Simulation:
         self._looks_from = -1.0
         """The moment of the newest receipt."""
         self._parts = parts
+        self._shells = Shells(parts.shells)
         self._dice = world.dice("viewers")
         conditions = plan.conditions
         self.tiers = Tiers(world, self.network, self.versions, is_origin_failing=conditions.is_origin_failing)
@@ -96,6 +99,10 @@ class Simulation:
         self.world.run(self.plan.conditions.duration_seconds)
         return self.violations
 
+    def end(self) -> None:
+        """Nothing of it is looked at any more."""
+        self._shells.end()
+
     def come_to_rest(self) -> list[str]:
         """Heal everything and wait; what is not as it should be then."""
         self.faults.end()
@@ -120,7 +127,11 @@ class Simulation:
         ledger = MemoryLedger(self.new_log_id(), self._completed)
         parts, stall_probability = self._parts, self.plan.conditions.stall_probability
         rules = parts.rules(LEASE_SECONDS)
-        return parts.plane(self.world, self.network, ledger, parts.coordinator, rules, stall_probability)
+        kind = ShellPlane if self.plan.conditions.has_shells else parts.plane
+        plane = kind(self.world, self.network, ledger, parts.coordinator, rules, stall_probability)
+        if isinstance(plane, ShellPlane):
+            self._shells.at_address(plane)
+        return plane
 
     def make_twin(self, node: Node) -> Node:
         """Another process under the name of a node, on another disk, which the same viewers do not find."""
