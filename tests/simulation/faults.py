@@ -58,6 +58,7 @@ class Faults:
     def end(self) -> None:
         """Heal everything; nothing happens any more."""
         self._is_over = True
+        self._plane.stall_probability = 0.0
         self._network.heal_everything()
         self._plane.ledger.is_full = False
         self._restart_plane()
@@ -70,7 +71,6 @@ class Faults:
             if node.is_up:
                 node.session.cut(silently=False)
             self._heal_disk(node)
-        self._plane.stall_probability = 0.0
 
     # Nodes
 

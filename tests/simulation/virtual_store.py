@@ -48,10 +48,10 @@ class VirtualStore:
 
     def catch_up(self) -> None:
         """See change_log.FollowedLog."""
-        entries = self.entries_after(self.head_index, self._ledger.head_index)
-        if not entries:
+        if self.head_index == self._ledger.head_index:
             return
-        if entries[0].index != self.head_index + 1:
+        entries = self.entries_after(self.head_index, self._ledger.head_index)
+        if not entries or entries[0].index != self.head_index + 1:
             raise LogGapError
         issued = {invalidation.index: invalidation for invalidation in self._ledger.pending_invalidations()}
         self.head_index = entries[-1].index
