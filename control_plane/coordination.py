@@ -129,6 +129,8 @@ class Coordinator:
         record.has_left = False
         record.is_granted_on_stream = False
         record.is_heartbeat_answered = True
+        record.heartbeat_sequence = 0
+        self._beating.discard(node.identifier)  # streams number their beats anew: an answer to an older one would be taken for one to a later one
         record.directory_version = 0
         record.last_seen = now
         self._unsaved.change(node.identifier)

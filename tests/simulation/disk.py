@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from tests.simulation.virtual_files import VirtualFiles
 from tests.simulation.world import World
 
 SLOW_WRITE_SECONDS = (0.05, 0.3, 1.2)
@@ -37,6 +38,8 @@ class Disk:
     snapshot: LogPosition = field(default_factory=LogPosition)
     """What the snapshot file says; it is flushed, so a power loss does not take it."""
     entries: dict[str, Stored] = field(default_factory=dict)
+    files: VirtualFiles | None = None
+    """Those of ControlClient, where it is the product's."""
     boots: int = 1
     is_full: bool = False
     is_slow: bool = False
@@ -51,7 +54,9 @@ class Disk:
         """How long the next file takes."""
         return self.dice.choice(SLOW_WRITE_SECONDS) if self.is_slow else 0.0
 
-    def write(self, do: Callable[[], None], do_half: Callable[[], None] = lambda: None, *, needs_room: bool) -> None:
+    def write(
+        self, do: Callable[[], object], do_half: Callable[[], object] = lambda: None, *, needs_room: bool
+    ) -> None:
         """One operation: done, done by half by a process that is killed over it, or refused."""
         if self.is_full and needs_room:
             raise OSError("no space left on device")
@@ -85,8 +90,10 @@ class Disk:
         self.journal.go_back()
 
     def damage_journal(self) -> None:
-        """A flipped bit, a lost end, or nothing left of it."""
+        """A flipped bit, a lost end, or nothing left of it; and perhaps of another file."""
         rng, content = self.dice, self.journal.content
+        if self.files is not None and rng.random() < 0.5:
+            self.files.damage(rng)
         if not content:
             return
         at = rng.randrange(len(content))
@@ -124,6 +131,9 @@ class MemoryFile:
     def remove(self) -> None:
         """See JournalFile."""
         self._disk.write(lambda: self._set(None), needs_room=False)
+
+    def close(self) -> None:
+        """See JournalFile."""
 
     def go_back(self) -> None:
         """To one of its earlier contents."""

@@ -125,7 +125,7 @@ class Faults:
         self._world.after(event.seconds, lambda: self._heal_disk(node))
 
     def _stop(self, node: Node, fault: str) -> None:
-        if not node.is_up:
+        if not node.is_up or (node.is_draining and fault == "leave"):
             return
         if fault == "leave":
             node.leave()
@@ -145,6 +145,8 @@ class Faults:
         self._restart(node)
 
     def _restart(self, node: Node) -> None:
+        if node.is_draining:
+            node.crash()
         if not node.is_up:
             node.start()
             self._simulation.look_at_all()

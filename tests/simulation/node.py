@@ -63,6 +63,8 @@ class Node(Process):
         self.plane: ControlPlane | None = None
         self.is_cut_off = False
         self.is_wedged = False
+        self.is_draining = False
+        """It has left, and still answers who asks."""
         self.is_fenced = True
         self.is_mute = False
         """It does not get round to asking others, though it serves: a loop that is late."""
@@ -301,8 +303,12 @@ class Node(Process):
         if not self.fence.lease_until > self.clock():
             self.routable_since = self.world.now
             self.world.tell("{} holds a lease", self.node_id)
-        self.fence.leased(until)
+        self.use_lease(until)
         self.renewed_at = self.world.now - self.session.machine.renewed_seconds_ago(self.clock()) / self.rate
+
+    def use_lease(self, until: float) -> None:
+        """It serves by it."""
+        self.fence.leased(until)
 
     def lease_lost(self) -> None:
         """See Applier."""

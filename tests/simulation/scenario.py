@@ -11,6 +11,7 @@ from control_plane.leases import LeaseRules
 from control_plane.nodes import Role
 from control_plane.receipts import Receipt
 from proto.log_position import LogPosition
+from tests.simulation.client_node import ClientNode
 from tests.simulation.faults import Faults
 from tests.simulation.node import Node, NodeParts
 from tests.simulation.plan import EDGES, INVALIDATION_PATHS, LEASE_SECONDS, PATHS, Event, Plan
@@ -62,14 +63,13 @@ class Simulation:
         self._looks_from = -1.0
         """The moment of the newest receipt."""
         self._parts = parts
-        self._shells = Shells(parts.shells)
+        self._shells = Shells(world, parts.shells)
         self._dice = world.dice("viewers")
         conditions = plan.conditions
         self.tiers = Tiers(world, self.network, self.versions, is_origin_failing=conditions.is_origin_failing)
         roles = {**dict.fromkeys(EDGES, Role.EDGE), **dict.fromkeys(conditions.regionals, Role.REGIONAL)}
         self.nodes = {
-            node_id: parts.node(world, self.network, (node_id, role, address_of(n)), self.tiers.ask, parts.in_nodes)
-            for n, (node_id, role) in enumerate(roles.items(), 1)
+            node_id: self._new_node((node_id, role, address_of(n))) for n, (node_id, role) in enumerate(roles.items(), 1)
         }
         self.tiers.nodes = self.nodes
         self.edges = [self.nodes[node_id] for node_id in EDGES]
@@ -99,8 +99,11 @@ class Simulation:
         self.world.run(self.plan.conditions.duration_seconds)
         return self.violations
 
-    def end(self) -> None:
-        """Nothing of it is looked at any more."""
+    def __enter__(self) -> "Simulation":
+        """It is looked at; when that is over, nothing of its processes is left."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._shells.end()
 
     def come_to_rest(self) -> list[str]:
@@ -136,11 +139,18 @@ class Simulation:
     def make_twin(self, node: Node) -> Node:
         """Another process under the name of a node, on another disk, which the same viewers do not find."""
         named = (node.node_id, node.description.role, node.address)
-        twin = self._parts.node(self.world, self.network, named, self.tiers.ask, self._parts.in_nodes)
+        twin = self._new_node(named)
         twin.plane, twin.others = self.plane, self.nodes
         twin.is_mute, twin.is_fenced = node.is_mute, node.is_fenced
         twin.incarnation = TWINS_INCARNATIONS
         return twin
+
+    def _new_node(self, named: tuple[str, Role, str]) -> Node:
+        parts, upstream = self._parts, self.tiers.ask
+        if self.plan.conditions.has_shells and parts.node is Node:
+            in_client_node = (parts.in_nodes, parts.shells.client)
+            return ClientNode(self.world, self.network, named, upstream, in_client_node)
+        return parts.node(self.world, self.network, named, upstream, parts.in_nodes)
 
     def new_log_id(self) -> str:
         """Of another log."""

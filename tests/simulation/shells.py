@@ -13,6 +13,7 @@ from control_plane.nodes import NodeDescription
 from control_plane.receipts import IssuedInvalidation, Receipt
 from control_plane.streams import StreamRules
 from control_plane.sync import SyncService
+from edge_node.control.client import ControlClient
 from proto.cdn.v1 import sync_pb2
 from proto.node_machine import Effect, NodeMachine
 from proto.node_session import Applier, NodeSession
@@ -24,12 +25,16 @@ from tests.simulation.session import ControlPlane, NodeEnd, Process, identity_of
 from tests.simulation.virtual_calls import Channel, Connection
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.virtual_store import VirtualStore
+from tests.simulation.world import World
 
 SILENCE_SECONDS = LEASE_SECONDS * 1.6
 """As `term.py` makes it of a lease of five beats."""
 LOST_NEWS = 0.1
 """How often the control plane is not told that another process has committed something, and finds it when it looks."""
 NEWS_SECONDS = (0.0, 0.01)
+NOBODYS = "nobody's"
+ADDRESSES = (("the one",), ("the one",), ("the one", "the same"), ("the one", NOBODYS))
+"""Where there are several, nodes are less patient, and go from one to the next."""
 
 
 class VirtualSession(NodeSession):
@@ -48,7 +53,7 @@ class VirtualSession(NodeSession):
         self._machine = machine(self._identity, self._applier.position(), self._rng.getrandbits(63) | 1)
 
     def _open_channel(self) -> grpc.aio.Channel:
-        return self.shell.open_channel()
+        return self.shell.open_channel(self._control_plane)
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         try:
@@ -64,6 +69,7 @@ class ShellParts:
 
     service: type[SyncService] = SyncService
     session: type[VirtualSession] = VirtualSession
+    client: type[ControlClient] = ControlClient
 
 
 class ShellSession:
@@ -86,12 +92,12 @@ class ShellSession:
         """See NodeEnd."""
         self._loop.start(self._session.run())
 
-    def open_channel(self) -> grpc.aio.Channel:
+    def open_channel(self, address: str) -> grpc.aio.Channel:
         """A new connection."""
         process = self.process
         process.world.tell("{} opens a stream to the control plane at {}", process.node_id, self._session.applied_index)
         self._connection = Connection(process, self._loop, self._shells)
-        return Channel(self._connection, is_refused=self.is_refused).as_real()
+        return Channel(self._connection, is_refused=self.is_refused or address == NOBODYS).as_real()
 
     def cut(self, *, silently: bool) -> None:
         """See NodeEnd."""
@@ -181,7 +187,7 @@ class ShellPlane(Plane):
         session = self.shells.parts.session(
             identity_of(description),
             applier,
-            ["the control plane"],
+            self.shells.addresses,
             clock=process.clock,
             rng=process.world.dice(f"session of {process.node_id}"),
         )
@@ -209,8 +215,10 @@ def _nobody(_receipt: Receipt) -> None:
 class Shells:
     """Of one run. See virtual_calls.Listener: whatever control plane is at the address now."""
 
-    def __init__(self, parts: ShellParts) -> None:
+    def __init__(self, world: World, parts: ShellParts) -> None:
         self.parts = parts
+        self.addresses = world.dice("addresses").choice(ADDRESSES)
+        """Of control planes, as nodes know them."""
         self._planes: list[ShellPlane] = []
         self._sessions: dict[Process, ShellSession] = {}
         self._accepted: dict[Connection, None] = {}

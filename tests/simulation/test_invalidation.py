@@ -79,7 +79,8 @@ def test_a_failing_seed_is_cut_down_to_what_makes_it_fail_and_told() -> None:
     assert [event.kind for event in shortest.events] == ["look", "change"], "stored at a look, old after a receipt"
     for event in shortest.events:
         rest = tuple(other for other in shortest.events if other is not event)
-        assert not Simulation(replace(shortest, events=rest), parts).run(), f"it fails without {event}"
+        with Simulation(replace(shortest, events=rest), parts) as simulation:
+            assert not simulation.run(), f"it fails without {event}"
     told = story(shortest, parts)
     assert told == story(Shrinker(parts).shortest(found.plan), parts), "the same seed, another story"
     said = (
@@ -99,8 +100,8 @@ def test_what_does_not_fail_is_not_cut_down() -> None:
 
 def outcome(seed: int) -> str:
     """All that has been thrown, in one number, and what came of it."""
-    simulation = Simulation(plan_of(seed))
-    simulation.run()
+    with Simulation(plan_of(seed)) as simulation:
+        simulation.run()
     thrown = [simulation.world.dice(name).random() for name in ("viewers", "edge-1 > plane", "upstream of edge-2")]
     return f"{sum(thrown)} {simulation.receipts_total} {simulation.answers_total}"
 

@@ -67,7 +67,12 @@ def failures(schedule: list[Event], parts: Parts) -> int:
     events = tuple(sorted(schedule, key=lambda event: event.at))
     is_fenced = parts.in_nodes.journal is InvalidationJournal  # rule 10 would hide a mistake of the journal
     conditions = Conditions(is_fenced=is_fenced, duration_seconds=20.0)
-    return sum(bool(Simulation(Plan(dice, conditions, events), parts).run()) for dice in DICE)
+    return sum(_fails(Plan(dice, conditions, events), parts) for dice in DICE)
+
+
+def _fails(plan: Plan, parts: Parts) -> bool:
+    with Simulation(plan, parts) as simulation:
+        return bool(simulation.run())
 
 
 @pytest.mark.parametrize("bug", SCHEDULES)

@@ -66,6 +66,8 @@ class VirtualLoop:
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Have a task of the process begin. What it raises ends the simulation."""
+        if self.is_dead:
+            work.close()
         self.enter(lambda: self.create_task(work).add_done_callback(self._ended))
 
     def kill(self) -> None:

@@ -34,9 +34,13 @@ class VirtualStore:
     def snapshot(self) -> sync_pb2.Snapshot:
         """See change_log.Log."""
         ledger, head_index = self._ledger, self._ledger.head_index
-        resources = [resource_message(body, 1) for body in (DISTRIBUTION, ROUTING_TABLE)]
+        resources = [resource_message(DISTRIBUTION, 1), resource_message(ROUTING_TABLE, self._configured_index())]
         digest = ledger.digest_at(head_index) or b""
         return sync_pb2.Snapshot(log_id=self.log_id, index=head_index, digest=digest, resources=resources)
+
+    def _configured_index(self) -> int:
+        """Of the newest entry that put the routing table."""
+        return next((entry.index for entry in reversed(self._ledger.entries) if entry.changes), 1)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """See change_log.FollowedLog."""

@@ -315,6 +315,16 @@ def test_a_node_that_lost_what_it_acknowledged_loses_its_lease() -> None:
     assert not talk.is_live("edge-1")
 
 
+def test_a_heartbeat_of_the_stream_before_is_not_answered_on_the_new_one() -> None:
+    """Nodes number their heartbeats anew on each stream: they would count the lease from another one, which was sent later than what is counted from here."""
+    talk = live_node()
+    talk.coordinator.beat("edge-1", talk.streams["edge-1"], 3, talk.now)
+    talk.connect("edge-1")
+    assert not talk.wait(0.0).answers
+    assert not talk.acknowledge("edge-1", talk.invalidate()).answers
+    assert talk.beat("edge-1").answers
+
+
 def test_leaving_ends_the_lease_at_once() -> None:
     talk = live_node()
     talk.coordinator.left("edge-1", talk.streams["edge-1"], talk.now)
