@@ -228,3 +228,6 @@ PLANTED_SHELLS: dict[str, ShellParts] = {
     "rule 7: writes an entry with the next one": ShellParts(client=WritesAnEntryWithTheNextOne),
     "rule 7: goes on without a journal": ShellParts(client=GoesOnWithoutAJournal),
 }
+
+SHELLS_SHOWN_BY: dict[str, int] = {}
+"""See planted.SHOWN_BY."""

@@ -4,7 +4,7 @@ Viewers ask every edge, whatever the control plane, the router or the edge itsel
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from control_plane.coordination import Coordinator
 from control_plane.leases import LeaseRules
@@ -49,7 +49,9 @@ class Simulation:
     """Everything of one run."""
 
     def __init__(self, plan: Plan, parts: Parts = PRODUCT, *, is_told: bool = False) -> None:
-        """`is_told`: `world.story` is wanted."""
+        """`is_told`: `world.story` is wanted. Where a shell is under test, shells run whatever the plan says."""
+        if parts.shells != PRODUCT.shells:
+            plan = replace(plan, conditions=replace(plan.conditions, has_shells=True))
         world = self.world = World(plan.seed)
         world.story = [] if is_told else None
         self.plan = plan

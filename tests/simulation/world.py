@@ -263,7 +263,8 @@ class MemoryLedger:
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """See unsaved.Ledger."""
         self._check_room()
-        self._nodes.update((node.description.identifier, node) for node in nodes)
+        saved = {node.description.identifier: node for node in nodes}
+        self._nodes.update((node_id, saved[node_id]) for node_id in sorted(saved))  # in whatever order they come
         for node_id in removed_node_ids:
             self._nodes.pop(node_id, None)
         for receipt in receipts:
