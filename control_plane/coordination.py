@@ -130,7 +130,9 @@ class Coordinator:
         record.is_granted_on_stream = False
         record.is_heartbeat_answered = True
         record.heartbeat_sequence = 0
-        self._beating.discard(node.identifier)  # streams number their beats anew: an answer to an older one would be taken for one to a later one
+        self._beating.discard(
+            node.identifier
+        )  # an answer would be taken for one to a beat of this stream, which is later
         record.directory_version = 0
         record.last_seen = now
         self._unsaved.change(node.identifier)

@@ -70,6 +70,10 @@ class Disk:
             raise KilledError
         do()
 
+    def kill_in_the_middle(self, operations: int) -> None:
+        """Over one of the next files; ControlClient has more of them."""
+        self.kill_in = operations + (0 if self.files is None else self.dice.randrange(8))
+
     def write_snapshot(self, position: LogPosition) -> None:
         """In one step."""
         self.write(lambda: setattr(self, "snapshot", position), needs_room=True)

@@ -119,7 +119,7 @@ class Faults:
                 if event.detail:
                     self._world.after(event.seconds, lambda: self._stop(node, "node_crash"))
             case "killed_writing":
-                node.disk.kill_in = int(event.detail)
+                node.disk.kill_in_the_middle(int(event.detail))
             case "disk_slow":
                 node.disk.is_slow = True
         self._world.after(event.seconds, lambda: self._heal_disk(node))

@@ -71,7 +71,8 @@ class Simulation:
         self.tiers = Tiers(world, self.network, self.versions, is_origin_failing=conditions.is_origin_failing)
         roles = {**dict.fromkeys(EDGES, Role.EDGE), **dict.fromkeys(conditions.regionals, Role.REGIONAL)}
         self.nodes = {
-            node_id: self._new_node((node_id, role, address_of(n))) for n, (node_id, role) in enumerate(roles.items(), 1)
+            node_id: self._new_node((node_id, role, address_of(n)))
+            for n, (node_id, role) in enumerate(roles.items(), 1)
         }
         self.tiers.nodes = self.nodes
         self.edges = [self.nodes[node_id] for node_id in EDGES]

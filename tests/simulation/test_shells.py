@@ -11,6 +11,9 @@ from control_plane.grpc_calls import Call
 from control_plane.grpc_wire import Status
 from proto.cdn.v1 import sync_pb2
 from tests.simulation.plan import PLANE
+from tests.simulation.planted_shells import PLANTED_AT_REST
+from tests.simulation.scenario import Parts
+from tests.simulation.search import runs
 from tests.simulation.session import Process
 from tests.simulation.virtual_calls import Channel, Connection, NodeEnd
 from tests.simulation.virtual_loop import VirtualLoop
@@ -269,3 +272,10 @@ def test_a_call_that_is_over_takes_nothing_more(setting: Setting) -> None:
     setting.converse(work)
     setting.wait()
     assert setting.said == ["invalid state"]
+
+
+@pytest.mark.parametrize("bug", PLANTED_AT_REST)
+def test_what_keeps_nodes_behind_shows_when_the_faults_are_over(bug: str) -> None:
+    of_seeds = (simulation.come_to_rest() for simulation in runs(range(40), Parts(shells=PLANTED_AT_REST[bug])))
+    problems = next(filter(None, of_seeds), [])
+    assert any("is not at the head" in problem for problem in problems)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from tests.simulation.world import Network, World
 
@@ -58,7 +58,7 @@ class VirtualLoop:
 
     # For the simulation
 
-    def enter(self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts]) -> None:
+    def enter(self, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Something comes from outside: call it, and do all that follows from it now."""
         if not self.is_dead:
             self.call_soon(callback, *args)
@@ -155,9 +155,7 @@ class VirtualLoop:
         """See AbstractEventLoop."""
         return self.is_dead
 
-    def call_soon(
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
-    ) -> Handle:
+    def call_soon(self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None) -> Handle:
         """See AbstractEventLoop."""
         handle = Handle(callback, args, context)
         self._ready.append(handle)
@@ -166,15 +164,15 @@ class VirtualLoop:
     def call_later(
         self,
         delay: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> Handle:
         """See AbstractEventLoop."""
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle:
         """See AbstractEventLoop."""
         timer = Handle(callback, args, context)

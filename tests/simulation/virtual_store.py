@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from control_plane.change_log import CommittedEntry, Subscriber
 from control_plane.nodes import SavedNode
@@ -9,9 +10,11 @@ from control_plane.receipts import IssuedInvalidation, Receipt
 from control_plane.state import StoreError
 from control_plane.trouble import LogGapError, Trouble
 from proto.cdn.v1 import sync_pb2
-from tests.builders import resource_message
+from tests.builders import resource_message, with_policies
 from tests.simulation.router import DISTRIBUTION, ROUTING_TABLE
 from tests.simulation.world import MemoryLedger
+
+_CONFIGURED: Final = [resource_message(body, 1) for body in with_policies([DISTRIBUTION])]
 
 
 class VirtualStore:
@@ -34,7 +37,7 @@ class VirtualStore:
     def snapshot(self) -> sync_pb2.Snapshot:
         """See change_log.Log."""
         ledger, head_index = self._ledger, self._ledger.head_index
-        resources = [resource_message(DISTRIBUTION, 1), resource_message(ROUTING_TABLE, self._configured_index())]
+        resources = [*_CONFIGURED, resource_message(ROUTING_TABLE, self._configured_index())]
         digest = ledger.digest_at(head_index) or b""
         return sync_pb2.Snapshot(log_id=self.log_id, index=head_index, digest=digest, resources=resources)
 
