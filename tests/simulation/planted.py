@@ -585,7 +585,7 @@ SHOWN_BY: dict[str, int] = {
     "rule 7: compacts to nothing": 223,
     "rule 7: grants while behind": 180,
     "rule 9: joins across logs": 861,
-    "rule 9: takes heartbeats for acknowledgements": 912,
+    "rule 9: takes heartbeats for acknowledgements": 1217,
     "lease: no margin": 526,
     **SHELLS_SHOWN_BY,
 }

@@ -49,9 +49,10 @@ class Simulation:
     """Everything of one run."""
 
     def __init__(self, plan: Plan, parts: Parts = PRODUCT, *, is_told: bool = False) -> None:
-        """`is_told`: `world.story` is wanted. Where a shell is under test, shells run whatever the plan says."""
-        if parts.shells != PRODUCT.shells:
-            plan = replace(plan, conditions=replace(plan.conditions, has_shells=True))
+        """`is_told`: `world.story` is wanted. Where a bug is planted, it says whether shells run, and not the plan."""
+        if parts != PRODUCT:
+            has_shells = parts.shells != PRODUCT.shells
+            plan = replace(plan, conditions=replace(plan.conditions, has_shells=has_shells))
         world = self.world = World(plan.seed)
         world.story = [] if is_told else None
         self.plan = plan

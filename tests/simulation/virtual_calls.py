@@ -1,5 +1,7 @@
-"""One call of Sync over a connection in virtual time: what grpc.aio is to a node, and `grpc_calls.Call` to the control plane. They behave as badly as real ones do: a
-write waits for room, what is under way when a connection breaks arrives or does not, each end hears of that when it hears of it, and half-open connections say nothing."""
+"""One call of Sync over a connection in virtual time: what grpc.aio is to a node, and `grpc_calls.Call` to the control plane.
+
+They behave as badly as real ones do: a write waits for room, what is under way when a connection breaks arrives or does not, each end hears of that when it hears of it,
+and half-open connections say nothing."""
 
 import asyncio
 from collections import deque
