@@ -109,6 +109,10 @@ class Simulation:
 
     def __exit__(self, *_: object) -> None:
         self._shells.end()
+        self.world.end()
+        for part in (*self.nodes.values(), *self.viewers, self.router, self.plane, self.faults, self.tiers):
+            if part is not None:
+                vars(part).clear()  # they know each other, and to find that out takes a collector longer
 
     def come_to_rest(self) -> list[str]:
         """Heal everything and wait; what is not as it should be then."""

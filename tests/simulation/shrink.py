@@ -94,7 +94,7 @@ def story(plan: Plan, parts: Parts = PRODUCT) -> str:
     """What happens in a run, line by line: who said what, which fault, what receipts promised and what a viewer saw."""
     with Simulation(plan, parts, is_told=True) as simulation:
         simulation.run()
-    told = simulation.world.story or []
+        told = simulation.world.story or []
     schedule = "\n".join(f"{event.at:9.4f}  {event}" for event in plan.events)
     return f"seed {plan.seed}, {plan.conditions}\n\nThe schedule:\n{schedule}\n\nWhat happens:\n" + "\n".join(told)
 

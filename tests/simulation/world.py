@@ -55,6 +55,10 @@ class World:
             self.now, _, callback = heapq.heappop(queue)
             callback()
 
+    def end(self) -> None:
+        """Nothing happens any more."""
+        self._queue.clear()
+
 
 class Network:
     """Who reaches whom, and which processes stand still. A connection that is cut holds what is said on it until it heals, as TCP does; a request is lost."""
