@@ -134,7 +134,7 @@ PLANTED_SHELLS: dict[str, ShellParts] = {
 SHELLS_SHOWN_BY: dict[str, int] = {
     "rule 7: acknowledged before it is applied (session)": 9,
     "rule 10: keeps a lease that is lost": 419,
-    "rule 5: takes what is sent for acknowledged": 14,
+    "rule 5: takes what is sent for acknowledged": 20,
     "rule 9: takes heartbeats for acknowledgements (sync)": 848,
     "rule 7: writes an entry with the next one": 68,
     "rule 7: goes on without a journal": 55,

@@ -8,7 +8,7 @@ An object that a receipt vouches for must be at least as new for every later req
 
 A node is exempt that has reached only such as were cut off as well: the third row of the table in docs/invalidation.md. That is told by the network, both ways and
 without a break, never by the node. Nothing is asked of a node that has had two processes, until all that either of them was granted is over: what one acknowledges
-counts for both.
+counts for both, and receipts that wait for somebody else say so long after.
 """
 
 import itertools

@@ -3,6 +3,7 @@
 A failure tells the shortest schedule that fails as a story. CDNLAB_SIMULATION_SEEDS sets how many are searched; `make simulate` searches many more.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -23,6 +24,8 @@ SEEDS = int(os.environ.get("CDNLAB_SIMULATION_SEEDS", "3000"))
 PORTIONS = 4
 PLANTED_SEEDS = 2000
 """A planted bug has to show within so many."""
+WITH_SHELLS = 85
+"""A seed in which the shells are the product's."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -106,14 +109,21 @@ def outcome(seed: int) -> str:
     return f"{sum(thrown)} {simulation.receipts_total} {simulation.answers_total}"
 
 
+def digest_of_story(seed: int) -> str:
+    """All that has happened, in a few letters."""
+    return hashlib.blake2b(story(plan_of(seed)).encode(), digest_size=8).hexdigest()
+
+
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_a_seed_replays_in_another_process(hash_seed: str) -> None:
-    """In which sets and hashes have another order."""
-    program = f"from {outcome.__module__} import outcome; print(outcome(7), outcome(582))"
+    """In which sets and hashes have another order; and with the product's shells its story, to the last byte."""
+    assert plan_of(WITH_SHELLS).conditions.has_shells
+    replayed = f"outcome(7), outcome(582), digest_of_story({WITH_SHELLS})"
+    program = f"from {outcome.__module__} import digest_of_story, outcome; print({replayed})"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split("\n")[-2] == f"{outcome(7)} {outcome(582)}"
+    assert done.stdout.split("\n")[-2] == f"{outcome(7)} {outcome(582)} {digest_of_story(WITH_SHELLS)}"
 
 
 def _in_order(parts: Sequence[str], text: str) -> Iterator[str]:
