@@ -11,6 +11,7 @@ from control_plane.nodes import Role
 from control_plane.receipts import IssuedInvalidation
 from control_plane.resource_kinds import CACHES, kinds_for
 from control_plane.state import Change, Delete, Invalidate, Put
+from control_plane.trouble import Trouble
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from proto.resources import ResourceName, changed_name, delete_change
@@ -247,3 +248,23 @@ class CommittedEntry:
 
 Subscriber = Callable[[CommittedEntry, float], None]
 """Told of each entry after its transaction has committed, and when it was heard of here."""
+
+
+class FollowedLog(Log, Protocol):
+    """The log as those read it who tell nodes of it. `store.py` has the real one."""
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why nothing can be written; None while it can."""
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Have `subscriber` called for each entry after its commit."""
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """It is told of nothing more."""
+
+    def catch_up(self) -> None:
+        """Tell subscribers of what has been committed since the last time, by whomever. StoreError when it cannot be read; LogGapError."""
+
+    def try_to_write(self) -> None:
+        """See whether the database takes writes again."""

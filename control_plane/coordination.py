@@ -136,6 +136,10 @@ class Coordinator:
         record.has_left = False
         record.is_granted_on_stream = False
         record.is_heartbeat_answered = True
+        record.heartbeat_sequence = 0
+        self._beating.discard(
+            node.identifier
+        )  # an answer would be taken for one to a beat of this stream, which is later
         record.directory_version = 0
         record.last_seen = now
         self._unsaved.change(node.identifier)
@@ -257,7 +261,7 @@ class Coordinator:
             decisions = {node_id: each for node_id, each in decisions.items() if node_id not in promises}
             completed = []
         self.pending.remove(completed)
-        settlement = Settlement(self._answers(decisions), completed, self._is_directory_changed)
+        settlement = Settlement(self._answers(decisions, now), completed, self._is_directory_changed)
         self._is_directory_changed = False
         return settlement
 
@@ -342,13 +346,13 @@ class Coordinator:
         granted = [(node_id, each) for node_id, each in decisions.items() if isinstance(each, Granted)]
         return {node_id: each for node_id, each in granted if self._unsaved.is_promise(self.nodes[node_id], each)}
 
-    def _answers(self, decisions: Mapping[str, LeaseDecision]) -> dict[str, LeaseAnswer]:
+    def _answers(self, decisions: Mapping[str, LeaseDecision], now: float) -> dict[str, LeaseAnswer]:
         """Carry the decisions out; what the nodes are told."""
         answers = {}
         for node_id, decision in decisions.items():
             record = self.nodes[node_id]
             if isinstance(decision, Granted):
-                self._grant(record, decision)
+                self._grant(record, decision, now)
             record.is_heartbeat_answered = True
             answers[node_id] = LeaseAnswer(record.heartbeat_sequence, decision, self._ledger.head_index)
         return answers
@@ -358,16 +362,16 @@ class Coordinator:
         standing = Standing(record.acknowledged_index, has_lease, record.heartbeat_received_at)
         return self._rules.decide(standing, log, now)
 
-    def _grant(self, record: NodeRecord, granted: Granted) -> None:
+    def _grant(self, record: NodeRecord, granted: Granted, now: float) -> None:
+        """Told now: a first lease that was held back is no news to anybody before, however old its heartbeat is."""
         self._is_directory_changed |= not record.is_live
         if record.is_live and not record.is_granted_on_stream:
             self._unsaved.change(record.description.identifier)  # what is saved may be from before it started over
-        granted_at = granted.until - counted_seconds(granted.duration_seconds)
         if record.witness_since == inf:
-            record.witness_since = granted_at
+            record.witness_since = now
         if self._may_know_too_few:
             self._may_know_too_few = False
-            self._complete_from = granted_at + COUNTED_NOTICE_SECONDS
+            self._complete_from = now + COUNTED_NOTICE_SECONDS
         record.lease_seconds = max(record.lease_seconds, granted.duration_seconds)
         record.lease_until = max(record.lease_until or granted.until, granted.until)
         record.is_granted_on_stream = True

@@ -49,7 +49,7 @@ class DirectoryFrames:
         if version is None or missed is None or missed > len(self._changed_ids):
             directory = sync_pb2.Directory(version=self.version, nodes=map(to_node, self._nodes.values()))
             return sync_pb2.ControlMessage(directory=directory)
-        changed = frozenset().union(*list(self._changed_ids)[-missed:])
+        changed = sorted(frozenset().union(*list(self._changed_ids)[-missed:]))
         change = sync_pb2.DirectoryChange(
             from_version=version,
             version=self.version,

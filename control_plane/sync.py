@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from control_plane.acknowledgement_saving import AcknowledgementSaving
 from control_plane.admission import Admission
-from control_plane.change_log import CommittedEntry, Frames, TooFarBehindError
+from control_plane.change_log import CommittedEntry, FollowedLog, Frames, TooFarBehindError
 from control_plane.checksums import RoleChecksums
 from control_plane.coordination import Coordinator, FromEntries, Settlement
 from control_plane.directory import DirectoryFrames
@@ -32,7 +32,6 @@ from control_plane.session_messages import (
     to_resource,
 )
 from control_plane.state import StoreError
-from control_plane.store import SqlStore
 from control_plane.streams import NodeStream, StreamRules
 from control_plane.succession import NameTakenError
 from control_plane.trouble import LogGapError
@@ -101,7 +100,7 @@ class SyncService:
 
     def __init__(
         self,
-        store: SqlStore,
+        store: FollowedLog,
         coordinator: Coordinator,
         clock: Callable[[], float],
         admission: Admission,

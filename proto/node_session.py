@@ -10,6 +10,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import grpc
@@ -308,17 +309,17 @@ class NodeSession:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._carry_out(self._machine.connected(self._clock(), self._applier.position(), self._applier.rejected()))
         async with asyncio.TaskGroup() as group:
-            works = (self._read(call), self._write(call), self._beat(), self._watch_abandoned())
+            works = (partial(self._read, call), partial(self._write, call), self._beat, self._watch_abandoned)
             tasks = [group.create_task(self._reporting(work, ended)) for work in works]
             reason = await ended
             for task in tasks:
                 task.cancel()
         return reason
 
-    async def _reporting(self, work: Coroutine[None, None, None], ended: asyncio.Future[str]) -> None:
+    async def _reporting(self, work: Callable[[], Coroutine[None, None, None]], ended: asyncio.Future[str]) -> None:
         """Do the work; what ends the stream is its result and not a failure of the group, so that a cancellation in the same moment is not lost in it."""
         try:
-            await work
+            await work()
         except grpc.aio.AioRpcError as error:
             self._is_wanted_here = error.code() is TRY_AGAIN
             reason = f"{error.code().name}: {error.details()}"

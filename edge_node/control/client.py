@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_node.control.journal import DiskJournalFile, InvalidationJournal
+from edge_node.control.journal import GROWTH_BYTES, DiskJournalFile, InvalidationJournal, JournalFile
 from edge_node.control.journal_codec import JournalEntry, JournalError
 from edge_node.control.known_peers import KnownPeers
 from edge_node.control.resource_kinds import KINDS, served_resources
@@ -45,21 +45,42 @@ class RestoreResult:
     """It knows every invalidation that was acknowledged, so stored responses are worth what their stamps say. If not, `invalidate_everything` has been called."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientFiles:
+    """Where a node keeps what it knows of the log."""
+
+    kept: StateFiles
+    journal: JournalFile
+    boot_id: str
+    """Of the machine: another one, and a power loss may have taken what was written."""
+    journal_growth_bytes: int = GROWTH_BYTES
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "ClientFiles":
+        """The state directory of a node on this machine. OSError when no file can be kept there."""
+        kept = StateFiles(folder)
+        _check_that_files_can_be_kept(folder)
+        return cls(kept, DiskJournalFile(folder / JOURNAL_FILE), read_boot_id())
+
+
 class ControlClient:
     """Applies what the control plane sends."""
 
     def __init__(
-        self, state: NodeState, region: str, state_directory: Path, load: Callable[[], tuple[int, int]]
+        self, state: NodeState, region: str, place: Path | ClientFiles, load: Callable[[], tuple[int, int]]
     ) -> None:
+        """`place`: the state directory, or files elsewhere."""
+        files = ClientFiles.in_folder(place) if isinstance(place, Path) else place
         self._state = state
         self._region = region
-        self._files = StateFiles(state_directory)
-        _check_that_files_can_be_kept(state_directory)
+        self._files = files.kept
         self._resource_files = ResourceFiles(self._files)
         self._configuration = Configuration()
         self._known_peers = KnownPeers()
-        self._journal_file = DiskJournalFile(state_directory / JOURNAL_FILE)
-        self._journal = InvalidationJournal(self._journal_file, state.invalidations, read_boot_id())
+        self._journal_file = files.journal
+        self._journal = InvalidationJournal(
+            files.journal, state.invalidations, files.boot_id, files.journal_growth_bytes
+        )
         self.file_statistics = self._files.statistics
         self.load = load
         """Requests so far and open connections, for heartbeats."""

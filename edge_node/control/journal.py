@@ -54,6 +54,9 @@ class JournalFile(Protocol):
     def remove(self) -> None:
         """Have none, also when there is none."""
 
+    def close(self) -> None:
+        """Nothing more is done with it."""
+
 
 class InvalidationJournal:
     """Keeps what `log` knows. Each method that tells of an entry is called before the entry is applied to `log`."""

@@ -137,19 +137,19 @@ class Cache:
         """Invalidate what was stored before: invalidations are skipped, or it was stored under another log or history (rule 9)."""
         self.state.replace(position.log_id, position.index, ServedResources())
         self.log.put_digest(position.digest)
-        self._log_advanced()
+        self.log_advanced()
 
     def apply_invalidation(self, at: LogPosition, paths: Sequence[str]) -> None:
         """One more."""
         self.state.apply(at.index, invalidated=[InvalidatedPaths(DISTRIBUTION_ID, paths)])
         self.log.put_digest(at.digest)
-        self._log_advanced()
+        self.log_advanced()
 
     def apply_nothing(self, at: LogPosition) -> None:
         """An entry that invalidates nothing."""
         self.state.apply(at.index)
         self.log.put_digest(at.digest)
-        self._log_advanced()
+        self.log_advanced()
 
     def invalidate_everything(self) -> None:
         """Indexes of different histories are never compared: no entry survives, and fetches on their way are of another epoch."""
@@ -157,7 +157,8 @@ class Cache:
         self.coalescer.invalidate_everything()
         self.disk.void_entries()
 
-    def _log_advanced(self) -> None:
+    def log_advanced(self) -> None:
+        """Whoever waits for an entry looks again."""
         self.waiting_for_log = [is_served for is_served in self.waiting_for_log if not is_served()]
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
 from proto.process_identity import MOST_PREDECESSORS, ProcessIdentity
+from tests.simulation.virtual_files import VirtualFiles
 from tests.simulation.world import World
 
 SLOW_WRITE_SECONDS = (0.05, 0.3, 1.2)
@@ -42,6 +43,8 @@ class Disk:
     """Numbers of those that have had it, the latest first."""
     written_on: tuple[int, int] = (0, 0)
     """Number of the disk, and of the boot, that they were written down on."""
+    files: VirtualFiles | None = None
+    """Those of ControlClient, where it is the product's."""
     boots: int = 1
     is_full: bool = False
     is_slow: bool = False
@@ -56,7 +59,7 @@ class Disk:
     def copy(self) -> "Disk":
         """Everything that is on it, on another one, which does as it is told."""
         entries, told_of = dict(self.entries), set(self.told_of)
-        other = replace(self, entries=entries, told_of=told_of, is_full=False, is_slow=False, kill_in=None)
+        other = replace(self, entries=entries, told_of=told_of, files=None, is_full=False, is_slow=False, kill_in=None)
         other.journal.content = self.journal.content
         return other
 
@@ -73,7 +76,9 @@ class Disk:
         """How long the next file takes."""
         return self.dice.choice(SLOW_WRITE_SECONDS) if self.is_slow else 0.0
 
-    def write(self, do: Callable[[], None], do_half: Callable[[], None] = lambda: None, *, needs_room: bool) -> None:
+    def write(
+        self, do: Callable[[], object], do_half: Callable[[], object] = lambda: None, *, needs_room: bool
+    ) -> None:
         """One operation: done, done by half by a process that is killed over it, or refused."""
         if self.is_full and needs_room:
             raise OSError("no space left on device")
@@ -86,6 +91,10 @@ class Disk:
             self.dice.choice((do, do_half))()
             raise KilledError
         do()
+
+    def kill_in_the_middle(self, operations: int) -> None:
+        """Over one of the next files; ControlClient has more of them."""
+        self.kill_in = operations + (0 if self.files is None else self.dice.randrange(8))
 
     def write_snapshot(self, position: LogPosition) -> None:
         """In one step."""
@@ -107,8 +116,10 @@ class Disk:
         self.journal.go_back()
 
     def damage_journal(self) -> None:
-        """A flipped bit, a lost end, or nothing left of it."""
+        """A flipped bit, a lost end, or nothing left of it; and perhaps of another file."""
         rng, content = self.dice, self.journal.content
+        if self.files is not None and rng.random() < 0.5:
+            self.files.damage(rng)
         if not content:
             return
         at = rng.randrange(len(content))
@@ -146,6 +157,9 @@ class MemoryFile:
     def remove(self) -> None:
         """See JournalFile."""
         self._disk.write(lambda: self._set(None), needs_room=False)
+
+    def close(self) -> None:
+        """See JournalFile."""
 
     def go_back(self) -> None:
         """To one of its earlier contents."""

@@ -57,6 +57,7 @@ class Faults:
     def end(self) -> None:
         """Heal everything; nothing happens any more."""
         self._is_over = True
+        self._plane.stall_probability = 0.0
         self._network.heal_everything()
         self._plane.ledger.is_full = False
         self._plane.stall_probability = 0.0
@@ -116,13 +117,13 @@ class Faults:
                 if event.detail:
                     self._world.after(event.seconds, lambda: self._stop(node, "node_crash"))
             case "killed_writing":
-                node.disk.kill_in = int(event.detail)
+                node.disk.kill_in_the_middle(int(event.detail))
             case "disk_slow":
                 node.disk.is_slow = True
         self._world.after(event.seconds, lambda: self._heal_disk(node))
 
     def _stop(self, node: Node, fault: str) -> None:
-        if not node.is_up:
+        if not node.is_up or (node.is_draining and fault == "leave"):
             return
         if fault == "leave":
             node.leave()
@@ -142,6 +143,8 @@ class Faults:
         self._restart(node)
 
     def _restart(self, node: Node) -> None:
+        if node.is_draining:
+            node.crash()
         if not node.is_up:
             node.start()
             self._simulation.look_at_all()

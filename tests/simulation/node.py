@@ -20,7 +20,7 @@ from proto.node_machine import NodeMachine
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from tests.simulation.cache import Cache, Question, Upstream
 from tests.simulation.disk import Disk, KilledError
-from tests.simulation.session import ControlPlane, Process, Session
+from tests.simulation.session import ControlPlane, Process
 from tests.simulation.stored import DISTRIBUTION_ID
 from tests.simulation.world import Network, World
 
@@ -63,6 +63,8 @@ class Node(Process):
         self.plane: ControlPlane | None = None
         self.is_cut_off = False
         self.is_wedged = False
+        self.is_draining = False
+        """It has left, and still answers who asks."""
         self.is_fenced = True
         self.is_mute = False
         """It does not get round to asking others, though it serves: a loop that is late."""
@@ -112,7 +114,7 @@ class Node(Process):
             return
         assert self.plane is not None
         self.world.tell("{} starts at entry {}", self.node_id, self.position().index)
-        self.session = Session(self, self.description, self.plane, self._parts.machine, self)
+        self.session = self.plane.session_of(self, self.description, self._parts.machine, self)
         self.session.is_refused = self.is_cut_off
         self.session.connect()
         self._look()
@@ -153,6 +155,11 @@ class Node(Process):
         """As kill -9 does; what is on the disk survives."""
         self.is_up = False
         self.session.disconnect()
+
+    def copy_disk_of(self, other: "Node") -> None:
+        """Before it starts: as where a state folder was copied."""
+        self.disk = other.disk.copy()
+        self.furthest = dict(other.furthest)
 
     def leave(self) -> None:
         """As SIGTERM does."""
@@ -302,8 +309,12 @@ class Node(Process):
         if not self.fence.lease_until > self.clock():
             self.routable_since = self.world.now
             self.world.tell("{} holds a lease", self.node_id)
-        self.fence.leased(until)
+        self.use_lease(until)
         self.renewed_at = self.world.now - self.session.machine.renewed_seconds_ago(self.clock()) / self.rate
+
+    def use_lease(self, until: float) -> None:
+        """It serves by it."""
+        self.fence.leased(until)
 
     def lease_lost(self) -> None:
         """See Applier."""

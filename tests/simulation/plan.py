@@ -36,6 +36,8 @@ ROUTED_SEEDS = 0.15
 """In how many of them there is a router."""
 DOUBLED_SEEDS = 0.06
 """In how many of them a node has two processes for a while, so that nothing is asked of it, but all the more of the others."""
+SHELL_SEEDS = 0.1
+"""In how many of them the product's own shells run, which takes twice the time."""
 HEALED_AFTER_SECONDS = (0.05, 0.6, 2.0, 3.2)
 CLOCK_STEPS_SECONDS = (-3600.0, -5.0, 5.0, 3600.0, 2 * 86_400.0)
 
@@ -53,6 +55,8 @@ class Conditions:
     regionals: tuple[str, ...] = REGIONALS[:1]
     duration_seconds: float = DURATION_SECONDS
     has_router: bool = False
+    has_shells: bool = False
+    """SyncService, NodeSession and ControlClient are the product's, and no models of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,8 @@ def plan_of(seed: int) -> Plan:
     if routing.random() < ROUTED_SEEDS:
         conditions = replace(conditions, has_router=True)
         events.extend(_at_router(routing, conditions))
+    if random.Random(f"shells {seed}").random() < SHELL_SEEDS:
+        conditions = replace(conditions, has_shells=True)
     return Plan(seed, conditions, tuple(sorted(events, key=lambda event: event.at)))
 
 

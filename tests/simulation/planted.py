@@ -33,6 +33,7 @@ from tests.simulation.cache import Cache, Fetch, Respond
 from tests.simulation.disk import KilledError
 from tests.simulation.node import Node, NodeParts
 from tests.simulation.plan import LEASE_SECONDS
+from tests.simulation.planted_shells import PLANTED_SHELLS, SHELLS_SHOWN_BY
 from tests.simulation.processes import Plane
 from tests.simulation.scenario import Parts
 from tests.simulation.session import Connection
@@ -623,6 +624,7 @@ PLANTED: dict[str, Parts] = {
     "rule 9: takes heartbeats for acknowledgements": Parts(plane=TakesHeartbeatsForAcknowledgements),
     "rule 9: a snapshot counts as acknowledged when it is sent": Parts(coordinator=AnotherLogKeepsAcknowledgements),
     "lease: no margin": Parts(coordinator=CountsNoMargin),
+    **{bug: Parts(shells=parts) for bug, parts in PLANTED_SHELLS.items()},
 }
 
 SHOWN_BY: dict[str, int] = {
@@ -639,8 +641,9 @@ SHOWN_BY: dict[str, int] = {
     "rule 7: compacts to nothing": 223,
     "rule 7: grants while behind": 180,
     "rule 9: joins across logs": 861,
-    "rule 9: takes heartbeats for acknowledgements": 912,
+    "rule 9: takes heartbeats for acknowledgements": 1217,
     "lease: no margin": 526,
+    **SHELLS_SHOWN_BY,
 }
 """The first seed of those bugs that need a rare one: it is looked at first, and all others only if a change of the simulation has moved it."""
 

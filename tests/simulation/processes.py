@@ -3,16 +3,18 @@
 from control_plane.coordination import Coordinator, FromEntries
 from control_plane.directory import DirectoryFrames
 from control_plane.leases import Granted, LeaseRules
-from control_plane.nodes import Role
+from control_plane.nodes import NodeDescription, Role
 from control_plane.receipts import IssuedInvalidation
 from control_plane.session_messages import to_process
 from control_plane.state import StoreError
 from control_plane.succession import NameTakenError
 from proto.cdn.v1 import sync_pb2
 from proto.log_position import LogPosition
+from proto.node_machine import NodeMachine
+from proto.node_session import Applier
 from tests.builders import resource_message
 from tests.simulation.router import DISTRIBUTION, ROUTING_TABLE
-from tests.simulation.session import Connection
+from tests.simulation.session import Connection, NodeEnd, Process, Session
 from tests.simulation.stored import DISTRIBUTION_ID
 from tests.simulation.world import MemoryLedger, Network, World
 
@@ -65,6 +67,12 @@ class Plane:
         for connection in list(self.connections.values()):
             connection.close()
         self.connections.clear()
+
+    def session_of(
+        self, process: Process, description: NodeDescription, machine: type[NodeMachine], applier: Applier
+    ) -> NodeEnd:
+        """See session.ControlPlane."""
+        return Session(process, description, self, machine, applier)
 
     def restore(self, backup: MemoryLedger, log_id: str) -> None:
         """Have an older copy of the database. One that was made as a backup becomes another log when it is opened; one that was copied by hand does not."""

@@ -7,11 +7,9 @@ edges that hold a lease, and no others.
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeVar
 
 import dns.message
 import dns.rdatatype
-from google.protobuf.message import Message
 
 from control_plane.nodes import NodeDescription, Role
 from dns_router.applier import RouterApplier
@@ -20,11 +18,12 @@ from dns_router.responder import Responder
 from proto.cdn.v1 import configuration_pb2
 from proto.node_machine import NodeMachine
 from proto.process_identity import MOST_PREDECESSORS
-from proto.state_files import StateFiles, StateFileStatistics
+from proto.state_files import StateFileStatistics
 from tests.builders import distribution_message, origin_message
 from tests.simulation.plan import ROUTER, VIEWERS
-from tests.simulation.session import ControlPlane, Process, Session
+from tests.simulation.session import ControlPlane, Process
 from tests.simulation.stored import DISTRIBUTION_ID
+from tests.simulation.virtual_files import VirtualFiles
 from tests.simulation.world import Network, World
 
 ZONE = "cdn.localhost"
@@ -33,57 +32,11 @@ TTL_SECONDS = 2
 NETWORK = ipaddress.ip_network("192.0.2.0/24")
 CLIENT = "198.51.100.7"
 
-_Message = TypeVar("_Message", bound=Message)
-
 ROUTING_TABLE = configuration_pb2.RoutingTable(
     zone=ZONE, regions=["us-east-1"], default_region="us-east-1", answer_ttl_seconds=TTL_SECONDS, maximum_answers=8
 )
 DISTRIBUTION = distribution_message(origin_message("192.0.2.200", 80), id=DISTRIBUTION_ID, domain_name=SITE)
 _QUERY = dns.message.make_query(SITE, dns.rdatatype.A, id=1).to_wire()
-
-
-class VirtualFiles(StateFiles):
-    """On a disk that survives the process, and may be full."""
-
-    def __init__(self) -> None:
-        self.statistics = StateFileStatistics()
-        self.contents: dict[str, bytes] = {}
-        self.folders: dict[str, VirtualFiles] = {}
-        self.is_full = False
-
-    def read_message(self, name: str, message: _Message) -> _Message | None:
-        """See StateFiles."""
-        content = self.contents.get(name)
-        if content is None:
-            return None
-        message.ParseFromString(content)
-        return message
-
-    def write(self, name: str, content: bytes, *, is_durable: bool = True) -> None:
-        """See StateFiles."""
-        if self.is_full:
-            self.statistics.unwritten.add(name)
-            raise OSError("no space left on device")
-        self.contents[name] = content
-        self.statistics.unwritten.discard(name)
-
-    def names(self) -> list[str]:
-        """See StateFiles."""
-        return sorted([*self.contents, *self.folders])
-
-    def inside(self, name: str) -> "VirtualFiles":
-        """See StateFiles. As full as this one."""
-        folder = self.folders.setdefault(name, VirtualFiles())
-        folder.is_full = self.is_full
-        return folder
-
-    def remove(self, name: str) -> None:
-        """See StateFiles."""
-        self.contents.pop(name, None)
-
-    def remove_folder(self, name: str) -> None:
-        """See StateFiles."""
-        self.folders.pop(name, None)
 
 
 class RouterProcess(Process):
@@ -102,7 +55,7 @@ class RouterProcess(Process):
         self._responder = Responder(Counters(), self.world.dice("answers of the router"))
         applier = RouterApplier(self.files, self._responder, Counters(), {})
         applier.recover()
-        self.session = Session(self, self.description, self._plane, NodeMachine, applier)
+        self.session = self._plane.session_of(self, self.description, NodeMachine, applier)
         self.session.connect()
 
     def follow(self, plane: ControlPlane) -> None:

@@ -4,19 +4,21 @@ Viewers ask every edge, whatever the control plane, the router or the edge itsel
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from control_plane.coordination import Coordinator
 from control_plane.leases import LeaseRules
 from control_plane.nodes import Role
 from control_plane.receipts import Receipt
 from proto.log_position import LogPosition
+from tests.simulation.client_node import ClientNode
 from tests.simulation.faults import Faults
 from tests.simulation.node import Node, NodeParts
 from tests.simulation.plan import EDGES, INVALIDATION_PATHS, LEASE_SECONDS, PATHS, Event, Plan
 from tests.simulation.processes import Plane
 from tests.simulation.promises import Checker, FalseReceipt, Promise, Violation
 from tests.simulation.router import RouterProcess, Viewer, address_of
+from tests.simulation.shells import ShellParts, ShellPlane, Shells
 from tests.simulation.tiers import Tiers
 from tests.simulation.world import MemoryLedger, Network, World
 
@@ -38,6 +40,7 @@ class Parts:
     rules: type[LeaseRules] = LeaseRules
     node: type[Node] = Node
     plane: type[Plane] = Plane
+    shells: ShellParts = field(default_factory=ShellParts)
 
 
 PRODUCT = Parts()
@@ -48,7 +51,10 @@ class Simulation:
     """Everything of one run."""
 
     def __init__(self, plan: Plan, parts: Parts = PRODUCT, *, is_told: bool = False) -> None:
-        """`is_told`: `world.story` is wanted."""
+        """`is_told`: `world.story` is wanted. Where a bug is planted, it says whether shells run, and not the plan."""
+        if parts != PRODUCT:
+            has_shells = parts.shells != PRODUCT.shells
+            plan = replace(plan, conditions=replace(plan.conditions, has_shells=has_shells))
         world = self.world = World(plan.seed)
         world.story = [] if is_told else None
         self.plan = plan
@@ -62,12 +68,13 @@ class Simulation:
         self._looks_from = -1.0
         """The moment of the newest receipt."""
         self._parts = parts
+        self._shells = Shells(world, parts.shells)
         self._dice = world.dice("viewers")
         conditions = plan.conditions
         self.tiers = Tiers(world, self.versions, is_origin_failing=conditions.is_origin_failing)
         roles = {**dict.fromkeys(EDGES, Role.EDGE), **dict.fromkeys(conditions.regionals, Role.REGIONAL)}
         self.nodes = {
-            node_id: parts.node(world, self.network, (node_id, role, address_of(n)), self.tiers.ask, parts.in_nodes)
+            node_id: self._new_node((node_id, role, address_of(n)))
             for n, (node_id, role) in enumerate(roles.items(), 1)
         }
         self.tiers.nodes = self.nodes
@@ -100,6 +107,17 @@ class Simulation:
         self.world.run(self.plan.conditions.duration_seconds)
         return self.violations
 
+    def __enter__(self) -> "Simulation":
+        """It is looked at; when that is over, nothing of its processes is left."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shells.end()
+        self.world.end()
+        for part in (*self.nodes.values(), *self.viewers, self.router, self.plane, self.faults, self.tiers):
+            if part is not None:
+                vars(part).clear()  # they know each other, and to find that out takes a collector longer
+
     def come_to_rest(self) -> list[str]:
         """Heal everything and wait; what is not as it should be then."""
         self.faults.end()
@@ -124,22 +142,32 @@ class Simulation:
         ledger = MemoryLedger(self.new_log_id(), self._completed)
         parts, stall_probability = self._parts, self.plan.conditions.stall_probability
         rules = parts.rules(LEASE_SECONDS)
-        return parts.plane(self.world, self.network, ledger, parts.coordinator, rules, stall_probability)
+        kind = ShellPlane if self.plan.conditions.has_shells else parts.plane
+        plane = kind(self.world, self.network, ledger, parts.coordinator, rules, stall_probability)
+        if isinstance(plane, ShellPlane):
+            self._shells.at_address(plane)
+        return plane
 
     def make_twin(self, node: Node) -> Node:
         """Another process under the name of a node, in another place and on another disk. Viewers find it as well."""
         named = (node.node_id, node.description.role, node.address)
-        twin = self._parts.node(self.world, self.network, named, self.tiers.ask, self._parts.in_nodes)
+        twin = self._new_node(named)
         twin.place = f"{node.node_id} elsewhere"
         twin.plane, twin.others = self.plane, self.nodes
         twin.is_mute, twin.is_fenced = node.is_mute, node.is_fenced
         twin.incarnation = TWINS_INCARNATIONS
         if self.world.dice("twins").random() < COPIED_TWINS:
-            twin.disk = node.disk.copy()
-            twin.furthest = dict(node.furthest)
+            twin.copy_disk_of(node)
         self.twins.append(twin)
         self.checker.add(twin)
         return twin
+
+    def _new_node(self, named: tuple[str, Role, str]) -> Node:
+        parts, upstream = self._parts, self.tiers.ask
+        if self.plan.conditions.has_shells and parts.node is Node:
+            in_client_node = (parts.in_nodes, parts.shells.client)
+            return ClientNode(self.world, self.network, named, upstream, in_client_node)
+        return parts.node(self.world, self.network, named, upstream, parts.in_nodes)
 
     def new_log_id(self) -> str:
         """Of another log."""

@@ -51,14 +51,16 @@ def runs(seeds: Sequence[int], parts: Parts = PRODUCT) -> Iterator[Simulation]:
     """Each seed's, when it is over."""
     was_enabled = gc.isenabled()
     gc.disable()
+    gc.freeze()  # the modules are not looked at again and again
     try:
         for number, seed in enumerate(seeds):
-            simulation = Simulation(plan_of(seed), parts)
-            simulation.run()
-            yield simulation
+            with Simulation(plan_of(seed), parts) as simulation:
+                simulation.run()
+                yield simulation
             if number % COLLECTED_EVERY == 0:
                 gc.collect()
     finally:
+        gc.unfreeze()
         if was_enabled:
             gc.enable()
 

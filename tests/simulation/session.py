@@ -36,11 +36,40 @@ class ControlPlane(Protocol):
     """None while no process is there."""
     stall_probability: float
 
+    def session_of(
+        self, process: "Process", description: NodeDescription, machine: type[NodeMachine], applier: Applier
+    ) -> "NodeEnd":
+        """What a process that has just started speaks with it by."""
+
     def received(self, connection: "Connection", message: object) -> None:
         """A message has arrived."""
 
     def lost(self, connection: "Connection") -> None:
         """The stream has broken."""
+
+
+class NodeEnd(Protocol):
+    """A process' end of its streams: the model below, or the product's (`shells.py`)."""
+
+    plane: ControlPlane
+    is_refused: bool
+    """No new stream can be opened, whatever the network says."""
+
+    @property
+    def machine(self) -> NodeMachine:
+        """What decides."""
+
+    def connect(self) -> None:
+        """Begin."""
+
+    def cut(self, *, silently: bool) -> None:
+        """Lose the stream."""
+
+    def disconnect(self) -> None:
+        """The process ends."""
+
+    def leave(self) -> None:
+        """The process is told to end, and says so."""
 
 
 class Process:
@@ -85,6 +114,19 @@ class Process:
                 callback()
 
         self.world.after(seconds, lambda: self.network.run_in(self.place, due))
+
+
+def identity_of(description: NodeDescription, process: ProcessIdentity) -> NodeIdentity:
+    """As the node says it."""
+    return NodeIdentity(
+        description.identifier,
+        int(description.role),
+        description.region,
+        description.pop,
+        description.http_address,
+        description.admin_address,
+        process,
+    )
 
 
 class Connection:
@@ -134,23 +176,20 @@ class Session:
         machine: type[NodeMachine],
         applier: Applier,
     ) -> None:
-        identity = NodeIdentity(
-            process.node_id,
-            int(description.role),
-            description.region,
-            description.pop,
-            description.http_address,
-            description.admin_address,
-            process.identity,
-        )
+        identity = identity_of(description, process.identity)
         self.process, self.description, self.plane = process, description, plane
-        self.machine = machine(identity, applier.position(), process.incarnation)
+        self._machine = machine(identity, applier.position(), process.incarnation)
         self.applier = applier
         self.is_refused = False
         """No new stream can be opened, whatever the network says."""
         self.connection: Connection | None = None
         self._incarnation = process.incarnation
         self._dice = process.world.dice(f"{process.node_id} connecting")
+
+    @property
+    def machine(self) -> NodeMachine:
+        """See NodeEnd."""
+        return self._machine
 
     def connect(self) -> None:
         """Open a stream, or try again soon."""

@@ -56,8 +56,8 @@ class Shrinker:
         if self._runs_left <= 0:
             return None
         self._runs_left -= 1
-        simulation = Simulation(plan, self._parts)
-        return simulation.world.now if simulation.run() else None
+        with Simulation(plan, self._parts) as simulation:
+            return simulation.world.now if simulation.run() else None
 
 
 def _simpler(plan: Plan) -> Iterator[Plan]:
@@ -66,7 +66,7 @@ def _simpler(plan: Plan) -> Iterator[Plan]:
     for simpler in (
         replace(conditions, stall_probability=0.0),
         replace(conditions, is_origin_failing=False),
-        replace(conditions, regionals=REGIONALS[:1]),
+        conditions if _is_about(REGIONALS[1], plan) else replace(conditions, regionals=REGIONALS[:1]),
         replace(conditions, is_everybody_mute=False),
         replace(conditions, is_fenced=True),
     ):
@@ -78,6 +78,11 @@ def _simpler(plan: Plan) -> Iterator[Plan]:
             yield replace(plan, events=events)
 
 
+def _is_about(process: str, plan: Plan) -> bool:
+    """Whether anything happens to it."""
+    return any(event.subject == process or any(process in way for way in event.cut) for event in plan.events)
+
+
 def _fewer_ways(event: Event) -> Iterator[tuple[Direction, ...]]:
     """A partition without one of its directions."""
     if len(event.cut) > 1:
@@ -87,9 +92,9 @@ def _fewer_ways(event: Event) -> Iterator[tuple[Direction, ...]]:
 
 def story(plan: Plan, parts: Parts = PRODUCT) -> str:
     """What happens in a run, line by line: who said what, which fault, what receipts promised and what a viewer saw."""
-    simulation = Simulation(plan, parts, is_told=True)
-    simulation.run()
-    told = simulation.world.story or []
+    with Simulation(plan, parts, is_told=True) as simulation:
+        simulation.run()
+        told = simulation.world.story or []
     schedule = "\n".join(f"{event.at:9.4f}  {event}" for event in plan.events)
     return f"seed {plan.seed}, {plan.conditions}\n\nThe schedule:\n{schedule}\n\nWhat happens:\n" + "\n".join(told)
 

@@ -3,6 +3,7 @@
 A failure tells the shortest schedule that fails as a story. CDNLAB_SIMULATION_SEEDS sets how many are searched; `make simulate` searches many more.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -23,6 +24,8 @@ SEEDS = int(os.environ.get("CDNLAB_SIMULATION_SEEDS", "3000"))
 PORTIONS = 4
 PLANTED_SEEDS = 2000
 """A planted bug has to show within so many."""
+WITH_SHELLS = 85
+"""A seed in which the shells are the product's."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -79,7 +82,8 @@ def test_a_failing_seed_is_cut_down_to_what_makes_it_fail_and_told() -> None:
     assert [event.kind for event in shortest.events] == ["look", "change"], "stored at a look, old after a receipt"
     for event in shortest.events:
         rest = tuple(other for other in shortest.events if other is not event)
-        assert not Simulation(replace(shortest, events=rest), parts).run(), f"it fails without {event}"
+        with Simulation(replace(shortest, events=rest), parts) as simulation:
+            assert not simulation.run(), f"it fails without {event}"
     told = story(shortest, parts)
     assert told == story(Shrinker(parts).shortest(found.plan), parts), "the same seed, another story"
     said = (
@@ -99,20 +103,27 @@ def test_what_does_not_fail_is_not_cut_down() -> None:
 
 def outcome(seed: int) -> str:
     """All that has been thrown, in one number, and what came of it."""
-    simulation = Simulation(plan_of(seed))
-    simulation.run()
+    with Simulation(plan_of(seed)) as simulation:
+        simulation.run()
     thrown = [simulation.world.dice(name).random() for name in ("viewers", "edge-1 > plane", "upstream of edge-2")]
     return f"{sum(thrown)} {simulation.receipts_total} {simulation.answers_total}"
 
 
+def digest_of_story(seed: int) -> str:
+    """All that has happened, in a few letters."""
+    return hashlib.blake2b(story(plan_of(seed)).encode(), digest_size=8).hexdigest()
+
+
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_a_seed_replays_in_another_process(hash_seed: str) -> None:
-    """In which sets and hashes have another order."""
-    program = f"from {outcome.__module__} import outcome; print(outcome(7), outcome(582))"
+    """In which sets and hashes have another order; and with the product's shells its story, to the last byte."""
+    assert plan_of(WITH_SHELLS).conditions.has_shells
+    replayed = f"outcome(7), outcome(582), digest_of_story({WITH_SHELLS})"
+    program = f"from {outcome.__module__} import digest_of_story, outcome; print({replayed})"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split("\n")[-2] == f"{outcome(7)} {outcome(582)}"
+    assert done.stdout.split("\n")[-2] == f"{outcome(7)} {outcome(582)} {digest_of_story(WITH_SHELLS)}"
 
 
 def _in_order(parts: Sequence[str], text: str) -> Iterator[str]:

@@ -63,16 +63,22 @@ SCHEDULES = {
 }
 
 
-def failures(schedule: list[Event], parts: Parts) -> int:
+def failures(schedule: list[Event], parts: Parts, *, has_shells: bool = False) -> int:
     events = tuple(sorted(schedule, key=lambda event: event.at))
     is_fenced = parts.in_nodes.journal is InvalidationJournal  # rule 10 would hide a mistake of the journal
-    conditions = Conditions(is_fenced=is_fenced, duration_seconds=20.0)
-    return sum(bool(Simulation(Plan(dice, conditions, events), parts).run()) for dice in DICE)
+    conditions = Conditions(is_fenced=is_fenced, duration_seconds=20.0, has_shells=has_shells)
+    return sum(_fails(Plan(dice, conditions, events), parts) for dice in DICE)
+
+
+def _fails(plan: Plan, parts: Parts) -> bool:
+    with Simulation(plan, parts) as simulation:
+        return bool(simulation.run())
 
 
 @pytest.mark.parametrize("bug", SCHEDULES)
 def test_the_product_keeps_its_promises_where_a_mistake_does_not(bug: str) -> None:
     assert failures(SCHEDULES[bug], PRODUCT) == 0
+    assert failures(SCHEDULES[bug], PRODUCT, has_shells=True) == 0
     assert failures(SCHEDULES[bug], PLANTED[bug]) > len(DICE) / 4
 
 

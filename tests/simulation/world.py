@@ -60,6 +60,10 @@ class World:
             self.now, _, callback = heapq.heappop(queue)
             callback()
 
+    def end(self) -> None:
+        """Nothing happens any more."""
+        self._queue.clear()
+
 
 class Network:
     """Who reaches whom, and which processes stand still. A connection that is cut holds what is said on it until it heals, as TCP does; a request is lost."""
@@ -199,6 +203,7 @@ class MemoryLedger:
         self._nodes: dict[str, SavedNode] = {}
         self._pending: dict[int, IssuedInvalidation] = {}
         self._completed_index = 0
+        self._settled_index = 0
         self.is_full = False
         """Nothing can be written."""
         self.loses_answers = False
@@ -212,7 +217,12 @@ class MemoryLedger:
     @property
     def completed_index(self) -> int:
         """See unsaved.Ledger."""
-        return self._completed_index
+        return max(self._completed_index, self._settled_index)
+
+    @property
+    def committed_entries(self) -> Sequence[sync_pb2.Entry]:
+        """Those that are retained, oldest first."""
+        return self.entries[self._oldest_index - 1 :]
 
     def digest_at(self, index: int) -> bytes | None:
         """See unsaved.Ledger."""
@@ -227,12 +237,12 @@ class MemoryLedger:
         backup.entries, backup._committed_at = self.entries[:], self._committed_at[:]
         backup._oldest_index = self._oldest_index
         backup._nodes, backup._pending = dict(self._nodes), dict(self._pending)
-        backup._completed_index = self._completed_index
+        backup._completed_index, backup._settled_index = self._completed_index, self._settled_index
         return backup
 
     def become_another_log(self, log_id: str) -> None:
         """What `store.py` does with a backup when it is opened: whatever nodes know and hold is of another log."""
-        self.log_id = log_id
+        self.log_id, self._settled_index = log_id, 0
         self._nodes = {
             node_id: replace(node, acknowledged_index=NOTHING_ACKNOWLEDGED, lease_seconds=0.0)
             for node_id, node in self._nodes.items()
@@ -262,7 +272,8 @@ class MemoryLedger:
     def save(self, nodes: Sequence[SavedNode], removed_node_ids: Sequence[str], receipts: Sequence[Receipt]) -> None:
         """See unsaved.Ledger."""
         self._check_room()
-        self._nodes.update((node.description.identifier, node) for node in nodes)
+        saved = {node.description.identifier: node for node in nodes}
+        self._nodes.update((node_id, saved[node_id]) for node_id in sorted(saved))  # in whatever order they come
         for node_id in removed_node_ids:
             self._nodes.pop(node_id, None)
         for receipt in receipts:
@@ -271,6 +282,11 @@ class MemoryLedger:
             self._on_completed(receipt)
         if self.loses_answers:
             raise StoreError("the server has not answered")
+
+    def save_settled(self, index: int) -> None:
+        """See ledger.SqlLedger."""
+        self._check_room()
+        self._settled_index = max(self._settled_index, index)
 
     def _check_room(self) -> None:
         if self.is_full:

@@ -299,6 +299,22 @@ def test_a_node_that_was_alone_is_waited_for_until_it_must_have_heard_of_a_first
     assert len(talk.receipts) == 1
 
 
+def test_a_first_lease_that_was_held_back_is_news_from_when_it_is_told() -> None:
+    """However old the heartbeat is that it answers: until then nobody can have heard of it."""
+    talk = live_node()
+    talk.wait(60.0)
+    talk.ledger.is_full = True
+    talk.connect("edge-2")
+    assert not talk.beat("edge-2").answers
+    talk.ledger.is_full = False
+    assert talk.wait(4.0).answers
+    talk.beat("edge-2"), talk.acknowledge("edge-2", talk.invalidate())
+    talk.wait(COUNTED_NOTICE_SECONDS - 0.01)
+    assert not talk.receipts
+    talk.wait(0.02)
+    assert len(talk.receipts) == 1
+
+
 @pytest.mark.parametrize(("incarnation", "is_news"), [(7, False), (8, True)])
 def test_another_process_of_a_node_is_news_and_another_stream_of_one_is_not(incarnation: int, is_news: bool) -> None:
     talk = live_node()
@@ -326,6 +342,16 @@ def test_a_node_that_lost_what_it_acknowledged_loses_its_lease() -> None:
     talk.acknowledge("edge-1", talk.invalidate())
     talk.connect("edge-1", applied_index=0)
     assert not talk.is_live("edge-1")
+
+
+def test_a_heartbeat_of_the_stream_before_is_not_answered_on_the_new_one() -> None:
+    """Nodes number their heartbeats anew on each stream: they would count the lease from another one, which was sent later than what is counted from here."""
+    talk = live_node()
+    talk.coordinator.beat("edge-1", talk.streams["edge-1"], 3, talk.now)
+    talk.connect("edge-1")
+    assert not talk.wait(0.0).answers
+    assert not talk.acknowledge("edge-1", talk.invalidate()).answers
+    assert talk.beat("edge-1").answers
 
 
 def test_leaving_ends_the_lease_at_once() -> None:
