@@ -15,7 +15,8 @@ from tests.simulation.planted_shells import PLANTED_AT_REST
 from tests.simulation.scenario import Parts
 from tests.simulation.search import runs
 from tests.simulation.session import Process
-from tests.simulation.virtual_calls import Channel, Connection, NodeEnd
+from tests.simulation.virtual_calls import Connection, NodeEnd
+from tests.simulation.virtual_channel import Channel
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.world import Network, World
 
