@@ -22,7 +22,8 @@ from tests.simulation.plan import LEASE_SECONDS, PLANE
 from tests.simulation.processes import Plane
 from tests.simulation.router import ZONE
 from tests.simulation.session import ControlPlane, NodeEnd, Process, identity_of
-from tests.simulation.virtual_calls import Channel, Connection
+from tests.simulation.virtual_calls import Connection
+from tests.simulation.virtual_channel import Channel
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.virtual_store import VirtualStore
 from tests.simulation.world import World

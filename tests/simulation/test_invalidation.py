@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control import journal
 from tests.simulation.plan import plan_of
 from tests.simulation.planted import PLANTED, SHOWN_BY, SHOWN_BY_SCHEDULE
 from tests.simulation.scenario import PRODUCT, Simulation
-from tests.simulation.search import Totals, first_failure, runs
+from tests.simulation.search import Totals, first_failure, quiet_meanwhile, runs
 from tests.simulation.shrink import Shrinker, shortest_story, story
 
 SEEDS = int(os.environ.get("CDNLAB_SIMULATION_SEEDS", "3000"))
@@ -30,9 +29,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet() -> Iterator[None]:
     """A node says what a disk does to it; thousands of them would say a lot."""
-    monkeypatch.setattr(journal.logger, "disabled", True)
+    with quiet_meanwhile():
+        yield
 
 
 @pytest.mark.parametrize("portion", range(PORTIONS))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol
 
 import grpc
 import grpc.aio
@@ -393,32 +393,3 @@ class Connection:
 
     def _later(self, source: str, target: str, callback: Callable[[], None]) -> None:
         self._world.after(self._dice.uniform(0.0, 0.05), lambda: self._network.arrive(source, target, callback))
-
-
-class Channel:
-    """See grpc.aio.Channel: one connection, and one call over it."""
-
-    def __init__(self, connection: Connection, *, is_refused: bool) -> None:
-        self._connection = connection
-        self._is_refused = is_refused
-
-    def as_real(self) -> grpc.aio.Channel:
-        """For whoever takes it for one."""
-        return cast(grpc.aio.Channel, self)
-
-    async def __aenter__(self) -> "Channel":
-        """See grpc.aio.Channel."""
-        self._connection.open(is_refused=self._is_refused)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """See grpc.aio.Channel."""
-        self._connection.node.cancel()
-
-    async def channel_ready(self) -> None:
-        """See grpc.aio.Channel."""
-        await self._connection.node.connected()
-
-    def stream_stream(self, _method: str, **_serializers: Any) -> Callable[[], NodeEnd]:
-        """See grpc.aio.Channel."""
-        return lambda: self._connection.node
