@@ -172,10 +172,10 @@ class Checker:
             _raise(owed, promises.of_log(log_id))
         if plane.is_live(node.node_id) and plane.process_of(node.node_id) == node.identity.number:
             _raise(owed, promises.of_log(plane.ledger.log_id))
+        debt = self._debts[node]
+        _raise(owed, debt.acknowledged.get(node.cache.log_id, {}))  # also of one that has forgotten where it stood
         if self._is_fenced:
-            debt = self._debts[node]
             _raise(owed, debt.of(node))
-            _raise(owed, debt.acknowledged.get(log_id, {}))
             for witness in self._witnesses(node):
                 _raise(owed, promises.of_log(witness.machine.log_id))
         return owed
