@@ -98,11 +98,12 @@ simulate: setup ## the invalidation protocol over many more seeds than the tests
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --minutes $(MINUTES)
 
 .PHONY: check
-check: $(VENV)/.installed ## linter, formatter, types, stale stubs, import rules, docs against the code
+check: $(VENV)/.installed ## linter, formatter, types, stale generated files, import rules, docs against the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES)
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python -m deploy.compose_files --check
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_request_lifecycle.py tests/test_documentation.py
 
 .PHONY: bench-setup
@@ -135,6 +136,10 @@ bench-compare: setup ## this checkout's edge beside the one of another checkout,
 .PHONY: proto
 proto: setup ## generate the stubs beside the .proto files
 	$(BIN)/python proto/generate.py
+
+.PHONY: compose
+compose: setup ## make deploy/compose.yaml and what it mounts from the default topology
+	$(BIN)/python -m deploy.compose_files
 
 # The system's certificates, so that it also works behind a proxy that has its own; no index address gets into the file.
 .PHONY: lock

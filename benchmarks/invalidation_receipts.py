@@ -22,7 +22,7 @@ import boto3
 
 from lab.clients.http_client import get_json, split_address
 from lab.clients.management_api import CACHING_OPTIMIZED, ManagementApi, OriginAddress, SiteConfig
-from lab.cluster.processes import ProcessLab
+from lab.cluster.processes import ProcessCluster
 from lab.topology.layout import CONTROL_PLANE_ID, Role
 from lab.topology.reader import read_topology, shipped_topology
 
@@ -185,7 +185,7 @@ def take_receipt(measured: Measured, receipt: dict[str, Any]) -> None:
 
 def run(count: int, rate: float, folder: Path) -> tuple[Measured, Load, int]:
     """Bring the lab up, measure, take it down; the figures and how many nodes are in a receipt."""
-    with ProcessLab.up(read_topology(shipped_topology("default"), LOOPBACK), folder / "lab") as lab:
+    with ProcessCluster.up(read_topology(shipped_topology("default"), LOOPBACK), folder / "lab") as lab:
         status = lab.status()
         origin = OriginAddress(*split_address(status.of_role(Role.ORIGIN)[0].node.http))
         with ManagementApi(status.api) as api:
@@ -210,7 +210,7 @@ def run(count: int, rate: float, folder: Path) -> tuple[Measured, Load, int]:
     return measured, found[0], nodes
 
 
-def wait_until_busy(lab: ProcessLab, edges: int) -> None:
+def wait_until_busy(lab: ProcessCluster, edges: int) -> None:
     """Until every edge has served what viewers ask for."""
     deadline = time.monotonic() + COMPLETE_SECONDS
     admins = [edge.node.admin for edge in lab.status().of_role(Role.EDGE)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.clients.http_client import split_address
 from lab.clients.management_api import CACHING_OPTIMIZED, ManagementApi, OriginAddress, SiteConfig
-from lab.cluster.processes import ProcessLab
+from lab.cluster.processes import ProcessCluster
 from lab.topology.layout import Role
 from lab.topology.reader import read_topology, shipped_topology
 
@@ -41,7 +41,7 @@ def memory_of(role: Role, process_id: int) -> Memory:
 
 def measure(folder: Path) -> Iterator[Memory]:
     """Each node of a lab that waits for its first viewer."""
-    with ProcessLab.up(read_topology(shipped_topology("default"), LOOPBACK), folder / "lab") as lab:
+    with ProcessCluster.up(read_topology(shipped_topology("default"), LOOPBACK), folder / "lab") as lab:
         status = lab.status()
         origin = OriginAddress(*split_address(status.of_role(Role.ORIGIN)[0].node.http))
         with ManagementApi(status.api) as api:

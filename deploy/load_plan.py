@@ -1,4 +1,4 @@
-"""Before Locust starts in containers: the quick start's distribution in front of origin-1, and the load plan for it.
+"""Before Locust starts in containers: the quick start's distribution in front of an origin, and the load plan for it.
 
 Runs once per `docker compose --profile load up` (service load-plan). A plan whose distribution the control plane still
 has is kept, so that a second `up` loads the same distribution. What viewers do is in loadtests/.
@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from lab.clients.management_api import ManagementApi
+from lab.cluster.container_facts import read_populations
 from lab.errors import LabError
 from lab.experiments.quickstart_distribution import create_distribution
 from loadtests.plan import LoadPlan, PlanError, parse_address, read_plan
@@ -18,14 +19,6 @@ from loadtests.workload import Population
 
 # The lab's own keys, not a secret (docs/contracts.md).
 API_KEYS = {"region": "us-east-1", "access_key_id": "cdnlab", "secret_access_key": "cdnlab-secret"}
-ORIGIN = "origin-1:8080"
-# The places of compose.yaml. A worker replaces router and populations by those of its own place.
-ROUTER = "10.77.1.53:53"
-POPULATIONS = (
-    Population("us-east-1", "10.77.1.0/24", 10),
-    Population("eu-central-1", "10.77.2.0/24", 10),
-    Population("ap-northeast-1", "10.77.3.0/24", 10),
-)
 
 
 def has_domain_name(admin: str, domain_name: str) -> bool:
@@ -35,23 +28,31 @@ def has_domain_name(admin: str, domain_name: str) -> bool:
     return any(each["domain_name"] == domain_name for each in status["distributions"])
 
 
-def make_plan(api: ManagementApi) -> LoadPlan:
-    distribution = create_distribution(api, ORIGIN)
+def make_plan(api: ManagementApi, options: argparse.Namespace) -> LoadPlan:
+    """A worker replaces router and populations by those of its own place."""
+    distribution = create_distribution(api, options.origin)
     api.wait_deployed(distribution.id)
-    return LoadPlan(parse_address(ROUTER), distribution.domain_name, viewer_port=8080, populations=POPULATIONS)
+    populations = tuple(
+        Population(each.region, each.client_subnet, each.users) for each in read_populations(options.populations)
+    )
+    return LoadPlan(parse_address(options.router), distribution.domain_name, options.viewer_port, populations)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--api", required=True, help="the management API, for example http://control-plane:4566")
     parser.add_argument("--admin", required=True, help="its operators' port, for example http://control-plane:4568")
+    parser.add_argument("--origin", required=True, help="host:port, as other containers name it")
+    parser.add_argument("--router", required=True, help="host:port of one, in any place")
+    parser.add_argument("--viewer-port", required=True, type=int, help="of edges")
+    parser.add_argument("--populations", required=True, metavar="'REGION SUBNET USERS, ...'", help="viewers")
     parser.add_argument("--output", required=True, type=Path, help="where to write the load plan")
     options = parser.parse_args()
     api = ManagementApi({"endpoint": options.api, **API_KEYS})
     try:
         if options.output.exists() and has_domain_name(options.admin, read_plan(options.output).domain_name):
             return
-        options.output.write_text(make_plan(api).to_json(), encoding="utf-8")
+        options.output.write_text(make_plan(api, options).to_json(), encoding="utf-8")
     except (LabError, PlanError, OSError) as error:
         sys.exit(str(error))
     finally:

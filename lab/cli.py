@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lab.errors import LabError
+from lab.runner import Runner
 
 app = typer.Typer(
     name="cdnlab",
@@ -29,6 +30,10 @@ Loopback = Annotated[
     str | None,
     typer.Option(metavar="CIDR", help="Another /16 of 127.0.0.0/8 for all addresses, so that labs run side by side."),
 ]
+RunnerOption = Annotated[
+    Runner,
+    typer.Option("--runner", help="Plain processes on loopback, or containers of the Docker engine."),
+]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ready; `cdnlab down` ends it.")]
 
 
@@ -37,6 +42,7 @@ def up(
     topology: Annotated[
         Path | None, typer.Argument(metavar="TOPOLOGY.yaml", help="docs/topology.md; three regions without it.")
     ] = None,
+    runner: RunnerOption = Runner.PROCESSES,
     detach: Detach = False,
     state: State = DEFAULT_STATE,
     loopback: Loopback = None,
@@ -46,7 +52,7 @@ def up(
 ) -> None:
     """Bring a lab up, and verify a hit in both tiers.
 
-    Every node is a plain process with an address of its own on loopback; no root, no Docker.
+    Every node is a plain process with an address of its own on loopback, without root and without Docker; or a container, with --runner docker.
 
     \b
     Examples:
@@ -54,8 +60,18 @@ def up(
       cdnlab up --detach                 returns when it is ready
       cdnlab up my.yaml --state /tmp/b --loopback 127.1.0.0/16
                                          a second lab beside the first
+      cdnlab up --runner docker my.yaml --detach
+                                         the same topology in containers
     """
-    _run("up", topology=topology, is_detached=detach, state_dir=state, loopback=loopback, with_demo=demo)
+    _run(
+        "up",
+        topology=topology,
+        runner=runner,
+        is_detached=detach,
+        state_dir=state,
+        loopback=loopback,
+        with_demo=demo,
+    )
 
 
 @app.command()
@@ -65,7 +81,7 @@ def status(
 ) -> None:
     """Show the nodes and distributions of the lab.
 
-    It finds the processes of `cdnlab up`, else the containers of `docker compose up`.
+    It finds what `cdnlab up` has started from here, else the containers of `docker compose up`.
 
     \b
     Examples:
@@ -79,7 +95,8 @@ def status(
 def down(state: State = DEFAULT_STATE) -> None:
     """Take the lab down and leave nothing behind.
 
-    Every process has ended within 2 seconds. Does nothing when none is up.
+    Processes have ended within 2 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
+    taken down, and keep their volumes. Does nothing when none is up.
 
     \b
     Examples:
@@ -245,6 +262,7 @@ def quickstart(
     topology: Annotated[
         Path | None, typer.Argument(metavar="TOPOLOGY.yaml", help="docs/topology.md; three regions without it.")
     ] = None,
+    runner: RunnerOption = Runner.PROCESSES,
     duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-quickstart without it.")
@@ -264,6 +282,7 @@ def quickstart(
     _run(
         "quickstart",
         topology=topology,
+        runner=runner,
         duration_seconds=duration,
         run_directory=run,
         state_dir=state,

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -48,7 +49,9 @@ def _write(writer: int) -> None:
 
 
 def _replace(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> list[tuple[signal.Signals, Any]]:
-    """Installs a handler for all endings and gives those before. Under nohup a closed terminal stays ignored."""
+    """Installs a handler for all endings and gives those before. Under nohup a closed terminal stays ignored; only the main thread hears of endings."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
     return [
         (number, signal.signal(number, handler))
         for number in _ENDINGS

@@ -118,7 +118,7 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"errors", "interrupts"},
+        {"errors", "interrupts", "runner"},
         {"clients", "topology"},
         {"history"},
         {"checkers"},
@@ -137,7 +137,9 @@ LAYERS = {
         {"profiles"},
         {"api", "download", "mixed", "video", "website"},
     ),
-    "deploy": ({"certificates", "compile_edge", "healthcheck", "load_plan"},),
+    "deploy": (
+        {"addresses", "certificates", "compile_edge", "compose_files", "demo_site", "healthcheck", "load_plan"},
+    ),
 }
 """The same of every program, true of it today: a module imports only from its own package or from layers before its own."""
 

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, NoReturn
@@ -106,12 +106,22 @@ def start_cold(program: str, flags: Sequence[str], *, stderr: IO[bytes], ulimit:
     return subprocess.Popen([*limited, sys.executable, "-m", program, *flags], cwd=ROOT, stderr=stderr)
 
 
-def launch(command: Sequence[str], log: IO[bytes]) -> "WarmProcess | subprocess.Popen[bytes]":
+def launch(
+    command: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
+) -> "WarmProcess | subprocess.Popen[bytes]":
     """For labs: `python -m PROGRAM FLAGS` as a fork; any other command as it is."""
     match command:
         case [sys.executable, "-m", program, *flags] if program in _OF_LABS:
             return start(program, flags, stderr=log)
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
 
 
 @cache

@@ -1,97 +1,73 @@
-"""A lab in containers, as deploy/compose.yaml runs it: recognised by its labels `cdnlab.*`, observed, never started from here.
+"""A lab in containers: the Compose project that deploy/compose.yaml, or one made from another topology, runs.
 
-Addresses come from the flags that a container was started with: what it advertises, else where it listens, with the container's
-own address for 0.0.0.0. The control plane is asked at its published ports, which work on every machine.
+Containers, networks and volumes are the lab's own by their labels, and nothing else is ever touched. Bringing one up is compose_up.py's;
+how a container is read as a node container_facts.py's; what the engine's refusals mean engine.py's.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Self
+from typing import Self, cast
 
 import docker
-from docker.errors import DockerException
 from docker.models.containers import Container
-from requests.exceptions import RequestException
 
-from lab.cluster.status import LabStatus, RunningNode, observe
+from lab.cluster.container_facts import (
+    DEFAULT_ZONE,
+    FOLDER_LABEL,
+    LAB_LABEL,
+    NODE_LABEL,
+    PROJECT_LABEL,
+    ContainerFacts,
+    lab_facts,
+    read_facts,
+    to_node,
+)
+from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors, unless_in_conflict
+from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, Stopped
+from lab.cluster.readiness import wait_until_node_is_live
+from lab.cluster.removal import remove_project
+from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
 from lab.errors import LabError, UsageError
 from lab.topology.layout import Role
 
-ENGINE_TIMEOUT_SECONDS = 2
-# The engine's timeout counts from one line of a log to the next, and a quiet node is not a dead engine.
-FOLLOW_TIMEOUT_SECONDS = 24 * 3600
-NODE_LABEL = "cdnlab.node"
-PROJECT_LABEL = "com.docker.compose.project"
 # Compose's own variable for "which project".
 PROJECT_VARIABLE = "COMPOSE_PROJECT_NAME"
-DEFAULT_ZONE = "cdn.localhost"
-_ANY_HOST = ("0.0.0.0", "[::]")
+# The engine's timeout counts from one line of a log to the next, and a quiet node is not a dead engine.
+FOLLOW_TIMEOUT_SECONDS = 24 * 3600
+STOP_SECONDS = 2
+LAST_LINES = 12
+_CPU_PERIOD_MICROSECONDS = 100_000
+# The engine takes no "none" for a limit that is there; -1 is without one.
+_UNLIMITED = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerFacts:
-    """What the engine knows of one node's container."""
+@dataclass(frozen=True, slots=True, order=True)
+class Project:
+    """A Compose project that is a lab: its topology's name, and the folder of the command that brought it up, if one did."""
 
-    id: str
-    labels: Mapping[str, str]
-    is_running: bool
-    flags: Mapping[str, str]
-    own_address: str
-    published: Mapping[str, str]
-
-    def address(self, *flags: str) -> str:
-        """host:port from the first of `flags` that was given; empty when none was."""
-        given = next((self.flags[flag] for flag in flags if flag in self.flags), "")
-        host, _, port = given.rpartition(":")
-        return f"{self.own_address}:{port}" if host in _ANY_HOST else given
-
-    def published_address(self, flag: str) -> str:
-        """Where the machine publishes the port of `flag`, else the container's own address."""
-        port = self.flags.get(flag, "").rpartition(":")[2]
-        return self.published.get(port) or self.address(flag)
+    name: str
+    lab: str
+    folder: str
 
 
-def read_facts(identifier: str, attributes: Mapping[str, Any]) -> ContainerFacts:
-    """From the engine's description of a container (`docker inspect`)."""
-    network = attributes.get("NetworkSettings") or {}
-    addresses = (each.get("IPAddress") for _, each in sorted((network.get("Networks") or {}).items()))
-    published = {
-        port.partition("/")[0]: f"{bindings[0]['HostIp']}:{bindings[0]['HostPort']}"
-        for port, bindings in (network.get("Ports") or {}).items()
-        if bindings and port.endswith("/tcp")
+def find_projects() -> list[Project]:
+    """Every lab that there is in containers, also when they are stopped. LabError when an engine does not answer properly."""
+    client = connect()
+    if client is None:
+        return []
+    try:
+        labels = [container.labels for container in _containers(client)]
+    finally:
+        client.close()
+    found = {
+        Project(each.get(PROJECT_LABEL, ""), each.get(LAB_LABEL, "lab"), each.get(FOLDER_LABEL, "")) for each in labels
     }
-    config = attributes.get("Config") or {}
-    return ContainerFacts(
-        id=identifier,
-        labels=config.get("Labels") or {},
-        is_running=bool((attributes.get("State") or {}).get("Running")),
-        flags=_flags(config.get("Cmd") or ()),
-        own_address=next((address for address in addresses if address), ""),
-        published=published,
-    )
+    return sorted(found)
 
 
-def _flags(command: Sequence[str]) -> dict[str, str]:
-    """`--name value` pairs of a command line."""
-    return {flag: value for flag, value in pairwise(command) if flag.startswith("--") and not value.startswith("--")}
-
-
-def to_node(facts: ContainerFacts) -> RunningNode:
-    """A container as a node of the lab."""
-    labels = facts.labels
-    role = Role(labels["cdnlab.role"])
-    http, admin, dns = facts.address("--advertise", "--listen"), facts.address("--advertise-admin", "--admin"), ""
-    if role is Role.CONTROL_PLANE:
-        http, admin = facts.published_address("--api"), facts.published_address("--admin")
-    elif role is Role.DNS_ROUTER:
-        http, dns = "", http
-    place = (labels.get("cdnlab.region", ""), labels.get("cdnlab.pop", ""))
-    return RunningNode(labels[NODE_LABEL], role, *place, http, admin, dns, facts.is_running, container=facts.id)
-
-
-class ComposeLab:
+class ComposeCluster:
     """The containers of one Compose project."""
 
     def __init__(self, client: docker.DockerClient, project: str) -> None:
@@ -99,50 +75,163 @@ class ComposeLab:
         self.project = project
 
     @classmethod
+    def of(cls, project: str) -> Self:
+        """LabError when there is no engine."""
+        client = connect(ACTION_SECONDS)
+        if client is None:
+            raise LabError(f"no Docker engine answers, and the lab runs in its containers (project {project})")
+        return cls(client, project)
+
+    @classmethod
     def find(cls) -> Self | None:
         """The lab that Compose runs, if any; LabError when several do, or when the engine does not answer properly."""
-        try:
-            client = docker.from_env(timeout=ENGINE_TIMEOUT_SECONDS)
-        except DockerException:
-            return None  # no engine on this machine, or not ours to use: then no lab runs in it
-        try:
-            projects = {container.labels.get(PROJECT_LABEL, "") for container in _containers(client)}
-        except LabError:
-            client.close()
-            raise
+        projects = [project.name for project in find_projects()]
         wanted = os.environ.get(PROJECT_VARIABLE)
         if wanted in projects or len(projects) == 1:
-            return cls(client, wanted if wanted in projects else projects.pop())
-        client.close()
+            return cls.of(wanted if wanted in projects else projects[0])
         if projects:
             raise LabError(
                 f"several labs run in containers ({', '.join(sorted(projects))}): choose with {PROJECT_VARIABLE}"
             )
         return None
 
+    @property
+    def facts(self) -> LabFacts:
+        nodes = self._facts_of_nodes()
+        planes = [each for each in nodes.values() if each.labels["cdnlab.role"] == Role.CONTROL_PLANE]
+        if not planes:
+            raise LabError(f"the lab in containers has no control plane (project {self.project})")
+        edges = [each for _, each in sorted(nodes.items()) if each.labels["cdnlab.role"] == Role.EDGE]
+        first = next((each for each in edges if each.published_address("--listen")), None)
+        return lab_facts(planes[0], first)
+
+    @property
+    def is_up(self) -> bool:
+        return bool(self._nodes())
+
     def status(self) -> LabStatus:
-        nodes = [to_node(read_facts(each.short_id, each.attrs)) for each in self._nodes().values()]
+        nodes = [to_node(facts) for facts in self._facts_of_nodes().values()]
         nodes.sort(key=lambda node: (list(Role).index(node.role), node.id))
         control_plane = next((node for node in nodes if node.role is Role.CONTROL_PLANE), None)
         return observe(nodes, DEFAULT_ZONE, f"http://{control_plane.http}" if control_plane else "")
 
-    def log_lines(self, node_id: str, count: int, *, is_followed: bool) -> Iterator[str]:
+    def addresses(self, node_id: str) -> Addresses:
+        node = self._node(node_id)
+        return Addresses(node.http, node.admin, node.dns)
+
+    def start(self, node_id: str) -> None:
+        container = self._container(node_id)
+        if container.status == "running":  # the engine would say nothing of it
+            raise LabError(f"{node_id} is running already")
+        with engine_errors(f"{node_id} cannot be started"):
+            container.start()
+
+    def stop(self, node_id: str) -> None:
+        with engine_errors(f"{node_id} cannot be stopped"):
+            self._container(node_id).stop(timeout=STOP_SECONDS)
+
+    def restart(self, node_id: str) -> None:
+        with engine_errors(f"{node_id} cannot be restarted"):
+            self._container(node_id).restart(timeout=STOP_SECONDS)
+
+    def kill(self, node_id: str) -> None:
+        self.signal(node_id, signal.SIGKILL)
+        with engine_errors(f"{node_id} does not end"):
+            self._container(node_id).wait(timeout=ACTION_SECONDS)
+
+    def pause(self, node_id: str) -> None:
+        container = self._container(node_id)
+        with (
+            engine_errors(f"{node_id} cannot be paused"),
+            unless_in_conflict(f"{node_id} is not running, or paused already"),
+        ):
+            container.pause()
+
+    def unpause(self, node_id: str) -> None:
+        container = self._container(node_id)
+        with engine_errors(f"{node_id} cannot be unpaused"), unless_in_conflict(f"{node_id} is not paused"):
+            container.unpause()
+
+    def signal(self, node_id: str, number: signal.Signals) -> None:
+        container = self._container(node_id)
+        with engine_errors(f"{node_id} cannot be signalled"), unless_in_conflict(f"{node_id} is not running"):
+            container.kill(signal=number.name)
+
+    def set_limits(self, node_id: str, limits: Limits) -> None:
+        container = self._container(node_id)
+        with engine_errors(f"{node_id} cannot be limited"):
+            if limits.cpus is not None:
+                quota = int(limits.cpus * _CPU_PERIOD_MICROSECONDS) if limits.cpus else _UNLIMITED
+                container.update(cpu_period=_CPU_PERIOD_MICROSECONDS, cpu_quota=quota)
+            if limits.memory_mib is not None:
+                memory = limits.memory_mib << 20 if limits.memory_mib else _UNLIMITED
+                container.update(mem_limit=memory, memswap_limit=memory)
+
+    def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:
         """The last `count` lines and, if wanted, what follows."""
-        nodes = self._nodes()
-        if node_id not in nodes:
-            raise UsageError(f"no node {node_id!r}: there are {', '.join(sorted(nodes))}")
-        try:
+        container = self._container(node_id)
+        with engine_errors(f"the log of {node_id} cannot be read"):
             if not is_followed:
-                yield from nodes[node_id].logs(tail=count).decode("utf-8", "replace").splitlines()
+                yield from container.logs(tail=count).decode("utf-8", "replace").splitlines()
                 return
             self._client.api.timeout = FOLLOW_TIMEOUT_SECONDS
-            for line in nodes[node_id].logs(tail=count, stream=True, follow=True):
+            for line in container.logs(tail=count, stream=True, follow=True):
                 yield line.decode("utf-8", "replace").rstrip("\n")
-        except (DockerException, RequestException) as error:
-            raise LabError(f"the Docker engine failed: {error}") from error
+
+    def exec(self, node_id: str, command: Sequence[str]) -> Executed:
+        container = self._container(node_id)
+        with engine_errors(f"{command[0]} cannot be run in {node_id}"), unless_in_conflict(f"{node_id} is not running"):
+            status, output = container.exec_run(list(command))
+        return Executed(int(status or 0), cast(bytes, output or b"").decode("utf-8", "replace"))
+
+    def wait_until_live(self, node_id: str, timeout_seconds: float = RETURN_SECONDS) -> NodeStatus:
+        return wait_until_node_is_live(self.status, node_id, lambda: self._check_is_running(node_id), timeout_seconds)
+
+    def take_down(self) -> Stopped:
+        """Containers, networks and volumes that carry the lab's label in this project; LabError names what somebody else still uses."""
+        return self.remove(with_volumes=True)
+
+    def remove(self, *, with_volumes: bool) -> Stopped:
+        """Volumes have what the lab remembers."""
+        return remove_project(self._client, self.project, with_volumes=with_volumes)
+
+    def abandon(self) -> Stopped:
+        """Logs of containers go with the containers: whoever needs them has to ask before."""
+        return self.take_down()
+
+    def published(self) -> frozenset[str]:
+        """Addresses of this machine that the lab's containers have."""
+        nodes = self._facts_of_nodes()
+        return frozenset(address for each in nodes.values() for address in each.published.values())
 
     def close(self) -> None:
         self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _check_is_running(self, node_id: str) -> None:
+        if self._node(node_id).is_running:
+            return
+        lines = "\n".join(f"  | {line}" for line in self.logs(node_id, LAST_LINES)) or "  | (it said nothing)"
+        raise LabError(f"the container of {node_id} has ended\n{lines}\nwhole log: `cdnlab logs {node_id}`")
+
+    def _node(self, node_id: str) -> RunningNode:
+        container = self._container(node_id)
+        return to_node(read_facts(container.short_id, container.attrs))
+
+    def _container(self, node_id: str) -> Container:
+        """UsageError for an unknown id."""
+        nodes = self._nodes()
+        if node_id not in nodes:
+            raise UsageError(f"no node {node_id!r}: there are {', '.join(sorted(nodes)) or 'none'}")
+        return nodes[node_id]
+
+    def _facts_of_nodes(self) -> dict[str, ContainerFacts]:
+        return {node_id: read_facts(each.short_id, each.attrs) for node_id, each in self._nodes().items()}
 
     def _nodes(self) -> dict[str, Container]:
         ours = [each for each in _containers(self._client) if each.labels.get(PROJECT_LABEL, "") == self.project]
@@ -150,7 +239,5 @@ class ComposeLab:
 
 
 def _containers(client: docker.DockerClient) -> list[Container]:
-    try:
+    with engine_errors("the lab's containers cannot be listed"):
         return client.containers.list(all=True, filters={"label": NODE_LABEL}, ignore_removed=True)
-    except (DockerException, RequestException) as error:
-        raise LabError(f"the Docker engine does not answer: {error}") from error

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cluster.processes import RETURN_SECONDS, ProcessLab, Say, environment, importable_from, say_nothing
+from lab.cluster.interface import RETURN_SECONDS, Say, say_nothing
+from lab.cluster.launching import environment, importable_from
+from lab.cluster.processes import ProcessCluster
 from lab.errors import LabError
 from lab.topology.layout import CONTROL_PLANE_ID
 
@@ -33,12 +35,12 @@ class Contents:
         return f"{self.distributions} distribution{'' if self.distributions == 1 else 's'}, log {self.log_id} up to index {self.head_index}"
 
 
-def take_backup(lab: ProcessLab, file: Path) -> Contents:
+def take_backup(lab: ProcessCluster, file: Path) -> Contents:
     """Copies the database as it is now; the control plane may run. LabError when that cannot be done, with nothing written."""
     return _run("take", file, lab)
 
 
-def put_in_place(lab: ProcessLab, file: Path, say: Say = say_nothing) -> Contents:
+def put_in_place(lab: ProcessCluster, file: Path, say: Say = say_nothing) -> Contents:
     """Stops the control plane, puts a copy of `file` in place of its database, and starts it again; every node that runs is live when this returns.
 
     LabError when the file cannot be used, with nothing stopped; or when a node does not come back.
@@ -47,7 +49,7 @@ def put_in_place(lab: ProcessLab, file: Path, say: Say = say_nothing) -> Content
     say("the control plane is stopped; it returns when every lease from before is over")
     with _without_control_plane(lab):
         contents = _run("put", file, lab)
-    timeout_seconds = RETURN_SECONDS + LEASES * lab.record.lease_seconds
+    timeout_seconds = RETURN_SECONDS + LEASES * lab.facts.lease_seconds
     try:
         for node in lab.record.running:
             lab.wait_until_live(node.id, timeout_seconds)
@@ -57,20 +59,20 @@ def put_in_place(lab: ProcessLab, file: Path, say: Say = say_nothing) -> Content
 
 
 @contextmanager
-def _without_control_plane(lab: ProcessLab) -> Iterator[None]:
-    lab.stop_node(CONTROL_PLANE_ID)
+def _without_control_plane(lab: ProcessCluster) -> Iterator[None]:
+    lab.stop(CONTROL_PLANE_ID)
     try:
         yield
     finally:
-        lab.start_node(CONTROL_PLANE_ID)
+        lab.start(CONTROL_PLANE_ID)
 
 
-def _state_folder(lab: ProcessLab) -> str:
+def _state_folder(lab: ProcessCluster) -> str:
     command = lab.node(CONTROL_PLANE_ID).command
     return command[command.index("--state-dir") + 1]
 
 
-def _run(what: str, file: Path, lab: ProcessLab | None = None) -> Contents:
+def _run(what: str, file: Path, lab: ProcessCluster | None = None) -> Contents:
     folder = ["--state-dir", _state_folder(lab)] if lab else []
     try:
         done = subprocess.run(

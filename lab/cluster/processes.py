@@ -1,95 +1,63 @@
 """A lab of plain processes on loopback: starts them all at once, knows when one has died, and leaves nothing behind.
 
-The processes outlive whoever started them; `lab.json` in the state folder is how they are found again. What "ready" means is
-readiness.py's; which addresses and flags, topology/layout.py's.
+The processes outlive whoever started them; `lab.json` in the state folder is how they are found again, and the mark that they carry (sweep.py)
+for those that nobody came to write down. What "ready" means is readiness.py's; which addresses and flags, topology/layout.py's.
 """
 
 import os
+import resource
+import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import Self
 
-import lab
+from lab.cluster.claim import STOP_SECONDS, claim, end_processes
+from lab.cluster.interface import (
+    RETURN_SECONDS,
+    Addresses,
+    Executed,
+    LabFacts,
+    Limits,
+    Say,
+    Stopped,
+    say_nothing,
+)
+from lab.cluster.launching import Child, Launch, environment, launch
 from lab.cluster.log_tail import follow, last_lines
+from lab.cluster.other_labs import find_other_labs
 from lab.cluster.process_identity import end_all, identify, wait_until_gone
-from lab.cluster.readiness import wait_until_ready
+from lab.cluster.readiness import wait_until_node_is_live, wait_until_ready
 from lab.cluster.sockets import check_addresses_are_free
 from lab.cluster.state_file import LabRecord, NodeRecord, StateDir, make_record, write_routing_table, write_secrets
-from lab.cluster.status import LEASED_ROLES, LabStatus, NodeStatus, observe, observe_itself
+from lab.cluster.status import LabStatus, NodeStatus, observe
+from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
+from lab.interrupts import uninterrupted
 from lab.topology.layout import Layout, routing_table
 from lab.topology.model import Topology
 
-# A node that drains is given this long; what is left of a `down` of 2 s is for those that have to be killed.
-STOP_SECONDS = 1.5
 START_SECONDS = 30.0
-RETURN_SECONDS = 20.0
+EXEC_SECONDS = 30.0
 LAST_LINES = 12
-_PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "SYSTEMROOT", "CDNLAB_EDGE_CODE")
-# gRPC's own library writes lines about ordinary ends of streams among the node's log lines.
-_SET = {"GRPC_VERBOSITY": "ERROR"}
-
-Say = Callable[[str], None]
 
 
-class Child(Protocol):
-    """The part of `subprocess.Popen` that a lab needs of a process that it has started."""
-
-    @property
-    def pid(self) -> int: ...
-    @property
-    def returncode(self) -> int | None: ...
-    def poll(self) -> int | None: ...
-
-
-Launch = Callable[[Sequence[str], IO[bytes]], Child]
-"""Starts a command that goes on when whoever started it has ended; what it prints goes to a file."""
-
-
-def launch(command: Sequence[str], log: IO[bytes]) -> Child:
-    """As a program of its own."""
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        cwd=importable_from(),
-        env=environment(),
-        start_new_session=True,
-    )
-
-
-def say_nothing(_text: str) -> None:
-    """For those who do not want to hear of progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """What taking a lab down came to."""
-
-    stopped: int
-    killed: int
-    seconds: float
-
-
-class ProcessLab:
+class ProcessCluster:
     """A running lab of processes. For scenarios and tests:
 
         topology = read_topology(shipped_topology("default"), loopback="127.15.0.0/16")
-        with ProcessLab.up(topology, state_dir) as lab:     # every node is live when this returns
-            status = lab.status()                           # LabStatus; .to_json() is `cdnlab status --json`
-            lab.kill_node("edge-iad89-p1-1")                # SIGKILL by default; SIGSTOP, SIGCONT, SIGTERM as well
-            lab.start_node("edge-iad89-p1-1")               # the same node again, as it was first started
-            lab.wait_until_live("edge-iad89-p1-1")          # leased and caught up
+        with ProcessCluster.up(topology, state_dir) as lab:     # every node is live when this returns
+            status = lab.status()                               # LabStatus; .to_json() is `cdnlab status --json`
+            lab.kill("edge-iad89-p1-1")                         # or stop, pause, signal: interface.py has them all
+            lab.start("edge-iad89-p1-1")                        # the same node again, as it was first started
+            lab.wait_until_live("edge-iad89-p1-1")              # leased and caught up
         # everything has ended and the state folder is gone, also when something raised
 
-    `ProcessLab.attach(state_dir)` is the lab that another command brought up; it is not taken down on exit unless `stop` is called.
+    `ProcessCluster.attach(state_dir)` is the lab that another command brought up; it is not taken down on exit unless `take_down` is called.
     """
 
     def __init__(self, state: StateDir, launch: Launch = launch) -> None:
@@ -103,17 +71,22 @@ class ProcessLab:
         state = StateDir(state_dir)
         layout = Layout(topology, state.path)
         nodes = layout.nodes()
-        claim(state, make_record(layout, nodes, sys.executable), lambda: check_addresses_are_free(nodes))
+        record = make_record(layout, nodes, sys.executable, secrets.token_hex(8), identify(os.getpid()))
+        if ended := claim(state, record, lambda: check_addresses_are_free(nodes, find_other_labs)):
+            say(f"ended {ended} process{'' if ended == 1 else 'es'} that an earlier lab had left")
         started = cls(state, launch)
         try:
             write_routing_table(layout.routing_table_path, routing_table(topology))
             write_secrets(layout, nodes)
             for node in nodes:
-                started.start_node(node.id)
+                started.start(node.id)
             say(f"{len(nodes)} processes started")
             wait_until_ready(started.status, started.check_nobody_has_died, START_SECONDS)
+            with state.locked():
+                state.write(replace(started.record, starter=None))
         except BaseException:
-            started.end_processes()
+            with uninterrupted():
+                started.abandon()
             raise
         return started
 
@@ -130,53 +103,113 @@ class ProcessLab:
     @property
     def record(self) -> LabRecord:
         """What was started here and with which addresses."""
-        record = self.state.read()
+        record = self.state.read_processes()
         if record is None:
             raise LabError(f"no lab is running here ({self.state.path} has none): start one with `cdnlab up`")
         return record
 
+    @property
+    def facts(self) -> LabFacts:
+        return self.record.facts
+
+    @property
+    def is_up(self) -> bool:
+        return self.state.read_processes() is not None
+
     def status(self) -> LabStatus:
         """Every node as it is now."""
-        return self.status_of(self.record)
-
-    def status_of(self, record: LabRecord) -> LabStatus:
-        """The same for a record that has been read already; the lab may be gone since."""
         self._reap()
-        return observe([node.observed() for node in record.nodes], record.zone, record.endpoint)
+        record = self.record
+        return observe([node.observed() for node in record.nodes], record.facts.zone, record.facts.endpoint)
 
     def node(self, node_id: str) -> NodeRecord:
         """UsageError for an unknown id."""
-        record = self.record
-        node = record.node(node_id)
-        if node is None:
-            raise UsageError(f"no node {node_id!r}: there are {', '.join(each.id for each in record.nodes)}")
-        return node
+        return _find(self.record, node_id)
 
-    def kill_node(self, node_id: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Sends a signal; after SIGKILL waits until the process is gone. LabError when the node is not running."""
+    def addresses(self, node_id: str) -> Addresses:
+        node = self.node(node_id)
+        return Addresses(node.http, node.admin, node.dns)
+
+    def kill(self, node_id: str) -> None:
+        """SIGKILL, and waits until the process is gone. LabError when the node is not running."""
+        self.signal(node_id, signal.SIGKILL)
+        process = self.node(node_id).process
+        if process is not None:
+            wait_until_gone([process], STOP_SECONDS, self._reap)
+
+    def pause(self, node_id: str) -> None:
+        self.signal(node_id, signal.SIGSTOP)
+
+    def unpause(self, node_id: str) -> None:
+        self.signal(node_id, signal.SIGCONT)
+
+    def signal(self, node_id: str, number: signal.Signals) -> None:
         node = self.node(node_id)
         if node.process is None or not node.process.send(number):
             raise LabError(f"{node_id} is not running")
-        if number is signal.SIGKILL:
-            wait_until_gone([node.process], STOP_SECONDS, self._reap)
 
-    def stop_node(self, node_id: str) -> None:
+    def stop(self, node_id: str) -> None:
         """Has a node end in order, and waits until its process is gone. Does nothing when it is not running."""
         process = self.node(node_id).process
         if process is not None:
             end_all([process], STOP_SECONDS, self._reap)
 
-    def start_node(self, node_id: str) -> None:
+    def start(self, node_id: str) -> None:
         """Starts a node that is not running, with the flags and the state folder it had; returns at once."""
-        node = self.node(node_id)
-        if node.is_running:
-            raise LabError(f"{node_id} is running already")
-        with self.state.open_log(node_id) as log:
-            child = self._launch(node.command, log)
-        self._children[node_id] = child
-        self.state.write(self.record.with_process(node_id, identify(child.pid)))
+        with self.state.locked():
+            record = self.record
+            node = _find(record, node_id)
+            if node.is_running:
+                raise LabError(f"{node_id} is running already")
+            marked = environment() | Mark(str(self.state.path), record.token).environment()
+            with self.state.open_log(node_id) as log:
+                child = self._launch(node.command, log, marked)
+            self._children[node_id] = child
+            limit_memory(child.pid, node.memory_mib)
+            self.state.write(record.with_process(node_id, identify(child.pid)))
 
-    def log_lines(self, node_id: str, count: int, *, is_followed: bool) -> Iterator[str]:
+    def restart(self, node_id: str) -> None:
+        self.stop(node_id)
+        self.start(node_id)
+
+    def set_limits(self, node_id: str, limits: Limits) -> None:
+        """Of memory: what a process asks for beyond it is refused to it. A share of the processors cannot be kept without containers."""
+        if limits.cpus:
+            raise LabError(
+                "processes have no limit of processors; a lab in containers has: `cdnlab up --runner docker`"
+            )
+        if limits.memory_mib is None:
+            return
+        with self.state.locked():
+            record = self.record
+            node = _find(record, node_id)
+            if node.process is not None and node.is_running:
+                limit_memory(node.process.pid, limits.memory_mib)
+            self.state.write(record.with_node(replace(node, memory_mib=limits.memory_mib)))
+
+    def exec(self, node_id: str, command: Sequence[str]) -> Executed:
+        """In the node's folder, with the environment of the lab's programs."""
+        if not self.node(node_id).is_running:
+            raise LabError(f"{node_id} is not running")
+        folder = self.state.log_of(node_id).parent
+        try:
+            done = subprocess.run(
+                list(command),
+                cwd=folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=EXEC_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{command[0]} beside {node_id} has not ended within {EXEC_SECONDS:g} s") from error
+        except OSError as error:
+            raise LabError(f"{command[0]} cannot be run beside {node_id}: {error.strerror}") from error
+        return Executed(done.returncode, done.stdout.decode("utf-8", "replace"))
+
+    def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:
         """The last `count` lines of a node's log and, if wanted, what follows until it ends."""
         path = self.state.log_of(self.node(node_id).id)
         yield from last_lines(path, count)
@@ -184,43 +217,32 @@ class ProcessLab:
             yield from follow(path, lambda: not self.node(node_id).is_running)
 
     def wait_until_live(self, node_id: str, timeout_seconds: float = RETURN_SECONDS) -> NodeStatus:
-        """The node's status once it has its lease; LabError when it has not in time, or has died.
-
-        The node is asked as well as the control plane, which may still count the lease of the process before it.
-        """
+        """The node's status once it has its lease; LabError when it has not in time, or has died."""
         wanted = self.node(node_id).id
-
-        def status_of_one() -> LabStatus:
-            whole = self.status()
-            nodes = tuple(
-                observe_itself(each.node) if each.state == "live" and each.node.role in LEASED_ROLES else each
-                for each in whole.nodes
-                if each.node.id == wanted
-            )
-            return LabStatus(whole.zone, whole.endpoint, nodes, whole.distributions)
-
-        status = wait_until_ready(status_of_one, lambda: self._check_is_alive(self.node(wanted)), timeout_seconds)
-        return status.nodes[0]
+        return wait_until_node_is_live(
+            self.status, wanted, lambda: self._check_is_alive(self.node(wanted)), timeout_seconds
+        )
 
     def check_nobody_has_died(self) -> None:
         """LabError with the exit status and the last words of a node that has."""
         for node in self.record.nodes:
             self._check_is_alive(node)
 
-    def stop(self) -> Stopped:
+    def take_down(self) -> Stopped:
         """Ends everything and removes the state folder. Does nothing when that has been done."""
-        stopped = self.end_processes()
-        self.state.remove()
+        with self.state.locked():
+            stopped = end_processes(self.state, self._reap)
+            self.state.remove()
         return stopped
 
-    def end_processes(self) -> Stopped:
+    def abandon(self) -> Stopped:
         """Ends everything; logs stay where they are."""
-        began = time.monotonic()
-        record = self.state.read()
-        running = [node.process for node in record.running if node.process] if record else []
-        killed = end_all(running, STOP_SECONDS, self._reap)
-        self._reap()
-        return Stopped(len(running), killed, time.monotonic() - began)
+        with self.state.locked():
+            stopped = end_processes(self.state, self._reap)
+            record = self.state.read_processes()
+            if record is not None:
+                self.state.write(replace(record, starter=None))
+        return stopped
 
     def close(self) -> None:
         """Ends the observation, not the lab."""
@@ -231,7 +253,7 @@ class ProcessLab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        self.take_down()
 
     def _reap(self) -> None:
         """Children that have ended are zombies until somebody asks for their exit status."""
@@ -248,23 +270,27 @@ class ProcessLab:
         raise LabError(f"{node.id} {_describe_end(child)}\n{lines}\nwhole log: {path}")
 
 
-def claim(state: StateDir, record: LabRecord, check: Callable[[], None]) -> None:
-    """Makes the state folder this lab's, unless one runs there; what a dead one left (a reboot, kill -9) is removed."""
-    state.check_is_ours()
-    before = state.read()
-    if before is not None and before.running:
-        count = f"{len(before.running)} of {len(before.nodes)} processes"
-        raise LabError(
-            f"a lab is running already: {before.topology} ({count}) in {state.path}; see `cdnlab status`, `cdnlab down`"
-        )
-    check()
-    state.remove()
+def _find(record: LabRecord, node_id: str) -> NodeRecord:
+    node = record.node(node_id)
+    if node is None:
+        raise UsageError(f"no node {node_id!r}: there are {', '.join(each.id for each in record.nodes)}")
+    return node
+
+
+def limit_memory(pid: int, memory_mib: int) -> None:
+    """How much data a process may have (RLIMIT_DATA); the hard limit stays, so that it can be raised again. Linux only."""
+    if sys.platform != "linux":
+        if memory_mib:
+            raise LabError("the memory of a process can be limited on Linux only; containers have limits everywhere")
+        return
     try:
-        state.claim(record)
-    except FileExistsError as error:
-        raise LabError(f"another command is starting a lab in {state.path} right now") from error
-    except OSError as error:
-        raise LabError(f"{state.path} cannot be used: {error.strerror}; give another folder with --state") from error
+        _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+        wanted = memory_mib << 20 if memory_mib else hard
+        resource.prlimit(pid, resource.RLIMIT_DATA, (wanted, hard))
+    except ProcessLookupError:
+        return  # it has ended: whoever asks how it is hears of that
+    except (OSError, ValueError) as error:
+        raise LabError(f"the memory of process {pid} cannot be limited to {memory_mib} MiB: {error}") from error
 
 
 def _describe_end(child: Child | None) -> str:
@@ -273,13 +299,3 @@ def _describe_end(child: Child | None) -> str:
     if child.returncode < 0:
         return f"was killed by {signal.Signals(-child.returncode).name}"
     return f"ended with status {child.returncode}"
-
-
-def environment() -> dict[str, str]:
-    """Of a program of the lab."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _SET
-
-
-def importable_from() -> Path:
-    """Where the programs can be imported from; `python -m` looks in the current folder first."""
-    return Path(lab.__file__).resolve().parent.parent

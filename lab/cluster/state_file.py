@@ -7,21 +7,23 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lab.cluster.certificate_authority import CertificateAuthority, Holder, write_secret
+from lab.cluster.folder_lock import folder_lock
+from lab.cluster.interface import LabFacts, PopulationRecord
 from lab.cluster.process_identity import ProcessIdentity
 from lab.cluster.status import RunningNode
 from lab.errors import LabError
 from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role
 
 FILE_NAME = "lab.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
-OWN_FOLDERS = frozenset({"nodes", "tls"})
+OWN_FOLDERS = frozenset({"compose", "nodes", "tls"})
 OWN_NAMES = OWN_FOLDERS | {FILE_NAME, "routing-table.json", "secret-access-key"}
 
 
@@ -38,6 +40,8 @@ class NodeRecord:
     dns: str
     command: tuple[str, ...]
     process: ProcessIdentity | None = None
+    memory_mib: int = 0
+    """What it may have at most; 0 for no limit."""
 
     @property
     def is_running(self) -> bool:
@@ -51,29 +55,23 @@ class NodeRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class PopulationRecord:
-    """Viewers, for the load generator."""
-
-    region: str
-    client_subnet: str
-    users: int
-
-
-@dataclass(frozen=True, slots=True)
 class LabRecord:
-    """Everything about a lab that outlives the command that started it."""
+    """Everything about a lab of processes that outlives the command that started it.
 
-    topology: str
-    zone: str
-    endpoint: str
-    shared_http: str
-    viewer_port: int
-    lease_seconds: float
-    populations: tuple[PopulationRecord, ...]
+    It is there before the first process is: what is to run, and the token that all of it will carry (sweep.py).
+    """
+
+    facts: LabFacts
     nodes: tuple[NodeRecord, ...]
+    token: str
+    starter: ProcessIdentity | None
+    """The command that is bringing it up; None as soon as it is up."""
 
     def node(self, node_id: str) -> NodeRecord | None:
         return next((node for node in self.nodes if node.id == node_id), None)
+
+    def with_node(self, changed: NodeRecord) -> "LabRecord":
+        return replace(self, nodes=tuple(changed if node.id == changed.id else node for node in self.nodes))
 
     def with_process(self, node_id: str, process: ProcessIdentity | None) -> "LabRecord":
         nodes = (replace(node, process=process) if node.id == node_id else node for node in self.nodes)
@@ -83,12 +81,34 @@ class LabRecord:
     def running(self) -> list[NodeRecord]:
         return [node for node in self.nodes if node.is_running]
 
+    @property
+    def is_being_started(self) -> bool:
+        return self.starter is not None and self.starter.is_alive
 
-def make_record(layout: Layout, nodes: Iterable[NodeSpec], python: str) -> LabRecord:
+
+@dataclass(frozen=True, slots=True)
+class ContainersRecord:
+    """A lab in containers that a command has brought up from here: what it is called, and under which Compose project its containers are."""
+
+    topology: str
+    project: str
+    starter: ProcessIdentity | None
+
+    @property
+    def is_being_started(self) -> bool:
+        return self.starter is not None and self.starter.is_alive
+
+
+Record = LabRecord | ContainersRecord
+
+
+def make_record(
+    layout: Layout, nodes: Iterable[NodeSpec], python: str, token: str = "", starter: ProcessIdentity | None = None
+) -> LabRecord:
     """What will run."""
     topology = layout.topology
     populations = (PopulationRecord(each.region, each.client_subnet, each.users) for each in topology.populations)
-    return LabRecord(
+    facts = LabFacts(
         topology=topology.name,
         zone=topology.zone,
         endpoint=f"http://{layout.api}",
@@ -96,8 +116,8 @@ def make_record(layout: Layout, nodes: Iterable[NodeSpec], python: str) -> LabRe
         viewer_port=topology.ports.viewer,
         lease_seconds=topology.timing.lease_seconds,
         populations=tuple(populations),
-        nodes=tuple(_node_record(spec, python) for spec in nodes),
     )
+    return LabRecord(facts, tuple(_node_record(spec, python) for spec in nodes), token, starter)
 
 
 def _node_record(spec: NodeSpec, python: str) -> NodeRecord:
@@ -139,24 +159,33 @@ class StateDir:
                 f"{self.path} holds {strangers[0]!r}, which is not a lab's; give another folder with --state"
             )
 
-    def claim(self, record: LabRecord) -> None:
-        """Makes the folder ours in one step; FileExistsError when somebody else was faster."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        fresh = self._fresh()
-        try:
-            write_secret(fresh, to_json(record).encode())
-            os.link(fresh, self.file)  # with all that is in it: whoever reads it finds the whole record or no file
-        finally:
-            fresh.unlink(missing_ok=True)
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Nobody else changes the lab meanwhile. Whether the folder is there."""
+        with ExitStack() as held:
+            with self._usable():
+                is_there = held.enter_context(folder_lock(self.path))
+            yield is_there
 
-    def write(self, record: LabRecord) -> None:
+    def make(self) -> None:
+        """The folder, if it is not there."""
+        with self._usable():
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def write(self, record: Record) -> None:
+        """Takes the place of what was there in one step."""
         fresh = self._fresh()
         with self._usable():
             write_secret(fresh, to_json(record).encode())
             os.replace(fresh, self.file)
 
-    def read(self) -> LabRecord | None:
-        """None when no lab was started here, or its state is of another version."""
+    def read_processes(self) -> LabRecord | None:
+        """The record, if it is one of processes."""
+        record = self.read()
+        return record if isinstance(record, LabRecord) else None
+
+    def read(self) -> Record | None:
+        """None when no lab was started here; LabError when its state is of another version, or broken."""
         try:
             with self._usable():
                 return from_json(self.file.read_text(encoding="utf-8"))
@@ -192,25 +221,32 @@ class StateDir:
             self.path.rmdir()
 
 
-def to_json(record: LabRecord) -> str:
+def to_json(record: Record) -> str:
     return json.dumps({"version": FORMAT_VERSION, **asdict(record)}, indent=1) + "\n"
 
 
-def from_json(text: str) -> LabRecord:
+def from_json(text: str) -> Record:
     document = json.loads(text)
     if document.pop("version", None) != FORMAT_VERSION:
         raise ValueError("written by another version")
-    populations = tuple(PopulationRecord(**each) for each in document.pop("populations"))
+    starter = _identity(document.pop("starter"))
+    if "project" in document:
+        return ContainersRecord(**document, starter=starter)
+    facts = document.pop("facts")
+    populations = tuple(PopulationRecord(**each) for each in facts.pop("populations"))
     nodes = tuple(_node_from_json(each) for each in document.pop("nodes"))
-    return LabRecord(**document, populations=populations, nodes=nodes)
+    return LabRecord(LabFacts(**facts, populations=populations), nodes, starter=starter, **document)
 
 
 def _node_from_json(document: dict[str, Any]) -> NodeRecord:
-    process = document.pop("process")
+    process = _identity(document.pop("process"))
     command = tuple(document.pop("command"))
     role = Role(document.pop("role"))
-    identity = ProcessIdentity(**process) if process else None
-    return NodeRecord(**document, role=role, command=command, process=identity)
+    return NodeRecord(**document, role=role, command=command, process=process)
+
+
+def _identity(document: dict[str, Any] | None) -> ProcessIdentity | None:
+    return ProcessIdentity(**document) if document else None
 
 
 def write_routing_table(path: Path, table: dict[str, Any]) -> None:

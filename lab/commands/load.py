@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lab.cluster.processes import ProcessLab
+from lab.cluster.finding import find_lab
 from lab.commands.runs import new_run_directory
 from lab.errors import UsageError
 from lab.experiments.load import PROFILES, run_load
@@ -16,15 +16,16 @@ def run(
 ) -> int:
     if profile not in PROFILES:
         raise UsageError(f"no profile {profile!r}: there are {', '.join(PROFILES)}")
-    record = ProcessLab.attach(state_dir).record
-    viewers = users or sum(each.users for each in record.populations)
+    lab = find_lab(state_dir)
+    facts = lab.facts
+    viewers = users or facts.users
     if not viewers:
         raise UsageError(
-            f"topology {record.topology} has no populations: nobody to send; see `populations` in docs/topology.md"
+            f"topology {facts.topology} has no populations: nobody to send; see `populations` in docs/topology.md"
         )
     directory = run_directory or new_run_directory(profile)
     with interruptible():
-        exit_status = run_load(state_dir, profile, duration_seconds, viewers, directory)
+        exit_status = run_load(lab, profile, duration_seconds, viewers, directory)
     report = write_report(directory)
     print("\n".join([*region_lines(read_run(directory)), f"report: {report}"]))
     return exit_status

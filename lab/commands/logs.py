@@ -10,7 +10,7 @@ def run(*, node_id: str, is_followed: bool, count: int, state_dir: Path) -> int:
     lab = find_lab(state_dir)
     try:
         with interruptible():
-            for line in lab.log_lines(node_id, count, is_followed=is_followed):
+            for line in lab.logs(node_id, count, is_followed=is_followed):
                 print(line, flush=is_followed)
     except KeyboardInterrupt:
         pass  # how one stops following

@@ -3,18 +3,23 @@
 from pathlib import Path
 
 from lab.commands.runs import new_run_directory
+from lab.experiments.demo_site import Wanted
 from lab.experiments.quickstart import run_quickstart
 from lab.interrupts import interruptible
+from lab.runner import Runner
+from lab.topology.reader import read_topology, shipped_topology
 
 
 def run(
     *,
     topology: Path | None,
+    runner: Runner,
     duration_seconds: float,
     run_directory: Path | None,
     state_dir: Path,
     loopback: str | None,
 ) -> int:
     directory = run_directory or new_run_directory("quickstart")
+    parsed = read_topology(topology or shipped_topology("default"), loopback)
     with interruptible():
-        return run_quickstart(topology, state_dir, directory, duration_seconds, loopback)
+        return run_quickstart(Wanted(parsed, runner, state_dir), directory, duration_seconds)

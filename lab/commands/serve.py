@@ -1,11 +1,12 @@
 """`cdnlab serve URL`: a distribution in front of an application on this machine.
 
-Uses the lab of processes that is up, or brings up the smallest one; on the way out it removes what it made: the lab, or only
-the distribution.
+Uses the lab that is up, or brings up the smallest one of processes; on the way out it removes what it made: the lab, or only
+the distribution. Containers have a 127.0.0.1 of their own, so an application that listens there is none for a lab in containers.
 """
 
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,8 +20,10 @@ from lab.clients.management_api import (
     OriginAddress,
     SiteConfig,
 )
-from lab.cluster.processes import ProcessLab
-from lab.cluster.state_file import StateDir
+from lab.cluster.compose import ComposeCluster
+from lab.cluster.finding import find_lab_if_any
+from lab.cluster.interface import Cluster
+from lab.cluster.processes import ProcessCluster
 from lab.commands.up import describe_stop
 from lab.errors import LabError, UsageError
 from lab.experiments.demo_site import site_host
@@ -37,7 +40,7 @@ BROWSER_HOST = "127.0.0.1"
 class Served:
     """What was made, to be removed again."""
 
-    lab: ProcessLab
+    lab: Cluster
     is_own_lab: bool
     distribution: Distribution
 
@@ -64,7 +67,7 @@ def wait_for_the_end(console: Console, served: Served) -> None:
     """Until Ctrl-C, or until somebody else has taken the lab down."""
     with endings() as is_over:
         console.print("Ctrl-C ends it")
-        while not is_over(WATCH_SECONDS) and served.lab.state.read() is not None:
+        while not is_over(WATCH_SECONDS) and served.lab.is_up:
             pass
 
 
@@ -96,6 +99,8 @@ def is_listening(origin: OriginAddress) -> bool:
 def put_in_front(origin: OriginAddress, url: str, state_dir: Path, loopback: str | None) -> Served:
     """LabError, and nothing left behind, when it fails."""
     lab, is_own = _lab_for(state_dir, loopback)
+    if not is_own:
+        _check_is_reachable(lab, origin)
     site = SiteConfig(
         comment=f"cdnlab serve {url}"[:128],
         origin=origin,
@@ -108,37 +113,54 @@ def put_in_front(origin: OriginAddress, url: str, state_dir: Path, loopback: str
             api.wait_deployed(distribution.id)
     except BaseException:
         if is_own:
-            lab.stop()
+            lab.take_down()
         raise
     return Served(lab, is_own, distribution)
 
 
-def _lab_for(state_dir: Path, loopback: str | None) -> tuple[ProcessLab, bool]:
+def _lab_for(state_dir: Path, loopback: str | None) -> tuple[Cluster, bool]:
     """The lab that is up, or one of our own."""
-    record = StateDir(state_dir).read()
-    if record is None or not record.running:
-        return ProcessLab.up(read_topology(shipped_topology("serve"), loopback), state_dir), True
+    lab = find_lab_if_any(state_dir)
+    if lab is None:
+        return ProcessCluster.up(read_topology(shipped_topology("serve"), loopback), state_dir), True
     if loopback is not None:
         raise UsageError("--loopback: a lab is up already, with addresses of its own")
-    return ProcessLab.attach(state_dir), False
+    return lab, False
+
+
+def _check_is_reachable(lab: Cluster, origin: OriginAddress) -> None:
+    """LabError when the lab's nodes would look for the application in their own containers."""
+    if isinstance(lab, ComposeCluster) and is_this_machine(origin.host):
+        raise LabError(
+            f"the lab runs in containers, and {origin.host} is the container itself there: have the application listen on an address of this "
+            "machine's network, and give that one; or take the lab down, then `serve` brings up one of processes"
+        )
+
+
+def is_this_machine(host: str) -> bool:
+    """A loopback address or name."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def print_address(console: Console, served: Served, url: str) -> None:
     """The URL to open, and one to use without names."""
-    record = served.lab.record
-    host = site_host(served.distribution.domain_name, record.viewer_port)
+    facts = served.lab.facts
+    host = site_host(served.distribution.domain_name, facts.viewer_port)
     console.print(f"{url} is served at [bold]http://{host}/[/]")
-    console.print(f"distribution {served.distribution.id}; management API {record.endpoint}")
-    if not record.shared_http.startswith(f"{BROWSER_HOST}:"):
+    console.print(f"distribution {served.distribution.id}; management API {facts.endpoint}")
+    if not facts.shared_http.startswith(f"{BROWSER_HOST}:"):
         console.print(
-            f"browsers look for it at {BROWSER_HOST}; this lab is elsewhere: curl -H 'Host: {host}' http://{record.shared_http}/"
+            f"browsers look for it at {BROWSER_HOST}; this lab is elsewhere: curl -H 'Host: {host}' http://{facts.shared_http}/"
         )
 
 
 def take_away(served: Served) -> str:
     """The lab if it is ours, else the distribution; what was done, in one line."""
     if served.is_own_lab:
-        return describe_stop(served.lab.stop())
+        return describe_stop(served.lab.take_down())
     try:
         with ManagementApi(served.lab.status().api) as api:
             api.delete_distribution(served.distribution.id)

@@ -1,4 +1,7 @@
-"""Brings a lab up to the point where it is proven to work: all nodes live, a demo site deployed, a hit through both tiers."""
+"""Brings a lab up to the point where it is proven to work: all nodes live, a demo site deployed, a hit through both tiers.
+
+In containers the service `demo-site` makes the same site without the proof (deploy/demo_site.py); whoever comes later uses the one that is there.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +9,12 @@ from pathlib import Path
 from lab.clients.http_client import split_address
 from lab.clients.management_api import CACHING_OPTIMIZED, Distribution, ManagementApi, OriginAddress, SiteConfig
 from lab.cluster.disk_room import disk_room_warning
-from lab.cluster.processes import ProcessLab, Say
+from lab.cluster.interface import Cluster, Say, first_of_role
+from lab.cluster.runners import BRING_UP
+from lab.errors import LabError
 from lab.experiments.verification import VerifiedHit, verify_hit_through_both_tiers
+from lab.interrupts import uninterrupted
+from lab.runner import Runner
 from lab.topology.layout import Role
 from lab.topology.model import Topology
 
@@ -22,36 +29,53 @@ class Demo:
     hit: VerifiedHit
 
 
-def bring_up(topology: Topology, state_dir: Path, say: Say, *, with_demo: bool) -> tuple[ProcessLab, Demo | None]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lab, run how, and from which folder."""
+
+    topology: Topology
+    runner: Runner
+    state_dir: Path
+
+
+def bring_up(wanted: Wanted, say: Say, *, with_demo: bool) -> tuple[Cluster, Demo | None]:
     """LabError, and nothing left running, when any of it fails."""
-    if warning := disk_room_warning(topology, state_dir.resolve()):
+    topology = wanted.topology
+    if warning := disk_room_warning(topology, wanted.state_dir.resolve()):
         say(warning)
-    lab = ProcessLab.up(topology, state_dir, say)
+    lab = BRING_UP[wanted.runner](topology, wanted.state_dir, say)
     try:
         return lab, make_demo(lab) if with_demo and topology.demo_distribution else None
     except BaseException:
-        lab.end_processes()
+        with uninterrupted():
+            lab.abandon()
         raise
 
 
-def make_demo(lab: ProcessLab) -> Demo:
+def make_demo(lab: Cluster) -> Demo:
     """A distribution in front of the first origin, everywhere, and proven by requests."""
     status = lab.status()
-    origin = status.of_role(Role.ORIGIN)[0].node
-    host, port = split_address(origin.http)
+    origin = first_of_role(status, Role.ORIGIN)
+    if origin is None:
+        raise LabError("the lab has no origin of its own for a demo site")
+    with ManagementApi(status.api) as api:
+        distribution = ensure_demo_site(api, origin.node.http)
+    host = site_host(distribution.domain_name, lab.facts.viewer_port)
+    return Demo(distribution, verify_hit_through_both_tiers(status, host, origin.node.admin))
+
+
+def ensure_demo_site(api: ManagementApi, origin_address: str) -> Distribution:
+    """The demo site in front of an origin, deployed: made now, unless it is there."""
+    host, port = split_address(origin_address)
     site = SiteConfig(
         comment=DEMO_COMMENT,
         origin=OriginAddress(host, port),
         cache_policy_id=CACHING_OPTIMIZED,
         default_root_object="index.html",
     )
-    with ManagementApi(status.api) as api:
-        distribution = api.create_distribution(site)
-        api.wait_deployed(distribution.id)
-    hit = verify_hit_through_both_tiers(
-        status, site_host(distribution.domain_name, lab.record.viewer_port), origin.admin
-    )
-    return Demo(distribution, hit)
+    distribution = api.find_distribution(DEMO_COMMENT) or api.create_distribution(site)
+    api.wait_deployed(distribution.id)
+    return distribution
 
 
 def site_host(domain_name: str, viewer_port: int) -> str:

@@ -12,7 +12,8 @@ from types import TracebackType
 
 import loadtests
 from lab.clients.management_api import Distribution, ManagementApi
-from lab.cluster.processes import ProcessLab
+from lab.cluster.interface import Cluster, first_of_role
+from lab.cluster.status import LabStatus
 from lab.errors import LabError
 from lab.experiments.quickstart_distribution import create_distribution, find_distribution
 from lab.topology.layout import Role
@@ -150,33 +151,30 @@ class LoadFollower:
         return [json.loads(line) for line in whole.splitlines()]
 
 
-def run_load(lab_state_dir: Path, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
+def run_load(lab: Cluster, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
     """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
-    with LoadRun(
-        profile, plan_for(ProcessLab.attach(lab_state_dir), run_directory), duration_seconds, users, run_directory
-    ) as run:
+    with LoadRun(profile, plan_for(lab, run_directory), duration_seconds, users, run_directory) as run:
         return run.wait()
 
 
-def plan_for(lab: ProcessLab, run_directory: Path) -> LoadPlan:
+def plan_for(lab: Cluster, run_directory: Path) -> LoadPlan:
     """Viewers of the populations of the lab's topology. CDNLAB_DOMAIN sends them to another distribution (docs/load.md)."""
-    record = lab.record
-    router = next((node for node in record.nodes if node.role is Role.DNS_ROUTER), None)
+    facts, status = lab.facts, lab.status()
+    router = first_of_role(status, Role.DNS_ROUTER)
     if router is None:
         raise LoadError("the lab has no DNS router: viewers would not know where to go")
     return LoadPlan(
-        dns=parse_address(router.dns),
-        domain_name=_distribution_for(lab).domain_name,
-        viewer_port=record.viewer_port,
-        populations=tuple(Population(each.region, each.client_subnet, each.users) for each in record.populations),
+        dns=parse_address(router.node.dns),
+        domain_name=_distribution_for(status).domain_name,
+        viewer_port=facts.viewer_port,
+        populations=tuple(Population(each.region, each.client_subnet, each.users) for each in facts.populations),
         output=(run_directory / LOAD_FILE).resolve(),
     )
 
 
-def _distribution_for(lab: ProcessLab) -> Distribution:
+def _distribution_for(status: LabStatus) -> Distribution:
     """The quick start's, made at first use: its behaviors fit the profiles. A lab in front of somebody else's
     application has no origin of its own; there it is the first distribution that the application was given."""
-    status = lab.status()
     origins = status.of_role(Role.ORIGIN)
     if not origins:
         if not status.distributions:

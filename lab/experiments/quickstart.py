@@ -7,6 +7,7 @@ writes `summary.json` and the report, and takes the lab down, whatever happened 
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -21,17 +22,18 @@ from lab.checkers.quickstart import (
 )
 from lab.checkers.verdict import Check, Outcome, verdict
 from lab.clients.management_api import ManagementApi
-from lab.cluster.log_tail import last_lines
-from lab.cluster.processes import ProcessLab
+from lab.cluster.interface import Cluster
+from lab.cluster.runners import BRING_UP
+from lab.errors import LabError
+from lab.experiments.demo_site import Wanted
 from lab.experiments.quickstart_distribution import create_distribution
-from lab.experiments.quickstart_run import LabFacts, QuickStartRun
+from lab.experiments.quickstart_run import QuickStartRun, Stage
 from lab.history.observations import Failure
 from lab.history.run_files import RunData, read_run, region_lines, region_totals, tier_totals
 from lab.interrupts import uninterrupted
 from lab.report.live import LiveTable
 from lab.report.writer import write_report
 from lab.topology.layout import Role
-from lab.topology.reader import read_topology, shipped_topology
 
 PROFILE = "mixed"
 EXIT_STATUS = {Outcome.VALID: 0, Outcome.INVALID: 1, Outcome.UNKNOWN: 2}
@@ -45,26 +47,20 @@ _MARKS = {Outcome.VALID: "[green]✓[/]", Outcome.INVALID: "[red]✗[/]", Outcom
 _STYLES = {Outcome.VALID: "bold green", Outcome.INVALID: "bold red", Outcome.UNKNOWN: "bold yellow"}
 
 
-def run_quickstart(
-    topology: Path | None,
-    state_dir: Path,
-    run_directory: Path,
-    duration_seconds: float = 30,
-    loopback: str | None = None,
-) -> int:
+def run_quickstart(wanted: Wanted, run_directory: Path, duration_seconds: float = 30) -> int:
     """Exit status 0 valid, 1 invalid, 2 unknown; LabError when the lab did not do what it was asked."""
     console = Console()
-    parsed = read_topology(topology or shipped_topology("default"), loopback)
     _make_empty(run_directory)
-    console.print(f"bringing up {parsed.name}", highlight=False)
-    lab = ProcessLab.up(parsed, state_dir)
+    console.print(f"bringing up {wanted.topology.name}", highlight=False)
+    lab = BRING_UP[wanted.runner](wanted.topology, wanted.state_dir, lambda text: console.print(text, style="dim"))
     try:
         outcome = run_on(lab, run_directory, duration_seconds, console)
     finally:
         with uninterrupted():
             _keep_logs(lab, run_directory)
-            stopped = lab.stop()
-            console.print(f"{stopped.stopped} processes ended in {stopped.seconds:.1f} s", style="dim", highlight=False)
+            stopped = lab.take_down()
+            ended = f"{stopped.stopped} {stopped.what} ended in {stopped.seconds:.1f} s"
+            console.print(ended, style="dim", highlight=False)
     return EXIT_STATUS[outcome]
 
 
@@ -75,19 +71,19 @@ def _make_empty(run_directory: Path) -> None:
         (run_directory / name).unlink(missing_ok=True)
 
 
-def run_on(lab: ProcessLab, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
+def run_on(lab: Cluster, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
     """The quick start on a lab that is up; leaves a whole run folder with its report."""
-    facts = LabFacts.of_record(lab.record)
+    stage = Stage.of(lab)
     with ManagementApi(lab.status().api) as api:
-        console.print(f"{len(facts.nodes)} nodes are live; creating a distribution", highlight=False)
-        distribution = create_distribution(api, facts.of_role(Role.ORIGIN)[0].http)
+        console.print(f"{len(stage.nodes)} nodes are live; creating a distribution", highlight=False)
+        distribution = create_distribution(api, stage.of_role(Role.ORIGIN)[0].http)
         api.wait_deployed(distribution.id)
-        url = f"http://{distribution.domain_name}:{facts.viewer_port}/"
+        url = f"http://{distribution.domain_name}:{stage.facts.viewer_port}/"
         console.print(f"{url} is deployed; viewers come for {duration_seconds:g} s", soft_wrap=True, highlight=False)
-        run = QuickStartRun(facts, lab, api, distribution, run_directory, duration_seconds)
+        run = QuickStartRun(stage, lab, api, distribution, run_directory, duration_seconds)
         _execute(run, run_directory, console)
     checks = judge(run, read_run(run_directory))
-    _write_summary(run_directory, facts, checks)
+    _write_summary(run_directory, stage, checks)
     report = write_report(run_directory)
     _print_summary(console, read_run(run_directory), checks, report)
     return verdict(checks)
@@ -112,12 +108,14 @@ def _first_reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first_reason(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def _keep_logs(lab: ProcessLab, run_directory: Path) -> None:
+def _keep_logs(lab: Cluster, run_directory: Path) -> None:
+    """As far as there is a lab to ask: what went wrong before must not be hidden by this."""
     directory = run_directory / "logs"
     directory.mkdir(exist_ok=True)
-    for node in lab.record.nodes:
-        lines = last_lines(lab.state.log_of(node.id), KEPT_LOG_LINES)
-        (directory / f"{node.id}.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with suppress(LabError):
+        for each in lab.status().nodes:
+            lines = lab.logs(each.node.id, KEPT_LOG_LINES)
+            (directory / f"{each.node.id}.log").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def judge(run: QuickStartRun, data: RunData) -> list[Check]:
@@ -150,15 +148,15 @@ def failures_of(data: RunData) -> list[Failure]:
     ]
 
 
-def _write_summary(run_directory: Path, facts: LabFacts, checks: Sequence[Check]) -> None:
+def _write_summary(run_directory: Path, stage: Stage, checks: Sequence[Check]) -> None:
     nodes = [
         {"id": node.id, "role": node.role.value, "region": node.region, "pop": node.pop, "http": node.http or node.dns}
-        for node in facts.nodes
+        for node in stage.nodes
     ]
     summary = {
-        "topology_name": facts.topology_name,
+        "topology_name": stage.facts.topology,
         "profile": PROFILE,
-        "users": facts.users,
+        "users": stage.facts.users,
         "nodes": nodes,
         "verdict": {"outcome": str(verdict(checks)), "checks": [check.to_json() for check in checks]},
     }

@@ -10,11 +10,12 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lab.clients.async_http import ExchangeFailedError, exchange
 from lab.clients.management_api import Distribution, ManagementApi
-from lab.cluster.state_file import LabRecord, NodeRecord
+from lab.cluster.interface import Cluster, LabFacts
+from lab.cluster.status import RunningNode
 from lab.errors import LabError
 from lab.experiments.load import LOAD_FILE, LoadFollower, LoadRun
 from lab.history.observations import Kill, Outage, Promise, Return
@@ -48,42 +49,30 @@ class RunFailedError(LabError):
     """The run could not go on; the message says what the lab did not do."""
 
 
-class NodeControl(Protocol):
-    """What the quick start does to single nodes."""
-
-    def kill_node(self, node_id: str) -> None:
-        """SIGKILL: no drain, no goodbye."""
-
-    def start_node(self, node_id: str) -> None:
-        """The same node again, as it was first started."""
-
-
 @dataclass(frozen=True, slots=True)
-class LabFacts:
-    """What the quick start has to know of the lab that is up."""
+class Stage:
+    """The lab that is up, as the quick start finds it: nothing of this changes while it runs."""
 
-    topology_name: str
-    viewer_port: int
-    lease_seconds: float
-    populations: tuple[Population, ...]
-    nodes: tuple[NodeRecord, ...]
+    facts: LabFacts
+    nodes: tuple[RunningNode, ...]
 
     @classmethod
-    def of_record(cls, record: LabRecord) -> "LabFacts":
-        populations = tuple(Population(each.region, each.client_subnet, each.users) for each in record.populations)
-        if not populations:
-            raise RunFailedError(f"topology {record.topology} has no populations: nobody would come")
-        return cls(record.topology, record.viewer_port, record.lease_seconds, populations, record.nodes)
+    def of(cls, lab: Cluster) -> "Stage":
+        facts = lab.facts
+        if not facts.populations:
+            raise RunFailedError(f"topology {facts.topology} has no populations: nobody would come")
+        return cls(facts, tuple(each.node for each in lab.status().nodes))
 
-    def of_role(self, role: Role) -> tuple[NodeRecord, ...]:
+    @property
+    def populations(self) -> tuple[Population, ...]:
+        """As the load generator has them."""
+        return tuple(Population(each.region, each.client_subnet, each.users) for each in self.facts.populations)
+
+    def of_role(self, role: Role) -> tuple[RunningNode, ...]:
         found = tuple(node for node in self.nodes if node.role == role)
         if not found:
             raise RunFailedError(f"the lab has no {role}")
         return found
-
-    @property
-    def users(self) -> int:
-        return sum(population.users for population in self.populations)
 
 
 @dataclass(slots=True)
@@ -102,30 +91,30 @@ class QuickStartRun:
 
     def __init__(
         self,
-        facts: LabFacts,
-        control: NodeControl,
+        stage: Stage,
+        lab: Cluster,
         api: ManagementApi,
         distribution: Distribution,
         directory: Path,
         duration_seconds: float,
     ) -> None:
-        self._facts = facts
-        self._control = control
+        self._stage = stage
+        self._lab = lab
         self._api = api
         self._distribution = distribution
         self._directory = directory
         self._duration_seconds = duration_seconds
-        self._control_plane = facts.of_role(Role.CONTROL_PLANE)[0]
-        self._origin = facts.of_role(Role.ORIGIN)[0]
+        self._control_plane = stage.of_role(Role.CONTROL_PLANE)[0]
+        self._origin = stage.of_role(Role.ORIGIN)[0]
         self._victim = self._choose_victim()
         self.account = Account()
         self._clock = HostClock()
         note_clock(directory, "lab", self._clock.anchor)
         self._events_path = directory / "events.jsonl"
         self._events_path.write_text("", encoding="utf-8")
-        nodes = [WatchedNode(node.id, node.role, node.pop, node.admin) for node in facts.nodes]
+        nodes = [WatchedNode(node.id, node.role, node.pop, node.admin) for node in stage.nodes]
         self._recorder = Recorder(nodes, directory / "metrics.jsonl", self._clock)
-        edges = {node.id: node.http for node in facts.of_role(Role.EDGE)}
+        edges = {node.id: node.http for node in stage.of_role(Role.EDGE)}
         self.probe = ObjectProbe(edges, self._host_header, WATCHED_PATH, self._clock)
         self.dns_probe = self._make_dns_probe()
         self._version = 0
@@ -133,27 +122,27 @@ class QuickStartRun:
 
     @property
     def _host_header(self) -> str:
-        return f"{self._distribution.domain_name}:{self._facts.viewer_port}"
+        return f"{self._distribution.domain_name}:{self._stage.facts.viewer_port}"
 
-    def _choose_victim(self) -> NodeRecord:
+    def _choose_victim(self) -> RunningNode:
         """An edge that viewers of its own region are sent to, so that its death is felt."""
-        regions = {population.region for population in self._facts.populations}
-        edges = self._facts.of_role(Role.EDGE)
+        regions = {population.region for population in self._stage.populations}
+        edges = self._stage.of_role(Role.EDGE)
         return next((edge for edge in edges if edge.region in regions), edges[0])
 
     def _make_dns_probe(self) -> DnsProbe:
-        populations = self._facts.populations
+        populations = self._stage.populations
         subnet = next((each.client_subnet for each in populations if each.region == self._victim.region), None)
-        router = self._facts.of_role(Role.DNS_ROUTER)[0]
+        router = self._stage.of_role(Role.DNS_ROUTER)[0]
         client_subnet = subnet or populations[0].client_subnet
         return DnsProbe(router.dns, self._distribution.domain_name, client_subnet, self._clock)
 
     def load_plan(self) -> LoadPlan:
         return LoadPlan(
-            dns=parse_address(self._facts.of_role(Role.DNS_ROUTER)[0].dns),
+            dns=parse_address(self._stage.of_role(Role.DNS_ROUTER)[0].dns),
             domain_name=self._distribution.domain_name,
-            viewer_port=self._facts.viewer_port,
-            populations=self._facts.populations,
+            viewer_port=self._stage.facts.viewer_port,
+            populations=self._stage.populations,
             output=(self._directory / LOAD_FILE).resolve(),
         )
 
@@ -165,7 +154,7 @@ class QuickStartRun:
     async def run(self, live: LiveTable, profile: str) -> None:
         """Everything at once, for as long as the load runs; no task and no process outlives it."""
         await self.prepare()
-        load = LoadRun(profile, self.load_plan(), self._duration_seconds, self._facts.users, self._directory)
+        load = LoadRun(profile, self.load_plan(), self._duration_seconds, self._stage.facts.users, self._directory)
         with load:
             async with asyncio.TaskGroup() as group:
                 background: list[Coroutine[Any, Any, None]] = [
@@ -185,7 +174,7 @@ class QuickStartRun:
 
     async def _act(self, live: LiveTable, began: float) -> None:
         """The script. Times are offsets from the beginning; each step waits for what it needs."""
-        lease_over = self._facts.lease_seconds + LEASE_MARGIN_SECONDS + AFTER_LEASE_SECONDS
+        lease_over = self._stage.facts.lease_seconds + LEASE_MARGIN_SECONDS + AFTER_LEASE_SECONDS
         self._phase = "caches warm up"
         await _sleep_until(began + INVALIDATE_AT * self._duration_seconds)
         self._phase = "an object changes and is invalidated"
@@ -193,20 +182,20 @@ class QuickStartRun:
         await _sleep_until(began + KILL_AT * self._duration_seconds)
         self._phase = f"{self._victim.id} is dead"
         kill_began_at = self._clock.now()
-        await asyncio.to_thread(self._control.kill_node, self._victim.id)
+        await asyncio.to_thread(self._lab.kill, self._victim.id)
         kill = Kill(kill_began_at, self._clock.now())
         self._set_outage(kill, None)
         self._record(live, "kill", self._victim.id, f"{self._victim.id} killed with SIGKILL")
         await asyncio.sleep(max(0.0, lease_over - self._clock.now().seconds_since(kill.ended_at)))
         await self._change_and_invalidate(live)
         self._set_outage(kill, self._clock.now())
-        await asyncio.to_thread(self._control.start_node, self._victim.id)
+        await asyncio.to_thread(self._lab.start, self._victim.id)
         self._phase = f"{self._victim.id} comes back"
         self._record(live, "start", self._victim.id, f"{self._victim.id} started again")
         await self._watch_return(live)
 
     def _set_outage(self, kill: Kill, started_at: Moment | None) -> None:
-        bound = self._facts.lease_seconds + LEASE_MARGIN_SECONDS
+        bound = self._stage.facts.lease_seconds + LEASE_MARGIN_SECONDS
         address = self._victim.http.rpartition(":")[0]
         self.account.outage = Outage(self._victim.id, address, kill, started_at, bound, self.dns_probe.ttl_seconds)
 
@@ -297,7 +286,7 @@ class QuickStartRun:
                 regions=load_now.regions(host_seconds()),
                 hit_ratios=hit_ratios(latest, self._recorder.before),
                 nodes_alive=len(latest) - len(dead),
-                nodes_total=len(self._facts.nodes),
+                nodes_total=len(self._stage.nodes),
                 dead_nodes=dead,
                 events=tuple(self.account.events),
             )

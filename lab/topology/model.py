@@ -14,6 +14,7 @@ from lab.errors import UsageError
 from lab.topology.geography import Coordinates
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
+DEFAULT_LOOPBACK = "127.0.0.0/16"
 # Layout gives each POP and each kind of node a /24 of its own (layout.py).
 LARGEST_LOOPBACK_PREFIX = 16
 MAXIMUM_POPS = 80

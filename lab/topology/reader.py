@@ -14,6 +14,7 @@ from lab.errors import UsageError
 from lab.topology.geography import Coordinates, find_airports
 from lab.topology.model import (
     COMMAND_LINE,
+    DEFAULT_LOOPBACK,
     EVICTION_POLICIES,
     MAXIMUM_NODES_OF_A_KIND,
     SMALLEST_DISK_MIB,
@@ -40,7 +41,6 @@ MAXIMUM_CACHE_MIB = 1 << 20
 EDGE_CACHE_MIB = 64
 REGIONAL_CACHE_MIB = 128
 MAXIMUM_USERS = 100_000
-DEFAULT_LOOPBACK = "127.0.0.0/16"
 _NOWHERE = Coordinates(0.0, 0.0)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cluster.processes import ProcessLab
+from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import StateDir
 from lab.topology.model import Topology
 from lab.topology.reader import parse_topology, shipped_topology
@@ -129,4 +129,4 @@ def taken_down(command: CommandLine) -> Iterator[CommandLine]:
     try:
         yield command
     finally:
-        ProcessLab(StateDir(command.state_dir)).stop()
+        ProcessCluster(StateDir(command.state_dir)).take_down()

@@ -27,7 +27,7 @@ import dns.rdatatype
 from botocore.config import Config
 
 from lab.clients.http_client import Reply, UnreachableError, ask, get_json, split_address
-from lab.cluster.processes import ProcessLab
+from lab.cluster.processes import ProcessCluster
 from lab.topology.layout import ACCESS_KEY_ID, API_REGION, CONTROL_PLANE_ID, SECRET_ACCESS_KEY, Role
 from lab.topology.reader import parse_topology
 from tests import warm_start
@@ -62,13 +62,13 @@ class Site:
 class SystemLab:
     """A running lab and everything that a test asks of it. All calls block, each with a bound."""
 
-    def __init__(self, processes: ProcessLab, lease_seconds: float) -> None:
+    def __init__(self, processes: ProcessCluster, lease_seconds: float) -> None:
         self.processes = processes
         self.lease_seconds = lease_seconds
         self._nodes = {node.id: node for node in processes.record.nodes}
         self.cloudfront = boto3.client(
             "cloudfront",
-            endpoint_url=processes.record.endpoint,
+            endpoint_url=processes.facts.endpoint,
             region_name=API_REGION,
             aws_access_key_id=ACCESS_KEY_ID,
             aws_secret_access_key=SECRET_ACCESS_KEY,
@@ -117,11 +117,11 @@ class SystemLab:
         return [line for line in path.read_text().splitlines() if not line.startswith("#")]
 
     def kill(self, node_id: str, number: signal.Signals = signal.SIGKILL) -> None:
-        self.processes.kill_node(node_id, number)
+        self.processes.signal(node_id, number)
 
     def start(self, node_id: str) -> None:
         wait_until(lambda: self.is_gone(node_id), f"{node_id} has ended with all of its threads")
-        self.processes.start_node(node_id)
+        self.processes.start(node_id)
 
     def is_gone(self, node_id: str) -> bool:
         """After SIGKILL a process looks like a zombie from when its first thread has ended; its sockets are closed when the last one has."""
@@ -357,13 +357,13 @@ def system_lab(directory: Path, lease_seconds: float = LEASE_SECONDS) -> Iterato
             loopback=loopback, lease_seconds=lease_seconds, heartbeat_seconds=HEARTBEAT_SECONDS, **numbered
         )
         topology = parse_topology(text, "system_lab.py")
-        with ProcessLab.up(topology, directory / "lab", launch=warm_start.launch) as processes:
+        with ProcessCluster.up(topology, directory / "lab", launch=warm_start.launch) as processes:
             lab = SystemLab(processes, lease_seconds)
             try:
                 yield lab
             finally:
                 lab.close()
-                processes.end_processes()
+                processes.abandon()
                 wait_until(
                     lambda: all(lab.is_gone(node.id) for node in processes.record.nodes), "every process is gone"
                 )

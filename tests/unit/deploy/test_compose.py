@@ -1,4 +1,4 @@
-"""deploy/compose.yaml says the same thing in several places (addresses, labels, flags, the routing table): they agree.
+"""deploy/compose.yaml is made from the default topology, and says the same thing in several places (addresses, labels, flags, the routing table): they agree.
 
 What the engine makes of it is shown in tests/docker. Here the file is read as text, with no Docker.
 """
@@ -17,6 +17,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
+from deploy.compose_files import stale_files
 from lab.topology.layout import Layout
 from lab.topology.layout import routing_table as routing_table_of
 from lab.topology.reader import read_topology, shipped_topology
@@ -26,7 +27,7 @@ from proto.mutual_tls import CONTROL_PLANE_NAME, node_uri
 DEPLOY = Path(__file__).parents[3] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-NODES = {name: service for name, service in SERVICES.items() if "labels" in service}
+NODES = {name: service for name, service in SERVICES.items() if "cdnlab.node" in service["labels"]}
 CACHES = [name for name, service in NODES.items() if service["labels"]["cdnlab.role"] in ("edge", "regional")]
 EDGES = [name for name in CACHES if NODES[name]["labels"]["cdnlab.role"] == "edge"]
 ORIGINS = [name for name, service in NODES.items() if service["labels"]["cdnlab.role"] == "origin"]
@@ -53,6 +54,10 @@ def routing_table() -> configuration_pb2.RoutingTable:
     """As the control plane reads it: an unknown field is an error."""
     text = (DEPLOY / "routing-table.json").read_text()
     return json_format.Parse(text, configuration_pb2.RoutingTable())
+
+
+def test_it_is_what_the_default_topology_makes() -> None:
+    assert stale_files() == [], "run `make compose`"
 
 
 def test_it_is_the_lab_that_cdnlab_up_starts() -> None:
@@ -175,7 +180,9 @@ def test_client_subnets_are_the_places() -> None:
     places = {str(subnet(place)): place for place in PLACES}
     # Who asks through a published port comes from a gateway; which network's, the engine decides.
     gateways = {f"{next(subnet(place).hosts())}/32": table.default_region for place in PLACES}
-    assert {each.cidr: each.region for each in table.client_subnets} == places | gateways
+    # And a client that says where it is does so as with processes.
+    said = {each.client_subnet: each.region for each in read_topology(shipped_topology("default")).populations}
+    assert {each.cidr: each.region for each in table.client_subnets} == places | gateways | said
     assert table.zone == flags(SERVICES["control-plane"])["zone"]
 
 

@@ -110,10 +110,12 @@ def test_prometheus_scrapes_every_node_with_its_place() -> None:
     services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
     expected = {
         f"{name}:{4568 if name == 'control-plane' else 9100}": {
-            label.removeprefix("cdnlab."): value for label, value in service["labels"].items() if value
+            label: value
+            for label in ("node", "role", "region", "pop")
+            if (value := service["labels"][f"cdnlab.{label}"])
         }
         for name, service in services.items()
-        if "labels" in service
+        if "cdnlab.node" in service["labels"]
     }
     (job,) = CONFIGURATION["scrape_configs"]
     scraped = {target: group["labels"] for group in job["static_configs"] for target in group["targets"]}

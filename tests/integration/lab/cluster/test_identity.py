@@ -13,7 +13,7 @@ import pytest
 
 from lab.clients.http_client import ask, get_json
 from lab.clients.management_api import ManagementApi
-from lab.cluster.processes import ProcessLab
+from lab.cluster.processes import ProcessCluster
 from lab.topology.layout import CONTROL_PLANE_ID, SECRET_ACCESS_KEY, Role
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
 from proto.mutual_tls import SERVER_NAME_OPTION
@@ -25,24 +25,24 @@ SYNCHRONIZED = (EDGE, OTHER_EDGE, "regional-us-east-1-1", "dns-1")
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessLab]:
-    with ProcessLab.up(small_topology(SLOT_OF_A_MODULE), tmp_path_factory.mktemp("lab") / "state") as running:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCluster]:
+    with ProcessCluster.up(small_topology(SLOT_OF_A_MODULE), tmp_path_factory.mktemp("lab") / "state") as running:
         yield running
 
 
-def control_status(lab: ProcessLab) -> dict[str, Any]:
+def control_status(lab: ProcessCluster) -> dict[str, Any]:
     return get_json(lab.node(CONTROL_PLANE_ID).admin, "/status")
 
 
-def streams_of_edges(lab: ProcessLab) -> list[str]:
+def streams_of_edges(lab: ProcessCluster) -> list[str]:
     """How many each edge has had."""
     pages = [ask(lab.node(node_id).admin, "/metrics").body.decode() for node_id in (EDGE, OTHER_EDGE)]
     return [line for page in pages for line in page.splitlines() if line.startswith("cdn_sync_reconnects_total ")]
 
 
-def test_every_node_that_follows_the_control_plane_has_a_certificate_of_its_own(lab: ProcessLab) -> None:
+def test_every_node_that_follows_the_control_plane_has_a_certificate_of_its_own(lab: ProcessCluster) -> None:
     assert lab.status().is_whole
-    assert "(with certificates)" in "\n".join(lab.log_lines(CONTROL_PLANE_ID, 50, is_followed=False))
+    assert "(with certificates)" in "\n".join(lab.logs(CONTROL_PLANE_ID, 50, is_followed=False))
     keys = {node_id: (lab.state.path / "tls" / node_id / "key.pem").read_bytes() for node_id in SYNCHRONIZED}
     assert len(set(keys.values())) == len(SYNCHRONIZED)
     assert {path.name for path in (lab.state.path / "tls").iterdir()} == {CONTROL_PLANE_ID, *SYNCHRONIZED}
@@ -50,7 +50,7 @@ def test_every_node_that_follows_the_control_plane_has_a_certificate_of_its_own(
 
 @pytest.mark.parametrize("stranger", ["plain text", "no certificate", "a certificate of its own", "another node's"])
 async def test_a_stranger_who_says_that_it_is_a_live_edge_gets_nothing_and_changes_nothing(
-    lab: ProcessLab, tmp_path: Path, stranger: str
+    lab: ProcessCluster, tmp_path: Path, stranger: str
 ) -> None:
     """F6 of the attack, on a lab as people run it."""
     before, streams = control_status(lab), streams_of_edges(lab)
@@ -70,7 +70,7 @@ def _known(status: dict[str, Any]) -> list[dict[str, Any]]:
     return [{name: value for name, value in node.items() if name not in passing} for node in status["nodes"]]
 
 
-def _credentials(lab: ProcessLab, folder: Path, stranger: str) -> grpc.ChannelCredentials | None:
+def _credentials(lab: ProcessCluster, folder: Path, stranger: str) -> grpc.ChannelCredentials | None:
     """Whatever somebody can have: the lab's authority is no secret, and a node's keys may be stolen."""
     of_a_node = lab.state.path / "tls" / OTHER_EDGE
     match stranger:
@@ -85,7 +85,7 @@ def _credentials(lab: ProcessLab, folder: Path, stranger: str) -> grpc.ChannelCr
 
 
 async def _say_hello(
-    lab: ProcessLab, credentials: grpc.ChannelCredentials | None, status: dict[str, Any]
+    lab: ProcessCluster, credentials: grpc.ChannelCredentials | None, status: dict[str, Any]
 ) -> grpc.aio.AioRpcError:
     """As the edge, with an index that this log does not have yet: what used to renew the log and void every cache."""
     command = lab.node(CONTROL_PLANE_ID).command
@@ -108,7 +108,7 @@ async def _say_hello(
         raise AssertionError(f"it was told {told}")
 
 
-def test_secrets_are_in_files_that_only_their_owner_reads(lab: ProcessLab) -> None:
+def test_secrets_are_in_files_that_only_their_owner_reads(lab: ProcessCluster) -> None:
     keys = list(lab.state.path.glob("tls/*/key.pem"))
     assert len(keys) == len(SYNCHRONIZED) + 1
     for path in (*keys, lab.state.path / "secret-access-key", lab.state.file):
@@ -118,7 +118,7 @@ def test_secrets_are_in_files_that_only_their_owner_reads(lab: ProcessLab) -> No
     assert sorted(pem) == sorted(keys), "the key of the authority, which could make more of them, is in no file"
 
 
-def test_no_secret_is_on_a_command_line_in_an_environment_or_in_the_lab_file(lab: ProcessLab) -> None:
+def test_no_secret_is_on_a_command_line_in_an_environment_or_in_the_lab_file(lab: ProcessCluster) -> None:
     pids = [str(node.process.pid) for node in lab.record.nodes if node.process]
     shown = subprocess.run(("ps", "eww", "-p", ",".join(pids)), capture_output=True, text=True, check=True).stdout
     assert all(node.id in shown for node in lab.record.nodes if node.role is not Role.CONTROL_PLANE), "ps shows them"
@@ -129,6 +129,6 @@ def test_no_secret_is_on_a_command_line_in_an_environment_or_in_the_lab_file(lab
         assert not [secret for secret in secrets if secret in text], where
 
 
-def test_who_asks_the_lab_for_the_secret_can_use_the_management_api(lab: ProcessLab) -> None:
+def test_who_asks_the_lab_for_the_secret_can_use_the_management_api(lab: ProcessCluster) -> None:
     with ManagementApi(lab.status().api) as api:
         assert api.find_distribution("nobody made it") is None

@@ -12,7 +12,7 @@ import pytest
 
 from lab.clients.http_client import ask
 from lab.cluster.process_identity import wait_until_gone
-from lab.cluster.processes import ProcessLab
+from lab.cluster.processes import ProcessCluster
 from lab.cluster.sockets import why_not_free
 from lab.cluster.state_file import StateDir, make_record
 from lab.errors import LabError
@@ -25,19 +25,19 @@ EDGE = "edge-iad89-p1-1"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessLab]:
-    with ProcessLab.up(small_topology(SLOT_OF_A_MODULE), tmp_path_factory.mktemp("lab") / "state") as running:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCluster]:
+    with ProcessCluster.up(small_topology(SLOT_OF_A_MODULE), tmp_path_factory.mktemp("lab") / "state") as running:
         yield running
 
 
-def wait_for_state(lab: ProcessLab, node_id: str, state: str) -> None:
+def wait_for_state(lab: ProcessCluster, node_id: str, state: str) -> None:
     deadline = time.monotonic() + 15
     while (found := lab.status().find(node_id)) is None or found.state != state:
         assert time.monotonic() < deadline, f"{node_id} is not {state}: {found}"
         time.sleep(0.05)
 
 
-def test_all_nodes_are_live_when_it_is_up(lab: ProcessLab) -> None:
+def test_all_nodes_are_live_when_it_is_up(lab: ProcessCluster) -> None:
     status = lab.status()
     assert {each.node.id for each in status.nodes} == SMALL_NODES
     assert status.is_whole
@@ -45,75 +45,73 @@ def test_all_nodes_are_live_when_it_is_up(lab: ProcessLab) -> None:
     assert all(each.node.pid for each in status.nodes)
 
 
-def test_a_killed_node_is_down_and_comes_back_as_it_was(lab: ProcessLab) -> None:
+def test_a_killed_node_is_down_and_comes_back_as_it_was(lab: ProcessCluster) -> None:
     before = lab.node(EDGE)
-    lab.kill_node(EDGE)
+    lab.kill(EDGE)
     down = lab.status().find(EDGE)
     assert down is not None and down.state == "down" and down.node.pid is None
     with pytest.raises(LabError, match=f"{EDGE} is not running"):
-        lab.kill_node(EDGE)
-    lab.start_node(EDGE)
+        lab.kill(EDGE)
+    lab.start(EDGE)
     back = lab.wait_until_live(EDGE)
     assert back.node.http == before.http and back.applied_index == TABLES
     assert back.node.pid != (before.process and before.process.pid)
     with pytest.raises(LabError, match=f"{EDGE} is running already"):
-        lab.start_node(EDGE)
+        lab.start(EDGE)
 
 
-def test_a_stopped_node_loses_its_lease_and_regains_it(lab: ProcessLab) -> None:
-    lab.kill_node(EDGE, signal.SIGSTOP)
+def test_a_stopped_node_loses_its_lease_and_regains_it(lab: ProcessCluster) -> None:
+    lab.signal(EDGE, signal.SIGSTOP)
     try:
         wait_for_state(lab, EDGE, "expired")
     finally:
-        lab.kill_node(EDGE, signal.SIGCONT)
+        lab.signal(EDGE, signal.SIGCONT)
     wait_for_state(lab, EDGE, "live")
 
 
-def test_without_the_control_plane_nodes_speak_for_themselves(lab: ProcessLab) -> None:
-    lab.kill_node("control-plane")
+def test_without_the_control_plane_nodes_speak_for_themselves(lab: ProcessCluster) -> None:
+    lab.kill("control-plane")
     try:
         wait_for_state(lab, EDGE, "expired")
         status = lab.status()
         assert {each.state for each in status.of_role(Role.CONTROL_PLANE)} == {"down"}
         assert {each.applied_index for each in status.of_role(Role.EDGE)} == {TABLES}
     finally:
-        lab.start_node("control-plane")
+        lab.start("control-plane")
     for node_id in SMALL_NODES:
         lab.wait_until_live(node_id)
 
 
-def test_another_command_finds_it_and_may_start_nodes(lab: ProcessLab) -> None:
-    other = ProcessLab.attach(lab.state.path)
+def test_another_command_finds_it_and_may_start_nodes(lab: ProcessCluster) -> None:
+    other = ProcessCluster.attach(lab.state.path)
     assert other.record == lab.record
-    lab.kill_node(EDGE)
-    other.start_node(EDGE)
+    lab.kill(EDGE)
+    other.start(EDGE)
     assert lab.wait_until_live(EDGE).node.pid
-    other.kill_node(EDGE)
-    lab.start_node(EDGE)
+    other.kill(EDGE)
+    lab.start(EDGE)
     lab.wait_until_live(EDGE)
 
 
-def test_a_second_lab_in_the_same_folder_is_refused(lab: ProcessLab) -> None:
+def test_a_second_lab_in_the_same_folder_is_refused(lab: ProcessCluster) -> None:
     with pytest.raises(LabError, match=r"a lab is running already: small \(6 of 6 processes\)"):
-        ProcessLab.up(small_topology(SLOT_OF_A_MODULE), lab.state.path)
+        ProcessCluster.up(small_topology(SLOT_OF_A_MODULE), lab.state.path)
     assert lab.status().is_whole
 
 
-def test_a_second_lab_on_the_same_addresses_starts_nothing(lab: ProcessLab, tmp_path: Path) -> None:
+def test_a_second_lab_on_the_same_addresses_starts_nothing(lab: ProcessCluster, tmp_path: Path) -> None:
     with pytest.raises(LabError) as caught:
-        ProcessLab.up(small_topology(SLOT_OF_A_MODULE), tmp_path / "other")
-    assert f"control-plane cannot listen on {lab.record.endpoint.removeprefix('http://')}: the port is taken" in str(
-        caught.value
-    )
+        ProcessCluster.up(small_topology(SLOT_OF_A_MODULE), tmp_path / "other")
+    assert f"the lab small in {lab.state.path} (6 processes) has the addresses of this one" in str(caught.value)
     assert not (tmp_path / "other").exists()
     assert lab.status().is_whole
 
 
-def test_nothing_is_left_behind(lab: ProcessLab) -> None:
+def test_nothing_is_left_behind(lab: ProcessCluster) -> None:
     """Runs last: it takes the module's lab down."""
     record = lab.record
     processes = [node.process for node in record.nodes if node.process]
-    stopped = lab.stop()
+    stopped = lab.take_down()
     print(f"6 processes down in {stopped.seconds:.2f} s")
     assert (stopped.stopped, stopped.killed) == (6, 0)
     assert stopped.seconds < 2
@@ -123,7 +121,7 @@ def test_nothing_is_left_behind(lab: ProcessLab) -> None:
     ):
         assert why_not_free(listener) == "", listener
     assert not lab.state.path.exists()
-    assert lab.stop().stopped == 0, "again does no harm"
+    assert lab.take_down().stopped == 0, "again does no harm"
 
 
 def test_a_node_that_dies_is_explained(tmp_path: Path) -> None:
@@ -131,14 +129,15 @@ def test_a_node_that_dies_is_explained(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "state")
     record = make_record(layout, layout.nodes(), sys.executable)
     dying = (sys.executable, "-c", "import sys; print('disk is full'); sys.exit(3)")
-    state.claim(replace(record, nodes=tuple(replace(node, command=dying) for node in record.nodes)))
-    lab = ProcessLab(state)
+    state.make()
+    state.write(replace(record, nodes=tuple(replace(node, command=dying) for node in record.nodes)))
+    lab = ProcessCluster(state)
     try:
-        lab.start_node(EDGE)
+        lab.start(EDGE)
         with pytest.raises(LabError) as caught:
             lab.wait_until_live(EDGE, timeout_seconds=10)
     finally:
-        lab.stop()
+        lab.take_down()
     assert str(caught.value).splitlines() == [
         f"{EDGE} ended with status 3",
         "  | disk is full",
@@ -150,22 +149,22 @@ def test_a_node_that_is_killed_while_the_lab_starts_ends_the_start(tmp_path: Pat
     state = StateDir(tmp_path / "state")
 
     def kill_the_control_plane(_progress: str) -> None:
-        ProcessLab.attach(state.path).kill_node("control-plane")
+        ProcessCluster.attach(state.path).kill("control-plane")
 
     with pytest.raises(LabError, match="control-plane was killed by SIGKILL"):
-        ProcessLab.up(small_topology(), state.path, say=kill_the_control_plane)
-    record = state.read()
+        ProcessCluster.up(small_topology(), state.path, say=kill_the_control_plane)
+    record = state.read_processes()
     assert record is not None and record.running == [], "nothing runs"
     assert state.log_of("control-plane").exists(), "the log that the message names is still there"
-    with ProcessLab.up(small_topology(), state.path) as lab:
+    with ProcessCluster.up(small_topology(), state.path) as lab:
         assert lab.status().is_whole, "what the failed start left is in nobody's way"
 
 
 def test_viewers_find_edges_of_the_first_pop_at_the_shared_address(tmp_path: Path) -> None:
-    with ProcessLab.up(small_topology(), tmp_path / "state") as lab:
-        reply = ask(lab.record.shared_http, "/", headers=[("host", "nobody.cdn.localhost")])
+    with ProcessCluster.up(small_topology(), tmp_path / "state") as lab:
+        reply = ask(lab.facts.shared_http, "/", headers=[("host", "nobody.cdn.localhost")])
         assert reply.status == 403
         assert reply.headers["x-amz-cf-pop"] == "IAD89-P1"
-        host, _, port = lab.record.shared_http.rpartition(":")
+        host, _, port = lab.facts.shared_http.rpartition(":")
         with pytest.raises(OSError), socket.create_server((host, int(port))):
             pass

@@ -2,10 +2,12 @@
 
 import http.server
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from lab.cli import EXIT_INTERRUPTED
 from lab.clients.http_client import ask
-from lab.cluster.process_identity import identify
-from lab.cluster.processes import ProcessLab
+from lab.cluster.process_identity import ProcessIdentity, identify
+from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import StateDir
+from lab.cluster.sweep import Mark, marked_processes, of_lab
 from tests.integration.lab_harness import (
     SLOT_OF_A_MODULE,
     SLOT_OF_ONE_TEST,
@@ -85,7 +89,7 @@ def told_status(command: CommandLine) -> dict[str, Any]:
 
 def status_of(command: CommandLine) -> dict[str, Any]:
     """The same without a process for it, for tests of other commands."""
-    return ProcessLab.attach(command.state_dir).status().to_json()
+    return ProcessCluster.attach(command.state_dir).status().to_json()
 
 
 def wait_until_up(command: CommandLine, process: "subprocess.Popen[str]", word: str) -> list[str]:
@@ -131,7 +135,9 @@ def up_and_down(cdnlab: CommandLine) -> tuple[float, float]:
 
 def test_down_again_does_no_harm(cdnlab: CommandLine) -> None:
     done = cdnlab.run("down")
-    assert (done.status, done.out) == (0, f"no lab is running (nothing in {cdnlab.state_dir})\n")
+    here, *elsewhere = done.out.splitlines()  # other tests have labs meanwhile
+    assert (done.status, here) == (0, f"no lab is running (nothing in {cdnlab.state_dir})")
+    assert all(line.startswith("elsewhere: the lab ") for line in elsewhere)
 
 
 def test_status_is_the_promised_json(running: CommandLine) -> None:
@@ -265,6 +271,25 @@ def test_a_topology_with_mistakes_starts_nothing(cdnlab: CommandLine) -> None:
     assert not cdnlab.state_dir.exists()
 
 
+def test_who_stands_elsewhere_is_told_where_the_lab_is(running: CommandLine, cdnlab: CommandLine) -> None:
+    """`down`, `status` and `up` in a folder without a lab, while one runs that another folder has started."""
+    elsewhere = (
+        f"elsewhere: the lab small in {running.state_dir} (6 processes); --state {running.state_dir} is for that one"
+    )
+    down = cdnlab.run("down")
+    assert down.status == 0 and elsewhere in down.out.splitlines()
+    status = cdnlab.run("status")
+    assert status.status == 1 and elsewhere in status.err.splitlines()
+    up = cdnlab.run("up", cdnlab.topology(small(SLOT_OF_A_MODULE)))
+    assert up.status == 1 and up.err.splitlines() == [
+        f"cdnlab: the lab small in {running.state_dir} (6 processes) has the addresses of this one: "
+        f"`cdnlab down --state {running.state_dir}` ends it",
+        "nothing was started; --loopback 127.1.0.0/16 gives this lab addresses of its own",
+    ]
+    assert not cdnlab.state_dir.exists()
+    assert {node["state"] for node in status_of(running)["nodes"]} == {"live"}
+
+
 def test_a_taken_port_starts_nothing(cdnlab: CommandLine) -> None:
     api = api_address(SLOT_OF_ONE_TEST)
     host, _, port = api.rpartition(":")
@@ -300,26 +325,47 @@ def test_the_foreground_ends_when_another_command_takes_the_lab_down(cdnlab: Com
         assert process.wait(10) == 0
 
 
-def test_what_a_killed_up_has_started_is_found_by_down(cdnlab: CommandLine) -> None:
-    process = cdnlab.start("up", cdnlab.topology())
-    state = StateDir(cdnlab.state_dir)
+@pytest.mark.parametrize(("number", "started"), [(signal.SIGINT, 1), (signal.SIGTERM, 3), (signal.SIGKILL, 2)])
+def test_whenever_a_start_is_interrupted_nothing_is_left(
+    cdnlab: CommandLine, number: signal.Signals, started: int
+) -> None:
+    """At a moment in which there is one more process than before: what is just being started is not recorded yet."""
+    process = cdnlab.start("up", cdnlab.topology(), "--no-demo", "--detach")
     with process:
         deadline = time.monotonic() + 20
-        while (record := state.read()) is None or len(record.running) < len(SMALL_NODES):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.kill()
-    processes = [node.process for node in record.nodes if node.process]
-    done = cdnlab.run("down")
-    assert done.status == 0 and "6 processes ended" in done.out
-    assert not any(each.is_alive for each in processes)
-    assert not cdnlab.state_dir.exists()
+        while len(carried(cdnlab.state_dir)) < started:
+            assert process.poll() is None and time.monotonic() < deadline
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    if number is not signal.SIGKILL:
+        assert process.returncode == EXIT_INTERRUPTED and carried(cdnlab.state_dir) == []
+    down = cdnlab.run("down")
+    assert (down.status, down.err) == (0, "")
+    assert carried(cdnlab.state_dir) == [] and not cdnlab.state_dir.exists()
+
+
+def carried(state_dir: Path) -> list[ProcessIdentity]:
+    """Processes that carry the mark of the lab in this folder, recorded or not."""
+    found = of_lab(marked_processes(), state_dir.resolve(), "")
+    return [each.process for each in found if each.process.is_alive]
+
+
+def test_what_was_started_and_never_recorded_is_in_nobody_s_way(cdnlab: CommandLine) -> None:
+    """As after SIGKILL between the start of a process and its record: it holds the address of the next lab's control plane."""
+    host, _, port = api_address(SLOT_OF_ONE_TEST).rpartition(":")
+    program = f"import socket, time; s = socket.create_server(({host!r}, {port})); print(1, flush=True); time.sleep(60)"
+    mark = Mark(str(cdnlab.state_dir.resolve()), "of-a-lab-without-a-record").environment()
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env={**os.environ, **mark}, stdout=subprocess.PIPE) as stray:
+        assert stray.stdout is not None and stray.stdout.readline()
+        up = cdnlab.run("up", cdnlab.topology(), "--no-demo", "--detach")
+        assert up.status == 0 and "ended 1 process that an earlier lab had left" in up.out
+        assert stray.wait(10) == -signal.SIGTERM
 
 
 def test_what_a_reboot_left_is_cleared_away(cdnlab: CommandLine) -> None:
     assert cdnlab.run("up", cdnlab.topology(), "--detach", "--no-demo").status == 0
-    record = StateDir(cdnlab.state_dir).read()
+    record = StateDir(cdnlab.state_dir).read_processes()
     assert record is not None
     for node in record.nodes:
         assert node.process is not None and node.process.send(signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab.cluster.compose import read_facts, to_node
+from lab.cluster.container_facts import read_facts, to_node
 from lab.topology.layout import Role
 
 

@@ -7,16 +7,30 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lab.cluster.claim import claim
+from lab.cluster.folder_lock import folder_lock
 from lab.cluster.log_tail import follow, last_lines
+from lab.cluster.other_labs import OtherLab
 from lab.cluster.process_identity import ProcessIdentity, end_all, identify
-from lab.cluster.processes import ProcessLab, claim
-from lab.cluster.sockets import check_addresses_are_free, why_not_free
-from lab.cluster.state_file import LabRecord, StateDir, from_json, make_record, to_json, write_secrets
+from lab.cluster.processes import ProcessCluster
+from lab.cluster.sockets import check_addresses_are_free, describe_taken, why_not_free
+from lab.cluster.state_file import (
+    ContainersRecord,
+    LabRecord,
+    Record,
+    StateDir,
+    from_json,
+    make_record,
+    to_json,
+    write_secrets,
+)
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 from lab.errors import LabError, UsageError
 from lab.topology.layout import Layout, Listener, Role
@@ -40,10 +54,21 @@ def record(tmp_path: Path) -> LabRecord:
     return make_record(layout, layout.nodes(), "/usr/bin/python3")
 
 
+def put(state: StateDir, record: Record) -> None:
+    """What a command that started a lab has left."""
+    state.make()
+    state.write(record)
+
+
+def test_a_record_of_containers_is_the_same_after_reading() -> None:
+    record = ContainersRecord("small", "cdnlab-small", ProcessIdentity(12, "boot/345"))
+    assert from_json(to_json(record)) == record
+
+
 def test_a_record_is_the_same_after_reading(record: LabRecord) -> None:
     running = record.with_process("origin-1", ProcessIdentity(12, "boot/345"))
     assert from_json(to_json(running)) == running
-    assert running.node("origin-1") != record.node("origin-1")
+    assert isinstance(running, LabRecord) and running.node("origin-1") != record.node("origin-1")
 
 
 def test_a_record_of_another_version_is_refused_with_a_way_out(tmp_path: Path) -> None:
@@ -102,21 +127,21 @@ def test_a_record_is_there_whole_or_not_at_all(
     """A reader that comes while a lab is being claimed found an empty file."""
     seen: list[str] = []
 
-    def look_and_link(fresh: Path, file: Path) -> None:
+    def look_and_replace(fresh: Path, file: Path) -> None:
         seen.append(fresh.read_text())
         assert not file.exists()
         fresh.rename(file)
 
-    monkeypatch.setattr(os, "link", look_and_link)
+    monkeypatch.setattr(os, "replace", look_and_replace)
     state = StateDir(tmp_path)
-    state.claim(record)
+    claim(state, record, lambda: None)
     assert state.read() == record and seen == [state.file.read_text()]
     assert [path.name for path in tmp_path.iterdir()] == ["lab.json"]
 
 
 def test_nothing_of_others_is_removed_with_the_state(tmp_path: Path, record: LabRecord) -> None:
     state = StateDir(tmp_path / "lab")
-    state.claim(record)
+    put(state, record)
     state.log_of("origin-1").parent.mkdir(parents=True)
     state.log_of("origin-1").write_text("hello\n")
     (state.path / "tls" / "edge-1").mkdir(parents=True)
@@ -136,28 +161,78 @@ def test_a_folder_of_somebody_else_is_not_taken(tmp_path: Path, record: LabRecor
 
 def test_a_dead_lab_s_state_is_replaced(tmp_path: Path, record: LabRecord) -> None:
     state = StateDir(tmp_path)
-    state.claim(record.with_process("origin-1", ProcessIdentity(os.getpid(), "another-boot/1")))
+    put(state, record.with_process("origin-1", ProcessIdentity(os.getpid(), "another-boot/1")))
     claim(state, record, lambda: None)
     assert state.read() == record
 
 
 def test_a_running_lab_keeps_its_state(tmp_path: Path, record: LabRecord) -> None:
     state = StateDir(tmp_path)
-    state.claim(record.with_process("origin-1", identify(os.getpid())))
+    put(state, record.with_process("origin-1", identify(os.getpid())))
     with pytest.raises(LabError, match=r"a lab is running already: three-regions \(1 of 12 processes\)"):
         claim(state, record, lambda: None)
 
 
-def test_two_commands_cannot_claim_one_folder(tmp_path: Path, record: LabRecord) -> None:
+def test_a_lab_that_another_command_is_starting_keeps_its_state(tmp_path: Path, record: LabRecord) -> None:
+    """Although nothing of it runs yet."""
     state = StateDir(tmp_path)
+    put(state, replace(record, starter=identify(os.getpid())))
+    message = rf"another command \(process {os.getpid()}\) is starting a lab in {tmp_path} right now: three-regions"
+    with pytest.raises(LabError, match=message):
+        claim(state, record, lambda: None)
+    assert state.read() == replace(record, starter=identify(os.getpid()))
 
-    class OvertakenStateDir(StateDir):
-        def remove(self) -> None:
-            """The other command claims the folder after this one has found it free."""
-            state.claim(record)
 
-    with pytest.raises(LabError, match="another command is starting a lab"):
-        claim(OvertakenStateDir(tmp_path), record, lambda: None)
+def test_two_commands_that_claim_one_folder_at_once_are_one_after_the_other(tmp_path: Path, record: LabRecord) -> None:
+    """The second one comes while the first looks whether addresses are free, and must find the first one's record."""
+    state, refused = StateDir(tmp_path / "lab"), threading.Event()
+    mine = replace(record, starter=identify(os.getpid()))
+
+    def claim_too() -> None:
+        with pytest.raises(LabError, match="is starting a lab"):
+            claim(StateDir(tmp_path / "lab"), record, lambda: None)
+        refused.set()
+
+    other = threading.Thread(target=claim_too)
+    claim(state, mine, other.start)
+    other.join(10)
+    assert refused.is_set() and state.read() == mine
+
+
+def test_who_waits_for_a_folder_that_goes_away_has_nothing_to_lock(tmp_path: Path) -> None:
+    """`down` holds the lock of the folder that it removes."""
+    folder, seen = tmp_path / "lab", []
+    folder.mkdir()
+
+    def wait_for_it() -> None:
+        with folder_lock(folder) as is_there:
+            seen.append(is_there)
+
+    other = threading.Thread(target=wait_for_it)
+    with folder_lock(folder) as is_there:
+        assert is_there
+        other.start()
+        folder.rmdir()
+    other.join(10)
+    assert seen == [False]
+
+
+def test_a_folder_that_is_held_for_too_long_is_refused(tmp_path: Path) -> None:
+    with (
+        folder_lock(tmp_path),
+        pytest.raises(LabError, match="another command is busy with the lab"),
+        folder_lock(tmp_path, wait_seconds=0.05),
+    ):
+        pass
+
+
+def test_a_refused_start_leaves_no_folder(tmp_path: Path, record: LabRecord) -> None:
+    def refuse() -> None:
+        raise LabError("taken")
+
+    with pytest.raises(LabError, match="taken"):
+        claim(StateDir(tmp_path / "lab"), record, refuse)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_is_known_by_more_than_its_pid(child: subprocess.Popen[bytes]) -> None:
@@ -191,7 +266,11 @@ def test_free_and_taken_addresses() -> None:
     assert why_not_free(Listener(address)) == ""
 
 
-def test_every_taken_address_is_named_with_its_node(tmp_path: Path) -> None:
+def taken_addresses(count: int) -> list[tuple[str, str, str]]:
+    return [(f"n-{number}", f"127.20.1.{number}:80", "the port is taken") for number in range(count)]
+
+
+def test_a_taken_address_is_named_with_its_node(tmp_path: Path) -> None:
     # A network of its own: the labs of the integration tests take the addresses of 127.15.0.0/16 meanwhile.
     nodes = Layout(read_topology(shipped_topology("default"), "127.20.0.0/16"), tmp_path).nodes()
     by_id = {node.id: node for node in nodes}
@@ -199,7 +278,7 @@ def test_every_taken_address_is_named_with_its_node(tmp_path: Path) -> None:
     servers = [socket.create_server((address.split(":")[0], int(address.split(":")[1]))) for address in taken]
     try:
         with pytest.raises(LabError) as caught:
-            check_addresses_are_free(nodes)
+            check_addresses_are_free(nodes, list)
     finally:
         for server in servers:
             server.close()
@@ -209,10 +288,25 @@ def test_every_taken_address_is_named_with_its_node(tmp_path: Path) -> None:
     ]
 
 
+def test_many_taken_addresses_are_said_in_a_few_lines() -> None:
+    lines = describe_taken(taken_addresses(30), []).splitlines()
+    assert len(lines) == 6 and lines[4] == "and 26 more addresses of this lab"
+
+
+@pytest.mark.parametrize("address", ["127.20.1.3:80", "0.0.0.0:80"])
+def test_the_lab_that_has_the_addresses_is_named_with_what_ends_it(address: str) -> None:
+    holder = OtherLab("three-regions", "in /elsewhere (12 processes)", "/elsewhere", frozenset({address}))
+    bystander = OtherLab("small", "in /third (6 processes)", "/third", frozenset({"127.30.0.1:80"}))
+    assert describe_taken(taken_addresses(30), [bystander, holder]).splitlines() == [
+        "the lab three-regions in /elsewhere (12 processes) has the addresses of this one: `cdnlab down --state /elsewhere` ends it",
+        "nothing was started; --loopback 127.1.0.0/16 gives this lab addresses of its own",
+    ]
+
+
 def test_an_unknown_node_is_answered_with_those_that_are(tmp_path: Path, record: LabRecord) -> None:
-    StateDir(tmp_path).claim(record)
+    put(StateDir(tmp_path), record)
     with pytest.raises(UsageError, match="no node 'edge-9': there are control-plane, dns-1, "):
-        ProcessLab(StateDir(tmp_path)).kill_node("edge-9")
+        ProcessCluster(StateDir(tmp_path)).kill("edge-9")
 
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:

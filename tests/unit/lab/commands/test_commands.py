@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from lab.cli import app
 from lab.clients.management_api import ALL_METHODS, OriginAddress, SiteConfig
 from lab.cluster import finding
-from lab.cluster.processes import Stopped
+from lab.cluster.interface import Stopped
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 from lab.commands import explain, serve, status
 from lab.commands.runs import find_run, new_run_directory
