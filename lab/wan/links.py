@@ -80,7 +80,7 @@ class Path:
         """What makes no sense."""
         if not 0 <= self.delay_seconds <= 60:
             yield f"a delay must be from 0 to 60 s, not {self.delay_seconds:g} s"
-        if not 0 <= self.jitter_seconds <= self.delay_seconds:
+        if not 0 <= self.jitter_seconds <= max(0.0, self.delay_seconds):
             yield f"a jitter must be from 0 to the delay ({self.delay_seconds:g} s), not {self.jitter_seconds:g} s"
         if self.bytes_per_second and self.bytes_per_second < SEGMENT_BYTES:
             yield f"a bandwidth must be 0 (unlimited) or a segment ({SEGMENT_BYTES} bytes) a second at least"

@@ -99,7 +99,7 @@ def read_toxic(document: object) -> Toxic:
     kind = document.get("type")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ToxicError(f"invalid toxic type: there are {', '.join(KINDS)}")
-    stream = _read_stream(document.get("stream") or Stream.DOWNSTREAM.value)
+    stream = _read_stream(document.get("stream", ""))
     name = document.get("name") or f"{kind}_{stream.value}"
     if not isinstance(name, str) or len(name) > 200 or "/" in name:
         raise ToxicError("bad request body: a name is text without '/'")
@@ -122,6 +122,8 @@ def changed_toxic(toxic: Toxic, document: object) -> Toxic:
 
 
 def _read_stream(word: object) -> Stream:
+    if word == "":
+        return Stream.DOWNSTREAM
     for stream in Stream:
         if word == stream.value:
             return stream
