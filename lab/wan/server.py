@@ -11,7 +11,7 @@ from typing import Final
 
 from lab.http_client import split_address
 from lab.wan.configuration import Bounds, Configuration
-from lab.wan.http_server import ApiServer
+from lab.wan.http_server import BACKLOG, ApiServer
 from lab.wan.relays import RelayError, Relays
 from lab.wan.toxiproxy_api import ToxiproxyApi
 from proto.descriptor_limit import raise_descriptor_limit
@@ -55,6 +55,7 @@ async def serving(relays: Relays) -> AsyncIterator[str]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+            listening.listen(BACKLOG)  # whoever comes before the server has started waits
         except OSError as error:
             raise RelayError(f"cannot listen on {relays.configuration.api}: {error}") from error
         server = ApiServer(ToxiproxyApi(relays, host).application())

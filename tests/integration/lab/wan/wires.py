@@ -39,7 +39,10 @@ def loopback(group: int) -> str:
 
 HERE, NEAR, FAR = 0, 1, 2
 """Groups: the server's, and two of clients."""
-PLACES = tuple(Place(name, (f"127.{180 + group}.0.0/16",)) for group, name in enumerate(("here", "near", "far")))
+PLACES = (
+    *(Place(name, (f"127.{180 + group}.0.0/16",)) for group, name in enumerate(("here", "near", "far"))),
+    Place("local", ("127.0.0.1/32",)),
+)
 
 
 class Server:
