@@ -109,6 +109,32 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--role", required=True, choices=[role.value for role in Role])
     parser.add_argument("--region", required=True)
     parser.add_argument("--pop", required=True, help="for example FRA56-P1")
+    _add_address_flags(parser)
+    _add_control_plane_flags(parser)
+    parser.add_argument(
+        "--state-dir",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="for the last good snapshot, the invalidations that were applied, and the cache on disk",
+    )
+    parser.add_argument(
+        "--advertise", type=parse_address, metavar="HOST:PORT", help="what others connect to, if it is not --listen"
+    )
+    parser.add_argument("--advertise-admin", type=parse_address, metavar="HOST:PORT", help="the same for --admin")
+    _add_storage_flags(parser)
+    parser.add_argument("--access-log", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--origin-connections",
+        type=_connections,
+        default=DEFAULT_ORIGIN_CONNECTIONS,
+        metavar="N",
+        help="to one origin at work at once; more requests wait for one of them, or get 503",
+    )
+    return parser
+
+
+def _add_address_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen",
         required=True,
@@ -126,18 +152,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="for operators: metrics, status, explain",
     )
-    _add_control_plane_flags(parser)
-    parser.add_argument(
-        "--state-dir",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="for the last good snapshot, the invalidations that were applied, and the cache on disk",
-    )
-    parser.add_argument(
-        "--advertise", type=parse_address, metavar="HOST:PORT", help="what others connect to, if it is not --listen"
-    )
-    parser.add_argument("--advertise-admin", type=parse_address, metavar="HOST:PORT", help="the same for --admin")
     parser.add_argument(
         "--trusted-proxies",
         type=parse_networks,
@@ -145,16 +159,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NETWORK[,NETWORK...]",
         help="connections from there begin with a PROXY protocol header (version 2), which says who the viewer is; for example 127.0.250.0/24",
     )
-    _add_storage_flags(parser)
-    parser.add_argument("--access-log", type=Path, metavar="FILE")
-    parser.add_argument(
-        "--origin-connections",
-        type=_connections,
-        default=DEFAULT_ORIGIN_CONNECTIONS,
-        metavar="N",
-        help="to one origin at work at once; more requests wait for one of them, or get 503",
-    )
-    return parser
 
 
 def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:

@@ -1,22 +1,24 @@
 """Links as JSON, for the part of the control API that Toxiproxy does not have. Units are in the names, which are those of the configuration file. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.wan.links import Distribution, Link, Path
+from lab.wan.toxics import Toxic
 from lab.wan.toxiproxy_documents import BAD_REQUEST, ApiError
 
 PATH_FIELDS: Final = ("delay_ms", "jitter_ms", "distribution", "bandwidth_mbit", "loss_percent", "queue_kib", "cut")
 DIRECTIONS: Final = ("forward", "backward")
 
 
-def link_to_json(link: Link) -> dict[str, object]:
+def link_to_json(link: Link, toxics: Sequence[Toxic]) -> dict[str, object]:
     """Everything that can be said of it."""
     return {
         "name": link.name,
         "between": list(link.ends),
         "forward": path_to_json(link.forward),
         "backward": path_to_json(link.backward),
+        "toxics": [toxic.to_json() for toxic in toxics],
     }
 
 

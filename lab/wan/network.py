@@ -46,8 +46,10 @@ class Network:
         return self._known[address]
 
     def reset(self) -> None:
-        """Every link as the file says it."""
+        """Every link as the file says it, without toxics."""
         for running in self.links.values():
+            if running.toxics:
+                running.change_toxics(())
             if running.link != running.configured:
                 running.change(running.configured)
 

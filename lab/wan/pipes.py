@@ -109,6 +109,11 @@ class Pipe:
         return self.waiting_bytes >= self._window_bytes or len(self._events) >= MOST_WAITING_PIECES or self.is_cut
 
     @property
+    def is_drained(self) -> bool:
+        """Nothing more goes in, and nothing more comes out."""
+        return self.has_ended and not self._events and self._alarm is None and self._reset is None
+
+    @property
     def read_bytes(self) -> int:
         """How much may be read at a time."""
         most = LARGEST_PIECE_BYTES if self.path is None else self.path.queue.path.piece_bytes

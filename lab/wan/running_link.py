@@ -4,11 +4,13 @@ When bytes leave a queue is links.py's; this adds the timers.
 """
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lab.wan.links import Link, Path, SharedQueue
+from lab.wan.toxics import Toxic
 
 Clock = Callable[[], float]
 
@@ -27,7 +29,7 @@ class TakesLink(Protocol):
     """What is relayed over a link."""
 
     def link_changed(self, now: float) -> None:
-        """A path is another one, or a cut has begun or ended."""
+        """A path is another one, a cut has begun or ended, or there are other toxics."""
 
 
 class RunningPath:
@@ -71,7 +73,7 @@ class RunningPath:
         queue = self.queue
         room = queue.path.most_queued_bytes - queue.queued_bytes(self._clock())
         grants = len(self._waiting) if not queue.path.bytes_per_second else max(1, int(room / queue.path.piece_bytes))
-        for stream in list(self._waiting)[:grants]:
+        for stream in list(itertools.islice(self._waiting, grants)):
             del self._waiting[stream]
             stream.room_is_there()
         self._arm()
@@ -93,6 +95,8 @@ class RunningLink:
         self._clock = clock
         self.forward = RunningPath(link.forward, clock, loop)
         self.backward = RunningPath(link.backward, clock, loop)
+        self.toxics: tuple[Toxic, ...] = ()
+        """Of every connection that takes this link, whatever its proxy; `upstream` is from the client to the server."""
         self.takers: set[TakesLink] = set()
 
     def way_from(self, place: str) -> "Way":
@@ -107,6 +111,13 @@ class RunningLink:
         self.link = link
         self.forward.change(link.forward, now)
         self.backward.change(link.backward, now)
+        for taker in tuple(self.takers):
+            taker.link_changed(now)
+
+    def change_toxics(self, toxics: Sequence[Toxic]) -> None:
+        """Others from now on."""
+        self.toxics = tuple(toxics)
+        now = self._clock()
         for taker in tuple(self.takers):
             taker.link_changed(now)
 

@@ -8,6 +8,7 @@ from lab.http_client import split_address
 
 CONNECT_SECONDS: Final = 10.0
 """To a server, over the loopback or the containers' network: the link's delay is not in it."""
+DATAGRAM_BUFFER_BYTES: Final = 1 << 20
 _BIND_ADDRESS_NO_PORT: Final = 24
 """Linux: the port is chosen at `connect`, so that one address may have as many connections as there are pairs of ports, not 28,000 in all."""
 
@@ -21,6 +22,11 @@ async def resolve(address: str, kind: socket.SocketKind) -> Resolved:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
     family, _, _, _, where = found[0]
     return family, where  # type: ignore[return-value]  # of IPv4 or IPv6, nothing else has a port
+
+
+def keep_bursts(datagrams: socket.socket) -> None:
+    """Room for what comes while the loop is busy, as far as the system grants it: the kernel drops what does not fit, and that would not be the link's loss."""
+    datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAM_BUFFER_BYTES)
 
 
 def open_socket(to: Resolved, kind: socket.SocketKind, source: str) -> socket.socket:

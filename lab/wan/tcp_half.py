@@ -58,7 +58,6 @@ class TcpHalf(asyncio.BufferedProtocol):
         self.is_gone = False
         """It was connected."""
         self._is_write_paused = self._is_reading_paused = self._waits_for_room = self._waits_for_memory = False
-        self.has_written_end = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._linger: asyncio.TimerHandle | None = None
@@ -171,9 +170,8 @@ class TcpHalf(asyncio.BufferedProtocol):
 
     def write_end(self) -> None:
         """Nothing more comes."""
-        if self.transport is not None and not self.has_written_end and not self.transport.is_closing():
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write_eof()
-        self.has_written_end = True
 
     def wake_at(self, at: float, now: float) -> None:
         """Look again then; never: infinity."""

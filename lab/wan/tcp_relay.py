@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from typing import Final
 
 from lab.wan.configuration import ClientAddress, Proxy
@@ -28,6 +29,7 @@ class TcpRelay:
         self.window_bytes = context.bounds.window_bytes
         self._toxics: tuple[Toxic, ...] = ()
         self._sessions: set[Session] = set()
+        self._dials: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> int:
@@ -43,6 +45,8 @@ class TcpRelay:
             self._server.close()
         for session in tuple(self._sessions):
             session.abort(is_reset=False)
+        for task in tuple(self._dials):
+            task.cancel()
 
     def change_toxics(self, toxics: tuple[Toxic, ...]) -> None:
         """Others from now on, for the connections that are there as well."""
@@ -81,15 +85,24 @@ class TcpRelay:
         self._context.tasks.create_task(self._dial(session, after_seconds))
 
     async def _dial(self, session: Session, after_seconds: float) -> None:
-        if after_seconds:
-            await asyncio.sleep(after_seconds)
-        if session.is_over:
-            return
         try:
-            connected = await connect_stream(self._proxy.upstream, self._source_for(session))
-            await self.shared.loop.create_connection(lambda: session.server, sock=connected)
+            connected = await self._connect(session, after_seconds)
+            if connected is not None:
+                await self.shared.loop.create_connection(lambda: session.server, sock=connected)
         except OSError as error:
             session.refused(f"{self._proxy.upstream}: {error or type(error).__name__}")
+
+    async def _connect(self, session: Session, after_seconds: float) -> socket.socket | None:
+        """Ends with the relay: so much of a dial may be cancelled. A transport may not be while it is made, since its protocol would hear of it or not."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._dials.add(task)
+        try:
+            if after_seconds:
+                await asyncio.sleep(after_seconds)
+            return None if session.is_over else await connect_stream(self._proxy.upstream, self._source_for(session))
+        finally:
+            self._dials.discard(task)
 
     def _source_for(self, session: Session) -> str:
         is_bound = self._proxy.client_address is ClientAddress.BOUND

@@ -117,7 +117,8 @@ class Session:
 
     def toxics_changed(self, now: float) -> None:
         """Others from now on."""
-        toxics = self._toxics()
+        of_link = () if self._way is None else self._way.link.toxics
+        toxics = (*of_link, *self._toxics())
         for half, stream in ((self.client, Stream.UPSTREAM), (self.server, Stream.DOWNSTREAM)):
             half.pipe.change_stages(self._at_work[stream].update(toxics, now), now)
 
@@ -125,6 +126,7 @@ class Session:
         """See running_link.TakesLink."""
         for half in (self.client, self.server):
             half.pipe.look_at_cut(now)
+        self.toxics_changed(now)
         self._begin()
         self._deliver_both()
 
@@ -146,10 +148,12 @@ class Session:
             if event is None:
                 source.wake_at(source.pipe.next_at(may_write=target.is_writable), now)
                 source.update_reading()
+                if source.pipe.is_drained and target.pipe.is_drained:
+                    self.abort(is_reset=False)  # both have said all, and heard what they were to hear
                 return
-            self._hand_over(event, source, target, now)
+            self._hand_over(event, target, now)
 
-    def _hand_over(self, event: Event, source: TcpHalf, target: TcpHalf, now: float) -> None:
+    def _hand_over(self, event: Event, target: TcpHalf, now: float) -> None:
         match event:
             case Piece(_, data):
                 self._shared.memory.add(-len(data))
@@ -159,8 +163,6 @@ class Session:
                 target.write(data)
             case End():
                 target.write_end()
-                if source.has_written_end:
-                    self.abort(is_reset=False)
             case Close():
                 self.abort(is_reset=False)
             case Reset():

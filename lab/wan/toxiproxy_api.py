@@ -63,11 +63,6 @@ class ToxiproxyApi:
             ("/proxies/{proxy}", ["GET"], self._show),
             ("/proxies/{proxy}", change, self._change),
             ("/proxies/{proxy}", ["DELETE"], self._delete),
-            ("/proxies/{proxy}/toxics", ["GET"], self._list_toxics),
-            ("/proxies/{proxy}/toxics", ["POST"], self._create_toxic),
-            ("/proxies/{proxy}/toxics/{toxic}", ["GET"], self._show_toxic),
-            ("/proxies/{proxy}/toxics/{toxic}", change, self._change_toxic),
-            ("/proxies/{proxy}/toxics/{toxic}", ["DELETE"], self._delete_toxic),
             ("/links", ["GET"], self._list_links),
             ("/links/{link}", ["GET"], self._show_link),
             ("/links/{link}", change, self._change_link),
@@ -75,6 +70,14 @@ class ToxiproxyApi:
             ("/status", ["GET"], self._status),
             ("/healthz", ["GET"], self._health),
         ]
+        for owner in ("/proxies/{proxy}", "/links/{link}"):
+            table += [
+                (f"{owner}/toxics", ["GET"], self._list_toxics),
+                (f"{owner}/toxics", ["POST"], self._create_toxic),
+                (f"{owner}/toxics/{{toxic}}", ["GET"], self._show_toxic),
+                (f"{owner}/toxics/{{toxic}}", change, self._change_toxic),
+                (f"{owner}/toxics/{{toxic}}", ["DELETE"], self._delete_toxic),
+            ]
         routes = [Route(path, self._guarded(answer, methods), methods=methods) for path, methods, answer in table]
         return Starlette(routes=routes)
 
@@ -152,19 +155,22 @@ class ToxiproxyApi:
             raise ApiError(NOT_FOUND, "proxy not found")
         return running
 
-    # -- toxics
+    # -- toxics, of a proxy or of a link
+
+    def _owner(self, request: Request) -> RunningProxy | RunningLink:
+        return self._proxy(request) if "proxy" in request.path_params else self._link(request)
 
     async def _list_toxics(self, request: Request, document: object) -> Response:
         del document
-        return JSONResponse([toxic.to_json() for toxic in self._proxy(request).toxics])
+        return JSONResponse([toxic.to_json() for toxic in self._owner(request).toxics])
 
     async def _create_toxic(self, request: Request, document: object) -> Response:
-        running, toxic = self._proxy(request), read_toxic(document)
-        if any(each.name == toxic.name for each in running.toxics):
+        owner, toxic = self._owner(request), read_toxic(document)
+        if any(each.name == toxic.name for each in owner.toxics):
             raise ApiError(CONFLICT, "toxic already exists")
-        if len(running.toxics) >= MOST_TOXICS:
-            raise ApiError(BAD_REQUEST, f"a proxy may have {MOST_TOXICS} toxics")
-        running.change_toxics((*running.toxics, toxic))
+        if len(owner.toxics) >= MOST_TOXICS:
+            raise ApiError(BAD_REQUEST, f"there may be {MOST_TOXICS} toxics of one proxy or link")
+        owner.change_toxics((*owner.toxics, toxic))
         return JSONResponse(toxic.to_json())
 
     async def _show_toxic(self, request: Request, document: object) -> Response:
@@ -172,19 +178,19 @@ class ToxiproxyApi:
         return JSONResponse(self._toxic(request).to_json())
 
     async def _change_toxic(self, request: Request, document: object) -> Response:
-        running, toxic = self._proxy(request), self._toxic(request)
+        owner, toxic = self._owner(request), self._toxic(request)
         changed = changed_toxic(toxic, document)
-        running.change_toxics([changed if each is toxic else each for each in running.toxics])
+        owner.change_toxics([changed if each is toxic else each for each in owner.toxics])
         return JSONResponse(changed.to_json())
 
     async def _delete_toxic(self, request: Request, document: object) -> Response:
         del document
-        running, toxic = self._proxy(request), self._toxic(request)
-        running.change_toxics([each for each in running.toxics if each is not toxic])
+        owner, toxic = self._owner(request), self._toxic(request)
+        owner.change_toxics([each for each in owner.toxics if each is not toxic])
         return Response(status_code=NO_CONTENT)
 
     def _toxic(self, request: Request) -> Toxic:
-        for toxic in self._proxy(request).toxics:
+        for toxic in self._owner(request).toxics:
             if toxic.name == request.path_params["toxic"]:
                 return toxic
         raise ApiError(NOT_FOUND, "toxic not found")
@@ -193,17 +199,17 @@ class ToxiproxyApi:
 
     async def _list_links(self, request: Request, document: object) -> Response:
         del request, document
-        return JSONResponse({name: link_to_json(each.link) for name, each in self._relays.network.links.items()})
+        return JSONResponse({name: _shown_link(each) for name, each in self._relays.network.links.items()})
 
     async def _show_link(self, request: Request, document: object) -> Response:
         del document
-        return JSONResponse(link_to_json(self._link(request).link))
+        return JSONResponse(_shown_link(self._link(request)))
 
     async def _change_link(self, request: Request, document: object) -> Response:
         running = self._link(request)
         link = changed_link(running.link, document)
         self._relays.change_link(link.name, link)
-        return JSONResponse(link_to_json(link))
+        return JSONResponse(_shown_link(running))
 
     def _link(self, request: Request) -> RunningLink:
         running = self._relays.network.links.get(request.path_params["link"])
@@ -244,6 +250,10 @@ def _shown(running: RunningProxy) -> dict[str, object]:
 
 def _error(status: int, reason: str) -> JSONResponse:
     return JSONResponse({"error": reason, "status": status}, status)
+
+
+def _shown_link(running: RunningLink) -> dict[str, object]:
+    return link_to_json(running.link, running.toxics)
 
 
 async def _read(request: Request) -> object:

@@ -17,7 +17,7 @@ from lab.wan.context import Context
 from lab.wan.links import datagram_arrival
 from lab.wan.network import NoLinkError
 from lab.wan.running_link import RunningPath, Way
-from lab.wan.sockets import Resolved, open_socket, resolve
+from lab.wan.sockets import Resolved, keep_bursts, open_socket, resolve
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class UdpRelay:
         listening = socket.socket(family, socket.SOCK_DGRAM)
         try:
             listening.setblocking(False)
+            keep_bursts(listening)
             listening.bind(where)
         except OSError:
             listening.close()
@@ -114,6 +115,7 @@ class UdpRelay:
         try:
             way = self._context.network.way(client[0], self._proxy.place)
             server = open_socket(self._upstream, socket.SOCK_DGRAM, source)
+            keep_bursts(server)
             server.connect(self._upstream[1])
         except (NoLinkError, OSError) as error:
             counters.refused_unlinked_total += 1

@@ -93,13 +93,15 @@ async def test_a_call_of_grpc_crosses_a_link() -> None:
     port = server.add_insecure_port(f"{host}:0")
     await server.start()
     try:
-        async with net(link("local", LinkPath(0.02)), upstream=f"{host}:{port}") as it:
-            async with grpc.aio.insecure_channel("{}:{}".format(*it.listen)) as channel:
-                check = health_pb2_grpc.HealthStub(channel).Check
-                began_at = time.monotonic()
-                answer = await check(health_pb2.HealthCheckRequest(), timeout=START_SECONDS)
-                assert answer.status == health_pb2.HealthCheckResponse.SERVING
-                assert time.monotonic() - began_at >= 0.079  # a handshake and an exchange at the least
+        async with (
+            net(link("local", LinkPath(0.02)), upstream=f"{host}:{port}") as it,
+            grpc.aio.insecure_channel("{}:{}".format(*it.listen)) as channel,
+        ):
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            began_at = time.monotonic()
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=START_SECONDS)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            assert time.monotonic() - began_at >= 0.079  # a handshake and an exchange at the least
     finally:
         await server.stop(0)
 

@@ -1,6 +1,7 @@
 """TCP over relays, with real sockets at both ends: everything that peers do, and what the link adds to it."""
 
 import asyncio
+import contextlib
 import socket
 import time
 
@@ -310,6 +311,36 @@ async def test_other_toxics_hold_for_connections_that_are_there() -> None:
 
 
 @on_uvloop
+async def test_toxics_of_a_link_are_for_those_who_take_it() -> None:
+    async with net(link("near", PLAIN), link("far", PLAIN)) as it:
+        (client, server), (far_client, far_server) = await it.pair(), await it.pair(FAR)
+        it.relays.network.links["near--here"].change_toxics([read_toxic({"type": "reset_peer", "stream": "upstream"})])
+        assert await client.is_reset() and await server.is_reset()
+        far_client.writer.write(b"a")
+        assert await far_server.read(1) == b"a"
+        assert await End(*await it.connect()).is_reset()
+        await it.relays.reset()
+        await it.pair()
+
+
+@on_uvloop
+async def test_a_client_that_vanishes_leaves_a_server_that_thinks_it_is_there() -> None:
+    async with net(link("near", PLAIN)) as it:
+        it.relays.proxies["p"].change_toxics([read_toxic({"type": "half_open", "stream": "upstream"})])
+        client, server = await it.pair()
+        client.writer.write(b"a")
+        assert await server.read(1) == b"a"
+        client.reset()
+        server.writer.write(b"are you there?")
+        client, other_server = await it.pair()  # a turn of everybody later
+        assert not server.reader.at_eof() and it.relays.counters.connections == 2
+        server.writer.close()  # it gives up
+        client.writer.close()
+        other_server.writer.close()
+        await it.all_gone()
+
+
+@on_uvloop
 async def test_a_port_is_free_again_at_once_and_its_connections_are_dropped() -> None:
     async with net(link("near", PLAIN)) as it:
         client, _ = await it.pair()
@@ -318,10 +349,8 @@ async def test_a_port_is_free_again_at_once_and_its_connections_are_dropped() ->
         with pytest.raises(OSError):  # noqa: PT012  refused
             reader, _ = await it.connect()
             await reader.read()
-        try:
+        with contextlib.suppress(ConnectionResetError):
             assert await client.read_all() == b""
-        except ConnectionResetError:
-            pass
         await running.enable()
         assert it.listen == listen
         await it.pair()

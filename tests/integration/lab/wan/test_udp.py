@@ -16,6 +16,7 @@ from lab.wan.links import Path
 from tests.integration.lab.wan.wires import HERE, NEAR, Net, link, loopback, net, on_uvloop, until
 
 MS = 0.001
+BOUNDS = Bounds()
 
 
 class Responder(asyncio.DatagramProtocol):
@@ -34,7 +35,7 @@ class Responder(asyncio.DatagramProtocol):
 
 @contextlib.asynccontextmanager
 async def dns_net(
-    *links: PlacedLink, client_address: ClientAddress = ClientAddress.HIDDEN, bounds: Bounds = Bounds()
+    *links: PlacedLink, client_address: ClientAddress = ClientAddress.HIDDEN, bounds: Bounds = BOUNDS
 ) -> AsyncIterator[tuple[Net, Responder]]:
     responder = Responder()
     loop = asyncio.get_running_loop()

@@ -18,6 +18,7 @@ from lab.wan.relays import Relays
 from lab.wan.server import relaying
 
 PATIENCE_SECONDS = 10.0
+BOUNDS = Bounds()
 _numbers = itertools.count()
 
 
@@ -153,7 +154,7 @@ class End:
 @contextlib.asynccontextmanager
 async def net(
     *links: PlacedLink,
-    bounds: Bounds = Bounds(),
+    bounds: Bounds = BOUNDS,
     client_address: ClientAddress = ClientAddress.HIDDEN,
     transport: Transport = Transport.TCP,
     **changes: Any,

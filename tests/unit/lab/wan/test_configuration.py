@@ -119,7 +119,7 @@ def test_a_link_over_the_api_is_changed_field_by_field() -> None:
     changed = changed_link(LINK, {"loss_percent": 5, "forward": {"cut": True, "bandwidth_mbit": 8}})
     assert changed.forward == Path(0.01, bytes_per_second=1e6, loss=0.05, is_cut=True)
     assert changed.backward == Path(0.02, loss=0.05)
-    assert changed_link(LINK, link_to_json(LINK)["forward"]) == Link(("a", "b"), Path(0.01), Path(0.01))
+    assert changed_link(LINK, link_to_json(LINK, ())["forward"]) == Link(("a", "b"), Path(0.01), Path(0.01))
     assert changed_link(LINK, {}) == LINK
 
 

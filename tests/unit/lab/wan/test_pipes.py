@@ -103,7 +103,7 @@ def test_a_slicer_cuts_by_size_and_pauses() -> None:
     wire.pipe.end(0.0)
     found = wire.run()
     sizes = [len(event.data) for event in found if isinstance(event, Piece)]
-    assert data_of(found) == data and 5 <= min(sizes[:-1]) and max(sizes) <= 15 and len(set(sizes)) > 2
+    assert data_of(found) == data and min(sizes[:-1]) >= 5 and max(sizes) <= 15 and len(set(sizes)) > 2
     assert times_of(found) == pytest.approx([number * 0.001 for number in range(len(found))])
 
 
@@ -223,14 +223,14 @@ def test_a_reset_into_a_cut_is_never_heard_of() -> None:
 def test_a_pipe_is_full_in_bytes_and_in_pieces() -> None:
     wire = Wire(path=Path(1.0), window=1_000)
     wire.feed(bytes(999))
-    assert not wire.pipe.is_full
+    before = wire.pipe.is_full
     wire.feed(bytes(1))
-    assert wire.pipe.is_full and wire.pipe.waiting_bytes == 1_000
-    wire = Wire(path=Path(1.0))
+    assert (before, wire.pipe.is_full, wire.pipe.waiting_bytes) == (False, True, 1_000)
+    wire, found = Wire(path=Path(1.0)), []
     for _ in range(MOST_WAITING_PIECES):
-        assert not wire.pipe.is_full
+        found.append(wire.pipe.is_full)
         wire.feed(b"a")
-    assert wire.pipe.is_full
+    assert not any(found) and wire.pipe.is_full
 
 
 KEEPS_EVERYTHING = st.lists(
