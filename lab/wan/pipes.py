@@ -121,22 +121,29 @@ class Pipe:
 
     def next_at(self, *, may_write: bool) -> float:
         """When `take_due` has something; never: infinity."""
-        first = self._events[0].at if self._events and may_write and not self.is_cut else inf
-        alarms = (alarm.at for alarm in (self._alarm, self._reset) if alarm is not None)
-        return min([first, *alarms])
+        return min(self._first_at(may_write=may_write), self._ends_at)
 
     def take_due(self, now: float, *, may_write: bool) -> Event | None:
         """What is to be done next, if its time has come. Without `may_write` only what ends the connection: the receiver does not follow."""
-        for alarm in (self._alarm, self._reset):
-            if alarm is not None and alarm.at <= now:
-                self._alarm = self._reset = None
-                return alarm
-        if not self._events or not may_write or self.is_cut or self._events[0].at > now:
+        first_at = self._first_at(may_write=may_write)
+        if min(first_at, self._ends_at) > now:
             return None
+        if self._ends_at < first_at:
+            ending = min((end for end in (self._alarm, self._reset) if end is not None), key=lambda end: end.at)
+            self._alarm = self._reset = None
+            return ending
         event = self._events.popleft()
         if isinstance(event, Piece):
             self.waiting_bytes -= len(event.data)
         return event
+
+    def _first_at(self, *, may_write: bool) -> float:
+        return self._events[0].at if self._events and may_write and not self.is_cut else inf
+
+    @property
+    def _ends_at(self) -> float:
+        """Of what comes whatever waits, and behind what was there before it."""
+        return min([inf, *(end.at for end in (self._alarm, self._reset) if end is not None)])
 
     def look_at_cut(self, now: float) -> None:
         """When a cut is over, what it held up is sent again."""

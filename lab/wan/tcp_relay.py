@@ -1,7 +1,6 @@
 """A proxy's TCP port: accepts, finds the link by who has connected, and connects to the server in the client's name."""
 
 import asyncio
-import logging
 import socket
 from typing import Final
 
@@ -12,8 +11,6 @@ from lab.wan.proxy_protocol import local_header, proxied_header
 from lab.wan.sockets import connect_stream
 from lab.wan.tcp_session import Session
 from lab.wan.toxics import Toxic
-
-logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1_024
 
@@ -72,7 +69,7 @@ class TcpRelay:
             way = context.network.way(session.peer[0], self._proxy.place)
         except NoLinkError as error:
             counters.refused_unlinked_total += 1
-            logger.warning("%s: %s", self._proxy.name, error)
+            context.complaints.tell(self._proxy.name, error, self.shared.clock())
             return False
         counters.connections += 1
         counters.connections_total += 1
@@ -90,6 +87,7 @@ class TcpRelay:
             if connected is not None:
                 await self.shared.loop.create_connection(lambda: session.server, sock=connected)
         except OSError as error:
+            self._context.counters.refused_by_server_total += 1
             session.refused(f"{self._proxy.upstream}: {error or type(error).__name__}")
 
     async def _connect(self, session: Session, after_seconds: float) -> socket.socket | None:

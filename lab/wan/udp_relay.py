@@ -6,7 +6,6 @@ makes room, and one that was silent for a minute ends (RFC 4787 section 4.3 asks
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from lab.wan.links import datagram_arrival
 from lab.wan.network import NoLinkError
 from lab.wan.running_link import RunningPath, Way
 from lab.wan.sockets import Resolved, keep_bursts, open_socket, resolve
-
-logger = logging.getLogger(__name__)
 
 LARGEST_DATAGRAM_BYTES: Final = 65_535
 DATAGRAMS_A_TURN: Final = 64
@@ -119,7 +116,7 @@ class UdpRelay:
             server.connect(self._upstream[1])
         except (NoLinkError, OSError) as error:
             counters.refused_unlinked_total += 1
-            logger.warning("%s: %s", self._proxy.name, error)
+            self._context.complaints.tell(self._proxy.name, error, self._clock())
             return None
         if counters.flows >= self._context.bounds.flows and self._flows:
             self._end(next(iter(self._flows)))

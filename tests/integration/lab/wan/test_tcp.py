@@ -129,6 +129,7 @@ async def test_a_server_that_refuses_is_a_reset_after_a_round_trip() -> None:
         assert await End(*await it.connect()).is_reset()
         assert time.monotonic() - began_at >= 40 * MS - MS
         await it.all_gone()
+        assert it.relays.counters.refused_by_server_total == 1
 
 
 @on_uvloop

@@ -177,6 +177,13 @@ def test_a_reset_overtakes_what_the_receiver_does_not_take() -> None:
     assert wire.run(may_write=False) == [Reset(0.1)]
 
 
+def test_a_reset_comes_behind_what_was_sent_before_it() -> None:
+    wire = Wire(path=Path(0.1))
+    wire.feed(b"a")
+    wire.pipe.reset(0.0)
+    assert wire.run() == [Piece(0.1, b"a"), Reset(0.1)]
+
+
 def test_a_toxic_that_stays_goes_on_where_it_was() -> None:
     limit, latency = toxic("limit_data", bytes=10), toxic("latency", latency=10)
     wire = Wire(limit)
