@@ -50,7 +50,7 @@ class RunningProxy:
             if self.proxy.transport is not Transport.TCP:
                 self._udp = UdpRelay(self.proxy, self._context)
                 port = await self._udp.listen(host, port)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no name that could be looked up
             self.disable()
             raise RelayError(f"{self.proxy.name}: cannot listen on {self.proxy.listen}: {error}") from error
         listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -86,7 +86,11 @@ class TcpRelay:
             connected = await self._connect(session, after_seconds)
             if connected is not None:
                 await self.shared.loop.create_connection(lambda: session.server, sock=connected)
-        except OSError as error:
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # no server; no name that could be looked up; uvloop, of a socket that is gone again
             self._context.counters.refused_by_server_total += 1
             session.refused(f"{self._proxy.upstream}: {error or type(error).__name__}")
 

@@ -263,6 +263,14 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     assert client.proxies() == {}
 
 
+def test_names_that_cannot_be_looked_up_harm_nobody(client: Toxiproxy, api: str) -> None:
+    proxy = client.create(name="odd", upstream="a..b:80")
+    with connect(proxy.listen) as connection, pytest.raises(ConnectionResetError):
+        connection.recv(1)
+    assert ask(api, "/proxies", "POST", {"name": "a", "upstream": "127.0.0.1:1", "listen": "a..b:80"})[0] == 500
+    assert ask(api, "/healthz") == (200, b"ok")
+
+
 def test_a_web_page_of_somebody_else_may_not_ask(api: str) -> None:
     assert ask(api, "/proxies", Origin="http://evil.example")[0] == 403
     assert ask(api, "/proxies", Host="evil.example")[0] == 403
