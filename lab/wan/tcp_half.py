@@ -91,6 +91,8 @@ class TcpHalf(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes were read: they go on at once where nothing is modelled, else into the pipe."""
         data = self._shared.view[:nbytes]
+        if self._is_reading_paused:
+            self._read_after_all()
         if self.pipe.is_direct and self.other.is_writable and not self.other.is_gone:
             self.other.write(data)
             return
@@ -147,6 +149,12 @@ class TcpHalf(asyncio.BufferedProtocol):
         if must_pause:
             self.transport.pause_reading()
         else:
+            self.transport.resume_reading()
+
+    def _read_after_all(self) -> None:
+        """Loops begin to read after `connection_made`, and forget that reading was paused in it. Now it can be, once it is said again."""
+        self._is_reading_paused = False
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
     # -- writing

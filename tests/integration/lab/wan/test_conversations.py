@@ -9,7 +9,7 @@ from lab.wan.links import Distribution, Path
 from lab.wan.toxics import read_toxic
 from tests.integration.lab.wan.wires import NEAR, End, Net, link, net, on_uvloop
 
-CONVERSATIONS = 120
+CONVERSATIONS = 80
 MOST_BYTES = 60_000
 TOXICS = [
     {"type": "latency", "attributes": {"latency": 3, "jitter": 3}},

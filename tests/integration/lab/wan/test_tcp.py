@@ -217,6 +217,21 @@ async def test_a_reader_that_does_not_read_stops_its_sender_and_nobody_else() ->
 
 
 @on_uvloop
+async def test_who_sends_into_a_cut_from_the_beginning_is_stopped_as_well() -> None:
+    window = 100_000
+    async with net(link("near", Path(MS, is_cut=True)), bounds=Bounds(window_bytes=window)) as it:
+        _, writer = await it.connect()
+        data, memory = bytes(20_000_000), it.relays.context.shared.memory
+        writer.write(data)
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            assert memory.used_bytes <= window + 262_144
+        it.change("near", PLAIN)
+        server = End(*await it.server.next())
+        assert await server.read(len(data)) == data
+
+
+@on_uvloop
 async def test_memory_of_all_connections_is_bounded() -> None:
     bounds = Bounds(window_bytes=1 << 20, memory_bytes=1 << 20)
     async with net(link("near", Path(0.03)), bounds=bounds) as it:
