@@ -66,6 +66,8 @@ class Proxy:
     transport: Transport = Transport.TCP
     client_address: ClientAddress = ClientAddress.HIDDEN
     is_enabled: bool = True
+    client_place: str = ""
+    """Where all its clients are, whatever their addresses: for those that cannot bind one, as gRPC's. Empty: told by address."""
     line: int = field(default=0, compare=False)
 
     def problems(self) -> Iterator[Problem]:
@@ -76,6 +78,8 @@ class Proxy:
             yield Problem(self.line, f"proxy {self.name!r}: listen must be HOST:PORT, not {self.listen!r}")
         if not is_host_and_port(self.upstream, lowest_port=1):
             yield Problem(self.line, f"proxy {self.name!r}: upstream must be HOST:PORT, not {self.upstream!r}")
+        if self.client_place and not self.place:
+            yield Problem(self.line, f"proxy {self.name!r}: from needs a place, where the link leads to")
         if self.client_address is ClientAddress.PROXY_V2 and self.transport is not Transport.TCP:
             yield Problem(self.line, f"proxy {self.name!r}: proxy-v2 is for tcp only")
 
@@ -144,7 +148,7 @@ class Configuration:
 
     def _unknown_places(self) -> Iterator[Problem]:
         known = {place.name for place in self.places}
-        used = [(proxy.place, proxy.line) for proxy in self.proxies if proxy.place]
+        used = [(name, proxy.line) for proxy in self.proxies for name in (proxy.place, proxy.client_place) if name]
         used += [(end, each.line) for each in self.links for end in each.link.ends]
         for name, line in used:
             if name not in known:

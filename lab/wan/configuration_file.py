@@ -93,6 +93,7 @@ def _proxy(section: Section) -> Proxy:
         transport=Transport(section.choice("transport", Transport.TCP, list(Transport))),
         client_address=ClientAddress(section.choice("client_address", ClientAddress.HIDDEN, list(ClientAddress))),
         is_enabled=section.flag("enabled", True),
+        client_place=section.text("from", ""),
         line=section.line,
     )
 

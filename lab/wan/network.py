@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from lab.wan.configuration import Place, PlaceFinder
+from lab.wan.configuration import Place, PlaceFinder, Proxy
 from lab.wan.links import Link
 from lab.wan.running_link import Clock, RunningLink, Way
 
@@ -28,11 +28,12 @@ class Network:
         self.links = {each.link.name: each for each in running}
         self._by_ends = {frozenset(each.link.ends): each for each in running}
 
-    def way(self, address: str, place: str) -> Way | None:
-        """From a client's address to a server's place; None for a server at no place. NoLinkError when nothing leads there."""
+    def way(self, address: str, proxy: Proxy) -> Way | None:
+        """From a client's address to a proxy's server; None for a server at no place. NoLinkError when nothing leads there."""
+        place = proxy.place
         if not place:
             return None
-        source = self._place_of(address)
+        source = proxy.client_place or self._place_of(address)
         link = None if source is None else self._by_ends.get(frozenset((source, place)))
         if link is None or source is None:
             raise NoLinkError(f"there is no link from {address} ({source or 'at no place'}) to {place}")

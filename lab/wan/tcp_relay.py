@@ -66,7 +66,7 @@ class TcpRelay:
             return False
         session.peer, session.local = peer[:2], local[:2]
         try:
-            way = context.network.way(session.peer[0], self._proxy.place)
+            way = context.network.way(session.peer[0], self._proxy)
         except NoLinkError as error:
             counters.refused_unlinked_total += 1
             context.complaints.tell(self._proxy.name, error, self.shared.clock())

@@ -110,7 +110,7 @@ class UdpRelay:
         counters = self._context.counters
         source = client[0] if self._proxy.client_address is ClientAddress.BOUND else self._context.outgoing_address
         try:
-            way = self._context.network.way(client[0], self._proxy.place)
+            way = self._context.network.way(client[0], self._proxy)
             server = open_socket(self._upstream, socket.SOCK_DGRAM, source)
             keep_bursts(server)
             server.connect(self._upstream[1])

@@ -81,6 +81,16 @@ async def test_who_is_at_no_place_or_has_no_link_is_reset() -> None:
 
 
 @on_uvloop
+async def test_a_proxy_may_say_where_its_clients_are() -> None:
+    async with net(link("near", PLAIN), link("far", Path(30 * MS)), client_place="far") as it:
+        began_at = time.monotonic()
+        client, server = await it.pair(NEAR)
+        server.writer.write(b"!")
+        assert await client.read(1) == b"!"
+        assert time.monotonic() - began_at >= 4 * 30 * MS - MS
+
+
+@on_uvloop
 async def test_the_server_sees_the_clients_address_where_the_relay_is_bound_to_it() -> None:
     async with net(link("near", PLAIN), client_address=ClientAddress.BOUND) as it:
         client, server = await it.pair()

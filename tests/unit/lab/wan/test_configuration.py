@@ -19,7 +19,7 @@ places:
   - {name: eu, networks: [127.0.60.0/24]}
   - {name: us, networks: [127.0.11.0/24, 127.0.100.1/32]}
 proxies:
-  - {name: edge, listen: "127.0.61.1:8080", upstream: "127.0.11.1:8080", place: us, client_address: proxy-v2}
+  - {name: edge, listen: "127.0.61.1:8080", upstream: "127.0.11.1:8080", place: us, from: eu, client_address: proxy-v2}
   - {name: dns, listen: "127.0.61.1:8053", upstream: "127.0.0.1:8053", place: us, transport: both, client_address: bound, enabled: false}
 links:
   - between: [eu, us]
@@ -42,6 +42,7 @@ def test_a_file_says_everything() -> None:
         Path(0.06, 0.002, Distribution.PARETO, 12.5e6, 0.005, 512 << 10, is_cut=True),
     )
     edge, dns = found.proxies
+    assert (edge.client_place, dns.client_place) == ("eu", "")
     assert (edge.client_address, edge.transport, edge.is_enabled) == (ClientAddress.PROXY_V2, Transport.TCP, True)
     assert (dns.client_address, dns.transport, dns.is_enabled) == (ClientAddress.BOUND, Transport.BOTH, False)
     assert (found.seed, found.outgoing_address, found.bounds.window_bytes) == (7, "127.0.250.1", 128 << 10)
@@ -87,6 +88,11 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_line() -> None:
         ("places: [{name: a, networks: []}, {name: a, networks: []}]", "place 'a' is there 2 times"),
         ("places: [{name: a, networks: [10.0.0.0/8]}, {name: b, networks: [10.0.0.0/8]}]", "network 10.0.0.0/8"),
         ("places: [{name: a, networks: []}]\nlinks: [{between: [a, a]}, {between: [a, a]}]", "a link between a and a"),
+        ('proxies: [{name: a, listen: "h:1", upstream: "h:1", from: eu}]', "unknown place 'eu'"),
+        (
+            'places: [{name: eu, networks: []}]\nproxies: [{name: a, listen: "h:1", upstream: "h:1", from: eu}]',
+            "from needs a place",
+        ),
         ("links: [{between: [a]}]", "between must be a list of two places"),
         ('proxies: [{name: a/b, listen: "h:1", upstream: "h:1"}]', "no '/'"),
         (
