@@ -49,7 +49,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
         raise WanFileError(f"{source}: the file is empty")
     problems: list[Problem] = []
     try:
-        configuration = _read(Section(node, "the file", problems), problems)
+        configuration = _read(Section(node, "the file", problems))
     except ConfigurationError as error:
         problems.extend(error.problems)
     if problems:
@@ -58,7 +58,7 @@ def parse_configuration(text: str, source: str) -> Configuration:
     return configuration
 
 
-def _read(section: Section, problems: list[Problem]) -> Configuration:
+def _read(section: Section) -> Configuration:
     parts = {
         "places": section.sections("places", _place),
         "proxies": section.sections("proxies", _proxy),
@@ -69,7 +69,6 @@ def _read(section: Section, problems: list[Problem]) -> Configuration:
     }
     seed = section.integer("seed", -1, 0, 10**11)
     section.finish()
-    del problems
     return Configuration(**parts, seed=None if seed < 0 else seed)  # type: ignore[arg-type]  # each under its name
 
 
