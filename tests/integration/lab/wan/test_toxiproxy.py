@@ -178,7 +178,7 @@ def test_reset_peer(client: Toxiproxy, echo: EchoServer) -> None:
     proxy = client.create(name="echo", upstream=echo.address)
     proxy.add_toxic(type="reset_peer", attributes={"timeout": 60})
     began_at = time.monotonic()
-    with connect(proxy.listen) as connection, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(proxy.listen) as connection:
         connection.recv(1)
     assert time.monotonic() - began_at >= 0.059
 
@@ -265,7 +265,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
 
 def test_names_that_cannot_be_looked_up_harm_nobody(client: Toxiproxy, api: str) -> None:
     proxy = client.create(name="odd", upstream="a..b:80")
-    with connect(proxy.listen) as connection, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(proxy.listen) as connection:
         connection.recv(1)
     assert ask(api, "/proxies", "POST", {"name": "a", "upstream": "127.0.0.1:1", "listen": "a..b:80"})[0] == 500
     assert ask(api, "/healthz") == (200, b"ok")
