@@ -44,6 +44,7 @@ from lab.topology.model import Topology
 START_SECONDS = 30.0
 EXEC_SECONDS = 30.0
 LAST_LINES = 12
+NOT_FOUND = 127
 
 
 class ProcessCluster:
@@ -205,8 +206,8 @@ class ProcessCluster:
             )
         except subprocess.TimeoutExpired as error:
             raise LabError(f"{command[0]} beside {node_id} has not ended within {EXEC_SECONDS:g} s") from error
-        except OSError as error:
-            raise LabError(f"{command[0]} cannot be run beside {node_id}: {error.strerror}") from error
+        except OSError as error:  # as a shell says it, and an engine
+            return Executed(NOT_FOUND, f"{command[0]}: {error.strerror}\n")
         return Executed(done.returncode, done.stdout.decode("utf-8", "replace"))
 
     def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:
