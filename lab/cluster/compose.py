@@ -31,6 +31,7 @@ from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts,
 from lab.cluster.readiness import wait_until_node_is_live
 from lab.cluster.removal import remove_project
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
+from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
 from lab.topology.layout import Role
 
@@ -119,6 +120,12 @@ class ComposeCluster:
     @property
     def is_up(self) -> bool:
         return bool(self._nodes())
+
+    @property
+    def mark(self) -> Mapping[str, str]:
+        """None for a lab of `docker compose up`: it belongs to no folder from which it is taken down."""
+        folders = {container.labels.get(FOLDER_LABEL, "") for container in self._nodes().values()}
+        return Mark(folder, "").environment() if (folder := max(folders, default="")) else {}
 
     def status(self) -> LabStatus:
         nodes = [to_node(facts) for facts in self._facts_of_nodes().values()]

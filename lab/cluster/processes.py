@@ -10,7 +10,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -117,6 +117,10 @@ class ProcessCluster:
     def is_up(self) -> bool:
         return self.state.read_processes() is not None
 
+    @property
+    def mark(self) -> Mapping[str, str]:
+        return Mark(str(self.state.path), self.record.token).environment()
+
     def status(self) -> LabStatus:
         """Every node as it is now."""
         self._reap()
@@ -162,7 +166,7 @@ class ProcessCluster:
             node = _find(record, node_id)
             if node.is_running:
                 raise LabError(f"{node_id} is running already")
-            marked = environment() | Mark(str(self.state.path), record.token).environment()
+            marked = {**environment(), **self.mark}
             with self.state.open_log(node_id) as log:
                 child = self._launch(node.command, log, marked)
             self._children[node_id] = child
