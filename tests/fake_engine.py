@@ -34,6 +34,8 @@ class FakeEngine:
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     networks: dict[str, dict[str, str]] = field(default_factory=dict)
     volumes: dict[str, dict[str, str]] = field(default_factory=dict)
+    subnets: dict[str, str] = field(default_factory=dict)
+    """Of networks that have a fixed one."""
     refusals: dict[str, list[int]] = field(default_factory=dict)
     delay_seconds: float = 0.0
     is_gone: bool = False
@@ -51,6 +53,8 @@ class FakeEngine:
                 return 200, [{"Id": each.name} for each in self._selected(self.containers, query)]
             case ["GET", "containers", name, "json"] if name in self.containers:
                 return 200, _described(self.containers[name])
+            case ["GET", "containers", name, "logs"] if name in self.containers:
+                return 200, None
             case ["GET", kind] if kind in ("networks", "volumes"):
                 return 200, self._things(kind, query)
             case ["DELETE", kind, name] if name in vars(self).get(kind, {}):
@@ -71,8 +75,15 @@ class FakeEngine:
     def _things(self, kind: str, query: dict[str, list[str]]) -> Any:
         wanted = _wanted(query)
         found = [name for name, labels in vars(self)[kind].items() if _has(labels, wanted)]
-        listed = [{"Id": name, "Name": name} for name in found]
+        listed = [{"Id": name, "Name": name, "Labels": vars(self)[kind][name], **self._ipam(name)} for name in found]
         return {"Volumes": listed} if kind == "volumes" else listed
+
+    def _ipam(self, name: str) -> dict[str, Any]:
+        return (
+            {"IPAM": {"Config": [{"Subnet": self.subnets[name]}]}}
+            if name in self.subnets
+            else {"IPAM": {"Config": None}}
+        )
 
     def _selected(self, containers: dict[str, FakeContainer], query: dict[str, list[str]]) -> Iterator[FakeContainer]:
         wanted = _wanted(query)
@@ -98,7 +109,7 @@ def _described(container: FakeContainer) -> dict[str, Any]:
     return {
         "Id": container.name,
         "Name": f"/{container.name}",
-        "Config": {"Labels": container.labels, **container.attributes.get("Config", {})},
+        "Config": {"Labels": container.labels, "Tty": False, **container.attributes.get("Config", {})},
         "State": {"Status": container.state, "Running": container.state in ("running", "paused")},
         "NetworkSettings": container.attributes.get("NetworkSettings", {}),
     }

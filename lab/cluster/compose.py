@@ -90,7 +90,9 @@ class ComposeCluster:
         """LabError when there is no engine."""
         client = connect(ACTION_SECONDS)
         if client is None:
-            raise LabError(f"no Docker engine answers, and the lab runs in its containers (project {project})")
+            raise LabError(
+                f"no Docker engine answers, and the lab is in its containers (project {project}): start the engine, then do this again"
+            )
         return cls(client, project)
 
     @classmethod

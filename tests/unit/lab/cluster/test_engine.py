@@ -117,7 +117,7 @@ def test_without_an_engine_no_lab_is_in_containers(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.15.0.9:1")
     assert find_projects() == []
     with pytest.raises(
-        LabError, match=f"no Docker engine answers, and the lab runs in its containers .project {PROJECT}"
+        LabError, match=f"no Docker engine answers, and the lab is in its containers .project {PROJECT}"
     ):
         ComposeCluster.of(PROJECT)
 
