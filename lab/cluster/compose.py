@@ -6,7 +6,7 @@ how a container is read as a node container_facts.py's; what the engine's refusa
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -19,8 +19,10 @@ from lab.cluster.container_facts import (
     LAB_LABEL,
     NODE_LABEL,
     PROJECT_LABEL,
+    WORKING_FOLDER_LABEL,
     ContainerFacts,
     lab_facts,
+    place_in_order,
     read_facts,
     to_node,
 )
@@ -29,6 +31,7 @@ from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts,
 from lab.cluster.readiness import wait_until_node_is_live
 from lab.cluster.removal import remove_project
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
+from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
 from lab.topology.layout import Role
 
@@ -45,11 +48,13 @@ _UNLIMITED = -1
 
 @dataclass(frozen=True, slots=True, order=True)
 class Project:
-    """A Compose project that is a lab: its topology's name, and the folder of the command that brought it up, if one did."""
+    """A Compose project that is a lab: its topology's name, the state folder of the command that brought it up (empty: somebody ran Compose),
+    and the folder of its Compose file."""
 
     name: str
     lab: str
     folder: str
+    working_folder: str
 
 
 def find_projects() -> list[Project]:
@@ -61,10 +66,16 @@ def find_projects() -> list[Project]:
         labels = [container.labels for container in _containers(client)]
     finally:
         client.close()
-    found = {
-        Project(each.get(PROJECT_LABEL, ""), each.get(LAB_LABEL, "lab"), each.get(FOLDER_LABEL, "")) for each in labels
-    }
-    return sorted(found)
+    return sorted({_project(each) for each in labels})
+
+
+def _project(labels: Mapping[str, str]) -> Project:
+    return Project(
+        name=labels.get(PROJECT_LABEL, ""),
+        lab=labels.get(LAB_LABEL, "lab"),
+        folder=labels.get(FOLDER_LABEL, ""),
+        working_folder=labels.get(WORKING_FOLDER_LABEL, ""),
+    )
 
 
 class ComposeCluster:
@@ -79,7 +90,9 @@ class ComposeCluster:
         """LabError when there is no engine."""
         client = connect(ACTION_SECONDS)
         if client is None:
-            raise LabError(f"no Docker engine answers, and the lab runs in its containers (project {project})")
+            raise LabError(
+                f"no Docker engine answers, and the lab is in its containers (project {project}): start the engine, then do this again"
+            )
         return cls(client, project)
 
     @classmethod
@@ -101,7 +114,8 @@ class ComposeCluster:
         planes = [each for each in nodes.values() if each.labels["cdnlab.role"] == Role.CONTROL_PLANE]
         if not planes:
             raise LabError(f"the lab in containers has no control plane (project {self.project})")
-        edges = [each for _, each in sorted(nodes.items()) if each.labels["cdnlab.role"] == Role.EDGE]
+        edges = [each for each in nodes.values() if each.labels["cdnlab.role"] == Role.EDGE]
+        edges.sort(key=lambda each: place_in_order(to_node(each)))
         first = next((each for each in edges if each.published_address("--listen")), None)
         return lab_facts(planes[0], first)
 
@@ -109,9 +123,15 @@ class ComposeCluster:
     def is_up(self) -> bool:
         return bool(self._nodes())
 
+    @property
+    def mark(self) -> Mapping[str, str]:
+        """None for a lab of `docker compose up`: it belongs to no folder from which it is taken down."""
+        folders = {container.labels.get(FOLDER_LABEL, "") for container in self._nodes().values()}
+        return Mark(folder, "").environment() if (folder := max(folders, default="")) else {}
+
     def status(self) -> LabStatus:
         nodes = [to_node(facts) for facts in self._facts_of_nodes().values()]
-        nodes.sort(key=lambda node: (list(Role).index(node.role), node.id))
+        nodes.sort(key=place_in_order)
         control_plane = next((node for node in nodes if node.role is Role.CONTROL_PLANE), None)
         return observe(nodes, DEFAULT_ZONE, f"http://{control_plane.http}" if control_plane else "")
 
@@ -149,7 +169,9 @@ class ComposeCluster:
 
     def unpause(self, node_id: str) -> None:
         container = self._container(node_id)
-        with engine_errors(f"{node_id} cannot be unpaused"), unless_in_conflict(f"{node_id} is not paused"):
+        if container.status != "paused":  # the engine answers that with a fault of its own (500)
+            raise LabError(f"{node_id} is not paused")
+        with engine_errors(f"{node_id} cannot be unpaused"):
             container.unpause()
 
     def signal(self, node_id: str, number: signal.Signals) -> None:
@@ -179,6 +201,7 @@ class ComposeCluster:
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
     def exec(self, node_id: str, command: Sequence[str]) -> Executed:
+        """What it prints comes when it has ended, which the engine waits for as long as for anything else."""
         container = self._container(node_id)
         with engine_errors(f"{command[0]} cannot be run in {node_id}"), unless_in_conflict(f"{node_id} is not running"):
             status, output = container.exec_run(list(command))

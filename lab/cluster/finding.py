@@ -49,9 +49,7 @@ def no_lab_here(state: StateDir) -> str:
 
 def elsewhere(state: StateDir) -> list[str]:
     """A line for each lab that runs on this machine, but not here."""
-    return [
-        f"elsewhere: {lab}; --state {lab.folder} is for that one" for lab in find_other_labs(state.path) if lab.folder
-    ]
+    return [f"elsewhere: {lab}; `{lab.end_it}` ends it" for lab in find_other_labs(state.path)]
 
 
 def find_lab_of_processes(state_dir: Path) -> ProcessCluster:

@@ -5,7 +5,7 @@ experiments, faults) does it through this interface, so that it works on both. W
 """
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -106,6 +106,10 @@ class Cluster(Protocol):
     @property
     def is_up(self) -> bool:
         """Whether it is still there: somebody else may have taken it down."""
+
+    @property
+    def mark(self) -> Mapping[str, str]:
+        """Environment of what works for this lab beside it, such as the load generator: if it is left behind, taking the lab down ends it (sweep.py)."""
 
     def status(self) -> LabStatus:
         """Every node as it is now."""
