@@ -30,6 +30,7 @@ from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors, unless_in
 from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, Stopped
 from lab.cluster.readiness import wait_until_node_is_live
 from lab.cluster.removal import remove_project
+from lab.cluster.state_file import StateDir
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
 from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
@@ -81,19 +82,21 @@ def _project(labels: Mapping[str, str]) -> Project:
 class ComposeCluster:
     """The containers of one Compose project."""
 
-    def __init__(self, client: docker.DockerClient, project: str) -> None:
+    def __init__(self, client: docker.DockerClient, project: str, state: StateDir | None = None) -> None:
+        """`state`: the folder that it was brought up from, which goes with it."""
         self._client = client
+        self._state = state
         self.project = project
 
     @classmethod
-    def of(cls, project: str) -> Self:
+    def of(cls, project: str, state: StateDir | None = None) -> Self:
         """LabError when there is no engine."""
         client = connect(ACTION_SECONDS)
         if client is None:
             raise LabError(
                 f"no Docker engine answers, and the lab is in its containers (project {project}): start the engine, then do this again"
             )
-        return cls(client, project)
+        return cls(client, project, state)
 
     @classmethod
     def find(cls) -> Self | None:
@@ -212,7 +215,12 @@ class ComposeCluster:
 
     def take_down(self) -> Stopped:
         """Containers, networks and volumes that carry the lab's label in this project; LabError names what somebody else still uses."""
-        return self.remove(with_volumes=True)
+        if self._state is None:
+            return self.remove(with_volumes=True)
+        with self._state.locked():
+            stopped = self.remove(with_volumes=True)
+            self._state.remove()
+        return stopped
 
     def remove(self, *, with_volumes: bool) -> Stopped:
         """Volumes have what the lab remembers."""
@@ -220,7 +228,7 @@ class ComposeCluster:
 
     def abandon(self) -> Stopped:
         """Logs of containers go with the containers: whoever needs them has to ask before."""
-        return self.take_down()
+        return self.remove(with_volumes=True)
 
     def published(self) -> frozenset[str]:
         """Addresses of this machine that the lab's containers have."""

@@ -118,7 +118,7 @@ def bring_up_containers(topology: Topology, state_dir: Path, say: Say) -> Compos
         flags = ("--no-build", "--detach", "--wait", "--wait-timeout", str(HEALTHY_SECONDS))
         compose.run("up", *flags, *names, "prometheus", timeout_seconds=UP_SECONDS)
         say(f"{len(names)} containers started")
-        lab = ComposeCluster.of(project)
+        lab = ComposeCluster.of(project, state)
         wait_until_ready(lab.status, lambda: None, LIVE_SECONDS)
         with state.locked():
             state.write(ContainersRecord(topology.name, project, None))

@@ -26,7 +26,7 @@ def find_lab(state_dir: Path) -> Cluster:
 
 def _containers(state: StateDir, record: ContainersRecord) -> ComposeCluster:
     """LabError when they are gone: somebody has removed them by hand."""
-    lab = ComposeCluster.of(record.project)
+    lab = ComposeCluster.of(record.project, state)
     if not lab.is_up:
         lab.close()
         raise LabError(

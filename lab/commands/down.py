@@ -41,11 +41,9 @@ def _take_down_processes(state: StateDir, record: LabRecord) -> str:
 
 def _take_down_containers(state: StateDir, record: ContainersRecord) -> Stopped:
     """The record goes last: an engine that fails can be asked again."""
-    with state.locked(), ComposeCluster.of(record.project) as lab:
+    with ComposeCluster.of(record.project, state) as lab:
         end_processes(state, lambda: None)  # what worked for the lab beside it
-        stopped = lab.take_down()
-        state.remove()
-    return stopped
+        return lab.take_down()
 
 
 def _take_down_the_rest(state: StateDir) -> str:

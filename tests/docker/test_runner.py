@@ -144,3 +144,4 @@ def test_the_quick_start_in_containers_has_a_valid_verdict(cdnlab: CommandLine) 
     done = cdnlab.run("quickstart", str(cdnlab.topology), "--runner", "docker", "--duration", "10")
     print(f"quickstart: {time.monotonic() - began:.1f} s")
     assert done.status == 0 and "Verdict: valid" in done.out, done.out + done.err
+    assert not cdnlab.state_dir.exists()

@@ -1,10 +1,12 @@
 """A lab in containers whose engine refuses, is slow, or is gone: each time one message that says what to do, and nothing of others is touched."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab.cluster.compose import ComposeCluster, find_projects
+from lab.cluster.state_file import ContainersRecord, StateDir
 from lab.errors import LabError
 from tests.fake_engine import FakeContainer, FakeEngine, running_engine
 
@@ -46,6 +48,19 @@ def test_taking_it_down_removes_what_has_its_labels_and_nothing_else(lab: Compos
     assert (stopped.stopped, stopped.what) == (2, "containers")
     assert set(engine.containers) == {"shop-web", "mine"}
     assert (set(engine.networks), set(engine.volumes)) == ({"shop"}, {"shop-data"})
+
+
+def test_the_folder_that_it_was_brought_up_from_goes_with_it(engine: FakeEngine, tmp_path: Path) -> None:
+    state = StateDir(tmp_path / ".cdnlab")
+    state.make()
+    state.write(ContainersRecord("small", PROJECT, None))
+    with ComposeCluster.of(PROJECT, state) as lab:
+        engine.refusals[f"/containers/{EDGE}"] = [500]
+        with pytest.raises(LabError):
+            lab.take_down()
+        assert state.read() is not None, "an engine that fails can be asked again"
+        lab.take_down()
+    assert not state.path.exists() and EDGE not in engine.containers
 
 
 def test_volumes_stay_where_they_are_not_the_command_s(lab: ComposeCluster, engine: FakeEngine) -> None:
