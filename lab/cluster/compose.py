@@ -109,9 +109,12 @@ class ComposeCluster:
     def is_up(self) -> bool:
         return bool(self._nodes())
 
-    def status(self) -> LabStatus:
+    def nodes(self) -> tuple[RunningNode, ...]:
         nodes = [to_node(facts) for facts in self._facts_of_nodes().values()]
-        nodes.sort(key=lambda node: (list(Role).index(node.role), node.id))
+        return tuple(sorted(nodes, key=lambda node: (list(Role).index(node.role), node.id)))
+
+    def status(self) -> LabStatus:
+        nodes = self.nodes()
         control_plane = next((node for node in nodes if node.role is Role.CONTROL_PLANE), None)
         return observe(nodes, DEFAULT_ZONE, f"http://{control_plane.http}" if control_plane else "")
 
@@ -149,6 +152,8 @@ class ComposeCluster:
 
     def unpause(self, node_id: str) -> None:
         container = self._container(node_id)
+        if container.status != "paused":
+            return
         with engine_errors(f"{node_id} cannot be unpaused"), unless_in_conflict(f"{node_id} is not paused"):
             container.unpause()
 
@@ -166,6 +171,12 @@ class ComposeCluster:
             if limits.memory_mib is not None:
                 memory = limits.memory_mib << 20 if limits.memory_mib else _UNLIMITED
                 container.update(mem_limit=memory, memswap_limit=memory)
+
+    def limits(self, node_id: str) -> Limits:
+        host = self._container(node_id).attrs["HostConfig"]
+        quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or _CPU_PERIOD_MICROSECONDS
+        cpus = quota / period if quota > 0 else (host.get("NanoCpus") or 0) / 1e9
+        return Limits(cpus=cpus, memory_mib=max(0, host.get("Memory") or 0) >> 20)
 
     def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:
         """The last `count` lines and, if wanted, what follows."""

@@ -42,6 +42,7 @@ def _take_down_processes(state: StateDir, record: LabRecord) -> str:
 def _take_down_containers(state: StateDir, record: ContainersRecord) -> Stopped:
     """The record goes last: an engine that fails can be asked again."""
     with state.locked(), ComposeCluster.of(record.project) as lab:
+        end_processes(state, lambda: None)  # the agent
         stopped = lab.take_down()
         state.remove()
     return stopped

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lab.agent.starting import start_agent
 from lab.cluster.interface import Cluster, Stopped
+from lab.cluster.state_file import StateDir
 from lab.errors import LabError
 from lab.experiments.demo_site import Demo, Wanted, bring_up, site_host
 from lab.interrupts import endings, interruptible, uninterrupted
@@ -30,6 +32,7 @@ def run(
     with interruptible():
         lab, demo = bring_up(wanted, lambda text: console.print(text, style="dim"), with_demo=with_demo)
         try:
+            start_agent(StateDir(state_dir))
             print_summary(console, lab, demo, time.monotonic() - began)
             if not is_detached:
                 watch(console, lab)

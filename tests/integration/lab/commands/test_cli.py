@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lab.cli import EXIT_INTERRUPTED
+from lab.command_line import EXIT_INTERRUPTED
 from lab.clients.http_client import ask
 from lab.cluster.process_identity import ProcessIdentity, identify
 from lab.cluster.processes import ProcessCluster

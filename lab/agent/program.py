@@ -1,0 +1,190 @@
+"""The agent as a process: alone in its lab, with a watchdog, a port on loopback, and a way to end."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from lab.agent.events import Event, Events
+from lab.agent.guarding import Guard
+from lab.agent.journal import Journal
+from lab.agent.keeper import Keeper, Reached, Surroundings, go_on
+from lab.agent.server import application, lease_document
+from lab.agent.service import Service
+from lab.agent.starting import agent_command
+from lab.cluster.agent_record import AgentFolder, AgentRecord
+from lab.cluster.compose import ComposeCluster
+from lab.cluster.interface import Cluster
+from lab.cluster.process_identity import identify
+from lab.cluster.processes import ProcessCluster
+from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir
+from lab.errors import LabError
+from lab.faults.lease import Lease
+from proto.host_clock import host_seconds, take_anchor
+
+HOST = "127.0.0.1"
+# The one before it may still be dying.
+_LOCK_SECONDS, _POLL_SECONDS = 2.0, 0.02
+_MOST_CONNECTIONS = 64
+_ID_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How it is started: for which lab, by which watchdog (the descriptor of its socket), and where a test has it stop."""
+
+    state_dir: Path
+    watchdog: int | None
+    reached: Reached = go_on
+
+
+class OtherAgentError(LabError):
+    """The lab has one."""
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See uvicorn."""
+        yield
+
+
+def open_lab(state: StateDir) -> Cluster:
+    """The one of this folder, whatever of it runs. LabError when there is none."""
+    match state.read():
+        case LabRecord():
+            return ProcessCluster(state)
+        case ContainersRecord() as record:
+            return ComposeCluster.of(record.project)
+        case None:
+            raise LabError(f"no lab is in {state.path}")
+
+
+async def run(start: Start) -> None:
+    """Until it is told to end, or the lab is gone. LabError when it cannot begin; OtherAgentError when it is not needed."""
+    state = StateDir(start.state_dir)
+    folder = AgentFolder(state.path)
+    link = socket.socket(fileno=start.watchdog) if start.watchdog is not None else None
+    folder.make()
+    try:
+        held = await _lock(folder.lock)
+    except OtherAgentError:
+        Guard((), link, lambda: None).end()
+        raise
+    with held:
+        await _Agent(state, folder, link, start.reached).serve()
+
+
+class _Agent:
+    """The parts, put together."""
+
+    def __init__(self, state: StateDir, folder: AgentFolder, link: socket.socket | None, reached: Reached) -> None:
+        self._folder = folder
+        self._loop = asyncio.get_running_loop()
+        self._anchor = take_anchor()
+        self._events = Events()
+        self._listening = _listen(folder.read().address)
+        self._guard = Guard(agent_command(state.path), link, self._write_record)
+        lab = open_lab(state)
+        around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, reached)
+        self._keeper = Keeper(lab, Journal(folder.journal), around)
+        self._service = Service(self._keeper, lab, open_lab(state), self._events, self._anchor)
+        self._is_over = asyncio.Event()
+
+    async def serve(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._end)
+        self._guard.ready()
+        self._write_record()
+        server = Server(self._config())
+        serving = asyncio.ensure_future(server.serve(sockets=[self._listening]))
+        others = (self._service.watch_nodes(), self._guard.watch())
+        ends = [asyncio.ensure_future(each) for each in (self._service.keep(host_seconds), self._is_over.wait())]
+        tasks = [serving, *ends, *(asyncio.ensure_future(each) for each in others)]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # what nobody expects ends the process as a kill would: the watchdog starts it again
+        self._end()
+        server.should_exit = True
+        await asyncio.wait([serving], timeout=1.0)
+
+    def _config(self) -> uvicorn.Config:
+        served = application(self._service, self._anchor, host_seconds, self._folder.token())
+        return uvicorn.Config(
+            served,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+        )
+
+    def _end(self) -> None:
+        """The watchdog is told first, so that it never sees anything else."""
+        self._guard.end()
+        self._events.end()
+        self._is_over.set()
+
+    def _write_record(self) -> None:
+        host, port = self._listening.getsockname()
+        self._folder.write(AgentRecord(f"{host}:{port}", identify(os.getpid()), self._guard.watchdog))
+
+    def _tell(self, name: str, lease: Lease) -> None:
+        """From the keeper's thread."""
+        document = lease_document(lease, self._anchor, host_seconds())
+        self._loop.call_soon_threadsafe(self._events.tell, Event(name, document))
+
+
+def _new_id() -> str:
+    return f"f-{secrets.token_hex(_ID_BYTES)}"
+
+
+def _listen(before: str) -> socket.socket:
+    """Where the one before it did, so that whoever knows the address finds it there; else anywhere."""
+    for port in (int(before.rpartition(":")[2] or 0), 0):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, port))
+        except OSError:
+            listening.close()
+            continue
+        return listening
+    raise LabError(f"no port of {HOST} is free for the agent")
+
+
+async def _lock(path: Path) -> contextlib.closing["_Held"]:
+    """Held until the process ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() >= deadline:
+                os.close(descriptor)
+                raise OtherAgentError("this lab has an agent already") from None
+            await asyncio.sleep(_POLL_SECONDS)
+            continue
+        return contextlib.closing(_Held(descriptor))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    descriptor: int
+
+    def close(self) -> None:
+        os.close(self.descriptor)
