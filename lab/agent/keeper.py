@@ -100,7 +100,9 @@ class Keeper:
         if lease is None:
             there = ", ".join(self._leases) or "none"
             raise NotInForceError(f"no fault {lease_id!r} is in force (it may have healed): there are {there}")
-        return self._heal(replace(lease, attempts=0))
+        lease = replace(lease, attempts=0, phase=Phase.HEALING, due_at=self._around.now())
+        self._keep(lease)  # whoever comes after a kill goes on with it
+        return self._heal(lease)
 
     def heal_due(self) -> None:
         """Whatever is due now."""

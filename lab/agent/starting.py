@@ -1,15 +1,19 @@
 """Starts a lab's agent: with the lab, and when a command finds it gone."""
 
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab.cluster.agent_record import AgentFolder
-from lab.cluster.launching import environment, launch
+from lab.cluster.launching import environment, importable_from
 from lab.cluster.process_identity import identify
 from lab.cluster.state_file import LabRecord, StateDir
 from lab.cluster.sweep import Mark
 from lab.errors import LabError
+
+_IN_BACKGROUND = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
+_SPAWN_SECONDS = 10.0
 
 
 def agent_command(state_dir: Path) -> Sequence[str]:
@@ -26,9 +30,23 @@ def start_agent(state: StateDir) -> None:
         folder.make()
         token = record.token if isinstance(record, LabRecord) else ""
         marked = environment() | Mark(str(state.path), token).environment()
-        try:
-            with folder.log.open("ab") as log:
-                child = launch(agent_command(state.path), log, marked)
-        except OSError as error:
-            raise LabError(f"the agent of the lab cannot be started: {error.strerror}") from error
-        folder.write_started(identify(child.pid))
+        folder.write_started(identify(_spawn(agent_command(state.path), folder.log, marked)))
+
+
+def _spawn(command: Sequence[str], log: Path, marked: Mapping[str, str]) -> int:
+    """The pid. By way of a shell, so that it is nobody's child: whoever has started it need not wait for its end."""
+    shell = ["sh", "-c", _IN_BACKGROUND, "sh", str(log), *command]
+    try:
+        done = subprocess.run(
+            shell,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=importable_from(),
+            env=marked,
+            start_new_session=True,
+            timeout=_SPAWN_SECONDS,
+            check=True,
+        )
+        return int(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise LabError(f"the agent of the lab cannot be started: {error}") from error

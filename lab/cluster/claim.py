@@ -82,8 +82,8 @@ def end_processes(state: StateDir, reap: Callable[[], None]) -> Stopped:
     token = record.token if record else ""
     recorded = [node.process for node in record.running if node.process] if record else []
     keepers = AgentFolder(state.path).running()
-    known = [*recorded, *keepers]
-    strays = [each for each in programs(of_lab(marked_processes(), state.path, token)) if each not in known]
+    marked = [each for each in of_lab(marked_processes(), state.path, token) if each.process not in keepers]
+    strays = [each for each in programs(marked) if each not in recorded]
     killed = end_all([*keepers, *recorded, *strays], STOP_SECONDS, reap)
     for _ in range(_SWEEPS):  # what they had started themselves, or somebody was just starting
         left = [each.process for each in of_lab(marked_processes(), state.path, token) if each.process.is_alive]

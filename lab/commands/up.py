@@ -32,8 +32,8 @@ def run(
     with interruptible():
         lab, demo = bring_up(wanted, lambda text: console.print(text, style="dim"), with_demo=with_demo)
         try:
-            start_agent(StateDir(state_dir))
             print_summary(console, lab, demo, time.monotonic() - began)
+            start_agent(StateDir(state_dir))
             if not is_detached:
                 watch(console, lab)
         finally:

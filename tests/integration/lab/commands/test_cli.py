@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from lab.command_line import EXIT_INTERRUPTED
 from lab.clients.http_client import ask
 from lab.cluster.process_identity import ProcessIdentity, identify
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import StateDir
 from lab.cluster.sweep import Mark, marked_processes, of_lab
+from lab.command_line import EXIT_INTERRUPTED
 from tests.integration.lab_harness import (
     SLOT_OF_A_MODULE,
     SLOT_OF_ONE_TEST,
