@@ -7,7 +7,7 @@ import typer
 from lab.command_line import DEFAULT_STATE, State, run_command
 
 faults = typer.Typer(
-    help="Break the lab on purpose; everything heals by itself when its lease is over.",
+    help="Break the lab on purpose, until it heals by itself.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -93,7 +93,9 @@ def clear(
 
 @short_forms.command()
 def kill(node: Target, lease: Lease = None, json: Json = False, state: State = DEFAULT_STATE) -> None:
-    """Kill a node (SIGKILL); it is started again when the lease is over.
+    """Kill a node, for a while.
+
+    SIGKILL; it is started again when its lease is over.
 
     \b
     Examples:
@@ -105,7 +107,9 @@ def kill(node: Target, lease: Lease = None, json: Json = False, state: State = D
 
 @short_forms.command()
 def stop(node: Target, lease: Lease = None, json: Json = False, state: State = DEFAULT_STATE) -> None:
-    """Have a node end in order; it is started again when the lease is over.
+    """Stop a node in order, for a while.
+
+    It is started again when its lease is over.
 
     \b
     Examples:
@@ -116,7 +120,9 @@ def stop(node: Target, lease: Lease = None, json: Json = False, state: State = D
 
 @short_forms.command()
 def pause(node: Target, lease: Lease = None, json: Json = False, state: State = DEFAULT_STATE) -> None:
-    """Let a node hang; it goes on when the lease is over.
+    """Let a node hang, for a while.
+
+    It goes on when its lease is over.
 
     \b
     Examples:
@@ -146,7 +152,9 @@ def slow(
     json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Have an origin wait before each answer.
+    """Slow an origin down, for a while.
+
+    It waits before each answer.
 
     \b
     Examples:
@@ -161,7 +169,7 @@ def start(
     json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """End what keeps a node from running, or start it when it is down.
+    """Start a node, or end what keeps it from running.
 
     \b
     Examples:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
 from lab.errors import LabError
@@ -75,7 +75,7 @@ class Events:
         self._listeners.add(listener)
         return listener
 
-    async def stream(self, listener: Listener) -> AsyncIterator[bytes]:
+    async def stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
         """What is said to one, with a comment now and then that shows whether it is there."""
         try:
             yield b": listening\n\n"

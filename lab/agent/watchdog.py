@@ -31,32 +31,32 @@ def watch(
 ) -> None:
     """Returns when the agent has ended in order, or when it cannot be started any more."""
     deaths = quick = 0
-    is_ready, began = False, now()
     while True:
-        said = _hear(link)
-        if said == END:
+        began = now()
+        with link:
+            said = _hear(link)
+        if END in said:
             return
-        if said == READY:
-            is_ready, deaths = True, 0
-            continue
+        is_ready = READY in said
         quick = 0 if is_ready and now() - began > _WORKED_SECONDS else quick + 1
-        deaths += not is_ready
+        deaths = 0 if is_ready else deaths + 1
         if deaths > MOST_DEATHS:
             print(f"watchdog: {MOST_DEATHS} agents in a row have died before they were ready", flush=True)
             return
         longest = _LONGEST_PAUSE_AFTER_WORK_SECONDS if is_ready else _LONGEST_PAUSE_SECONDS
         pause(min(_FIRST_PAUSE_SECONDS * 2.0**quick, longest))
-        link.close()
         link = start()
-        is_ready, began = False, now()
 
 
 def _hear(link: socket.socket) -> bytes:
-    """Nothing when the agent is gone."""
+    """Everything that the agent says, until it is gone."""
+    said = b""
     try:
-        return link.recv(1)
+        while piece := link.recv(16):
+            said += piece
     except ConnectionError:
-        return b""
+        return said
+    return said
 
 
 class Starter:

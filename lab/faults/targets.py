@@ -14,7 +14,7 @@ from lab.errors import UsageError
 from lab.faults.catalogue import Fault
 from lab.topology.layout import Role
 
-_TERM = re.compile(r"(?P<who>[^/?,]+)(?:/(?P<count>\d{1,6})(?P<percent>%)?(?:\?seed=(?P<seed>\d{1,18}))?)?")
+_TERM = re.compile(r"(?P<who>[^/?,]+)(?:/(?P<count>\d{1,6})(?P<percent>%)?(?:\?seed=(?P<seed>\d{1,18}))?)?", re.ASCII)
 _MOST_CHARACTERS = 4000
 _FORMS = (
     "write NODE, role:ROLE, region:REGION or pop:POP, with /50% or /1?seed=7 for some of them, and commas for several"
