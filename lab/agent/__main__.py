@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from lab.agent.guarding import Link
 from lab.agent.keeper import Reached, go_on
 from lab.agent.program import Start, run
 from lab.errors import LabError
@@ -17,9 +18,10 @@ def main(arguments: Sequence[str] | None = None, reached: Reached = go_on) -> No
     """Ends the process at once when it is over: what a thread still waits for, such as the lock of a lab that is being taken down, is nothing to wait for."""
     parser = argparse.ArgumentParser(prog="python -m lab.agent", description=__doc__)
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the lab's state folder")
-    parser.add_argument("--watchdog", type=int, metavar="FD", help="of the socket to the watchdog that started it")
+    parser.add_argument("--watchdog", type=int, nargs=2, metavar=("FD", "PID"), help="of the watchdog that started it")
     options = parser.parse_args(arguments)
-    os._exit(asyncio.run(_run(Start(options.state, options.watchdog, reached))))
+    watchdog = Link(*options.watchdog) if options.watchdog else None
+    os._exit(asyncio.run(_run(Start(options.state, watchdog, reached))))
 
 
 async def _run(start: Start) -> int:

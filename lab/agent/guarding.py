@@ -1,12 +1,12 @@
 """The agent's side of its watchdog (watchdog.py): says to it what there is to say, and starts another one when it is gone."""
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from lab.agent.watchdog import END, READY
 from lab.cluster.process_identity import ProcessIdentity, identify
@@ -16,15 +16,23 @@ from lab.errors import LabError
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
 
-class Guard:
-    """Holds the socket whose end is the agent's end. `command` is the agent, as the watchdog starts it."""
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a watchdog tells the agent that it starts: the descriptor of the socket, and which process it is itself."""
 
-    def __init__(self, command: Sequence[str], link: socket.socket | None, on_change: Callable[[], None]) -> None:
+    descriptor: int
+    pid: int
+
+
+class Guard:
+    """Holds the socket whose end is the agent's end. `command` is the agent, as the watchdog starts it; `link` is there when one has."""
+
+    def __init__(self, command: Sequence[str], link: Link | None, on_change: Callable[[], None]) -> None:
         self._command = command
-        self._link = link
+        self._link = socket.socket(fileno=link.descriptor) if link is not None else None
         self._on_change = on_change
         self._child: subprocess.Popen[bytes] | None = None
-        self.watchdog: ProcessIdentity | None = identify(os.getppid()) if link is not None else None
+        self.watchdog: ProcessIdentity | None = identify(link.pid) if link is not None else None
 
     def ready(self) -> None:
         """The agent works."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from lab.agent.events import Event, Events
-from lab.agent.guarding import Guard
+from lab.agent.guarding import Guard, Link
 from lab.agent.journal import Journal
 from lab.agent.keeper import Keeper, Reached, Surroundings, go_on
 from lab.agent.server import application, lease_document
@@ -39,10 +39,10 @@ _ID_BYTES = 3
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How it is started: for which lab, by which watchdog (the descriptor of its socket), and where a test has it stop."""
+    """How it is started: for which lab, by which watchdog if by one, and where a test has it stop."""
 
     state_dir: Path
-    watchdog: int | None
+    watchdog: Link | None
     reached: Reached = go_on
 
 
@@ -74,29 +74,28 @@ async def run(start: Start) -> None:
     """Until it is told to end, or the lab is gone. LabError when it cannot begin; OtherAgentError when it is not needed."""
     state = StateDir(start.state_dir)
     folder = AgentFolder(state.path)
-    link = socket.socket(fileno=start.watchdog) if start.watchdog is not None else None
     folder.make()
     try:
         held = await _lock(folder.lock)
     except OtherAgentError:
-        Guard((), link, lambda: None).end()
+        Guard((), start.watchdog, lambda: None).end()
         raise
     with held:
-        await _Agent(state, folder, link, start.reached).serve()
+        await _Agent(state, folder, start).serve()
 
 
 class _Agent:
     """The parts, put together."""
 
-    def __init__(self, state: StateDir, folder: AgentFolder, link: socket.socket | None, reached: Reached) -> None:
+    def __init__(self, state: StateDir, folder: AgentFolder, start: Start) -> None:
         self._folder = folder
         self._loop = asyncio.get_running_loop()
         self._anchor = take_anchor()
         self._events = Events()
         self._listening = _listen(folder.read().address)
-        self._guard = Guard(agent_command(state.path), link, self._write_record)
+        self._guard = Guard(agent_command(state.path), start.watchdog, self._write_record)
         lab = open_lab(state)
-        around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, reached)
+        around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, start.reached)
         self._keeper = Keeper(lab, Journal(folder.journal), around)
         self._service = Service(self._keeper, lab, open_lab(state), self._events, self._anchor)
         self._is_over = asyncio.Event()

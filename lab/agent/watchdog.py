@@ -6,6 +6,7 @@ same way, and starts another one (agent/guarding.py).
 The agent says one byte at a time: READY when it works, END when it ends in order, and the watchdog with it.
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -71,7 +72,7 @@ class Starter:
             self._child.wait()  # its socket is closed: it is dead, and this takes away what is left of it
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [*self._command, "--watchdog", str(theirs.fileno())]
+            command = [*self._command, "--watchdog", str(theirs.fileno()), str(os.getpid())]
             self._child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
             )

@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.agent.client import connect
 from lab.agent.keeper import Moment
+from lab.cluster.claim import claim
 from lab.cluster.launching import environment
 from lab.cluster.sweep import Mark
 from lab.errors import LabError
@@ -128,6 +130,23 @@ def test_a_lab_has_one_agent(lab: SleepingLab) -> None:
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert (second.returncode, second.stdout) == (1, "agent: this lab has an agent already\n")
     assert connect(lab.state.path).answers()
+
+
+def test_the_next_lab_in_the_folder_ends_what_a_crash_has_left_of_the_agent(tmp_path: Path) -> None:
+    """All nodes were killed; the agent would start them again, and a new lab has no use for that."""
+    lab = SleepingLab.up(tmp_path)
+    try:
+        lab.start_agent()
+        connect(lab.state.path).inject("kill", "role:edge", LONG, {})
+        for node in lab.cluster.nodes():
+            if node.is_running:
+                lab.cluster.kill(node.id)
+        lab.watchdog.send(signal.SIGKILL)
+        record = replace(lab.cluster.record, token="another", starter=None)
+        assert claim(lab.state, record, lambda: None) == 0, "they are no nodes"
+        assert lab.carried() == [] and not lab.folder.path.exists()
+    finally:
+        lab.take_down()
 
 
 def test_a_file_in_the_journal_that_is_no_lease_is_put_aside_and_told(lab: SleepingLab) -> None:
