@@ -5,6 +5,7 @@ the next keeper finds whatever is not in order, and undoes it (perhaps again, wh
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -85,14 +86,14 @@ class Keeper:
         self._around.reached(Moment.JOURNALED)
         try:
             places = [self._inject_at(lease, place) for place in lease.places]
+            self._around.reached(Moment.INJECTED)
+            injected = replace(lease, places=tuple(places), phase=Phase.INJECTED)
+            self._keep(injected)
         except BaseException:
             self._heal(lease)
             raise
-        self._around.reached(Moment.INJECTED)
-        lease = replace(lease, places=tuple(places), phase=Phase.INJECTED)
-        self._keep(lease)
-        self._around.tell("injected", lease)
-        return self._heal(lease) if fault.is_momentary else lease
+        self._around.tell("injected", injected)
+        return self._heal(injected) if fault.is_momentary else injected
 
     def heal(self, lease_id: str) -> Lease:
         """Before its time. What of it could not be undone is still in it; NotInForceError for an id that is not there."""
@@ -165,8 +166,8 @@ class Keeper:
         return healed
 
     def _heal(self, lease: Lease) -> Lease:
-        """At every node, whatever becomes of the others."""
-        troubles = {}
+        """At every node, whatever becomes of the others; no trouble with it is an error, it is in the lease."""
+        troubles: dict[str, str] = {}
         for place in lease.places:
             try:
                 ACTIONS[lease.fault].undo(self._lab, place.node_id, _told(lease), place.memory)
@@ -174,11 +175,20 @@ class Keeper:
                 troubles[place.node_id] = str(error).splitlines()[0]
         self._around.reached(Moment.UNDONE)
         if not troubles:
-            return self._forget(lease)
+            try:
+                return self._forget(lease)
+            except LabError as error:
+                troubles = {place.node_id: str(error) for place in lease.places}
+        return self._try_again_later(lease, troubles)
+
+    def _try_again_later(self, lease: Lease, troubles: Mapping[str, str]) -> Lease:
+        """What of it is not in order. The journal may have an older word of it, which says the same: there is something to undo."""
         left = tuple(place for place in lease.places if place.node_id in troubles)
-        trouble = "; ".join(troubles.values())
+        trouble = "; ".join(dict.fromkeys(troubles.values()))
         failed = replace(lease, places=left).failed(trouble, self._around.now())
-        self._keep(failed)
+        self._leases[failed.id] = failed
+        with suppress(LabError):
+            self._journal.write(failed)
         self._around.tell("heal_failed", failed)
         return failed
 

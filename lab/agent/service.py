@@ -61,12 +61,8 @@ class Service:
         """Undoes what is due, until the lab is gone."""
         while await asyncio.to_thread(self._is_up):
             await self._wait_until_due(now)
-            try:
-                async with self._turn:
-                    await asyncio.to_thread(self.keeper.heal_due)
-            except LabError as error:
-                print(f"agent: {error}", flush=True)
-                await asyncio.sleep(_LOOK_SECONDS)
+            async with self._turn:
+                await asyncio.to_thread(self.keeper.heal_due)
 
     def _is_up(self) -> bool:
         """An engine that does not answer is no lab that is gone."""

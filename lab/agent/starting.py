@@ -1,5 +1,6 @@
 """Starts a lab's agent: with the lab, and when a command finds it gone."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,8 +30,13 @@ def start_agent(state: StateDir) -> None:
         folder = AgentFolder(state.path)
         folder.make()
         token = record.token if isinstance(record, LabRecord) else ""
-        marked = environment() | Mark(str(state.path), token).environment()
+        marked = environment() | _of_the_engine(os.environ) | Mark(str(state.path), token).environment()
         folder.write_started(identify(_spawn(agent_command(state.path), folder.log, marked)))
+
+
+def _of_the_engine(own: Mapping[str, str]) -> dict[str, str]:
+    """Which Docker engine is meant, where the lab is in containers."""
+    return {name: value for name, value in own.items() if name.startswith("DOCKER_")}
 
 
 def _spawn(command: Sequence[str], log: Path, marked: Mapping[str, str]) -> int:

@@ -14,6 +14,7 @@ import docker
 from docker.models.containers import Container
 
 from lab.cluster.container_facts import (
+    CPU_PERIOD_MICROSECONDS,
     DEFAULT_ZONE,
     FOLDER_LABEL,
     LAB_LABEL,
@@ -22,6 +23,7 @@ from lab.cluster.container_facts import (
     ContainerFacts,
     lab_facts,
     read_facts,
+    read_limits,
     to_node,
 )
 from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors, unless_in_conflict
@@ -38,7 +40,6 @@ PROJECT_VARIABLE = "COMPOSE_PROJECT_NAME"
 FOLLOW_TIMEOUT_SECONDS = 24 * 3600
 STOP_SECONDS = 2
 LAST_LINES = 12
-_CPU_PERIOD_MICROSECONDS = 100_000
 # The engine takes no "none" for a limit that is there; -1 is without one.
 _UNLIMITED = -1
 
@@ -166,17 +167,14 @@ class ComposeCluster:
         container = self._container(node_id)
         with engine_errors(f"{node_id} cannot be limited"):
             if limits.cpus is not None:
-                quota = int(limits.cpus * _CPU_PERIOD_MICROSECONDS) if limits.cpus else _UNLIMITED
-                container.update(cpu_period=_CPU_PERIOD_MICROSECONDS, cpu_quota=quota)
+                quota = int(limits.cpus * CPU_PERIOD_MICROSECONDS) if limits.cpus else _UNLIMITED
+                container.update(cpu_period=CPU_PERIOD_MICROSECONDS, cpu_quota=quota)
             if limits.memory_mib is not None:
                 memory = limits.memory_mib << 20 if limits.memory_mib else _UNLIMITED
                 container.update(mem_limit=memory, memswap_limit=memory)
 
     def limits(self, node_id: str) -> Limits:
-        host = self._container(node_id).attrs["HostConfig"]
-        quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or _CPU_PERIOD_MICROSECONDS
-        cpus = quota / period if quota > 0 else (host.get("NanoCpus") or 0) / 1e9
-        return Limits(cpus=cpus, memory_mib=max(0, host.get("Memory") or 0) >> 20)
+        return read_limits(self._container(node_id).attrs)
 
     def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:
         """The last `count` lines and, if wanted, what follows."""

@@ -10,7 +10,7 @@ import pytest
 
 from lab.agent.client import connect
 from lab.clients.http_client import Reply, ask, split_address
-from tests.integration.lab.agent.sleeping_lab import EDGE, OTHER_EDGE, SleepingLab
+from tests.integration.lab.agent.sleeping_lab import EDGE, OTHER_EDGE, SleepingLab, until
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,11 @@ def test_listeners_are_told_what_happens(lab: SleepingLab) -> None:
     lease = client.inject("pause", EDGE, None, {})
     client.clear(lease["id"])
     events = [next_event(stream) for _ in range(2)]
+    client.inject("kill", EDGE, 2.5, {})
+    while (event := next_event(stream))[0] != "node":
+        assert event[1]["fault"] == "kill"
+    assert event[1]["id"] == EDGE and "down" in (event[1]["before"], event[1]["state"])
+    until(lambda: client.faults() == [], lab.log())
     assert [(name, data["id"], data["state"]) for name, data in events] == [
         ("injected", lease["id"], "injected"),
         ("healed", lease["id"], "healed"),

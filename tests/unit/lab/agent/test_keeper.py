@@ -222,6 +222,36 @@ def test_a_lease_that_cannot_be_written_down_is_no_fault(
     assert all(lab.cluster.running.values()) and lab.keeper.leases == ()
 
 
+def test_a_disk_that_fills_up_keeps_nothing_from_healing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_word: object) -> None:
+        raise LabError("no space left on device")
+
+    first, second = lab.inject("pause", "edge-1"), lab.inject("pause", "edge-2")
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.journal, "write", full)
+        patched.setattr(lab.journal, "remove", full)
+        lab.at(130)
+        assert lab.cluster.paused == set()
+        assert [lease.trouble for lease in lab.keeper.leases] == ["no space left on device"] * 2
+    lab.at(131)
+    assert lab.keeper.leases == () and lab.journal.read()[0] == []
+    assert [lease_id for name, lease_id in lab.told if name == "healed"] == [first.id, second.id]
+
+
+def test_an_injection_that_cannot_be_confirmed_on_disk_is_taken_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = lab.journal.write
+
+    def full_later(lease: Lease) -> None:
+        if lease.phase is Phase.INJECTED:
+            raise LabError("no space left on device")
+        write(lease)
+
+    monkeypatch.setattr(lab.journal, "write", full_later)
+    with pytest.raises(LabError, match="no space left"):
+        lab.inject("kill", "edge-1")
+    assert all(lab.cluster.running.values()) and lab.keeper.leases == () and lab.journal.read()[0] == []
+
+
 def test_what_is_not_there_is_named_with_what_there_is(lab: Lab) -> None:
     with pytest.raises(UsageError, match="no fault 'burn': there are kill, stop, "):
         lab.inject("burn", "edge-1")
