@@ -7,14 +7,12 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from lab.agent.events import Event, Events
 from lab.agent.guarding import Guard, Link
+from lab.agent.http_port import serve
 from lab.agent.journal import Journal
 from lab.agent.keeper import Keeper, Reached, Surroundings, go_on
 from lab.agent.server import application, lease_document
@@ -25,7 +23,7 @@ from lab.cluster.compose import ComposeCluster
 from lab.cluster.interface import Cluster
 from lab.cluster.process_identity import identify
 from lab.cluster.processes import ProcessCluster
-from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir
+from lab.cluster.state_file import ContainersRecord, LabRecord, Record, StateDir
 from lab.errors import LabError
 from lab.faults.lease import Lease
 from proto.host_clock import host_seconds, take_anchor
@@ -33,7 +31,6 @@ from proto.host_clock import host_seconds, take_anchor
 HOST = "127.0.0.1"
 # The one before it may still be dying.
 _LOCK_SECONDS, _POLL_SECONDS = 2.0, 0.02
-_MOST_CONNECTIONS = 64
 _ID_BYTES = 3
 
 
@@ -50,24 +47,24 @@ class OtherAgentError(LabError):
     """The lab has one."""
 
 
-class Server(uvicorn.Server):
-    """Leaves signals to the process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See uvicorn."""
-        yield
-
-
 def open_lab(state: StateDir) -> Cluster:
     """The one of this folder, whatever of it runs. LabError when there is none."""
-    match state.read():
+    match _record(state):
         case LabRecord():
             return ProcessCluster(state)
         case ContainersRecord() as record:
             return ComposeCluster.of(record.project)
-        case None:
-            raise LabError(f"no lab is in {state.path}")
+
+
+def _record(state: StateDir) -> Record:
+    record = state.read()
+    if record is None:
+        raise LabError(f"no lab is in {state.path}")
+    return record
+
+
+def _topology(record: Record) -> str:
+    return record.topology if isinstance(record, ContainersRecord) else record.facts.topology
 
 
 async def run(start: Start) -> None:
@@ -94,10 +91,9 @@ class _Agent:
         self._events = Events()
         self._listening = _listen(folder.read().address)
         self._guard = Guard(agent_command(state.path), start.watchdog, self._write_record)
-        lab = open_lab(state)
         around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, start.reached)
-        self._keeper = Keeper(lab, Journal(folder.journal), around)
-        self._service = Service(self._keeper, lab, open_lab(state), self._events, self._anchor)
+        keeper = Keeper(open_lab(state), Journal(folder.journal), around)
+        self._service = Service(keeper, open_lab(state), self._events, self._anchor, _topology(_record(state)))
         self._is_over = asyncio.Event()
 
     async def serve(self) -> None:
@@ -105,7 +101,7 @@ class _Agent:
             self._loop.add_signal_handler(number, self._end)
         self._guard.ready()
         self._write_record()
-        server = Server(self._config())
+        server = serve(application(self._service, self._anchor, host_seconds, self._folder.token()))
         serving = asyncio.ensure_future(server.serve(sockets=[self._listening]))
         others = (self._service.watch_nodes(), self._guard.watch())
         ends = [asyncio.ensure_future(each) for each in (self._service.keep(host_seconds), self._is_over.wait())]
@@ -116,20 +112,6 @@ class _Agent:
         self._end()
         server.should_exit = True
         await asyncio.wait([serving], timeout=1.0)
-
-    def _config(self) -> uvicorn.Config:
-        served = application(self._service, self._anchor, host_seconds, self._folder.token())
-        return uvicorn.Config(
-            served,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_graceful_shutdown=1,
-        )
 
     def _end(self) -> None:
         """The watchdog is told first, so that it never sees anything else."""

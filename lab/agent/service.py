@@ -28,9 +28,9 @@ class BusyError(LabError):
 class Service:
     """`look` is a cluster for looking only, so that a slow action keeps nobody from seeing what happens."""
 
-    def __init__(self, keeper: Keeper, lab: Cluster, look: Cluster, events: Events, anchor: ClockAnchor) -> None:
+    def __init__(self, keeper: Keeper, look: Cluster, events: Events, anchor: ClockAnchor, topology: str) -> None:
         self.keeper, self.events = keeper, events
-        self._lab, self._look, self._anchor = lab, look, anchor
+        self._look, self._anchor, self._topology = look, anchor, topology
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._changed = asyncio.Event()
@@ -39,7 +39,7 @@ class Service:
         return {
             "id": "agent",
             "pid": os.getpid(),
-            "topology": self._lab.facts.topology,
+            "topology": self._topology,
             "clock": self._anchor.to_json(),
             "faults": len(self.keeper.leases),
             "unreadable": self.keeper.unreadable,

@@ -58,8 +58,8 @@ class AgentFolder:
     def make(self) -> None:
         """With a token and an empty record, unless they are there. LabError when the system refuses."""
         try:
-            self.journal.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.path.chmod(0o700)
+            for each in (self.path, self.journal):  # never the folder of a lab that has just been taken down
+                each.mkdir(exist_ok=True, mode=0o700)
             if not (self.path / _TOKEN).exists():
                 self._replace(_TOKEN, secrets.token_hex(_TOKEN_BYTES))
             if not (self.path / _RECORD).exists():

@@ -2,13 +2,16 @@
 
 import http.client
 import json
+import socket
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
 from lab.agent.client import connect
+from lab.agent.http_port import REQUEST_SECONDS
 from lab.clients.http_client import Reply, ask, split_address
 from tests.integration.lab.agent.sleeping_lab import EDGE, OTHER_EDGE, SleepingLab, until
 
@@ -149,6 +152,22 @@ def next_event(stream: http.client.HTTPResponse) -> tuple[str, Any]:
                 name = value
             case "data":
                 return name, json.loads(value)
+
+
+def test_who_does_not_say_what_he_wants_is_cut_off(lab: SleepingLab) -> None:
+    half = b"POST /faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+    with ExitStack() as opened:
+        for begun in (b"", half, half + b"\r\n{"):
+            connection = socket.create_connection(split_address(lab.folder.read().address), 3 * REQUEST_SECONDS)
+            opened.enter_context(connection).sendall(begun)
+            opened.callback(read_to_the_end, connection)
+    assert connect(lab.state.path).answers()
+
+
+def read_to_the_end(connection: socket.socket) -> None:
+    with suppress(ConnectionResetError):
+        while connection.recv(4096):
+            pass
 
 
 def test_the_catalogue_and_the_status(lab: SleepingLab) -> None:
