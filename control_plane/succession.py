@@ -20,7 +20,11 @@ MOST_SET_ASIDE = 8
 
 
 class NameTakenError(Exception):
-    """Another process speaks for the node; the message says so to this one."""
+    """Another process speaks for the node; the message says so to this one. `is_news`: it is the first time that this one is told."""
+
+    def __init__(self, reason: str, *, is_news: bool) -> None:
+        super().__init__(reason)
+        self.is_news = is_news
 
 
 class Succession:
@@ -53,8 +57,9 @@ class Succession:
         was_routable = False
         if record is not None and not process.follows(record.process):
             if record.stream is not None and now < record.last_seen + self._silence_seconds:
+                reason = f"another process speaks for node {node_id}, and was heard of just now"
                 self._note_refused(own, node, process, now)
-                raise NameTakenError(f"another process speaks for node {node_id}, and was heard of just now")
+                raise NameTakenError(reason, is_news=own is None)
             was_routable = record.is_routable
             self._rename(record, self._free_name(node_id, now), now)
             self.set_aside_total += 1
@@ -100,9 +105,10 @@ class Succession:
             return free
         over = [record for record in self._set_aside(node_id) if not is_waited_for(record, now)]
         if not over:
-            raise NameTakenError(
+            reason = (
                 f"{MOST_SET_ASIDE} other processes of node {node_id} may still run: wait until their leases are over"
             )
+            raise NameTakenError(reason, is_news=True)
         return min(over, key=lambda record: record.unleased_since).description.identifier
 
     def _rename(self, record: NodeRecord, name: str, now: float) -> None:

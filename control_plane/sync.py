@@ -328,7 +328,8 @@ class SyncService:
         except TooManyNodesError as error:
             raise StreamEndedError(str(error), Status.RESOURCE_EXHAUSTED) from error
         except NameTakenError as error:
-            _logger.warning("refused a process of node %s: %s", node.identifier, error)
+            if error.is_news:  # it tries again, for ever perhaps
+                _logger.warning("a second process of node %s is refused: %s", node.identifier, error)
             raise StreamEndedError(str(error), Status.ALREADY_EXISTS) from error
         except StoreError as error:
             raise StreamEndedError(str(error), Status.UNAVAILABLE) from error

@@ -14,7 +14,7 @@ from typing import Any
 ASK_SECONDS = 5.0
 # The engine chooses the port of what is published as 0; only it knows which.
 _CHOSEN = ":0"
-_ROLES = {"edge": "edges", "regional": "regional caches", "dns_router": "routers"}
+_ROLES = {"edge": "edge", "regional": "regional cache", "dns_router": "router"}
 
 
 def read_status(admin: str) -> Mapping[str, Any]:
@@ -27,7 +27,7 @@ def read_status(admin: str) -> Mapping[str, Any]:
 def lines(status: Mapping[str, Any], name: str, addresses: Mapping[str, str]) -> Iterator[str]:
     """`addresses`: host:port of viewers, api, operators, dns, prometheus; who is not published is not there."""
     roles = [node.get("role") for node in status.get("nodes", ())]
-    counts = ", ".join(f"{roles.count(role)} {words}" for role, words in _ROLES.items() if role in roles)
+    counts = ", ".join(_count(roles.count(role), word) for role, word in _ROLES.items() if role in roles)
     yield f"the lab {name} is up: {counts}"
     distributions: Sequence[Mapping[str, Any]] = status.get("distributions", ())
     port = addresses["viewers"].rpartition(":")[2]
@@ -43,6 +43,10 @@ def lines(status: Mapping[str, Any], name: str, addresses: Mapping[str, str]) ->
     yield f"  Prometheus      http://{addresses['prometheus']}/"
     if any(address.endswith(_CHOSEN) for address in addresses.values()):
         yield "  port 0 is one that the engine has chosen: `docker compose ps` shows which"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def main() -> None:

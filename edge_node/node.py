@@ -18,9 +18,9 @@ from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, limit_for, wanted_descriptors
 from edge_node.listeners.fast_path import HitFastPath
-from edge_node.listeners.http1 import ViewerConnection
 from edge_node.listeners.serving import OpenConnection
 from edge_node.listeners.socket_writer import bound_unsent_bytes
+from edge_node.listeners.trusted_proxies import accepting
 from edge_node.model.configuration import Role
 from edge_node.model.counters import Counters
 from edge_node.observability.access_log import AccessLog
@@ -274,7 +274,7 @@ class EdgeNode:
     async def _listen(self, address: Address, *, is_shared: bool) -> None:
         try:
             server = await self._loop.create_server(
-                lambda: ViewerConnection(self),
+                accepting(self, self._settings.trusted_proxies),
                 address.host,
                 address.port,
                 backlog=LISTEN_BACKLOG,

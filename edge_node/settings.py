@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from edge_node.model.configuration import Role
@@ -52,6 +53,8 @@ class Settings:
     """To one origin, at work at once."""
     is_strictly_invalidated: bool = False
     """Without a lease nothing that is stored is served unconfirmed."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Connections from there begin with a PROXY header, version 2."""
 
 
 def parse_address(text: str) -> Address:
@@ -65,6 +68,14 @@ def parse_address(text: str) -> Address:
 def parse_addresses(text: str) -> tuple[Address, ...]:
     """One or more, with commas between them."""
     return tuple(parse_address(part.strip()) for part in text.split(","))
+
+
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """One or more in CIDR notation, with commas between them; an address alone is a network of one."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NETWORK[,NETWORK...]: {error}") from error
 
 
 def _cache_bytes(text: str) -> int:
@@ -98,23 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--role", required=True, choices=[role.value for role in Role])
     parser.add_argument("--region", required=True)
     parser.add_argument("--pop", required=True, help="for example FRA56-P1")
-    parser.add_argument(
-        "--listen",
-        required=True,
-        type=parse_address,
-        metavar="HOST:PORT",
-        help="for viewers, or for edges at a regional cache",
-    )
-    parser.add_argument(
-        "--listen-shared", type=parse_address, metavar="HOST:PORT", help="a second address that several edges may share"
-    )
-    parser.add_argument(
-        "--admin",
-        required=True,
-        type=parse_address,
-        metavar="HOST:PORT",
-        help="for operators: metrics, status, explain",
-    )
+    _add_address_flags(parser)
     _add_control_plane_flags(parser)
     parser.add_argument(
         "--state-dir",
@@ -137,6 +132,33 @@ def _parser() -> argparse.ArgumentParser:
         help="to one origin at work at once; more requests wait for one of them, or get 503",
     )
     return parser
+
+
+def _add_address_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen",
+        required=True,
+        type=parse_address,
+        metavar="HOST:PORT",
+        help="for viewers, or for edges at a regional cache",
+    )
+    parser.add_argument(
+        "--listen-shared", type=parse_address, metavar="HOST:PORT", help="a second address that several edges may share"
+    )
+    parser.add_argument(
+        "--admin",
+        required=True,
+        type=parse_address,
+        metavar="HOST:PORT",
+        help="for operators: metrics, status, explain",
+    )
+    parser.add_argument(
+        "--trusted-proxies",
+        type=parse_networks,
+        default=(),
+        metavar="NETWORK[,NETWORK...]",
+        help="connections from there begin with a PROXY protocol header (version 2), which says who the viewer is; for example 127.0.250.0/24",
+    )
 
 
 def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:
@@ -193,4 +215,5 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         access_log=given.access_log,
         origin_connections=given.origin_connections,
         is_strictly_invalidated=given.strict_invalidation,
+        trusted_proxies=given.trusted_proxies,
     )

@@ -30,9 +30,9 @@ WRITE_BLOCKED_BYTES: Final = 262_144
 
 
 class ViewerConnection(asyncio.Protocol):
-    """A viewer's connection."""
+    """A viewer's connection. `facts` are known before it begins where a trusted proxy has said them (`trusted_proxies.py`)."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, facts: ConnectionFacts | None = None) -> None:
         self._listener = listener
         self._service = listener.service
         self._fast_path = listener.fast_path
@@ -46,7 +46,7 @@ class ViewerConnection(asyncio.Protocol):
         """Nothing is under way: see `_update_can_fast_path`."""
         self._has_answered = False
         """On the fast path, since deadlines were looked at last."""
-        self.facts = NO_CONNECTION
+        self.facts = facts or NO_CONNECTION
         self.write: Callable[[Piece], None] = write_nowhere
         """Send bytes that are the caller's again when this returns: see `write_at_once`."""
         self.write_lent: Callable[[LentPiece, int], int] | None = lend_nowhere
@@ -74,8 +74,9 @@ class ViewerConnection(asyncio.Protocol):
         self.write = write_at_once(self._transport)
         self.write_lent = lend_at_once(self._transport)
         self._transport.set_write_buffer_limits(high=WRITE_BLOCKED_BYTES)
-        address, port = (transport.get_extra_info("peername") or ("-", 0))[:2]
-        self.facts = ConnectionFacts(address, port)
+        if self.facts is NO_CONNECTION:
+            address, port = (transport.get_extra_info("peername") or ("-", 0))[:2]
+            self.facts = ConnectionFacts(address, port)
         if not self._listener.opened(self):
             self._transport.abort()
 

@@ -42,8 +42,11 @@ def ask(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Reply:
     """Asks `address` (host:port). A Host header among `headers` replaces the address."""
-    connection = http.client.HTTPConnection(*split_address(address), timeout=timeout_seconds)
     fields = {name.lower(): value for name, value in headers}
+    try:
+        connection = http.client.HTTPConnection(*split_address(address), timeout=timeout_seconds)
+    except ValueError as error:  # as of a container that has no address yet
+        raise UnreachableError(f"http://{address}{path}: {address!r} is no address") from error
     try:
         connection.request(method, path, body, {"host": address, **fields})
         response = connection.getresponse()

@@ -6,7 +6,7 @@ how a container is read as a node container_facts.py's; what the engine's refusa
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -20,17 +20,21 @@ from lab.cluster.container_facts import (
     LAB_LABEL,
     NODE_LABEL,
     PROJECT_LABEL,
+    WORKING_FOLDER_LABEL,
     ContainerFacts,
     lab_facts,
+    place_in_order,
     read_facts,
     read_limits,
     to_node,
 )
 from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors, unless_in_conflict
-from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, Stopped
+from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, NotPausedError, Stopped
 from lab.cluster.readiness import wait_until_node_is_live
 from lab.cluster.removal import remove_project
+from lab.cluster.state_file import StateDir
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
+from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
 from lab.topology.layout import Role
 
@@ -46,11 +50,13 @@ _UNLIMITED = -1
 
 @dataclass(frozen=True, slots=True, order=True)
 class Project:
-    """A Compose project that is a lab: its topology's name, and the folder of the command that brought it up, if one did."""
+    """A Compose project that is a lab: its topology's name, the state folder of the command that brought it up (empty: somebody ran Compose),
+    and the folder of its Compose file."""
 
     name: str
     lab: str
     folder: str
+    working_folder: str
 
 
 def find_projects() -> list[Project]:
@@ -62,26 +68,36 @@ def find_projects() -> list[Project]:
         labels = [container.labels for container in _containers(client)]
     finally:
         client.close()
-    found = {
-        Project(each.get(PROJECT_LABEL, ""), each.get(LAB_LABEL, "lab"), each.get(FOLDER_LABEL, "")) for each in labels
-    }
-    return sorted(found)
+    return sorted({_project(each) for each in labels})
+
+
+def _project(labels: Mapping[str, str]) -> Project:
+    return Project(
+        name=labels.get(PROJECT_LABEL, ""),
+        lab=labels.get(LAB_LABEL, "lab"),
+        folder=labels.get(FOLDER_LABEL, ""),
+        working_folder=labels.get(WORKING_FOLDER_LABEL, ""),
+    )
 
 
 class ComposeCluster:
     """The containers of one Compose project."""
 
-    def __init__(self, client: docker.DockerClient, project: str) -> None:
+    def __init__(self, client: docker.DockerClient, project: str, state: StateDir | None = None) -> None:
+        """`state`: the folder that it was brought up from, which goes with it."""
         self._client = client
+        self._state = state
         self.project = project
 
     @classmethod
-    def of(cls, project: str) -> Self:
+    def of(cls, project: str, state: StateDir | None = None) -> Self:
         """LabError when there is no engine."""
         client = connect(ACTION_SECONDS)
         if client is None:
-            raise LabError(f"no Docker engine answers, and the lab runs in its containers (project {project})")
-        return cls(client, project)
+            raise LabError(
+                f"no Docker engine answers, and the lab is in its containers (project {project}): start the engine, then do this again"
+            )
+        return cls(client, project, state)
 
     @classmethod
     def find(cls) -> Self | None:
@@ -102,7 +118,8 @@ class ComposeCluster:
         planes = [each for each in nodes.values() if each.labels["cdnlab.role"] == Role.CONTROL_PLANE]
         if not planes:
             raise LabError(f"the lab in containers has no control plane (project {self.project})")
-        edges = [each for _, each in sorted(nodes.items()) if each.labels["cdnlab.role"] == Role.EDGE]
+        edges = [each for each in nodes.values() if each.labels["cdnlab.role"] == Role.EDGE]
+        edges.sort(key=lambda each: place_in_order(to_node(each)))
         first = next((each for each in edges if each.published_address("--listen")), None)
         return lab_facts(planes[0], first)
 
@@ -110,9 +127,15 @@ class ComposeCluster:
     def is_up(self) -> bool:
         return bool(self._nodes())
 
+    @property
+    def mark(self) -> Mapping[str, str]:
+        """None for a lab of `docker compose up`: it belongs to no folder from which it is taken down."""
+        folders = {container.labels.get(FOLDER_LABEL, "") for container in self._nodes().values()}
+        return Mark(folder, "").environment() if (folder := max(folders, default="")) else {}
+
     def nodes(self) -> tuple[RunningNode, ...]:
         nodes = [to_node(facts) for facts in self._facts_of_nodes().values()]
-        return tuple(sorted(nodes, key=lambda node: (list(Role).index(node.role), node.id)))
+        return tuple(sorted(nodes, key=place_in_order))
 
     def status(self) -> LabStatus:
         nodes = self.nodes()
@@ -153,9 +176,9 @@ class ComposeCluster:
 
     def unpause(self, node_id: str) -> None:
         container = self._container(node_id)
-        if container.status != "paused":
-            return
-        with engine_errors(f"{node_id} cannot be unpaused"), unless_in_conflict(f"{node_id} is not paused"):
+        if container.status != "paused":  # the engine answers that with a fault of its own (500)
+            raise NotPausedError(f"{node_id} is not paused")
+        with engine_errors(f"{node_id} cannot be unpaused"):
             container.unpause()
 
     def signal(self, node_id: str, number: signal.Signals) -> None:
@@ -188,6 +211,7 @@ class ComposeCluster:
                 yield line.decode("utf-8", "replace").rstrip("\n")
 
     def exec(self, node_id: str, command: Sequence[str]) -> Executed:
+        """What it prints comes when it has ended, which the engine waits for as long as for anything else."""
         container = self._container(node_id)
         with engine_errors(f"{command[0]} cannot be run in {node_id}"), unless_in_conflict(f"{node_id} is not running"):
             status, output = container.exec_run(list(command))
@@ -198,7 +222,12 @@ class ComposeCluster:
 
     def take_down(self) -> Stopped:
         """Containers, networks and volumes that carry the lab's label in this project; LabError names what somebody else still uses."""
-        return self.remove(with_volumes=True)
+        if self._state is None:
+            return self.remove(with_volumes=True)
+        with self._state.locked():
+            stopped = self.remove(with_volumes=True)
+            self._state.remove()
+        return stopped
 
     def remove(self, *, with_volumes: bool) -> Stopped:
         """Volumes have what the lab remembers."""
@@ -206,7 +235,7 @@ class ComposeCluster:
 
     def abandon(self) -> Stopped:
         """Logs of containers go with the containers: whoever needs them has to ask before."""
-        return self.take_down()
+        return self.remove(with_volumes=True)
 
     def published(self) -> frozenset[str]:
         """Addresses of this machine that the lab's containers have."""

@@ -110,7 +110,7 @@ def bring_up_containers(topology: Topology, state_dir: Path, say: Say) -> Compos
     claim(
         state, ContainersRecord(topology.name, project, identify(os.getpid())), lambda: check_is_free(layout, project)
     )
-    with _removed_if_it_fails(state, project):
+    with _removed_if_it_fails(state, topology.name, project):
         compose = _Compose(write_files(state.path / "compose", layout, project, str(state.path)), project)
         say("building the image; the first time takes some minutes, as it compiles the edges")
         compose.run("build", "--quiet", "control-plane", "prometheus", timeout_seconds=BUILD_SECONDS)
@@ -118,7 +118,7 @@ def bring_up_containers(topology: Topology, state_dir: Path, say: Say) -> Compos
         flags = ("--no-build", "--detach", "--wait", "--wait-timeout", str(HEALTHY_SECONDS))
         compose.run("up", *flags, *names, "prometheus", timeout_seconds=UP_SECONDS)
         say(f"{len(names)} containers started")
-        lab = ComposeCluster.of(project)
+        lab = ComposeCluster.of(project, state)
         wait_until_ready(lab.status, lambda: None, LIVE_SECONDS)
         with state.locked():
             state.write(ContainersRecord(topology.name, project, None))
@@ -126,7 +126,7 @@ def bring_up_containers(topology: Topology, state_dir: Path, say: Say) -> Compos
 
 
 @contextmanager
-def _removed_if_it_fails(state: StateDir, project: str) -> Iterator[None]:
+def _removed_if_it_fails(state: StateDir, lab_name: str, project: str) -> Iterator[None]:
     """What the containers have said is kept beside the Compose file, for their logs go with them."""
     try:
         yield
@@ -134,6 +134,8 @@ def _removed_if_it_fails(state: StateDir, project: str) -> Iterator[None]:
         with uninterrupted(), suppress(LabError), ComposeCluster.of(project) as lab:
             _keep_logs(lab, state.path / "compose" / "nodes.log")
             lab.take_down()
+            with state.locked():
+                state.write(ContainersRecord(lab_name, project, None))
         raise
 
 

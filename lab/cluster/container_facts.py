@@ -6,6 +6,7 @@ publishes (control plane, DNS) is asked there, which works on every machine; the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,8 @@ LAB_LABEL = "cdnlab.lab"
 FOLDER_LABEL = "cdnlab.folder"
 """The state folder of the command that brought it up; not there when somebody ran Compose by hand."""
 PROJECT_LABEL = "com.docker.compose.project"
+WORKING_FOLDER_LABEL = "com.docker.compose.project.working_dir"
+"""Where the Compose file is that was run."""
 VIEWER_PORT_LABEL, LEASE_LABEL, POPULATIONS_LABEL = "cdnlab.viewer-port", "cdnlab.lease-seconds", "cdnlab.populations"
 DEFAULT_ZONE = "cdn.localhost"
 DEFAULT_VIEWER_PORT, DEFAULT_LEASE_SECONDS = 8080, 5.0
@@ -96,6 +99,16 @@ def to_node(facts: ContainerFacts) -> RunningNode:
         http, dns = "", facts.published_address("--listen", "udp") or http
     place = (labels.get("cdnlab.region", ""), labels.get("cdnlab.pop", ""))
     return RunningNode(labels[NODE_LABEL], role, *place, http, admin, dns, facts.is_running, container=facts.id)
+
+
+def place_in_order(node: RunningNode) -> tuple[int, int, str]:
+    """Nodes in the order of the topology, role by role: that is how their fixed addresses are numbered (container_layout.py)."""
+    host = (node.http if node.role is Role.ORIGIN else node.admin).rpartition(":")[0]
+    try:
+        number = int(ip_address(host))
+    except ValueError:  # a name, or none while it does not run
+        number = 0
+    return list(Role).index(node.role), number, node.id
 
 
 def lab_facts(control_plane: ContainerFacts, first_edge: ContainerFacts | None) -> LabFacts:

@@ -26,7 +26,7 @@ def find_lab(state_dir: Path) -> Cluster:
 
 def _containers(state: StateDir, record: ContainersRecord) -> ComposeCluster:
     """LabError when they are gone: somebody has removed them by hand."""
-    lab = ComposeCluster.of(record.project)
+    lab = ComposeCluster.of(record.project, state)
     if not lab.is_up:
         lab.close()
         raise LabError(
@@ -49,9 +49,7 @@ def no_lab_here(state: StateDir) -> str:
 
 def elsewhere(state: StateDir) -> list[str]:
     """A line for each lab that runs on this machine, but not here."""
-    return [
-        f"elsewhere: {lab}; --state {lab.folder} is for that one" for lab in find_other_labs(state.path) if lab.folder
-    ]
+    return [f"elsewhere: {lab}; `{lab.end_it}` ends it" for lab in find_other_labs(state.path)]
 
 
 def find_lab_of_processes(state_dir: Path) -> ProcessCluster:

@@ -5,12 +5,12 @@ experiments, faults) does it through this interface, so that it works on both. W
 """
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode
-from lab.errors import UsageError
+from lab.errors import LabError, UsageError
 from lab.topology.layout import Role
 
 RETURN_SECONDS = 20.0
@@ -96,6 +96,10 @@ class Stopped:
     what: str = "processes"
 
 
+class NotPausedError(LabError):
+    """There is nothing to unpause."""
+
+
 class Cluster(Protocol):
     """A lab that is up. Every action is about one node, by its id: UsageError for an id that there is not, LabError when it cannot be done."""
 
@@ -106,6 +110,10 @@ class Cluster(Protocol):
     @property
     def is_up(self) -> bool:
         """Whether it is still there: somebody else may have taken it down."""
+
+    @property
+    def mark(self) -> Mapping[str, str]:
+        """Environment of what works for this lab beside it, such as the load generator: if it is left behind, taking the lab down ends it (sweep.py)."""
 
     def status(self) -> LabStatus:
         """Every node as it is now."""
@@ -132,7 +140,7 @@ class Cluster(Protocol):
         """Nothing of it runs any more, and its connections stay: as when a machine hangs."""
 
     def unpause(self, node_id: str) -> None:
-        """It goes on where it stood. Nothing happens when it is not paused."""
+        """It goes on where it stood. NotPausedError when the lab knows that it was not paused."""
 
     def signal(self, node_id: str, number: signal.Signals) -> None:
         """Any other signal."""

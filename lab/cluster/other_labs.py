@@ -16,17 +16,12 @@ from lab.errors import LabError
 
 @dataclass(frozen=True, slots=True)
 class OtherLab:
-    """One that runs: how it is told from others, its state folder (empty: it has none), and what it listens on (host:port)."""
+    """One that runs: how it is told from others, the command that ends it, and what it listens on (host:port)."""
 
     name: str
     where: str
-    folder: str
+    end_it: str
     addresses: frozenset[str]
-
-    @property
-    def end_it(self) -> str:
-        """The command that does."""
-        return f"cdnlab down --state {self.folder}" if self.folder else "cdnlab down"
 
     def __str__(self) -> str:
         return f"the lab {self.name} {self.where}"
@@ -40,7 +35,8 @@ def find_other_labs(but: Path | None = None) -> list[OtherLab]:
     for folder in folders:
         keepers = AgentFolder(Path(folder)).running()
         count = len(programs(each for each in marked if each.mark.folder == folder and each.process not in keepers))
-        labs.append(_of_processes(Path(folder), count))
+        if count:  # else only the agent of a lab in containers
+            labs.append(_of_processes(Path(folder), count))
     return [*labs, *_in_containers()]
 
 
@@ -49,7 +45,11 @@ def _of_processes(folder: Path, count: int) -> OtherLab:
     name = record.facts.topology if record else "(without a record)"
     # Every address is on the command line of the node that listens on it.
     words = {word for node in record.nodes for word in node.command if ":" in word} if record else set()
-    return OtherLab(name, f"in {folder} ({count} processes)", str(folder), frozenset(words))
+    return OtherLab(name, f"in {folder} ({count} processes)", _down(str(folder)), frozenset(words))
+
+
+def _down(folder: str) -> str:
+    return f"cdnlab down --state {folder}"
 
 
 def _read(folder: Path) -> LabRecord | None:
@@ -66,6 +66,7 @@ def _in_containers() -> Iterable[OtherLab]:
             with ComposeCluster.of(project.name) as cluster:
                 addresses = cluster.published()
             where = f"in containers (Compose project {project.name})"
-            yield OtherLab(project.lab, where, project.folder, addresses)
+            by_compose = f"docker compose --project-name {project.name} down"
+            yield OtherLab(project.lab, where, _down(project.folder) if project.folder else by_compose, addresses)
     except LabError:
         return

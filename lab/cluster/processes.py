@@ -10,7 +10,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,7 @@ from lab.topology.model import Topology
 START_SECONDS = 30.0
 EXEC_SECONDS = 30.0
 LAST_LINES = 12
+NOT_FOUND = 127
 
 
 class ProcessCluster:
@@ -116,6 +117,10 @@ class ProcessCluster:
     def is_up(self) -> bool:
         return self.state.read_processes() is not None
 
+    @property
+    def mark(self) -> Mapping[str, str]:
+        return Mark(str(self.state.path), self.record.token).environment()
+
     def status(self) -> LabStatus:
         """Every node as it is now."""
         facts = self.facts
@@ -164,7 +169,7 @@ class ProcessCluster:
             node = _find(record, node_id)
             if node.is_running:
                 raise LabError(f"{node_id} is running already")
-            marked = environment() | Mark(str(self.state.path), record.token).environment()
+            marked = {**environment(), **self.mark}
             with self.state.open_log(node_id) as log:
                 child = self._launch(node.command, log, marked)
             self._children[node_id] = child
@@ -211,8 +216,8 @@ class ProcessCluster:
             )
         except subprocess.TimeoutExpired as error:
             raise LabError(f"{command[0]} beside {node_id} has not ended within {EXEC_SECONDS:g} s") from error
-        except OSError as error:
-            raise LabError(f"{command[0]} cannot be run beside {node_id}: {error.strerror}") from error
+        except OSError as error:  # as a shell says it, and an engine
+            return Executed(NOT_FOUND, f"{command[0]}: {error.strerror}\n")
         return Executed(done.returncode, done.stdout.decode("utf-8", "replace"))
 
     def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:

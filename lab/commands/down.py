@@ -1,7 +1,7 @@
 """`cdnlab down`: ends everything of the lab, removes its state, and says what it did. Doing it again does no harm.
 
-What belongs to the state folder is taken down: processes or containers. Where there is none, it is the lab that somebody started with
-`docker compose up`, if there is one; a lab that belongs to another folder is only named.
+What belongs to the state folder is taken down: processes or containers. Where there is none, it is the lab that somebody started beside it with
+`docker compose up`; a lab that belongs to another folder is only named.
 """
 
 from pathlib import Path
@@ -41,11 +41,9 @@ def _take_down_processes(state: StateDir, record: LabRecord) -> str:
 
 def _take_down_containers(state: StateDir, record: ContainersRecord) -> Stopped:
     """The record goes last: an engine that fails can be asked again."""
-    with state.locked(), ComposeCluster.of(record.project) as lab:
-        end_processes(state, lambda: None)  # the agent
-        stopped = lab.take_down()
-        state.remove()
-    return stopped
+    with ComposeCluster.of(record.project, state) as lab:
+        end_processes(state, lambda: None)  # what worked for the lab beside it
+        return lab.take_down()
 
 
 def _take_down_the_rest(state: StateDir) -> str:
@@ -54,15 +52,18 @@ def _take_down_the_rest(state: StateDir) -> str:
     if strays.stopped:
         return describe_stop(strays)
     try:
-        unrecorded = [project for project in find_projects() if not project.folder]
+        beside = [project for project in find_projects() if _is_beside(project, state)]
     except LabError as error:
-        return "\n".join([f"no lab is running (nothing in {state.path}); {error}", *elsewhere(state)])
-    if len(unrecorded) == 1:
-        return _take_down_project(unrecorded[0])
-    names = [
-        f"containers of project {each.name}: docker compose --project-name {each.name} down" for each in unrecorded
-    ]
-    return "\n".join([f"no lab is running (nothing in {state.path})", *names, *elsewhere(state)])
+        return f"no lab is running (nothing in {state.path}); {error}"
+    if beside:
+        return "\n".join(_take_down_project(project) for project in beside)
+    return "\n".join([f"no lab is running (nothing in {state.path})", *elsewhere(state)])
+
+
+def _is_beside(project: Project, state: StateDir) -> bool:
+    """Whether somebody ran `docker compose up` in the folder where `.cdnlab` would be, or in its `deploy`."""
+    here = state.path.parent
+    return not project.folder and Path(project.working_folder) in (here, here / "deploy")
 
 
 def _take_down_project(project: Project) -> str:

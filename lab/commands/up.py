@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lab.agent.starting import start_agent
+from lab.cluster.claim import end_processes
 from lab.cluster.interface import Cluster, Stopped
 from lab.cluster.state_file import StateDir
 from lab.errors import LabError
@@ -39,8 +40,15 @@ def run(
         finally:
             if not is_detached:
                 with uninterrupted():
-                    console.print(describe_stop(lab.take_down()))
+                    console.print(describe_stop(_take_down(lab, runner, StateDir(state_dir))))
     return 0
+
+
+def _take_down(lab: Cluster, runner: Runner, state: StateDir) -> Stopped:
+    """The agent of a lab in containers is no container."""
+    if runner is Runner.DOCKER:
+        end_processes(state, lambda: None)
+    return lab.take_down()
 
 
 def print_summary(console: Console, lab: Cluster, demo: Demo | None, seconds: float) -> None:

@@ -5,8 +5,10 @@ results go. `run_load` is `cdnlab load`; the quick start holds a `LoadRun` and d
 """
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -40,7 +42,16 @@ class LoadError(LabError):
 class LoadRun:
     """One run of a profile. Use as a context manager: whatever happens inside, no Locust process is left."""
 
-    def __init__(self, profile: str, plan: LoadPlan, duration_seconds: float, users: int, run_directory: Path) -> None:
+    def __init__(
+        self,
+        profile: str,
+        plan: LoadPlan,
+        duration_seconds: float,
+        users: int,
+        run_directory: Path,
+        mark: Mapping[str, str] | None = None,
+    ) -> None:
+        """`mark`: of the lab that it is for, so that it is found when this process is killed."""
         if profile not in PROFILES:
             raise LoadError(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")
         if users < 1 or duration_seconds <= 0:
@@ -50,6 +61,7 @@ class LoadRun:
         self._duration_seconds = duration_seconds
         self._users = users
         self._directory = run_directory
+        self._mark = dict(mark or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -70,6 +82,7 @@ class LoadRun:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=_repository(),
+                env={**os.environ, **self._mark},
                 start_new_session=True,
             )
 
@@ -153,7 +166,8 @@ class LoadFollower:
 
 def run_load(lab: Cluster, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
     """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
-    with LoadRun(profile, plan_for(lab, run_directory), duration_seconds, users, run_directory) as run:
+    plan = plan_for(lab, run_directory)
+    with LoadRun(profile, plan, duration_seconds, users, run_directory, lab.mark) as run:
         return run.wait()
 
 

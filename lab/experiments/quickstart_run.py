@@ -154,7 +154,8 @@ class QuickStartRun:
     async def run(self, live: LiveTable, profile: str) -> None:
         """Everything at once, for as long as the load runs; no task and no process outlives it."""
         await self.prepare()
-        load = LoadRun(profile, self.load_plan(), self._duration_seconds, self._stage.facts.users, self._directory)
+        users, mark = self._stage.facts.users, self._lab.mark
+        load = LoadRun(profile, self.load_plan(), self._duration_seconds, users, self._directory, mark)
         with load:
             async with asyncio.TaskGroup() as group:
                 background: list[Coroutine[Any, Any, None]] = [

@@ -1,8 +1,9 @@
 """Faults of a node's process or container, through the cluster. Each undo may be done again, and at a node where nothing was done."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
-from lab.cluster.interface import Cluster, Limits
+from lab.cluster.interface import Cluster, Limits, NotPausedError
 from lab.faults.lease import Memory
 from lab.faults.parameters import Value
 
@@ -41,7 +42,8 @@ def pause(lab: Cluster, node_id: str, _parameters: Mapping[str, Value]) -> Memor
 def unpause(lab: Cluster, node_id: str, _parameters: Mapping[str, Value], _memory: Memory) -> None:
     """One that has been killed meanwhile is nobody's to bring back."""
     if is_running(lab, node_id):
-        lab.unpause(node_id)
+        with suppress(NotPausedError):
+            lab.unpause(node_id)
 
 
 def remember_limits(lab: Cluster, node_id: str) -> Memory:

@@ -79,6 +79,16 @@ class Section:
             return int(node.value)
         return default
 
+    def number(self, key: str, default: float, highest: float) -> float:
+        """From 0 on, whole or not."""
+        node = self._find(key)
+        value = default if node is None else number_in(node)
+        if value is not None and 0 <= value <= highest:
+            return value
+        if node is not None:
+            self.report(f"{key} must be a number from 0 to {highest:g}, not {_kind(node)}", node)
+        return default
+
     def choice(self, key: str, default: str, words: Sequence[str]) -> str:
         """One of some words."""
         node = self._find(key)

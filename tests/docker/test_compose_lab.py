@@ -74,6 +74,15 @@ def test_both_compose_files_say_the_same(lab: ComposeLab) -> None:
     assert from_root == {name: part for name, part in from_deploy.items() if not name.startswith("x-")}
 
 
+def test_it_comes_up_with_something_to_see_and_says_where(lab: ComposeLab, viewers: dict[str, Viewer]) -> None:
+    said = lab.compose("logs", "--no-log-prefix", "lab")
+    assert "the lab three-regions is up: 6 edges, 2 regional caches, 1 router" in said
+    found = re.search(r"site +http://([^:/]+)", said)
+    assert found, said
+    page = viewers["eu-central-1"].get(found[1], "/")
+    assert page.status == 200 and "<html" in page.body
+
+
 def test_each_viewer_is_sent_to_the_edges_of_its_place(
     lab: ComposeLab, viewers: dict[str, Viewer], distribution: Distribution
 ) -> None:
@@ -237,7 +246,7 @@ def test_a_restarted_lab_remembers(lab: ComposeLab, viewers: dict[str, Viewer], 
         "edge-nrt57-p1-1 answered again",
     )
     status = read_json(f"http://{lab.published('control-plane', '4568/tcp')}/status")
-    assert [each["id"] for each in status["distributions"]] == [distribution.id]
+    assert distribution.id in {each["id"] for each in status["distributions"]}
 
 
 def test_nodes_are_known_by_their_certificates(lab: ComposeLab) -> None:
@@ -263,21 +272,21 @@ def test_viewers_reach_no_origin(lab: ComposeLab, viewers: dict[str, Viewer], pl
 def test_viewers_reach_neither_regional_caches_nor_the_control_plane(
     lab: ComposeLab, viewers: dict[str, Viewer]
 ) -> None:
-    targets = [("10.77.100.2", 4566), ("10.77.100.2", 4567), ("10.77.100.21", 8080), ("10.77.100.22", 9100)]
+    targets = [("10.77.100.2", 4566), ("10.77.100.2", 4567), ("10.77.101.11", 8080), ("10.77.101.12", 9100)]
     assert [viewers["us-east-1"].connect(*target) for target in targets].count("connected") == 0
 
 
 def test_the_same_connections_work_from_where_they_should(lab: ComposeLab) -> None:
     """Else the two tests above would pass on a lab in which nothing listens."""
     edge = lab.container("edge-nrt57-p1-2")
-    for host, port in (("origin-1", 8080), ("10.77.100.2", 4567), ("10.77.100.21", 8080)):
+    for host, port in (("origin-1", 8080), ("10.77.100.2", 4567), ("10.77.101.11", 8080)):
         program = f"import socket; socket.create_connection(({host!r}, {port}), 2).close()"
         run_in(edge, "python", "-c", program)
 
 
 def test_nobody_is_root_and_no_root_file_system_is_writable(lab: ComposeLab) -> None:
     containers = [each for each in lab.containers("com.docker.compose.oneoff=False") if each.status == "running"]
-    assert len(containers) == 13
+    assert len(containers) == 14  # 12 nodes, Prometheus, and what tells the addresses
     for container in containers:
         assert run_in(container, "id", "-u").strip() != "0", container.name
         status, _ = container.exec_run(["touch", "/opt/written"], user="root")

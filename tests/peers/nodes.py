@@ -63,6 +63,7 @@ class Node:
     disk_bytes: int = 0
     ulimit: str = ""
     """What the shell's `ulimit` is told before the node starts, as `-n 400`."""
+    trusted_proxies: str = ""
     http: str = ""
     admin: str = ""
     process: "subprocess.Popen[bytes] | WarmProcess | None" = None
@@ -79,6 +80,8 @@ class Node:
             *("--state-dir", str(self.directory / "state"), "--cache-bytes", str(self.cache_bytes)),
             *("--access-log", str(self.directory / "access.log"), "--disk-bytes", str(self.disk_bytes)),
         ]
+        if self.trusted_proxies:
+            flags += ["--trusted-proxies", self.trusted_proxies]
         with (self.directory / "log").open("ab") as log:
             self.process = (
                 warm_start.start_cold("edge_node", flags, stderr=log, ulimit=self.ulimit)

@@ -36,16 +36,19 @@ class Answer:
 class Viewer:
     """`async with Viewer(address) as viewer:`; one connection."""
 
-    def __init__(self, address: str, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, address: str, *, receive_buffer: int | None = None, source: str = "") -> None:
         host, _, port = address.rpartition(":")
         self._address = (host, int(port))
+        self._source = (source, 0) if source else None
         self._limit = receive_buffer or 1 << 22
         self._last_head = b""
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> "Viewer":
-        self.reader, self.writer = await asyncio.open_connection(*self._address, limit=self._limit)
+        self.reader, self.writer = await asyncio.open_connection(
+            *self._address, limit=self._limit, local_addr=self._source
+        )
         return self
 
     async def __aexit__(

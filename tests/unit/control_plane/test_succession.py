@@ -147,8 +147,9 @@ def test_while_one_process_speaks_another_one_is_refused_and_known() -> None:
     with pytest.raises(NameTakenError, match="another process speaks for node edge-1"):
         talk.connect("edge-1", process=SECOND)
     assert names(talk) == {"edge-1": 11, "edge-1!1": 22} and routable(talk) == ["edge-1"]
-    with pytest.raises(NameTakenError):
+    with pytest.raises(NameTakenError) as again:
         talk.connect("edge-1", process=SECOND)
+    assert not again.value.is_news, "nobody wants a line in the log for each attempt"
     assert names(talk) == {"edge-1": 11, "edge-1!1": 22}, "once"
     assert talk.coordinator.succession.refused_total == 1
     talk.invalidate(), talk.acknowledge("edge-1", 1)

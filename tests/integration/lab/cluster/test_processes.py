@@ -1,22 +1,24 @@
 """A lab of processes through its Python interface: starts, loses and regains nodes, explains deaths, leaves nothing."""
 
-import signal
+import resource
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from lab.clients.http_client import ask
+from lab.cluster.interface import Cluster, Limits
 from lab.cluster.process_identity import wait_until_gone
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.sockets import why_not_free
 from lab.cluster.state_file import StateDir, make_record
 from lab.errors import LabError
 from lab.topology.layout import Layout, Role
+from tests.cluster_contract import ClusterContract, wait_for_state
 from tests.integration.lab_harness import SLOT_OF_A_MODULE, SMALL_NODES, small_topology
 
 TABLES = 2
@@ -30,13 +32,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessCluster]:
         yield running
 
 
-def wait_for_state(lab: ProcessCluster, node_id: str, state: str) -> None:
-    deadline = time.monotonic() + 15
-    while (found := lab.status().find(node_id)) is None or found.state != state:
-        assert time.monotonic() < deadline, f"{node_id} is not {state}: {found}"
-        time.sleep(0.05)
-
-
 def test_all_nodes_are_live_when_it_is_up(lab: ProcessCluster) -> None:
     status = lab.status()
     assert {each.node.id for each in status.nodes} == SMALL_NODES
@@ -45,28 +40,23 @@ def test_all_nodes_are_live_when_it_is_up(lab: ProcessCluster) -> None:
     assert all(each.node.pid for each in status.nodes)
 
 
-def test_a_killed_node_is_down_and_comes_back_as_it_was(lab: ProcessCluster) -> None:
-    before = lab.node(EDGE)
-    lab.kill(EDGE)
-    down = lab.status().find(EDGE)
-    assert down is not None and down.state == "down" and down.node.pid is None
-    with pytest.raises(LabError, match=f"{EDGE} is not running"):
-        lab.kill(EDGE)
-    lab.start(EDGE)
-    back = lab.wait_until_live(EDGE)
-    assert back.node.http == before.http and back.applied_index == TABLES
-    assert back.node.pid != (before.process and before.process.pid)
-    with pytest.raises(LabError, match=f"{EDGE} is running already"):
-        lab.start(EDGE)
+class TestProcesses(ClusterContract):
+    """The suite of every cluster."""
+
+    @pytest.fixture
+    def cluster(self, lab: ProcessCluster) -> Cluster:
+        return lab
+
+    def memory_limit_mib(self, cluster: Cluster, node_id: str) -> int:
+        process = cast(ProcessCluster, cluster).node(node_id).process
+        assert process is not None
+        soft, hard = resource.prlimit(process.pid, resource.RLIMIT_DATA)
+        return 0 if soft == hard else soft >> 20
 
 
-def test_a_stopped_node_loses_its_lease_and_regains_it(lab: ProcessCluster) -> None:
-    lab.signal(EDGE, signal.SIGSTOP)
-    try:
-        wait_for_state(lab, EDGE, "expired")
-    finally:
-        lab.signal(EDGE, signal.SIGCONT)
-    wait_for_state(lab, EDGE, "live")
+def test_a_share_of_the_processors_is_refused_where_it_cannot_be_kept(lab: ProcessCluster) -> None:
+    with pytest.raises(LabError, match="processes have no limit of processors; a lab in containers has"):
+        lab.set_limits(EDGE, Limits(cpus=0.5))
 
 
 def test_without_the_control_plane_nodes_speak_for_themselves(lab: ProcessCluster) -> None:

@@ -273,9 +273,8 @@ def test_a_topology_with_mistakes_starts_nothing(cdnlab: CommandLine) -> None:
 
 def test_who_stands_elsewhere_is_told_where_the_lab_is(running: CommandLine, cdnlab: CommandLine) -> None:
     """`down`, `status` and `up` in a folder without a lab, while one runs that another folder has started."""
-    elsewhere = (
-        f"elsewhere: the lab small in {running.state_dir} (6 processes); --state {running.state_dir} is for that one"
-    )
+    there = running.state_dir
+    elsewhere = f"elsewhere: the lab small in {there} (6 processes); `cdnlab down --state {there}` ends it"
     down = cdnlab.run("down")
     assert down.status == 0 and elsewhere in down.out.splitlines()
     status = cdnlab.run("status")

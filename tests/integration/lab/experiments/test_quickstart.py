@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab.cluster.sweep import marked_processes, of_lab
 from proto.host_clock import host_seconds
 from tests.integration.other_clocks import SMALLEST_STEP_SECONDS
 
@@ -168,6 +169,9 @@ def test_an_interrupt_in_the_middle_leaves_nothing(lab: Lab, number: signal.Sign
     with running(lab.start("quickstart", str(lab.topology), "--duration", "30", "--run", str(lab.run))) as process:
         wait_until((lab.run / "load.jsonl").exists, process)
         assert any("locust" in line for line in lab.processes_left())
+        working = [each.process.pid for each in of_lab(marked_processes(), lab.state, "")]
+        lines = [Path(f"/proc/{pid}/cmdline").read_text() for pid in working]
+        assert any("locust" in line for line in lines), "the lab's mark is on it: `down` would end it"
         process.send_signal(number)
         process.wait(30)
     assert process.returncode == 130

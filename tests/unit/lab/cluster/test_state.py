@@ -295,8 +295,10 @@ def test_many_taken_addresses_are_said_in_a_few_lines() -> None:
 
 @pytest.mark.parametrize("address", ["127.20.1.3:80", "0.0.0.0:80"])
 def test_the_lab_that_has_the_addresses_is_named_with_what_ends_it(address: str) -> None:
-    holder = OtherLab("three-regions", "in /elsewhere (12 processes)", "/elsewhere", frozenset({address}))
-    bystander = OtherLab("small", "in /third (6 processes)", "/third", frozenset({"127.30.0.1:80"}))
+    holder = OtherLab(
+        "three-regions", "in /elsewhere (12 processes)", "cdnlab down --state /elsewhere", frozenset({address})
+    )
+    bystander = OtherLab("small", "in /third (6 processes)", "cdnlab down --state /third", frozenset({"127.30.0.1:80"}))
     assert describe_taken(taken_addresses(30), [bystander, holder]).splitlines() == [
         "the lab three-regions in /elsewhere (12 processes) has the addresses of this one: `cdnlab down --state /elsewhere` ends it",
         "nothing was started; --loopback 127.1.0.0/16 gives this lab addresses of its own",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab.cluster.container_facts import read_facts, read_limits, to_node
+from lab.cluster.container_facts import lab_facts, place_in_order, read_facts, read_limits, to_node
 from lab.cluster.interface import Limits
 from lab.topology.layout import Role
 
@@ -73,3 +73,30 @@ def test_limits_are_those_that_the_engine_knows() -> None:
     assert read_limits({"HostConfig": {"Memory": 0, "CpuPeriod": 100_000, "CpuQuota": 50_000}}) == Limits(0.5, 0)
     assert read_limits({"HostConfig": {"Memory": -1, "CpuQuota": -1, "NanoCpus": 1_500_000_000}}) == Limits(1.5, 0)
     assert read_limits({}) == Limits(0.0, 0)
+
+
+def test_a_router_is_asked_where_it_is_published_whatever_its_port_for_tcp_is() -> None:
+    ports = {
+        "53/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32001"}],
+        "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "32002"}],
+    }
+    command = "python -m dns_router --listen 0.0.0.0:53 --advertise 10.77.100.53:53 --admin 0.0.0.0:9100"
+    node = to_node(read_facts("c0ffee", attributes("dns_router", command, ports=ports)))
+    assert (node.http, node.dns) == ("", "127.0.0.1:32002")
+
+
+def test_nodes_are_in_the_order_of_their_addresses() -> None:
+    def edge(number: int) -> str:
+        return f"python -m edge_node --listen 0.0.0.0:80 --admin 0.0.0.0:90 --advertise-admin 10.77.100.{number}:90"
+
+    nodes = [to_node(read_facts(f"c{number}", attributes("edge", edge(number)))) for number in (100, 11, 9)]
+    gone = to_node(read_facts("gone", attributes("control_plane", "python -m control_plane")))
+    ordered = sorted([*nodes, gone], key=place_in_order)
+    assert [node.container for node in ordered] == ["gone", "c9", "c11", "c100"]
+
+
+def test_a_file_of_before_there_were_labels_is_the_default_lab_s() -> None:
+    command = "python -m control_plane --api 0.0.0.0:4566 --zone cdn.example"
+    facts = lab_facts(read_facts("c0ffee", attributes("control_plane", command)), None)
+    assert (facts.zone, facts.endpoint) == ("cdn.example", "http://10.77.100.11:4566")
+    assert (facts.viewer_port, facts.lease_seconds, facts.populations, facts.shared_http) == (8080, 5.0, (), "")

@@ -1,0 +1,1 @@
+"""The modelled internet: relays in user space between the places of a lab (docs/wan.md)."""

@@ -1,0 +1,57 @@
+"""Sockets of relays: bound to a client's address where that is asked for, connected, and never waited for without a limit."""
+
+import asyncio
+import socket
+from typing import Final
+
+from lab.clients.http_client import split_address
+
+CONNECT_SECONDS: Final = 10.0
+"""To a server, over the loopback or the containers' network: the link's delay is not in it."""
+DATAGRAM_BUFFER_BYTES: Final = 1 << 20
+_BIND_ADDRESS_NO_PORT: Final = 24
+"""Linux: the port is chosen at `connect`, so that one address may have as many connections as there are pairs of ports, not 28,000 in all."""
+
+Resolved = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+"""Family and address of one socket."""
+
+
+async def resolve(address: str, kind: socket.SocketKind) -> Resolved:
+    """Of `host:port`; a host that is a name is looked up. OSError when it has no address."""
+    host, port = split_address(address)
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
+    family, _, _, _, where = found[0]
+    return family, where  # type: ignore[return-value]  # of IPv4 or IPv6, nothing else has a port
+
+
+def keep_bursts(datagrams: socket.socket) -> None:
+    """Room for what comes while the loop is busy, as far as the system grants it: the kernel drops what does not fit, and that would not be the link's loss."""
+    datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAM_BUFFER_BYTES)
+
+
+def open_socket(to: Resolved, kind: socket.SocketKind, source: str) -> socket.socket:
+    """Not connected yet; bound to `source`, if that is not empty. OSError when the address is not this machine's."""
+    opened = socket.socket(to[0], kind)
+    try:
+        opened.setblocking(False)
+        if source:
+            if kind is socket.SOCK_STREAM and hasattr(socket, "SO_REUSEPORT"):
+                opened.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            opened.bind((source, 0))
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+async def connect_stream(address: str, source: str) -> socket.socket:
+    """A connected socket; OSError (TimeoutError is one) when there is none within CONNECT_SECONDS."""
+    async with asyncio.timeout(CONNECT_SECONDS):
+        to = await resolve(address, socket.SOCK_STREAM)
+        opened = open_socket(to, socket.SOCK_STREAM, source)
+        try:
+            await asyncio.get_running_loop().sock_connect(opened, to[1])
+        except BaseException:
+            opened.close()
+            raise
+        return opened
