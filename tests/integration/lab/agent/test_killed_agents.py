@@ -1,5 +1,6 @@
 """Leases heal whoever is killed: the agent at each moment of its work, its watchdog, both, and any of them at random."""
 
+import fcntl
 import json
 import random
 import signal
@@ -130,6 +131,18 @@ def test_a_lab_has_one_agent(lab: SleepingLab) -> None:
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert (second.returncode, second.stdout) == (1, "agent: this lab has an agent already\n")
     assert connect(lab.state.path).answers()
+
+
+def test_a_lab_whose_agent_cannot_be_started_again_says_so(lab: SleepingLab) -> None:
+    lab.folder.make()
+    with lab.folder.lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LabError) as caught:
+            connect(lab.state.path)
+    said, *log, where = str(caught.value).splitlines()
+    assert said == "the lab's agent, which holds its faults, cannot be reached and does not start"
+    assert log[-1] == "  | agent: this lab has an agent already" and where == f"whole log: {lab.folder.log}"
+    assert connect(lab.state.path).faults() == []
 
 
 def test_the_next_lab_in_the_folder_ends_what_a_crash_has_left_of_the_agent(tmp_path: Path) -> None:
