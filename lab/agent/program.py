@@ -102,16 +102,18 @@ class _Agent:
         self._guard.ready()
         self._write_record()
         server = serve(application(self._service, self._anchor, host_seconds, self._folder.token()))
-        serving = asyncio.ensure_future(server.serve(sockets=[self._listening]))
-        others = (self._service.watch_nodes(), self._guard.watch())
-        ends = [asyncio.ensure_future(each) for each in (self._service.keep(host_seconds), self._is_over.wait())]
-        tasks = [serving, *ends, *(asyncio.ensure_future(each) for each in others)]
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()  # what nobody expects ends the process as a kill would: the watchdog starts it again
-        self._end()
-        server.should_exit = True
-        await asyncio.wait([serving], timeout=1.0)
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve(sockets=[self._listening]))
+            ends = [group.create_task(each) for each in (self._service.keep(host_seconds), self._is_over.wait())]
+            others = [group.create_task(each) for each in (self._service.watch_nodes(), self._guard.watch())]
+            done, _ = await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # what nobody expects ends the process as a kill would: the watchdog starts it again
+            self._end()
+            server.should_exit = True
+            await asyncio.wait([serving], timeout=1.0)
+            for each in (*ends, *others, serving):
+                each.cancel()
 
     def _end(self) -> None:
         """The watchdog is told first, so that it never sees anything else."""
