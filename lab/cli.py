@@ -1,14 +1,12 @@
 """The command line: names, options, help. What a command does is in lab/commands/, loaded when it is run, so that help is instant."""
 
-import sys
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lab.errors import LabError
+from lab.command_line import DEFAULT_STATE, State, run_command
+from lab.fault_commands import faults, short_forms
 from lab.runner import Runner
 
 app = typer.Typer(
@@ -21,11 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(faults, name="faults")
+app.add_typer(short_forms)
 
-DEFAULT_STATE = Path(".cdnlab")
-EXIT_INTERRUPTED = 130
-
-State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Folder in which the running lab keeps its state.")]
 Loopback = Annotated[
     str | None,
     typer.Option(metavar="CIDR", help="Another /16 of 127.0.0.0/8 for all addresses, so that labs run side by side."),
@@ -63,7 +59,7 @@ def up(
       cdnlab up --runner docker my.yaml --detach
                                          the same topology in containers
     """
-    _run(
+    run_command(
         "up",
         topology=topology,
         runner=runner,
@@ -88,7 +84,7 @@ def status(
       cdnlab status
       cdnlab status --json | jq -r '.nodes[] | select(.role == "edge") | .http'
     """
-    _run("status", state_dir=state, is_json=json)
+    run_command("status", state_dir=state, is_json=json)
 
 
 @app.command()
@@ -103,7 +99,7 @@ def down(state: State = DEFAULT_STATE) -> None:
       cdnlab down
       cdnlab down --state /tmp/b
     """
-    _run("down", state_dir=state)
+    run_command("down", state_dir=state)
 
 
 @app.command()
@@ -122,7 +118,7 @@ def serve(
       cdnlab serve http://127.0.0.1:3000
       cdnlab serve http://127.0.0.1:3000/app --detach
     """
-    _run("serve", url=url, is_detached=detach, state_dir=state, loopback=loopback)
+    run_command("serve", url=url, is_detached=detach, state_dir=state, loopback=loopback)
 
 
 @app.command()
@@ -145,7 +141,7 @@ def load(
       cdnlab load website
       cdnlab load video --duration 120 --users 60
     """
-    _run("load", profile=profile, duration_seconds=duration, users=users, run_directory=run, state_dir=state)
+    run_command("load", profile=profile, duration_seconds=duration, users=users, run_directory=run, state_dir=state)
 
 
 @app.command()
@@ -161,7 +157,7 @@ def report(
       cdnlab report latest
       cdnlab report runs/20261121-020304-mixed
     """
-    _run("report", run=run)
+    run_command("report", run=run)
 
 
 @app.command()
@@ -178,7 +174,7 @@ def logs(
       cdnlab logs control-plane
       cdnlab logs edge-iad89-p1-1 --follow --lines 5
     """
-    _run("logs", node_id=node, is_followed=follow, count=lines, state_dir=state)
+    run_command("logs", node_id=node, is_followed=follow, count=lines, state_dir=state)
 
 
 @app.command()
@@ -203,7 +199,7 @@ def explain(
       cdnlab explain /index.html --edge edge-fra56-p1-1
       cdnlab explain '/api/products?page=2' -H 'Accept-Encoding: gzip'
     """
-    _run("explain", url=url, edge_id=edge, headers=header or [], method=method, state_dir=state)
+    run_command("explain", url=url, edge_id=edge, headers=header or [], method=method, state_dir=state)
 
 
 @app.command()
@@ -221,7 +217,7 @@ def invalidate(
       cdnlab invalidate E1ABCDEFGHIJKL '/*'
       cdnlab invalidate E1ABCDEFGHIJKL /index.html '/images/*'
     """
-    _run("invalidate", distribution_id=distribution, paths=paths, state_dir=state)
+    run_command("invalidate", distribution_id=distribution, paths=paths, state_dir=state)
 
 
 @app.command()
@@ -237,7 +233,7 @@ def backup(
     Examples:
       cdnlab backup before-the-change.sqlite3
     """
-    _run("backup", file=file, state_dir=state)
+    run_command("backup", file=file, state_dir=state)
 
 
 @app.command()
@@ -254,7 +250,7 @@ def restore(
     Examples:
       cdnlab restore before-the-change.sqlite3
     """
-    _run("restore", file=file, state_dir=state)
+    run_command("restore", file=file, state_dir=state)
 
 
 @app.command()
@@ -279,7 +275,7 @@ def quickstart(
       cdnlab quickstart
       cdnlab quickstart --duration 60
     """
-    _run(
+    run_command(
         "quickstart",
         topology=topology,
         runner=runner,
@@ -288,20 +284,6 @@ def quickstart(
         state_dir=state,
         loopback=loopback,
     )
-
-
-def _run(command: str, **arguments: Any) -> None:
-    """Runs lab/commands/COMMAND.py; what is expected to go wrong becomes one message and an exit status."""
-    run: Callable[..., int] = import_module(f"lab.commands.{command}").run
-    try:
-        exit_status = run(**arguments)
-    except LabError as error:
-        print(f"cdnlab: {error}", file=sys.stderr)
-        exit_status = error.exit_status
-    except KeyboardInterrupt:
-        print("cdnlab: interrupted", file=sys.stderr)
-        exit_status = EXIT_INTERRUPTED
-    raise typer.Exit(exit_status)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lab.cluster.agent_record import AgentFolder
 from lab.cluster.compose import ComposeCluster
 from lab.cluster.interface import Stopped
 from lab.cluster.process_identity import end_all
@@ -73,13 +74,17 @@ def _name(record: Record) -> str:
 
 
 def end_processes(state: StateDir, reap: Callable[[], None]) -> Stopped:
-    """Ends what is recorded here, and what carries this lab's mark although nobody has recorded it. Logs stay where they are."""
+    """Ends what is recorded here, and what carries this lab's mark although nobody has recorded it. Logs stay where they are.
+
+    The agent and its watchdog end with the others, and are not counted: they are no nodes."""
     began = time.monotonic()
     record = state.read_processes()
     token = record.token if record else ""
     recorded = [node.process for node in record.running if node.process] if record else []
-    strays = [each for each in programs(of_lab(marked_processes(), state.path, token)) if each not in recorded]
-    killed = end_all([*recorded, *strays], STOP_SECONDS, reap)
+    keepers = AgentFolder(state.path).running()
+    marked = [each for each in of_lab(marked_processes(), state.path, token) if each.process not in keepers]
+    strays = [each for each in programs(marked) if each not in recorded]
+    killed = end_all([*keepers, *recorded, *strays], STOP_SECONDS, reap)
     for _ in range(_SWEEPS):  # what they had started themselves, or somebody was just starting
         left = [each.process for each in of_lab(marked_processes(), state.path, token) if each.process.is_alive]
         if not left:

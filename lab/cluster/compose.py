@@ -14,6 +14,7 @@ import docker
 from docker.models.containers import Container
 
 from lab.cluster.container_facts import (
+    CPU_PERIOD_MICROSECONDS,
     DEFAULT_ZONE,
     FOLDER_LABEL,
     LAB_LABEL,
@@ -24,10 +25,11 @@ from lab.cluster.container_facts import (
     lab_facts,
     place_in_order,
     read_facts,
+    read_limits,
     to_node,
 )
 from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors, unless_in_conflict
-from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, Stopped
+from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, NotPausedError, Stopped
 from lab.cluster.readiness import wait_until_node_is_live
 from lab.cluster.removal import remove_project
 from lab.cluster.state_file import StateDir
@@ -42,7 +44,6 @@ PROJECT_VARIABLE = "COMPOSE_PROJECT_NAME"
 FOLLOW_TIMEOUT_SECONDS = 24 * 3600
 STOP_SECONDS = 2
 LAST_LINES = 12
-_CPU_PERIOD_MICROSECONDS = 100_000
 # The engine takes no "none" for a limit that is there; -1 is without one.
 _UNLIMITED = -1
 
@@ -132,9 +133,12 @@ class ComposeCluster:
         folders = {container.labels.get(FOLDER_LABEL, "") for container in self._nodes().values()}
         return Mark(folder, "").environment() if (folder := max(folders, default="")) else {}
 
-    def status(self) -> LabStatus:
+    def nodes(self) -> tuple[RunningNode, ...]:
         nodes = [to_node(facts) for facts in self._facts_of_nodes().values()]
-        nodes.sort(key=place_in_order)
+        return tuple(sorted(nodes, key=place_in_order))
+
+    def status(self) -> LabStatus:
+        nodes = self.nodes()
         control_plane = next((node for node in nodes if node.role is Role.CONTROL_PLANE), None)
         return observe(nodes, DEFAULT_ZONE, f"http://{control_plane.http}" if control_plane else "")
 
@@ -173,7 +177,7 @@ class ComposeCluster:
     def unpause(self, node_id: str) -> None:
         container = self._container(node_id)
         if container.status != "paused":  # the engine answers that with a fault of its own (500)
-            raise LabError(f"{node_id} is not paused")
+            raise NotPausedError(f"{node_id} is not paused")
         with engine_errors(f"{node_id} cannot be unpaused"):
             container.unpause()
 
@@ -186,11 +190,14 @@ class ComposeCluster:
         container = self._container(node_id)
         with engine_errors(f"{node_id} cannot be limited"):
             if limits.cpus is not None:
-                quota = int(limits.cpus * _CPU_PERIOD_MICROSECONDS) if limits.cpus else _UNLIMITED
-                container.update(cpu_period=_CPU_PERIOD_MICROSECONDS, cpu_quota=quota)
+                quota = int(limits.cpus * CPU_PERIOD_MICROSECONDS) if limits.cpus else _UNLIMITED
+                container.update(cpu_period=CPU_PERIOD_MICROSECONDS, cpu_quota=quota)
             if limits.memory_mib is not None:
                 memory = limits.memory_mib << 20 if limits.memory_mib else _UNLIMITED
                 container.update(mem_limit=memory, memswap_limit=memory)
+
+    def limits(self, node_id: str) -> Limits:
+        return read_limits(self._container(node_id).attrs)
 
     def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:
         """The last `count` lines and, if wanted, what follows."""

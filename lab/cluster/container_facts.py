@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from typing import Any
 
-from lab.cluster.interface import LabFacts, PopulationRecord
+from lab.cluster.interface import LabFacts, Limits, PopulationRecord
 from lab.cluster.status import RunningNode
 from lab.topology.layout import Role
 
@@ -25,6 +25,8 @@ WORKING_FOLDER_LABEL = "com.docker.compose.project.working_dir"
 VIEWER_PORT_LABEL, LEASE_LABEL, POPULATIONS_LABEL = "cdnlab.viewer-port", "cdnlab.lease-seconds", "cdnlab.populations"
 DEFAULT_ZONE = "cdn.localhost"
 DEFAULT_VIEWER_PORT, DEFAULT_LEASE_SECONDS = 8080, 5.0
+CPU_PERIOD_MICROSECONDS = 100_000
+"""Of the kernel, when nobody says another one."""
 _ANY_HOST = ("0.0.0.0", "[::]")
 
 
@@ -70,6 +72,14 @@ def read_facts(identifier: str, attributes: Mapping[str, Any]) -> ContainerFacts
         own_address=next((address for address in addresses if address), ""),
         published=published,
     )
+
+
+def read_limits(attributes: Mapping[str, Any]) -> Limits:
+    """Of processors there are two ways to say it: the quota of a period, and billionths of processors, which Compose sets."""
+    host = attributes.get("HostConfig") or {}
+    quota, period = host.get("CpuQuota") or 0, host.get("CpuPeriod") or CPU_PERIOD_MICROSECONDS
+    cpus = quota / period if quota > 0 else (host.get("NanoCpus") or 0) / 1e9
+    return Limits(cpus=cpus, memory_mib=max(0, host.get("Memory") or 0) >> 20)
 
 
 def _flags(command: Sequence[str]) -> dict[str, str]:

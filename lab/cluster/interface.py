@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lab.cluster.status import LabStatus, NodeStatus
-from lab.errors import UsageError
+from lab.cluster.status import LabStatus, NodeStatus, RunningNode
+from lab.errors import LabError, UsageError
 from lab.topology.layout import Role
 
 RETURN_SECONDS = 20.0
@@ -96,6 +96,10 @@ class Stopped:
     what: str = "processes"
 
 
+class NotPausedError(LabError):
+    """There is nothing to unpause."""
+
+
 class Cluster(Protocol):
     """A lab that is up. Every action is about one node, by its id: UsageError for an id that there is not, LabError when it cannot be done."""
 
@@ -113,6 +117,9 @@ class Cluster(Protocol):
 
     def status(self) -> LabStatus:
         """Every node as it is now."""
+
+    def nodes(self) -> tuple[RunningNode, ...]:
+        """Every node as far as it is known without asking it."""
 
     def addresses(self, node_id: str) -> Addresses:
         """Of a node, whether it runs or not."""
@@ -133,13 +140,16 @@ class Cluster(Protocol):
         """Nothing of it runs any more, and its connections stay: as when a machine hangs."""
 
     def unpause(self, node_id: str) -> None:
-        """It goes on where it stood."""
+        """It goes on where it stood. NotPausedError when the lab knows that it was not paused."""
 
     def signal(self, node_id: str, number: signal.Signals) -> None:
         """Any other signal."""
 
     def set_limits(self, node_id: str, limits: Limits) -> None:
         """From now on, also after a restart."""
+
+    def limits(self, node_id: str) -> Limits:
+        """Those that it has: 0 for none, None for what cannot be limited in this lab."""
 
     def logs(self, node_id: str, count: int, *, is_followed: bool = False) -> Iterator[str]:
         """The last `count` lines that it has printed and, if wanted, what follows until it ends."""

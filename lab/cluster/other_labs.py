@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cluster.agent_record import AgentFolder
 from lab.cluster.compose import ComposeCluster, find_projects
 from lab.cluster.state_file import LabRecord, StateDir
 from lab.cluster.sweep import marked_processes, programs
@@ -32,8 +33,10 @@ def find_other_labs(but: Path | None = None) -> list[OtherLab]:
     folders = sorted({each.mark.folder for each in marked} - ({str(but)} if but else set()))
     labs = []
     for folder in folders:
-        count = len(programs(each for each in marked if each.mark.folder == folder))
-        labs.append(_of_processes(Path(folder), count))
+        keepers = AgentFolder(Path(folder)).running()
+        count = len(programs(each for each in marked if each.mark.folder == folder and each.process not in keepers))
+        if count:  # else only the agent of a lab in containers
+            labs.append(_of_processes(Path(folder), count))
     return [*labs, *_in_containers()]
 
 

@@ -34,7 +34,7 @@ from lab.cluster.process_identity import end_all, identify, wait_until_gone
 from lab.cluster.readiness import wait_until_node_is_live, wait_until_ready
 from lab.cluster.sockets import check_addresses_are_free
 from lab.cluster.state_file import LabRecord, NodeRecord, StateDir, make_record, write_routing_table, write_secrets
-from lab.cluster.status import LabStatus, NodeStatus, observe
+from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
 from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
 from lab.interrupts import uninterrupted
@@ -123,9 +123,12 @@ class ProcessCluster:
 
     def status(self) -> LabStatus:
         """Every node as it is now."""
+        facts = self.facts
+        return observe(self.nodes(), facts.zone, facts.endpoint)
+
+    def nodes(self) -> tuple[RunningNode, ...]:
         self._reap()
-        record = self.record
-        return observe([node.observed() for node in record.nodes], record.facts.zone, record.facts.endpoint)
+        return tuple(node.observed() for node in self.record.nodes)
 
     def node(self, node_id: str) -> NodeRecord:
         """UsageError for an unknown id."""
@@ -191,6 +194,9 @@ class ProcessCluster:
             if node.process is not None and node.is_running:
                 limit_memory(node.process.pid, limits.memory_mib)
             self.state.write(record.with_node(replace(node, memory_mib=limits.memory_mib)))
+
+    def limits(self, node_id: str) -> Limits:
+        return Limits(memory_mib=self.node(node_id).memory_mib)
 
     def exec(self, node_id: str, command: Sequence[str]) -> Executed:
         """In the node's folder, with the environment of the lab's programs."""

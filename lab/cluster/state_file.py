@@ -23,7 +23,7 @@ from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role
 FILE_NAME = "lab.json"
 FORMAT_VERSION = 2
 # Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
-OWN_FOLDERS = frozenset({"compose", "nodes", "tls"})
+OWN_FOLDERS = frozenset({"agent", "compose", "nodes", "tls"})
 OWN_NAMES = OWN_FOLDERS | {FILE_NAME, "routing-table.json", "secret-access-key"}
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lab.agent.starting import start_agent
+from lab.cluster.claim import end_processes
 from lab.cluster.interface import Cluster, Stopped
+from lab.cluster.state_file import StateDir
 from lab.errors import LabError
 from lab.experiments.demo_site import Demo, Wanted, bring_up, site_host
 from lab.interrupts import endings, interruptible, uninterrupted
@@ -31,13 +34,21 @@ def run(
         lab, demo = bring_up(wanted, lambda text: console.print(text, style="dim"), with_demo=with_demo)
         try:
             print_summary(console, lab, demo, time.monotonic() - began)
+            start_agent(StateDir(state_dir))
             if not is_detached:
                 watch(console, lab)
         finally:
             if not is_detached:
                 with uninterrupted():
-                    console.print(describe_stop(lab.take_down()))
+                    console.print(describe_stop(_take_down(lab, runner, StateDir(state_dir))))
     return 0
+
+
+def _take_down(lab: Cluster, runner: Runner, state: StateDir) -> Stopped:
+    """The agent of a lab in containers is no container."""
+    if runner is Runner.DOCKER:
+        end_processes(state, lambda: None)
+    return lab.take_down()
 
 
 def print_summary(console: Console, lab: Cluster, demo: Demo | None, seconds: float) -> None:

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from lab.cli import EXIT_INTERRUPTED
 from lab.clients.http_client import ask
+from lab.cluster.agent_record import AgentFolder
 from lab.cluster.process_identity import ProcessIdentity, identify
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import StateDir
 from lab.cluster.sweep import Mark, marked_processes, of_lab
+from lab.command_line import EXIT_INTERRUPTED
 from tests.integration.lab_harness import (
     SLOT_OF_A_MODULE,
     SLOT_OF_ONE_TEST,
@@ -123,7 +124,8 @@ def up_and_down(cdnlab: CommandLine) -> tuple[float, float]:
     assert "miss, then hit at edge-iad89-p1-1; edge-iad89-p1-2 got it from its regional cache" in done.out
     document = status_of(cdnlab)
     assert [node["state"] for node in document["nodes"]] == ["live"] * 12
-    processes = [identify(node["pid"]) for node in document["nodes"]]
+    processes = [identify(node["pid"]) for node in document["nodes"]] + AgentFolder(cdnlab.state_dir).running()
+    assert len(processes) > 12, "and an agent"
     began = time.monotonic()
     down = cdnlab.run("down")
     down_seconds = time.monotonic() - began

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lab.cluster.container_facts import lab_facts, place_in_order, read_facts, to_node
+from lab.cluster.container_facts import lab_facts, place_in_order, read_facts, read_limits, to_node
+from lab.cluster.interface import Limits
 from lab.topology.layout import Role
 
 
@@ -64,6 +65,14 @@ def test_a_container_that_has_ended_has_no_address() -> None:
     node = to_node(read_facts("c0ffee", stopped))
     assert not node.is_running
     assert node.admin == ""
+
+
+def test_limits_are_those_that_the_engine_knows() -> None:
+    """Which is what a fault has to give back."""
+    assert read_limits({"HostConfig": {"Memory": 256 << 20, "CpuQuota": 0, "NanoCpus": 0}}) == Limits(0.0, 256)
+    assert read_limits({"HostConfig": {"Memory": 0, "CpuPeriod": 100_000, "CpuQuota": 50_000}}) == Limits(0.5, 0)
+    assert read_limits({"HostConfig": {"Memory": -1, "CpuQuota": -1, "NanoCpus": 1_500_000_000}}) == Limits(1.5, 0)
+    assert read_limits({}) == Limits(0.0, 0)
 
 
 def test_a_router_is_asked_where_it_is_published_whatever_its_port_for_tcp_is() -> None:

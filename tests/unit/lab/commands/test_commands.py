@@ -13,14 +13,18 @@ from lab.clients.management_api import ALL_METHODS, OriginAddress, SiteConfig
 from lab.cluster import finding
 from lab.cluster.interface import Stopped
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
-from lab.commands import explain, serve, status
+from lab.commands import explain, faults_clear, faults_show, serve, status
 from lab.commands.runs import find_run, new_run_directory
 from lab.commands.up import describe_stop
 from lab.errors import LabError, UsageError
 from lab.experiments.demo_site import site_host
+from lab.fault_commands import faults, short_forms
 from lab.topology.layout import Role
 
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = [
+    command.callback.__name__ for each in (app, short_forms) for command in each.registered_commands if command.callback
+]
+COMMANDS += [f"faults {command.name}" for command in faults.registered_commands]
 
 
 def lab_of(*edges: tuple[str, str], domains: tuple[str, ...] = ("d1.cdn.localhost",)) -> LabStatus:
@@ -36,7 +40,7 @@ def lab_of(*edges: tuple[str, str], domains: tuple[str, ...] = ("d1.cdn.localhos
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_examples(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"])
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "Examples:" in result.output
     assert f"cdnlab {command}" in result.output
@@ -212,3 +216,45 @@ def test_what_is_for_processes_only_says_so_of_a_lab_in_containers(
     with pytest.raises(LabError, match="one of containers; this is for the processes of `cdnlab up`"):
         finding.find_lab_of_processes(tmp_path)
     assert containers.is_closed
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("faults inject burn edge-1", "no fault 'burn': there are kill, stop, "),
+        ("kill edge-1 --for 30", "'30' is no duration: write it as 500ms, 30s or 1m30s"),
+        ("kill edge-1 --for 2h", "kill can last up to 1h, not 2h"),
+        ("slow origin-1 --by soon", "'soon' is no duration"),
+        (
+            "faults inject http-status origin-1 status=99 x=1",
+            "no parameter 'x': there are status, path, probability; status must be from 200 to 599",
+        ),
+        ("faults inject limit-cpu origin-1", "cpus has to be given: how many"),
+        ("faults inject http-status origin-1 500", "'500' is no parameter: write NAME=VALUE"),
+        ("faults inject http-status origin-1 status=500 status=501", "status is given twice"),
+        ("faults clear", "say which fault, by its ID in `cdnlab faults show`, or --all"),
+        ("faults clear f-1 --all", "say which fault, by its ID in `cdnlab faults show`, or --all"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_before_any_lab_is_asked(line: str, problem: str) -> None:
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code == 2 and problem in result.output
+
+
+def test_what_does_not_heal_is_said_and_fails() -> None:
+    fault = {
+        "id": "f-1",
+        "fault": "pause",
+        "nodes": ["edge-1"],
+        "parameters": {},
+        "state": "healing",
+        "remaining_seconds": 2.04,
+    }
+    told = {**fault, "trouble": "edge-1 refuses", "failed_attempts": 3}
+    assert faults_show.table([told]).splitlines()[1:] == [
+        "f-1  pause  edge-1  tried again in 2s",
+        "f-1 does not heal: edge-1 refuses (3 attempts)",
+    ]
+    given_up = faults_show.table([{**told, "state": "given_up", "remaining_seconds": None}])
+    assert "given up, `cdnlab faults clear f-1` tries again" in given_up
+    assert faults_clear.describe([told]) == "not healed, and tried again: f-1, pause at edge-1: edge-1 refuses"

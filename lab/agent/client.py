@@ -1,0 +1,113 @@
+"""Asks the agent of a lab, for commands and experiments. One that is gone is started again first."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.agent.starting import start_agent
+from lab.clients.http_client import Reply, UnreachableError, ask
+from lab.cluster.agent_record import AgentFolder
+from lab.cluster.finding import find_lab
+from lab.cluster.log_tail import last_lines
+from lab.cluster.state_file import StateDir
+from lab.errors import LabError, UsageError
+
+START_SECONDS = 20.0
+ACTION_SECONDS = 120.0
+"""An injection at many nodes stops one after the other."""
+_LOOK_SECONDS, _POLL_SECONDS = 2.0, 0.05
+_LAST_LINES = 5
+_USAGE_STATUSES = (400, 404)
+
+Document = dict[str, Any]
+
+
+def connect(state_dir: Path) -> "AgentClient":
+    """LabError when no lab runs here, or when its agent is gone and does not come back."""
+    state = StateDir(state_dir)
+    folder = AgentFolder(state.path)
+    if not folder.running():
+        find_lab(state_dir).close()
+        if state.read() is None:
+            raise LabError(
+                f"the lab runs in containers that no command has brought up from here, so it has no agent; "
+                f"`cdnlab up --runner docker` brings one up with it (state: {state.path})"
+            )
+        start_agent(state)
+    return _wait_until_it_answers(folder)
+
+
+def _wait_until_it_answers(folder: AgentFolder) -> "AgentClient":
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        record = folder.read()
+        if record.is_alive and record.address:
+            client = AgentClient(record.address, folder.token())
+            if client.answers():
+                return client
+        if time.monotonic() >= deadline or not folder.running():
+            lines = "\n".join(f"  | {line}" for line in last_lines(folder.log, _LAST_LINES)) or "  | (it said nothing)"
+            raise LabError(
+                f"the lab's agent, which holds its faults, cannot be reached and does not start\n{lines}\nwhole log: {folder.log}"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentClient:
+    """An agent that answers. Documents are those of docs/contracts.md."""
+
+    address: str
+    token: str
+
+    def answers(self) -> bool:
+        try:
+            return self._ask("GET", "/status", None, _LOOK_SECONDS).status == 200
+        except UnreachableError:
+            return False
+
+    def faults(self) -> list[Document]:
+        return _faults(self._call("GET", "/faults"))
+
+    def inject(
+        self, fault: str, target: str, lease_seconds: float | None, parameters: Mapping[str, object]
+    ) -> Document:
+        """The lease; UsageError for an order that makes no sense, LabError when it cannot be done."""
+        order = {"fault": fault, "target": target, "lease_seconds": lease_seconds, "parameters": dict(parameters)}
+        return self._call("POST", "/faults", order)
+
+    def clear(self, lease_id: str) -> Document:
+        return self._call("DELETE", f"/faults/{lease_id}")
+
+    def clear_all(self) -> list[Document]:
+        return _faults(self._call("DELETE", "/faults"))
+
+    def start(self, node_id: str) -> list[Document]:
+        """The leases that were ended at this node."""
+        return _faults(self._call("POST", f"/nodes/{node_id}/start", {}))
+
+    def _call(self, method: str, path: str, document: object = None) -> Document:
+        try:
+            reply = self._ask(method, path, document, ACTION_SECONDS)
+            answer: Document = json.loads(reply.body)
+        except (UnreachableError, ValueError) as error:
+            raise LabError(
+                f"the agent has ended in the middle of it, and is started again; what it had begun is undone: see `cdnlab faults show` ({error})"
+            ) from error
+        if reply.status >= 400:
+            kind = UsageError if reply.status in _USAGE_STATUSES else LabError
+            raise kind(str(answer.get("error", f"the agent refuses with status {reply.status}")))
+        return answer
+
+    def _ask(self, method: str, path: str, document: object, timeout_seconds: float) -> Reply:
+        headers = [("authorization", f"Bearer {self.token}"), ("content-type", "application/json")]
+        body = None if document is None else json.dumps(document).encode()
+        return ask(self.address, path, method=method, headers=headers, body=body, timeout_seconds=timeout_seconds)
+
+
+def _faults(answer: Document) -> list[Document]:
+    faults: list[Document] = answer["faults"]
+    return faults

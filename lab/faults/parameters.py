@@ -1,0 +1,140 @@
+"""How long, how much, how many: what a fault may be told, with unit and bounds, and how people and JSON write it. Pure."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lab.errors import UsageError
+
+Value = str | float | int
+"""A duration is in seconds."""
+
+_PART_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
+_MOST_CHARACTERS = 2000
+
+
+class Kind(StrEnum):
+    """How a parameter is written."""
+
+    DURATION = "duration"
+    INTEGER = "integer"
+    NUMBER = "number"
+    PATH = "path"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One of a fault; None as its default means that it has to be given. Bounds are of numbers and durations (seconds)."""
+
+    name: str
+    kind: Kind
+    unit: str
+    does: str
+    least: float = 0.0
+    most: float = math.inf
+    default: Value | None = None
+
+    def to_json(self) -> dict[str, object]:
+        bounds = {} if self.kind is Kind.PATH else {"least": self.least, "most": self.most}
+        named = {"name": self.name, "kind": self.kind.value, "unit": self.unit, "does": self.does}
+        return {**named, **bounds, "default": self.default}
+
+    def read(self, given: object) -> Value:
+        """UsageError for what is none, or out of bounds."""
+        value = self._value(given)
+        if isinstance(value, str) or self.least <= value <= self.most:
+            return value
+        raise UsageError(f"{self.name} must be from {self.show(self.least)} to {self.show(self.most)}")
+
+    def show(self, value: Value) -> str:
+        """As people read it."""
+        match self.kind:
+            case Kind.DURATION:
+                return format_duration(float(value))
+            case Kind.INTEGER | Kind.NUMBER:
+                return f"{float(value):.15g}"
+            case Kind.PATH:
+                return str(value)
+
+    def _value(self, given: object) -> Value:
+        match self.kind:
+            case Kind.DURATION:
+                return _number(self.name, given, "a duration") if _is_number(given) else parse_duration(str(given))
+            case Kind.INTEGER:
+                value = _number(self.name, given, "a whole number")
+                if value != int(value):
+                    raise UsageError(f"{self.name} must be a whole number, not {given!r}")
+                return int(value)
+            case Kind.NUMBER:
+                return _number(self.name, given, "a number")
+            case Kind.PATH:
+                return _path(self.name, given)
+
+
+def read_parameters(parameters: tuple[Parameter, ...], given: Mapping[str, object]) -> dict[str, Value]:
+    """All of a fault's parameters, with defaults for those that are not given. UsageError with everything that is wrong."""
+    names = [each.name for each in parameters]
+    problems = [f"no parameter {name!r}: there are {', '.join(names) or 'none'}" for name in given if name not in names]
+    values: dict[str, Value] = {}
+    for each in parameters:
+        if each.name in given:
+            try:
+                values[each.name] = each.read(given[each.name])
+            except UsageError as error:
+                problems.append(str(error))
+        elif each.default is None:
+            problems.append(f"{each.name} has to be given: {each.does}")
+        else:
+            values[each.name] = each.default
+    if problems:
+        raise UsageError("; ".join(problems))
+    return values
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `30s`, `1m30s`, `500ms`; UsageError for anything else."""
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()) or len(text) > _MOST_CHARACTERS:
+        raise UsageError(f"{text[:40]!r} is no duration: write it as 500ms, 30s or 1m30s")
+    seconds = sum(
+        float(part) * scale for part, scale in zip(match.groups(), _PART_SECONDS.values(), strict=True) if part
+    )
+    if not math.isfinite(seconds):
+        raise UsageError(f"{text[:40]!r} is too long")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """As `parse_duration` reads it, to the millisecond."""
+    if not math.isfinite(seconds):
+        return "any length"
+    milliseconds = round(seconds * 1000)
+    whole, rest = divmod(milliseconds, 1000)
+    minutes, whole = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (whole, "s"), (rest, "ms")) if count]
+    return "".join(parts) or "0s"
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool)
+
+
+def _number(name: str, given: object, what: str) -> float:
+    try:
+        value = float(given) if isinstance(given, int | float | str) and not isinstance(given, bool) else math.nan
+    except (ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{name} must be {what}, not {str(given)[:40]!r}")
+    return value
+
+
+def _path(name: str, given: object) -> str:
+    text = str(given)
+    if not text.startswith("/") or len(text) > _MOST_CHARACTERS or not text.isascii() or not text.isprintable():
+        raise UsageError(f"{name} must begin with / and be at most {_MOST_CHARACTERS} printable ASCII characters")
+    return text
