@@ -1,5 +1,6 @@
 """The command line: names, options, help. What a command does is in lab/commands/, loaded when it is run, so that help is instant."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,21 @@ RunnerOption = Annotated[
     typer.Option("--runner", help="Plain processes on loopback, or containers of the Docker engine."),
 ]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ready; `cdnlab down` ends it.")]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"cdnlab {version('cdnlab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def all_commands(
+    is_version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A content delivery network that fits in a laptop."""
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_every_command_has_help_with_examples(command: str) -> None:
     assert result.exit_code == 0
     assert "Examples:" in result.output
     assert f"cdnlab {command}" in result.output
+
+
+def test_the_version_is_printed_and_nothing_else_is_done() -> None:
+    result = CliRunner().invoke(app, ["--version", "down"])
+    assert (result.exit_code, result.output) == (0, f"cdnlab {version('cdnlab')}\n")
 
 
 def test_help_loads_nothing_heavy() -> None:
