@@ -3,10 +3,13 @@
 Only this module and those who translate its answers know the SDK's errors.
 """
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import docker
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
@@ -21,10 +24,26 @@ _CONFLICT = 409
 
 def connect(timeout_seconds: float = LOOK_SECONDS) -> docker.DockerClient | None:
     """None when there is no engine on this machine, or when it is not ours to use."""
+    if not _takes_connections(timeout_seconds):
+        return None
     try:
         return docker.from_env(timeout=int(timeout_seconds))
     except DockerException:
         return None
+
+
+def _takes_connections(timeout_seconds: float) -> bool:
+    """Tried before the SDK does, which leaves its socket open where nobody listens. An engine elsewhere is left to the SDK."""
+    scheme, _, path = os.environ.get("DOCKER_HOST", DEFAULT_UNIX_SOCKET).partition("://")
+    if "unix" not in scheme:
+        return True
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout_seconds)
+        try:
+            connection.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

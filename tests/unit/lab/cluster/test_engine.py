@@ -1,11 +1,14 @@
 """A lab in containers whose engine refuses, is slow, or is gone: each time one message that says what to do, and nothing of others is touched."""
 
+import gc
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.cluster.compose import ComposeCluster, find_projects
+from lab.cluster.engine import connect
 from lab.cluster.state_file import ContainersRecord, StateDir
 from lab.errors import LabError
 from tests.fake_engine import FakeContainer, FakeEngine, running_engine
@@ -151,3 +154,16 @@ def test_several_labs_are_told_apart_by_the_variable_of_compose(
     found = ComposeCluster.find()
     assert found is not None and found.project == PROJECT
     found.close()
+
+
+def test_where_nobody_listens_there_is_no_engine_and_no_socket_is_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warnings are errors here, and one about an open socket comes whenever the collector finds it: in somebody else's test."""
+    left = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(left))
+    for path in (left, tmp_path / "missing.sock"):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        assert connect() is None
+    gc.collect()
