@@ -37,7 +37,7 @@ def ids(target: str, nodes: list[Candidate]) -> list[str]:
     return [node.id for node in choose(target, nodes)]
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(NODES, st.lists(SELECTORS, min_size=1, max_size=3))
 def test_a_union_is_everybody_who_is_meant_once_in_the_lab_s_order(
     nodes: list[Candidate], selectors: list[str]
@@ -52,7 +52,7 @@ def test_a_union_is_everybody_who_is_meant_once_in_the_lab_s_order(
     assert ids(", ".join(selectors), nodes) == [node.id for node in nodes if node.id in wanted]
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(NODES, st.integers(1, 100), st.none() | st.integers(0, 10**6))
 def test_a_fraction_is_rounded_up(nodes: list[Candidate], percent: int, seed: int | None) -> None:
     role = nodes[0].role.value
@@ -64,7 +64,7 @@ def test_a_fraction_is_rounded_up(nodes: list[Candidate], percent: int, seed: in
         assert chosen == of[: len(chosen)]
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(NODES, st.integers(0, 10**9))
 def test_the_same_seed_takes_the_same_nodes_and_more_of_them_keep_those(nodes: list[Candidate], seed: int) -> None:
     role = nodes[0].role.value
@@ -80,7 +80,7 @@ def test_seeds_reach_every_node() -> None:
     assert {ids(f"role:edge/1?seed={seed}", nodes)[0] for seed in range(100)} == {node.id for node in nodes}
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 @given(st.text(alphabet="role:edge/%?sd=,1207 x", max_size=20) | st.text(max_size=8))
 @example("role:edge/0%")
 @example("role:edge/101%")
@@ -105,7 +105,7 @@ def test_more_than_there_are_and_the_wrong_role_are_refused_by_name() -> None:
         choose_for(CATALOGUE["http-drop"], "region:r", nodes)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 @given(st.integers(0, 10**9))
 def test_a_duration_is_read_as_it_is_written(milliseconds: int) -> None:
     assert round(parse_duration(format_duration(milliseconds / 1000)) * 1000) == milliseconds
@@ -141,7 +141,7 @@ ANYTHING = st.one_of(
 )
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 @given(st.sampled_from(list(CATALOGUE.values())), st.data())
 def test_whatever_is_given_as_a_parameter_is_within_bounds_or_refused(fault: object, data: st.DataObject) -> None:
     parameters = getattr(fault, "parameters")  # noqa: B009
@@ -156,7 +156,7 @@ def test_whatever_is_given_as_a_parameter_is_within_bounds_or_refused(fault: obj
         assert json.loads(json.dumps(value)) == value
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(st.lists(st.text(max_size=5), max_size=3), st.floats(0, 1e9), st.sampled_from(list(Phase)), st.integers(0, 50))
 def test_a_lease_is_read_as_it_was_written(nodes: list[str], at: float, phase: Phase, attempts: int) -> None:
     places = tuple(Place(node, {"behavior": "b-1"}) for node in nodes)

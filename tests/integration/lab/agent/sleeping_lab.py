@@ -55,8 +55,9 @@ class SleepingLab:
         return AgentFolder(self.state.path)
 
     def start_agent(self) -> None:
-        """Returns when it has a watchdog."""
-        start_agent(self.state)
+        """Returns when it has a watchdog; unless there is one already."""
+        if not self.agent.is_alive:
+            start_agent(self.state)
         until(lambda: self.agent.is_alive and self.watchdog.is_alive, self.log())
 
     @property

@@ -59,14 +59,12 @@ def test_a_killed_node_is_shown_and_started_early(lab: ProcessCluster, cdnlab: C
     assert done.out == f"kill: {EDGE}; heals in 10m, or now with `cdnlab faults clear {lease['id']}`\n"
     found = lab.status().find(EDGE)
     assert found is not None and found.state == "down"
-    again = cdnlab.run("kill", "role:edge")
-    assert again.status == 1 and f"{EDGE} has kill already ({lease['id']})" in again.err
     shown = cdnlab.run("faults", "show").out.splitlines()
     assert shown[0].split() == ["ID", "FAULT", "NODES", "HEALS", "PARAMETERS"]
     assert shown[1].split()[:4] == [lease["id"], "kill", EDGE, "in"]
     assert cdnlab.run("start", EDGE).out == f"healed: {lease['id']}, kill at {EDGE}\n"
     assert lab.wait_until_live(EDGE).node.pid
-    assert cdnlab.run("faults", "show").out == "nothing is broken\n"
+    assert connect(lab.state.path).faults() == []
 
 
 def test_an_origin_is_slow_until_it_is_cleared(lab: ProcessCluster, cdnlab: CommandLine) -> None:
@@ -114,13 +112,7 @@ def test_faults_of_answers_are_seen_while_they_last(
     assert Seen(lab).body == whole.body
 
 
-def test_a_node_that_there_is_not_is_named_with_those_that_there_are(cdnlab: CommandLine) -> None:
-    done = cdnlab.run("kill", "edge-9")
-    assert done.status == 2 and "no node 'edge-9': there are control-plane, " in done.err
-
-
 def test_without_a_lab(tmp_path: Path) -> None:
     elsewhere = CommandLine(tmp_path)
-    assert elsewhere.run("faults", "list").out.startswith("FAULT ")
     done = elsewhere.run("faults", "show")
     assert done.status == 1 and "no lab is running" in done.err and not elsewhere.state_dir.exists()

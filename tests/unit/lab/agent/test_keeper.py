@@ -1,7 +1,6 @@
 """What the keeper does when things go wrong: at one of several nodes, in the undoing, and in the journal."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +11,8 @@ from lab.agent.keeper import Keeper, Order, Surroundings
 from lab.cluster.interface import Cluster, Limits
 from lab.cluster.status import RunningNode
 from lab.errors import LabError, UsageError
-from lab.faults.lease import MOST_ATTEMPTS, MOST_LEASES, ConflictError, Lease, NotInForceError, Phase
+from lab.faults.catalogue import find_fault
+from lab.faults.lease import MOST_ATTEMPTS, MOST_LEASES, ConflictError, Lease, NotInForceError, Phase, check_room
 from lab.topology.layout import Role
 
 NODES = ("edge-1", "edge-2", "edge-3")
@@ -201,13 +201,11 @@ def test_start_ends_what_holds_a_node_or_starts_it(lab: Lab) -> None:
         lab.keeper.start("edge-3")
 
 
-def test_there_are_not_too_many(lab: Lab, tmp_path: Path) -> None:
+def test_there_are_not_too_many(lab: Lab) -> None:
     lease = lab.inject("limit-memory", "edge-1", 30, {"mib": 64})
-    for number in range(MOST_LEASES - 1):
-        lab.journal.write(replace(lease, id=f"g-{number}"))
-    lab.new_keeper()
     with pytest.raises(ConflictError, match="faults at once are the most"):
-        lab.inject("kill", "edge-2")
+        check_room(find_fault("kill"), {}, ["edge-2"], [lease] * MOST_LEASES)
+    check_room(find_fault("kill"), {}, ["edge-2"], [lease] * (MOST_LEASES - 1))
 
 
 def test_a_lease_that_cannot_be_written_down_is_no_fault(

@@ -247,6 +247,11 @@ def test_a_fault_that_makes_no_sense_is_refused_before_any_lab_is_asked(line: st
     assert result.exit_code == 2 and problem in result.output
 
 
+def test_the_catalogue_needs_no_lab() -> None:
+    told = CliRunner().invoke(app, ["faults", "list"]).output.splitlines()
+    assert told[0].split() == ["FAULT", "WHAT", "IT", "DOES", "PARAMETERS"] and len(told) > 10
+
+
 def test_what_does_not_heal_is_said_and_fails() -> None:
     fault = {
         "id": "f-1",
