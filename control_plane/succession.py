@@ -19,6 +19,10 @@ MOST_SET_ASIDE = 8
 """Of one node. A container that keeps nothing of itself makes one with each start."""
 
 
+_BETWEEN_NAMES = 0
+"""Number of the name that one has while two change theirs."""
+
+
 class NameTakenError(Exception):
     """Another process speaks for the node; the message says so to this one. `is_news`: it is the first time that this one is told."""
 
@@ -61,8 +65,7 @@ class Succession:
                 self._note_refused(own, node, process, now)
                 raise NameTakenError(reason, is_news=own is None)
             was_routable = record.is_routable
-            self._rename(record, self._free_name(node_id, now), now)
-            self.set_aside_total += 1
+            self._set_record_aside(record, own, now)
             record = None
         if own is not None and record is None:
             self._rename(own, node_id, now)
@@ -72,6 +75,17 @@ class Succession:
         is_described_anew = record.description != node
         record.description, record.process = node, process.number
         return record, was_routable or is_described_anew
+
+    def _set_record_aside(self, record: NodeRecord, own: NodeRecord | None, now: float) -> None:
+        """In the place of the one that takes the name, if that was set aside before: it must not be taken for the one that is forgotten to make room."""
+        node_id = record.description.identifier
+        if own is None:
+            name = self._free_name(node_id, now)
+        else:
+            name = own.description.identifier
+            self._rename(own, f"{node_id}{SET_ASIDE_MARK}{_BETWEEN_NAMES}", now)
+        self._rename(record, name, now)
+        self.set_aside_total += 1
 
     def _add(self, description: NodeDescription, process: ProcessIdentity, now: float) -> NodeRecord:
         if len(self._nodes) >= MAXIMUM_NODES:

@@ -127,8 +127,8 @@ def test_a_process_that_comes_back_has_its_own_record_again_and_the_other_one_is
     talk.connect("edge-1", applied_index=0, process=SECOND), talk.break_stream("edge-1")
     assert names(talk) == {"edge-1!1": 11, "edge-1": 22}
     talk.connect("edge-1", process=FIRST)
-    assert names(talk) == {"edge-1!2": 22, "edge-1": 11}
-    assert [talk.coordinator.nodes[name].acknowledged_index for name in ("edge-1", "edge-1!2")] == [1, 0]
+    assert names(talk) == {"edge-1!1": 22, "edge-1": 11}
+    assert [talk.coordinator.nodes[name].acknowledged_index for name in ("edge-1", "edge-1!1")] == [1, 0]
 
 
 def test_the_successor_of_one_that_was_set_aside_has_its_record() -> None:
@@ -136,7 +136,7 @@ def test_the_successor_of_one_that_was_set_aside_has_its_record() -> None:
     talk.break_stream("edge-1")
     talk.connect("edge-1", process=SECOND), talk.break_stream("edge-1")
     talk.connect("edge-1", process=SUCCESSOR)
-    assert names(talk) == {"edge-1!2": 22, "edge-1": 44}
+    assert names(talk) == {"edge-1!1": 22, "edge-1": 44}
 
 
 # A process that speaks
@@ -196,6 +196,19 @@ def test_so_many_processes_may_be_waited_for_and_no_more() -> None:
     talk.wait(counted_seconds(LEASE_SECONDS)), talk.wait(COUNTED_NOTICE_SECONDS)
     talk.connect("edge-1", process=ProcessIdentity(99))
     assert len(talk.coordinator.nodes) == MOST_SET_ASIDE + 1, "one that is not waited for any more has made room"
+
+
+def test_one_that_comes_back_when_all_places_are_taken_takes_nobodys_record_away() -> None:
+    """It has been without a lease for longest: its place is the one that would be given to somebody else."""
+    talk = Conversation()
+    come_and_go(talk, range(1, MOST_SET_ASIDE + 2))
+    talk.wait(counted_seconds(LEASE_SECONDS)), talk.wait(COUNTED_NOTICE_SECONDS)
+    known = sorted(names(talk).values())
+    for number in (1, 5, 1, MOST_SET_ASIDE + 1, 2):
+        talk.connect("edge-1", process=ProcessIdentity(number)), talk.break_stream("edge-1")
+        assert sorted(names(talk).values()) == known and names(talk)["edge-1"] == number
+    talk.coordinator.save_changes(talk.now)
+    assert names(Conversation(talk.ledger)) == names(talk)
 
 
 def test_a_process_that_was_replaced_is_forgotten_earlier_than_a_node() -> None:
