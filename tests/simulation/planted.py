@@ -392,11 +392,11 @@ class TakesOneProcessForAnother(Coordinator):
 
 
 class _ForgetsWhoWasReplaced(Succession):
-    def _rename(self, record: NodeRecord, name: str, now: float) -> None:
-        super()._rename(record, name, now)
-        if record.description.is_set_aside:
-            del self._nodes[name]
-            self._unsaved.forget(name)
+    def _set_record_aside(self, record: NodeRecord, own: NodeRecord | None, now: float) -> None:
+        super()._set_record_aside(record, own, now)
+        name = record.description.identifier
+        del self._nodes[name]
+        self._unsaved.forget(name)
 
 
 class ForgetsWhoWasReplaced(Coordinator):
