@@ -118,7 +118,7 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"errors", "interrupts", "runner"},
+        {"api_server", "errors", "interrupts", "runner"},
         {"clients", "topology"},
         {"history"},
         {"checkers"},

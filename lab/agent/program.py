@@ -12,12 +12,12 @@ from pathlib import Path
 
 from lab.agent.events import Event, Events
 from lab.agent.guarding import Guard, Link
-from lab.agent.http_port import serve
 from lab.agent.journal import Journal
 from lab.agent.keeper import Keeper, Reached, Surroundings, go_on
 from lab.agent.server import application, lease_document
 from lab.agent.service import Service
 from lab.agent.starting import agent_command
+from lab.api_server import ApiServer
 from lab.cluster.agent_record import AgentFolder, AgentRecord
 from lab.cluster.compose import ComposeCluster
 from lab.cluster.interface import Cluster
@@ -32,6 +32,9 @@ HOST = "127.0.0.1"
 # The one before it may still be dying.
 _LOCK_SECONDS, _POLL_SECONDS = 2.0, 0.02
 _ID_BYTES = 3
+MOST_CONNECTIONS = 64
+IDLE_SECONDS = 5
+"""Of the port: commands ask once, and listeners to events are not idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ class _Agent:
             self._loop.add_signal_handler(number, self._end)
         self._guard.ready()
         self._write_record()
-        server = serve(application(self._service, self._anchor, host_seconds, self._folder.token()))
+        answering = application(self._service, self._anchor, host_seconds, self._folder.token())
+        server = ApiServer(answering, MOST_CONNECTIONS, IDLE_SECONDS)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[self._listening]))
             ends = [group.create_task(each) for each in (self._service.keep(host_seconds), self._is_over.wait())]
@@ -110,7 +114,7 @@ class _Agent:
             for task in done:
                 task.result()  # what nobody expects ends the process as a kill would: the watchdog starts it again
             self._end()
-            server.should_exit = True
+            server.leave()
             await asyncio.wait([serving], timeout=1.0)
             for each in (*ends, *others, serving):
                 each.cancel()

@@ -9,9 +9,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
+from lab.api_server import ApiServer
 from lab.clients.http_client import split_address
 from lab.wan.configuration import Bounds, Configuration
-from lab.wan.http_server import BACKLOG, ApiServer
 from lab.wan.relays import RelayError, Relays
 from lab.wan.toxiproxy_api import ToxiproxyApi
 from proto.descriptor_limit import raise_descriptor_limit
@@ -21,6 +21,9 @@ logger = logging.getLogger("wan")
 OWN_DESCRIPTORS: Final = 1_024
 """Listening sockets, the control API, the self-test."""
 DESCRIPTORS_A_CONNECTION: Final = 2
+MOST_CLIENTS: Final = 128
+IDLE_SECONDS: Final = 30
+"""Of the API: tests ask again and again."""
 
 
 def raise_limit(bounds: Bounds) -> None:
@@ -55,10 +58,10 @@ async def serving(relays: Relays) -> AsyncIterator[str]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-            listening.listen(BACKLOG)  # whoever comes before the server has started waits
+            listening.listen(MOST_CLIENTS)  # whoever comes before the server has started waits
         except OSError as error:
             raise RelayError(f"cannot listen on {relays.configuration.api}: {error}") from error
-        server = ApiServer(ToxiproxyApi(relays, host).application())
+        server = ApiServer(ToxiproxyApi(relays, host).application(), MOST_CLIENTS, IDLE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             served = tasks.create_task(server.serve(sockets=[listening]))
             try:

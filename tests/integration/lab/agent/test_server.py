@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.agent.client import connect
-from lab.agent.http_port import REQUEST_SECONDS
+from lab.api_server import REQUEST_SECONDS
 from lab.clients.http_client import Reply, ask, split_address
 from tests.integration.lab.agent.sleeping_lab import EDGE, OTHER_EDGE, SleepingLab, until
 

@@ -1,43 +1,48 @@
-"""The agent's port: uvicorn, that cuts off whoever does not say within seconds what he wants. What is answered is server.py's."""
+"""The port of an HTTP API of the lab: uvicorn, which cuts off whoever does not say within seconds what he wants, and takes so many at once. What is answered is the
+application's affair."""
 
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-REQUEST_SECONDS = 5.0
-"""From the connection, or the first byte of a further request, to the end of the request. How long the answer takes is another matter."""
-MOST_CONNECTIONS = 64
+REQUEST_SECONDS: Final = 5.0
+"""From the connection, or the first byte of a further request, to the end of the request: clients are on this machine. How long the answer takes is another matter."""
 
 
-class Server(uvicorn.Server):
+class ApiServer(uvicorn.Server):
     """Leaves signals to the process."""
+
+    def __init__(self, application: ASGIApp, most_connections: int, idle_seconds: int) -> None:
+        """Not begun yet. A connection may be idle for so long; above `most_connections` clients are answered 503."""
+        config = uvicorn.Config(
+            application,
+            http=BoundedHttp,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=most_connections,
+            backlog=most_connections,
+            timeout_keep_alive=idle_seconds,
+            timeout_graceful_shutdown=1,
+        )
+        super().__init__(config)
+
+    def leave(self) -> None:
+        """Have `serve` end in order."""
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """See uvicorn."""
         yield
-
-
-def serve(application: ASGIApp) -> Server:
-    """Not begun yet."""
-    config = uvicorn.Config(
-        application,
-        http=BoundedHttp,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=1,
-    )
-    return Server(config)
 
 
 class BoundedHttp(HttpToolsProtocol):
