@@ -23,8 +23,6 @@ from tests.simulation.tiers import Tiers
 from tests.simulation.world import MemoryLedger, Network, World
 
 REST_SECONDS = 12.0
-TWINS_INCARNATIONS = 1_000
-"""From here on, so that no process has the number of another one."""
 COPIED_TWINS = 0.5
 """How often a second process of a node has a copy of the first one's disk. Else it has one with nothing on it."""
 AFTER_RECEIPT_SECONDS = (0.0005, 0.004, 0.03, 0.12, 0.4, 1.0)
@@ -155,7 +153,6 @@ class Simulation:
         twin.place = f"{node.node_id} elsewhere"
         twin.plane, twin.others = self.plane, self.nodes
         twin.is_mute, twin.is_fenced = node.is_mute, node.is_fenced
-        twin.incarnation = TWINS_INCARNATIONS
         if self.world.dice("twins").random() < COPIED_TWINS:
             twin.copy_disk_of(node)
         self.twins.append(twin)
