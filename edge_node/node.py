@@ -119,7 +119,7 @@ class EdgeNode:
         self._cache = Cache(facts, self._stores.store, self._state.invalidations, time.time, template)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
         self._recorder = RequestRecorder(self._counters, self._access_log, time.time, host_seconds)
-        self._pool = ConnectionPool(self._loop)
+        self._pool = ConnectionPool(self._loop, settings.source)
         request_ids = RequestIds(os.urandom(20))
         self.service = self._make_pipeline(request_ids)
         self.fast_path = HitFastPath(
@@ -135,7 +135,9 @@ class EdgeNode:
         self._session = NodeSession(
             self._identity(), self._client, [str(address) for address in settings.control_planes], tls=tls
         )
-        self._inquiry = PeerInquiry(settings.node_id, self._state, host_seconds, random.Random(), self._note_fence)
+        self._inquiry = PeerInquiry(
+            settings.node_id, self._state, host_seconds, random.Random(), self._note_fence, settings.source
+        )
         self._servers: list[asyncio.Server] = []
 
     def opened(self, connection: OpenConnection) -> bool:
@@ -215,8 +217,6 @@ class EdgeNode:
         self._client.close()
         self._folder.release()  # last: what was written before, the next process finds
         logger.info("%s has ended", self._settings.node_id)
-
-    # -- inside
 
     def _open_state(self) -> tuple[ControlClient, HeldFolder]:
         folder = self._settings.state_dir

@@ -2,13 +2,14 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from edge_node.model.configuration import Role
 from edge_node.storage.eviction.registry import DEFAULT_POLICY, POLICIES
 from edge_node.upstream.limits import DEFAULT_ORIGIN_CONNECTIONS
+from edge_node.upstream.source_address import SourceAddress
 
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 SMALLEST_CACHE_BYTES = 1024 * 1024
@@ -55,6 +56,8 @@ class Settings:
     """Without a lease nothing that is stored is served unconfirmed."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Connections from there begin with a PROXY header, version 2."""
+    source: SourceAddress = field(default_factory=SourceAddress)
+    """From where this node connects to others."""
 
 
 def parse_address(text: str) -> Address:
@@ -76,6 +79,15 @@ def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(part.strip()) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not NETWORK[,NETWORK...]: {error}") from error
+
+
+def _loopback_address(text: str) -> str:
+    try:
+        if IPv4Address(text).is_loopback:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no address of 127.0.0.0/8")
 
 
 def _cache_bytes(text: str) -> int:
@@ -159,6 +171,13 @@ def _add_address_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NETWORK[,NETWORK...]",
         help="connections from there begin with a PROXY protocol header (version 2), which says who the viewer is; for example 127.0.250.0/24",
     )
+    parser.add_argument(
+        "--source-address",
+        type=_loopback_address,
+        default="",
+        metavar="ADDRESS",
+        help="of 127.0.0.0/8: from where to connect to the other addresses of it, so that they know who this is",
+    )
 
 
 def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:
@@ -216,4 +235,5 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         origin_connections=given.origin_connections,
         is_strictly_invalidated=given.strict_invalidation,
         trusted_proxies=given.trusted_proxies,
+        source=SourceAddress(given.source_address),
     )

@@ -17,6 +17,7 @@ from typing import Final
 from edge_node.model.configuration import Peer, Role
 from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, FenceState, PeerStanding
 from edge_node.storage.node_state import NodeState
+from edge_node.upstream.source_address import SourceAddress
 
 PATH: Final = "/standing"
 MOST_ASKED: Final = 12
@@ -47,12 +48,14 @@ class PeerInquiry:
         clock: Callable[[], float],
         rng: random.Random,
         note_change: Callable[[FenceState], None],
+        source: SourceAddress,
     ) -> None:
         self._node_id = node_id
         self._state = state
         self._clock = clock
         self._rng = rng
         self._note_change = note_change
+        self._source = source
         self._noted = state.fence.state
         self._silent_rounds: dict[str, int] = {}
         """How often in a row a peer has not answered in time, whether or not others were asked in between; only of those that are known, and while there is no lease."""
@@ -74,7 +77,7 @@ class PeerInquiry:
         """All who are to be asked, once."""
         asked_at, state = self._clock(), self._state
         peers = self._choose(state.peers, state.former_peers)
-        said = await asyncio.gather(*[ask_peer(peer.admin) for peer in peers])
+        said = await asyncio.gather(*[ask_peer(peer.admin, self._source) for peer in peers])
         by_peer = {peer.id: answer for peer, answer in zip(peers, said, strict=True)}
         late = {peer_id for peer_id, answer in by_peer.items() if answer is Silence.LATE}
         not_asked = {peer.id for peer in (*state.peers, *state.former_peers)} - by_peer.keys()
@@ -115,22 +118,24 @@ class PeerInquiry:
             self._note_change(state)
 
 
-async def ask_peer(address: str) -> PeerStanding | Silence:
+async def ask_peer(address: str, source: SourceAddress) -> PeerStanding | Silence:
     """What the node with this admin port says, if it does."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return Silence.GONE
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            return await _ask(host.strip("[]"), int(port))
+            return await _ask(host.strip("[]"), int(port), source)
     except TimeoutError:
         return Silence.LATE
     except (OSError, ValueError, RecursionError, EOFError, asyncio.LimitOverrunError):
         return Silence.GONE
 
 
-async def _ask(host: str, port: int) -> PeerStanding | Silence:
-    reader, writer = await asyncio.open_connection(host, port, limit=LONGEST_ANSWER_BYTES)
+async def _ask(host: str, port: int, source: SourceAddress) -> PeerStanding | Silence:
+    reader, writer = await asyncio.open_connection(
+        host, port, limit=LONGEST_ANSWER_BYTES, local_addr=source.toward(host)
+    )
     try:
         writer.write(f"GET {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")

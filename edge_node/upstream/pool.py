@@ -7,6 +7,7 @@ from typing import Final
 
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind
 from edge_node.upstream.connection import UpstreamConnection
+from edge_node.upstream.source_address import SourceAddress
 
 MAXIMUM_IDLE_PER_UPSTREAM: Final = 256
 """More than an edge ever has in use at once with one upstream in a lab; each costs a socket and about 10 KiB."""
@@ -17,8 +18,9 @@ Address = tuple[str, int]
 class ConnectionPool:
     """Idle connections by address; the youngest is used first, so that the others can grow old and go."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, source: SourceAddress | None = None) -> None:
         self._loop = loop
+        self._source = source or SourceAddress()
         self._idle: dict[Address, deque[UpstreamConnection]] = {}
 
     def take_idle(self, address: Address) -> UpstreamConnection | None:
@@ -39,7 +41,9 @@ class ConnectionPool:
         connection = UpstreamConnection(self._loop)
         try:
             async with asyncio.timeout(timeout_seconds):
-                transport, _ = await self._loop.create_connection(lambda: connection, *address)
+                transport, _ = await self._loop.create_connection(
+                    lambda: connection, *address, local_addr=self._source.toward(address[0])
+                )
         except TimeoutError:
             raise _untouched(
                 UpstreamErrorKind.CONNECT_TIMEOUT, f"no connection to {_name(address)} in {timeout_seconds:g} s"

@@ -164,7 +164,7 @@ def _service(layout: ContainerLayout, node: NodeSpec) -> str:
             return _router(layout, node)
         case Role.ORIGIN:
             return _origin(layout, node)
-        case Role.CONTROL_PLANE:
+        case Role.CONTROL_PLANE | Role.WAN:
             return ""
 
 

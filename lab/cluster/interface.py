@@ -30,6 +30,8 @@ class PopulationRecord:
     region: str
     client_subnet: str
     users: int
+    source: str = ""
+    """The network that they connect from; empty: the system's choice."""
 
 
 @dataclass(frozen=True, slots=True)

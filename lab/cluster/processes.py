@@ -33,12 +33,12 @@ from lab.cluster.other_labs import find_other_labs
 from lab.cluster.process_identity import end_all, identify, wait_until_gone
 from lab.cluster.readiness import wait_until_node_is_live, wait_until_ready
 from lab.cluster.sockets import check_addresses_are_free
-from lab.cluster.state_file import LabRecord, NodeRecord, StateDir, make_record, write_routing_table, write_secrets
+from lab.cluster.state_file import LabRecord, NodeRecord, StateDir, make_record, write_configuration, write_secrets
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
 from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
 from lab.interrupts import uninterrupted
-from lab.topology.layout import Layout, routing_table
+from lab.topology.layout import Layout
 from lab.topology.model import Topology
 
 START_SECONDS = 30.0
@@ -77,7 +77,7 @@ class ProcessCluster:
             say(f"ended {ended} process{'' if ended == 1 else 'es'} that an earlier lab had left")
         started = cls(state, launch)
         try:
-            write_routing_table(layout.routing_table_path, routing_table(topology))
+            write_configuration(layout)
             write_secrets(layout, nodes)
             for node in nodes:
                 started.start(node.id)

@@ -18,13 +18,14 @@ from lab.cluster.interface import LabFacts, PopulationRecord
 from lab.cluster.process_identity import ProcessIdentity
 from lab.cluster.status import RunningNode
 from lab.errors import LabError
-from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role
+from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role, routing_table
+from lab.topology.relay_file import relay_file
 
 FILE_NAME = "lab.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Everything that a lab creates directly in its state folder; nothing else is ever removed from there.
 OWN_FOLDERS = frozenset({"agent", "compose", "nodes", "tls"})
-OWN_NAMES = OWN_FOLDERS | {FILE_NAME, "routing-table.json", "secret-access-key"}
+OWN_NAMES = OWN_FOLDERS | {FILE_NAME, "routing-table.json", "secret-access-key", "wan.yaml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class NodeRecord:
     process: ProcessIdentity | None = None
     memory_mib: int = 0
     """What it may have at most; 0 for no limit."""
+    advertised: str = ""
+    """Where viewers, tiers or resolvers find it."""
 
     @property
     def is_running(self) -> bool:
@@ -51,7 +54,7 @@ class NodeRecord:
         place = (self.region, self.pop, self.http, self.admin, self.dns)
         is_running = self.is_running
         pid = self.process.pid if self.process and is_running else None
-        return RunningNode(self.id, self.role, *place, is_running, pid=pid)
+        return RunningNode(self.id, self.role, *place, is_running, pid=pid, advertised=self.advertised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,15 @@ def make_record(
 ) -> LabRecord:
     """What will run."""
     topology = layout.topology
-    populations = (PopulationRecord(each.region, each.client_subnet, each.users) for each in topology.populations)
+    populations = (
+        PopulationRecord(
+            region=each.region,
+            client_subnet=each.client_subnet,
+            users=each.users,
+            source=layout.range.viewers(number) if topology.has_relays else "",
+        )
+        for number, each in enumerate(topology.populations, start=1)
+    )
     facts = LabFacts(
         topology=topology.name,
         zone=topology.zone,
@@ -122,7 +133,17 @@ def make_record(
 
 def _node_record(spec: NodeSpec, python: str) -> NodeRecord:
     command = (python, "-m", spec.module, *spec.flags)
-    return NodeRecord(spec.id, spec.role, spec.region, spec.pop, spec.http, spec.admin, spec.dns, command)
+    return NodeRecord(
+        id=spec.id,
+        role=spec.role,
+        region=spec.region,
+        pop=spec.pop,
+        http=spec.http,
+        admin=spec.admin,
+        dns=spec.dns,
+        command=command,
+        advertised=spec.advertised.content,
+    )
 
 
 class StateDir:
@@ -249,10 +270,16 @@ def _identity(document: dict[str, Any] | None) -> ProcessIdentity | None:
     return ProcessIdentity(**document) if document else None
 
 
-def write_routing_table(path: Path, table: dict[str, Any]) -> None:
-    """The file that the control plane is started with."""
+def write_configuration(layout: Layout) -> None:
+    """The files that the control plane and the relays are started with."""
+    _write(layout.routing_table_path, json.dumps(routing_table(layout.topology), indent=1) + "\n")
+    if layout.topology.has_relays:
+        _write(layout.wan_path, relay_file(layout))
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}; give another folder with --state") from error
 

@@ -26,6 +26,8 @@ class RunningNode:
     is_running: bool
     pid: int | None = None
     container: str | None = None
+    advertised: str = ""
+    """Where viewers, tiers or resolvers find it, which is where a relay listens for it if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class NodeStatus:
             "http": node.http or None,
             "admin": node.admin or None,
             "dns": node.dns or None,
+            "advertised": node.advertised or None,
         }
 
 
@@ -152,7 +155,7 @@ def _node_status(node: RunningNode, view: Mapping[str, Any]) -> NodeStatus:
     match node.role:
         case Role.CONTROL_PLANE:
             return NodeStatus(node, "live" if view else "silent", view.get("head_index"))
-        case Role.ORIGIN:
+        case Role.ORIGIN | Role.WAN:
             return NodeStatus(node, "live" if is_healthy(node.admin, PROBE_SECONDS) else "silent", None)
         case Role.EDGE | Role.REGIONAL | Role.DNS_ROUTER:
             return _by_control_plane(node, view) if view else observe_itself(node)

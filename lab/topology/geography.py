@@ -1,19 +1,19 @@
 """Where regions are and how far they are from each other.
 
-One-way delay = great-circle distance at 2/3 of the speed of light in vacuum (glass has a refractive index of about 1.5) + a last
-mile. Real cables are longer than great circles; a topology's `latencies` override what is derived.
+One-way delay = great-circle distance at 2/3 of the speed of light in vacuum (glass has a refractive index of about 1.5) + what the equipment at both
+ends takes. Real cables are longer than great circles; a topology's `links` replace what is derived.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import airportsdata
 
 EARTH_RADIUS_KILOMETRES = 6371.0
 FIBRE_KILOMETRES_PER_MILLISECOND = 299_792.458 / 1000 * 2 / 3
-# Access network, one way; what a region has to itself, too.
-LAST_MILE_MILLISECONDS = 2.0
+# Routers and switches at both ends, one way: half a millisecond there and back is usual between machines of one region.
+EQUIPMENT_MILLISECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,4 @@ def distance_kilometres(one: Coordinates, other: Coordinates) -> float:
 
 def one_way_milliseconds(one: Coordinates, other: Coordinates) -> float:
     """Derived delay between two places."""
-    return round(distance_kilometres(one, other) / FIBRE_KILOMETRES_PER_MILLISECOND + LAST_MILE_MILLISECONDS, 1)
-
-
-def latency_matrix(places: Mapping[str, Coordinates]) -> dict[tuple[str, str], float]:
-    """Every pair once, in the order of `places`, and each place to itself."""
-    names = list(places)
-    return {
-        (one, other): one_way_milliseconds(places[one], places[other])
-        for index, one in enumerate(names)
-        for other in names[index:]
-    }
+    return round(distance_kilometres(one, other) / FIBRE_KILOMETRES_PER_MILLISECOND + EQUIPMENT_MILLISECONDS, 2)

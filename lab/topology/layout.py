@@ -1,25 +1,21 @@
-"""From a topology to processes: node ids, loopback addresses and command lines (docs/contracts.md), and the routing table.
-
-Offsets in the loopback range, a /24 for each kind: .0.1 is shared (management API, DNS, and the edges of the first POP for
-browsers, who resolve `*.localhost` to it); .10+k.n is edge n of POP k; .100.n regional caches; .150.n routers; .200.n origins.
-"""
+"""From a topology to processes: node ids, addresses and command lines (docs/contracts.md), and the routing table. Which addresses there are is addresses.py's."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from lab.topology.geography import latency_matrix
+from lab.topology.addresses import LoopbackRange, relayed
+from lab.topology.internet import region_delays
 from lab.topology.model import Cache, Pop, RegionalCache, Topology
 
 CONTROL_PLANE_ID = "control-plane"
+WAN_ID = "wan"
+"""The relays between the places."""
 API_REGION = "us-east-1"
 ACCESS_KEY_ID = "cdnlab"
 SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105 - public on purpose: the endpoint is reachable from this machine only
-
-_FIRST_POP, _REGIONALS, _ROUTERS, _ORIGINS = 11, 100, 150, 200
 
 
 class Role(StrEnum):
@@ -30,6 +26,7 @@ class Role(StrEnum):
     REGIONAL = "regional"
     DNS_ROUTER = "dns_router"
     ORIGIN = "origin"
+    WAN = "wan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +39,22 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Advertised:
+    """Where the other programs of a lab find a node, host:port; empty for what it does not have. With relays these are theirs."""
+
+    http: str = ""
+    admin: str = ""
+    dns: str = ""
+
+    @property
+    def content(self) -> str:
+        """What it is there for: where viewers, tiers or resolvers reach it."""
+        return self.http or self.dns
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """One process: who it is, where others find it (empty: nowhere), what it binds, how it is started."""
+    """One process: who it is, where this machine reaches it (empty: nowhere), what it binds, how it is started."""
 
     id: str
     role: Role
@@ -55,30 +66,45 @@ class NodeSpec:
     listeners: tuple[Listener, ...]
     module: str
     flags: tuple[str, ...]
+    advertised: Advertised = Advertised()
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All processes of a topology, the control plane first."""
+    """All processes of a topology: the control plane first, and before whoever wants to reach it the relays."""
 
     topology: Topology
     state_dir: Path
 
     def nodes(self) -> tuple[NodeSpec, ...]:
-        return (self.control_plane(), *self._routers(), *self._regionals(), *self._edges(), *self._origins())
+        relays = (self._wan(),) if self.topology.has_relays else ()
+        return (self.control_plane(), *relays, *self.programs())
+
+    def programs(self) -> tuple[NodeSpec, ...]:
+        """All that speak to each other over links, but for the control plane."""
+        return (*self._routers(), *self._regionals(), *self._edges(), *self._origins())
+
+    @property
+    def range(self) -> LoopbackRange:
+        return LoopbackRange(self.topology.loopback)
 
     @property
     def api(self) -> str:
-        return self._first_address(self.topology.ports.control_plane.api)
+        return self._own(self.topology.ports.control_plane.api)
 
     @property
     def shared_http(self) -> str:
         """Where browsers find the edges of the first POP."""
-        return self._first_address(self.topology.ports.viewer)
+        return self._own(self.topology.ports.viewer)
 
     @property
     def routing_table_path(self) -> Path:
         return self.state_dir / "routing-table.json"
+
+    @property
+    def wan_path(self) -> Path:
+        """What the relays are told."""
+        return self.state_dir / "wan.yaml"
 
     @property
     def secret_access_key_path(self) -> Path:
@@ -93,7 +119,7 @@ class Layout:
 
     def control_plane(self) -> NodeSpec:
         timing, ports = self.topology.timing, self.topology.ports.control_plane
-        api, grpc, admin = (self._first_address(port) for port in (ports.api, ports.grpc, ports.admin))
+        api, grpc, admin = (self._own(port) for port in (ports.api, ports.grpc, ports.admin))
         flags = {
             "--api": api,
             "--grpc": grpc,
@@ -118,7 +144,32 @@ class Layout:
             listeners=(Listener(api), Listener(grpc), Listener(admin)),
             module="control_plane",
             flags=_flatten(flags),
+            advertised=Advertised(api, admin),
         )
+
+    def _wan(self) -> NodeSpec:
+        """Its listeners for each of the others are those of `relay_listeners`."""
+        api = self._own(self.topology.ports.wan)
+        region = self.topology.regions[0].name
+        flags = ("--config", str(self.wan_path))
+        listeners = (Listener(api), *self.relay_listeners())
+        return NodeSpec(WAN_ID, Role.WAN, region, "", "", api, "", listeners, "lab.wan", flags)
+
+    def relay_listeners(self) -> Iterator[Listener]:
+        """Where relays listen for the others."""
+        for node in self.programs():
+            if node.advertised.dns:
+                yield Listener(node.advertised.dns, is_datagram=True)
+            yield from (Listener(each) for each in (node.advertised.content, node.advertised.admin) if each)
+        yield from (Listener(self.grpc_for(region.name)) for region in self.topology.regions)
+
+    def grpc_for(self, region: str) -> str:
+        """The control plane as nodes of a region find it."""
+        port = self.topology.ports.control_plane.grpc
+        if not self.topology.has_relays:
+            return self._own(port)
+        number = 1 + [each.name for each in self.topology.regions].index(region)
+        return f"{self.range.control_plane_for(number)}:{port}"
 
     def _edges(self) -> Iterator[NodeSpec]:
         for index, pop in enumerate(self.topology.pops):
@@ -126,7 +177,7 @@ class Layout:
                 yield self._edge(index, pop, number)
 
     def _edge(self, index: int, pop: Pop, number: int) -> NodeSpec:
-        host = self._host(_FIRST_POP + index, number)
+        host = self.range.edge(index + 1, number)
         node_id = f"edge-{pop.name.lower()}-{number}"
         shared = self.shared_http if index == 0 else ""
         return self._cache_node(node_id, Role.EDGE, (pop.region, pop.name), host, pop.cache, shared)
@@ -136,7 +187,7 @@ class Layout:
         for cache in self.topology.regional_caches:
             for number in range(1, cache.count + 1):
                 taken += 1
-                host = self._host(_REGIONALS, taken)
+                host = self.range.regional(taken)
                 place = (cache.region, f"{self._site_of(cache)}-R{number}")
                 node_id = f"regional-{cache.region}-{number}"
                 yield self._cache_node(node_id, Role.REGIONAL, place, host, cache.cache)
@@ -153,6 +204,7 @@ class Layout:
     ) -> NodeSpec:
         http, admin = f"{host}:{self.topology.ports.viewer}", f"{host}:{self.topology.ports.admin}"
         region, pop = place
+        advertised = self._advertised(http=http, admin=admin)
         flags = {
             "--node-id": node_id,
             "--role": role.value,
@@ -160,7 +212,8 @@ class Layout:
             "--pop": pop,
             "--listen": http,
             "--admin": admin,
-            "--control-plane": self._grpc,
+            **(self._relayed_flags(advertised, host) if self.topology.has_relays else {}),
+            "--control-plane": self.grpc_for(region),
             "--tls-dir": str(self.tls_dir(node_id)),
             "--state-dir": str(self.node_dir(node_id)),
             **_cache_flags(cache),
@@ -170,68 +223,102 @@ class Layout:
         if shared:
             flags["--listen-shared"] = shared
             listeners = (*listeners, Listener(shared, is_shared=True))
-        return NodeSpec(node_id, role, region, pop, http, admin, "", listeners, "edge_node", _flatten(flags))
+        return NodeSpec(
+            node_id, role, region, pop, http, admin, "", listeners, "edge_node", _flatten(flags), advertised
+        )
+
+    def _relayed_flags(self, advertised: Advertised, source: str) -> dict[str, str]:
+        """Of a cache: what it tells the others, whom it believes when a relay says who a viewer is, and from where it connects."""
+        return {
+            "--advertise": advertised.http,
+            "--advertise-admin": advertised.admin,
+            "--trusted-proxies": f"{self.range.relays}/32",
+            "--source-address": source,
+        }
+
+    def _advertised(self, http: str = "", admin: str = "", dns: str = "") -> Advertised:
+        """Without relays, what a program binds."""
+        if not self.topology.has_relays:
+            return Advertised(http, admin, dns)
+        return Advertised(*(_relayed(each) for each in (http, admin, dns)))
 
     def _routers(self) -> Iterator[NodeSpec]:
         for number, router in enumerate(self.topology.routers, start=1):
-            host = self._host(_ROUTERS, number)
+            host = self.range.router(number)
             # The first one is where people look for it: at the lab's first address.
             port = self.topology.ports.dns
-            dns = self._first_address(port) if number == 1 else f"{host}:{port}"
+            dns = self._own(port) if number == 1 else f"{host}:{port}"
             admin = f"{host}:{self.topology.ports.admin}"
             node_id = f"dns-{number}"
+            advertised = self._advertised(admin=admin, dns=f"{host}:{port}" if self.topology.has_relays else dns)
             flags = {
                 "--node-id": node_id,
                 "--region": router.region,
                 "--listen": dns,
                 "--admin": admin,
-                "--control-plane": self._grpc,
+                "--advertise": advertised.dns,
+                "--advertise-admin": advertised.admin,
+                "--control-plane": self.grpc_for(router.region),
                 "--tls-dir": str(self.tls_dir(node_id)),
                 "--state-dir": str(self.node_dir(node_id)),
             }
             listeners = (Listener(dns, is_datagram=True), Listener(dns), Listener(admin))
             place = (router.region, "")
-            yield NodeSpec(node_id, Role.DNS_ROUTER, *place, "", admin, dns, listeners, "dns_router", _flatten(flags))
+            yield NodeSpec(
+                node_id, Role.DNS_ROUTER, *place, "", admin, dns, listeners, "dns_router", _flatten(flags), advertised
+            )
 
     def _origins(self) -> Iterator[NodeSpec]:
         for number, origin in enumerate(self.topology.origins, start=1):
-            host = self._host(_ORIGINS, number)
+            host = self.range.origin(number)
             http, admin = f"{host}:{self.topology.ports.origin}", f"{host}:{self.topology.ports.admin}"
             flags = {"--node-id": origin.name, "--listen": http, "--admin": admin}
             listeners = (Listener(http), Listener(admin))
-            place = (origin.region, "")
-            yield NodeSpec(origin.name, Role.ORIGIN, *place, http, admin, "", listeners, "origin", _flatten(flags))
+            yield NodeSpec(
+                id=origin.name,
+                role=Role.ORIGIN,
+                region=origin.region,
+                pop="",
+                http=http,
+                admin=admin,
+                dns="",
+                listeners=listeners,
+                module="origin",
+                flags=_flatten(flags),
+                advertised=self._advertised(http=http),
+            )
 
-    @property
-    def _grpc(self) -> str:
-        return self._first_address(self.topology.ports.control_plane.grpc)
-
-    def _first_address(self, port: int) -> str:
-        return f"{self._host(0, 1)}:{port}"
-
-    def _host(self, group: int, number: int) -> str:
-        base = int(IPv4Network(self.topology.loopback).network_address)
-        return str(IPv4Address(base + (group << 8) + number))
+    def _own(self, port: int) -> str:
+        return f"{self.range.own}:{port}"
 
 
 def routing_table(topology: Topology) -> dict[str, Any]:
     """The JSON form of cdn.v1.RoutingTable: what the router answers from."""
-    matrix = latency_matrix({region.name: region.coordinates for region in topology.regions})
-    for override in topology.latencies:
-        pair = (override.from_region, override.to_region)
-        matrix[pair if pair in matrix else (pair[1], pair[0])] = override.milliseconds
+    addresses = LoopbackRange(topology.loopback)
+    sources = [
+        {"cidr": addresses.viewers(number), "region": each.region}
+        for number, each in enumerate(topology.populations, start=1)
+    ]
     return {
         "zone": topology.zone,
         "regions": [region.name for region in topology.regions],
         "defaultRegion": topology.default_region,
         "latencies": [
             {"fromRegion": one, "toRegion": other, "milliseconds": milliseconds}
-            for (one, other), milliseconds in matrix.items()
+            for (one, other), milliseconds in region_delays(topology).items()
         ],
-        "clientSubnets": [{"cidr": each.client_subnet, "region": each.region} for each in topology.populations],
+        "clientSubnets": [
+            *({"cidr": each.client_subnet, "region": each.region} for each in topology.populations),
+            *(sources if topology.has_relays else ()),
+        ],
         "answerTtlSeconds": topology.timing.answer_ttl_seconds,
         "maximumAnswers": topology.maximum_answers,
     }
+
+
+def _relayed(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    return f"{relayed(host)}:{port}" if address else ""
 
 
 def _cache_flags(cache: Cache) -> dict[str, str]:

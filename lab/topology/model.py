@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import chain, pairwise
 
-from lab.errors import UsageError
 from lab.topology.geography import Coordinates
+from lab.topology.links import DEFAULT_LAST_MILE, LAST_MILES, OPERATOR, VIEWERS_PREFIX, GivenLink
+from lab.topology.problems import Problem, TopologyError
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
 DEFAULT_LOOPBACK = "127.0.0.0/16"
 # Layout gives each POP and each kind of node a /24 of its own (layout.py).
 LARGEST_LOOPBACK_PREFIX = 16
 MAXIMUM_POPS = 80
-MAXIMUM_NODES_OF_A_KIND = 200
+# A node's address is N, and N + 100 is where the others find it (addresses.py).
+MAXIMUM_NODES_OF_A_KIND = 100
+MAXIMUM_REGIONS = 200
+MAXIMUM_POPULATIONS = 50
 EVICTION_POLICIES = ("fifo", "lru", "s3fifo", "sieve", "wtinylfu")
 # What a node takes as a disk tier at all (docs/contracts.md).
 SMALLEST_DISK_MIB = 8
@@ -28,26 +32,6 @@ HEARTBEATS_PER_LEASE = 2
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _POP_NAME = re.compile(r"[A-Z]{3}[0-9]{1,3}-[A-Z][0-9]{1,2}")
 _ZONE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One mistake and the line it is on."""
-
-    line: int
-    message: str
-
-
-COMMAND_LINE = 0
-"""The line of what is not in the file at all, but was said with `--loopback`."""
-
-
-class TopologyError(UsageError):
-    """Everything that is wrong with a topology, in the order of its lines."""
-
-    def __init__(self, source: str, problems: list[Problem]) -> None:
-        self.problems = tuple(sorted(set(problems)))
-        super().__init__("\n".join(f"{_place(source, problem.line)}: {problem.message}" for problem in self.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +46,10 @@ class Region:
     def problems(self) -> Iterator[Problem]:
         if not _NAME.fullmatch(self.name):
             yield Problem(self.line, f"region {self.name!r}: a name is made of a-z, 0-9 and '-', for example us-east-1")
+        if self.name == OPERATOR or self.name.startswith(VIEWERS_PREFIX):
+            yield Problem(
+                self.line, f"region {self.name}: that is how the lab names the places of viewers and of its operator"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +109,18 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Viewers of one region, known to the router by their subnet."""
+    """Viewers of one region, known to the router by their subnet; how they get to the internet is their last mile."""
 
     region: str
     client_subnet: str
     users: int
+    last_mile: str = DEFAULT_LAST_MILE
     line: int = field(default=0, compare=False)
 
     def problems(self) -> Iterator[Problem]:
         yield from cidr_problems("client_subnet", self.client_subnet, self.line)
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyOverride:
-    """A one-way delay that is given instead of derived."""
-
-    from_region: str
-    to_region: str
-    milliseconds: float
-    line: int = field(default=0, compare=False)
+        if self.last_mile not in LAST_MILES:
+            yield Problem(self.line, f"last_mile {self.last_mile!r}: there are {', '.join(LAST_MILES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +140,21 @@ class Ports:
     origin: int = 8080
     dns: int = 8053
     admin: int = 9100
+    wan: int = 8474
     control_plane: ControlPlanePorts = ControlPlanePorts()
 
     def on_first_address(self) -> tuple[tuple[str, int], ...]:
-        """What shares the first address of the range: the control plane, the first router, and edges for browsers."""
+        """What shares the first address of the range: the control plane, the first router, the relays' API, and edges for browsers."""
         ports = self.control_plane
-        names = ("control_plane api", "control_plane grpc", "control_plane admin", "viewer_port", "dns_port")
-        return tuple(zip(names, (ports.api, ports.grpc, ports.admin, self.viewer, self.dns), strict=True))
+        names = (
+            "control_plane api",
+            "control_plane grpc",
+            "control_plane admin",
+            "viewer_port",
+            "dns_port",
+            "wan_port",
+        )
+        return tuple(zip(names, (ports.api, ports.grpc, ports.admin, self.viewer, self.dns, self.wan), strict=True))
 
     def problems(self, line_of: Callable[[str], int]) -> Iterator[Problem]:
         """Each collision once, on the later line of the two keys."""
@@ -189,7 +178,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All of a lab. `origins_are_external`: content comes from applications that are not the lab's."""
+    """All of a lab. `origins_are_external`: content comes from applications that are not the lab's. `has_relays`: there is distance between its places."""
 
     name: str
     zone: str
@@ -203,7 +192,8 @@ class Topology:
     origins: tuple[Origin, ...]
     origins_are_external: bool
     populations: tuple[Population, ...]
-    latencies: tuple[LatencyOverride, ...]
+    links: tuple[GivenLink, ...]
+    has_relays: bool
     default_region: str
     maximum_answers: int
     demo_distribution: bool
@@ -219,16 +209,24 @@ class Topology:
         """Where a key of the file is; the first line when it is not there."""
         return self.lines.get(key, 1)
 
+    def population_places(self) -> Iterator[tuple[str, Population]]:
+        """What the place of each population is called: by its region, and by its number there if it is not the first."""
+        numbers: dict[str, int] = {}
+        for each in self.populations:
+            number = numbers[each.region] = numbers.get(each.region, 0) + 1
+            yield f"{VIEWERS_PREFIX}{each.region}" + (f"-{number}" if number > 1 else ""), each
+
     def _problems(self) -> Iterator[Problem]:
         yield from self._own_problems()
-        checked: Iterable[Region | Pop | Origin | Population]
-        checked = (*self.regions, *self.pops, *self.origins, *self.populations)
+        checked: Iterable[Region | Pop | Origin | Population | GivenLink]
+        checked = (*self.regions, *self.pops, *self.origins, *self.populations, *self.links)
         yield from chain.from_iterable(part.problems() for part in checked)
         yield from self.ports.problems(self.line_of)
         yield from self._loopback_problems()
         yield from self._missing()
         yield from self._duplicates()
         yield from self._unknown_regions()
+        yield from self._wrong_links()
         yield from self._too_many()
 
     def _own_problems(self) -> Iterator[Problem]:
@@ -289,17 +287,37 @@ class Topology:
         parts: Iterable[Pop | RegionalCache | Router | Origin | Population]
         parts = (*self.pops, *self.regional_caches, *self.routers, *self.origins, *self.populations)
         references = [(part.region, part.line) for part in parts]
-        for override in self.latencies:
-            references += [(override.from_region, override.line), (override.to_region, override.line)]
         if self.default_region:
             references.append((self.default_region, self.line_of("default_region")))
         for name, line in references:
             if name not in known:
                 yield Problem(line, f"unknown region {name!r}: there are {', '.join(sorted(known)) or 'none'}")
 
+    def _wrong_links(self) -> Iterator[Problem]:
+        regions = [region.name for region in self.regions]
+        viewers = [*(name for name, _ in self.population_places()), OPERATOR]
+        first: dict[frozenset[str], int] = {}
+        for link in self.links:
+            unknown = [end for end in link.between if end not in (*regions, *viewers)]
+            for end in unknown:
+                yield Problem(link.line, f"unknown place {end!r}: there are {', '.join([*regions, *viewers])}")
+            if not unknown and not link.ends.intersection(regions):
+                yield Problem(
+                    link.line, f"a link between {' and '.join(link.between)}: viewers have links with regions only"
+                )
+            if first.setdefault(link.ends, link.line) != link.line:
+                names = " and ".join(link.between)
+                yield Problem(link.line, f"the link between {names} is there twice: first on line {first[link.ends]}")
+
     def _too_many(self) -> Iterator[Problem]:
         if len(self.pops) > MAXIMUM_POPS:
             yield Problem(self.line_of("pops"), f"{len(self.pops)} POPs: {MAXIMUM_POPS} at most fit on one machine")
+        if len(self.regions) > MAXIMUM_REGIONS:
+            yield Problem(self.line_of("regions"), f"{len(self.regions)} regions: {MAXIMUM_REGIONS} at most")
+        if len(self.populations) > MAXIMUM_POPULATIONS:
+            yield Problem(
+                self.line_of("populations"), f"{len(self.populations)} populations: {MAXIMUM_POPULATIONS} at most"
+            )
         kinds = {
             "regional_caches": sum(cache.count for cache in self.regional_caches),
             "routers": len(self.routers),
@@ -308,10 +326,6 @@ class Topology:
         for kind, count in kinds.items():
             if count > MAXIMUM_NODES_OF_A_KIND:
                 yield Problem(self.line_of(kind), f"{count} {kind}: {MAXIMUM_NODES_OF_A_KIND} at most")
-
-
-def _place(source: str, line: int) -> str:
-    return "command line" if line == COMMAND_LINE else f"{source}:{line}"
 
 
 def cidr_problems(name: str, text: str, line: int, example: str = "10.1.0.0/16") -> Iterator[Problem]:

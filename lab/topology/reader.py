@@ -12,31 +12,36 @@ import yaml
 
 from lab.errors import UsageError
 from lab.topology.geography import Coordinates, find_airports
+from lab.topology.links import (
+    DEFAULT_LAST_MILE,
+    LAST_MILES,
+    LONGEST_ROUND_TRIP_MILLISECONDS,
+    MOST_LOSS_PERCENT,
+    MOST_MBIT,
+    GivenLink,
+)
 from lab.topology.model import (
-    COMMAND_LINE,
     DEFAULT_LOOPBACK,
     EVICTION_POLICIES,
     MAXIMUM_NODES_OF_A_KIND,
     SMALLEST_DISK_MIB,
     Cache,
     ControlPlanePorts,
-    LatencyOverride,
     Origin,
     Pop,
     Population,
     Ports,
-    Problem,
     Region,
     RegionalCache,
     Router,
     Timing,
     Topology,
-    TopologyError,
 )
-from lab.topology.sections import Section, line_of, number_in
+from lab.topology.problems import COMMAND_LINE, Problem, TopologyError
+from lab.topology.sections import Section
 
 MAXIMUM_BYTES = 1 << 20
-MAXIMUM_EDGES = 200
+MAXIMUM_EDGES = MAXIMUM_NODES_OF_A_KIND
 MAXIMUM_CACHE_MIB = 1 << 20
 EDGE_CACHE_MIB = 64
 REGIONAL_CACHE_MIB = 128
@@ -119,7 +124,8 @@ def _topology(root: Section, source: str, loopback: str | None) -> Topology:
         origins=() if origins_are_external else root.sections("origins", _origin),
         origins_are_external=origins_are_external,
         populations=root.sections("populations", _population),
-        latencies=_latencies(root),
+        links=root.sections("links", _link),
+        has_relays=root.flag("relays", True),
         default_region=root.text("default_region", regions[0].name if regions else ""),
         maximum_answers=root.integer("maximum_answers", 4, 1, 16),
         demo_distribution=root.flag("demo_distribution", not origins_are_external),
@@ -181,22 +187,25 @@ def _origin(each: Section) -> Origin:
 
 
 def _population(each: Section) -> Population:
-    subnet = each.text("client_subnet")
-    return Population(each.text("region"), subnet, each.integer("users", 10, 0, MAXIMUM_USERS), each.line)
+    return Population(
+        region=each.text("region"),
+        client_subnet=each.text("client_subnet"),
+        users=each.integer("users", 10, 0, MAXIMUM_USERS),
+        last_mile=each.choice("last_mile", DEFAULT_LAST_MILE, list(LAST_MILES)),
+        line=each.line,
+    )
 
 
-def _latencies(root: Section) -> tuple[LatencyOverride, ...]:
-    read = (_latency(root, node) for node in root.items("latencies"))
-    return tuple(override for override in read if override is not None)
-
-
-def _latency(root: Section, node: yaml.Node) -> LatencyOverride | None:
-    values = list(node.value) if isinstance(node, yaml.SequenceNode) else []
-    milliseconds = number_in(values[2]) if len(values) == 3 else None
-    if milliseconds is None or milliseconds < 0:
-        root.report("each of latencies must be [from, to, milliseconds]", node)
-        return None
-    return LatencyOverride(str(values[0].value), str(values[1].value), milliseconds, line_of(node))
+def _link(each: Section) -> GivenLink:
+    ends = each.words("between", 2)
+    return GivenLink(
+        between=(ends[0], ends[1]),
+        round_trip_ms=each.number_if_any("round_trip_ms", LONGEST_ROUND_TRIP_MILLISECONDS),
+        jitter_ms=each.number_if_any("jitter_ms", LONGEST_ROUND_TRIP_MILLISECONDS),
+        loss_percent=each.number_if_any("loss_percent", MOST_LOSS_PERCENT),
+        bandwidth_mbit=each.number_if_any("bandwidth_mbit", MOST_MBIT),
+        line=each.line,
+    )
 
 
 def _ports(root: Section) -> Ports:
@@ -206,6 +215,7 @@ def _ports(root: Section) -> Ports:
         origin=root.port("origin_port", default.origin),
         dns=root.port("dns_port", default.dns),
         admin=root.port("admin_port", default.admin),
+        wan=root.port("wan_port", default.wan),
         control_plane=_control_plane_ports(root),
     )
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import yaml
 
-from lab.topology.model import Problem
+from lab.topology.problems import Problem
 
 LARGEST_PORT = 65535
 LONGEST_SECONDS = 3600
@@ -88,6 +88,21 @@ class Section:
         if node is not None:
             self.report(f"{key} must be a number from 0 to {highest:g}, not {_kind(node)}", node)
         return default
+
+    def number_if_any(self, key: str, highest: float) -> float | None:
+        """The same where nothing is said when the key is not there."""
+        if key in self.values:
+            return self.number(key, 0.0, highest)
+        self.known.append(key)
+        return None
+
+    def words(self, key: str, count: int) -> tuple[str, ...]:
+        """A list of so many words; empty ones where it is something else, which is reported."""
+        found = [str(node.value) for node in self.items(key) if isinstance(node, yaml.ScalarNode)]
+        if len(found) == count:
+            return tuple(found)
+        self.report(f"{key} must be a list of {count} names, as in [one, other]", self.values.get(key))
+        return ("",) * count
 
     def choice(self, key: str, default: str, words: Sequence[str]) -> str:
         """One of some words."""

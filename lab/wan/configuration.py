@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from lab.clients.http_client import split_address
-from lab.topology.model import Problem
+from lab.topology.problems import Problem
 from lab.wan.links import Link
 
 DEFAULT_API: Final = "127.0.0.1:8474"

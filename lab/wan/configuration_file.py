@@ -6,7 +6,7 @@ from typing import Final
 import yaml
 
 from lab.errors import UsageError
-from lab.topology.model import Problem
+from lab.topology.problems import Problem
 from lab.topology.sections import Section, line_of
 from lab.wan.configuration import (
     DEFAULT_API,

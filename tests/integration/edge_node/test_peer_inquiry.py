@@ -22,6 +22,7 @@ from edge_node.control.peer_inquiry import (
 from edge_node.model.configuration import Peer, Role
 from edge_node.policy.fence import Fence, FenceState, PeerStanding
 from edge_node.storage.node_state import NodeState
+from edge_node.upstream.source_address import SourceAddress
 
 STANDING = PeerStanding("log-1", 7, True, False, 0.25)
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -69,7 +70,7 @@ GOOD = answer(json.dumps(write_standing(STANDING)).encode())
 @pytest.mark.parametrize("pieces", [(GOOD,), tuple(bytes([byte]) for byte in GOOD)], ids=["whole", "byte by byte"])
 async def test_a_node_is_understood_in_whatever_pieces_its_answer_comes(pieces: tuple[bytes, ...]) -> None:
     async with peer(sends(*pieces)) as address:
-        assert await ask_peer(address) == STANDING
+        assert await ask_peer(address, SourceAddress()) == STANDING
 
 
 @pytest.mark.parametrize(
@@ -86,19 +87,19 @@ async def test_a_node_is_understood_in_whatever_pieces_its_answer_comes(pieces: 
 )  # fmt: skip
 async def test_who_says_anything_else_is_not_one_who_can_be_asked(said: bytes) -> None:
     async with peer(sends(said)) as address:
-        assert await ask_peer(address) is Silence.GONE
+        assert await ask_peer(address, SourceAddress()) is Silence.GONE
 
 
 async def test_where_nobody_listens_nobody_is() -> None:
     async with peer(says_nothing) as address:
         pass
-    assert await ask_peer(address) is Silence.GONE
-    assert await ask_peer("nonsense") is Silence.GONE
+    assert await ask_peer(address, SourceAddress()) is Silence.GONE
+    assert await ask_peer("nonsense", SourceAddress()) is Silence.GONE
 
 
 async def test_who_says_nothing_is_late() -> None:
     async with peer(says_nothing) as address:
-        assert await ask_peer(address) is Silence.LATE
+        assert await ask_peer(address, SourceAddress()) is Silence.LATE
 
 
 @pytest.mark.parametrize("standing", [STANDING, PeerStanding("", 0, False, True, inf)])
@@ -112,7 +113,7 @@ def inquiry(*peers: Peer, former: Sequence[Peer] = ()) -> tuple[PeerInquiry, Fen
     fence.leased(1.0)
     state = NodeState("eu-central-1", fence)
     state.put_directory(peers, former)
-    return PeerInquiry("edge-1", state, lambda: 100.0, random.Random(1), lambda _: None), fence
+    return PeerInquiry("edge-1", state, lambda: 100.0, random.Random(1), lambda _: None, SourceAddress()), fence
 
 
 def at(address: str, role: Role = Role.EDGE, node_id: str = "edge-2") -> Peer:
@@ -183,7 +184,7 @@ async def test_who_has_left_and_edges_are_asked_however_many_regional_caches_the
 async def test_more_silent_peers_than_are_asked_at_once_are_all_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their hosts are down, and so is the control plane: hits go on."""
 
-    async def is_late(_address: str) -> Silence:
+    async def is_late(_address: str, _source: SourceAddress) -> Silence:
         return Silence.LATE
 
     monkeypatch.setattr("edge_node.control.peer_inquiry.ask_peer", is_late)

@@ -8,7 +8,8 @@ import pytest
 from edge_node.settings import SMALLEST_DISK_BYTES
 from edge_node.storage.eviction.registry import POLICIES
 from lab.errors import UsageError
-from lab.topology.model import EVICTION_POLICIES, SMALLEST_DISK_MIB, Cache, Problem, TopologyError
+from lab.topology.model import EVICTION_POLICIES, SMALLEST_DISK_MIB, Cache
+from lab.topology.problems import Problem, TopologyError
 from lab.topology.reader import parse_topology, read_topology, shipped_topology
 
 SMALLEST = """\

@@ -1,0 +1,97 @@
+"""What the relays of a lab of processes are told: the file of docs/wan.md, made from a layout.
+
+Who connects from where: edges and regional caches from their own addresses, viewers from those of their population, programs that bind none (an operator's curl) from
+the machine's own; gRPC by the address that it dials. What a server sees of its client: an edge learns a viewer's address from a PROXY header, so that viewers may be
+on other machines; all others see the client's own address, since the relay connects from it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+import yaml
+
+from lab.topology.internet import links_of
+from lab.topology.layout import Layout, NodeSpec, Role
+from lab.topology.links import OPERATOR, LinkValues, PathValues
+
+OPERATORS_NETWORK: Final = "127.0.0.1/32"
+_HEADING: Final = """\
+# Made by `cdnlab up` from the topology {name}: the relays between its places (docs/wan.md). It is read once, when they start.
+"""
+_FROM_OWN_ADDRESS: Final = (Role.EDGE, Role.REGIONAL)
+
+
+def relay_file(layout: Layout) -> str:
+    """As text, for people to read."""
+    lines = [_HEADING.format(name=layout.topology.name)]
+    for key, value in relay_document(layout).items():
+        if isinstance(value, list):
+            lines += [f"{key}:\n", *(f"  - {_on_one_line(each)}\n" for each in value)]
+        else:
+            lines.append(f"{key}: {value}\n")
+    return "".join(lines)
+
+
+def _on_one_line(item: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(item, sort_keys=False, default_flow_style=True, width=1_000_000).strip()
+
+
+def relay_document(layout: Layout) -> Mapping[str, Any]:
+    """The keys of docs/wan.md."""
+    return {
+        "api": f"{layout.range.own}:{layout.topology.ports.wan}",
+        "outgoing_address": layout.range.relays,
+        "places": [{"name": name, "networks": networks} for name, networks in _places(layout)],
+        "proxies": [*_proxies(layout)],
+        "links": [link_document(link) for link in links_of(layout.topology)],
+    }
+
+
+def link_document(link: LinkValues) -> Mapping[str, Any]:
+    """The same both ways is said once."""
+    forward = _path(link.forward)
+    backward = {} if link.backward == link.forward else {"backward": _path(link.backward)}
+    return {"between": list(link.between), **forward, **backward}
+
+
+def _path(path: PathValues) -> dict[str, Any]:
+    """Without what is the default of docs/wan.md anyway; the delay always, since that is what people look for."""
+    default = asdict(PathValues(0))
+    given = asdict(path)
+    return {name: value for name, value in given.items() if name == "delay_ms" or value != default[name]}
+
+
+def _places(layout: Layout) -> Iterator[tuple[str, list[str]]]:
+    own = [node for node in layout.programs() if node.role in _FROM_OWN_ADDRESS]
+    for number, region in enumerate(layout.topology.regions, start=1):
+        hosts = [node.http.rpartition(":")[0] for node in own if node.region == region.name]
+        yield region.name, [f"{host}/32" for host in (*hosts, layout.range.measuring(number))]
+    for number, (name, _) in enumerate(layout.topology.population_places(), start=1):
+        yield name, [layout.range.viewers(number)]
+    yield OPERATOR, [OPERATORS_NETWORK]
+
+
+def _proxies(layout: Layout) -> Iterator[Mapping[str, Any]]:
+    for node in layout.programs():
+        yield from _proxies_of(node)
+    grpc = f"{layout.range.own}:{layout.topology.ports.control_plane.grpc}"
+    home = layout.control_plane().region
+    for region in layout.topology.regions:
+        name, listen = f"control-plane for {region.name}", layout.grpc_for(region.name)
+        yield {"name": name, "listen": listen, "upstream": grpc, "place": home, "from": region.name}
+
+
+def _proxies_of(node: NodeSpec) -> Iterator[Mapping[str, Any]]:
+    reached = node.advertised
+    if reached.http:
+        sees = "proxy-v2" if node.role is Role.EDGE else "bound"
+        yield _proxy(node.id, reached.http, node.http, node.region) | {"client_address": sees}
+    if reached.dns:
+        yield _proxy(node.id, reached.dns, node.dns, node.region) | {"transport": "both", "client_address": "bound"}
+    if reached.admin:
+        yield _proxy(f"{node.id} admin", reached.admin, node.admin, node.region)
+
+
+def _proxy(name: str, listen: str, upstream: str, place: str) -> dict[str, Any]:
+    return {"name": name, "listen": listen, "upstream": upstream, "place": place}
