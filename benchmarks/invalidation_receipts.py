@@ -185,7 +185,7 @@ def take_receipt(measured: Measured, receipt: dict[str, Any]) -> None:
 
 def run(count: int, rate: float, folder: Path) -> tuple[Measured, Load, int]:
     """Bring the lab up, measure, take it down; the figures and how many nodes are in a receipt."""
-    with ProcessCluster.up(read_topology(shipped_topology("default"), LOOPBACK), folder / "lab") as lab:
+    with ProcessCluster.up(topology, folder / "lab") as lab:
         status = lab.status()
         origin = OriginAddress(*split_address(status.of_role(Role.ORIGIN)[0].node.http))
         with ManagementApi(status.api) as api:

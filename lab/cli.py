@@ -9,6 +9,7 @@ import typer
 from lab.command_line import DEFAULT_STATE, State, run_command
 from lab.fault_commands import faults, short_forms
 from lab.runner import Runner
+from lab.topology.choice import TopologyChoice
 
 app = typer.Typer(
     name="cdnlab",
@@ -22,6 +23,10 @@ app = typer.Typer(
 )
 app.add_typer(faults, name="faults")
 app.add_typer(short_forms)
+wan = typer.Typer(
+    help="The modelled internet between the places of the lab.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(wan, name="wan")
 
 Loopback = Annotated[
     str | None,
@@ -30,6 +35,19 @@ Loopback = Annotated[
 RunnerOption = Annotated[
     Runner,
     typer.Option("--runner", help="Plain processes on loopback, or containers of the Docker engine."),
+]
+Relays = Annotated[
+    bool | None,
+    typer.Option(
+        "--relays/--no-relays", help="Distance between the places, or none; without it, as the topology says."
+    ),
+]
+Topology = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TOPOLOGY",
+        help="A file (docs/topology.md), or one that ships: default, world, metro, two-tier-failure, tiny.",
+    ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ready; `cdnlab down` ends it.")]
 
@@ -50,14 +68,13 @@ def all_commands(
 
 
 @app.command()
-def up(
-    topology: Annotated[
-        Path | None, typer.Argument(metavar="TOPOLOGY.yaml", help="docs/topology.md; three regions without it.")
-    ] = None,
+def up(  # noqa: PLR0913 - each is an option
+    topology: Topology = None,
     runner: RunnerOption = Runner.PROCESSES,
     detach: Detach = False,
     state: State = DEFAULT_STATE,
     loopback: Loopback = None,
+    relays: Relays = None,
     demo: Annotated[
         bool, typer.Option("--demo/--no-demo", help="Put a distribution in front of the first origin and verify a hit.")
     ] = True,
@@ -70,6 +87,7 @@ def up(
     Examples:
       cdnlab up                          in the foreground; Ctrl-C takes it down
       cdnlab up --detach                 returns when it is ready
+      cdnlab up world --detach           13 POPs on six continents
       cdnlab up my.yaml --state /tmp/b --loopback 127.1.0.0/16
                                          a second lab beside the first
       cdnlab up --runner docker my.yaml --detach
@@ -77,13 +95,29 @@ def up(
     """
     run_command(
         "up",
-        topology=topology,
+        topology=TopologyChoice(topology, loopback, relays),
         runner=runner,
         is_detached=detach,
         state_dir=state,
-        loopback=loopback,
         with_demo=demo,
     )
+
+
+@wan.command("check")
+def wan_check(
+    state: State = DEFAULT_STATE,
+    json: Annotated[bool, typer.Option("--json", help="For scripts; docs/cli.md.")] = False,
+) -> None:
+    """Measure every link, and say what was asked of it.
+
+    Takes a second or two for each link with a bandwidth; exit status 1 when one is off by more than 10 % and 3 ms.
+
+    \b
+    Examples:
+      cdnlab wan check
+      cdnlab wan check --json | jq '.is_off'
+    """
+    run_command("wan_check", state_dir=state, is_json=json)
 
 
 @app.command()
@@ -270,10 +304,8 @@ def restore(
 
 
 @app.command()
-def quickstart(
-    topology: Annotated[
-        Path | None, typer.Argument(metavar="TOPOLOGY.yaml", help="docs/topology.md; three regions without it.")
-    ] = None,
+def quickstart(  # noqa: PLR0913 - each is an option
+    topology: Topology = None,
     runner: RunnerOption = Runner.PROCESSES,
     duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
     run: Annotated[
@@ -281,6 +313,7 @@ def quickstart(
     ] = None,
     state: State = DEFAULT_STATE,
     loopback: Loopback = None,
+    relays: Relays = None,
 ) -> None:
     """The whole laboratory in a minute, with a verdict.
 
@@ -293,12 +326,11 @@ def quickstart(
     """
     run_command(
         "quickstart",
-        topology=topology,
+        topology=TopologyChoice(topology, loopback, relays),
         runner=runner,
         duration_seconds=duration,
         run_directory=run,
         state_dir=state,
-        loopback=loopback,
     )
 
 

@@ -118,13 +118,15 @@ class _Parser(HTTPResponse):  # type: ignore[misc]  # geventhttpclient is not an
 class Connection:
     """Open to one address; `is_reused` once it has carried a response."""
 
-    def __init__(self, address: str, port: int, timeouts: Timeouts) -> None:
+    def __init__(self, address: str, port: int, timeouts: Timeouts, source: str = "") -> None:
+        """`source`: the address to connect from; empty: the system's choice."""
         self.address = address
         self.is_reused = False
         self.is_open = True
         self._timeouts = timeouts
         try:
-            self._socket = gevent.socket.create_connection((address, port), timeout=timeouts.connect_seconds)
+            local = (source, 0) if source else None
+            self._socket = gevent.socket.create_connection((address, port), timeouts.connect_seconds, local)
         except OSError as error:
             raise ConnectError(f"connect to {address}:{port}: {_reason(error)}") from error
         self._socket.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)

@@ -41,8 +41,10 @@ class Answer:
 class Resolver:
     """Asks `server` on behalf of one viewer address; the cache holds the one name that a viewer uses."""
 
-    def __init__(self, server: Address, name: str, client_address: str, rng: Random) -> None:
+    def __init__(self, server: Address, name: str, client_address: str, rng: Random, source: str = "") -> None:
+        """`source`: the address to ask from; empty: the system's choice."""
         self._server = server
+        self._local = (source, 0) if source else None
         self._name = name
         self._client_subnet = dns.edns.ECSOption(client_address, CLIENT_SUBNET_BITS)
         self._rng = rng
@@ -99,12 +101,14 @@ class Resolver:
         """Connected, so that only the router's own answers arrive."""
         with gevent.socket.socket(_family(self._server.host), gevent.socket.SOCK_DGRAM) as udp:
             udp.settimeout(TRY_SECONDS)
+            if self._local is not None:
+                udp.bind(self._local)
             udp.connect((self._server.host, self._server.port))
             udp.send(wire)
             return bytes(udp.recv(65535))
 
     def _over_tcp(self, wire: bytes) -> bytes:
-        with gevent.socket.create_connection((self._server.host, self._server.port), timeout=TRY_SECONDS) as tcp:
+        with gevent.socket.create_connection((self._server.host, self._server.port), TRY_SECONDS, self._local) as tcp:
             tcp.sendall(struct.pack("!H", len(wire)) + wire)
             (length,) = struct.unpack("!H", _receive_exactly(tcp, 2))
             return _receive_exactly(tcp, length)

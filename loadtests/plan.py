@@ -43,7 +43,12 @@ class LoadPlan:
 
     def to_json(self) -> str:
         populations = [
-            {"region": each.region, "client_subnet": each.client_subnet, "users": each.users}
+            {
+                "region": each.region,
+                "client_subnet": each.client_subnet,
+                "users": each.users,
+                **({"source": each.source} if each.source else {}),
+            }
             for each in self.populations
         ]
         document = {
@@ -64,6 +69,11 @@ def parse_address(text: str) -> Address:
     return Address(host.strip("[]"), int(port))
 
 
+def _population(entry: Mapping[str, Any]) -> Population:
+    source = str(entry.get("source") or "")
+    return Population(str(entry["region"]), str(entry["client_subnet"]), int(entry["users"]), source)
+
+
 def parse_plan(document: Mapping[str, Any]) -> LoadPlan:
     problems = [
         f"{name} is missing" for name in ("dns", "domain_name", "viewer_port", "populations") if not document.get(name)
@@ -71,7 +81,7 @@ def parse_plan(document: Mapping[str, Any]) -> LoadPlan:
     populations: list[Population] = []
     for entry in document.get("populations") or ():
         try:
-            populations.append(Population(str(entry["region"]), str(entry["client_subnet"]), int(entry["users"])))
+            populations.append(_population(entry))
         except (KeyError, TypeError, ValueError) as error:
             problems.append(f"population {entry!r}: {error}")
     dns = Address("", 0)

@@ -22,7 +22,7 @@ _OPTIONS = (
     ("--dns", "CDNLAB_DNS", "host:port of the lab's DNS router"),
     ("--domain", "CDNLAB_DOMAIN", "domain name of the distribution"),
     ("--viewer-port", "CDNLAB_VIEWER_PORT", "port on which edges serve viewers"),
-    ("--populations", "CDNLAB_POPULATIONS", 'JSON list of {"region", "client_subnet", "users"}'),
+    ("--populations", "CDNLAB_POPULATIONS", 'JSON list of {"region", "client_subnet", "users", "source"}'),
     ("--load-output", "CDNLAB_LOAD_OUTPUT", "where to write load.jsonl; failures.jsonl goes beside it"),
     ("--pace", "CDNLAB_PACE", "how much faster than people viewers act (default 1)"),
 )

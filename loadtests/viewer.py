@@ -49,7 +49,9 @@ class Viewer:
         self._timeouts = timeouts or Timeouts()
         self._idle: list[Connection] = []
         self._slots = BoundedSemaphore(CONNECTIONS_PER_HOST)
-        self._resolver = Resolver(plan.dns, plan.domain_name, client_address(population.client_subnet, rng), rng)
+        self._source = client_address(population.source, rng) if population.source else ""
+        subnet_address = client_address(population.client_subnet, rng)
+        self._resolver = Resolver(plan.dns, plan.domain_name, subnet_address, rng, self._source)
 
     def close(self) -> None:
         while self._idle:
@@ -95,7 +97,7 @@ class Viewer:
         elif connection is not None:
             # Whether a kept connection still lives is known only after sending: other methods get a fresh one.
             connection.close()
-        return self._exchange(Connection(address, self._port, self._timeouts), request)
+        return self._exchange(Connection(address, self._port, self._timeouts, self._source), request)
 
     def _exchange(self, connection: Connection, request: Request) -> Response:
         response = connection.exchange(request, self._host)

@@ -36,9 +36,12 @@ class Population:
     region: str
     client_subnet: str
     users: int
+    source: str = ""
+    """The network that their sockets are bound in, by which relays know where they are; empty: the system's choice."""
 
     def __post_init__(self) -> None:
-        ip_network(self.client_subnet)  # ValueError says what is wrong with it
+        for network in (self.client_subnet, self.source or self.client_subnet):
+            ip_network(network)  # ValueError says what is wrong with it
         if self.users < 1:
             raise ValueError(f"population of {self.region}: users must be at least 1, not {self.users}")
 

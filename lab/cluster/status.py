@@ -27,7 +27,12 @@ class RunningNode:
     pid: int | None = None
     container: str | None = None
     advertised: str = ""
-    """Where viewers, tiers or resolvers find it, which is where a relay listens for it if there is one."""
+    """Where viewers, tiers or resolvers find it, if that is somewhere else: at a relay."""
+
+    @property
+    def reached_at(self) -> str:
+        """Where others of the lab reach what it is there for, host:port."""
+        return self.advertised or self.http or self.dns
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class NodeStatus:
             "http": node.http or None,
             "admin": node.admin or None,
             "dns": node.dns or None,
-            "advertised": node.advertised or None,
+            "advertised": node.reached_at or None,
         }
 
 

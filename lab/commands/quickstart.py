@@ -7,19 +7,19 @@ from lab.experiments.demo_site import Wanted
 from lab.experiments.quickstart import run_quickstart
 from lab.interrupts import interruptible
 from lab.runner import Runner
-from lab.topology.reader import read_topology, shipped_topology
+from lab.topology.choice import TopologyChoice
+from lab.topology.reader import find_topology
 
 
 def run(
     *,
-    topology: Path | None,
+    topology: TopologyChoice,
     runner: Runner,
     duration_seconds: float,
     run_directory: Path | None,
     state_dir: Path,
-    loopback: str | None,
 ) -> int:
     directory = run_directory or new_run_directory("quickstart")
-    parsed = read_topology(topology or shipped_topology("default"), loopback)
+    parsed = find_topology(topology)
     with interruptible():
         return run_quickstart(Wanted(parsed, runner, state_dir), directory, duration_seconds)

@@ -13,22 +13,22 @@ from lab.errors import LabError
 from lab.experiments.demo_site import Demo, Wanted, bring_up, site_host
 from lab.interrupts import endings, interruptible, uninterrupted
 from lab.runner import Runner
-from lab.topology.reader import read_topology, shipped_topology
+from lab.topology.choice import TopologyChoice
+from lab.topology.reader import find_topology
 
 WATCH_SECONDS = 0.5
 
 
 def run(
     *,
-    topology: Path | None,
+    topology: TopologyChoice,
     runner: Runner,
     is_detached: bool,
     state_dir: Path,
-    loopback: str | None,
     with_demo: bool,
 ) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    wanted = Wanted(read_topology(topology or shipped_topology("default"), loopback), runner, state_dir)
+    wanted = Wanted(find_topology(topology), runner, state_dir)
     began = time.monotonic()
     with interruptible():
         lab, demo = bring_up(wanted, lambda text: console.print(text, style="dim"), with_demo=with_demo)

@@ -59,7 +59,7 @@ def make_demo(lab: Cluster) -> Demo:
     if origin is None:
         raise LabError("the lab has no origin of its own for a demo site")
     with ManagementApi(status.api) as api:
-        distribution = ensure_demo_site(api, origin.node.http)
+        distribution = ensure_demo_site(api, origin.node.reached_at)
     host = site_host(distribution.domain_name, lab.facts.viewer_port)
     return Demo(distribution, verify_hit_through_both_tiers(status, host, origin.node.admin))
 

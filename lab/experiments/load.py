@@ -14,9 +14,10 @@ from types import TracebackType
 
 import loadtests
 from lab.clients.management_api import Distribution, ManagementApi
-from lab.cluster.interface import Cluster, first_of_role
+from lab.cluster.interface import Cluster, LabFacts, first_of_role
 from lab.cluster.status import LabStatus
 from lab.errors import LabError
+from lab.experiments.links import check_before_run
 from lab.experiments.quickstart_distribution import create_distribution, find_distribution
 from lab.topology.layout import Role
 from loadtests.plan import LoadPlan, parse_address
@@ -167,6 +168,9 @@ class LoadFollower:
 def run_load(lab: Cluster, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
     """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
     plan = plan_for(lab, run_directory)
+    run_directory.mkdir(parents=True, exist_ok=True)
+    if said := check_before_run(lab, run_directory):
+        print(said)
     with LoadRun(profile, plan, duration_seconds, users, run_directory, lab.mark) as run:
         return run.wait()
 
@@ -178,12 +182,17 @@ def plan_for(lab: Cluster, run_directory: Path) -> LoadPlan:
     if router is None:
         raise LoadError("the lab has no DNS router: viewers would not know where to go")
     return LoadPlan(
-        dns=parse_address(router.node.dns),
+        dns=parse_address(router.node.reached_at),
         domain_name=_distribution_for(status).domain_name,
         viewer_port=facts.viewer_port,
-        populations=tuple(Population(each.region, each.client_subnet, each.users) for each in facts.populations),
+        populations=viewers_of(facts),
         output=(run_directory / LOAD_FILE).resolve(),
     )
+
+
+def viewers_of(facts: LabFacts) -> tuple[Population, ...]:
+    """As the load generator has them."""
+    return tuple(Population(each.region, each.client_subnet, each.users, each.source) for each in facts.populations)
 
 
 def _distribution_for(status: LabStatus) -> Distribution:
@@ -195,6 +204,6 @@ def _distribution_for(status: LabStatus) -> Distribution:
             raise LoadError("the lab has no distribution: there is nothing to load")
         return Distribution(status.distributions[0].id, status.distributions[0].domain_name)
     with ManagementApi(status.api) as api:
-        distribution = find_distribution(api) or create_distribution(api, origins[0].node.http)
+        distribution = find_distribution(api) or create_distribution(api, origins[0].node.reached_at)
         api.wait_deployed(distribution.id)
     return distribution

@@ -26,6 +26,7 @@ from lab.cluster.interface import Cluster
 from lab.cluster.runners import BRING_UP
 from lab.errors import LabError
 from lab.experiments.demo_site import Wanted
+from lab.experiments.links import LINKS_FILE, check_before_run
 from lab.experiments.quickstart_distribution import create_distribution
 from lab.experiments.quickstart_run import QuickStartRun, Stage
 from lab.history.observations import Failure
@@ -39,7 +40,7 @@ PROFILE = "mixed"
 EXIT_STATUS = {Outcome.VALID: 0, Outcome.INVALID: 1, Outcome.UNKNOWN: 2}
 RUN_FILES = (
     *("load.jsonl", "failures.jsonl", "load_totals.json", "events.jsonl", "receipts.json", "metrics.jsonl"),
-    *("probes.jsonl", "clocks.jsonl", "summary.json", "report.html"),
+    *("probes.jsonl", "clocks.jsonl", "summary.json", "report.html", LINKS_FILE),
 )
 # What a node said is evidence, but the lab's folder goes when the lab does.
 KEPT_LOG_LINES = 2_000
@@ -74,9 +75,11 @@ def _make_empty(run_directory: Path) -> None:
 def run_on(lab: Cluster, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
     """The quick start on a lab that is up; leaves a whole run folder with its report."""
     stage = Stage.of(lab)
+    if said := check_before_run(lab, run_directory):
+        console.print(said, highlight=False, soft_wrap=True)
     with ManagementApi(lab.status().api) as api:
         console.print(f"{len(stage.nodes)} nodes are live; creating a distribution", highlight=False)
-        distribution = create_distribution(api, stage.of_role(Role.ORIGIN)[0].http)
+        distribution = create_distribution(api, stage.of_role(Role.ORIGIN)[0].reached_at)
         api.wait_deployed(distribution.id)
         url = f"http://{distribution.domain_name}:{stage.facts.viewer_port}/"
         console.print(f"{url} is deployed; viewers come for {duration_seconds:g} s", soft_wrap=True, highlight=False)
@@ -150,7 +153,7 @@ def failures_of(data: RunData) -> list[Failure]:
 
 def _write_summary(run_directory: Path, stage: Stage, checks: Sequence[Check]) -> None:
     nodes = [
-        {"id": node.id, "role": node.role.value, "region": node.region, "pop": node.pop, "http": node.http or node.dns}
+        {"id": node.id, "role": node.role.value, "region": node.region, "pop": node.pop, "http": node.reached_at}
         for node in stage.nodes
     ]
     summary = {

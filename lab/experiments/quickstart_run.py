@@ -17,7 +17,7 @@ from lab.clients.management_api import Distribution, ManagementApi
 from lab.cluster.interface import Cluster, LabFacts
 from lab.cluster.status import RunningNode
 from lab.errors import LabError
-from lab.experiments.load import LOAD_FILE, LoadFollower, LoadRun
+from lab.experiments.load import LOAD_FILE, LoadFollower, LoadRun, viewers_of
 from lab.history.observations import Kill, Outage, Promise, Return
 from lab.history.recorder import Recorder, WatchedNode
 from lab.history.witnesses import DnsProbe, ObjectProbe, version_body, wait_for_return
@@ -61,12 +61,12 @@ class Stage:
         facts = lab.facts
         if not facts.populations:
             raise RunFailedError(f"topology {facts.topology} has no populations: nobody would come")
-        return cls(facts, tuple(each.node for each in lab.status().nodes))
+        return cls(facts, tuple(node for node in lab.nodes() if node.role is not Role.WAN))
 
     @property
     def populations(self) -> tuple[Population, ...]:
         """As the load generator has them."""
-        return tuple(Population(each.region, each.client_subnet, each.users) for each in self.facts.populations)
+        return viewers_of(self.facts)
 
     def of_role(self, role: Role) -> tuple[RunningNode, ...]:
         found = tuple(node for node in self.nodes if node.role == role)
@@ -139,7 +139,7 @@ class QuickStartRun:
 
     def load_plan(self) -> LoadPlan:
         return LoadPlan(
-            dns=parse_address(self._stage.of_role(Role.DNS_ROUTER)[0].dns),
+            dns=parse_address(self._stage.of_role(Role.DNS_ROUTER)[0].reached_at),
             domain_name=self._distribution.domain_name,
             viewer_port=self._stage.facts.viewer_port,
             populations=self._stage.populations,
@@ -197,11 +197,11 @@ class QuickStartRun:
 
     def _set_outage(self, kill: Kill, started_at: Moment | None) -> None:
         bound = self._stage.facts.lease_seconds + LEASE_MARGIN_SECONDS
-        address = self._victim.http.rpartition(":")[0]
+        address = self._victim.reached_at.rpartition(":")[0]
         self.account.outage = Outage(self._victim.id, address, kill, started_at, bound, self.dns_probe.ttl_seconds)
 
     async def _watch_return(self, live: LiveTable) -> None:
-        address = self._victim.http.rpartition(":")[0]
+        address = self._victim.reached_at.rpartition(":")[0]
         try:
             returned = await wait_for_return(
                 self.dns_probe, address, self._victim.admin, self._control_plane.admin, RETURN_SECONDS

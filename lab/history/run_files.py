@@ -36,6 +36,8 @@ class RunData:
     receipts: tuple[Record, ...] = ()
     metrics: tuple[Record, ...] = ()
     summary: Record = field(default_factory=dict)
+    links: tuple[Record, ...] = ()
+    """What the links between the places measured before the run."""
     clocks: Mapping[str, ClockAnchor] = field(default_factory=dict)
     """By the process that wrote files of the run, `lab` or `load`."""
 
@@ -91,6 +93,7 @@ def read_run(run_directory: Path) -> RunData:
         receipts=tuple(receipts if isinstance(receipts, list) else [receipts]),
         metrics=_read_lines(run_directory / "metrics.jsonl", ("time", "node", "up")),
         summary=_read_json(run_directory / "summary.json", {}),
+        links=tuple(_read_json(run_directory / "links.json", [])),
         clocks=clocks,
     )
     return replace(

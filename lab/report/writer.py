@@ -4,7 +4,7 @@
 This module decides what a reader gets to see and in which order: the verdict first, then figures, then the pictures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def render(run: RunData) -> str:
         _latency(run, drawings, timeline),
         _receipts(run, drawings),
         _nodes(run, drawings, timeline),
+        _links(run),
         _failures(run),
         element(
             "footer", text("Made by cdnlab from the files beside this page. Nothing in it is loaded from elsewhere.")
@@ -300,6 +301,31 @@ def _nodes(run: RunData, drawings: Plots, timeline: plots.Timeline) -> Markup:
     ]
     topology = table(["node", "role", "region", "POP", "address"], rows)
     return section("Nodes", "", [join(element("div", part, "plots") for part in placed), topology])
+
+
+def _links(run: RunData) -> Markup:
+    """How far the places were from each other, as the relays measured it before the run."""
+    trips: dict[str, list[Record]] = {}
+    for each in run.links:
+        if each.get("what") == "delay":
+            trips.setdefault(str(each["link"]), []).append(each)
+    rows = [
+        [
+            text(link.replace("--", " – ")),
+            text(f"{_both_ways(ways, 'asked')} ms"),
+            text(f"{_both_ways(ways, 'measured')} ms"),
+        ]
+        for link, ways in trips.items()
+    ]
+    if not rows:
+        return Markup("")
+    note = "Round trips between the places, both ways together, measured before the run."
+    return section("Distance", note, [table(["link", "asked", "measured"], rows)])
+
+
+def _both_ways(ways: Sequence[Record], name: str) -> str:
+    values = [way.get(name) for way in ways]
+    return "–" if None in values else f"{sum(float(value) for value in values if value is not None):.1f}"
 
 
 def _failures(run: RunData) -> Markup:

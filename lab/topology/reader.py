@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from lab.errors import UsageError
+from lab.topology.choice import TopologyChoice
 from lab.topology.geography import Coordinates, find_airports
 from lab.topology.links import (
     DEFAULT_LAST_MILE,
@@ -50,8 +51,31 @@ _NOWHERE = Coordinates(0.0, 0.0)
 
 
 def shipped_topology(name: str) -> Path:
-    """A topology that comes with the lab: `default` or `serve`."""
+    """A topology that comes with the lab, as `default`."""
     return Path(__file__).parent / "files" / f"{name}.yaml"
+
+
+def shipped_names() -> tuple[str, ...]:
+    """What these are called."""
+    return tuple(sorted(path.stem for path in shipped_topology("").parent.glob("*.yaml")))
+
+
+def find_topology(choice: TopologyChoice) -> Topology:
+    """What a command is about."""
+    topology = read_topology(_path_of(choice.name or "default"), choice.loopback)
+    return topology if choice.has_relays is None else replace(topology, has_relays=choice.has_relays)
+
+
+def _path_of(wanted: str) -> Path:
+    """A name without a dot and a slash is a shipped one's, unless there is such a file."""
+    path = Path(wanted)
+    if path.exists() or path.suffix or path.name != wanted:
+        return path
+    if wanted not in shipped_names():
+        raise UsageError(
+            f"no file {wanted}, and no topology of that name ships: there are {', '.join(shipped_names())}"
+        )
+    return shipped_topology(wanted)
 
 
 def read_topology(path: Path, loopback: str | None = None) -> Topology:
