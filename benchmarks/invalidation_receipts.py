@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,8 @@ def take_receipt(measured: Measured, receipt: dict[str, Any]) -> None:
 
 def run(count: int, rate: float, folder: Path) -> tuple[Measured, Load, int]:
     """Bring the lab up, measure, take it down; the figures and how many nodes are in a receipt."""
+    # Without distance: what is measured is the lab, and not the speed of light.
+    topology = replace(read_topology(shipped_topology("default"), LOOPBACK), has_relays=False)
     with ProcessCluster.up(topology, folder / "lab") as lab:
         status = lab.status()
         origin = OriginAddress(*split_address(status.of_role(Role.ORIGIN)[0].node.http))

@@ -6,18 +6,27 @@ for a quarter of a second. What is under way meanwhile shares the links, so this
 
 import asyncio
 import contextlib
+import itertools
 import math
 import socket
 import statistics
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Final
+from typing import Any, Final
 
 from lab.clients.http_client import split_address
 from lab.wan.configuration import PlaceFinder, Proxy, Transport, parse_network
-from lab.wan.judgement import Measurement, Samples, flood_seconds, judge_handshake, judge_path, samples_needed
-from lab.wan.links import Path
+from lab.wan.judgement import (
+    Measurement,
+    Samples,
+    flood_seconds,
+    judge_delays,
+    judge_handshake,
+    judge_rates,
+    samples_needed,
+)
+from lab.wan.links import Link, Path
 from lab.wan.probes import DELAY, FLOOD, HEADER_BYTES, Arrival, Echo, Probe
 from lab.wan.relays import Relays, RunningProxy
 from lab.wan.running_link import RunningLink
@@ -25,7 +34,11 @@ from lab.wan.sockets import open_socket
 
 AT_ONCE: Final = 16
 """Links whose delays are measured."""
-FLOODS_AT_ONCE: Final = 2
+SMALL_FLOODS_AT_ONCE: Final = 4
+LARGE_BYTES_PER_SECOND: Final = 12.5e6
+"""Beyond 100 Mbit/s a flood is alone: others beside it would take the processor from it."""
+INTRODUCTIONS: Final = 8
+"""Datagrams, of which one at least should come."""
 LARGEST_FLOOD_BYTES: Final = 32_768
 """Of one datagram."""
 FLOOD_EXCESS: Final = 1.25
@@ -38,13 +51,23 @@ _CANDIDATES: Final = 4
 """Addresses of a network that are tried."""
 
 
+Measurements = tuple[Measurement, ...]
+
+
 async def check_links(relays: Relays) -> tuple[Measurement, ...]:
     """Everything that was measured, link by link in the order of the configuration."""
+    links = list(relays.network.links.values())
     async with _prober(relays) as prober:
-        running = list(relays.network.links.values())
-        async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(prober.measure(number, link)) for number, link in enumerate(running)]
-    return tuple(measurement for task in work for measurement in task.result())
+        # Delays first, for all links: the floods keep the processor busy, and whoever waits for it is late.
+        delays = await _all([prober.measure_delays(number, link) for number, link in enumerate(links)])
+        rates = await _all([prober.measure_rates(number, link) for number, link in enumerate(links)])
+    return tuple(itertools.chain.from_iterable(itertools.chain(*pair) for pair in zip(delays, rates, strict=True)))
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, Measurements]]) -> list[Measurements]:
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(each) for each in work]
+    return [task.result() for task in running]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,43 +118,78 @@ class _Prober:
         self._doors = doors
         self._finder = PlaceFinder(relays.network.places)
         self._few = asyncio.Semaphore(AT_ONCE)
-        self._floods = asyncio.Semaphore(FLOODS_AT_ONCE)
+        self._small_floods = asyncio.Semaphore(SMALL_FLOODS_AT_ONCE)
+        self._large_floods = asyncio.Semaphore(1)
 
-    async def measure(self, number: int, running: RunningLink) -> tuple[Measurement, ...]:
-        """Everything of one link: as it was when nothing was off, or at the last of three tries, since a busy machine makes the best link late."""
-        for _ in range(TRIES - 1):
-            found = await self._measure_once(number, running)
-            if not any(each.is_off for each in found) or running.link.is_cut:
-                return found
-        return await self._measure_once(number, running)
-
-    async def _measure_once(self, number: int, running: RunningLink) -> tuple[Measurement, ...]:
-        """What cannot be measured is not a number, and so off."""
-        link, doors = running.link, self._doors[running.link.ends[1]]
+    async def measure_delays(self, number: int, running: RunningLink) -> Measurements:
+        """Delays, losses and the handshake of one link; what cannot be measured is not a number, and so off."""
+        link = running.link
         source = self._source_at(link.ends[0])
         if source is None or link.is_cut:
-            nothing = Samples((), 0, math.nan)
+            nothing = Samples((), 0)
             return (
-                *judge_path(link, "forward", link.forward, nothing),
-                *judge_path(link, "backward", link.backward, nothing),
+                *judge_delays(link, "forward", link.forward, nothing),
+                *judge_delays(link, "backward", link.backward, nothing),
                 judge_handshake(link, math.nan),
             )
+        return await _until_right(lambda: self._measure_delays(number, link, source))
+
+    async def measure_rates(self, number: int, running: RunningLink) -> Measurements:
+        """The bandwidths of one link, of those directions that have one."""
+        link = running.link
+        limited = [path for path in (link.forward, link.backward) if path.bytes_per_second]
+        if not limited:
+            return ()
+        source = self._source_at(link.ends[0])
+        if source is None or link.is_cut:
+            return judge_rates(link, math.nan, math.nan)
+        is_large = max(path.bytes_per_second for path in limited) > LARGE_BYTES_PER_SECOND
+        async with self._large_floods if is_large else self._small_floods:
+            return await _until_right(lambda: self._measure_rates(number, link, source))
+
+    async def _measure_delays(self, number: int, link: Link, source: str) -> Measurements:
+        doors = self._doors[link.ends[1]]
         async with self._few:
             handshake = await self._handshake(doors.tcp, source, link.forward, link.backward)
+            async with self._client(source, doors.udp) as client:
+                forward, backward = await self._delays(number, client, link.forward, link.backward)
+        return (
+            *judge_delays(link, "forward", link.forward, forward),
+            *judge_delays(link, "backward", link.backward, backward),
+            judge_handshake(link, handshake),
+        )
+
+    async def _measure_rates(self, number: int, link: Link, source: str) -> Measurements:
+        async with self._client(source, self._doors[link.ends[1]].udp) as client:
+            forward = await self._flood(client, self._server, number, link.forward)
+            backward = math.nan
+            if await self._introduce(number, client, link):  # or it is not known where to
+                backward = await self._flood(self._server, client, number, link.backward)
+        return judge_rates(link, forward, backward)
+
+    @contextlib.asynccontextmanager
+    async def _client(self, source: str, door: RunningProxy) -> AsyncIterator[Probe]:
+        """Datagrams from an address, through a proxy."""
         client = Probe(self._clock, is_server=False)
-        remote = split_address(doors.udp.proxy.listen)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: client, local_addr=(source, 0), remote_addr=remote
+            lambda: client, local_addr=(source, 0), remote_addr=split_address(door.proxy.listen)
         )
         try:
-            forward, backward = await self._paths(number, client, link.forward, link.backward)
+            yield client
         finally:
             transport.close()
-        judged = (
-            *judge_path(link, "forward", link.forward, forward),
-            *judge_path(link, "backward", link.backward, backward),
-        )
-        return (*judged, judge_handshake(link, handshake))
+
+    async def _introduce(self, number: int, client: Probe, link: Link) -> bool:
+        """Whether the server has heard of the client, and so can send to it."""
+        for each in range(INTRODUCTIONS):
+            client.send(DELAY, number, each)
+        longest = link.forward.delay_seconds + 10 * link.forward.jitter_seconds + LATE_SECONDS
+        late_at = self._clock() + longest
+        while self._clock() < late_at:
+            if self._server.heard.pop((DELAY, number), []):
+                return True
+            await asyncio.sleep(PACE_SECONDS)
+        return False
 
     def _source_at(self, place: str) -> str | None:
         """An address there that is this machine's."""
@@ -174,17 +232,13 @@ class _Prober:
 
     # -- datagrams
 
-    async def _paths(self, number: int, client: Probe, forward: Path, backward: Path) -> tuple[Samples, Samples]:
-        async with self._few:
-            sent = await self._send_delays(number, client, forward, backward)
+    async def _delays(self, number: int, client: Probe, forward: Path, backward: Path) -> tuple[Samples, Samples]:
+        sent = await self._send_delays(number, client, forward, backward)
         there = {arrival.number: arrival.at for arrival in self._server.heard.pop((DELAY, number), [])}
         back = {arrival.number: arrival.at for arrival in client.heard.pop((DELAY, number), [])}
-        rates = await self._flood(client, self._server, number, forward), 0.0
-        if there:  # or it is not known where to
-            rates = rates[0], await self._flood(self._server, client, number, backward)
         delays = [there[each] - at for each, at in sent.items() if each in there]
-        delays_back = [back[each] - there[each] for each in back]
-        return Samples(delays, len(sent), rates[0]), Samples(delays_back, len(there), rates[1])
+        delays_back = [back[each] - there[each] for each in back if each in there]
+        return Samples(delays, len(sent)), Samples(delays_back, len(there))
 
     async def _send_delays(self, number: int, client: Probe, forward: Path, backward: Path) -> dict[int, float]:
         sent: dict[int, float] = {}
@@ -204,24 +258,32 @@ class _Prober:
         """Bytes a second that come, had none been lost by chance."""
         if not path.bytes_per_second:
             return 0.0
-        async with self._floods:
-            seconds = flood_seconds(path)
-            size = int(
-                max(
-                    HEADER_BYTES,
-                    min(path.bytes_per_second * PACE_SECONDS, path.most_queued_bytes / 2, LARGEST_FLOOD_BYTES),
-                )
+        seconds = flood_seconds(path)
+        size = int(
+            max(
+                HEADER_BYTES,
+                min(path.bytes_per_second * PACE_SECONDS, path.most_queued_bytes / 2, LARGEST_FLOOD_BYTES),
             )
-            began_at, sent = self._clock(), 0
-            while (since := self._clock() - began_at) < seconds:
-                while sent * size < since * path.bytes_per_second * FLOOD_EXCESS:
-                    sender.send(FLOOD, number, sent, size)
-                    sent += 1
-                await asyncio.sleep(PACE_SECONDS / 2)
-            await asyncio.sleep(
-                path.delay_seconds + 4 * path.jitter_seconds + path.most_queued_bytes / path.bytes_per_second
-            )
-            return _rate(receiver.heard.pop((FLOOD, number), [])) / (1 - path.loss)
+        )
+        began_at, sent = self._clock(), 0
+        while (since := self._clock() - began_at) < seconds:
+            while sent * size < since * path.bytes_per_second * FLOOD_EXCESS:
+                sender.send(FLOOD, number, sent, size)
+                sent += 1
+            await asyncio.sleep(PACE_SECONDS / 2)
+        await asyncio.sleep(
+            path.delay_seconds + 4 * path.jitter_seconds + path.most_queued_bytes / path.bytes_per_second
+        )
+        return _rate(receiver.heard.pop((FLOOD, number), [])) / (1 - path.loss)
+
+
+async def _until_right(measure: Callable[[], Awaitable[Measurements]]) -> Measurements:
+    """As it was when nothing was off, or at the last of three tries, since a busy machine makes the best link late."""
+    for _ in range(TRIES - 1):
+        found = await measure()
+        if not any(each.is_off for each in found):
+            return found
+    return await measure()
 
 
 def _rate(arrivals: list[Arrival]) -> float:

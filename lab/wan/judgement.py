@@ -27,8 +27,6 @@ class Samples:
     """Seconds, of the datagrams that came."""
     sent: int
     """Datagrams."""
-    bytes_per_second: float
-    """Of a stream; 0: not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +76,17 @@ def flood_seconds(path: Path) -> float:
     return min(LONGEST_FLOOD_SECONDS, max(FLOOD_SECONDS, 15 * path.jitter_seconds))
 
 
-def judge_path(link: Link, direction: str, path: Path, samples: Samples) -> Iterator[Measurement]:
-    """Everything that was measured of one direction."""
+def judge_delays(link: Link, direction: str, path: Path, samples: Samples) -> Iterator[Measurement]:
+    """Delay and loss of one direction."""
     yield _delay(link, direction, path, samples)
     if path.loss >= LEAST_COUNTED_LOSS:
         yield _loss(link, direction, path, samples)
-    if path.bytes_per_second:
-        asked = path.bytes_per_second * 8 / 1e6
-        measured = samples.bytes_per_second * 8 / 1e6
-        chance = DEVIATIONS * 1.5 * path.jitter_seconds / flood_seconds(path)
-        yield Measurement(link.name, direction, "bandwidth", "Mbit/s", asked, measured, (TOLERANCE + chance) * asked)
+
+
+def judge_rates(link: Link, forward: float, backward: float) -> tuple[Measurement, ...]:
+    """The bandwidths of a link, where it has one; measured in bytes a second."""
+    ways = (("forward", link.forward, forward), ("backward", link.backward, backward))
+    return tuple(_rate(link, direction, path, rate) for direction, path, rate in ways if path.bytes_per_second)
 
 
 def judge_handshake(link: Link, seconds: float) -> Measurement:
@@ -96,6 +95,12 @@ def judge_handshake(link: Link, seconds: float) -> Measurement:
     jitter = math.sqrt(2 * (link.forward.jitter_seconds**2 + link.backward.jitter_seconds**2))
     allowed = max(2 * TOLERANCE_SECONDS, TOLERANCE * asked) + DEVIATIONS * jitter
     return Measurement(link.name, "both", "handshake", "ms", asked * 1000, seconds * 1000, allowed * 1000)
+
+
+def _rate(link: Link, direction: str, path: Path, bytes_per_second: float) -> Measurement:
+    asked, measured = path.bytes_per_second * 8 / 1e6, bytes_per_second * 8 / 1e6
+    chance = DEVIATIONS * 1.5 * path.jitter_seconds / flood_seconds(path)
+    return Measurement(link.name, direction, "bandwidth", "Mbit/s", asked, measured, (TOLERANCE + chance) * asked)
 
 
 def _delay(link: Link, direction: str, path: Path, samples: Samples) -> Measurement:

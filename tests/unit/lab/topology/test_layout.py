@@ -1,12 +1,13 @@
 """From a topology to node ids, addresses, command lines and the routing table; and the distances behind the latter."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
 
 from edge_node.settings import parse_settings
-from lab.topology.geography import Coordinates, distance_kilometres, find_airports, latency_matrix, one_way_milliseconds
+from lab.topology.geography import Coordinates, distance_kilometres, find_airports, one_way_milliseconds
 from lab.topology.layout import Layout, NodeSpec, Role, routing_table
 from lab.topology.model import Topology
 from lab.topology.reader import parse_topology, read_topology, shipped_topology
@@ -32,6 +33,7 @@ def test_every_node_has_its_id_and_address() -> None:
     nodes = nodes_of(default())
     assert {node.id: node.http or node.dns for node in nodes.values()} == {
         "control-plane": "127.0.0.1:4566",
+        "wan": "",
         "dns-1": "127.0.0.1:8053",
         "regional-us-east-1-1": "127.0.100.1:8080",
         "regional-eu-central-1-1": "127.0.100.2:8080",
@@ -44,7 +46,40 @@ def test_every_node_has_its_id_and_address() -> None:
         "origin-1": "127.0.200.1:8080",
         "origin-2": "127.0.200.2:8080",
     }
-    assert next(iter(nodes)) == "control-plane", "it is started first"
+    assert list(nodes)[:2] == ["control-plane", "wan"], "they are started first"
+
+
+def test_with_relays_the_others_find_a_node_where_a_relay_listens_for_it() -> None:
+    nodes = nodes_of(default())
+    assert {node.id: node.advertised.content for node in nodes.values()} == {
+        "control-plane": "127.0.0.1:4566",
+        "wan": "",
+        "dns-1": "127.0.150.101:8053",
+        "regional-us-east-1-1": "127.0.100.101:8080",
+        "regional-eu-central-1-1": "127.0.100.102:8080",
+        "edge-iad89-p1-1": "127.0.11.101:8080",
+        "edge-iad89-p1-2": "127.0.11.102:8080",
+        "edge-fra56-p1-1": "127.0.12.101:8080",
+        "edge-fra56-p1-2": "127.0.12.102:8080",
+        "edge-nrt57-p1-1": "127.0.13.101:8080",
+        "edge-nrt57-p1-2": "127.0.13.102:8080",
+        "origin-1": "127.0.200.101:8080",
+        "origin-2": "127.0.200.102:8080",
+    }
+    edge = nodes["edge-nrt57-p1-2"]
+    assert flag(edge, "--advertise") == "127.0.13.102:8080"
+    assert flag(edge, "--source-address") == "127.0.13.2"
+    assert flag(edge, "--control-plane") == "127.0.252.3:4567", "the one of its region"
+
+
+def test_without_relays_everybody_is_where_it_listens() -> None:
+    nodes = nodes_of(replace(default(), has_relays=False))
+    assert "wan" not in nodes
+    assert all(node.advertised.content == (node.http or node.dns) for node in nodes.values())
+    assert {flag(node, "--control-plane") for node in nodes.values() if "--control-plane" in node.flags} == {
+        "127.0.0.1:4567"
+    }
+    assert not any("--source-address" in node.flags or "--trusted-proxies" in node.flags for node in nodes.values())
 
 
 def test_all_edges_share_the_viewer_port_and_the_first_pop_also_the_browsers_address() -> None:
@@ -112,11 +147,24 @@ def test_the_routing_table_is_one_for_the_contract() -> None:
     assert {each.cidr: each.region for each in table.client_subnets}["10.1.0.0/16"] == "us-east-1"
 
 
-def test_a_given_latency_overrides_the_derived_one_in_either_direction() -> None:
-    text = shipped_topology("default").read_text() + "latencies: [[eu-central-1, us-east-1, 44.5]]\n"
+def test_the_router_goes_by_half_of_a_given_round_trip_in_either_direction() -> None:
+    text = (
+        shipped_topology("default")
+        .read_text()
+        .replace(
+            "{between: [us-east-1, eu-central-1], round_trip_ms: 90}",
+            "{between: [eu-central-1, us-east-1], round_trip_ms: 89}",
+        )
+    )
     found = routing_table(parse_topology(text, "lab.yaml"))["latencies"]
     assert {"fromRegion": "us-east-1", "toRegion": "eu-central-1", "milliseconds": 44.5} in found
     assert len(found) == 6
+
+
+def test_the_router_knows_viewers_by_their_subnet_and_by_where_they_connect_from() -> None:
+    subnets = routing_table(default())["clientSubnets"]
+    assert {"cidr": "10.3.0.0/16", "region": "ap-northeast-1"} in subnets
+    assert {"cidr": "127.0.203.0/24", "region": "ap-northeast-1"} in subnets
 
 
 @pytest.mark.parametrize(
@@ -132,7 +180,6 @@ def test_distance_is_symmetric_and_crosses_the_date_line() -> None:
     assert distance_kilometres(west, east) == pytest.approx(111.2, rel=0.01)
 
 
-def test_delay_is_distance_in_glass_and_a_last_mile() -> None:
-    assert one_way_milliseconds(PLACES["IAD"], PLACES["FRA"]) == pytest.approx(6550 / 199.86 + 2.0, abs=0.3)
-    assert latency_matrix(PLACES)["IAD", "IAD"] == 2.0
-    assert len(latency_matrix(PLACES)) == 10
+def test_delay_is_distance_in_glass_and_the_equipment_at_both_ends() -> None:
+    assert one_way_milliseconds(PLACES["IAD"], PLACES["FRA"]) == pytest.approx(6550 / 199.86 + 0.25, abs=0.3)
+    assert one_way_milliseconds(PLACES["IAD"], PLACES["IAD"]) == 0.25

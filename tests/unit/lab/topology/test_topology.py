@@ -28,7 +28,7 @@ def problems_of(text: str) -> list[tuple[int, str]]:
     return [(problem.line, problem.message) for problem in caught.value.problems]
 
 
-def test_the_default_topology_has_twelve_processes_worth() -> None:
+def test_the_default_topology_is_three_regions_on_three_continents() -> None:
     topology = read_topology(shipped_topology("default"))
     assert [region.name for region in topology.regions] == ["us-east-1", "eu-central-1", "ap-northeast-1"]
     assert [pop.edges for pop in topology.pops] == [2, 2, 2]
@@ -159,9 +159,24 @@ def test_all_mistakes_are_told_at_once_with_file_and_line() -> None:
             "loopback: 127.0.0.0/24",
             "loopback 127.0.0.0/24: too small, every POP takes a /24 of it: give at least a /16",
         ),
-        ("latencies: [[us-east-1, mars, 5]]", "unknown region 'mars': there are us-east-1"),
-        ("latencies: [[us-east-1, us-east-1]]", "each of latencies must be [from, to, milliseconds]"),
-        ("latencies: [[us-east-1, us-east-1, -1]]", "each of latencies must be [from, to, milliseconds]"),
+        (
+            "links: [{between: [us-east-1, mars]}]",
+            "unknown place 'mars': there are us-east-1, operator",
+        ),
+        ("links: [{between: [us-east-1]}]", "between must be a list of 2 names, as in [one, other]"),
+        ("links: [{round_trip_ms: 5}]", "between must be a list of 2 names, as in [one, other]"),
+        (
+            "links: [{between: [us-east-1, us-east-1], round_trip_ms: -1}]",
+            "round_trip_ms must be a number from 0 to 10000, not a number (-1)",
+        ),
+        (
+            "links: [{between: [us-east-1, us-east-1], round_trip_ms: 2, jitter_ms: 5}]",
+            "jitter_ms 5: more than half of the round trip, which is one way",
+        ),
+        (
+            "links: [{between: [operator, operator]}]",
+            "a link between operator and operator: viewers have links with regions only",
+        ),
         ("dns_port: 8080", "port 8080 is used twice: by viewer_port and by dns_port"),
         ("control_plane: {grpc: 4566}", "port 4566 is used twice: by control_plane api and by control_plane grpc"),
         ("control_plane: {grcp: 5}", "unknown key 'grcp' in control_plane; did you mean 'grpc'?"),

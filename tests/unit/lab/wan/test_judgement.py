@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from lab.wan.judgement import Samples, judge_handshake, judge_path, samples_needed
+from lab.wan.judgement import Samples, judge_delays, judge_handshake, judge_rates, samples_needed
 from lab.wan.links import Distribution, Link, Path
 
 
@@ -16,8 +16,10 @@ def off(
     link, generator, count = Link(("a", "b"), path, path), random.Random(chance), samples_needed(path)
     shift = 0.0 if delay is None else delay - path.delay_seconds
     delays = [path.sample_delay(generator) + shift for _ in range(count) if generator.random() >= lost]
-    samples = Samples(delays, count, path.bytes_per_second if rate is None else rate)
-    return [each.what for each in judge_path(link, "forward", path, samples) if each.is_off]
+    judged = [*judge_delays(link, "forward", path, Samples(delays, count))]
+    if rate is not None:
+        judged += judge_rates(link, rate, path.bytes_per_second)
+    return [each.what for each in judged if each.is_off]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_bandwidth_may_be_off_by_a_tenth(rate: float, is_off: bool) -> None:
 
 def test_what_cannot_be_measured_is_off() -> None:
     link = Link(("a", "b"), Path(0.01), Path(0.01))
-    assert [each.is_off for each in judge_path(link, "forward", link.forward, Samples((), 20, 0.0))] == [True]
+    assert [each.is_off for each in judge_delays(link, "forward", link.forward, Samples((), 20))] == [True]
     assert judge_handshake(link, math.nan).is_off and judge_handshake(link, math.inf).is_off
     assert judge_handshake(link, math.nan).to_json()["measured"] is None
 
