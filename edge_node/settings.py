@@ -174,7 +174,6 @@ def _add_address_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source-address",
         type=_loopback_address,
-        default="",
         metavar="ADDRESS",
         help="of 127.0.0.0/8: from where to connect to the other addresses of it, so that they know who this is",
     )
@@ -235,5 +234,5 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         origin_connections=given.origin_connections,
         is_strictly_invalidated=given.strict_invalidation,
         trusted_proxies=given.trusted_proxies,
-        source=SourceAddress(given.source_address),
+        source=SourceAddress(given.source_address or ""),
     )

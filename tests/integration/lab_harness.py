@@ -30,7 +30,7 @@ def ports(slot: int) -> str:
     first = _WORKER_PORT + 20 * slot
     return (
         f"viewer_port: {first}\norigin_port: {first}\ndns_port: {first + 1}\nadmin_port: {first + 2}\n"
-        f"control_plane: {{api: {first + 3}, grpc: {first + 4}, admin: {first + 5}}}\nloopback: {LOOPBACK}\n"
+        f"control_plane: {{api: {first + 3}, grpc: {first + 4}, admin: {first + 5}}}\nwan_port: {first + 6}\nloopback: {LOOPBACK}\n"
     )
 
 
@@ -40,10 +40,11 @@ def api_address(slot: int) -> str:
 
 
 def small(slot: int = SLOT_OF_ONE_TEST) -> str:
-    """Six processes: the least in which a hit goes through both tiers."""
+    """Six processes: the least in which a hit goes through both tiers. No distance: tests of links have labs of their own."""
     return f"""\
 name: small
 {ports(slot)}\
+relays: false
 lease_seconds: 2
 regions: [{{name: us-east-1, airport: IAD}}]
 pops: [{{name: IAD89-P1, region: us-east-1, edges: 2}}]

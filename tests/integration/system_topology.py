@@ -22,6 +22,7 @@ control_plane: {{api: {port_4}, grpc: {port_5}, admin: {port_6}}}
 lease_seconds: {lease_seconds}
 heartbeat_seconds: {heartbeat_seconds}
 demo_distribution: false
+relays: false
 regions:
   - {{name: us-east-1, airport: IAD}}
   - {{name: eu-central-1, airport: FRA}}

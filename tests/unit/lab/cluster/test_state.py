@@ -169,7 +169,7 @@ def test_a_dead_lab_s_state_is_replaced(tmp_path: Path, record: LabRecord) -> No
 def test_a_running_lab_keeps_its_state(tmp_path: Path, record: LabRecord) -> None:
     state = StateDir(tmp_path)
     put(state, record.with_process("origin-1", identify(os.getpid())))
-    with pytest.raises(LabError, match=r"a lab is running already: three-regions \(1 of 12 processes\)"):
+    with pytest.raises(LabError, match=r"a lab is running already: three-regions \(1 of 13 processes\)"):
         claim(state, record, lambda: None)
 
 
@@ -307,7 +307,7 @@ def test_the_lab_that_has_the_addresses_is_named_with_what_ends_it(address: str)
 
 def test_an_unknown_node_is_answered_with_those_that_are(tmp_path: Path, record: LabRecord) -> None:
     put(StateDir(tmp_path), record)
-    with pytest.raises(UsageError, match="no node 'edge-9': there are control-plane, dns-1, "):
+    with pytest.raises(UsageError, match="no node 'edge-9': there are control-plane, wan, dns-1, "):
         ProcessCluster(StateDir(tmp_path)).kill("edge-9")
 
 
@@ -364,6 +364,7 @@ def test_the_json_of_a_status_is_what_scripts_rely_on() -> None:
                 "http": "127.0.0.2:80",
                 "admin": "127.0.0.2:90",
                 "dns": None,
+                "advertised": "127.0.0.2:80",
             },
             {
                 "id": "dns-1",
@@ -376,6 +377,7 @@ def test_the_json_of_a_status_is_what_scripts_rely_on() -> None:
                 "http": None,
                 "admin": "127.0.0.3:90",
                 "dns": "127.0.0.3:53",
+                "advertised": "127.0.0.3:53",
             },
         ],
         "distributions": [{"id": "E1", "domain_name": "d1.cdn.localhost", "status": "Deployed"}],
