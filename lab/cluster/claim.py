@@ -30,8 +30,7 @@ def claim(state: StateDir, record: Record, check: Callable[[], None]) -> int:
             refuse_if_used(state)
             ended = end_processes(state, lambda: None).stopped
             check()
-            state.remove()
-            state.make()
+            state.clear()
             state.write(record)
     except BaseException:
         if not was_there:

@@ -230,7 +230,13 @@ class StateDir:
             raise LabError(f"{self.path} cannot be used: {error.strerror}; give another folder with --state") from error
 
     def remove(self) -> None:
-        """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
+        """What a lab creates, and the folder itself when nothing else is in it."""
+        self.clear()
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def clear(self) -> None:
+        """Only what a lab creates, lab.json last. The folder stays: whoever holds its lock would lose it with the folder."""
         for name in OWN_FOLDERS:
             shutil.rmtree(self.path / name, ignore_errors=True)
         for unfinished in self.path.glob(f"{FILE_NAME}.*"):
@@ -238,8 +244,6 @@ class StateDir:
         for name in sorted(OWN_NAMES - OWN_FOLDERS - {FILE_NAME}):
             (self.path / name).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
 
 
 def to_json(record: Record) -> str:
