@@ -124,6 +124,7 @@ bench: setup ## figures of this machine, beside nginx, Varnish, Traffic Server a
 	$(BIN)/python -m benchmarks.entry_overhead
 	$(BIN)/python -m benchmarks.origin_throughput
 	$(BIN)/python -m benchmarks.wan
+	$(BIN)/python -m benchmarks.wan_load
 	$(BIN)/python -m benchmarks.disk_store --sizes 1024
 
 # For example: git worktree add ../before main && make bench-compare OTHER=../before. Both are compiled where both can be.
