@@ -1,8 +1,8 @@
 """How long `cdnlab up --detach` and `cdnlab down` take: `python -m benchmarks.lab_start [--rounds 5]`. Goals: `default` ready within 4 s, `world` (40 processes) within
 12 s, both with links between their places; gone within 1.5 s.
 
-Each round is what a person does: the command with a topology that ships, from its start to its exit, which is when a hit through both tiers has been verified. Whether the
-lab is really there, and really gone (processes, listeners, files), is checked here once more without the lab's own code.
+Each round is what a person does: the command, from its start to its exit, which is when a hit through both tiers has been verified. Whether the lab is really there, and
+really gone (processes, listeners, files), is checked here once more without the lab's own code.
 """
 
 import argparse

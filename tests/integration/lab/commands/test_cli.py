@@ -123,9 +123,9 @@ def up_and_down(cdnlab: CommandLine) -> tuple[float, float]:
     assert "13 nodes are live" in done.out
     assert "miss, then hit at edge-iad89-p1-1; edge-iad89-p1-2 got it from its regional cache" in done.out
     document = status_of(cdnlab)
-    assert [node["state"] for node in document["nodes"]] == ["live"] * 12
+    assert [node["state"] for node in document["nodes"]] == ["live"] * 13
     processes = [identify(node["pid"]) for node in document["nodes"]] + AgentFolder(cdnlab.state_dir).running()
-    assert len(processes) > 12, "and an agent"
+    assert len(processes) > 13, "and an agent"
     began = time.monotonic()
     down = cdnlab.run("down")
     down_seconds = time.monotonic() - began
@@ -155,7 +155,7 @@ def test_status_is_the_promised_json(running: CommandLine) -> None:
     }
     nodes = {node["id"]: node for node in document["nodes"]}
     assert set(nodes) == SMALL_NODES
-    keys = {"id", "role", "region", "pop", "state", "applied_index", "pid", "http", "admin", "dns"}
+    keys = {"id", "role", "region", "pop", "state", "applied_index", "pid", "http", "admin", "dns", "advertised"}
     assert all(set(node) == keys for node in nodes.values())
     assert nodes["dns-1"]["dns"] and nodes["dns-1"]["http"] is None
     assert nodes[EDGE]["pop"] == "IAD89-P1"
@@ -269,7 +269,7 @@ def test_a_topology_with_mistakes_starts_nothing(cdnlab: CommandLine) -> None:
     topology = cdnlab.topology(small().replace("region: us-east-1, edges: 2", "region: us-est-1, edges: 2"))
     done = cdnlab.run("up", topology)
     assert done.status == 2
-    assert done.err == f"cdnlab: {topology}:10: unknown region 'us-est-1': there are us-east-1\n"
+    assert done.err == f"cdnlab: {topology}:12: unknown region 'us-est-1': there are us-east-1\n"
     assert not cdnlab.state_dir.exists()
 
 
