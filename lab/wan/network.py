@@ -23,6 +23,7 @@ class Network:
     ) -> None:
         self.places = places
         self._finder = PlaceFinder(places)
+        self._outgoing = {place.name: place.outgoing_address for place in places}
         self._known: dict[str, str | None] = {}
         running = [RunningLink(link, clock, loop) for link in links]
         self.links = {each.link.name: each for each in running}
@@ -33,11 +34,18 @@ class Network:
         place = proxy.place
         if not place:
             return None
-        source = proxy.client_place or self._place_of(address)
+        source = self._client_place(address, proxy)
         link = None if source is None else self._by_ends.get(frozenset((source, place)))
         if link is None or source is None:
             raise NoLinkError(f"there is no link from {address} ({source or 'at no place'}) to {place}")
         return link.way_from(source)
+
+    def outgoing_address(self, address: str, proxy: Proxy) -> str:
+        """From where to connect in the name of this client, which says where it is; empty: from where all do."""
+        return self._outgoing.get(self._client_place(address, proxy) or "", "")
+
+    def _client_place(self, address: str, proxy: Proxy) -> str | None:
+        return proxy.client_place or self._place_of(address)
 
     def _place_of(self, address: str) -> str | None:
         if address not in self._known:
