@@ -163,7 +163,8 @@ async def net(
         upstream, client_place = changes.pop("upstream", server.address), changes.pop("client_place", "")
         listen = f"{loopback(HERE)}:0"
         proxy = Proxy("p", listen, upstream, "here", transport, client_address, client_place=client_place)
-        configuration = Configuration(PLACES, (proxy,), links, seed=1, bounds=bounds, **changes)
+        places = changes.pop("places", PLACES)
+        configuration = Configuration(places, (proxy,), links, seed=1, bounds=bounds, **changes)
         async with relaying(configuration) as relays:
             made = Net(relays, server)
             try:
