@@ -169,9 +169,9 @@ class RelayedNetworks:
 
     @property
     def relays(self) -> Mapping[str, Any]:
+        """Without an outgoing address for all: a proxy of the user's own leads from the relays' address in the network where its server is."""
         return {
             "api": f"0.0.0.0:{self.topology.ports.wan}",
-            "outgoing_address": self._source(_SOURCE_OF_OPERATOR),
             "places": [*self._places()],
             "proxies": [*self._grpc_proxies(), *(each for node in self._programs for each in self._proxies_of(node))],
             "links": [link_document(link) for link in links_of(self.topology)],

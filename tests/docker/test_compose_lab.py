@@ -19,11 +19,11 @@ from proto.host_clock import HostClock
 from proto.moments import DifferentClocksError, Moment, read_moment
 from tests.docker.compose_lab import ROOT, ComposeLab, Distribution, StartedLab, ask_in, reached_at, run_in, wait_until
 from tests.docker.origins import Origin
-from tests.docker.viewers import PLACES, Viewer
+from tests.docker.viewers import Viewer
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
-HEALTHY_WITHIN_SECONDS = 15
+HEALTHY_WITHIN_SECONDS = 30
 # A lease is 5 s, counted with a margin; the router hears of its end at once, and a viewer asks again after a TTL of 5 s.
 OUT_OF_ANSWERS_WITHIN_SECONDS = 10
 
@@ -101,7 +101,7 @@ def test_who_asks_from_the_machine_is_in_the_default_region(lab: ComposeLab, dis
         return {record.address for rrset in dns.query.udp(query, host, 5, int(port)).answer for record in rrset}
 
     assert addresses() == edge_addresses(lab, "us-east-1")
-    assert addresses(dns.edns.ECSOption("10.77.2.0", 24)) == edge_addresses(lab, "eu-central-1")
+    assert addresses(dns.edns.ECSOption("10.2.0.0", 24)) == edge_addresses(lab, "eu-central-1")
 
 
 def test_a_hit_through_two_tiers(

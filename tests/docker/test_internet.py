@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 CONTENT = {"edge": 8080, "regional": 8080, "dns_router": 53, "origin": 8080}
 SILENCE_SECONDS = 1.0
+EARLY_SECONDS = 0.003
+"""By jitter, and steps of a millisecond (docs/wan.md)."""
 LATE_SECONDS = 0.1
 """That a busy machine may add to the best of a few tries."""
 RETURN_SECONDS = 20.0
@@ -101,7 +103,7 @@ def test_tokyo_and_virginia_are_150_ms_apart(lab: ComposeLab) -> None:
     for edge, milliseconds in (("edge-nrt57-p1-1", 150.0), ("edge-fra56-p1-1", 90.0), ("edge-iad89-p1-1", 0.5)):
         measured = min(ask_in(lab.container(edge), do="time_first_byte", **question))
         print(f"\n{edge} to origin-1: first byte after {measured * 1000:.1f} ms")
-        assert 2 * milliseconds / 1000 <= measured <= 2 * milliseconds / 1000 + LATE_SECONDS
+        assert 2 * milliseconds / 1000 - EARLY_SECONDS <= measured <= 2 * milliseconds / 1000 + LATE_SECONDS
 
 
 def test_viewers_have_their_last_mile_before_it(
@@ -114,7 +116,7 @@ def test_viewers_have_their_last_mile_before_it(
         assert viewer.get_from(address, distribution.domain_name, "/index.html").status == 200
         measured = min(viewer.time_first_byte(address, distribution.domain_name, "/index.html", 5))
         print(f"\nviewer in Tokyo to {edge}: first byte after {measured * 1000:.1f} ms")
-        assert 2 * round_trip - 0.004 <= measured <= 2 * round_trip + LATE_SECONDS
+        assert 2 * round_trip - EARLY_SECONDS <= measured <= 2 * round_trip + LATE_SECONDS
 
 
 def test_an_edge_knows_who_a_viewer_is(lab: ComposeLab, viewers: dict[str, Viewer], distribution: Distribution) -> None:

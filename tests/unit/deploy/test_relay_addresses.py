@@ -4,6 +4,8 @@ import ipaddress
 import struct
 from pathlib import Path
 
+import yaml
+
 from deploy.relay_addresses import new_address, wanted_addresses
 from lab.wan.configuration import Configuration, Place, Proxy
 from lab.wan.configuration_file import read_configuration
@@ -32,7 +34,8 @@ def test_gateways_and_all_of_the_file_that_are_nobody_else_s() -> None:
 def test_those_of_the_default_lab_are_none_of_its_programs() -> None:
     configuration = read_configuration(DEPLOY / "wan.yaml")
     upstreams = {ipaddress.IPv4Address(proxy.upstream.rpartition(":")[0]) for proxy in configuration.proxies}
-    own = [address - 2 for address in upstreams]
+    networks = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["wan"]["networks"].values()
+    own = [ipaddress.IPv4Address(each["ipv4_address"]) for each in networks]
     assert not upstreams.intersection(wanted_addresses(configuration, own))
 
 
