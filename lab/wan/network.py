@@ -41,8 +41,11 @@ class Network:
         return link.way_from(source)
 
     def outgoing_address(self, address: str, proxy: Proxy) -> str:
-        """From where to connect in the name of this client, which says where it is; empty: from where all do."""
-        return self._outgoing.get(self._client_place(address, proxy) or "", "")
+        """From where to connect in the name of this client, which says where it is; empty: from where all do.
+
+        A server at no place is no part of the model, and may know no way back to such an address."""
+        place = self._client_place(address, proxy) if proxy.place else None
+        return "" if place is None else self._outgoing.get(place, "")
 
     def _client_place(self, address: str, proxy: Proxy) -> str | None:
         return proxy.client_place or self._place_of(address)

@@ -109,6 +109,16 @@ async def test_the_server_sees_at_which_place_the_client_is_where_that_has_an_ad
 
 
 @on_uvloop
+async def test_a_server_at_no_place_is_connected_to_from_the_address_for_all() -> None:
+    """As is one that somebody has made a proxy for over the API: it may know no way to the others."""
+    of_near, of_all = loopback(HERE), loopback(HERE)
+    places = tuple(replace(place, outgoing_address=of_near) if place.name == "near" else place for place in PLACES)
+    async with net(places=places, outgoing_address=of_all, place="") as it:
+        _, server = await it.pair(NEAR)
+        assert server.writer.get_extra_info("peername")[0] == of_all
+
+
+@on_uvloop
 async def test_the_server_hears_the_clients_address_before_everything_else() -> None:
     outgoing = loopback(0)
     async with net(link("near", PLAIN), client_address=ClientAddress.PROXY_V2, outgoing_address=outgoing) as it:
