@@ -106,6 +106,8 @@ def check_commands(cdnlab: CommandLine, distribution: str) -> None:
     assert load.status == 0 and " 0 failures" in load.out, load
     refused = cdnlab.run("serve", "http://127.0.0.1:3000")
     assert refused.status == 1 and "127.0.0.1 is the container itself" in refused.err
+    refused = cdnlab.run("serve", "http://192.0.2.1:3000")
+    assert refused.status == 1 and "to 192.0.2.1 there is no way" in refused.err
 
 
 def check_who_is_in_the_way(cdnlab: CommandLine, elsewhere: Path) -> None:
