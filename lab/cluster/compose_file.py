@@ -22,6 +22,11 @@ _PLACES_OF_LOAD = "  # Viewers ----"
 _VIEWERS_WITH_RELAYS = """\
 # A viewer is on the network of its population alone, and meets everybody over the relays, which know by its address
 # where it is. (The network `load` is for Locust's master and workers.)"""
+_UNTRANSLATED = """\
+# Nobody leaves these networks by this machine, so it does not speak for anybody there.
+x-untranslated: &untranslated {com.docker.network.bridge.enable_ip_masquerade: "false"}
+
+"""
 _VIEWERS_WITHOUT = """\
 # A viewer lives in one place and is routed by its address there: it asks the DNS router at the router's address in
 # that place. It is connected to the other places as well, as the internet connects a viewer to far-away edges when
@@ -133,6 +138,7 @@ def _values_of_networks(layout: ContainerLayout) -> dict[str, str]:
     known = [json.dumps(f"{name}:{address}") for name, address in plan.hosts.items()]
     viewers = [PopulationRecord(each.region, each.client_subnet, each.users) for each in plan.viewers]
     return {
+        "UNTRANSLATED": _UNTRANSLATED if plan.relays else "",
         "RELAYS": relay_services(layout),
         "CACHE_WAITS": ", wan: {condition: service_started}" if plan.relays else "",
         "CACHE_HOSTS": f"\n  # Who an origin is, by its name in a configuration.\n  extra_hosts: [{', '.join(known)}]"
@@ -162,8 +168,10 @@ def _plane_networks(layout: ContainerLayout, plane: str) -> str:
 
 
 def _all_populations(layout: ContainerLayout) -> str:
-    populations = layout.topology.populations
-    return populations_label([PopulationRecord(each.region, each.client_subnet, each.users) for each in populations])
+    both = zip(layout.topology.populations, layout.networks.population_sources, strict=True)
+    return populations_label(
+        [PopulationRecord(each.region, each.client_subnet, each.users, source) for each, source in both]
+    )
 
 
 def _holders(layout: ContainerLayout) -> list[str]:
@@ -241,6 +249,7 @@ def _network(definition: NetworkDefinition) -> str:
             f"  {definition.name}:",
             *(["    internal: true"] if definition.is_internal else []),
             "    labels: *lab",
+            *([] if definition.is_translated else ["    driver_opts: *untranslated"]),
             *([f"    ipam: {{config: [{{{given}}}]}}"] if given else []),
         ]
     )

@@ -139,11 +139,11 @@ def lab_facts(control_plane: ContainerFacts, first_edge: ContainerFacts | None) 
 
 
 def read_populations(text: str) -> tuple[PopulationRecord, ...]:
-    """`REGION SUBNET USERS, REGION SUBNET USERS`."""
+    """`REGION SUBNET USERS, REGION SUBNET USERS SOURCE`."""
     parts = [each.split() for each in text.split(",") if each.strip()]
-    return tuple(PopulationRecord(region, subnet, int(users)) for region, subnet, users in parts)
+    return tuple(PopulationRecord(region, subnet, int(users), *source) for region, subnet, users, *source in parts)
 
 
 def populations_label(populations: Sequence[PopulationRecord]) -> str:
     """The same as text."""
-    return ", ".join(f"{each.region} {each.client_subnet} {each.users}" for each in populations)
+    return ", ".join(f"{each.region} {each.client_subnet} {each.users} {each.source}".rstrip() for each in populations)

@@ -26,6 +26,8 @@ class NetworkDefinition:
     default_gateway: str = ""
     """Where containers send what is for elsewhere, if that is not this machine."""
     is_internal: bool = False
+    is_translated: bool = True
+    """Whether this machine takes part of who sends from it to another network (masquerading)."""
     comment: str = ""
 
 
@@ -56,6 +58,10 @@ class NetworkPlan(Protocol):
     @property
     def viewers(self) -> Sequence[ViewersPlace]:
         """Each with load of its own."""
+
+    @property
+    def population_sources(self) -> Sequence[str]:
+        """Of each population of the topology: the network that viewers on this machine connect from to be there; empty: there is none."""
 
     @property
     def desk(self) -> str:

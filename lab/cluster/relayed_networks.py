@@ -53,6 +53,12 @@ class RelayedNetworks:
         }
 
     @property
+    def population_sources(self) -> Sequence[str]:
+        """This machine's own address on the network of each."""
+        names = [name for name, _ in self.topology.population_places()]
+        return [f"{self.base}.{self._numbers[name]}.{_MACHINE}/32" for name in names]
+
+    @property
     def desk(self) -> str:
         return CONTROL_PLANE_ID
 
@@ -109,8 +115,11 @@ class RelayedNetworks:
         )
 
     def _definition(self, name: str, number: int) -> NetworkDefinition:
+        """Nobody leaves it by this machine; and viewers of this machine that connect from its address there are to be seen as that."""
         net = f"{self.base}.{number}"
-        return NetworkDefinition(name, f"{net}.0/24", f"{net}.128/25", f"{net}.{_MACHINE}", f"{net}.{_GATEWAY}")
+        return NetworkDefinition(
+            name, f"{net}.0/24", f"{net}.128/25", f"{net}.{_MACHINE}", f"{net}.{_GATEWAY}", is_translated=False
+        )
 
     @property
     def viewers(self) -> Sequence[ViewersPlace]:

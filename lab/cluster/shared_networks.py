@@ -26,6 +26,10 @@ class SharedNetworks:
     """The first two numbers of every address."""
 
     @property
+    def population_sources(self) -> Sequence[str]:
+        return [""] * len(self.topology.populations)
+
+    @property
     def desk(self) -> str:
         return "backbone"
 

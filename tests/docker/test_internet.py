@@ -4,6 +4,7 @@ import http.server
 import json
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 from docker.models.containers import Container
 
-from tests.docker.compose_lab import ComposeLab, Distribution, ask_in, reached_at, run_in, wait_until
+from lab.cluster.compose import ComposeCluster
+from tests.docker.compose_lab import PROJECT, ComposeLab, Distribution, ask_in, reached_at, run_in, wait_until
 from tests.docker.viewers import PLACES, Viewer
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -133,6 +135,29 @@ def logged(edge: Container, path: str) -> list[list[str]]:
     name, query = edge.labels["cdnlab.node"], path.partition("?")[2]
     lines = run_in(edge, "tail", "-n", "200", f"/var/lib/cdnlab/{name}/access.log").splitlines()
     return [fields for line in lines if query in (fields := line.split("\t"))]
+
+
+def test_a_viewer_on_this_machine_is_at_the_place_of_its_population(
+    lab: ComposeLab, distribution: Distribution
+) -> None:
+    """As those of `cdnlab load` and of the quick start are: by this machine's address on that network."""
+    with ComposeCluster.of(PROJECT) as cluster:
+        sources = {each.region: each.source.removesuffix("/32") for each in cluster.facts.populations}
+    if not all(sources.values()):
+        pytest.skip("this machine insists on one and the same way there and back (rp_filter 1)")
+    edge = lab.container("edge-nrt57-p1-2")
+    for region, round_trip in (("ap-northeast-1", 0.0045), ("us-east-1", 0.154)):
+        path, times = f"/index.html?from={region}", []
+        wire = f"GET {path} HTTP/1.1\r\nHost: {distribution.domain_name}\r\nConnection: close\r\n\r\n".encode()
+        for _ in range(5):
+            began = time.monotonic()
+            with socket.create_connection(reached_at(edge), 5, (sources[region], 0)) as connection:
+                connection.sendall(wire)
+                assert connection.recv(12) == b"HTTP/1.1 200"
+                times.append(time.monotonic() - began)
+        assert 2 * round_trip - EARLY_SECONDS <= min(times) <= 2 * round_trip + LATE_SECONDS
+        wait_until(lambda path=path: len(logged(edge, path)) == 5, 10, "in the access log")  # type: ignore[misc]
+        assert {fields[4] for fields in logged(edge, path)} == {sources[region]}
 
 
 def test_links_change_while_the_lab_is_up(

@@ -18,6 +18,7 @@ import yaml
 from google.protobuf import json_format
 
 from deploy.compose_files import stale_files
+from lab.cluster.container_facts import read_populations
 from lab.topology.internet import links_of
 from lab.topology.layout import Layout
 from lab.topology.layout import routing_table as routing_table_of
@@ -275,6 +276,18 @@ def test_viewers_are_on_the_network_of_their_population_and_ask_the_router_over_
         assert PlaceFinder(wan().places).find(str(subnet(home)[130])) == home
         assert SERVICES[name]["environment"]["CDNLAB_DNS"] == router
         assert SERVICES[name]["dns"] == [router.removesuffix(":53")]
+
+
+def test_viewers_of_this_machine_come_from_its_own_address_on_the_network_of_their_population() -> None:
+    """Which is no container's, and not translated on the way to the relays."""
+    found = read_populations(SERVICES["control-plane"]["labels"]["cdnlab.populations"])
+    places = PlaceFinder(wan().places)
+    for record, (name, _) in zip(found, default().population_places(), strict=True):
+        (config,) = COMPOSE["networks"][name]["ipam"]["config"]
+        assert record.source == f"{config['gateway']}/32"
+        assert places.find(config["gateway"]) == name
+        options = COMPOSE["networks"][name]["driver_opts"]
+        assert options == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
 
 
 def test_caches_know_the_origins_by_name() -> None:

@@ -206,6 +206,6 @@ def test_what_does_not_fit_is_said_all_at_once() -> None:
 
 
 def test_populations_are_the_same_after_reading() -> None:
-    text = "us-east-1 10.1.0.0/16 10, eu-central-1 10.2.0.0/16 3"
+    text = "us-east-1 10.1.0.0/16 10, eu-central-1 10.2.0.0/16 3 10.77.202.1/32"
     assert populations_label(read_populations(text)) == text
     assert read_populations("") == ()
