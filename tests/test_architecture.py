@@ -107,7 +107,8 @@ LAYERS = {
     "origin": (
         {"errors"},
         {"gates", "log_file", "messages", "tcp"},
-        {"behaviors", "conditions", "patterns", "request_log", "request_reader", "s3_errors", "wire"},
+        {"conditions", "patterns", "request_log", "request_reader", "s3_errors", "wire"},
+        {"behaviors"},
         {"admin", "api", "bucket", "delivery", "downloads", "hls", "images", "misbehave"},
         {"bucket_listing", "connection", "echo", "website"},
         {"bucket_api"},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lab.cluster.interface import Cluster
 from lab.faults import process
 from lab.faults.lease import Memory
-from lab.faults.origin import Does, behave, stop_behaving
+from lab.faults.origin import CONSTANT_ETAG, Does, behave, stop_behaving, vary_of
 from lab.faults.parameters import Value
 
 Inject = Callable[[Cluster, str, Mapping[str, Value]], Memory]
@@ -45,4 +45,7 @@ ACTIONS: dict[str, Action] = {
     "http-reset": _answers(lambda given: {"reset_after_bytes": given["after"]}),
     "http-corrupt": _answers(lambda given: {"corrupt_at_byte": given["at"]}),
     "http-drop": _answers(lambda _given: {"drop_connection": True}),
+    "wrong-vary": _answers(lambda given: {"headers": {"Vary": vary_of(given["names"])}}),
+    "lying-304": _answers(lambda _given: {"not_modified": True}),
+    "constant-etag": _answers(lambda _given: {"entity_tag": CONSTANT_ETAG}),
 }

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from lab.cluster.interface import LEAST_MEMORY_MIB, MOST_CPUS
 from lab.errors import UsageError
-from lab.faults.parameters import Kind, Parameter, format_duration
+from lab.faults.parameters import NO_FIELD_NAMES, Kind, Parameter, format_duration
 from lab.topology.layout import Role
 
 ALL_ROLES = tuple(Role)
@@ -95,7 +95,7 @@ CATALOGUE: dict[str, Fault] = {
         ),
         _of_answers(
             "http-status",
-            "answers with this status; below 400 with the body that it had, so 304 lies",
+            "answers with this status; below 400 with the body that it had, also 304 to who asked for none",
             Parameter("status", Kind.INTEGER, "", "which", 200, 599, 503),
         ),
         _of_answers(
@@ -123,6 +123,15 @@ CATALOGUE: dict[str, Fault] = {
         ),
         _of_answers("http-corrupt", "inverts one byte of the body", _bytes("at", "at which position", 0)),
         _of_answers("http-drop", "closes without an answer"),
+        _of_answers(
+            "wrong-vary",
+            "answers name these fields in `Vary`, or have none: caches mix variants, or keep too many",
+            Parameter("names", Kind.FIELD_NAMES, "", "which fields, or none", default=NO_FIELD_NAMES),
+        ),
+        _of_answers("lying-304", "answers 304 to every conditional request, whatever became of the content"),
+        _of_answers(
+            "constant-etag", "every version of the content has the same `ETag`, by which it answers conditions"
+        ),
     )
 }
 

@@ -8,7 +8,7 @@ from lab.clients.http_client import Reply, UnreachableError, ask, get_json
 from lab.cluster.interface import Cluster
 from lab.errors import LabError
 from lab.faults.lease import Memory
-from lab.faults.parameters import Value
+from lab.faults.parameters import NO_FIELD_NAMES, Value
 from lab.faults.process import is_running
 
 Does = Callable[[Mapping[str, Value]], dict[str, object]]
@@ -18,6 +18,8 @@ _TIMEOUT_SECONDS = 2.0
 # A fault whose agent is away ends by itself not long after its lease, and never before the agent has ended it.
 _MARGIN_SECONDS = 1.0
 _LONGEST_SECONDS = 3600.0
+CONSTANT_ETAG = '"constant"'
+"""Strong, so that ranges are resumed by it."""
 _JSON = [("content-type", "application/json")]
 
 
@@ -48,6 +50,11 @@ def stop_behaving(does: Does) -> Callable[[Cluster, str, Mapping[str, Value], Me
                 raise LabError(f"{node_id} does not end the fault: {_said(reply)}")
 
     return undo
+
+
+def vary_of(names: Value) -> str | None:
+    """The field's value; None where there is to be none."""
+    return None if names == NO_FIELD_NAMES else str(names)
 
 
 def _behavior(does: Does, parameters: Mapping[str, Value]) -> dict[str, object]:

@@ -14,6 +14,8 @@ Value = str | float | int
 _PART_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 _MOST_CHARACTERS = 2000
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+"""A token (RFC 9110, 5.1); `*` is one too."""
 
 
 class Kind(StrEnum):
@@ -23,6 +25,11 @@ class Kind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     PATH = "path"
+    FIELD_NAMES = "field_names"
+
+
+_TEXTS = (Kind.PATH, Kind.FIELD_NAMES)
+NO_FIELD_NAMES = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Parameter:
     default: Value | None = None
 
     def to_json(self) -> dict[str, object]:
-        bounds = {} if self.kind is Kind.PATH else {"least": self.least, "most": self.most}
+        bounds = {} if self.kind in _TEXTS else {"least": self.least, "most": self.most}
         named = {"name": self.name, "kind": self.kind.value, "unit": self.unit, "does": self.does}
         return {**named, **bounds, "default": self.default}
 
@@ -56,7 +63,7 @@ class Parameter:
                 return format_duration(float(value))
             case Kind.INTEGER | Kind.NUMBER:
                 return f"{float(value):.15g}"
-            case Kind.PATH:
+            case Kind.PATH | Kind.FIELD_NAMES:
                 return str(value)
 
     def _value(self, given: object) -> Value:
@@ -72,6 +79,8 @@ class Parameter:
                 return _number(self.name, given, "a number")
             case Kind.PATH:
                 return _path(self.name, given)
+            case Kind.FIELD_NAMES:
+                return _field_names(self.name, given)
 
 
 def read_parameters(parameters: tuple[Parameter, ...], given: Mapping[str, object]) -> dict[str, Value]:
@@ -138,3 +147,13 @@ def _path(name: str, given: object) -> str:
     if not text.startswith("/") or len(text) > _MOST_CHARACTERS or not text.isascii() or not text.isprintable():
         raise UsageError(f"{name} must begin with / and be at most {_MOST_CHARACTERS} printable ASCII characters")
     return text
+
+
+def _field_names(name: str, given: object) -> str:
+    """`none`, or names as in a Vary field (RFC 9110, 12.5.5)."""
+    names = [each.strip() for each in str(given).split(",")]
+    if len(str(given)) > _MOST_CHARACTERS or not all(map(_FIELD_NAME.fullmatch, names)):
+        raise UsageError(
+            f"{name} must be {NO_FIELD_NAMES}, * or names of header fields with commas, not {str(given)[:40]!r}"
+        )
+    return ", ".join(names)
