@@ -1,5 +1,6 @@
 """How long, how much, how many: what a fault may be told, with unit and bounds, and how people and JSON write it. Pure."""
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ Value = str | float | int
 _PART_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 _MOST_CHARACTERS = 2000
+_MOST_TEXT_CHARACTERS = 500
+"""As programs have it (proto/injected_faults.py)."""
 
 
 class Kind(StrEnum):
@@ -23,6 +26,8 @@ class Kind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     PATH = "path"
+    TEXT = "text"
+    ADDRESS = "address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,8 @@ class Parameter:
     default: Value | None = None
 
     def to_json(self) -> dict[str, object]:
-        bounds = {} if self.kind is Kind.PATH else {"least": self.least, "most": self.most}
+        is_number = self.kind in (Kind.DURATION, Kind.INTEGER, Kind.NUMBER)
+        bounds = {"least": self.least, "most": self.most} if is_number else {}
         named = {"name": self.name, "kind": self.kind.value, "unit": self.unit, "does": self.does}
         return {**named, **bounds, "default": self.default}
 
@@ -56,7 +62,7 @@ class Parameter:
                 return format_duration(float(value))
             case Kind.INTEGER | Kind.NUMBER:
                 return f"{float(value):.15g}"
-            case Kind.PATH:
+            case Kind.PATH | Kind.TEXT | Kind.ADDRESS:
                 return str(value)
 
     def _value(self, given: object) -> Value:
@@ -72,6 +78,10 @@ class Parameter:
                 return _number(self.name, given, "a number")
             case Kind.PATH:
                 return _path(self.name, given)
+            case Kind.TEXT:
+                return _text(self.name, given)
+            case Kind.ADDRESS:
+                return _address(self.name, given)
 
 
 def read_parameters(parameters: tuple[Parameter, ...], given: Mapping[str, object]) -> dict[str, Value]:
@@ -138,3 +148,17 @@ def _path(name: str, given: object) -> str:
     if not text.startswith("/") or len(text) > _MOST_CHARACTERS or not text.isascii() or not text.isprintable():
         raise UsageError(f"{name} must begin with / and be at most {_MOST_CHARACTERS} printable ASCII characters")
     return text
+
+
+def _text(name: str, given: object) -> str:
+    text = str(given)
+    if not text or len(text) > _MOST_TEXT_CHARACTERS or not text.isprintable():
+        raise UsageError(f"{name} must be a printable text of 1 to {_MOST_TEXT_CHARACTERS} characters")
+    return text
+
+
+def _address(name: str, given: object) -> str:
+    try:
+        return str(ipaddress.ip_address(str(given)))
+    except ValueError as error:
+        raise UsageError(f"{name} must be an address of IPv4 or IPv6, not {str(given)[:40]!r}") from error
