@@ -28,6 +28,7 @@ from control_plane.coordination import Coordinator
 from control_plane.credentials import CredentialsError, read_credentials
 from control_plane.database import open_database
 from control_plane.grpc_port import GrpcPort
+from control_plane.injected_faults import KINDS
 from control_plane.listening import ListenError, listen_soon
 from control_plane.metrics import ControlMetrics, Gauges
 from control_plane.published_tables import PublishedTables, TableError
@@ -40,6 +41,7 @@ from control_plane.term import TermMaker
 from control_plane.web import WebConfig, WebServer
 from proto.admin_access import AdminAccess
 from proto.descriptor_limit import raise_descriptor_limit
+from proto.fault_port import FaultPort
 from proto.host_clock import HostClock
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 
@@ -82,6 +84,8 @@ class _Parts:
     listen: Callable[[], Any] | None
     """Hears what other control planes announce; None: there is no other."""
     first_api: StartedApi | None
+    faults: FaultPort | None
+    """None: none may be injected."""
 
 
 async def serve(settings: Settings, first_api: StartedApi | None = None) -> None:
@@ -126,7 +130,8 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
             roles.heard_news()
 
         listen = None if election is None else partial(election.listen, settings.database, heard_news)
-        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api))
+        faults = FaultPort(KINDS) if settings.may_have_faults else None
+        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api, faults))
 
 
 class _HeadForPeople:
@@ -236,7 +241,8 @@ async def run_api(api: ApiChild, roles: "KnownLeader") -> None:
 
 def _operators(parts: _Parts) -> ASGIApp:
     access = AdminAccess([NODE_NAME, socket.gethostname(), parts.settings.admin.host])
-    return guarded(parts.admin.application(parts.metrics), access)
+    json_paths = () if parts.faults is None else ("/faults",)
+    return guarded(parts.admin.application(parts.metrics, parts.faults), access, json_paths)
 
 
 def _api_listener(parts: _Parts) -> Callable[[ApiEvent], None]:

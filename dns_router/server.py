@@ -9,10 +9,11 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from dns_router.admin import AdminListener
+from dns_router.admin import AdminListener, AdminSources
 from dns_router.applier import RouterApplier
 from dns_router.command_line import Options
 from dns_router.counters import Counters
+from dns_router.faults import KINDS
 from dns_router.listeners import DatagramListener, StreamListener
 from dns_router.metrics import NodeReport
 from dns_router.responder import Responder
@@ -20,6 +21,7 @@ from dns_router.sockets import bind, bind_dns, bound_address
 from dns_router.translation import address_record_data
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.fault_port import FaultPort
 from proto.held_folder import FolderInUseError, HeldFolder
 from proto.host_clock import read_boot_id
 from proto.mutual_tls import TlsFilesError, TlsIdentity
@@ -52,12 +54,14 @@ async def serve(options: Options) -> None:
         cleanup.callback(folder.release)
         identity = _identity(options, sockets, folder.identity)
         counters = Counters()
+        faults = FaultPort(KINDS) if options.may_have_faults else None
         responder = Responder(counters, random.Random())
         applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
         applier.recover()
         session = NodeSession(identity, applier, [str(address) for address in options.control_planes], tls=tls)
         report = NodeReport(identity, session, responder, counters, files.statistics)
-        async with _listening(sockets, responder, counters, AdminListener(report, _access(options))):
+        admin = AdminListener(AdminSources(report, _access(options), faults))
+        async with _listening(sockets, responder, counters, admin):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
             await _follow_log_until_stopped(session, stopped)
 

@@ -13,7 +13,8 @@ from typing import Any
 from edge_node import IS_COMPILED
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.client import ControlClient
-from edge_node.control.peer_inquiry import PeerInquiry, write_standing
+from edge_node.control.injected_faults import KINDS
+from edge_node.control.peer_inquiry import PeerInquiry, log_fence, write_standing
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, limit_for, wanted_descriptors
@@ -44,6 +45,7 @@ from edge_node.upstream.pool import ConnectionPool
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
 from proto.descriptor_limit import raise_descriptor_limit
+from proto.fault_port import FaultPort
 from proto.held_folder import FolderInUseError, HeldFolder
 from proto.host_clock import host_seconds, read_boot_id, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
@@ -57,12 +59,6 @@ DRAIN_SECONDS = 30.0
 FLUSH_SECONDS = 0.1
 """How long a stored response may wait for its way to disk: kill -9 loses no more."""
 VERSION = "0.1.0"
-_FENCE_TEXTS = {
-    FenceState.LEASED: "the control plane has granted a lease",
-    FenceState.ASKING: "the lease is over: other nodes are asked whether the control plane has gone on without this one",
-    FenceState.FENCED: "the control plane has gone on without this node: what is stored is confirmed before it is served, until there is a lease again",
-    FenceState.ALONE: "nobody who can be reached hears the control plane: what is stored is served as it is",
-}
 
 
 class StartError(Exception):
@@ -94,6 +90,7 @@ class EdgeNode:
     def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
         tls = _read_tls(settings.tls_dir)
         self._settings = settings
+        self._faults = FaultPort(KINDS) if settings.may_have_faults else None
         self._tasks = tasks
         self._work: set[asyncio.Task[None]] = set()
         """Fetches and requests that wait."""
@@ -135,7 +132,7 @@ class EdgeNode:
         self._session = NodeSession(
             self._identity(), self._client, [str(address) for address in settings.control_planes], tls=tls
         )
-        self._inquiry = PeerInquiry(settings.node_id, self._state, host_seconds, random.Random(), self._note_fence)
+        self._inquiry = PeerInquiry(settings.node_id, self._state, host_seconds, random.Random(), log_fence)
         self._servers: list[asyncio.Server] = []
 
     def opened(self, connection: OpenConnection) -> bool:
@@ -338,12 +335,9 @@ class EdgeNode:
         explainer = Explainer(settings.node_id, self._cache, self._state, host_seconds)
         names = (settings.node_id, socket.gethostname(), settings.admin.host, settings.advertise_admin.host)
         exposition, access = make_exposition(sources), AdminAccess(names)
-        return AdminSources(exposition, self._status, self._standing, self._why_not_ready, explainer, access)
-
-    def _note_fence(self, state: FenceState) -> None:
-        """The operator is told why stored responses are asked for again."""
-        level = logging.WARNING if state is FenceState.FENCED else logging.INFO
-        logger.log(level, "%s", _FENCE_TEXTS[state])
+        return AdminSources(
+            exposition, self._status, self._standing, self._why_not_ready, explainer, access, self._faults
+        )
 
     def _standing(self) -> dict[str, object]:
         state, session = self._state, self._session

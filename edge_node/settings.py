@@ -55,6 +55,8 @@ class Settings:
     """Without a lease nothing that is stored is served unconfirmed."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Connections from there begin with a PROXY header, version 2."""
+    may_have_faults: bool = False
+    """`/faults` is there on the admin port."""
 
 
 def parse_address(text: str) -> Address:
@@ -159,6 +161,7 @@ def _add_address_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NETWORK[,NETWORK...]",
         help="connections from there begin with a PROXY protocol header (version 2), which says who the viewer is; for example 127.0.250.0/24",
     )
+    parser.add_argument("--allow-faults", action="store_true", help="for laboratories: /faults on the admin port")
 
 
 def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:
@@ -216,4 +219,5 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         origin_connections=given.origin_connections,
         is_strictly_invalidated=given.strict_invalidation,
         trusted_proxies=given.trusted_proxies,
+        may_have_faults=given.allow_faults,
     )

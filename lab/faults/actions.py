@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from lab.cluster.interface import Cluster
 from lab.faults import process
 from lab.faults.lease import Memory
-from lab.faults.origin import CONSTANT_ETAG, Does, behave, stop_behaving, vary_of
+from lab.faults.origin import CONSTANT_ETAG, Does, behavior, vary_of
 from lab.faults.parameters import Value
+from lab.faults.program import own_fault
 
 Inject = Callable[[Cluster, str, Mapping[str, Value]], Memory]
 """At one node; returns what only the injection knows. LabError when it cannot be done."""
@@ -27,7 +28,13 @@ class Action:
 
 
 def _answers(does: Does) -> Action:
-    return Action(behave(does), stop_behaving(does))
+    posting = behavior(does)
+    return Action(posting.inject, posting.undo)
+
+
+def _own(kind: str) -> Action:
+    posting = own_fault(kind)
+    return Action(posting.inject, posting.undo)
 
 
 ACTIONS: dict[str, Action] = {

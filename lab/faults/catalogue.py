@@ -27,6 +27,8 @@ class Aspect(StrEnum):
     CPUS = "cpus"
     MEMORY = "memory"
     ANSWERS = "answers"
+    PROGRAM = "program"
+    """What a program does to itself: a second one of the same name is refused."""
 
 
 @dataclass(frozen=True, slots=True)

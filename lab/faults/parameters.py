@@ -1,5 +1,6 @@
 """How long, how much, how many: what a fault may be told, with unit and bounds, and how people and JSON write it. Pure."""
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+
 _MOST_CHARACTERS = 2000
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 """A token (RFC 9110, 5.1); `*` is one too."""
+_MOST_TEXT_CHARACTERS = 500
+"""As programs have it (proto/injected_faults.py)."""
 
 
 class Kind(StrEnum):
@@ -25,10 +28,11 @@ class Kind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     PATH = "path"
+    TEXT = "text"
+    ADDRESS = "address"
     FIELD_NAMES = "field_names"
 
 
-_TEXTS = (Kind.PATH, Kind.FIELD_NAMES)
 NO_FIELD_NAMES = "none"
 
 
@@ -45,7 +49,8 @@ class Parameter:
     default: Value | None = None
 
     def to_json(self) -> dict[str, object]:
-        bounds = {} if self.kind in _TEXTS else {"least": self.least, "most": self.most}
+        is_number = self.kind in (Kind.DURATION, Kind.INTEGER, Kind.NUMBER)
+        bounds = {"least": self.least, "most": self.most} if is_number else {}
         named = {"name": self.name, "kind": self.kind.value, "unit": self.unit, "does": self.does}
         return {**named, **bounds, "default": self.default}
 
@@ -63,7 +68,7 @@ class Parameter:
                 return format_duration(float(value))
             case Kind.INTEGER | Kind.NUMBER:
                 return f"{float(value):.15g}"
-            case Kind.PATH | Kind.FIELD_NAMES:
+            case Kind.PATH | Kind.TEXT | Kind.ADDRESS | Kind.FIELD_NAMES:
                 return str(value)
 
     def _value(self, given: object) -> Value:
@@ -79,6 +84,10 @@ class Parameter:
                 return _number(self.name, given, "a number")
             case Kind.PATH:
                 return _path(self.name, given)
+            case Kind.TEXT:
+                return _text(self.name, given)
+            case Kind.ADDRESS:
+                return _address(self.name, given)
             case Kind.FIELD_NAMES:
                 return _field_names(self.name, given)
 
@@ -147,6 +156,20 @@ def _path(name: str, given: object) -> str:
     if not text.startswith("/") or len(text) > _MOST_CHARACTERS or not text.isascii() or not text.isprintable():
         raise UsageError(f"{name} must begin with / and be at most {_MOST_CHARACTERS} printable ASCII characters")
     return text
+
+
+def _text(name: str, given: object) -> str:
+    text = str(given)
+    if not text or len(text) > _MOST_TEXT_CHARACTERS or not text.isprintable():
+        raise UsageError(f"{name} must be a printable text of 1 to {_MOST_TEXT_CHARACTERS} characters")
+    return text
+
+
+def _address(name: str, given: object) -> str:
+    try:
+        return str(ipaddress.ip_address(str(given)))
+    except ValueError as error:
+        raise UsageError(f"{name} must be an address of IPv4 or IPv6, not {str(given)[:40]!r}") from error
 
 
 def _field_names(name: str, given: object) -> str:

@@ -19,6 +19,9 @@ API_REGION = "us-east-1"
 ACCESS_KEY_ID = "cdnlab"
 SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105 - public on purpose: the endpoint is reachable from this machine only
 
+ALLOW_FAULTS = "--allow-faults"
+"""Of a program in a lab, and nowhere else: /faults is there on its admin port."""
+
 _FIRST_POP, _REGIONALS, _ROUTERS, _ORIGINS = 11, 100, 150, 200
 
 
@@ -117,7 +120,7 @@ class Layout:
             dns="",
             listeners=(Listener(api), Listener(grpc), Listener(admin)),
             module="control_plane",
-            flags=_flatten(flags),
+            flags=(*_flatten(flags), ALLOW_FAULTS),
         )
 
     def _edges(self) -> Iterator[NodeSpec]:
@@ -170,7 +173,8 @@ class Layout:
         if shared:
             flags["--listen-shared"] = shared
             listeners = (*listeners, Listener(shared, is_shared=True))
-        return NodeSpec(node_id, role, region, pop, http, admin, "", listeners, "edge_node", _flatten(flags))
+        told = (*_flatten(flags), ALLOW_FAULTS)
+        return NodeSpec(node_id, role, region, pop, http, admin, "", listeners, "edge_node", told)
 
     def _routers(self) -> Iterator[NodeSpec]:
         for number, router in enumerate(self.topology.routers, start=1):
@@ -190,8 +194,8 @@ class Layout:
                 "--state-dir": str(self.node_dir(node_id)),
             }
             listeners = (Listener(dns, is_datagram=True), Listener(dns), Listener(admin))
-            place = (router.region, "")
-            yield NodeSpec(node_id, Role.DNS_ROUTER, *place, "", admin, dns, listeners, "dns_router", _flatten(flags))
+            place, told = (router.region, ""), (*_flatten(flags), ALLOW_FAULTS)
+            yield NodeSpec(node_id, Role.DNS_ROUTER, *place, "", admin, dns, listeners, "dns_router", told)
 
     def _origins(self) -> Iterator[NodeSpec]:
         for number, origin in enumerate(self.topology.origins, start=1):

@@ -1,0 +1,5 @@
+"""The faults that a control plane can be told to suffer, where it was started with `--allow-faults` (docs/faults.md)."""
+
+from proto.injected_faults import FaultKind
+
+KINDS: tuple[FaultKind, ...] = ()
