@@ -35,6 +35,7 @@ LEFT_AS_SOURCE = (
     "control/journal.py", "settings.py", "storage/storage_factory.py",  # read once, or written once for each log entry
     "observability/resident_memory.py",  # once after the start
     "storage/disk/files.py",  # open files close when the last weak reference is left, which compiled objects cannot have
+    "storage/disk/faulty_files.py",  # derives from it
 )  # fmt: skip
 
 

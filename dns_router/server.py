@@ -21,6 +21,7 @@ from dns_router.sockets import bind, bind_dns, bound_address
 from dns_router.translation import address_record_data
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.clock_faults import clocks_of
 from proto.fault_port import FaultPort
 from proto.held_folder import FolderInUseError, HeldFolder
 from proto.host_clock import read_boot_id
@@ -58,7 +59,8 @@ async def serve(options: Options) -> None:
         responder = Responder(counters, random.Random())
         applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
         applier.recover()
-        session = NodeSession(identity, applier, [str(address) for address in options.control_planes], tls=tls)
+        control_planes = [str(address) for address in options.control_planes]
+        session = NodeSession(identity, applier, control_planes, tls=tls, clock=clocks_of(faults).steady)
         report = NodeReport(identity, session, responder, counters, files.statistics)
         admin = AdminListener(AdminSources(report, _access(options), faults))
         async with _listening(sockets, responder, counters, admin):

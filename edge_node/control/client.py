@@ -16,6 +16,7 @@ from edge_node.control.journal_codec import JournalEntry, JournalError
 from edge_node.control.known_peers import KnownPeers
 from edge_node.control.resource_kinds import KINDS, served_resources
 from edge_node.control.resource_reader import read_peers
+from edge_node.storage.disk.faulty_files import FaultyDisk
 from edge_node.storage.node_state import InvalidatedPaths, NodeState, ServedResources
 from proto.cdn.v1 import sync_pb2
 from proto.host_clock import read_boot_id
@@ -24,7 +25,7 @@ from proto.rejected_changes import RejectedChanges
 from proto.resource_files import ResourceFiles
 from proto.resources import checksum_bytes, kind_name
 from proto.served_configuration import Configuration, from_kept, from_snapshot, with_entry
-from proto.state_files import StateFiles
+from proto.state_files import StateFiles, nothing
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +57,12 @@ class ClientFiles:
     journal_growth_bytes: int = GROWTH_BYTES
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "ClientFiles":
-        """The state directory of a node on this machine. OSError when no file can be kept there."""
-        kept = StateFiles(folder)
+    def in_folder(cls, folder: Path, disk: FaultyDisk | None = None) -> "ClientFiles":
+        """The state directory of a node on this machine. OSError when no file can be kept there. `disk`: of a node that allows faults."""
+        before_write = nothing if disk is None else disk.take_room
+        kept = StateFiles(folder, before_write)
         _check_that_files_can_be_kept(folder)
-        return cls(kept, DiskJournalFile(folder / JOURNAL_FILE), read_boot_id())
+        return cls(kept, DiskJournalFile(folder / JOURNAL_FILE, before_write), read_boot_id())
 
 
 class ControlClient:

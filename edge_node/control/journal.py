@@ -13,6 +13,7 @@ The bytes are `control/journal_codec.py`'s. What is done when there is no journa
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,7 @@ from edge_node.control.journal_codec import (
     whole_journal,
 )
 from proto.log_position import LogPosition
+from proto.state_files import nothing
 
 logger = logging.getLogger(__name__)
 
@@ -189,8 +191,10 @@ class InvalidationJournal:
 class DiskJournalFile:
     """A JournalFile in the state directory, which belongs to this process alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before_write: Callable[[], None] = nothing) -> None:
+        """`before_write`: see StateFiles."""
         self._path = path
+        self._before_write = before_write
         self._descriptor = -1
 
     def read(self) -> bytes | None:
@@ -205,6 +209,7 @@ class DiskJournalFile:
 
     def replace(self, content: bytes) -> None:
         """See JournalFile."""
+        self._before_write()
         unfinished = self._path.with_suffix(".new")
         descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
@@ -219,6 +224,7 @@ class DiskJournalFile:
 
     def write_at(self, offset: int, data: bytes) -> None:
         """See JournalFile."""
+        self._before_write()
         _write_all(self._descriptor, data, offset)
 
     def remove(self) -> None:
