@@ -34,6 +34,7 @@ LAYERS = {
     "control_plane": (
         {
             "api_channel",
+            "api_faults",
             "clock_columns",
             "commit_ages",
             "compiler",
@@ -87,7 +88,7 @@ LAYERS = {
             "web",
         },
         {"aws_api", "backup", "election", "grpc_port", "ledger", "published_tables", "sync"},
-        {"deployment", "roles"},
+        {"deployment", "node_faults", "roles"},
         {"admin", "api_process", "leader_channel", "term"},
         {"relay"},
         {"server"},
@@ -158,6 +159,7 @@ PURE = {
     "dns_router/routing.py": set(),
     "loadtests/workload.py": {"random"},  # the type of the generator that it is given
     "origin/scenarios.py": set(),
+    "control_plane/api_faults.py": set(),
     "control_plane/leadership.py": set(),
     "control_plane/leases.py": set(),
     "control_plane/nodes.py": set(),
@@ -195,6 +197,7 @@ PURE = {
     "lab/wan/toxics.py": set(),
     "lab/wan/toxiproxy_documents.py": set(),
     "proto/injected_faults.py": set(),
+    "proto/clock_course.py": set(),
     "proto/log_position.py": set(),
     "proto/moments.py": set(),
     "proto/node_machine.py": set(),
@@ -222,12 +225,12 @@ IMPURE_MODULES = {
 WALL_CLOCK_READERS = {
     "control_plane/aws_api/application.py": "creation times, and how old a signature is",
     "deploy/certificates.py": "how long certificates are good",
-    "edge_node/node.py": "Date and Age of HTTP, and the access log",
     "edge_node/storage/disk/files.py": "ages of stored responses",
     "lab/cluster/certificate_authority.py": "how long certificates are good",
     "lab/clients/management_api.py": "a reference that is not used twice",
     "lab/experiments/quickstart_distribution.py": "a reference that is not used twice",
     "origin/__main__.py": "Date and Last-Modified of HTTP, and the request log",
+    "proto/clock_faults.py": "what edges are given for Date and Age of HTTP, and for the access log",
     "proto/host_clock.py": "the anchor",
 }
 """Who may ask a clock that steps, and for what. What is compared between processes, or bounds something, is by the host's clock (decision 29)."""
