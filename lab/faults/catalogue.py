@@ -14,9 +14,14 @@ from lab.topology.layout import Role
 
 ALL_ROLES = tuple(Role)
 ORIGINS = (Role.ORIGIN,)
+CACHES = (Role.EDGE, Role.REGIONAL)
 
 _LEASE_SECONDS, _LONGEST_SECONDS = 30.0, 3600.0
 """The longest is that of an origin's own leases, too (docs/origin.md)."""
+MOST_OFFSET_SECONDS = 100.0 * 365 * 86_400
+LEAST_RATE, MOST_RATE = -0.9, 100.0
+MOST_PAUSE_SECONDS = 0.25
+"""As the programs have them (proto/clock_faults.py, edge_node/storage/disk/faulty_files.py)."""
 _MOST_BYTES = float(1 << 50)
 
 
@@ -72,6 +77,10 @@ def _of_answers(name: str, does: str, *parameters: Parameter) -> Fault:
 
 def _bytes(name: str, does: str, default: int) -> Parameter:
     return Parameter(name, Kind.INTEGER, "bytes", does, 0, _MOST_BYTES, default)
+
+
+def _of_control_plane(name: str, does: str, heals: str, *parameters: Parameter) -> Fault:
+    return Fault(name, Aspect.PROGRAM, does, heals, (Role.CONTROL_PLANE,), parameters)
 
 
 CATALOGUE: dict[str, Fault] = {
@@ -133,6 +142,68 @@ CATALOGUE: dict[str, Fault] = {
         _of_answers("lying-304", "answers 304 to every conditional request, whatever became of the content"),
         _of_answers(
             "constant-etag", "every version of the content has the same `ETag`, by which it answers conditions"
+        ),
+        Fault(
+            "clock-offset",
+            Aspect.PROGRAM,
+            "its wall clock is set by so much, negative: back",
+            "the clock is set right",
+            (*CACHES, Role.CONTROL_PLANE),
+            (Parameter("by", Kind.DURATION, "s", "how much", -MOST_OFFSET_SECONDS, MOST_OFFSET_SECONDS),),
+        ),
+        Fault(
+            "clock-drift",
+            Aspect.PROGRAM,
+            "its clocks gain so much of each second, negative: they lose it",
+            "the clocks run right",
+            (*CACHES, Role.DNS_ROUTER, Role.CONTROL_PLANE),
+            (Parameter("rate", Kind.NUMBER, "", "how much", LEAST_RATE, MOST_RATE),),
+        ),
+        Fault(
+            "disk-full",
+            Aspect.PROGRAM,
+            "its disk has no room: no state file, no journal and no response is written",
+            "there is room",
+            CACHES,
+        ),
+        Fault(
+            "disk-slow",
+            Aspect.PROGRAM,
+            "each operation on its disk tier takes so long, and all of the node waits for it",
+            "the disk is as before",
+            CACHES,
+            (Parameter("by", Kind.DURATION, "s", "how long", 0.001, MOST_PAUSE_SECONDS, 0.05),),
+        ),
+        Fault(
+            "disk-read-error",
+            Aspect.PROGRAM,
+            "its disk tier cannot be read",
+            "the disk is as before",
+            CACHES,
+            (_PROBABILITY,),
+        ),
+        Fault(
+            "disk-bit-flip",
+            Aspect.PROGRAM,
+            "what is read of its disk tier has a wrong bit",
+            "the disk is as before",
+            CACHES,
+            (_PROBABILITY,),
+        ),
+        _of_control_plane(
+            "control-plane-deaf", "its port for nodes stands still: streams stay, nothing is read or sent", "it goes on"
+        ),
+        _of_control_plane("control-plane-refuse", "it takes no new streams of nodes", "they are taken"),
+        _of_control_plane(
+            "api-error", "the management API answers `ServiceUnavailable`, 503", "it answers", _PROBABILITY
+        ),
+        _of_control_plane("api-throttle", "the management API answers `Throttling`, 400", "it answers", _PROBABILITY),
+        _of_control_plane(
+            "api-delay",
+            "the management API waits before each answer",
+            "it answers at once",
+            Parameter("by", Kind.DURATION, "s", "how long", 0.001, 20, 0.5),
+            _PROBABILITY,
         ),
     )
 }

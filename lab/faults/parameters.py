@@ -65,7 +65,7 @@ class Parameter:
         """As people read it."""
         match self.kind:
             case Kind.DURATION:
-                return format_duration(float(value))
+                return "-" * (float(value) < 0) + format_duration(abs(float(value)))
             case Kind.INTEGER | Kind.NUMBER:
                 return f"{float(value):.15g}"
             case Kind.PATH | Kind.TEXT | Kind.ADDRESS | Kind.FIELD_NAMES:
@@ -74,7 +74,7 @@ class Parameter:
     def _value(self, given: object) -> Value:
         match self.kind:
             case Kind.DURATION:
-                return _number(self.name, given, "a duration") if _is_number(given) else parse_duration(str(given))
+                return _number(self.name, given, "a duration") if _is_number(given) else _either_way(str(given))
             case Kind.INTEGER:
                 value = _number(self.name, given, "a whole number")
                 if value != int(value):
@@ -123,6 +123,11 @@ def parse_duration(text: str) -> float:
     if not math.isfinite(seconds):
         raise UsageError(f"{text[:40]!r} is too long")
     return seconds
+
+
+def _either_way(text: str) -> float:
+    """One that may be negative; whether this one may, its bounds say."""
+    return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
 
 
 def format_duration(seconds: float) -> str:
