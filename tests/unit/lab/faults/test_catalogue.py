@@ -9,12 +9,18 @@ from lab.faults.actions import ACTIONS
 from lab.faults.catalogue import ALL_ROLES, CATALOGUE, Fault, find_fault, lease_of
 from lab.faults.lease import ConflictError, Lease, Phase, Place, check_room
 from lab.faults.parameters import Parameter, Value, format_duration
+from tests.faults.contract import ROWS
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "faults.md"
 
 
 def test_every_fault_can_be_injected_and_undone() -> None:
     assert list(ACTIONS) == list(CATALOGUE)
+
+
+def test_every_fault_is_seen_from_outside_by_a_test() -> None:
+    """On processes and on containers: tests/faults."""
+    assert list(ROWS) == list(CATALOGUE)
 
 
 def test_the_page_has_each_fault_as_it_is() -> None:
