@@ -15,10 +15,24 @@ from lab.errors import LabError
 from lab.faults.catalogue import CATALOGUE
 from lab.faults.lease import Lease, Phase
 from proto.host_clock import host_seconds
-from tests.faults import rows_of_answers, rows_of_nodes
+from tests.faults import (
+    rows_of_answers,
+    rows_of_clocks,
+    rows_of_control_planes,
+    rows_of_disks,
+    rows_of_nodes,
+    rows_of_origins,
+)
 from tests.faults.scene import Check, Row, Scene
 
-ROWS: dict[str, Row] = {**rows_of_nodes.ROWS, **rows_of_answers.ROWS}
+ROWS: dict[str, Row] = {
+    **rows_of_nodes.ROWS,
+    **rows_of_answers.ROWS,
+    **rows_of_origins.ROWS,
+    **rows_of_clocks.ROWS,
+    **rows_of_disks.ROWS,
+    **rows_of_control_planes.ROWS,
+}
 
 DEADLINE_SECONDS = 25.0
 _LEASE_SECONDS = 60.0
@@ -50,6 +64,10 @@ class FaultsContract:
         order = Order(name, row.target, None if is_momentary else _LEASE_SECONDS, row.parameters)
         if row.is_for_containers_only and not self.is_of_containers:
             with pytest.raises(LabError, match="a lab in containers has"):
+                keeper.inject(order)
+            return
+        if row.needs_disk_tier and scene.status(row.target)["disk"] is None:
+            with pytest.raises(LabError, match="kind must be one of"):
                 keeper.inject(order)
             return
         symptom = row.watch(scene)

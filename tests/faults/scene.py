@@ -1,7 +1,7 @@
 """What a viewer and an operator can see of a lab, for the tables of this package: only what programs say on their ports, nothing of how they are run."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,8 @@ class Row:
     watch: Callable[["Scene"], Symptom]
     parameters: Mapping[str, Value] = field(default_factory=dict)
     is_for_containers_only: bool = False
+    needs_disk_tier: bool = False
+    """Where the lab has none, it is refused."""
 
 
 class Scene:
@@ -97,10 +99,18 @@ class Scene:
 
     # Viewers
 
-    def get(self, node_id: str, path: str, timeout_seconds: float = _VIEWER_SECONDS) -> Reply:
-        """One request of a viewer. UnreachableError."""
-        headers = [("host", self.distribution.domain_name)]
-        return ask(self.address(node_id), path, headers=headers, timeout_seconds=timeout_seconds)
+    def get(
+        self,
+        node_id: str,
+        path: str,
+        timeout_seconds: float = _VIEWER_SECONDS,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        host: str = "",
+    ) -> Reply:
+        """One request of a viewer; `host` is that of another distribution. UnreachableError."""
+        fields = [("host", host or self.distribution.domain_name), *headers]
+        return ask(self.address(node_id), path, headers=fields, timeout_seconds=timeout_seconds)
 
     def text(self, node_id: str, name: str) -> str:
         """An object of the bucket as a viewer gets it; empty when there is no answer of 200."""
@@ -122,9 +132,9 @@ class Scene:
 
     # Who changes something
 
-    def put(self, name: str, text: str) -> None:
+    def put(self, name: str, text: str, cache_control: str = "max-age=3600") -> None:
         """A new version of an object at the origin."""
-        headers = [("cache-control", "max-age=3600")]
+        headers = [("cache-control", cache_control)]
         path, body = f"/bucket/faults/{name}", text.encode()
         reply = ask(self.address(ORIGIN), path, method="PUT", headers=headers, body=body)
         assert reply.status == 200, reply
