@@ -13,7 +13,7 @@ from typing import Any
 from edge_node import IS_COMPILED
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.control.client import ControlClient
-from edge_node.control.injected_faults import KINDS
+from edge_node.control.injected_faults import KINDS, open_client
 from edge_node.control.peer_inquiry import PeerInquiry, log_fence, write_standing
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
@@ -46,10 +46,11 @@ from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
 from proto.descriptor_limit import raise_descriptor_limit
 from proto.fault_port import FaultPort
+from proto.faulty_session import open_session
 from proto.held_folder import FolderInUseError, HeldFolder
 from proto.host_clock import host_seconds, read_boot_id, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
-from proto.node_session import NodeIdentity, NodeSession
+from proto.node_session import NodeIdentity
 
 logger = logging.getLogger("edge")
 
@@ -129,9 +130,8 @@ class EdgeNode:
             self._cache.index_variant(key)
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
-        self._session = NodeSession(
-            self._identity(), self._client, [str(address) for address in settings.control_planes], tls=tls
-        )
+        control_planes = [str(address) for address in settings.control_planes]
+        self._session = open_session(self._identity(), self._client, control_planes, tls, self._faults)
         self._inquiry = PeerInquiry(settings.node_id, self._state, host_seconds, random.Random(), log_fence)
         self._servers: list[asyncio.Server] = []
 
@@ -218,7 +218,7 @@ class EdgeNode:
     def _open_state(self) -> tuple[ControlClient, HeldFolder]:
         folder = self._settings.state_dir
         try:
-            client = ControlClient(self._state, self._settings.region, folder, self._load)
+            client = open_client(self._state, self._settings.region, folder, self._load, self._faults)
             return client, HeldFolder(folder, read_boot_id())
         except FolderInUseError as error:
             raise StartError(str(error)) from error

@@ -1,5 +1,0 @@
-"""The faults that a router can be told to suffer, where it was started with `--allow-faults` (docs/faults.md)."""
-
-from proto.injected_faults import FaultKind
-
-KINDS: tuple[FaultKind, ...] = ()
