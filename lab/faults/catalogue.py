@@ -1,7 +1,7 @@
 """Every fault that there is: what it does, what it may be told, whom it can hit, for how long. Pure.
 
 How each is injected and undone is in actions.py, which has a row for each name here (a test compares them); docs/faults.md is checked against
-this table. Faults of links, names, clocks, disks, of the control plane and of a CDN are added here when they are there, and not before.
+this table. Faults of links, clocks, disks and of the control plane are added here when they are there, and not before.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,10 @@ from lab.topology.layout import Role
 
 ALL_ROLES = tuple(Role)
 ORIGINS = (Role.ORIGIN,)
+CACHES = (Role.EDGE, Role.REGIONAL)
+FOLLOWERS = (*CACHES, Role.DNS_ROUTER)
+"""Who follows the log."""
+ROUTERS = (Role.DNS_ROUTER,)
 
 _LEASE_SECONDS, _LONGEST_SECONDS = 30.0, 3600.0
 """The longest is that of an origin's own leases, too (docs/origin.md)."""
@@ -74,6 +78,82 @@ def _bytes(name: str, does: str, default: int) -> Parameter:
     return Parameter(name, Kind.INTEGER, "bytes", does, 0, _MOST_BYTES, default)
 
 
+def _of_program(name: str, does: str, heals: str, roles: tuple[Role, ...], *parameters: Parameter) -> Fault:
+    """One that a program does to itself (`--allow-faults`)."""
+    return Fault(name, Aspect.PROGRAM, does, heals, roles, parameters)
+
+
+def _chance(does: str, default: float = 1.0) -> Parameter:
+    return Parameter("probability", Kind.NUMBER, "", does, 0.000001, 1, default)
+
+
+_OF_ENTRIES = "of how many entries, of 1"
+_OF_QUERIES = "of how many queries, of 1"
+_STREAM_ANEW = "its stream begins anew"
+
+_OF_A_CDN = (
+    _of_program(
+        "log-lose",
+        "entries of the log never reach it",
+        _STREAM_ANEW,
+        FOLLOWERS,
+        _chance(_OF_ENTRIES),
+        Parameter("count", Kind.INTEGER, "entries", "so many and no more; 0: no limit", 0, 1e6, 0),
+    ),
+    _of_program(
+        "log-delay",
+        "entries of the log reach it late, leases in time",
+        _STREAM_ANEW,
+        FOLLOWERS,
+        Parameter("by", Kind.DURATION, "s", "how long", 0.001, 3600, 1.0),
+    ),
+    _of_program("log-duplicate", "entries of the log reach it twice", _STREAM_ANEW, FOLLOWERS, _chance(_OF_ENTRIES)),
+    _of_program(
+        "log-reorder",
+        "an entry of the log reaches it after the next one, or a second late",
+        _STREAM_ANEW,
+        FOLLOWERS,
+        _chance(_OF_ENTRIES, 0.5),
+    ),
+    _of_program(
+        "lying-acknowledgement",
+        "acknowledges entries that it does not apply: stale content after a receipt",
+        "its stream begins anew, from what it has",
+        FOLLOWERS,
+    ),
+    _of_program(
+        "reject-configuration",
+        "refuses whatever is new or changed, and says why",
+        "what was refused is tried again",
+        FOLLOWERS,
+        Parameter("reason", Kind.TEXT, "", "what it says", default="an injected fault refuses it"),
+    ),
+    _of_program("directory-lost", "never hears who has come or gone", _STREAM_ANEW, FOLLOWERS),
+    _of_program(
+        "stale-regional",
+        "applies entries without what they invalidate, and claims to be up to date: stale content after a receipt",
+        "what it has stored is void",
+        CACHES,
+    ),
+    _of_program("dns-servfail", "answers SERVFAIL", "answers are as before", ROUTERS, _chance(_OF_QUERIES)),
+    _of_program("dns-silence", "does not answer", "answers are as before", ROUTERS, _chance(_OF_QUERIES)),
+    _of_program(
+        "dns-wrong-answer",
+        "answers with this address wherever it has one of the family",
+        "answers are as before",
+        ROUTERS,
+        Parameter("address", Kind.ADDRESS, "", "which"),
+    ),
+    _of_program(
+        "dns-delay",
+        "answers late (UDP)",
+        "answers are as before",
+        ROUTERS,
+        Parameter("by", Kind.DURATION, "s", "how long", 0.001, 60, 0.5),
+    ),
+)
+
+
 CATALOGUE: dict[str, Fault] = {
     fault.name: fault
     for fault in (
@@ -125,6 +205,7 @@ CATALOGUE: dict[str, Fault] = {
         ),
         _of_answers("http-corrupt", "inverts one byte of the body", _bytes("at", "at which position", 0)),
         _of_answers("http-drop", "closes without an answer"),
+        *_OF_A_CDN,
     )
 }
 

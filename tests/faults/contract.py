@@ -15,10 +15,15 @@ from lab.errors import LabError
 from lab.faults.catalogue import CATALOGUE
 from lab.faults.lease import Lease, Phase
 from proto.host_clock import host_seconds
-from tests.faults import rows_of_answers, rows_of_nodes
+from tests.faults import rows_of_answers, rows_of_log, rows_of_names, rows_of_nodes
 from tests.faults.scene import Check, Row, Scene
 
-ROWS: dict[str, Row] = {**rows_of_nodes.ROWS, **rows_of_answers.ROWS}
+ROWS: dict[str, Row] = {
+    **rows_of_nodes.ROWS,
+    **rows_of_answers.ROWS,
+    **rows_of_log.ROWS,
+    **rows_of_names.ROWS,
+}
 
 DEADLINE_SECONDS = 25.0
 _LEASE_SECONDS = 60.0

@@ -6,7 +6,7 @@ import pytest
 
 from lab.errors import UsageError
 from lab.faults.actions import ACTIONS
-from lab.faults.catalogue import CATALOGUE, Fault, find_fault, lease_of
+from lab.faults.catalogue import ALL_ROLES, CATALOGUE, Fault, find_fault, lease_of
 from lab.faults.lease import ConflictError, Lease, Phase, Place, check_room
 from lab.faults.parameters import Parameter, Value, format_duration
 from tests.faults.contract import ROWS
@@ -31,7 +31,7 @@ def test_the_page_has_each_fault_as_it_is() -> None:
 
 def row_of(fault: Fault) -> str:
     told = ", ".join(described(each) for each in fault.parameters) or "none"
-    roles = "all" if len(fault.roles) > 1 else fault.roles[0].value
+    roles = "all" if fault.roles == ALL_ROLES else ", ".join(role.value for role in fault.roles)
     lease = (
         "none"
         if fault.is_momentary
