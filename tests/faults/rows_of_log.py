@@ -14,7 +14,7 @@ _REASON = "not today"
 _OLD, _NEW = "old", "new"
 
 
-class _Change:
+class Change:
     """An object that an edge has stored, and its change at the origin with an invalidation."""
 
     def __init__(self, scene: Scene, name: str = "") -> None:
@@ -43,18 +43,18 @@ class _Change:
         return self._scene.text(node_id, self.name) == _NEW
 
 
-class _InOrder:
+class InOrder:
     """A node follows the log: an invalidation is acknowledged by it, and then everybody gets the new version."""
 
     def __init__(self, scene: Scene, node_id: str) -> None:
         self._scene, self._node_id = scene, node_id
-        self._change: _Change | None = None
+        self._change: Change | None = None
 
     def __call__(self) -> bool:
         if self._change is None:
             if not self._scene.is_whole():
                 return False
-            self._change = _Change(self._scene)
+            self._change = Change(self._scene)
             self._change.make()
         if not self._change.is_completed():
             return False
@@ -64,7 +64,7 @@ class _InOrder:
 
 def _lost(scene: Scene) -> Symptom:
     """The receipt waits for the lease, leaves the node out, and is true: the node has fenced itself."""
-    change = _Change(scene)
+    change = Change(scene)
 
     def is_seen() -> bool:
         change.make()
@@ -72,11 +72,11 @@ def _lost(scene: Scene) -> Symptom:
         assert not (is_told and change.is_stale()), "the receipt is there, and a viewer gets what is older"
         return is_told and change.is_fresh() and scene.times(EDGE, "log-lose") > 0
 
-    return Symptom(is_seen, _InOrder(scene, EDGE))
+    return Symptom(is_seen, InOrder(scene, EDGE))
 
 
 def _late(scene: Scene) -> Symptom:
-    change = _Change(scene)
+    change = Change(scene)
 
     def is_seen() -> bool:
         change.make()
@@ -85,15 +85,15 @@ def _late(scene: Scene) -> Symptom:
         line = next(line for line in scene.receipt(change.invalidation)["nodes"] if line["id"] == EDGE)
         return bool(line["seconds"] >= _DELAY_SECONDS) and change.is_fresh()
 
-    return Symptom(is_seen, _InOrder(scene, EDGE))
+    return Symptom(is_seen, InOrder(scene, EDGE))
 
 
 def _harmless(kind: str) -> Callable[[Scene], Symptom]:
     """It happens, and the protocol does not mind."""
 
     def watch(scene: Scene) -> Symptom:
-        in_order = _InOrder(scene, EDGE)
-        return Symptom(lambda: in_order() and scene.times(EDGE, kind) > 0, _InOrder(scene, EDGE))
+        in_order = InOrder(scene, EDGE)
+        return Symptom(lambda: in_order() and scene.times(EDGE, kind) > 0, InOrder(scene, EDGE))
 
     return watch
 
@@ -101,22 +101,22 @@ def _harmless(kind: str) -> Callable[[Scene], Symptom]:
 def _out_of_order(scene: Scene) -> Symptom:
     """A gap ends the stream, and the next one has both; sooner or later in their order."""
     before = scene.metric(EDGE, "cdn_sync_reconnects_total")
-    changes: list[_Change] = []
+    changes: list[Change] = []
 
     def is_seen() -> bool:
         if not changes or all(change.is_completed() for change in changes):
             if changes and scene.metric(EDGE, "cdn_sync_reconnects_total") > before:
                 return all(change.is_fresh() for change in changes)
-            changes[:] = [_Change(scene), _Change(scene)]
+            changes[:] = [Change(scene), Change(scene)]
             for change in changes:
                 change.make()
         return False
 
-    return Symptom(is_seen, _InOrder(scene, EDGE))
+    return Symptom(is_seen, InOrder(scene, EDGE))
 
 
 def _lie(scene: Scene) -> Symptom:
-    change, in_order = _Change(scene), _InOrder(scene, EDGE)
+    change, in_order = Change(scene), InOrder(scene, EDGE)
 
     def is_seen() -> bool:
         change.make()
@@ -126,7 +126,7 @@ def _lie(scene: Scene) -> Symptom:
 
 
 def _refused(scene: Scene) -> Symptom:
-    in_order = _InOrder(scene, EDGE)
+    in_order = InOrder(scene, EDGE)
     made: list[str] = []
 
     def distribution() -> dict[str, object]:
@@ -172,7 +172,7 @@ def _out_of_date(scene: Scene) -> Symptom:
 
 def _stale(scene: Scene) -> Symptom:
     """Edges do as they should, and get the old version from the regional cache. What they took from it they keep, also when it is healed."""
-    change, in_order = _Change(scene, _name_at(scene, REGIONAL)), _InOrder(scene, REGIONAL)
+    change, in_order = Change(scene, name_at(scene, REGIONAL)), InOrder(scene, REGIONAL)
 
     def is_seen() -> bool:
         change.make()
@@ -181,7 +181,7 @@ def _stale(scene: Scene) -> Symptom:
     return Symptom(is_seen, lambda: (not change.invalidation or change.is_fresh(OTHER_EDGE)) and in_order())
 
 
-def _name_at(scene: Scene, regional: str) -> str:
+def name_at(scene: Scene, regional: str) -> str:
     """Of something that the edge would ask this regional cache for."""
     while True:
         name = scene.new_name()

@@ -116,9 +116,9 @@ class Scene:
             return ""
         return reply.body.decode() if reply.status == 200 else ""
 
-    def resolve(self, timeout_seconds: float = 2.0) -> dns.message.Message:
-        """Where the router sends a viewer. dns.exception.Timeout."""
-        query = dns.message.make_query(self.distribution.domain_name, dns.rdatatype.A)
+    def resolve(self, timeout_seconds: float = 2.0, name: str = "") -> dns.message.Message:
+        """Where the router sends a viewer of the distribution, or of another one. dns.exception.Timeout."""
+        query = dns.message.make_query(name or self.distribution.domain_name, dns.rdatatype.A)
         host, port = split_address(self.cluster.addresses(ROUTER).dns)
         return dns.query.udp(query, host, port=port, timeout=timeout_seconds)
 
