@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_node import IS_COMPILED
 from edge_node.control.client import ClientFiles, ControlClient
-from edge_node.control.injected_faults import kinds_of
+from edge_node.control.injected_faults import kinds_of, open_client
 from edge_node.control.peer_inquiry import PeerInquiry, log_fence, write_standing
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
@@ -46,10 +46,11 @@ from proto.cdn.v1 import sync_pb2
 from proto.clock_faults import clocks_of
 from proto.descriptor_limit import raise_descriptor_limit
 from proto.fault_port import FaultPort
+from proto.faulty_session import open_session
 from proto.held_folder import FolderInUseError, HeldFolder
 from proto.host_clock import read_boot_id, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
-from proto.node_session import NodeIdentity, NodeSession
+from proto.node_session import NodeIdentity
 
 logger = logging.getLogger("edge")
 
@@ -124,9 +125,8 @@ class EdgeNode:
             self._cache.index_variant(key)
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
-        self._session = NodeSession(
-            self._identity(), self._client, list(map(str, settings.control_planes)), tls=tls, clock=clocks.steady
-        )
+        control_planes = list(map(str, settings.control_planes))
+        self._session = open_session(self._identity(), self._client, control_planes, tls, self._faults, clocks.steady)
         self._inquiry = PeerInquiry(settings.node_id, self._state, clocks.steady, random.Random(), log_fence)
         self._servers: list[asyncio.Server] = []
 
@@ -214,7 +214,7 @@ class EdgeNode:
         folder = self._settings.state_dir
         try:
             files = ClientFiles.in_folder(folder, self._faulty_disk)
-            client = ControlClient(self._state, self._settings.region, files, self._load)
+            client = open_client(self._state, self._settings.region, files, self._load, self._faults)
             return client, HeldFolder(folder, read_boot_id())
         except FolderInUseError as error:
             raise StartError(str(error)) from error

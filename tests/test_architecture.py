@@ -96,13 +96,13 @@ LAYERS = {
     ),
     "dns_router": (
         {"model"},
-        {"client_subnets", "counters", "faults", "query_wire", "sockets"},
+        {"client_subnets", "counters", "query_wire", "sockets"},
         {"command_line", "routing", "response_wire", "slow_wire"},
         {"zone"},
         {"translation"},
         {"configuration", "responder"},
         {"applier", "listeners", "metrics"},
-        {"admin"},
+        {"admin", "injected_faults"},
         {"server"},
         {"__main__"},
     ),
@@ -198,6 +198,7 @@ PURE = {
     "lab/wan/toxiproxy_documents.py": set(),
     "proto/injected_faults.py": set(),
     "proto/clock_course.py": set(),
+    "proto/log_distortion.py": set(),
     "proto/log_position.py": set(),
     "proto/moments.py": set(),
     "proto/node_machine.py": set(),
@@ -243,7 +244,14 @@ WALL_CLOCKS = {
 }
 
 STUB_READERS = {
-    "edge_node": {"resource_reader.py", "resource_kinds.py", "known_peers.py", "client.py", "node.py"},
+    "edge_node": {
+        "resource_reader.py",
+        "resource_kinds.py",
+        "known_peers.py",
+        "client.py",
+        "injected_faults.py",
+        "node.py",
+    },
     "dns_router": {"applier.py", "configuration.py", "server.py", "translation.py"},
 }
 """Where the generated messages may be touched: the modules that translate them."""

@@ -75,6 +75,7 @@ class InvalidationJournal:
         self._is_removed = False
         """While none is kept: no file of earlier can be taken for one."""
         self._missed_entries = 0
+        self._is_distrusted = False
 
     @property
     def is_kept(self) -> bool:
@@ -102,6 +103,12 @@ class InvalidationJournal:
         except OSError as error:
             logger.warning("the invalidation journal cannot be removed: %s", error)
 
+    def distrust(self) -> None:
+        """What is stored is not what the log says of it: no journal until the next snapshot, so that another process trusts nothing. OSError when it stays."""
+        self._is_distrusted = True
+        self._is_kept = False
+        self._remove()
+
     def begin(self, configuration: LogPosition) -> None:
         """A journal of what the log knows now, beside a configuration at this position that is on disk; whatever was stored under another epoch must be gone already.
 
@@ -109,7 +116,7 @@ class InvalidationJournal:
         Raises OSError when it can be neither written nor the one before be removed.
         """
         self._origin = JournalIdentity(configuration, self._boot_id)
-        self._is_kept = self._is_removed = False
+        self._is_kept = self._is_removed = self._is_distrusted = False
         try:
             self._write_anew()
         except OSError as error:
@@ -178,7 +185,7 @@ class InvalidationJournal:
         self._missed_entries += 1
         missed = self._missed_entries
         is_turn = missed & (missed - 1) == 0 or missed % LONGEST_WAIT_ENTRIES == 0
-        if not is_turn or not self._origin.configuration.log_id:
+        if self._is_distrusted or not is_turn or not self._origin.configuration.log_id:
             return False
         try:
             self._write_anew()

@@ -20,6 +20,8 @@ from tests.faults import (
     rows_of_clocks,
     rows_of_control_planes,
     rows_of_disks,
+    rows_of_log,
+    rows_of_names,
     rows_of_nodes,
     rows_of_origins,
 )
@@ -29,6 +31,8 @@ ROWS: dict[str, Row] = {
     **rows_of_nodes.ROWS,
     **rows_of_answers.ROWS,
     **rows_of_origins.ROWS,
+    **rows_of_log.ROWS,
+    **rows_of_names.ROWS,
     **rows_of_clocks.ROWS,
     **rows_of_disks.ROWS,
     **rows_of_control_planes.ROWS,

@@ -46,7 +46,7 @@ def _site(scene: Scene, policy_id: str, semantics: str) -> str:
 
 def _language(reply: Reply) -> str:
     headers = json.loads(reply.body)["headers"]
-    return next(value for name, value in headers if name.lower() == "accept-language")
+    return next(str(value) for name, value in headers if name.lower() == "accept-language")
 
 
 def _old_after_revalidation(scene: Scene) -> Symptom:

@@ -12,6 +12,7 @@ import dns.rdatatype
 from lab.clients.http_client import Reply, UnreachableError, ask, get_json, split_address
 from lab.clients.management_api import (
     USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS,
+    Distribution,
     ManagementApi,
     OriginAddress,
     SiteConfig,
@@ -56,14 +57,19 @@ class Scene:
         self.cluster = cluster
         self._numbers = 0
         self.api = ManagementApi(cluster.status().api)
-        host, port = split_address(self.address(ORIGIN))
-        site = SiteConfig("faults", OriginAddress(host, port), USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS)
-        self.distribution = self.api.create_distribution(site)
+        self.distribution = self.new_distribution()
         self.api.wait_deployed(self.distribution.id)
         self.put("begin", "1")  # makes the bucket
 
     def close(self) -> None:
         self.api.close()
+
+    def new_distribution(self) -> Distribution:
+        """In front of the origin; returns before it is deployed."""
+        origin = OriginAddress(*split_address(self.address(ORIGIN)))
+        return self.api.create_distribution(
+            SiteConfig("faults", origin, USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS)
+        )
 
     def new_name(self) -> str:
         """Of something that no test has asked for."""
@@ -120,9 +126,9 @@ class Scene:
             return ""
         return reply.body.decode() if reply.status == 200 else ""
 
-    def resolve(self, timeout_seconds: float = 2.0) -> dns.message.Message:
-        """Where the router sends a viewer. dns.exception.Timeout."""
-        query = dns.message.make_query(self.distribution.domain_name, dns.rdatatype.A)
+    def resolve(self, timeout_seconds: float = 2.0, name: str = "") -> dns.message.Message:
+        """Where the router sends a viewer of the distribution, or of another one. dns.exception.Timeout."""
+        query = dns.message.make_query(name or self.distribution.domain_name, dns.rdatatype.A)
         host, port = split_address(self.cluster.addresses(ROUTER).dns)
         return dns.query.udp(query, host, port=port, timeout=timeout_seconds)
 
