@@ -11,6 +11,7 @@ from tests.faults.scene import EDGE, OTHER_EDGE, REGIONAL, ROUTER, Row, Scene, S
 
 _DELAY_SECONDS = 1.0
 _REASON = "not today"
+_MOST_NAMES = 200
 _OLD, _NEW = "old", "new"
 
 
@@ -183,12 +184,13 @@ def _stale(scene: Scene) -> Symptom:
 
 def name_at(scene: Scene, regional: str) -> str:
     """Of something that the edge would ask this regional cache for."""
-    while True:
+    for _ in range(_MOST_NAMES):
         name = scene.new_name()
         url = f"http://{scene.distribution.domain_name}/bucket/faults/{name}"
         told = post_json(scene.admin(EDGE), "/explain", {"method": "GET", "url": url, "headers": []})
-        if told["next"]["node"] == regional:
+        if told["next"].get("node") == regional:
             return name
+    raise AssertionError(f"{EDGE} would ask {regional} for none of {_MOST_NAMES} names")
 
 
 ROWS = {
