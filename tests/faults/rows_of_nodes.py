@@ -8,6 +8,8 @@ from tests.faults.scene import EDGE, Row, Scene, Symptom
 _HANG_SECONDS = 0.3
 _MIB = 512
 _CPUS = 0.5
+_UNLIMITED = 1 << 60
+"""As cgroups of version 1 write it, or more."""
 
 
 def _answers(scene: Scene) -> bool:
@@ -58,8 +60,9 @@ def _memory_mib(scene: Scene) -> int:
     if pid is not None:
         soft, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
         return 0 if soft == hard else soft >> 20
-    told = scene.cluster.exec(EDGE, ["cat", "/sys/fs/cgroup/memory.max"]).output.strip()
-    return int(told) >> 20 if told.isdecimal() else 0
+    told = _shown(scene, "memory.max", "memory/memory.limit_in_bytes")[0]
+    limit = int(told) if told.isdecimal() else _UNLIMITED
+    return 0 if limit >= _UNLIMITED else limit >> 20
 
 
 def _processors(scene: Scene) -> Symptom:
@@ -69,8 +72,15 @@ def _processors(scene: Scene) -> Symptom:
 
 def _cpu_quota(scene: Scene) -> float:
     """Processors that the container's group may use; 0 for all."""
-    quota, period = scene.cluster.exec(EDGE, ["cat", "/sys/fs/cgroup/cpu.max"]).output.split()
-    return 0.0 if quota == "max" else int(quota) / int(period)
+    quota, period = _shown(scene, "cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdecimal() else 0.0
+
+
+def _shown(scene: Scene, newer: str, older: str) -> list[str]:
+    """Words in files of the container's group, which cgroups of version 2 and of version 1 have elsewhere."""
+    told = scene.cluster.exec(EDGE, ["sh", "-c", f"cd /sys/fs/cgroup && cat {newer} 2>/dev/null || cat {older}"])
+    assert told.status == 0, told.output
+    return told.output.split()
 
 
 ROWS = {
