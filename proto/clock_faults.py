@@ -42,25 +42,30 @@ class _WrongClocks:
 
     def __init__(self, faults: FaultPort, true: Clocks) -> None:
         self._faults = faults
-        self._true = true
-        self._course = ClockCourse()
+        self._true_wall, self._true_steady = true.wall, true.steady
+        self._course: ClockCourse | None = None
+        """None: no fault has been injected yet. They are asked several times for each request, also in labs where nothing is wrong."""
         faults.when_changed(CLOCK_OFFSET, self._set)
         faults.when_changed(CLOCK_DRIFT, self._tune)
 
     def wall(self) -> float:
-        return self._course.wall(self._true.wall(), self._true.steady())
+        course = self._course
+        return self._true_wall() if course is None else course.wall(self._true_wall(), self._true_steady())
 
     def steady(self) -> float:
-        return self._course.steady(self._true.steady())
+        course = self._course
+        return self._true_steady() if course is None else course.steady(self._true_steady())
 
     def _set(self) -> None:
         fault = self._faults.in_force(CLOCK_OFFSET)
-        self._course = self._course.with_offset(0.0 if fault is None else float(fault.parameters["by"]))
+        self._course = (self._course or ClockCourse()).with_offset(
+            0.0 if fault is None else float(fault.parameters["by"])
+        )
 
     def _tune(self) -> None:
         fault = self._faults.in_force(CLOCK_DRIFT)
-        self._course = self._course.with_rate(
-            0.0 if fault is None else float(fault.parameters["rate"]), self._true.steady()
+        self._course = (self._course or ClockCourse()).with_rate(
+            0.0 if fault is None else float(fault.parameters["rate"]), self._true_steady()
         )
 
 

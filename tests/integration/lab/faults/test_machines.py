@@ -114,12 +114,6 @@ def test_what_was_invalidated_while_the_disk_was_full_stays_so_after_kill_9(
     wait_until(scene.is_whole, f"{EDGE} is live")
 
 
-def test_without_a_disk_tier_its_faults_are_refused(scene: Scene, cluster: ProcessCluster) -> None:
-    """A router has none; what it can suffer it names."""
-    with pytest.raises(Exception, match="kind must be one of"):
-        own_fault("disk-slow").inject(cluster, ROUTER, {"by": 0.05, "lease_seconds": LEASE_SECONDS})
-
-
 # The control plane
 
 
@@ -133,6 +127,14 @@ def test_a_new_process_of_the_management_api_suffers_what_is_in_force(scene: Sce
         wait_until(lambda: bool(children_of(cluster, CONTROL_PLANE)), "another one is there")
         assert error_code(scene) == "ServiceUnavailable"
     assert error_code(scene) == ""
+
+
+def test_a_deaf_control_plane_ends_in_order_and_hears_again_afterwards(scene: Scene, cluster: ProcessCluster) -> None:
+    own_fault("control-plane-deaf").inject(cluster, CONTROL_PLANE, {"lease_seconds": LEASE_SECONDS})
+    cluster.stop(CONTROL_PLANE)
+    assert "stopped" in "\n".join(cluster.logs(CONTROL_PLANE, 3)), "it was not killed"
+    cluster.start(CONTROL_PLANE)
+    wait_until(scene.is_whole, "all nodes are live")
 
 
 def children_of(cluster: ProcessCluster, node_id: str) -> set[int]:
