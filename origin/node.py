@@ -9,8 +9,9 @@ from random import Random
 from typing import Protocol
 
 from origin import admin
-from origin.behaviors import BehaviorTable, apply_behavior
+from origin.behaviors import BehaviorTable, apply_behavior, falsify_content
 from origin.bucket import DEFAULT_BUDGET_BYTES, BucketStore
+from origin.conditions import apply_conditions
 from origin.connection import Answer
 from origin.gates import Gates
 from origin.messages import BodyRule, Request, Response
@@ -71,10 +72,13 @@ class OriginNode:
         now = self.clocks.wall()
         self._answered += 1
         kind = kind_of(request.path)
-        response = self._scenarios.respond(request, kind, now, self._answered)
-        if self.behaviors:
-            behavior = self.behaviors.select(request, self.clocks.steady(), self._rng.random)
-            response = response if behavior is None else apply_behavior(behavior, response)
+        whole = self._scenarios.respond(request, kind, now, self._answered)
+        behavior = self.behaviors.select(request, self.clocks.steady(), self._rng.random) if self.behaviors else None
+        if behavior is None:
+            response = apply_conditions(request, whole)
+        else:
+            honest = apply_conditions(request, falsify_content(behavior, whole))
+            response = apply_behavior(behavior, request, honest)
         self.log.record(request, response.status, kind, now, self._nanoseconds())
         self._counters.requests[kind][response.status // 100] += 1
         return Answer(kind, response)

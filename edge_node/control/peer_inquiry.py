@@ -6,6 +6,7 @@ directory (`known_peers.py`). A node with a lease asks nobody.
 
 import asyncio
 import json
+import logging
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -27,6 +28,21 @@ ROUNDS_UNTIL_GONE: Final = 3
 """A peer that does not answer in time so often in a row is taken for one that cannot be reached."""
 LOOK_SECONDS: Final = 0.1
 """How late the end of the lease is noticed; what is served is decided by the clock and not by this."""
+
+_FENCE_TEXTS: Final = {
+    FenceState.LEASED: "the control plane has granted a lease",
+    FenceState.ASKING: "the lease is over: other nodes are asked whether the control plane has gone on without this one",
+    FenceState.FENCED: "the control plane has gone on without this node: what is stored is confirmed before it is served, until there is a lease again",
+    FenceState.ALONE: "nobody who can be reached hears the control plane: what is stored is served as it is",
+}
+
+_logger = logging.getLogger("edge")
+
+
+def log_fence(state: FenceState) -> None:
+    """The operator is told why stored responses are asked for again."""
+    level = logging.WARNING if state is FenceState.FENCED else logging.INFO
+    _logger.log(level, "%s", _FENCE_TEXTS[state])
 
 
 class Silence(Enum):

@@ -14,7 +14,7 @@ from typing import Any
 from lab.cluster.container_facts import populations_label
 from lab.cluster.container_layout import STATE, TLS, ContainerLayout, published_variable
 from lab.cluster.interface import PopulationRecord
-from lab.topology.layout import CONTROL_PLANE_ID, NodeSpec, Role
+from lab.topology.layout import ALLOW_FAULTS, CONTROL_PLANE_ID, NodeSpec, Role
 
 _REPLICAS = ("control-plane-2", "control-plane-3")
 _MARK = re.compile(r"@([A-Z0-9_]+)@")
@@ -178,7 +178,7 @@ def _cache(layout: ContainerLayout, node: NodeSpec) -> str:
         *f"--advertise-admin {layout.addresses[node.id]['backbone']}:{admin}".split(),
         *_grpc(layout, node),
         *" ".join(own).split(),
-        *f"--access-log {STATE / node.id}/access.log".split(),
+        *f"--access-log {STATE / node.id}/access.log {ALLOW_FAULTS}".split(),
     ]
     published = [_published(layout, published_variable(node), ports.viewer)] if node.role is Role.EDGE else []
     if published and node.id == layout.of_role(Role.EDGE)[0].id:
@@ -209,6 +209,7 @@ def _router(layout: ContainerLayout, node: NodeSpec) -> str:
         *f"python -m dns_router --node-id {node.id} --region {node.region} --listen 0.0.0.0:53".split(),
         *f"--advertise {backbone}:53 --admin 0.0.0.0:{admin} --advertise-admin {backbone}:{admin}".split(),
         *_grpc(layout, node),
+        ALLOW_FAULTS,
     ]
     published = [_published(layout, "DNS", 53, f"/{protocol}") for protocol in ("udp", "tcp")]
     return _lines(

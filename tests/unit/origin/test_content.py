@@ -12,6 +12,7 @@ import vl_convert
 
 from origin import downloads, hls, images
 from origin.bucket import BucketStore
+from origin.conditions import apply_conditions
 from origin.messages import BodyRule, Generated, Response
 from origin.patterns import read
 from origin.scenarios import KINDS, Scenarios, body_rule, kind_of
@@ -23,7 +24,7 @@ _NOW = 1_800_000_003.5
 
 def answer(method: str, target: str, *headers: tuple[str, str], body: bytes = b"", now: float = _NOW) -> Response:
     request = a_request(method, target, *headers, body=body)
-    return Scenarios(BucketStore()).respond(request, kind_of(request.path), now, 1)
+    return apply_conditions(request, Scenarios(BucketStore()).respond(request, kind_of(request.path), now, 1))
 
 
 def get(target: str, *headers: tuple[str, str], now: float = _NOW) -> Response:
