@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from lab.command_line import DEFAULT_STATE, State, run_command
+from lab.command_line import DEFAULT_STATE, Json, Node, State, run_command, run_program, suggest
 from lab.fault_commands import faults, short_forms
 from lab.runner import Runner
+from lab.shells import COMPLETE_VARIABLE, Shell, prepare_completion, print_script
 
 app = typer.Typer(
     name="cdnlab",
@@ -89,9 +90,9 @@ def up(
 @app.command()
 def status(
     state: State = DEFAULT_STATE,
-    json: Annotated[bool, typer.Option("--json", help="The stable interface for scripts; docs/cli.md.")] = False,
+    json: Json = False,
 ) -> None:
-    """Show the nodes and distributions of the lab.
+    """Show the nodes and distributions of the lab, and what is broken.
 
     It finds what `cdnlab up` has started from here, else the containers of `docker compose up`.
 
@@ -104,7 +105,7 @@ def status(
 
 
 @app.command()
-def down(state: State = DEFAULT_STATE) -> None:
+def down(json: Json = False, state: State = DEFAULT_STATE) -> None:
     """Take the lab down and leave nothing behind.
 
     Processes have ended within 2 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
@@ -115,7 +116,7 @@ def down(state: State = DEFAULT_STATE) -> None:
       cdnlab down
       cdnlab down --state /tmp/b
     """
-    run_command("down", state_dir=state)
+    run_command("down", is_json=json, state_dir=state)
 
 
 @app.command()
@@ -124,6 +125,7 @@ def serve(
     detach: Detach = False,
     state: State = DEFAULT_STATE,
     loopback: Loopback = None,
+    json: Json = False,
 ) -> None:
     """Put a CDN in front of a local application.
 
@@ -134,12 +136,17 @@ def serve(
       cdnlab serve http://127.0.0.1:3000
       cdnlab serve http://127.0.0.1:3000/app --detach
     """
-    run_command("serve", url=url, is_detached=detach, state_dir=state, loopback=loopback)
+    run_command("serve", url=url, is_detached=detach, is_json=json, state_dir=state, loopback=loopback)
 
 
 @app.command()
 def load(
-    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="website, api, video, download or mixed.")],
+    profile: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROFILE", help="website, api, video, download or mixed.", autocompletion=suggest("profiles")
+        ),
+    ],
     duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
     users: Annotated[
         int | None,
@@ -148,6 +155,7 @@ def load(
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-PROFILE without it.")
     ] = None,
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Send viewers to the lab, and write a report.
@@ -157,12 +165,39 @@ def load(
       cdnlab load website
       cdnlab load video --duration 120 --users 60
     """
-    run_command("load", profile=profile, duration_seconds=duration, users=users, run_directory=run, state_dir=state)
+    run_command(
+        "load",
+        profile=profile,
+        duration_seconds=duration,
+        users=users,
+        run_directory=run,
+        is_json=json,
+        state_dir=state,
+    )
+
+
+@app.command("load-plan")
+def load_plan(state: State = DEFAULT_STATE) -> None:
+    """Print what Locust has to be told of the lab.
+
+    For who runs Locust by hand, with its own page or distributed: docs/load.md.
+
+    \b
+    Examples:
+      cdnlab load-plan > plan.json
+      locust -f loadtests/api.py --load-plan plan.json
+    """
+    run_command("load_plan", state_dir=state)
 
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A folder, a name under runs/, or `latest`.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A folder, a name under runs/, or `latest`.", autocompletion=suggest("runs")
+        ),
+    ],
 ) -> None:
     """Write the report of a run again.
 
@@ -178,7 +213,7 @@ def report(
 
 @app.command()
 def logs(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="Its id in `cdnlab status`.")],
+    node: Node,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C or the node's end.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many to begin with.")] = 50,
     state: State = DEFAULT_STATE,
@@ -195,14 +230,23 @@ def logs(
 
 @app.command()
 def explain(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Or only a path, if there is one distribution.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", help="Or only a path, if there is one distribution.", autocompletion=suggest("urls")
+        ),
+    ],
     edge: Annotated[
-        str | None, typer.Option(metavar="NODE", help="Whom to ask; the first live edge without it.")
+        str | None,
+        typer.Option(
+            metavar="NODE", help="Whom to ask; the first live edge without it.", autocompletion=suggest("caches")
+        ),
     ] = None,
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="Of the request; repeatable.")
     ] = None,
     method: Annotated[str, typer.Option("--method", "-X", metavar="METHOD")] = "GET",
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Say what would happen to a request, and why.
@@ -215,13 +259,25 @@ def explain(
       cdnlab explain /index.html --edge edge-fra56-p1-1
       cdnlab explain '/api/products?page=2' -H 'Accept-Encoding: gzip'
     """
-    run_command("explain", url=url, edge_id=edge, headers=header or [], method=method, state_dir=state)
+    run_command("explain", url=url, edge_id=edge, headers=header or [], method=method, is_json=json, state_dir=state)
 
 
 @app.command()
 def invalidate(
-    distribution: Annotated[str, typer.Argument(metavar="ID", help="Of a distribution, as in `cdnlab status`.")],
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Each begins with /; * only at the end.")],
+    distribution: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="Of a distribution, as in `cdnlab status`.", autocompletion=suggest("distributions")
+        ),
+    ],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Each begins with /; * only at the end, and in quotes for your shell."),
+    ],
+    literal: Annotated[
+        bool, typer.Option("--literal", help="Also paths that look like what a shell has made of an unquoted *.")
+    ] = False,
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Invalidate paths and print the receipt.
@@ -233,12 +289,20 @@ def invalidate(
       cdnlab invalidate E1ABCDEFGHIJKL '/*'
       cdnlab invalidate E1ABCDEFGHIJKL /index.html '/images/*'
     """
-    run_command("invalidate", distribution_id=distribution, paths=paths, state_dir=state)
+    run_command(
+        "invalidate",
+        distribution_id=distribution,
+        paths=paths,
+        is_literal=literal,
+        is_json=json,
+        state_dir=state,
+    )
 
 
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="To write; not there yet.")],
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Copy the control plane's database while it runs.
@@ -249,12 +313,13 @@ def backup(
     Examples:
       cdnlab backup before-the-change.sqlite3
     """
-    run_command("backup", file=file, state_dir=state)
+    run_command("backup", file=file, is_json=json, state_dir=state)
 
 
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="That `cdnlab backup` has written.")],
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Put a backup in place of the control plane's database.
@@ -266,7 +331,7 @@ def restore(
     Examples:
       cdnlab restore before-the-change.sqlite3
     """
-    run_command("restore", file=file, state_dir=state)
+    run_command("restore", file=file, is_json=json, state_dir=state)
 
 
 @app.command()
@@ -302,9 +367,27 @@ def quickstart(
     )
 
 
+@app.command()
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> None:
+    """Print what lets your shell complete cdnlab's words.
+
+    Commands, options, and the nodes, distributions and faults of the lab that runs.
+
+    \b
+    Examples:
+      source <(cdnlab completion bash)            in ~/.bashrc, to have it always
+      source <(cdnlab completion zsh)             in ~/.zshrc, behind `autoload -Uz compinit && compinit`
+      cdnlab completion fish | source             in ~/.config/fish/config.fish
+    """
+    raise typer.Exit(print_script(app, shell))
+
+
 def main() -> None:
     """The entry point of `cdnlab`."""
-    app()
+    prepare_completion()
+    run_program(lambda: app(complete_var=COMPLETE_VARIABLE))
 
 
 if __name__ == "__main__":

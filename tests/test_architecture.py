@@ -118,7 +118,7 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"api_server", "errors", "interrupts", "runner"},
+        {"api_server", "errors", "interrupts", "load_profiles", "runner", "shells", "streams", "terminal"},
         {"clients", "topology"},
         {"history"},
         {"checkers"},

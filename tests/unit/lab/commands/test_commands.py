@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.cli import app
+from lab.clients.http_client import site_host
 from lab.clients.management_api import ALL_METHODS, OriginAddress, SiteConfig
 from lab.cluster import finding
 from lab.cluster.interface import Stopped
@@ -18,7 +19,6 @@ from lab.commands import explain, faults_clear, faults_show, serve, status
 from lab.commands.runs import find_run, new_run_directory
 from lab.commands.up import describe_stop
 from lab.errors import LabError, UsageError
-from lab.experiments.demo_site import site_host
 from lab.fault_commands import faults, short_forms
 from lab.topology.layout import Role
 
@@ -82,8 +82,9 @@ def test_a_control_plane_that_is_down_is_not_taken_for_one_without_distributions
     down = replace(empty, nodes=(NodeStatus(control_plane, "down", None),))
     with pytest.raises(LabError, match=r"the control plane does not answer, .* see `cdnlab logs control-plane`$"):
         down.find_distribution("E0")
-    assert status.distribution_lines(down) == ["distributions are not known: the control plane does not answer"]
-    assert status.distribution_lines(empty) == ["no distributions"]
+    unknown = ["distributions are not known: the control plane does not answer"]
+    assert list(status.distribution_lines(down, facts_of())) == unknown
+    assert list(status.distribution_lines(empty, facts_of())) == ["no distributions"]
 
 
 @pytest.mark.parametrize("url", ["d1.cdn.localhost/x", "https://d1.cdn.localhost/", "http:///x", ""])
