@@ -18,7 +18,7 @@ from typer.main import get_command
 from lab.cli import app
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import StateDir
-from tests.integration.lab_harness import SLOT_OF_A_MODULE, CommandLine, environment, small, taken_down
+from tests.integration.lab_harness import ROOT, SLOT_OF_A_MODULE, CommandLine, environment, small, taken_down
 
 SECONDS, ALL_SECONDS = 60, 110
 # Words with which each command gets as far as it can without changing the lab that the others use.
@@ -190,3 +190,20 @@ def test_a_full_disk_leaves_no_process(tmp_path: Path, most_bytes: int) -> None:
         is_up = record is not None and bool(record.running)
         assert is_up == (status == 0)
         assert is_up or told.startswith("cdnlab: ")
+
+
+def test_the_tests_of_containers_need_an_engine_and_say_so_in_a_line() -> None:
+    """`make docker-test` on a machine without one."""
+    for nobody in ("unix:///nowhere/docker.sock", "tcp://127.15.0.9:1"):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "docker", "tests/docker"],
+            cwd=ROOT,
+            env={**environment(), "DOCKER_HOST": nobody},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 1 and done.stderr == ""
+        told = [line for line in done.stdout.splitlines() if line]
+        assert len(told) == 2 and "these tests need a Docker engine" in told[1]
