@@ -121,7 +121,7 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"api_server", "errors", "interrupts", "runner"},
+        {"api_server", "errors", "interrupts", "load_profiles", "runner", "shells", "streams", "terminal"},
         {"clients", "topology"},
         {"history"},
         {"checkers"},
@@ -130,7 +130,7 @@ LAYERS = {
         {"agent"},
         {"experiments"},
         {"command_line", "commands"},
-        {"fault_commands"},
+        {"fault_commands", "run_commands"},
         {"cli"},
     ),
     "loadtests": (

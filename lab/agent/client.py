@@ -69,8 +69,8 @@ class AgentClient:
         except UnreachableError:
             return False
 
-    def faults(self) -> list[Document]:
-        return _faults(self._call("GET", "/faults"))
+    def faults(self, timeout_seconds: float = ACTION_SECONDS) -> list[Document]:
+        return _faults(self._call("GET", "/faults", timeout_seconds=timeout_seconds))
 
     def inject(
         self, fault: str, target: str, lease_seconds: float | None, parameters: Mapping[str, object]
@@ -89,9 +89,11 @@ class AgentClient:
         """The leases that were ended at this node."""
         return _faults(self._call("POST", f"/nodes/{node_id}/start", {}))
 
-    def _call(self, method: str, path: str, document: object = None) -> Document:
+    def _call(
+        self, method: str, path: str, document: object = None, timeout_seconds: float = ACTION_SECONDS
+    ) -> Document:
         try:
-            reply = self._ask(method, path, document, ACTION_SECONDS)
+            reply = self._ask(method, path, document, timeout_seconds)
             answer: Document = json.loads(reply.body)
         except (UnreachableError, ValueError) as error:
             raise LabError(

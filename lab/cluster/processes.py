@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from lab.cluster.claim import STOP_SECONDS, claim, end_processes
+from lab.cluster.disk_room import full_disk_line
 from lab.cluster.interface import (
     RETURN_SECONDS,
     Addresses,
@@ -278,7 +279,8 @@ class ProcessCluster:
         child = self._children.get(node.id)
         path = self.state.log_of(node.id)
         lines = "\n".join(f"  | {line}" for line in last_lines(path, LAST_LINES)) or "  | (it said nothing)"
-        raise LabError(f"{node.id} {_describe_end(child)}\n{lines}\nwhole log: {path}")
+        disk = full_disk_line(self.state.path)
+        raise LabError(f"{node.id} {_describe_end(child)}\n{lines}\nwhole log: {path}{disk}")
 
 
 def _find(record: LabRecord, node_id: str) -> NodeRecord:
