@@ -12,6 +12,7 @@ from origin import admin
 from origin.behaviors import BehaviorTable, apply_behavior
 from origin.bucket import DEFAULT_BUDGET_BYTES, BucketStore
 from origin.connection import Answer
+from origin.footage.reader import read_footage
 from origin.gates import Gates
 from origin.messages import BodyRule, Request, Response
 from origin.metrics import Counters, OriginCollector, exposition
@@ -53,7 +54,7 @@ class OriginNode:
         self.gates = Gates()
         self.log = RequestLog(is_log_written)
         self.content: Served | None = None
-        self._scenarios = Scenarios(self.buckets)
+        self._scenarios = Scenarios(self.buckets, read_footage())
         self._counters = Counters()
         self._collector = OriginCollector(node_id, self._counters, self)
         self._rng = Random()

@@ -106,7 +106,8 @@ LAYERS = {
     ),
     "origin": (
         {"errors"},
-        {"gates", "log_file", "messages", "tcp"},
+        {"gates", "log_file", "messages", "tcp", "transport_stream"},
+        {"footage"},
         {"behaviors", "conditions", "patterns", "request_log", "request_reader", "s3_errors", "wire"},
         {"admin", "api", "bucket", "delivery", "downloads", "hls", "images", "misbehave"},
         {"bucket_listing", "connection", "echo", "website"},
@@ -155,7 +156,10 @@ PURE = {
     "edge_node/control/journal_codec.py": set(),
     "dns_router/routing.py": set(),
     "loadtests/workload.py": {"random"},  # the type of the generator that it is given
+    "origin/footage/reader.py": set(),
+    "origin/hls.py": set(),
     "origin/scenarios.py": set(),
+    "origin/transport_stream.py": set(),
     "control_plane/leadership.py": set(),
     "control_plane/leases.py": set(),
     "control_plane/nodes.py": set(),
