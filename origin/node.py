@@ -15,11 +15,12 @@ from origin.connection import Answer
 from origin.footage.reader import read_footage
 from origin.gates import Gates
 from origin.messages import BodyRule, Request, Response
-from origin.metrics import Counters, OriginCollector, exposition
+from origin.metrics import Counters, OriginCollector
 from origin.request_log import RequestLog
 from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
 from proto.admin_access import AdminAccess
+from proto.exposition import exposition
 from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor
 
 
@@ -102,7 +103,7 @@ class OriginNode:
 
     def metrics_text(self) -> bytes:
         """The Prometheus exposition."""
-        return exposition(self._collector)
+        return exposition(self._collector.collect())
 
     def open_connections(self) -> int:
         """Connections to the content port."""

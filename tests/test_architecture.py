@@ -196,6 +196,7 @@ PURE = {
     "lab/wan/stages.py": set(),
     "lab/wan/toxics.py": set(),
     "lab/wan/toxiproxy_documents.py": set(),
+    "proto/exposition.py": set(),
     "proto/log_position.py": set(),
     "proto/moments.py": set(),
     "proto/node_machine.py": set(),
