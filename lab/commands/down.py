@@ -6,8 +6,8 @@ What belongs to the state folder is taken down: processes or containers. Where t
 
 from pathlib import Path
 
-from lab.cluster.claim import end_processes
 from lab.cluster.compose import ComposeCluster, Project, find_projects
+from lab.cluster.ending import end_processes
 from lab.cluster.finding import elsewhere
 from lab.cluster.interface import Stopped
 from lab.cluster.processes import ProcessCluster

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lab.agent.starting import start_agent
-from lab.cluster.claim import end_processes
+from lab.cluster.ending import end_processes
 from lab.cluster.interface import Cluster, Stopped
 from lab.cluster.state_file import StateDir
 from lab.errors import LabError
