@@ -1,6 +1,7 @@
 """Players that nobody here wrote, where the machine has them: ffmpeg and ffprobe, and Chromium. Each call has a deadline."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,16 @@ class Ffmpeg:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
         assert (done.returncode, done.stderr) == (0, ""), f"{' '.join(command)}: {done.stderr}"
         return done.stdout
+
+
+def chromium_version() -> int:
+    """The first number of it."""
+    done = subprocess.run(
+        ["chromium", "--version"], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
+    found = re.search(r"Chromium (\d+)\.", done.stdout)
+    assert found, done.stdout
+    return int(found[1])
 
 
 def chromium(edge: str, host: str, url: str, profile: Path) -> subprocess.Popen[bytes]:
