@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, cast
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from dns_router.metrics import NodeReport
 from proto.admin_access import AdminAccess, read_fields
+from proto.exposition import CONTENT_TYPE
 from proto.fault_port import MOST_BODY_BYTES, FaultPort
 
 HEAD_BYTES: Final = 8192
@@ -100,7 +99,7 @@ def _readiness(report: NodeReport) -> Reply:
 
 
 def _metrics(report: NodeReport) -> Reply:
-    return Reply(HTTPStatus.OK, report.exposition(), CONTENT_TYPE_LATEST)
+    return Reply(HTTPStatus.OK, report.exposition(), CONTENT_TYPE)
 
 
 def _status(report: NodeReport) -> Reply:

@@ -13,13 +13,15 @@ from origin.behaviors import BehaviorTable, apply_behavior, falsify_content
 from origin.bucket import DEFAULT_BUDGET_BYTES, BucketStore
 from origin.conditions import apply_conditions
 from origin.connection import Answer
+from origin.footage.reader import read_footage
 from origin.gates import Gates
 from origin.messages import BodyRule, Request, Response
-from origin.metrics import Counters, OriginCollector, exposition
+from origin.metrics import Counters, OriginCollector
 from origin.request_log import RequestLog
 from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
 from proto.admin_access import AdminAccess
+from proto.exposition import exposition
 from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor
 
 
@@ -54,7 +56,7 @@ class OriginNode:
         self.gates = Gates()
         self.log = RequestLog(is_log_written)
         self.content: Served | None = None
-        self._scenarios = Scenarios(self.buckets)
+        self._scenarios = Scenarios(self.buckets, read_footage())
         self._counters = Counters()
         self._collector = OriginCollector(node_id, self._counters, self)
         self._rng = Random()
@@ -105,7 +107,7 @@ class OriginNode:
 
     def metrics_text(self) -> bytes:
         """The Prometheus exposition."""
-        return exposition(self._collector)
+        return exposition(self._collector.collect())
 
     def open_connections(self) -> int:
         """Connections to the content port."""

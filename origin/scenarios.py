@@ -6,6 +6,7 @@ Also what all content shares: allowed methods, how request bodies are received, 
 from origin import api, bucket_api, downloads, echo, hls, misbehave
 from origin.bucket import MAX_OBJECT_BYTES, BucketStore
 from origin.errors import InvalidInputError
+from origin.footage.reader import Footage
 from origin.messages import BodyRule, Request, Response
 from origin.website import Website
 
@@ -34,10 +35,11 @@ def body_rule(method: str, path: str) -> BodyRule:
 
 
 class Scenarios:
-    """All content of one origin. What it holds: the site's remembered images and the buckets."""
+    """All content of one origin. What it holds: the site's remembered images, the film and the buckets."""
 
-    def __init__(self, buckets: BucketStore) -> None:
+    def __init__(self, buckets: BucketStore, footage: Footage) -> None:
         self.buckets = buckets
+        self._video = hls.Video(footage)
         self._website = Website()
 
     def respond(self, request: Request, kind: str, now: float, number: int) -> Response:
@@ -61,7 +63,7 @@ class Scenarios:
             case "echo":
                 return echo.respond(request, now, number)
             case "hls":
-                return hls.respond(request, now)
+                return self._video.respond(request, now)
             case "misbehave":
                 return misbehave.respond(request)
             case _:

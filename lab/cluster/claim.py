@@ -3,21 +3,13 @@
 The record is written before anything is started, and under the folder's lock, so that two commands never both think that it is theirs.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.cluster.agent_record import AgentFolder
 from lab.cluster.compose import ComposeCluster
-from lab.cluster.interface import Stopped
-from lab.cluster.process_identity import end_all
+from lab.cluster.ending import end_processes
 from lab.cluster.state_file import ContainersRecord, LabRecord, Record, StateDir
-from lab.cluster.sweep import marked_processes, of_lab, programs
 from lab.errors import LabError
-
-# A node that drains is given this long; what is left of a `down` of 2 s is for those that have to be killed.
-STOP_SECONDS = 1.5
-_SWEEPS = 5
 
 
 def claim(state: StateDir, record: Record, check: Callable[[], None]) -> int:
@@ -70,27 +62,6 @@ def _refuse_containers(state: StateDir, before: ContainersRecord) -> None:
 
 def _name(record: Record) -> str:
     return record.topology if isinstance(record, ContainersRecord) else record.facts.topology
-
-
-def end_processes(state: StateDir, reap: Callable[[], None]) -> Stopped:
-    """Ends what is recorded here, and what carries this lab's mark although nobody has recorded it. Logs stay where they are.
-
-    The agent and its watchdog end with the others, and are not counted: they are no nodes."""
-    began = time.monotonic()
-    record = state.read_processes()
-    token = record.token if record else ""
-    recorded = [node.process for node in record.running if node.process] if record else []
-    keepers = AgentFolder(state.path).running()
-    marked = [each for each in of_lab(marked_processes(), state.path, token) if each.process not in keepers]
-    strays = [each for each in programs(marked) if each not in recorded]
-    killed = end_all([*keepers, *recorded, *strays], STOP_SECONDS, reap)
-    for _ in range(_SWEEPS):  # what they had started themselves, or somebody was just starting
-        left = [each.process for each in of_lab(marked_processes(), state.path, token) if each.process.is_alive]
-        if not left:
-            break
-        end_all(left, STOP_SECONDS, reap)
-    reap()
-    return Stopped(len(recorded) + len(strays), killed, time.monotonic() - began)
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lab.cluster.certificate_authority import CertificateAuthority, Holder, write_secret
 from lab.cluster.folder_lock import folder_lock
 from lab.cluster.interface import LabFacts, PopulationRecord
 from lab.cluster.process_identity import ProcessIdentity
+from lab.cluster.secret_files import write_secret
 from lab.cluster.status import RunningNode
 from lab.errors import LabError
-from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role, routing_table
-from lab.topology.relay_file import relay_file
+from lab.topology.layout import Layout, NodeSpec, Role
 
 FILE_NAME = "lab.json"
 FORMAT_VERSION = 3
@@ -272,36 +271,3 @@ def _node_from_json(document: dict[str, Any]) -> NodeRecord:
 
 def _identity(document: dict[str, Any] | None) -> ProcessIdentity | None:
     return ProcessIdentity(**document) if document else None
-
-
-def write_configuration(layout: Layout) -> None:
-    """The files that the control plane and the relays are started with."""
-    _write(layout.routing_table_path, json.dumps(routing_table(layout.topology), indent=1) + "\n")
-    if layout.topology.has_relays:
-        _write(layout.wan_path, relay_file(layout))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise LabError(f"{path} cannot be written: {error.strerror}; give another folder with --state") from error
-
-
-def write_secrets(layout: Layout, nodes: Iterable[NodeSpec]) -> None:
-    """The secret access key, and a certificate for each program that speaks gRPC. They are in files, because every user of the machine reads command lines."""
-    authority = CertificateAuthority(layout.topology.zone)
-    try:
-        write_secret(layout.secret_access_key_path, f"{SECRET_ACCESS_KEY}\n".encode())
-        for node in nodes:
-            if "--tls-dir" in node.flags:
-                authority.issue(layout.tls_dir(node.id), _holder(node))
-    except OSError as error:
-        reason = f"{error.filename or layout.state_dir} cannot be written: {error.strerror}"
-        raise LabError(f"{reason}; give another folder with --state") from error
-
-
-def _holder(node: NodeSpec) -> Holder:
-    is_server = node.role is Role.CONTROL_PLANE
-    hosts = sorted({listener.address.rpartition(":")[0] for listener in node.listeners}) if is_server else ()
-    return Holder(node.id, node.role.value, tuple(hosts), is_server)

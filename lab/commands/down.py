@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.cluster.claim import end_processes
 from lab.cluster.compose import ComposeCluster, Project, find_projects
+from lab.cluster.ending import end_processes
 from lab.cluster.finding import elsewhere_line
 from lab.cluster.interface import Stopped
 from lab.cluster.other_labs import OtherLab, find_other_labs

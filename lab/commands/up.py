@@ -7,7 +7,7 @@ from rich.console import Console
 
 from lab.agent.starting import start_agent
 from lab.clients.management_api import Distribution
-from lab.cluster.claim import end_processes
+from lab.cluster.ending import end_processes
 from lab.cluster.interface import Cluster, LabFacts, Stopped
 from lab.cluster.state_file import StateDir
 from lab.commands.viewer_urls import curl_command, opens_as_it_stands, url_of, why_not

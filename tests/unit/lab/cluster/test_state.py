@@ -17,6 +17,7 @@ import pytest
 from lab.cluster.claim import claim
 from lab.cluster.folder_lock import folder_lock
 from lab.cluster.log_tail import follow, last_lines
+from lab.cluster.node_secrets import write_secrets
 from lab.cluster.other_labs import OtherLab
 from lab.cluster.process_identity import ProcessIdentity, end_all, identify
 from lab.cluster.processes import ProcessCluster
@@ -29,7 +30,6 @@ from lab.cluster.state_file import (
     from_json,
     make_record,
     to_json,
-    write_secrets,
 )
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 from lab.errors import LabError, UsageError
