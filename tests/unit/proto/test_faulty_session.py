@@ -24,10 +24,12 @@ class SaidCall:
     def __init__(self, messages: Iterable[object]) -> None:
         self._messages = list(messages)
         self.is_cancelled = False
+        self.is_read = asyncio.Event()
 
     async def read(self) -> object:
         if self._messages:
             return self._messages.pop(0)
+        self.is_read.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -113,9 +115,10 @@ async def test_the_end_of_a_stream_is_passed_on() -> None:
 
 
 async def test_a_stream_that_is_given_up_ends_also_for_who_reads_already() -> None:
-    faulty = read_through(SaidCall([]), FaultPort(LOG_KINDS))
+    call = SaidCall([])
+    faulty = read_through(call, FaultPort(LOG_KINDS))
     reading = asyncio.ensure_future(faulty.read())
-    await asyncio.sleep(0)
+    await call.is_read.wait()
     faulty.give_up("it is over")
     with pytest.raises(ConnectionResetError, match="it is over"):
         await reading
@@ -123,15 +126,19 @@ async def test_a_stream_that_is_given_up_ends_also_for_who_reads_already() -> No
         await faulty.read()
 
 
-async def test_a_reader_that_is_cancelled_leaves_nothing_behind() -> None:
+async def test_a_call_that_is_closed_leaves_nothing_behind() -> None:
     call = SaidCall([])
-    reading = asyncio.ensure_future(read_through(call, FaultPort(LOG_KINDS)).read())
-    await asyncio.sleep(0.01)
+    faulty = read_through(call, FaultPort(LOG_KINDS))
+    reading = asyncio.ensure_future(faulty.read())
+    await call.is_read.wait()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    await asyncio.sleep(0)
-    assert call.is_cancelled
+    faulty.close()
+    faulty.close()
+    async with asyncio.timeout(10):
+        while not call.is_cancelled:
+            await asyncio.sleep(0)
 
 
 async def test_entries_are_not_applied_while_the_node_lies_and_none_out_of_turn_after_it() -> None:
