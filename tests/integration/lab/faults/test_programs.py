@@ -160,6 +160,20 @@ def test_one_lost_entry_is_noticed_when_the_next_one_comes(scene: Scene) -> None
     end(scene, EDGE, fault)
 
 
+def test_a_lost_entry_that_nothing_follows_is_asked_for(scene: Scene) -> None:
+    """A node that is a whole lease behind is refused another one, and says so on a stream of its own when the last one is over."""
+    lost = Change(scene)
+    fault = inject(scene, EDGE, "log-lose", count=1)
+    lost.make()
+    wait_until(lambda: scene.times(EDGE, "log-lose") == 1, "it is lost")
+    head_index = scene.control_status()["head_index"]
+    wait_until(lambda: scene.status(EDGE)["applied_index"] == head_index, "the edge has it, and no other one has come")
+    wait_until(lambda: scene.is_whole() and lost.is_fresh(), "the edge is back, although the fault is in force")
+    assert scene.control_status()["head_index"] == head_index
+    end(scene, EDGE, fault)
+    wait_until(lost.is_completed, "the receipt")
+
+
 def test_a_regional_cache_that_lies_deceives_nobody(scene: Scene) -> None:
     """An edge that is further asks it to catch up, and is answered without its cache."""
     change = Change(scene, name_at(scene, REGIONAL))
