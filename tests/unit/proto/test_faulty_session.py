@@ -8,10 +8,11 @@ import pytest
 
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.fault_port import FaultPort
-from proto.faulty_session import FaultyCall, LyingApplier, refusing
+from proto.faulty_session import FaultyCall, FaultySession, LyingApplier, open_session, refusing
 from proto.host_clock import host_seconds
 from proto.log_distortion import LOG_KINDS, Distortion
 from proto.log_position import LogPosition
+from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from proto.resources import distribution_name
 from proto.served_configuration import Configuration, Kind, Kinds, tried_again, with_entry
@@ -97,6 +98,14 @@ def entry(index: int) -> sync_pb2.ControlMessage:
 
 def read_through(call: SaidCall, port: FaultPort) -> FaultyCall:
     return FaultyCall(call, Distortion(port.in_force, lambda: 0.0), host_seconds)
+
+
+async def test_a_program_without_faults_has_none_of_this() -> None:
+    identity = NodeIdentity("edge-1", sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
+    plain, faulty = (
+        open_session(identity, Applied(), ["127.0.0.1:9"], None, faults) for faults in (None, FaultPort(LOG_KINDS))
+    )
+    assert (type(plain), type(faulty)) == (NodeSession, FaultySession)
 
 
 async def test_what_is_held_comes_although_nothing_else_does() -> None:

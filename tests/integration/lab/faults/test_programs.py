@@ -11,6 +11,7 @@ import pytest
 
 from lab.clients.http_client import Reply, ask, split_address
 from lab.cluster.processes import ProcessCluster
+from lab.errors import LabError
 from lab.faults.parameters import Value
 from lab.faults.program import own_fault
 from lab.topology.layout import ALLOW_FAULTS
@@ -89,6 +90,8 @@ def test_without_the_flag_there_is_no_such_path(scene: Scene, cluster: ProcessCl
             unknown = call(scene, node_id, method, path.replace("faults", "unknown"), headers=())
             there = call(scene, node_id, method, path, headers=())
             assert (there.status, there.body) == (unknown.status, unknown.body) and there.status == 404
+        with pytest.raises(LabError, match=f"{node_id} was started without --allow-faults"):
+            own_fault("log-duplicate").inject(cluster, node_id, {"probability": 1.0, "lease_seconds": 1.0})
     finally:
         restart_as(cluster, node_id, with_it)
     wait_until(scene.is_whole, "all nodes are live")
