@@ -1,6 +1,7 @@
 """Asks the agent of a lab, for commands and experiments. One that is gone is started again first."""
 
 import json
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +13,14 @@ from lab.clients.http_client import Reply, UnreachableError, ask
 from lab.cluster.agent_record import AgentFolder
 from lab.cluster.finding import find_lab
 from lab.cluster.log_tail import last_lines
+from lab.cluster.process_identity import wait_until_gone
 from lab.cluster.state_file import StateDir
 from lab.errors import LabError, UsageError
 
 START_SECONDS = 20.0
+HANG_SECONDS = 10.0
+"""Longer than agent and watchdog let each other hang: whoever says nothing for so long has nobody who looks after it."""
+_END_SECONDS = 2.0
 ACTION_SECONDS = 120.0
 """An injection at many nodes stops one after the other."""
 _LOOK_SECONDS, _POLL_SECONDS = 2.0, 0.05
@@ -37,11 +42,31 @@ def connect(state_dir: Path) -> "AgentClient":
                 f"`cdnlab up --runner docker` brings one up with it (state: {state.path})"
             )
         start_agent(state)
-    return _wait_until_it_answers(folder)
+    client = _when_it_answers(folder, HANG_SECONDS)
+    if client is None and folder.running():
+        _replace(state, folder)
+        client = _when_it_answers(folder, START_SECONDS)
+    if client is None:
+        lines = "\n".join(f"  | {line}" for line in last_lines(folder.log, _LAST_LINES)) or "  | (it said nothing)"
+        raise LabError(
+            f"the lab's agent, which holds its faults, cannot be reached and does not start\n{lines}\nwhole log: {folder.log}"
+        )
+    return client
 
 
-def _wait_until_it_answers(folder: AgentFolder) -> "AgentClient":
-    deadline = time.monotonic() + START_SECONDS
+def _replace(state: StateDir, folder: AgentFolder) -> None:
+    """Agent and watchdog say nothing: both were stopped, so that neither has seen it of the other. One that is just being started is in no record, and goes on."""
+    record = folder.read()
+    both = [each for each in (record.agent, record.watchdog) if each is not None and each.is_alive]
+    for each in both:
+        each.send(signal.SIGKILL)
+    wait_until_gone(both, _END_SECONDS, lambda: None)
+    start_agent(state)
+
+
+def _when_it_answers(folder: AgentFolder, seconds: float) -> "AgentClient | None":
+    """None when the time is over, or nobody is there who could."""
+    deadline = time.monotonic() + seconds
     while True:
         record = folder.read()
         if record.is_alive and record.address:
@@ -49,10 +74,7 @@ def _wait_until_it_answers(folder: AgentFolder) -> "AgentClient":
             if client.answers():
                 return client
         if time.monotonic() >= deadline or not folder.running():
-            lines = "\n".join(f"  | {line}" for line in last_lines(folder.log, _LAST_LINES)) or "  | (it said nothing)"
-            raise LabError(
-                f"the lab's agent, which holds its faults, cannot be reached and does not start\n{lines}\nwhole log: {folder.log}"
-            )
+            return None
         time.sleep(_POLL_SECONDS)
 
 

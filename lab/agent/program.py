@@ -14,8 +14,9 @@ from lab.agent.events import Event, Events
 from lab.agent.guarding import Guard, Link
 from lab.agent.journal import Journal
 from lab.agent.keeper import Keeper, Reached, Surroundings, go_on
+from lab.agent.pulse import Pulse
 from lab.agent.server import application, lease_document
-from lab.agent.service import Service
+from lab.agent.service import Seen, Service
 from lab.agent.starting import agent_command
 from lab.api_server import ApiServer
 from lab.cluster.agent_record import AgentFolder, AgentRecord
@@ -93,10 +94,12 @@ class _Agent:
         self._anchor = take_anchor()
         self._events = Events()
         self._listening = _listen(folder.read().address)
-        self._guard = Guard(agent_command(state.path), start.watchdog, self._write_record)
-        around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, start.reached)
+        pulse = Pulse()
+        self._guard = Guard(agent_command(state.path), start.watchdog, self._write_record, lambda: pulse.is_there)
+        around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, start.reached, pulse.moved)
         keeper = Keeper(open_lab(state), Journal(folder.journal), around)
-        self._service = Service(keeper, open_lab(state), self._events, self._anchor, _topology(_record(state)))
+        seen = Seen(open_lab(state), _topology(_record(state)), self._anchor)
+        self._service = Service(keeper, seen, self._events, pulse)
         self._is_over = asyncio.Event()
 
     async def serve(self) -> None:
