@@ -10,7 +10,9 @@ from typing import Any
 
 from lab.agent.starting import start_agent
 from lab.clients.http_client import Reply, UnreachableError, ask
+from lab.cluster.agent_home import make_home
 from lab.cluster.agent_record import AgentFolder
+from lab.cluster.compose import ComposeCluster
 from lab.cluster.finding import find_lab
 from lab.cluster.log_tail import last_lines
 from lab.cluster.process_identity import wait_until_gone
@@ -33,15 +35,11 @@ Document = dict[str, Any]
 def connect(state_dir: Path) -> "AgentClient":
     """LabError when no lab runs here, or when its agent is gone and does not come back."""
     state = StateDir(state_dir)
+    if not AgentFolder(state.path).running():
+        state = _agents_folder(state)
+        if not AgentFolder(state.path).running():
+            start_agent(state)
     folder = AgentFolder(state.path)
-    if not folder.running():
-        find_lab(state_dir).close()
-        if state.read() is None:
-            raise LabError(
-                f"the lab runs in containers that no command has brought up from here, so it has no agent; "
-                f"`cdnlab up --runner docker` brings one up with it (state: {state.path})"
-            )
-        start_agent(state)
     client = _when_it_answers(folder, HANG_SECONDS)
     if client is None and folder.running():
         _replace(state, folder)
@@ -52,6 +50,15 @@ def connect(state_dir: Path) -> "AgentClient":
             f"the lab's agent, which holds its faults, cannot be reached and does not start\n{lines}\nwhole log: {folder.log}"
         )
     return client
+
+
+def _agents_folder(state: StateDir) -> StateDir:
+    """This one, unless the lab is one of containers that was not brought up from here."""
+    lab = find_lab(state.path)
+    try:
+        return make_home(lab) if isinstance(lab, ComposeCluster) and state.read() is None else state
+    finally:
+        lab.close()
 
 
 def _replace(state: StateDir, folder: AgentFolder) -> None:

@@ -19,6 +19,7 @@ from lab.agent.server import application, lease_document
 from lab.agent.service import Seen, Service
 from lab.agent.starting import agent_command
 from lab.api_server import ApiServer
+from lab.cluster.agent_home import remove_home
 from lab.cluster.agent_record import AgentFolder, AgentRecord
 from lab.cluster.compose import ComposeCluster
 from lab.cluster.interface import Cluster
@@ -83,6 +84,15 @@ async def run(start: Start) -> None:
         raise
     with held:
         await _Agent(state, folder, start).serve()
+        _leave(state)
+
+
+def _leave(state: StateDir) -> None:
+    """A folder that is there for the agent alone goes with the lab."""
+    record = state.read()
+    if isinstance(record, ContainersRecord) and record.is_agents_own:
+        with contextlib.closing(ComposeCluster.of(record.project)) as lab:
+            remove_home(state, lab)
 
 
 class _Agent:

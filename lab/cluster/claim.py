@@ -41,7 +41,7 @@ def claim(state: StateDir, record: Record, check: Callable[[], None]) -> int:
 
 
 def refuse_if_used(state: StateDir) -> None:
-    """LabError when a lab runs here, or is being started; it says which, and what to do."""
+    """LabError when a lab runs here, or is being started; it says which, and what to do. What an interrupted `up` or `down` has left runs, and is no lab."""
     before = state.read()
     if before is None:
         return
@@ -50,7 +50,7 @@ def refuse_if_used(state: StateDir) -> None:
         raise LabError(
             f"another command (process {pid}) is starting a lab in {state.path} right now: {_name(before)}; wait for it, or end it with `cdnlab down`"
         )
-    if isinstance(before, LabRecord) and before.running:
+    if isinstance(before, LabRecord) and before.starter is None and before.running:
         count = f"{len(before.running)} of {len(before.nodes)} processes"
         raise LabError(
             f"a lab is running already: {_name(before)} ({count}) in {state.path}; see `cdnlab status`, `cdnlab down`"
@@ -60,12 +60,13 @@ def refuse_if_used(state: StateDir) -> None:
 
 
 def _refuse_containers(state: StateDir, before: ContainersRecord) -> None:
-    """What an interrupted start has left of containers is removed."""
+    """What an interrupted command has left of containers is removed; and first of all Compose itself, which may go on without that command."""
     with ComposeCluster.of(before.project) as lab:
         if before.starter is None and lab.is_up:
             raise LabError(
                 f"a lab is running already: {before.topology}, in containers (Compose project {before.project}), in {state.path}; see `cdnlab status`, `cdnlab down`"
             )
+        end_processes(state, lambda: None)
         lab.take_down()
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from lab.cluster.certificate_authority import CertificateAuthority, Holder, write_secret
 from lab.cluster.folder_lock import folder_lock
 from lab.cluster.interface import LabFacts, PopulationRecord
-from lab.cluster.process_identity import ProcessIdentity
+from lab.cluster.process_identity import ProcessIdentity, identify
 from lab.cluster.status import RunningNode
 from lab.errors import LabError
 from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role
@@ -65,7 +65,7 @@ class LabRecord:
     nodes: tuple[NodeRecord, ...]
     token: str
     starter: ProcessIdentity | None
-    """The command that is bringing it up; None as soon as it is up."""
+    """The command that is bringing it up, or taking it down; None while it is up."""
 
     def node(self, node_id: str) -> NodeRecord | None:
         return next((node for node in self.nodes if node.id == node_id), None)
@@ -93,6 +93,8 @@ class ContainersRecord:
     topology: str
     project: str
     starter: ProcessIdentity | None
+    is_agents_own: bool = False
+    """No command has brought it up: the folder is there for the agent alone, and goes with it (agent_home.py)."""
 
     @property
     def is_being_started(self) -> bool:
@@ -178,6 +180,12 @@ class StateDir:
         with self._usable():
             write_secret(fresh, to_json(record).encode())
             os.replace(fresh, self.file)
+
+    def begin_to_end(self) -> None:
+        """Whoever finds what is left when this command is killed knows that it is no lab any more."""
+        record = self.read()
+        if record is not None:
+            self.write(replace(record, starter=identify(os.getpid())))
 
     def read_processes(self) -> LabRecord | None:
         """The record, if it is one of processes."""

@@ -6,6 +6,7 @@ What belongs to the state folder is taken down: processes or containers. Where t
 
 from pathlib import Path
 
+from lab.cluster.agent_home import home_of, remove_home
 from lab.cluster.claim import end_processes
 from lab.cluster.compose import ComposeCluster, Project, find_projects
 from lab.cluster.finding import elsewhere
@@ -67,8 +68,11 @@ def _is_beside(project: Project, state: StateDir) -> bool:
 
 
 def _take_down_project(project: Project) -> str:
-    """As `docker compose down` does: what the lab has stored stays, as nobody has recorded it as passing."""
+    """As `docker compose down` does: what the lab has stored stays, as nobody has recorded it as passing. Its agent ends, if it has one."""
     with ComposeCluster.of(project.name) as lab:
+        home = home_of(lab)
+        end_processes(home, lambda: None)
         stopped = lab.remove(with_volumes=False)
+        remove_home(home, lab)
     volumes = f"its volumes stay: `docker compose --project-name {project.name} down --volumes` removes them"
     return f"{stopped.stopped} containers of project {project.name} ended in {stopped.seconds:.1f} s; {volumes}"
