@@ -4,34 +4,36 @@ The record is written before anything is started, and under the folder's lock, s
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.cluster.agent_record import AgentFolder
-from lab.cluster.compose import ComposeCluster
+from lab.cluster.compose import ComposeCluster, Project, find_projects
 from lab.cluster.interface import Stopped
-from lab.cluster.process_identity import end_all
-from lab.cluster.state_file import ContainersRecord, LabRecord, Record, StateDir
+from lab.cluster.process_identity import ProcessIdentity, end_all
+from lab.cluster.state_file import ContainersRecord, LabRecord, Record, StateDir, UnreadableRecordError
 from lab.cluster.sweep import marked_processes, of_lab, programs
 from lab.errors import LabError
 
-# A node that drains is given this long; what is left of a `down` of 2 s is for those that have to be killed.
+# A node that drains is given this long by whoever stops it alone.
 STOP_SECONDS = 1.5
+# And this long by `down`, which is to be over within 1.5 s with its own start and the end of those that have to be killed.
+DOWN_SECONDS = 0.9
 _SWEEPS = 5
+_TRIES = 20
 
 
 def claim(state: StateDir, record: Record, check: Callable[[], None]) -> int:
     """Makes the folder this lab's, unless one runs there. What a dead one left (a reboot, kill -9) is removed; how many processes of it had to be ended."""
     state.check_is_ours()
     was_there = state.path.exists()
-    state.make()
     try:
-        with state.locked():
+        with _made_and_locked(state):
             refuse_if_used(state)
             ended = end_processes(state, lambda: None).stopped
             check()
-            state.remove()
-            state.make()
+            state.empty()
             state.write(record)
     except BaseException:
         if not was_there:
@@ -40,9 +42,28 @@ def claim(state: StateDir, record: Record, check: Callable[[], None]) -> int:
     return ended
 
 
+@contextmanager
+def _made_and_locked(state: StateDir) -> Iterator[None]:
+    """A `down` may take the folder away between the two: without a folder nothing is locked, and two commands would think that it is theirs."""
+    for _ in range(_TRIES):
+        state.make()
+        with state.locked() as is_there:
+            if is_there:
+                yield
+                return
+    raise LabError(
+        f"{state.path} is taken away again and again by other commands: wait for them, or give another folder with --state"
+    )
+
+
 def refuse_if_used(state: StateDir) -> None:
     """LabError when a lab runs here, or is being started; it says which, and what to do. What an interrupted `up` or `down` has left runs, and is no lab."""
-    before = state.read()
+    try:
+        before = state.read()
+    except UnreadableRecordError:
+        if _runs_of_another_version(state):
+            raise
+        return
     if before is None:
         return
     if before.is_being_started:
@@ -59,6 +80,12 @@ def refuse_if_used(state: StateDir) -> None:
         _refuse_containers(state, before)
 
 
+def _runs_of_another_version(state: StateDir) -> bool:
+    token, recorded = _recorded(state)
+    project = state.read_remains().project
+    return bool(recorded or of_lab(marked_processes(), state.path, token) or project or projects_of(state))
+
+
 def _refuse_containers(state: StateDir, before: ContainersRecord) -> None:
     """What an interrupted command has left of containers is removed; and first of all Compose itself, which may go on without that command."""
     with ComposeCluster.of(before.project) as lab:
@@ -70,6 +97,11 @@ def _refuse_containers(state: StateDir, before: ContainersRecord) -> None:
         lab.take_down()
 
 
+def projects_of(state: StateDir) -> list[Project]:
+    """What runs in containers and names this folder as its own. LabError when an engine does not answer properly."""
+    return [project for project in find_projects() if project.folder == str(state.path)]
+
+
 def _name(record: Record) -> str:
     return record.topology if isinstance(record, ContainersRecord) else record.facts.topology
 
@@ -79,20 +111,28 @@ def end_processes(state: StateDir, reap: Callable[[], None]) -> Stopped:
 
     The agent and its watchdog end with the others, and are not counted: they are no nodes."""
     began = time.monotonic()
-    record = state.read_processes()
-    token = record.token if record else ""
-    recorded = [node.process for node in record.running if node.process] if record else []
+    token, recorded = _recorded(state)
     keepers = AgentFolder(state.path).running()
     marked = [each for each in of_lab(marked_processes(), state.path, token) if each.process not in keepers]
     strays = [each for each in programs(marked) if each not in recorded]
-    killed = end_all([*keepers, *recorded, *strays], STOP_SECONDS, reap)
+    killed = end_all([*keepers, *recorded, *strays], DOWN_SECONDS, reap)
     for _ in range(_SWEEPS):  # what they had started themselves, or somebody was just starting
         left = [each.process for each in of_lab(marked_processes(), state.path, token) if each.process.is_alive]
         if not left:
             break
-        end_all(left, STOP_SECONDS, reap)
+        end_all(left, DOWN_SECONDS, reap)
     reap()
     return Stopped(len(recorded) + len(strays), killed, time.monotonic() - began)
+
+
+def _recorded(state: StateDir) -> tuple[str, list[ProcessIdentity]]:
+    """The token of the lab, and which of its processes that are written down run; also by a record of another version."""
+    try:
+        record = state.read_processes()
+    except UnreadableRecordError:
+        remains = state.read_remains()
+        return remains.token, [each for each in remains.processes if each.is_alive]
+    return (record.token, [node.process for node in record.running if node.process]) if record else ("", [])
 
 
 def _remove_if_empty(path: Path) -> None:

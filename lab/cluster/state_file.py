@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from lab.cluster.certificate_authority import CertificateAuthority, Holder, write_secret
 from lab.cluster.folder_lock import folder_lock
+from lab.cluster.foreign_record import Remains, read_remains
 from lab.cluster.interface import LabFacts, PopulationRecord
 from lab.cluster.process_identity import ProcessIdentity, identify
 from lab.cluster.status import RunningNode
@@ -102,6 +103,10 @@ class ContainersRecord:
 
 
 Record = LabRecord | ContainersRecord
+
+
+class UnreadableRecordError(LabError):
+    """It is of another version, or broken: nothing can be done with its lab but to end it."""
 
 
 def make_record(
@@ -193,14 +198,24 @@ class StateDir:
         return record if isinstance(record, LabRecord) else None
 
     def read(self) -> Record | None:
-        """None when no lab was started here; LabError when its state is of another version, or broken."""
+        """None when no lab was started here; UnreadableRecordError when its record is of another version, or broken."""
         try:
             with self._usable():
                 return from_json(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise LabError(f"{self.file} cannot be read ({error}); remove {self.path} if no lab runs there") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UnreadableRecordError(
+                f"{self.file} cannot be read ({error}); `cdnlab down --state {self.path}` ends what runs of that lab, and removes it"
+            ) from error
+
+    def read_remains(self) -> Remains:
+        """What can be known of a record that cannot be read; nothing when there is none."""
+        try:
+            with self._usable():
+                return read_remains(self.file.read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            return Remains()
 
     def _fresh(self) -> Path:
         """Where this process writes before it takes the file's place; another command may be writing too."""
@@ -218,6 +233,12 @@ class StateDir:
 
     def remove(self) -> None:
         """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
+        self.empty()
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def empty(self) -> None:
+        """The same, but the folder stays, and with it the lock that somebody has on it."""
         for name in OWN_FOLDERS:
             shutil.rmtree(self.path / name, ignore_errors=True)
         for unfinished in self.path.glob(f"{FILE_NAME}.*"):
@@ -225,8 +246,6 @@ class StateDir:
         for name in sorted(OWN_NAMES - OWN_FOLDERS - {FILE_NAME}):
             (self.path / name).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
 
 
 def to_json(record: Record) -> str:
@@ -235,7 +254,7 @@ def to_json(record: Record) -> str:
 
 def from_json(text: str) -> Record:
     document = json.loads(text)
-    if document.pop("version", None) != FORMAT_VERSION:
+    if not isinstance(document, dict) or document.pop("version", None) != FORMAT_VERSION:
         raise ValueError("written by another version")
     starter = _identity(document.pop("starter"))
     if "project" in document:

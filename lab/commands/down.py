@@ -7,12 +7,12 @@ What belongs to the state folder is taken down: processes or containers. Where t
 from pathlib import Path
 
 from lab.cluster.agent_home import home_of, remove_home
-from lab.cluster.claim import end_processes
+from lab.cluster.claim import end_processes, projects_of
 from lab.cluster.compose import ComposeCluster, Project, find_projects
 from lab.cluster.finding import elsewhere
 from lab.cluster.interface import Stopped
 from lab.cluster.processes import ProcessCluster
-from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir
+from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir, UnreadableRecordError
 from lab.commands.up import describe_stop
 from lab.errors import LabError
 from lab.interrupts import uninterrupted
@@ -20,7 +20,12 @@ from lab.interrupts import uninterrupted
 
 def run(*, state_dir: Path) -> int:
     state = StateDir(state_dir)
-    record = state.read()
+    try:
+        record = state.read()
+    except UnreadableRecordError:
+        with uninterrupted():
+            print(_take_down_of_another_version(state))
+        return 0
     with uninterrupted():
         match record:
             case ContainersRecord():
@@ -45,6 +50,20 @@ def _take_down_containers(state: StateDir, record: ContainersRecord) -> Stopped:
     with ComposeCluster.of(record.project, state) as lab:
         end_processes(state, lambda: None)  # what worked for the lab beside it
         return lab.take_down()
+
+
+def _take_down_of_another_version(state: StateDir) -> str:
+    """Its record cannot be read, or only partly: what carries its mark or its labels is ended, and the record goes last."""
+    with state.locked():
+        ended = [end_processes(state, lambda: None)]
+        named = [name] if (name := state.read_remains().project) else []
+        for project in dict.fromkeys([*named, *(each.name for each in projects_of(state))]):
+            with ComposeCluster.of(project) as lab:
+                ended.append(lab.remove(with_volumes=True))
+        state.remove()
+    done = "; ".join(describe_stop(each) for each in ended if each.stopped) or "nothing of it was running"
+    left = f"; {state.path} has files that this version does not know: they stay" if state.path.exists() else ""
+    return f"a lab of another version: {done}{left}"
 
 
 def _take_down_the_rest(state: StateDir) -> str:

@@ -73,7 +73,9 @@ def test_a_record_is_the_same_after_reading(record: LabRecord) -> None:
 
 def test_a_record_of_another_version_is_refused_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text('{"version": 0}')
-    with pytest.raises(LabError, match=r"written by another version\); remove .* if no lab runs there"):
+    with pytest.raises(
+        LabError, match=r"written by another version\); `cdnlab down --state .*` ends what runs of that lab"
+    ):
         StateDir(tmp_path).read()
 
 
