@@ -107,7 +107,7 @@ def status(
 def down(state: State = DEFAULT_STATE) -> None:
     """Take the lab down and leave nothing behind.
 
-    Processes have ended within 2 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
+    Processes have ended within 1.5 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
     taken down, and keep their volumes. Does nothing when none is up.
 
     \b
