@@ -234,6 +234,19 @@ class StateDir:
     def remove(self) -> None:
         """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
         self.empty()
+        self._remove_if_empty()
+
+    def remove_unbegun(self) -> None:
+        """What a command leaves that was killed before it had written the record: no more, as without a record nothing says that the rest is a lab's."""
+        if self.path.is_dir() and not self.file.exists():
+            self._remove_unfinished()
+            self._remove_if_empty()
+
+    def _remove_unfinished(self) -> None:
+        for unfinished in self.path.glob(f"{FILE_NAME}.*"):
+            unfinished.unlink(missing_ok=True)
+
+    def _remove_if_empty(self) -> None:
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -241,8 +254,7 @@ class StateDir:
         """The same, but the folder stays, and with it the lock that somebody has on it."""
         for name in OWN_FOLDERS:
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for unfinished in self.path.glob(f"{FILE_NAME}.*"):
-            unfinished.unlink(missing_ok=True)
+        self._remove_unfinished()
         for name in sorted(OWN_NAMES - OWN_FOLDERS - {FILE_NAME}):
             (self.path / name).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)

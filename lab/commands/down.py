@@ -68,7 +68,9 @@ def _take_down_of_another_version(state: StateDir) -> str:
 
 def _take_down_the_rest(state: StateDir) -> str:
     """No record: processes whose record somebody has removed, or containers that no command has recorded."""
-    strays = end_processes(state, lambda: None)
+    with state.locked():
+        strays = end_processes(state, lambda: None)
+        state.remove_unbegun()
     if strays.stopped:
         return describe_stop(strays)
     try:

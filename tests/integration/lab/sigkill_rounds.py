@@ -177,9 +177,9 @@ class Rounds:
         assert (down.status, down.err) == (0, ""), down
         self._is_up = False
         left = [str(each) for each in processes_of(self._cdnlab.state_dir)] + sockets_in(self._loopback)
-        assert left == [], "left behind"
+        assert left == [], f"left behind: {left}"
         there = [name for name in files_in(self._folder) if name.partition("/")[0] not in ("topology.yaml", "run")]
-        assert there == [], "left behind"
+        assert there == [], f"left behind: {there}"
 
     def _kill(self, victims: "tuple[str, ...] | list[str]", command: "subprocess.Popen[str]") -> None:
         record = AgentFolder(self._cdnlab.state_dir).read()
