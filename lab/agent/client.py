@@ -42,7 +42,8 @@ def connect(state_dir: Path) -> "AgentClient":
     folder = AgentFolder(state.path)
     client = _when_it_answers(folder, HANG_SECONDS)
     if client is None and folder.running():
-        _replace(state, folder)
+        if not _says_anything(folder):
+            _replace(state, folder)
         client = _when_it_answers(folder, START_SECONDS)
     if client is None:
         lines = "\n".join(f"  | {line}" for line in last_lines(folder.log, _LAST_LINES)) or "  | (it said nothing)"
@@ -71,6 +72,12 @@ def _replace(state: StateDir, folder: AgentFolder) -> None:
     start_agent(state)
 
 
+def _says_anything(folder: AgentFolder) -> bool:
+    """One that has too many clients is alive: whoever sends them could have it killed otherwise."""
+    record = folder.read()
+    return record.is_alive and bool(record.address) and AgentClient(record.address, "").says_anything()
+
+
 def _when_it_answers(folder: AgentFolder, seconds: float) -> "AgentClient | None":
     """None when the time is over, or nobody is there who could."""
     deadline = time.monotonic() + seconds
@@ -95,6 +102,13 @@ class AgentClient:
     def answers(self) -> bool:
         try:
             return self._ask("GET", "/status", None, _LOOK_SECONDS).status == 200
+        except UnreachableError:
+            return False
+
+    def says_anything(self) -> bool:
+        """Be it that it has no time, or does not know us."""
+        try:
+            return self._ask("GET", "/status", None, _LOOK_SECONDS).status > 0
         except UnreachableError:
             return False
 

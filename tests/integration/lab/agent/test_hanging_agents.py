@@ -1,14 +1,20 @@
 """Agents and watchdogs that hang (SIGSTOP) are noticed by each other, and by the next command where both do."""
 
 import signal
+import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from lab.agent.client import connect
+from lab.agent.program import MOST_CONNECTIONS
 from lab.agent.watchdog import LOOK_SECONDS, SILENT_LOOKS
+from lab.clients.http_client import split_address
+from lab.errors import LabError
 from tests.integration.lab.agent.sleeping_lab import EDGE, SleepingLab, until
 
 NOTICED_SECONDS = SILENT_LOOKS * LOOK_SECONDS
@@ -84,3 +90,37 @@ def test_one_that_was_stopped_for_a_moment_goes_on(lab: SleepingLab) -> None:
     while time.monotonic() - began < 3 * LOOK_SECONDS:  # whoever is to be killed is, at the next look
         assert client.answers()
     assert [lab.watchdog, lab.agent] == both
+
+
+def test_one_that_has_too_many_clients_is_not_taken_for_hanging(
+    lab: SleepingLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody on this machine can be too many clients, and must not be able to have it killed."""
+    both, over = [lab.watchdog, lab.agent], threading.Event()
+    address = split_address(lab.folder.read().address)
+    crowd = threading.Thread(target=crowd_in, args=(address, over))
+    monkeypatch.setattr("lab.agent.client.HANG_SECONDS", 1.0)
+    monkeypatch.setattr("lab.agent.client.START_SECONDS", 1.0)
+    client = connect(lab.state.path)
+    crowd.start()
+    try:
+        until(lambda: not client.answers(), "it has no room")
+        with pytest.raises(LabError, match="cannot be reached"):
+            connect(lab.state.path)
+    finally:
+        over.set()
+        crowd.join()
+    until(client.answers, lab.log())
+    assert [lab.watchdog, lab.agent] == both
+
+
+def crowd_in(address: tuple[str, int], over: threading.Event) -> None:
+    """More connections than it takes, which are renewed before it cuts them off."""
+    held: deque[socket.socket] = deque()
+    while not over.wait(0.005):
+        with suppress(OSError):
+            held.append(socket.create_connection(address, 1.0))
+        while len(held) > 2 * MOST_CONNECTIONS:
+            held.popleft().close()
+    for each in held:
+        each.close()
