@@ -103,7 +103,7 @@ def status(
 def down(json: Json = False, state: State = DEFAULT_STATE) -> None:
     """Take the lab down and leave nothing behind.
 
-    Processes have ended within 2 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
+    Processes have ended within 1.5 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
     taken down, and keep their volumes. Does nothing when none is up.
 
     \b

@@ -190,6 +190,7 @@ class RunningProcesses:
     def take_down(self) -> Stopped:
         """Ends everything and removes the state folder. Does nothing when that has been done."""
         with self.state.locked():
+            self.state.begin_to_end()
             stopped = end_processes(self.state, self._reap)
             self.state.remove()
         return stopped

@@ -6,16 +6,18 @@ What belongs to the state folder is taken down: processes or containers. Where t
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cluster.agent_home import home_of
+from lab.cluster.claim import projects_of
 from lab.cluster.compose import ComposeCluster, Project, find_projects
-from lab.cluster.ending import end_processes
+from lab.cluster.ending import end_processes, remove_home
 from lab.cluster.finding import elsewhere_line
 from lab.cluster.interface import Stopped
 from lab.cluster.other_labs import OtherLab, find_other_labs
 from lab.cluster.processes import ProcessCluster
-from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir
+from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir, UnreadableRecordError
 from lab.commands.up import describe_stop
 from lab.errors import LabError
 from lab.interrupts import uninterrupted
@@ -42,17 +44,24 @@ class Ended:
 
 def run(*, state_dir: Path, is_json: bool) -> int:
     state = StateDir(state_dir)
-    record = state.read()
     with uninterrupted():
-        match record:
-            case ContainersRecord():
-                ended = _told(_take_down_containers(state, record))
-            case LabRecord():
-                ended = _take_down_processes(state, record)
-            case None:
-                ended = _take_down_the_rest(state)
+        ended = _take_down(state)
     print(json.dumps(ended.to_json(), indent=2) if is_json else "\n".join(ended.lines))
     return 0
+
+
+def _take_down(state: StateDir) -> Ended:
+    try:
+        record = state.read()
+    except UnreadableRecordError:
+        return _take_down_of_another_version(state)
+    match record:
+        case ContainersRecord():
+            return _told(_take_down_containers(state, record))
+        case LabRecord():
+            return _take_down_processes(state, record)
+        case None:
+            return _take_down_the_rest(state)
 
 
 def _told(stopped: Stopped) -> Ended:
@@ -74,9 +83,32 @@ def _take_down_containers(state: StateDir, record: ContainersRecord) -> Stopped:
         return lab.take_down()
 
 
+def _take_down_of_another_version(state: StateDir) -> Ended:
+    """Its record cannot be read, or only partly: what carries its mark or its labels is ended, and the record goes last."""
+    with state.locked():
+        ended = [end_processes(state, lambda: None)]
+        named = [name] if (name := state.read_remains().project) else []
+        for project in dict.fromkeys([*named, *(each.name for each in projects_of(state))]):
+            with ComposeCluster.of(project) as lab:
+                ended.append(lab.remove(with_volumes=True))
+        state.remove()
+    done = "; ".join(describe_stop(each) for each in ended if each.stopped) or "nothing of it was running"
+    left = f"; {state.path} has files that this version does not know: they stay" if state.path.exists() else ""
+    return Ended((f"a lab of another version: {done}{left}",), _together(ended))
+
+
+def _together(parts: Sequence[Stopped]) -> Stopped:
+    """What was ended in several parts; called as the first of them that had any."""
+    what = next((each.what for each in parts if each.stopped), "processes")
+    numbers = (sum(each.stopped for each in parts), sum(each.killed for each in parts))
+    return Stopped(*numbers, sum(each.seconds for each in parts), what)
+
+
 def _take_down_the_rest(state: StateDir) -> Ended:
     """No record: processes whose record somebody has removed, or containers that no command has recorded."""
-    strays = end_processes(state, lambda: None)
+    with state.locked():
+        strays = end_processes(state, lambda: None)
+        state.remove_unbegun()
     if strays.stopped:
         return _told(strays)
     nothing = f"no lab is running (nothing in {state.path})"
@@ -97,18 +129,22 @@ def _is_beside(project: Project, state: StateDir) -> bool:
 
 
 def _take_down_projects(projects: Sequence[Project]) -> Ended:
-    lines, ended = [], Stopped(0, 0, 0.0, "containers")
+    lines, parts = [], []
     for project in projects:
         stopped = _take_down_project(project)
-        ended = replace(ended, stopped=ended.stopped + stopped.stopped, seconds=ended.seconds + stopped.seconds)
+        parts.append(stopped)
         stays = f"its volumes stay: `docker compose --project-name {project.name} down --volumes` removes them"
         lines.append(
             f"{stopped.stopped} containers of project {project.name} ended in {stopped.seconds:.1f} s; {stays}"
         )
-    return Ended(tuple(lines), ended)
+    return Ended(tuple(lines), _together(parts))
 
 
 def _take_down_project(project: Project) -> Stopped:
-    """As `docker compose down` does: what the lab has stored stays, as nobody has recorded it as passing."""
+    """As `docker compose down` does: what the lab has stored stays, as nobody has recorded it as passing. Its agent ends, if it has one."""
     with ComposeCluster.of(project.name) as lab:
-        return lab.remove(with_volumes=False)
+        home = home_of(lab)
+        end_processes(home, lambda: None)
+        stopped = lab.remove(with_volumes=False)
+        remove_home(home, lab)
+        return stopped
