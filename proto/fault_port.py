@@ -43,7 +43,7 @@ class FaultPort:
 
     def in_force(self, kind: str) -> InjectedFault | None:
         """The fault of this kind, if there is one now. Whoever does what it says counts that in its `times`."""
-        return self._table.in_force(kind, self._clock())
+        return None if self._table.is_empty else self._table.in_force(kind, self._clock())
 
     def answer(self, method: str, path: str, body: bytes) -> Answer | None:
         """One request; None for a path that is none of these."""

@@ -114,7 +114,7 @@ class LyingApplier:
 
 
 class FaultyCall:
-    """A call whose messages arrive as the faults will have it. `read` is for one task, and a cancelled one ends the stream."""
+    """A call whose messages arrive as the faults will have it. `read` is for one task; `close` comes after the last one."""
 
     def __init__(self, call: SyncCall, distortion: Distortion, clock: Callable[[], float]) -> None:
         self._call = call
@@ -129,6 +129,12 @@ class FaultyCall:
         """Have the stream end."""
         if not self._given_up.done():
             self._given_up.set_result(reason)
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     async def read(self) -> object:
         """See SyncCall."""
@@ -152,11 +158,7 @@ class FaultyCall:
             self._reading = asyncio.ensure_future(self._call.read())
         waiting = (self._reading, self._given_up)
         timeout = None if due_at is None else max(0.0, due_at - now)
-        try:
-            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self._reading.cancel()
-            raise
+        await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not self._reading.done():
             return None
         reading, self._reading = self._reading, None
@@ -192,5 +194,8 @@ class FaultySession(NodeSession):
             self.begin_anew(f"the fault {kind} is over: the log is asked for anew")
 
     async def _converse(self, call: SyncCall) -> str:
-        self._call = FaultyCall(call, Distortion(self._faults.in_force, self._dice.random), host_seconds)
-        return await super()._converse(self._call)
+        faulty = self._call = FaultyCall(call, Distortion(self._faults.in_force, self._dice.random), host_seconds)
+        try:
+            return await super()._converse(faulty)
+        finally:
+            faulty.close()

@@ -29,10 +29,14 @@ class Posting:
     path: str
     member: str
     document: Document
+    absent: str = ""
+    """What to say where there is no such path."""
 
     def inject(self, lab: Cluster, node_id: str, parameters: Mapping[str, Value]) -> Memory:
         """The program has it when this returns."""
         reply = _ask(lab, node_id, "POST", self.path, json.dumps(self._leased(parameters)).encode())
+        if reply.status == 404 and self.absent:
+            raise LabError(f"{node_id} {self.absent}")
         if reply.status != 201:
             raise LabError(f"{node_id} refuses the fault: {_said(reply)}")
         return {"id": str(json.loads(reply.body)["id"])}

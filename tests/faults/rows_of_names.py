@@ -15,17 +15,14 @@ _WRONG = "192.0.2.77"
 
 def _asked(is_broken: Callable[[Scene], bool]) -> Callable[[Scene], Symptom]:
     def watch(scene: Scene) -> Symptom:
-        before = scene.resolved()
-
         def is_well() -> bool:
             began = time.monotonic()
             try:
                 found = scene.resolved()
             except dns.exception.Timeout:
                 return False
-            return found == before and time.monotonic() - began < _DELAY_SECONDS
+            return bool(found - {_WRONG}) and time.monotonic() - began < _DELAY_SECONDS
 
-        assert before
         return Symptom(lambda: is_broken(scene), is_well)
 
     return watch

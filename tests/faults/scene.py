@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
+import dns.edns
 import dns.message
 import dns.query
 import dns.rdatatype
@@ -21,6 +23,7 @@ from lab.cluster.interface import Cluster
 from lab.cluster.status import LabStatus
 from lab.faults.parameters import Value
 
+REGION = "us-east-1"
 EDGE, OTHER_EDGE = "edge-iad89-p1-1", "edge-iad89-p1-2"
 REGIONAL, ROUTER, ORIGIN, CONTROL_PLANE = "regional-us-east-1-1", "dns-1", "origin-1", "control-plane"
 
@@ -56,6 +59,10 @@ class Scene:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._numbers = 0
+        here = next(each for each in cluster.facts.populations if each.region == REGION)
+        network = ip_network(here.client_subnet)
+        self._client_subnet = dns.edns.ECSOption(str(network.network_address), network.prefixlen)
+        """Of viewers where the edges are that the tables name."""
         self.api = ManagementApi(cluster.status().api)
         self.distribution = self.new_distribution()
         self.api.wait_deployed(self.distribution.id)
@@ -128,7 +135,8 @@ class Scene:
 
     def resolve(self, timeout_seconds: float = 2.0, name: str = "") -> dns.message.Message:
         """Where the router sends a viewer of the distribution, or of another one. dns.exception.Timeout."""
-        query = dns.message.make_query(name or self.distribution.domain_name, dns.rdatatype.A)
+        name = name or self.distribution.domain_name
+        query = dns.message.make_query(name, dns.rdatatype.A, use_edns=0, options=[self._client_subnet])
         host, port = split_address(self.cluster.addresses(ROUTER).dns)
         return dns.query.udp(query, host, port=port, timeout=timeout_seconds)
 

@@ -8,10 +8,11 @@ import pytest
 
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.fault_port import FaultPort
-from proto.faulty_session import FaultyCall, LyingApplier, refusing
+from proto.faulty_session import FaultyCall, FaultySession, LyingApplier, open_session, refusing
 from proto.host_clock import host_seconds
 from proto.log_distortion import LOG_KINDS, Distortion
 from proto.log_position import LogPosition
+from proto.node_session import NodeIdentity, NodeSession
 from proto.rejected_changes import NOTHING_REJECTED, RejectedChanges
 from proto.resources import distribution_name
 from proto.served_configuration import Configuration, Kind, Kinds, tried_again, with_entry
@@ -24,10 +25,12 @@ class SaidCall:
     def __init__(self, messages: Iterable[object]) -> None:
         self._messages = list(messages)
         self.is_cancelled = False
+        self.is_read = asyncio.Event()
 
     async def read(self) -> object:
         if self._messages:
             return self._messages.pop(0)
+        self.is_read.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -97,6 +100,14 @@ def read_through(call: SaidCall, port: FaultPort) -> FaultyCall:
     return FaultyCall(call, Distortion(port.in_force, lambda: 0.0), host_seconds)
 
 
+async def test_a_program_without_faults_has_none_of_this() -> None:
+    identity = NodeIdentity("edge-1", sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
+    plain, faulty = (
+        open_session(identity, Applied(), ["127.0.0.1:9"], None, faults) for faults in (None, FaultPort(LOG_KINDS))
+    )
+    assert (type(plain), type(faulty)) == (NodeSession, FaultySession)
+
+
 async def test_what_is_held_comes_although_nothing_else_does() -> None:
     port = FaultPort(LOG_KINDS)
     inject(port, "log-delay", by=0.02)
@@ -113,9 +124,10 @@ async def test_the_end_of_a_stream_is_passed_on() -> None:
 
 
 async def test_a_stream_that_is_given_up_ends_also_for_who_reads_already() -> None:
-    faulty = read_through(SaidCall([]), FaultPort(LOG_KINDS))
+    call = SaidCall([])
+    faulty = read_through(call, FaultPort(LOG_KINDS))
     reading = asyncio.ensure_future(faulty.read())
-    await asyncio.sleep(0)
+    await call.is_read.wait()
     faulty.give_up("it is over")
     with pytest.raises(ConnectionResetError, match="it is over"):
         await reading
@@ -123,15 +135,19 @@ async def test_a_stream_that_is_given_up_ends_also_for_who_reads_already() -> No
         await faulty.read()
 
 
-async def test_a_reader_that_is_cancelled_leaves_nothing_behind() -> None:
+async def test_a_call_that_is_closed_leaves_nothing_behind() -> None:
     call = SaidCall([])
-    reading = asyncio.ensure_future(read_through(call, FaultPort(LOG_KINDS)).read())
-    await asyncio.sleep(0.01)
+    faulty = read_through(call, FaultPort(LOG_KINDS))
+    reading = asyncio.ensure_future(faulty.read())
+    await call.is_read.wait()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    await asyncio.sleep(0)
-    assert call.is_cancelled
+    faulty.close()
+    faulty.close()
+    async with asyncio.timeout(10):
+        while not call.is_cancelled:
+            await asyncio.sleep(0)
 
 
 async def test_entries_are_not_applied_while_the_node_lies_and_none_out_of_turn_after_it() -> None:

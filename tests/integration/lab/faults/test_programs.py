@@ -11,6 +11,7 @@ import pytest
 
 from lab.clients.http_client import Reply, ask, split_address
 from lab.cluster.processes import ProcessCluster
+from lab.errors import LabError
 from lab.faults.parameters import Value
 from lab.faults.program import own_fault
 from lab.topology.layout import ALLOW_FAULTS
@@ -89,6 +90,8 @@ def test_without_the_flag_there_is_no_such_path(scene: Scene, cluster: ProcessCl
             unknown = call(scene, node_id, method, path.replace("faults", "unknown"), headers=())
             there = call(scene, node_id, method, path, headers=())
             assert (there.status, there.body) == (unknown.status, unknown.body) and there.status == 404
+        with pytest.raises(LabError, match=f"{node_id} was started without --allow-faults"):
+            own_fault("log-duplicate").inject(cluster, node_id, {"probability": 1.0, "lease_seconds": 1.0})
     finally:
         restart_as(cluster, node_id, with_it)
     wait_until(scene.is_whole, "all nodes are live")
@@ -158,6 +161,20 @@ def test_one_lost_entry_is_noticed_when_the_next_one_comes(scene: Scene) -> None
     assert [each.part(EDGE) for each in (lost, next_one)] == ["acknowledged"] * 2, "although the fault is in force"
     assert lost.is_fresh() and next_one.is_fresh()
     end(scene, EDGE, fault)
+
+
+def test_a_lost_entry_that_nothing_follows_is_asked_for(scene: Scene) -> None:
+    """A node that is a whole lease behind is refused another one, and says so on a stream of its own when the last one is over."""
+    lost = Change(scene)
+    fault = inject(scene, EDGE, "log-lose", count=1)
+    lost.make()
+    wait_until(lambda: scene.times(EDGE, "log-lose") == 1, "it is lost")
+    head_index = scene.control_status()["head_index"]
+    wait_until(lambda: scene.status(EDGE)["applied_index"] == head_index, "the edge has it, and no other one has come")
+    wait_until(lambda: scene.is_whole() and lost.is_fresh(), "the edge is back, although the fault is in force")
+    assert scene.control_status()["head_index"] == head_index
+    end(scene, EDGE, fault)
+    wait_until(lost.is_completed, "the receipt")
 
 
 def test_a_regional_cache_that_lies_deceives_nobody(scene: Scene) -> None:
