@@ -103,7 +103,8 @@ def read_through(call: SaidCall, port: FaultPort) -> FaultyCall:
 async def test_a_program_without_faults_has_none_of_this() -> None:
     identity = NodeIdentity("edge-1", sync_pb2.ROLE_EDGE, "us-east-1", "IAD89-P1", "127.0.0.1:80", "127.0.0.1:81")
     plain, faulty = (
-        open_session(identity, Applied(), ["127.0.0.1:9"], None, faults) for faults in (None, FaultPort(LOG_KINDS))
+        open_session(identity, Applied(), ["127.0.0.1:9"], None, faults, host_seconds)
+        for faults in (None, FaultPort(LOG_KINDS))
     )
     assert (type(plain), type(faulty)) == (NodeSession, FaultySession)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.control.client import JOURNAL_FILE, ControlClient
+from edge_node.control.client import JOURNAL_FILE, ClientFiles, ControlClient
 from edge_node.control.injected_faults import KINDS, open_client
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import configuration_pb2
@@ -29,7 +29,7 @@ class Node:
         self.port, self.voided = FaultPort(KINDS), 0
         self.state = NodeState("eu", leased_fence())
         self.state.invalidate_everything = self._void
-        self.client = open_client(self.state, "eu", directory, lambda: (0, 0), self.port)
+        self.client = open_client(self.state, "eu", ClientFiles.in_folder(directory), lambda: (0, 0), self.port)
         self.client.restore()
         self.client.apply_snapshot(snapshot_message(5, distribution(80)))
         self.journal, self.voided = directory / JOURNAL_FILE, 0  # which a first snapshot does, too
@@ -65,7 +65,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def test_a_program_without_faults_has_none_of_this(tmp_path: Path) -> None:
-    client = open_client(NodeState("eu", leased_fence()), "eu", tmp_path, lambda: (0, 0), None)
+    client = open_client(NodeState("eu", leased_fence()), "eu", ClientFiles.in_folder(tmp_path), lambda: (0, 0), None)
     assert type(client) is ControlClient
     client.close()
 
