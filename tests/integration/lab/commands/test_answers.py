@@ -140,6 +140,14 @@ def test_locust_by_hand_with_the_plan_of_the_lab(running: CommandLine) -> None:
     assert locust.returncode == 0, told
 
 
+@pytest.mark.slow
+def test_load_answers_with_what_each_region_saw(running: CommandLine) -> None:
+    told = answer(running, "load", "api", "--duration", "2", "--users", "2", "--run", "results")
+    assert (told["profile"], told["users"], told["run"]) == ("api", 2, "results")
+    assert told["regions"]["us-east-1"]["requests"] > 0 and told["regions"]["us-east-1"]["failures"] == 0
+    assert (running.folder / told["report"]).is_file()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -164,9 +172,14 @@ def listeners(port: int, process: "subprocess.Popen[str]") -> set[str]:
     raise AssertionError("Locust's page does not come")
 
 
-def test_down_says_what_has_ended(tmp_path: Path) -> None:
+def test_serve_says_what_it_serves_and_down_what_has_ended(tmp_path: Path) -> None:
     with taken_down(CommandLine(tmp_path)) as command:
         assert command.run("up", command.topology(), "--detach", "--no-demo").status == 0
+        served = answer(command, "serve", "http://127.15.240.9:9009", "--detach")["distribution"]
+        [distribution] = answer(command, "status")["distributions"]
+        assert {name: served[name] for name in ("id", "domain_name", "url")} == {
+            name: distribution[name] for name in ("id", "domain_name", "url")
+        }
         told = answer(command, "down")
         assert (told["stopped"], told["what"], told["elsewhere"]) == (len(SMALL_NODES), "processes", [])
         assert StateDir(command.state_dir).read() is None
