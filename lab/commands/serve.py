@@ -24,7 +24,7 @@ from lab.cluster.compose import ComposeCluster
 from lab.cluster.finding import find_lab_if_any
 from lab.cluster.interface import Cluster
 from lab.cluster.processes import ProcessCluster
-from lab.commands.up import describe_stop
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
 from lab.experiments.demo_site import site_host
 from lab.interrupts import endings, interruptible, uninterrupted
