@@ -18,7 +18,7 @@ from lab.cluster.interface import Stopped
 from lab.cluster.other_labs import OtherLab, find_other_labs
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir, UnreadableRecordError
-from lab.commands.up import describe_stop
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError
 from lab.interrupts import uninterrupted
 

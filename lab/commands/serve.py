@@ -25,8 +25,8 @@ from lab.cluster.compose import ComposeCluster
 from lab.cluster.finding import find_lab_if_any
 from lab.cluster.interface import Cluster
 from lab.cluster.processes import ProcessCluster
-from lab.commands.up import describe_stop
 from lab.commands.viewer_urls import curl_command, opens_as_it_stands, site_json, url_of, why_not
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
 from lab.interrupts import endings, interruptible, uninterrupted
 from lab.terminal import make_console

@@ -11,6 +11,7 @@ from lab.cluster.ending import end_processes
 from lab.cluster.interface import Cluster, LabFacts, Stopped
 from lab.cluster.state_file import StateDir
 from lab.commands.viewer_urls import curl_command, opens_as_it_stands, url_of, why_not
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError
 from lab.experiments.demo_site import Demo, Wanted, bring_up
 from lab.interrupts import endings, interruptible, uninterrupted
@@ -95,11 +96,3 @@ def watch(console: Console, lab: Cluster) -> None:
                 states[each.node.id] = each.state
             if not nodes:  # containers, all of them gone
                 return
-
-
-def describe_stop(stopped: Stopped) -> str:
-    """What was done, in one line."""
-    if not stopped.stopped:
-        return "nothing was running"
-    killed = f", {stopped.killed} of them killed after the grace period" if stopped.killed else ""
-    return f"{stopped.stopped} {stopped.what} ended in {stopped.seconds:.1f} s{killed}; nothing is left behind"

@@ -7,8 +7,8 @@ from typing import cast
 import pytest
 
 from lab.cluster.agent_home import home_of, make_home
-from lab.cluster.ending import remove_home
 from lab.cluster.compose import ComposeCluster
+from lab.cluster.ending import remove_home
 from lab.cluster.interface import LabFacts
 from lab.cluster.state_file import ContainersRecord, StateDir
 

@@ -17,7 +17,7 @@ from lab.cluster.interface import LabFacts, Stopped
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 from lab.commands import explain, faults_clear, faults_show, serve, status, viewer_urls
 from lab.commands.runs import find_run, new_run_directory
-from lab.commands.up import describe_stop
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
 from lab.fault_commands import faults, short_forms
 from lab.topology.layout import Role
