@@ -82,8 +82,8 @@ class PeerInquiry:
         self._questions = OpenQuestions(partial(_ask_from, source), ROUNDS_UNTIL_GONE)
         self._noted = state.fence.state
         self._silent_rounds: dict[str, int] = {}
-        """In how many rounds in a row nothing has come from a peer that was asked, whether or not others were asked in between. Only of those that are known, and while there is
-        no lease."""
+        """In how many rounds in a row nothing has come from a peer that was asked, whether or not others were asked in between. Only of those that are
+        known, and while there is no lease."""
 
     async def run(self) -> None:
         """Ask for as long as there is something to ask."""

@@ -159,7 +159,7 @@ async def test_a_peer_far_away_tells_that_the_control_plane_is_there() -> None:
     """Its answers all come in a later round than they were asked in: it must not be taken for gone."""
     async with peer(answers_late(GOOD)) as address:
         asking, fence = inquiry(at(address))
-        while fence.state is FenceState.ASKING:
+        for _ in range(2):
             await asking.ask_round()
     assert fence.state is FenceState.FENCED
 
@@ -187,7 +187,6 @@ async def test_the_answer_of_one_far_away_does_not_make_that_of_a_near_one_older
         asking = PeerInquiry("edge-1", state, lambda: now[0], random.Random(1), lambda _: None, SourceAddress())
         now[0] = 100.45
         await asking.ask_round()
-        assert fence.state is FenceState.ASKING
         now[0] = 100.95
         state.put_directory((at(far), at(renewed, node_id="edge-3")))
         await asking.ask_round()
