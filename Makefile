@@ -25,15 +25,16 @@ help: ## show this
 setup: $(VENV)/.compiling ## create .venv with everything in requirements.lock, and the command .venv/bin/cdnlab
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(PIP) install --quiet --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 # Once, and nobody waits for it: edges run from source until it has ended. Not before tests, which would share the processors with it.
 $(VENV)/.compiling: $(VENV)/.installed
 	@[ -n "$${CI:-}" ] || { CDNLAB_EDGE_CODE=source $(BIN)/python -m deploy.compile_edge --in-background && touch $@; }
 
+# Twice --quiet: errors only. A package index that is set up oddly is worth hundreds of warnings to pip, one for each package.
 $(VENV)/.locked: requirements.lock | $(BIN)/python
-	$(PIP) install --quiet --require-hashes --requirement requirements.lock
+	$(PIP) install --quiet --quiet --require-hashes --requirement requirements.lock
 	touch $@
 
 # Distributions build their /usr/bin/python3 with the optimisations that matter for a CDN (PGO, LTO); others often do not.

@@ -1,5 +1,5 @@
 """Install what `make bench` compares with and measures by, from Debian's packages, and leave no service running: `make bench-setup`.
-With the argument `postgresql`, what the tests of several control planes need and nothing else: `.ci/run`.
+With the argument `postgresql`, what the tests of several control planes need and nothing else, with `ffmpeg` what those of the film need: `.ci/run`.
 
 The packages would start their services, now and at the next boot. While they are installed a policy forbids starts (invoke-rc.d(8), `policy-rc.d`), and services that
 were not there before are disabled; a server of the same kind that somebody already runs is left as it is. Only the standard library is used: it runs before `make setup`.
@@ -23,6 +23,10 @@ PACKAGES = {
 """A program, and the package that has it."""
 POSTGRESQL = {"postgres": "postgresql"}
 """The same for the tests, and for the control plane with a replica."""
+FFMPEG = {"ffmpeg": "ffmpeg"}
+"""The player that the tests of the film ask."""
+ONLY = {"postgresql": POSTGRESQL, "ffmpeg": FFMPEG}
+"""What an argument names."""
 SERVICES = ("nginx", "varnish", "varnishncsa", "trafficserver", "haproxy", "postgresql")
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBID_STARTS = "#!/bin/sh\n# for the duration of `make bench-setup`\nexit 101\n"
@@ -89,7 +93,13 @@ def install(packages: list[str]) -> None:
 
 def main() -> int:
     """0 when everything is there."""
-    wanted = POSTGRESQL if sys.argv[1:] == ["postgresql"] else PACKAGES | POSTGRESQL
+    unknown = [argument for argument in sys.argv[1:] if argument not in ONLY]
+    if unknown:
+        print(f"make bench-setup: {unknown[0]} is none of {', '.join(ONLY)}", file=sys.stderr)
+        return 2
+    wanted = PACKAGES | POSTGRESQL if not sys.argv[1:] else {}
+    for argument in sys.argv[1:]:
+        wanted |= ONLY[argument]
     missing = missing_packages(wanted)
     if not missing:
         print(f"everything is installed: {' '.join(wanted.values())}")

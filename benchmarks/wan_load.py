@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from lab.cluster.processes import ProcessCluster
-from lab.experiments.load import LoadRun, plan_for
+from lab.experiments.load import LOAD_FILE, LoadRun, plan_for
 from lab.history.run_files import read_run, region_totals
 from lab.topology.reader import read_topology, shipped_topology
 
@@ -30,7 +30,7 @@ def requests_a_second(folder: Path, seconds: float, users: int, *, has_relays: b
     with ProcessCluster.up(topology, folder / "lab") as lab:
         run_directory = folder / ("relayed" if has_relays else "straight")
         run_directory.mkdir()
-        plan = replace(plan_for(lab, run_directory), pace=PACE)
+        plan = replace(plan_for(lab, run_directory / LOAD_FILE), pace=PACE)
         os.sched_setaffinity(0, cores[-1:])
         with LoadRun("website", plan, seconds, users, run_directory, lab.mark) as load:
             load.wait()

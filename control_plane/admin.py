@@ -19,6 +19,7 @@ from control_plane.roles import Roles
 from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
 from proto.admin_access import AdminAccess
+from proto.fault_port import MOST_BODY_BYTES, FaultPort
 from proto.moments import ClockAnchor
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,8 +37,8 @@ class Admin:
         self.is_serving: Callable[[], bool] = not_yet
         """Whether the management API answers."""
 
-    def application(self, metrics: ControlMetrics) -> Starlette:
-        """The application behind the port."""
+    def application(self, metrics: ControlMetrics, faults: FaultPort | None = None) -> Starlette:
+        """The application behind the port; without `faults` none can be injected."""
 
         async def healthz(_request: Request) -> Response:
             return PlainTextResponse("ok\n")
@@ -69,6 +70,7 @@ class Admin:
                 Route("/metrics", exposition),
                 Route("/status", status),
                 Route("/receipts/{invalidation_id}", receipt),
+                *([] if faults is None else _fault_routes(faults)),
             ],
             exception_handlers={StoreError: _unreadable},
         )
@@ -165,17 +167,32 @@ class Admin:
         }
 
 
+def _fault_routes(faults: FaultPort) -> list[Route]:
+    async def answer(request: Request) -> Response:
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MOST_BODY_BYTES:
+                return PlainTextResponse("content too large\n", 413)
+        told = faults.answer(request.method, request.url.path, body)
+        return Response(status_code=404) if told is None else Response(told[2], told[0], media_type=told[1])
+
+    methods = ["GET", "POST", "DELETE"]
+    return [Route("/faults", answer, methods=methods), Route("/faults/{fault_id}", answer, methods=methods)]
+
+
 def not_yet() -> bool:
     """Of a port that nothing answers behind."""
     return False
 
 
-def guarded(application: ASGIApp, access: AdminAccess) -> ASGIApp:
-    """The application for those whom the rule lets in."""
+def guarded(application: ASGIApp, access: AdminAccess, json_paths: Collection[str] = ()) -> ASGIApp:
+    """The application for those whom the rule lets in. What is posted to `json_paths` has to be JSON."""
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Request(scope).headers
-        refusal = access.refusal({name: ", ".join(headers.getlist(name)) for name in headers})
+        request = Request(scope)
+        headers, takes_json = request.headers, request.method == "POST" and request.url.path in json_paths
+        refusal = access.refusal({name: ", ".join(headers.getlist(name)) for name in headers}, takes_json=takes_json)
         answer = application if refusal is None else PlainTextResponse(f"{refusal.reason}\n", refusal.status)
         await answer(scope, receive, send)
 

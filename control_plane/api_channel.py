@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,7 +40,14 @@ class Answered:
     outcome: str
 
 
-ApiEvent = Serving | Committed | Failed | Answered
+@dataclass(frozen=True, slots=True)
+class Suffered:
+    """An injected fault has done something."""
+
+    kind: str
+
+
+ApiEvent = Serving | Committed | Failed | Answered | Suffered
 
 
 def encode(event: ApiEvent) -> bytes:
@@ -53,6 +61,8 @@ def encode(event: ApiEvent) -> bytes:
             return b"failed\n"
         case Answered(operation, outcome):
             return f"answered {operation} {outcome}\n".encode()
+        case Suffered(kind):
+            return f"suffered {kind}\n".encode()
 
 
 def parse(line: bytes) -> ApiEvent | None:
@@ -66,12 +76,14 @@ def parse(line: bytes) -> ApiEvent | None:
             return Failed()
         case ["answered", operation, outcome]:
             return Answered(operation, outcome)
+        case ["suffered", kind]:
+            return Suffered(kind)
         case _:
             return None
 
 
 def give_listener(connection: socket.socket, listener: socket.socket) -> None:
-    """The first thing on a channel, and the only one in this direction: the socket that clients connect to. OSError when nobody is there any more."""
+    """The first thing on a channel: the socket that clients connect to. OSError when nobody is there any more. After it only lines of faults come in this direction."""
     socket.send_fds(connection, [_LISTENER], [listener.fileno()])
 
 
@@ -94,13 +106,13 @@ class ApiChannel:
         with contextlib.suppress(OSError):
             self._connection.send(encode(event), socket.MSG_DONTWAIT)
 
-    def end_with_parent(self) -> None:
+    def end_with_parent(self, heard: Callable[[bytes], None]) -> None:
         """Ends this process as soon as the other one is gone, also by kill -9, whatever it is doing: a transaction that was open meanwhile is rolled back by whoever
-        opens the database next."""
-        threading.Thread(target=self._wait_for_end, daemon=True).start()
+        opens the database next. `heard` is told each line of faults that comes meanwhile, in a thread of its own."""
+        threading.Thread(target=self._wait_for_end, args=(heard,), daemon=True).start()
 
-    def _wait_for_end(self) -> None:
-        with contextlib.suppress(OSError):
-            while self._connection.recv(1):
-                pass
+    def _wait_for_end(self, heard: Callable[[bytes], None]) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError), self._connection.makefile("rb") as lines:
+            while line := lines.readline(EVENTS_MOST_BYTES):
+                heard(line)
         os._exit(0)

@@ -135,7 +135,16 @@ class ApiChild:
         self._first = first
         self._process: _Process | None = None
         self._is_leaving = asyncio.Event()
+        self._writer: asyncio.StreamWriter | None = None
+        self._faults = b""
+        """The newest line of them, for each process that comes."""
         self.is_serving = False
+
+    def tell_faults(self, line: bytes) -> None:
+        """All that the API has to suffer from now on, which replaces what was said before."""
+        self._faults = line
+        if self._writer is not None:
+            self._writer.write(line)
 
     async def run(self) -> None:
         """See the class."""
@@ -192,6 +201,9 @@ class ApiChild:
 
     async def _listen(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=EVENTS_MOST_BYTES)
+        self._writer = writer
+        if self._faults:
+            writer.write(self._faults)
         try:
             while line := await reader.readline():
                 event = parse(line)
@@ -202,4 +214,5 @@ class ApiChild:
         except (OSError, ValueError) as error:
             _logger.error("the management API cannot be heard: %s", error)
         finally:
+            self._writer = None
             writer.close()

@@ -13,14 +13,18 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
+from starlette.types import ASGIApp
 
 from control_plane import process_logs, settings
-from control_plane.api_channel import Answered, ApiChannel, Committed, Failed, Serving
-from control_plane.aws_api.application import create_application
+from control_plane.api_channel import Answered, ApiChannel, Committed, Failed, Serving, Suffered
+from control_plane.api_faults import ApiFaults
+from control_plane.aws_api.application import create_application, utc_now
+from control_plane.aws_api.faulty import suffering
 from control_plane.connection_limit import limits_for, wanted_descriptors
 from control_plane.credentials import read_credentials
 from control_plane.database import open_database
@@ -31,8 +35,9 @@ from control_plane.settings import Settings
 from control_plane.store import SqlStore
 from control_plane.trouble import StoreObserver
 from control_plane.web import WebConfig, WebServer
+from proto.clock_faults import CLOCK_OFFSET
 from proto.descriptor_limit import raise_descriptor_limit
-from proto.host_clock import HostClock
+from proto.host_clock import HostClock, host_seconds
 
 DATABASE_SECONDS = 5.0
 """How long a statement may take, where the database is a server."""
@@ -77,16 +82,25 @@ def run(chosen: Settings, connection: socket.socket) -> NoReturn:
         )  # for `ps` and `top`: a fork has the command line of the control plane
     channel = ApiChannel(connection)
     listener = channel.take_listener()
-    channel.end_with_parent()
-    uvloop.run(_serve(chosen, listener, channel))
+    faults = ApiFaults()
+    channel.end_with_parent(faults.told)
+    uvloop.run(_serve(chosen, listener, channel, faults))
     os._exit(
         0
     )  # nothing is left to be done, and somebody waits: to take an interpreter apart is a tenth of a second of work
 
 
-async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel) -> None:
+async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel, faults: ApiFaults) -> None:
+    def wall() -> datetime:
+        offset = faults.in_force(CLOCK_OFFSET, host_seconds())
+        return utc_now() + timedelta(seconds=0.0 if offset is None else float(offset.parameters["by"]))
+
     with _store(chosen, channel) as store:
-        api = create_application(store, LogDeployment(SqlLedger(store), store), chosen.zone, read_credentials(chosen))
+        deployment = LogDeployment(SqlLedger(store), store)
+        now = wall if chosen.may_have_faults else utc_now
+        api: ASGIApp = create_application(store, deployment, chosen.zone, read_credentials(chosen), now=now)
+        if chosen.may_have_faults:
+            api = suffering(api, faults, lambda kind: channel.tell(Suffered(kind)))
 
         def count(operation: str, outcome: str) -> None:
             channel.tell(Answered(operation, outcome))

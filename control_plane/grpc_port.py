@@ -34,6 +34,12 @@ _SERVICE: Final = METHOD.split("/")[1]
 _CLOSED: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
+MakeConnection = Callable[
+    [Mapping[str, ServeCall], OpenConnections[GrpcConnection], Callable[[Peer], bool]], GrpcConnection
+]
+"""What GrpcConnection is made of."""
+
+
 def _nobody(_peer: Peer) -> bool:
     return False
 
@@ -47,9 +53,11 @@ class GrpcPort:
         most_connections: int,
         tls: TlsIdentity | None = None,
         passes_on: Callable[[Peer], bool] = _nobody,
+        make_connection: MakeConnection = GrpcConnection,
     ) -> None:
         """`passes_on`: see GrpcConnection."""
         self._passes_on = passes_on
+        self._make_connection = make_connection
         self._tls = None if tls is None else tls.for_listener()
         self._health = HealthService(("", _SERVICE))
         self._connections: OpenConnections[GrpcConnection] = OpenConnections(most_connections)
@@ -136,7 +144,7 @@ class GrpcPort:
 
     def _protocol(self) -> asyncio.Protocol:
         def make() -> GrpcConnection:
-            return GrpcConnection(self._routes, self._connections, self._passes_on)
+            return self._make_connection(self._routes, self._connections, self._passes_on)
 
         if self._tls is None:
             return make()

@@ -21,15 +21,18 @@ from starlette.types import ASGIApp
 
 from control_plane.admin import Admin, guarded, not_yet
 from control_plane.admission import Admission
-from control_plane.api_channel import Answered, ApiEvent, Committed, Failed
+from control_plane.api_channel import Answered, ApiEvent, Committed, Failed, Suffered
 from control_plane.api_child import ApiChild, StartedApi
+from control_plane.api_faults import encode
 from control_plane.connection_limit import limits_for, wanted_descriptors
 from control_plane.coordination import Coordinator
 from control_plane.credentials import CredentialsError, read_credentials
 from control_plane.database import open_database
 from control_plane.grpc_port import GrpcPort
+from control_plane.injected_faults import API_KINDS, KINDS
 from control_plane.listening import ListenError, listen_soon
 from control_plane.metrics import ControlMetrics, Gauges
+from control_plane.node_faults import port_for_nodes
 from control_plane.published_tables import PublishedTables, TableError
 from control_plane.relay import NodeService
 from control_plane.roles import Leading, Roles
@@ -39,7 +42,9 @@ from control_plane.store import SqlStore
 from control_plane.term import TermMaker
 from control_plane.web import WebConfig, WebServer
 from proto.admin_access import AdminAccess
+from proto.clock_faults import DriftingHostClock
 from proto.descriptor_limit import raise_descriptor_limit
+from proto.fault_port import FaultPort
 from proto.host_clock import HostClock
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 
@@ -82,6 +87,8 @@ class _Parts:
     listen: Callable[[], Any] | None
     """Hears what other control planes announce; None: there is no other."""
     first_api: StartedApi | None
+    faults: FaultPort | None
+    """None: none may be injected."""
 
 
 async def serve(settings: Settings, first_api: StartedApi | None = None) -> None:
@@ -93,7 +100,8 @@ async def serve(settings: Settings, first_api: StartedApi | None = None) -> None
 
 
 async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
-    clock = HostClock()
+    faults = FaultPort(KINDS) if settings.may_have_faults else None
+    clock = HostClock() if faults is None else DriftingHostClock(faults)
     tls = _read_tls(settings.tls_dir)
     read_credentials(
         settings
@@ -117,7 +125,8 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
         roles = Roles(partial(maker.begin, metrics), clock, seats, advertised)
         admin = Admin(settings.zone, store, roles, clock)
         limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
-        port = GrpcPort(NodeService(roles, admission, tls).serve, limits.grpc, tls, admission.may_pass_on)
+        service = NodeService(roles, admission, tls)
+        port = port_for_nodes(service.serve, limits.grpc, tls, admission.may_pass_on, faults)
 
         head = _HeadForPeople(store, roles)
 
@@ -126,7 +135,7 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
             roles.heard_news()
 
         listen = None if election is None else partial(election.listen, settings.database, heard_news)
-        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api))
+        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api, faults))
 
 
 class _HeadForPeople:
@@ -189,6 +198,8 @@ async def _run(parts: _Parts) -> None:
         except ListenError as error:
             raise StartError(str(error)) from error
         api = ApiChild(api_socket, settings.arguments, _api_listener(parts), parts.first_api)
+        if parts.faults is not None:
+            _tell_faults(parts.faults, api)
         server = WebServer(WebConfig(_operators(parts), parts.most_web_connections))
         try:
             async with asyncio.TaskGroup() as group:
@@ -236,7 +247,18 @@ async def run_api(api: ApiChild, roles: "KnownLeader") -> None:
 
 def _operators(parts: _Parts) -> ASGIApp:
     access = AdminAccess([NODE_NAME, socket.gethostname(), parts.settings.admin.host])
-    return guarded(parts.admin.application(parts.metrics), access)
+    json_paths = () if parts.faults is None else ("/faults",)
+    return guarded(parts.admin.application(parts.metrics, parts.faults), access, json_paths)
+
+
+def _tell_faults(faults: FaultPort, api: ApiChild) -> None:
+    """The management API is told of those that are its own, whenever they change."""
+
+    def tell() -> None:
+        api.tell_faults(encode(fault for kind in API_KINDS if (fault := faults.in_force(kind.name)) is not None))
+
+    for kind in API_KINDS:
+        faults.when_changed(kind.name, tell)
 
 
 def _api_listener(parts: _Parts) -> Callable[[ApiEvent], None]:
@@ -250,6 +272,10 @@ def _api_listener(parts: _Parts) -> Callable[[ApiEvent], None]:
                 parts.store.try_to_write()  # says what is wrong, where it is wrong here as well
             case Answered(operation, outcome):
                 parts.metrics.request_answered(operation, outcome)
+            case Suffered(kind):
+                fault = None if parts.faults is None else parts.faults.in_force(kind)
+                if fault is not None:
+                    fault.times += 1
 
     return told
 

@@ -62,6 +62,8 @@ class Settings:
     lease_seconds: float
     arguments: tuple[str, ...]
     """What all of this was parsed from, for the process of the management API."""
+    may_have_faults: bool = False
+    """`/faults` is there on the admin port."""
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -103,6 +105,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         heartbeat_seconds=heartbeat_seconds,
         lease_seconds=lease_seconds,
         arguments=tuple(arguments),
+        may_have_faults=flags.allow_faults,
     )
 
 
@@ -138,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     certificates.add_argument(
         "--insecure", action="store_true", help="listen for nodes beyond this machine although there is no --tls-dir"
     )
+    parser.add_argument("--allow-faults", action="store_true", help="for laboratories: /faults on the admin port")
     parser.add_argument("--heartbeat-seconds", default="1", metavar="N", help="how often nodes are expected to speak")
     parser.add_argument("--lease-seconds", default="5", metavar="N", help="how long a silent node counts as live")
     return parser

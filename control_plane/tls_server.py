@@ -141,6 +141,16 @@ class TlsServer(asyncio.Protocol, asyncio.Transport):
         """See asyncio.Transport."""
         return self._below is None or self._below.is_closing()
 
+    def pause_reading(self) -> None:
+        """See asyncio.ReadTransport. What has been read from the socket already is still handed over."""
+        if self._below is not None:
+            self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See asyncio.ReadTransport."""
+        if self._below is not None:
+            self._below.resume_reading()
+
     def get_write_buffer_size(self) -> int:
         """See asyncio.Transport."""
         return 0 if self._below is None else self._below.get_write_buffer_size()

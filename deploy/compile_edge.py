@@ -31,10 +31,11 @@ BUILD = ROOT / "build"
 LEFT_AS_SOURCE = (
     "__init__.py", "__main__.py", "code_loader.py",  # they choose which code is run
     "observability/admin.py", "control/resource_reader.py", "control/client.py", "observability/explain.py", "observability/metrics.py", "node.py",  # the rim
-    "control/known_peers.py", "control/resource_kinds.py",
+    "control/known_peers.py", "control/resource_kinds.py", "control/injected_faults.py",
     "control/journal.py", "settings.py", "storage/storage_factory.py",  # read once, or written once for each log entry
     "observability/resident_memory.py",  # once after the start
     "storage/disk/files.py",  # open files close when the last weak reference is left, which compiled objects cannot have
+    "storage/disk/faulty_files.py",  # derives from it
 )  # fmt: skip
 
 

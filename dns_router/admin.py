@@ -1,19 +1,21 @@
 """The admin port: a few GET requests of HTTP/1.1, one a connection (docs/contracts.md, Admin ports).
 
-Small on purpose: a bounded head, a deadline for it and for the client to take the answer, no body, no keep-alive (RFC 9112 section
-9.6 lets a server close after any response that says so). What the answers say is in `metrics`.
+Small on purpose: a bounded head, a deadline for it and for the client to take the answer, no keep-alive (RFC 9112 section
+9.6 lets a server close after any response that says so), and a body, bounded too, only of what is sent to `/faults`, where that is
+allowed. What the answers say is in `metrics`.
 """
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, cast
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from dns_router.metrics import NodeReport
 from proto.admin_access import AdminAccess, read_fields
+from proto.exposition import CONTENT_TYPE
+from proto.fault_port import MOST_BODY_BYTES, FaultPort
 
 HEAD_BYTES: Final = 8192
 DEADLINE_SECONDS: Final = 5.0
@@ -43,22 +45,45 @@ class Reply:
         return head.encode("ascii") + self.content
 
 
-def reply_to(head: bytes, report: NodeReport, access: AdminAccess) -> Reply:
-    """Answer one request by its head."""
+@dataclass(frozen=True, slots=True)
+class AdminSources:
+    """What the port can tell, to whom, and what may be injected there."""
+
+    report: NodeReport
+    access: AdminAccess
+    faults: FaultPort | None = None
+    """None: no faults."""
+
+    def content_bytes(self, head: bytes) -> int:
+        """How much content has to come behind a head before it is answered; only faults have any."""
+        if self.faults is None or not head.startswith(b"POST "):
+            return 0
+        stated = read_fields(line.decode("latin-1") for line in head.split(b"\r\n")[1:]).get("content-length", "")
+        return int(stated) if re.fullmatch("[0-9]{1,9}", stated) else 0
+
+
+def reply_to(head: bytes, content: bytes, sources: AdminSources) -> Reply:
+    """Answer one request."""
     request_line, *lines = head.split(b"\r\n")
     words = request_line.split(b" ")
     if len(words) != _REQUEST_LINE_WORDS or not words[2].startswith(b"HTTP/1."):
         return Reply(HTTPStatus.BAD_REQUEST, b"not an HTTP/1 request\n")
-    refusal = access.refusal(read_fields(line.decode("latin-1") for line in lines))
+    method, path = words[0], words[1].partition(b"?")[0]
+    takes_json = sources.faults is not None and (method, path) == (b"POST", b"/faults")
+    fields = read_fields(line.decode("latin-1") for line in lines)
+    refusal = sources.access.refusal(fields, takes_json=takes_json)
     if refusal is not None:
         return Reply(HTTPStatus(refusal.status), f"{refusal.reason}\n".encode())
-    method, target = words[0], words[1]
-    answer = _PAGES.get(target.partition(b"?")[0])
+    if sources.faults is not None:
+        told = sources.faults.answer(method.decode("latin-1"), path.decode("latin-1"), content)
+        if told is not None:
+            return Reply(HTTPStatus(told[0]), told[2], told[1])
+    answer = _PAGES.get(path)
     if answer is None:
         return Reply(HTTPStatus.NOT_FOUND, b"here are /healthz, /readyz, /metrics and /status\n")
     if method != b"GET":
         return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET\n")
-    return answer(report)
+    return answer(sources.report)
 
 
 def _health(_report: NodeReport) -> Reply:
@@ -74,7 +99,7 @@ def _readiness(report: NodeReport) -> Reply:
 
 
 def _metrics(report: NodeReport) -> Reply:
-    return Reply(HTTPStatus.OK, report.exposition(), CONTENT_TYPE_LATEST)
+    return Reply(HTTPStatus.OK, report.exposition(), CONTENT_TYPE)
 
 
 def _status(report: NodeReport) -> Reply:
@@ -87,9 +112,8 @@ _PAGES: Final = {b"/healthz": _health, b"/readyz": _readiness, b"/metrics": _met
 class AdminListener:
     """The connections of the admin port."""
 
-    def __init__(self, report: NodeReport, access: AdminAccess) -> None:
-        self.report = report
-        self.access = access
+    def __init__(self, sources: AdminSources) -> None:
+        self.sources = sources
         self._transports: dict[asyncio.Transport, None] = {}
 
     def new_connection(self) -> "AdminConnection":
@@ -140,15 +164,22 @@ class AdminConnection(asyncio.Protocol):
             self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer once the head is whole, or too long to be one."""
+        """Answer once the request is whole, or its head too long to be one."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         self._received += data
-        head, separator, _ = bytes(self._received).partition(_END_OF_HEAD)
+        head, separator, content = bytes(self._received).partition(_END_OF_HEAD)
         if separator and len(head) <= HEAD_BYTES:
-            transport.write(reply_to(head, self._listener.report, self._listener.access).encode())
-            transport.close()
+            sources = self._listener.sources
+            length = sources.content_bytes(head)
+            if length > MOST_BODY_BYTES:
+                self._answer(transport, Reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"content too large\n"))
+            elif len(content) >= length:
+                self._answer(transport, reply_to(head, content[:length], sources))
         elif len(self._received) > HEAD_BYTES:
-            transport.write(Reply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"head too large\n").encode())
-            transport.close()
+            self._answer(transport, Reply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"head too large\n"))
+
+    def _answer(self, transport: asyncio.Transport, reply: Reply) -> None:
+        transport.write(reply.encode())
+        transport.close()

@@ -20,7 +20,7 @@ from proto.log_position import LogPosition
 from proto.rejected_changes import RejectedChanges
 from proto.resource_files import POSITION_FILE, ResourceFiles
 from proto.resources import checksum_bytes, kind_name
-from proto.served_configuration import Configuration, from_kept, from_snapshot, with_entry
+from proto.served_configuration import Configuration, Kinds, from_kept, from_snapshot, tried_again, with_entry
 from proto.state_files import StateFiles
 
 DIRECTORY_FILE: Final = "directory"
@@ -32,8 +32,15 @@ class RouterApplier:
     """Applies what the control plane sends to the responder, on the event loop."""
 
     def __init__(
-        self, files: StateFiles, responder: Responder, counters: Counters, own_addresses: Mapping[int, bytes]
+        self,
+        files: StateFiles,
+        responder: Responder,
+        counters: Counters,
+        own_addresses: Mapping[int, bytes],
+        kinds: Kinds = KINDS,
     ) -> None:
+        """`kinds`: how resources are read."""
+        self._kinds = kinds
         self._files = files
         self._resource_files = ResourceFiles(files)
         self._is_unwritten_anew = False
@@ -51,7 +58,7 @@ class RouterApplier:
         """Serve what was last known, if anything."""
         kept = self._resource_files.read()
         if kept is not None:
-            found = from_kept(kept.position, kept.resources, KINDS)
+            found = from_kept(kept.position, kept.resources, self._kinds)
             self._resource_files.has_read(found)
             self._is_damaged = not kept.is_whole
             self._publish(found)
@@ -75,7 +82,7 @@ class RouterApplier:
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Replace everything that is configured."""
         before = self._configuration
-        self._publish(from_snapshot(snapshot, before, KINDS))
+        self._publish(from_snapshot(snapshot, before, self._kinds))
         self._is_damaged = False
         _logger.info("applied snapshot %s:%d", snapshot.log_id, snapshot.index)
         self._log_rejections(before)
@@ -84,13 +91,20 @@ class RouterApplier:
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """Apply one entry; `rejected` has those of its resources of which this router stays on the last good version."""
-        before, changed = self._configuration, with_entry(self._configuration, entry, KINDS)
+        before, changed = self._configuration, with_entry(self._configuration, entry, self._kinds)
         if entry.changes:
             self._publish(changed)
             self._log_rejections(before)
             self._write(POSITION_FILE)
         else:
             self._configuration = changed
+
+    def try_rejected_again(self) -> None:
+        """What could not be honoured perhaps can be now."""
+        if not self._configuration.rejected:
+            return
+        self._publish(tried_again(self._configuration, self._kinds))
+        self._write(POSITION_FILE)
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """Replace who is alive."""

@@ -46,6 +46,8 @@ class Options:
     state_folder: Path
     advertise: Address | None
     advertise_admin: Address | None
+    may_have_faults: bool = False
+    """`/faults` is there on the admin port."""
 
 
 def parse_address(text: str) -> Address:
@@ -96,6 +98,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--state-dir", type=Path, required=True, help="what must survive a crash", metavar="DIR")
     address("--advertise", help="what others reach --listen by, when it differs")
     address("--advertise-admin", help="what others reach --admin by, when it differs")
+    parser.add_argument("--allow-faults", action="store_true", help="for laboratories: /faults on the admin port")
     flags = parser.parse_args(arguments)
     return Options(
         node_id=flags.node_id,
@@ -107,4 +110,5 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         state_folder=flags.state_dir,
         advertise=flags.advertise,
         advertise_admin=flags.advertise_admin,
+        may_have_faults=flags.allow_faults,
     )

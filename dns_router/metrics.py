@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from dns_router.counters import Counters
 from dns_router.responder import Responder
+from proto.exposition import CounterFamily, Family, GaugeFamily, exposition
 from proto.host_clock import take_anchor
 from proto.node_session import NodeIdentity, NodeSession
 from proto.state_files import StateFileStatistics
@@ -28,7 +25,7 @@ def installed_version() -> str:
         return "unknown"
 
 
-class NodeReport(Collector):
+class NodeReport:
     """The state of this router, in the two forms in which it is asked for."""
 
     def __init__(
@@ -46,12 +43,10 @@ class NodeReport(Collector):
         self._counters = counters
         self._version = installed_version()
         self._anchor = take_anchor()
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
 
     def exposition(self) -> bytes:
         """The Prometheus text."""
-        return generate_latest(self._registry)
+        return exposition(self.collect())
 
     def status(self) -> dict[str, object]:
         """The `/status` document."""
@@ -81,10 +76,10 @@ class NodeReport(Collector):
         """Whether the zone is known, from the control plane or from disk."""
         return self._responder.zone is not None
 
-    def collect(self) -> Iterator[Metric]:
-        """What prometheus_client calls for each exposition."""
+    def collect(self) -> Iterator[Family]:
+        """All families."""
         identity = self._identity
-        info = GaugeMetricFamily(
+        info = GaugeFamily(
             "cdn_node_info", "Who this node is; always 1.", labels=["node", "role", "region", "pop", "version"]
         )
         info.add_metric([identity.node_id, ROLE, identity.region, identity.pop, self._version], 1)
@@ -92,20 +87,20 @@ class NodeReport(Collector):
         yield self._queries()
         yield _gauge("cdn_open_connections", "Open TCP connections.", self._counters.open_connections)
         yield from self._session_metrics()
-        yield CounterMetricFamily(
+        yield CounterFamily(
             "cdn_state_files_refused", "State files found damaged at the start.", value=self._files.refused_total
         )
-        yield CounterMetricFamily(
+        yield CounterFamily(
             "cdn_state_write_failures", "Writes of state files that failed.", value=self._files.write_failures_total
         )
 
-    def _queries(self) -> Metric:
-        queries = CounterMetricFamily("cdn_dns_queries", "DNS messages received.", labels=["type", "outcome"])
+    def _queries(self) -> Family:
+        queries = CounterFamily("cdn_dns_queries", "DNS messages received.", labels=["type", "outcome"])
         for (record_type, outcome), count in sorted(self._counters.by_outcome().items()):
             queries.add_metric([record_type, outcome.value], count)
         return queries
 
-    def _session_metrics(self) -> Iterator[Metric]:
+    def _session_metrics(self) -> Iterator[Family]:
         session = self._session
         lag = max(0, session.head_index - session.applied_index)
         is_held = session.lease_state() == "held"
@@ -114,13 +109,11 @@ class NodeReport(Collector):
         yield _gauge("cdn_log_lag_entries", "Entries of the change log not yet applied.", lag)
         yield _gauge("cdn_lease_held", "1 while the node holds a lease.", is_held)
         yield _gauge("cdn_lease_remaining_seconds", "Time until the lease runs out.", remaining_seconds)
-        yield CounterMetricFamily(
+        yield CounterFamily(
             "cdn_sync_reconnects", "Streams to the control plane after the first.", value=session.reconnects_total
         )
-        yield CounterMetricFamily(
-            "cdn_sync_rejections", "Resources that this node refused.", value=session.rejections_total
-        )
+        yield CounterFamily("cdn_sync_rejections", "Resources that this node refused.", value=session.rejections_total)
 
 
-def _gauge(name: str, documentation: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, documentation, value=value)
+def _gauge(name: str, documentation: str, value: float) -> Family:
+    return GaugeFamily(name, documentation, value=value)

@@ -95,6 +95,8 @@ class Reason(enum.StrEnum):
     BAD_CLIENT_SUBNET = "bad_client_subnet"
     # Shorter than a header, or a response: answering could start a loop, so silence.
     NOT_ANSWERABLE = "not_answerable"
+    # This router has been told to fail (docs/faults.md).
+    INJECTED_FAULT = "injected_fault"
 
     @property
     def outcome(self) -> Outcome:
@@ -108,6 +110,7 @@ _OUTCOMES: Final = {
     Reason.NEXT_REGION: Outcome.ANSWERED,
     Reason.ZONE_RECORD: Outcome.ANSWERED,
     Reason.NO_LIVE_EDGE: Outcome.FAILED,
+    Reason.INJECTED_FAULT: Outcome.FAILED,
     Reason.NO_EDGE_OF_FAMILY: Outcome.NO_DATA,
     Reason.IPV6_NOT_ENABLED: Outcome.NO_DATA,
     Reason.DISTRIBUTION_DISABLED: Outcome.NO_DATA,

@@ -9,10 +9,10 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from dns_router.admin import AdminListener
-from dns_router.applier import RouterApplier
+from dns_router.admin import AdminListener, AdminSources
 from dns_router.command_line import Options
 from dns_router.counters import Counters
+from dns_router.injected_faults import KINDS, DelayedDatagrams, FaultyResponder, open_applier
 from dns_router.listeners import DatagramListener, StreamListener
 from dns_router.metrics import NodeReport
 from dns_router.responder import Responder
@@ -20,6 +20,9 @@ from dns_router.sockets import bind, bind_dns, bound_address
 from dns_router.translation import address_record_data
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.clock_faults import clocks_of
+from proto.fault_port import FaultPort
+from proto.faulty_session import open_session
 from proto.held_folder import FolderInUseError, HeldFolder
 from proto.host_clock import read_boot_id
 from proto.mutual_tls import TlsFilesError, TlsIdentity
@@ -52,14 +55,22 @@ async def serve(options: Options) -> None:
         cleanup.callback(folder.release)
         identity = _identity(options, sockets, folder.identity)
         counters = Counters()
-        responder = Responder(counters, random.Random())
-        applier = RouterApplier(files, responder, counters, address_record_data(identity.http_address))
+        faults = FaultPort(KINDS) if options.may_have_faults else None
+        responder = _responder(counters, faults)
+        applier = open_applier(files, responder, counters, address_record_data(identity.http_address), faults)
         applier.recover()
-        session = NodeSession(identity, applier, [str(address) for address in options.control_planes], tls=tls)
+        control_planes = [str(address) for address in options.control_planes]
+        session = open_session(identity, applier, control_planes, tls, faults, clocks_of(faults).steady)
         report = NodeReport(identity, session, responder, counters, files.statistics)
-        async with _listening(sockets, responder, counters, AdminListener(report, _access(options))):
+        admin = AdminListener(AdminSources(report, _access(options), faults))
+        async with _listening(sockets, responder, counters, admin, faults):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
             await _follow_log_until_stopped(session, stopped)
+
+
+def _responder(counters: Counters, faults: FaultPort | None) -> Responder:
+    rng = random.Random()
+    return Responder(counters, rng) if faults is None else FaultyResponder(counters, rng, faults)
 
 
 def _read_tls(options: Options) -> TlsIdentity | None:
@@ -116,12 +127,13 @@ def _held(options: Options) -> HeldFolder:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    sockets: _Sockets, responder: Responder, counters: Counters, admin: AdminListener
+    sockets: _Sockets, responder: Responder, counters: Counters, admin: AdminListener, faults: FaultPort | None
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     streams = StreamListener(responder, counters)
     async with contextlib.AsyncExitStack() as cleanup:
-        datagrams, _ = await loop.create_datagram_endpoint(lambda: DatagramListener(responder), sock=sockets.datagrams)
+        listener = DatagramListener(responder) if faults is None else DelayedDatagrams(responder, faults)
+        datagrams, _ = await loop.create_datagram_endpoint(lambda: listener, sock=sockets.datagrams)
         cleanup.callback(datagrams.close)
         cleanup.callback(streams.close)
         cleanup.callback((await loop.create_server(streams.new_connection, sock=sockets.streams)).close)

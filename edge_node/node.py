@@ -5,15 +5,14 @@ import logging
 import os
 import random
 import socket
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 from edge_node import IS_COMPILED
-from edge_node.caching.invalidation_index import InvalidationLog
-from edge_node.control.client import ControlClient
-from edge_node.control.peer_inquiry import PeerInquiry, write_standing
+from edge_node.control.client import ClientFiles, ControlClient
+from edge_node.control.injected_faults import kinds_of, open_client
+from edge_node.control.peer_inquiry import PeerInquiry, log_fence, write_standing
 from edge_node.delivery.request_ids import RequestIds
 from edge_node.delivery.request_recorder import RequestRecorder
 from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, limit_for, wanted_descriptors
@@ -35,6 +34,7 @@ from edge_node.settings import Address, Settings
 from edge_node.stages.table import StageTable
 from edge_node.storage.cache import Cache
 from edge_node.storage.disk.errors import DiskStoreError
+from edge_node.storage.disk.faulty_files import faulty_disk_of
 from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.storage.node_state import NodeState
 from edge_node.storage.storage_factory import Storage, open_storage
@@ -43,11 +43,14 @@ from edge_node.upstream.limits import UpstreamLimits
 from edge_node.upstream.pool import ConnectionPool
 from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
+from proto.clock_faults import clocks_of
 from proto.descriptor_limit import raise_descriptor_limit
+from proto.fault_port import FaultPort
+from proto.faulty_session import open_session
 from proto.held_folder import FolderInUseError, HeldFolder
-from proto.host_clock import host_seconds, read_boot_id, take_anchor
+from proto.host_clock import read_boot_id, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
-from proto.node_session import NodeIdentity, NodeSession
+from proto.node_session import NodeIdentity
 
 logger = logging.getLogger("edge")
 
@@ -57,23 +60,10 @@ DRAIN_SECONDS = 30.0
 FLUSH_SECONDS = 0.1
 """How long a stored response may wait for its way to disk: kill -9 loses no more."""
 VERSION = "0.1.0"
-_FENCE_TEXTS = {
-    FenceState.LEASED: "the control plane has granted a lease",
-    FenceState.ASKING: "the lease is over: other nodes are asked whether the control plane has gone on without this one",
-    FenceState.FENCED: "the control plane has gone on without this node: what is stored is confirmed before it is served, until there is a lease again",
-    FenceState.ALONE: "nobody who can be reached hears the control plane: what is stored is served as it is",
-}
 
 
 class StartError(Exception):
     """The node cannot start; the message says why."""
-
-
-def _open_stores(settings: Settings, template: EntryTemplates, invalidations: InvalidationLog) -> Storage:
-    try:
-        return open_storage(settings, template, invalidations)
-    except (DiskStoreError, ValueError) as error:
-        raise StartError(f"the cache on disk cannot be opened: {error}") from error
 
 
 def _read_tls(folder: Path | None) -> TlsIdentity | None:
@@ -94,6 +84,9 @@ class EdgeNode:
     def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
         tls = _read_tls(settings.tls_dir)
         self._settings = settings
+        self._faults = FaultPort(kinds_of(settings.disk_bytes)) if settings.may_have_faults else None
+        self._faulty_disk = faulty_disk_of(self._faults)
+        clocks = self._clocks = clocks_of(self._faults)
         self._tasks = tasks
         self._work: set[asyncio.Task[None]] = set()
         """Fetches and requests that wait."""
@@ -112,18 +105,18 @@ class EdgeNode:
         facts = LocalNode(settings.role, settings.pop.encode(), via)
         self.node = facts
         self._stages = StageTable(settings.role)
-        fence = Fence(host_seconds(), is_strict=settings.is_strictly_invalidated)
+        fence = Fence(clocks.steady(), is_strict=settings.is_strictly_invalidated)
         self._state = NodeState(settings.region, fence, self._stages.compile)
         template = EntryTemplates(facts)
-        self._stores = _open_stores(settings, template, self._state.invalidations)
-        self._cache = Cache(facts, self._stores.store, self._state.invalidations, time.time, template)
+        self._stores = self._open_stores(template)
+        self._cache = Cache(facts, self._stores.store, self._state.invalidations, clocks.wall, template)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
-        self._recorder = RequestRecorder(self._counters, self._access_log, time.time, host_seconds)
+        self._recorder = RequestRecorder(self._counters, self._access_log, clocks.wall, clocks.steady)
         self._pool = ConnectionPool(self._loop, settings.source)
         request_ids = RequestIds(os.urandom(20))
         self.service = self._make_pipeline(request_ids)
         self.fast_path = HitFastPath(
-            facts, self._stores.store, self._state, self._recorder, request_ids, time.time, host_seconds
+            facts, self._stores.store, self._state, self._recorder, request_ids, clocks.wall, clocks.steady
         )
         self._state.invalidate_everything = self.service.invalidate_everything
         self._client, self._folder = self._open_state()
@@ -132,11 +125,10 @@ class EdgeNode:
             self._cache.index_variant(key)
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
-        self._session = NodeSession(
-            self._identity(), self._client, [str(address) for address in settings.control_planes], tls=tls
-        )
+        control_planes = list(map(str, settings.control_planes))
+        self._session = open_session(self._identity(), self._client, control_planes, tls, self._faults, clocks.steady)
         self._inquiry = PeerInquiry(
-            settings.node_id, self._state, host_seconds, random.Random(), self._note_fence, settings.source
+            settings.node_id, self._state, clocks.steady, random.Random(), log_fence, settings.source
         )
         self._servers: list[asyncio.Server] = []
 
@@ -221,7 +213,8 @@ class EdgeNode:
     def _open_state(self) -> tuple[ControlClient, HeldFolder]:
         folder = self._settings.state_dir
         try:
-            client = ControlClient(self._state, self._settings.region, folder, self._load)
+            files = ClientFiles.in_folder(folder, self._faulty_disk)
+            client = open_client(self._state, self._settings.region, files, self._load, self._faults)
             return client, HeldFolder(folder, read_boot_id())
         except FolderInUseError as error:
             raise StartError(str(error)) from error
@@ -229,6 +222,12 @@ class EdgeNode:
             reason = os.strerror(error.errno or 0).lower()
             text = f"the state folder {folder} cannot be used: {reason}; give another one with --state-dir"
             raise StartError(text) from error
+
+    def _open_stores(self, template: EntryTemplates) -> Storage:
+        try:
+            return open_storage(self._settings, template, self._state.invalidations, self._faulty_disk)
+        except (DiskStoreError, ValueError) as error:
+            raise StartError(f"the cache on disk cannot be opened: {error}") from error
 
     def _make_pipeline(self, request_ids: RequestIds) -> Pipeline:
         limits = UpstreamLimits(self._settings.origin_connections)
@@ -245,7 +244,7 @@ class EdgeNode:
                 request_ids=request_ids,
                 entry_stages=self._stages.entry,
                 spawn=self._spawn,
-                monotonic=host_seconds,
+                monotonic=self._clocks.steady,
             )
         )
 
@@ -335,15 +334,12 @@ class EdgeNode:
             lambda: self._state.fence.state is FenceState.FENCED,
             self._client.file_statistics,
         )
-        explainer = Explainer(settings.node_id, self._cache, self._state, host_seconds)
+        explainer = Explainer(settings.node_id, self._cache, self._state, self._clocks.steady)
         names = (settings.node_id, socket.gethostname(), settings.admin.host, settings.advertise_admin.host)
         exposition, access = make_exposition(sources), AdminAccess(names)
-        return AdminSources(exposition, self._status, self._standing, self._why_not_ready, explainer, access)
-
-    def _note_fence(self, state: FenceState) -> None:
-        """The operator is told why stored responses are asked for again."""
-        level = logging.WARNING if state is FenceState.FENCED else logging.INFO
-        logger.log(level, "%s", _FENCE_TEXTS[state])
+        return AdminSources(
+            exposition, self._status, self._standing, self._why_not_ready, explainer, access, self._faults
+        )
 
     def _standing(self) -> dict[str, object]:
         state, session = self._state, self._session
@@ -351,7 +347,7 @@ class EdgeNode:
             state.log_id,
             state.applied_index,
             session.lease_state() == "held",
-            state.fence.is_starting(host_seconds()),
+            state.fence.is_starting(self._clocks.steady()),
             session.renewed_seconds_ago(),
         )
         return write_standing(standing)

@@ -58,6 +58,8 @@ class Settings:
     """Connections from there begin with a PROXY header, version 2."""
     source: SourceAddress = field(default_factory=SourceAddress)
     """From where this node connects to others."""
+    may_have_faults: bool = False
+    """`/faults` is there on the admin port."""
 
 
 def parse_address(text: str) -> Address:
@@ -177,6 +179,7 @@ def _add_address_flags(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="of 127.0.0.0/8: from where to connect to the other addresses of it, so that they know who this is",
     )
+    parser.add_argument("--allow-faults", action="store_true", help="for laboratories: /faults on the admin port")
 
 
 def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:
@@ -235,4 +238,5 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         is_strictly_invalidated=given.strict_invalidation,
         trusted_proxies=given.trusted_proxies,
         source=SourceAddress(given.source_address or ""),
+        may_have_faults=given.allow_faults,
     )

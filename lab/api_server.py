@@ -1,5 +1,5 @@
-"""The port of an HTTP API of the lab: uvicorn, which cuts off whoever does not say within seconds what he wants, and takes so many at once. What is answered is the
-application's affair."""
+"""The port of an HTTP API of the lab: uvicorn, which cuts off whoever does not say within seconds what he wants, says too much, or does not take the answer, and
+takes so many at once. What is answered is the application's affair."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,11 @@ from uvicorn.server import ServerState
 
 REQUEST_SECONDS: Final = 5.0
 """From the connection, or the first byte of a further request, to the end of the request: clients are on this machine. How long the answer takes is another matter."""
+
+STALLED_SECONDS = 10.0
+"""From when an answer fills the buffers of the connection until the client has read most of that: 48 KiB."""
+MAXIMUM_HEAD_BYTES: Final = 32 << 10
+"""Of a request, with its trailers; looked at with each piece that comes, which has at most 256 KiB."""
 
 
 class ApiServer(uvicorn.Server):
@@ -46,7 +51,7 @@ class ApiServer(uvicorn.Server):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """A connection that is cut when its request takes too long to come."""
+    """A connection that is cut when its request takes too long to come, has an endless head, or when nobody reads the answer."""
 
     def __init__(
         self,
@@ -57,6 +62,9 @@ class BoundedHttp(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._is_in_head = True
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """See asyncio."""
@@ -67,6 +75,37 @@ class BoundedHttp(HttpToolsProtocol):
         """See asyncio."""
         self._limit()
         super().data_received(data)
+        if self._is_in_head:
+            self._head_bytes += len(data)
+        if self._head_bytes > MAXIMUM_HEAD_BYTES:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._is_in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools. Behind the content there are trailers, which are kept as well."""
+        if not self._is_in_head:
+            self._head_bytes += len(name) + len(value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._is_in_head = False
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        super().resume_writing()
+        self._unstall()
 
     def on_message_complete(self) -> None:
         """See httptools."""
@@ -76,6 +115,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self._unlimit()
+        self._unstall()
         super().connection_lost(exc)
 
     def _limit(self) -> None:
@@ -86,3 +126,8 @@ class BoundedHttp(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _unstall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None

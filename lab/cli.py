@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from lab.command_line import DEFAULT_STATE, State, run_command
+from lab.command_line import DEFAULT_STATE, Json, Node, State, run_command, run_program, suggest
 from lab.fault_commands import faults, short_forms
+from lab.run_commands import Loopback, Relays, RunnerOption, Topology, run_commands, wan
 from lab.runner import Runner
+from lab.shells import COMPLETE_VARIABLE, Shell, prepare_completion, print_script
 from lab.topology.choice import TopologyChoice
 
 app = typer.Typer(
@@ -23,32 +25,9 @@ app = typer.Typer(
 )
 app.add_typer(faults, name="faults")
 app.add_typer(short_forms)
-wan = typer.Typer(
-    help="The modelled internet between the places of the lab.", no_args_is_help=True, rich_markup_mode=None
-)
+app.add_typer(run_commands)
 app.add_typer(wan, name="wan")
 
-Loopback = Annotated[
-    str | None,
-    typer.Option(metavar="CIDR", help="Another /16 of 127.0.0.0/8 for all addresses, so that labs run side by side."),
-]
-RunnerOption = Annotated[
-    Runner,
-    typer.Option("--runner", help="Plain processes on loopback, or containers of the Docker engine."),
-]
-Relays = Annotated[
-    bool | None,
-    typer.Option(
-        "--relays/--no-relays", help="Distance between the places, or none; without it, as the topology says."
-    ),
-]
-Topology = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TOPOLOGY",
-        help="A file (docs/topology.md), or one that ships: default, world, metro, two-tier-failure, tiny.",
-    ),
-]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ready; `cdnlab down` ends it.")]
 
 
@@ -103,29 +82,12 @@ def up(  # noqa: PLR0913 - each is an option
     )
 
 
-@wan.command("check")
-def wan_check(
-    state: State = DEFAULT_STATE,
-    json: Annotated[bool, typer.Option("--json", help="For scripts; docs/cli.md.")] = False,
-) -> None:
-    """Measure every link, and say what was asked of it.
-
-    Takes a second or two for each link with a bandwidth; exit status 1 when one is off by more than 10 % and 3 ms.
-
-    \b
-    Examples:
-      cdnlab wan check
-      cdnlab wan check --json | jq '.is_off'
-    """
-    run_command("wan_check", state_dir=state, is_json=json)
-
-
 @app.command()
 def status(
     state: State = DEFAULT_STATE,
-    json: Annotated[bool, typer.Option("--json", help="The stable interface for scripts; docs/cli.md.")] = False,
+    json: Json = False,
 ) -> None:
-    """Show the nodes and distributions of the lab.
+    """Show the nodes and distributions of the lab, and what is broken.
 
     It finds what `cdnlab up` has started from here, else the containers of `docker compose up`.
 
@@ -138,10 +100,10 @@ def status(
 
 
 @app.command()
-def down(state: State = DEFAULT_STATE) -> None:
+def down(json: Json = False, state: State = DEFAULT_STATE) -> None:
     """Take the lab down and leave nothing behind.
 
-    Processes have ended within 2 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
+    Processes have ended within 1.5 seconds; containers go with their networks and volumes. Without a lab from here, those of `docker compose up` are
     taken down, and keep their volumes. Does nothing when none is up.
 
     \b
@@ -149,7 +111,7 @@ def down(state: State = DEFAULT_STATE) -> None:
       cdnlab down
       cdnlab down --state /tmp/b
     """
-    run_command("down", state_dir=state)
+    run_command("down", is_json=json, state_dir=state)
 
 
 @app.command()
@@ -158,6 +120,7 @@ def serve(
     detach: Detach = False,
     state: State = DEFAULT_STATE,
     loopback: Loopback = None,
+    json: Json = False,
 ) -> None:
     """Put a CDN in front of a local application.
 
@@ -168,51 +131,12 @@ def serve(
       cdnlab serve http://127.0.0.1:3000
       cdnlab serve http://127.0.0.1:3000/app --detach
     """
-    run_command("serve", url=url, is_detached=detach, state_dir=state, loopback=loopback)
-
-
-@app.command()
-def load(
-    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="website, api, video, download or mixed.")],
-    duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
-    users: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Viewers at once, over all regions; the topology's without it."),
-    ] = None,
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-PROFILE without it.")
-    ] = None,
-    state: State = DEFAULT_STATE,
-) -> None:
-    """Send viewers to the lab, and write a report.
-
-    \b
-    Examples:
-      cdnlab load website
-      cdnlab load video --duration 120 --users 60
-    """
-    run_command("load", profile=profile, duration_seconds=duration, users=users, run_directory=run, state_dir=state)
-
-
-@app.command()
-def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A folder, a name under runs/, or `latest`.")],
-) -> None:
-    """Write the report of a run again.
-
-    One self-contained HTML page; prints where it is.
-
-    \b
-    Examples:
-      cdnlab report latest
-      cdnlab report runs/20261121-020304-mixed
-    """
-    run_command("report", run=run)
+    run_command("serve", url=url, is_detached=detach, is_json=json, state_dir=state, loopback=loopback)
 
 
 @app.command()
 def logs(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="Its id in `cdnlab status`.")],
+    node: Node,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C or the node's end.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many to begin with.")] = 50,
     state: State = DEFAULT_STATE,
@@ -229,14 +153,23 @@ def logs(
 
 @app.command()
 def explain(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Or only a path, if there is one distribution.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", help="Or only a path, if there is one distribution.", autocompletion=suggest("urls")
+        ),
+    ],
     edge: Annotated[
-        str | None, typer.Option(metavar="NODE", help="Whom to ask; the first live edge without it.")
+        str | None,
+        typer.Option(
+            metavar="NODE", help="Whom to ask; the first live edge without it.", autocompletion=suggest("caches")
+        ),
     ] = None,
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="Of the request; repeatable.")
     ] = None,
     method: Annotated[str, typer.Option("--method", "-X", metavar="METHOD")] = "GET",
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Say what would happen to a request, and why.
@@ -249,13 +182,25 @@ def explain(
       cdnlab explain /index.html --edge edge-fra56-p1-1
       cdnlab explain '/api/products?page=2' -H 'Accept-Encoding: gzip'
     """
-    run_command("explain", url=url, edge_id=edge, headers=header or [], method=method, state_dir=state)
+    run_command("explain", url=url, edge_id=edge, headers=header or [], method=method, is_json=json, state_dir=state)
 
 
 @app.command()
 def invalidate(
-    distribution: Annotated[str, typer.Argument(metavar="ID", help="Of a distribution, as in `cdnlab status`.")],
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Each begins with /; * only at the end.")],
+    distribution: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="Of a distribution, as in `cdnlab status`.", autocompletion=suggest("distributions")
+        ),
+    ],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Each begins with /; * only at the end, and in quotes for your shell."),
+    ],
+    literal: Annotated[
+        bool, typer.Option("--literal", help="Also paths that look like what a shell has made of an unquoted *.")
+    ] = False,
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Invalidate paths and print the receipt.
@@ -267,12 +212,20 @@ def invalidate(
       cdnlab invalidate E1ABCDEFGHIJKL '/*'
       cdnlab invalidate E1ABCDEFGHIJKL /index.html '/images/*'
     """
-    run_command("invalidate", distribution_id=distribution, paths=paths, state_dir=state)
+    run_command(
+        "invalidate",
+        distribution_id=distribution,
+        paths=paths,
+        is_literal=literal,
+        is_json=json,
+        state_dir=state,
+    )
 
 
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="To write; not there yet.")],
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Copy the control plane's database while it runs.
@@ -283,12 +236,13 @@ def backup(
     Examples:
       cdnlab backup before-the-change.sqlite3
     """
-    run_command("backup", file=file, state_dir=state)
+    run_command("backup", file=file, is_json=json, state_dir=state)
 
 
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="That `cdnlab backup` has written.")],
+    json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Put a backup in place of the control plane's database.
@@ -300,43 +254,30 @@ def restore(
     Examples:
       cdnlab restore before-the-change.sqlite3
     """
-    run_command("restore", file=file, state_dir=state)
+    run_command("restore", file=file, is_json=json, state_dir=state)
 
 
 @app.command()
-def quickstart(  # noqa: PLR0913 - each is an option
-    topology: Topology = None,
-    runner: RunnerOption = Runner.PROCESSES,
-    duration: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="How long viewers come.")] = 30.0,
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-quickstart without it.")
-    ] = None,
-    state: State = DEFAULT_STATE,
-    loopback: Loopback = None,
-    relays: Relays = None,
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> None:
-    """The whole laboratory in a minute, with a verdict.
+    """Print what lets your shell complete cdnlab's words.
 
-    Lab, viewers, an invalidation, a killed edge that comes back, a report. `make lab` runs it.
+    Commands, options, and the nodes, distributions and faults of the lab that runs.
 
     \b
     Examples:
-      cdnlab quickstart
-      cdnlab quickstart --duration 60
+      source <(cdnlab completion bash)            in ~/.bashrc, to have it always
+      source <(cdnlab completion zsh)             in ~/.zshrc, behind `autoload -Uz compinit && compinit`
+      cdnlab completion fish | source             in ~/.config/fish/config.fish
     """
-    run_command(
-        "quickstart",
-        topology=TopologyChoice(topology, loopback, relays),
-        runner=runner,
-        duration_seconds=duration,
-        run_directory=run,
-        state_dir=state,
-    )
+    raise typer.Exit(print_script(app, shell))
 
 
 def main() -> None:
     """The entry point of `cdnlab`."""
-    app()
+    prepare_completion()
+    run_program(lambda: app(complete_var=COMPLETE_VARIABLE))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lab.command_line import DEFAULT_STATE, State, run_command
+from lab.command_line import DEFAULT_STATE, Json, Node, State, run_command, suggest
 
 faults = typer.Typer(
     help="Break the lab on purpose, until it heals by itself.",
@@ -13,7 +13,6 @@ faults = typer.Typer(
 )
 short_forms = typer.Typer(rich_markup_mode=None)
 
-Json = Annotated[bool, typer.Option("--json", help="For scripts; docs/contracts.md says what it is.")]
 Lease = Annotated[
     str | None,
     typer.Option("--for", metavar="DURATION", help="Heals after so long, as 30s or 1m30s; 30s without it."),
@@ -21,7 +20,9 @@ Lease = Annotated[
 Target = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET", help="A node, role:edge, region:NAME, pop:NAME; /50% or /1?seed=7 for some; commas."
+        metavar="TARGET",
+        help="A node, role:edge, region:NAME, pop:NAME; /50% or /1?seed=7 for some; commas.",
+        autocompletion=suggest("targets"),
     ),
 ]
 
@@ -40,10 +41,16 @@ def list_faults(json: Json = False) -> None:
 
 @faults.command("inject")
 def inject(
-    fault: Annotated[str, typer.Argument(metavar="FAULT", help="Its name in `cdnlab faults list`.")],
+    fault: Annotated[
+        str,
+        typer.Argument(metavar="FAULT", help="Its name in `cdnlab faults list`.", autocompletion=suggest("faults")),
+    ],
     target: Target,
     parameters: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="What the fault may be told.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=VALUE]...", help="What the fault may be told.", autocompletion=suggest("parameters")
+        ),
     ] = None,
     lease: Lease = None,
     json: Json = False,
@@ -76,7 +83,10 @@ def show(json: Json = False, state: State = DEFAULT_STATE) -> None:
 
 @faults.command("clear")
 def clear(
-    fault_id: Annotated[str | None, typer.Argument(metavar="ID", help="As in `cdnlab faults show`.")] = None,
+    fault_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="As in `cdnlab faults show`.", autocompletion=suggest("faults_in_force")),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     json: Json = False,
     state: State = DEFAULT_STATE,
@@ -165,7 +175,7 @@ def slow(
 
 @short_forms.command()
 def start(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="Its id in `cdnlab status`.")],
+    node: Node,
     json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:

@@ -145,5 +145,8 @@ class PlanOptions:
             except ValueError as error:
                 raise PlanError(f"populations: {error}") from error
         if not document:
-            raise PlanError("no load plan: give --load-plan FILE, or --dns, --domain, --viewer-port and --populations")
+            raise PlanError(
+                "no load plan: `cdnlab load-plan > plan.json` writes one for the lab that is up, and --load-plan plan.json takes it; "
+                "or give --dns, --domain, --viewer-port and --populations"
+            )
         return parse_plan(document)

@@ -28,6 +28,10 @@ _OPTIONS = (
 )
 
 
+# Locust's own default is every address of the machine, and its page lets whoever comes start and stop the load. `--web-host '*'` gives that back.
+_WEB_HOST = "127.0.0.1"
+
+
 def record_load(events: Any, profile: str) -> None:
     """Called once by each locustfile with `locust.events`."""
     events.init_command_line_parser.add_listener(add_options)
@@ -38,6 +42,7 @@ def add_options(parser: Any) -> None:
     """Which distribution to load, and from where. Fixed for the process: Locust's page does not offer them."""
     for flag, variable, text in _OPTIONS:
         parser.add_argument(flag, env_var=variable, default="", help=text, include_in_web_ui=False)
+    parser.set_defaults(web_host=_WEB_HOST)
 
 
 def start_recording(environment: Any, profile: str) -> None:

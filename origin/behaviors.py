@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from origin.conditions import is_asking_for_changes, is_entity_tag, unchanged
 from origin.errors import InvalidInputError
 from origin.messages import Delivery, Framing, Request, Response
 from proto.moments import NANOSECONDS_PER_SECOND
@@ -30,6 +31,10 @@ class Behavior:
     status: int | None = None
     headers: dict[str, str | None] = field(default_factory=dict)
     """Headers to set, or with null to take away."""
+    entity_tag: str | None = None
+    """Of every version of the content; conditions and ranges are judged by it, too."""
+    not_modified: bool = False
+    """304 to whoever asks whether what it has is still good, and nothing to others."""
     delay_seconds: float = 0.0
     first_byte_delay_seconds: float = 0.0
     body_bytes_per_second: float | None = None
@@ -44,6 +49,8 @@ class Behavior:
 
     def matches(self, request: Request) -> bool:
         """Whether it is about this request."""
+        if self.not_modified and not is_asking_for_changes(request):
+            return False
         return request.path.startswith(self.path_prefix) and (not self.methods or request.method in self.methods)
 
 
@@ -96,8 +103,11 @@ def _wrong_others(document: dict[str, Any]) -> Iterable[str]:
     prefix = document.get("path_prefix")
     if not isinstance(prefix, str) or not prefix.startswith("/") or len(prefix) > _MAX_PATH_CHARACTERS:
         yield "path_prefix must be a string that begins with /"
-    if not isinstance(document.get("drop_connection", False), bool):
-        yield "drop_connection must be true or false"
+    for name in ("drop_connection", "not_modified"):
+        if not isinstance(document.get(name, False), bool):
+            yield f"{name} must be true or false"
+    if not is_entity_tag(document.get("entity_tag", '""')):
+        yield 'entity_tag must be an entity tag such as "a" with its quotes, or W/"a"'
     methods = document.get("methods", [])
     if not isinstance(methods, list) or not all(isinstance(method, str) and method for method in methods):
         yield "methods must be a list of strings"
@@ -187,8 +197,17 @@ class BehaviorTable:
             self._active = [item for item in self._active if now < item.expires_at and item.remaining != 0]
 
 
-def apply_behavior(behavior: Behavior, response: Response) -> Response:
+def falsify_content(behavior: Behavior, response: Response) -> Response:
+    """The whole content before conditions and ranges are applied to it: what those are judged by."""
+    if behavior.entity_tag is None or response.status != 200:
+        return response
+    return response.without_headers("etag").with_headers(("ETag", behavior.entity_tag))
+
+
+def apply_behavior(behavior: Behavior, request: Request, response: Response) -> Response:
     """The response, misbehaving."""
+    if behavior.not_modified:
+        response = unchanged(request, response)
     changed = _with_status(behavior.status, response) if behavior.status is not None else response
     if behavior.headers:
         changed = _with_headers(behavior.headers, changed)

@@ -14,6 +14,8 @@ _ENTITY_TAG = re.compile(r'(?:W/)?"[^"]*"')
 # One range only; anything else is ignored, which RFC 9110, 14.2 allows.
 _SINGLE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.ASCII | re.IGNORECASE)
 _CONDITIONAL_FIELDS = frozenset(("if-none-match", "if-modified-since", "range", "if-match", "if-unmodified-since"))
+_ABOUT_CACHING = frozenset(("cache-control", "content-location", "date", "expires", "vary"))
+"""Of a 304 (RFC 9110, 15.4.5), less the validators."""
 _CONTENT_HEADERS = ("content-type", "content-encoding", "content-language", "content-range", "accept-ranges")
 
 
@@ -78,6 +80,30 @@ def is_any_tag_matching(tag_list: str, entity_tag: str | None) -> bool:
         return False
     wanted = entity_tag.removeprefix("W/")
     return tag_list.strip() == "*" or any(tag.removeprefix("W/") == wanted for tag in _ENTITY_TAG.findall(tag_list))
+
+
+def is_entity_tag(text: object) -> bool:
+    """Whether it is one, with its quotes (8.8.3)."""
+    return isinstance(text, str) and _ENTITY_TAG.fullmatch(text) is not None and text.isascii() and text.isprintable()
+
+
+def is_asking_for_changes(request: Request) -> bool:
+    """Whether a 304 would be an answer to it."""
+    is_read = request.method in ("GET", "HEAD")
+    return is_read and ("if-none-match" in request.fields or "if-modified-since" in request.fields)
+
+
+def unchanged(request: Request, response: Response) -> Response:
+    """A 304 to it, true or not: with the validators that it came with, and nothing of what there is now.
+
+    One with the validators of the new content would be no lie: a cache would see that what it has is another (RFC 9111, 4.3.4).
+    """
+    said = tuple(pair for pair in response.headers if pair[0].lower() in _ABOUT_CACHING)
+    tags = _ENTITY_TAG.findall(request.field_value("if-none-match") or "")
+    since = request.field_value("if-modified-since")
+    entity_tag = [("ETag", tag) for tag in tags] if len(tags) == 1 else []
+    modified = [("Last-Modified", since)] if since is not None and _date_of(since) is not None else []
+    return replace(response, status=304, headers=(*said, *entity_tag, *modified), body=b"", accepts_ranges=False)
 
 
 def _date_of(text: str | None) -> float | None:

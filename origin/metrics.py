@@ -3,11 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from origin.scenarios import KINDS
+from proto.exposition import CounterFamily, Family, GaugeFamily
 
 VERSION = "0.1.0"
 _STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
@@ -30,7 +27,7 @@ class Gauges(Protocol):
         """Connections to the content port."""
 
 
-class OriginCollector(Collector):
+class OriginCollector:
     """The metrics of one origin."""
 
     def __init__(self, node_id: str, counters: Counters, gauges: Gauges) -> None:
@@ -38,28 +35,19 @@ class OriginCollector(Collector):
         self._counters = counters
         self._gauges = gauges
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """All families."""
-        info = GaugeMetricFamily(
-            "cdn_node_info", "What this node is.", labels=("node", "role", "region", "pop", "version")
-        )
+        info = GaugeFamily("cdn_node_info", "What this node is.", labels=("node", "role", "region", "pop", "version"))
         info.add_metric((self._node_id, "origin", "", "", VERSION), 1)
         yield info
-        requests = CounterMetricFamily("cdn_origin_requests", "Requests by kind of content.", labels=("kind", "status"))
-        sent = CounterMetricFamily("cdn_origin_response_bytes", "Body bytes sent by kind of content.", labels=("kind",))
+        requests = CounterFamily("cdn_origin_requests", "Requests by kind of content.", labels=("kind", "status"))
+        sent = CounterFamily("cdn_origin_response_bytes", "Body bytes sent by kind of content.", labels=("kind",))
         for kind in KINDS:
             for digit, status in enumerate(_STATUS_CLASSES, start=2):
                 requests.add_metric((kind, status), self._counters.requests[kind][digit])
             sent.add_metric((kind,), self._counters.sent_bytes[kind])
         yield requests
         yield sent
-        connections = GaugeMetricFamily("cdn_open_connections", "Open connections to the content port.")
+        connections = GaugeFamily("cdn_open_connections", "Open connections to the content port.")
         connections.add_metric((), self._gauges.open_connections())
         yield connections
-
-
-def exposition(collector: OriginCollector) -> bytes:
-    """The Prometheus text."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    return generate_latest(registry)

@@ -9,16 +9,19 @@ from random import Random
 from typing import Protocol
 
 from origin import admin
-from origin.behaviors import BehaviorTable, apply_behavior
+from origin.behaviors import BehaviorTable, apply_behavior, falsify_content
 from origin.bucket import DEFAULT_BUDGET_BYTES, BucketStore
+from origin.conditions import apply_conditions
 from origin.connection import Answer
+from origin.footage.reader import read_footage
 from origin.gates import Gates
 from origin.messages import BodyRule, Request, Response
-from origin.metrics import Counters, OriginCollector, exposition
+from origin.metrics import Counters, OriginCollector
 from origin.request_log import RequestLog
 from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
 from proto.admin_access import AdminAccess
+from proto.exposition import exposition
 from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor
 
 
@@ -53,7 +56,7 @@ class OriginNode:
         self.gates = Gates()
         self.log = RequestLog(is_log_written)
         self.content: Served | None = None
-        self._scenarios = Scenarios(self.buckets)
+        self._scenarios = Scenarios(self.buckets, read_footage())
         self._counters = Counters()
         self._collector = OriginCollector(node_id, self._counters, self)
         self._rng = Random()
@@ -71,10 +74,13 @@ class OriginNode:
         now = self.clocks.wall()
         self._answered += 1
         kind = kind_of(request.path)
-        response = self._scenarios.respond(request, kind, now, self._answered)
-        if self.behaviors:
-            behavior = self.behaviors.select(request, self.clocks.steady(), self._rng.random)
-            response = response if behavior is None else apply_behavior(behavior, response)
+        whole = self._scenarios.respond(request, kind, now, self._answered)
+        behavior = self.behaviors.select(request, self.clocks.steady(), self._rng.random) if self.behaviors else None
+        if behavior is None:
+            response = apply_conditions(request, whole)
+        else:
+            honest = apply_conditions(request, falsify_content(behavior, whole))
+            response = apply_behavior(behavior, request, honest)
         self.log.record(request, response.status, kind, now, self._nanoseconds())
         self._counters.requests[kind][response.status // 100] += 1
         return Answer(kind, response)
@@ -101,7 +107,7 @@ class OriginNode:
 
     def metrics_text(self) -> bytes:
         """The Prometheus exposition."""
-        return exposition(self._collector)
+        return exposition(self._collector.collect())
 
     def open_connections(self) -> int:
         """Connections to the content port."""

@@ -1,12 +1,12 @@
 """Which content answers a request: the first part of the path decides. From request values to a response value, nothing else.
 
-Also what all content shares: allowed methods, how request bodies are received, errors of input, preconditions and ranges.
+Also what all content shares: allowed methods, how request bodies are received, errors of input. Conditions and ranges are `conditions`.
 """
 
 from origin import api, bucket_api, downloads, echo, hls, misbehave
 from origin.bucket import MAX_OBJECT_BYTES, BucketStore
-from origin.conditions import apply_conditions
 from origin.errors import InvalidInputError
+from origin.footage.reader import Footage
 from origin.messages import BodyRule, Request, Response
 from origin.website import Website
 
@@ -35,19 +35,20 @@ def body_rule(method: str, path: str) -> BodyRule:
 
 
 class Scenarios:
-    """All content of one origin. What it holds: the site's remembered images and the buckets."""
+    """All content of one origin. What it holds: the site's remembered images, the film and the buckets."""
 
-    def __init__(self, buckets: BucketStore) -> None:
+    def __init__(self, buckets: BucketStore, footage: Footage) -> None:
         self.buckets = buckets
+        self._video = hls.Video(footage)
         self._website = Website()
 
     def respond(self, request: Request, kind: str, now: float, number: int) -> Response:
-        """The response to a request, preconditions and range applied."""
+        """The whole response to a request: its conditions and range are still to be applied."""
         allowed = allowed_methods(request, kind)
         if allowed and request.method not in allowed:
             return _not_allowed(request, allowed)
         try:
-            return apply_conditions(request, self._content(request, kind, now, number))
+            return self._content(request, kind, now, number)
         except InvalidInputError as error:
             return api.error(400, *error.problems)
 
@@ -62,7 +63,7 @@ class Scenarios:
             case "echo":
                 return echo.respond(request, now, number)
             case "hls":
-                return hls.respond(request, now)
+                return self._video.respond(request, now)
             case "misbehave":
                 return misbehave.respond(request)
             case _:

@@ -8,4 +8,5 @@ HEARTBEAT_SECONDS = 1.0
 
 NOTICE_SECONDS = 3.0
 """After the end of its lease a node that is cut off has noticed, if it can reach a node that is not (rule 10): one heartbeat until the others have renewed theirs, half a
-second until they have answered, as long again for a round that had begun too early, and a second for a loop that is late. Receipts wait for it."""
+second until the next round of questions, half a second until they have answered (one second where they are half a second away), and for a loop that is late a second
+(or half of one). Receipts wait for it."""

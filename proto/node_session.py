@@ -35,6 +35,7 @@ from proto.node_machine import (
     Send,
 )
 from proto.rejected_changes import RejectedChanges, to_json
+from proto.sync_call import SyncCall
 
 __all__ = ["Applier", "NodeIdentity", "NodeSession"]
 
@@ -61,8 +62,6 @@ CONNECT_SECONDS = 0.75
 """Where there is another control plane to go to: whoever stands still takes connections all the same, and says nothing on them."""
 
 _logger = logging.getLogger(__name__)
-
-_Call = grpc.aio.StreamStreamCall[sync_pb2.NodeMessage, sync_pb2.ControlMessage]
 
 
 class Applier(Protocol):
@@ -293,7 +292,7 @@ class NodeSession:
                     await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
                 except TimeoutError:
                     return "it cannot be reached"
-            call: _Call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
+            call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()
             try:
                 return await self._converse(call)
             finally:
@@ -305,7 +304,7 @@ class NodeSession:
         options = (*CHANNEL_OPTIONS, SERVER_NAME_OPTION)
         return grpc.aio.secure_channel(self._control_plane, self._tls.for_channel(), options=options)
 
-    async def _converse(self, call: _Call) -> str:
+    async def _converse(self, call: SyncCall) -> str:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._carry_out(self._machine.connected(self._clock(), self._applier.position(), self._applier.rejected()))
         async with asyncio.TaskGroup() as group:
@@ -330,7 +329,7 @@ class NodeSession:
         if not ended.done():
             ended.set_result(reason)
 
-    async def _read(self, call: _Call) -> None:
+    async def _read(self, call: SyncCall) -> None:
         while True:
             message = await call.read()
             if not isinstance(message, sync_pb2.ControlMessage):
@@ -341,7 +340,7 @@ class NodeSession:
             if self._machine.next_tick_at < tick_at:
                 self._tick_moved.set()
 
-    async def _write(self, call: _Call) -> None:
+    async def _write(self, call: SyncCall) -> None:
         while True:
             message = await self._outgoing.get()
             try:

@@ -149,6 +149,11 @@ def from_kept(position: LogPosition, kept: Iterable[sync_pb2.KeptResource], kind
     return _resolved(_At.all_of(position, newest), newest, before, kinds)
 
 
+def tried_again(before: Configuration, kinds: Kinds) -> Configuration:
+    """With what was refused, as far as it can be honoured now."""
+    return _resolved(_At(before.position, before.checksum), _newest(before), before, kinds)
+
+
 def kept_resource(configuration: Configuration, name: ResourceName) -> sync_pb2.KeptResource:
     """What has to be on disk of one resource; neither served nor rejected when it is gone."""
     served = configuration.served.get(name)

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,6 +25,10 @@ _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _logger = logging.getLogger(__name__)
 
 _Message = TypeVar("_Message", bound=Message)
+
+
+def nothing() -> None:
+    """Is the matter with the disk."""
 
 
 class DamagedFileError(Exception):
@@ -53,9 +58,11 @@ class StateFileStatistics:
 class StateFiles:
     """The files in one folder, which belongs to this process alone. OSError for a folder that cannot be made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before_write: Callable[[], None] = nothing) -> None:
+        """`before_write` may raise OSError, as a disk that is full on purpose does."""
         self.statistics = StateFileStatistics()
         self.folder = folder
+        self._before_write = before_write
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str) -> bytes | None:
@@ -86,6 +93,7 @@ class StateFiles:
         """Replace the content in one step. It survives a power loss if `is_durable`, else kill -9 only. After an OSError it is the old content or the new, whole."""
         unfinished = self.folder / f"{name}.new"
         try:
+            self._before_write()
             with unfinished.open("wb") as file:
                 file.write(_head(name, content) + content)
                 if is_durable:
@@ -110,7 +118,7 @@ class StateFiles:
 
     def inside(self, name: str) -> "StateFiles":
         """Those in a folder of this one, which is made if it is not there."""
-        return StateFiles(self.folder / name)
+        return StateFiles(self.folder / name, self._before_write)
 
     def remove(self, name: str) -> None:
         """A file, also when there is none. OSError when it stays."""

@@ -34,12 +34,14 @@ LAYERS = {
     "control_plane": (
         {
             "api_channel",
+            "api_faults",
             "clock_columns",
             "commit_ages",
             "compiler",
             "connection_limit",
             "database",
             "geo_table",
+            "injected_faults",
             "leadership",
             "leases",
             "migrations",
@@ -86,7 +88,7 @@ LAYERS = {
             "web",
         },
         {"aws_api", "backup", "election", "grpc_port", "ledger", "published_tables", "sync"},
-        {"deployment", "roles"},
+        {"deployment", "node_faults", "roles"},
         {"admin", "api_process", "leader_channel", "term"},
         {"relay"},
         {"server"},
@@ -100,14 +102,16 @@ LAYERS = {
         {"translation"},
         {"configuration", "responder"},
         {"applier", "listeners", "metrics"},
-        {"admin"},
+        {"admin", "injected_faults"},
         {"server"},
         {"__main__"},
     ),
     "origin": (
         {"errors"},
-        {"gates", "log_file", "messages", "tcp"},
-        {"behaviors", "conditions", "patterns", "request_log", "request_reader", "s3_errors", "wire"},
+        {"gates", "log_file", "messages", "tcp", "transport_stream"},
+        {"footage"},
+        {"conditions", "patterns", "request_log", "request_reader", "s3_errors", "wire"},
+        {"behaviors"},
         {"admin", "api", "bucket", "delivery", "downloads", "hls", "images", "misbehave"},
         {"bucket_listing", "connection", "echo", "website"},
         {"bucket_api"},
@@ -118,7 +122,7 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"api_server", "errors", "interrupts", "runner"},
+        {"api_server", "errors", "interrupts", "load_profiles", "runner", "shells", "streams", "terminal"},
         {"clients", "topology"},
         {"history"},
         {"checkers"},
@@ -127,7 +131,7 @@ LAYERS = {
         {"agent"},
         {"experiments"},
         {"command_line", "commands"},
-        {"fault_commands"},
+        {"fault_commands", "run_commands"},
         {"cli"},
     ),
     "loadtests": (
@@ -164,7 +168,11 @@ PURE = {
     "edge_node/control/journal_codec.py": set(),
     "dns_router/routing.py": set(),
     "loadtests/workload.py": {"random"},  # the type of the generator that it is given
+    "origin/footage/reader.py": set(),
+    "origin/hls.py": set(),
     "origin/scenarios.py": set(),
+    "control_plane/api_faults.py": set(),
+    "origin/transport_stream.py": set(),
     "control_plane/leadership.py": set(),
     "control_plane/leases.py": set(),
     "control_plane/nodes.py": set(),
@@ -201,6 +209,10 @@ PURE = {
     "lab/wan/stages.py": set(),
     "lab/wan/toxics.py": set(),
     "lab/wan/toxiproxy_documents.py": set(),
+    "proto/exposition.py": set(),
+    "proto/injected_faults.py": set(),
+    "proto/clock_course.py": set(),
+    "proto/log_distortion.py": set(),
     "proto/log_position.py": set(),
     "proto/moments.py": set(),
     "proto/node_machine.py": set(),
@@ -228,12 +240,12 @@ IMPURE_MODULES = {
 WALL_CLOCK_READERS = {
     "control_plane/aws_api/application.py": "creation times, and how old a signature is",
     "deploy/certificates.py": "how long certificates are good",
-    "edge_node/node.py": "Date and Age of HTTP, and the access log",
     "edge_node/storage/disk/files.py": "ages of stored responses",
     "lab/cluster/certificate_authority.py": "how long certificates are good",
     "lab/clients/management_api.py": "a reference that is not used twice",
     "lab/experiments/quickstart_distribution.py": "a reference that is not used twice",
     "origin/__main__.py": "Date and Last-Modified of HTTP, and the request log",
+    "proto/clock_faults.py": "what edges are given for Date and Age of HTTP, and for the access log",
     "proto/host_clock.py": "the anchor",
 }
 """Who may ask a clock that steps, and for what. What is compared between processes, or bounds something, is by the host's clock (decision 29)."""
@@ -246,7 +258,14 @@ WALL_CLOCKS = {
 }
 
 STUB_READERS = {
-    "edge_node": {"resource_reader.py", "resource_kinds.py", "known_peers.py", "client.py", "node.py"},
+    "edge_node": {
+        "resource_reader.py",
+        "resource_kinds.py",
+        "known_peers.py",
+        "client.py",
+        "injected_faults.py",
+        "node.py",
+    },
     "dns_router": {"applier.py", "configuration.py", "server.py", "translation.py"},
 }
 """Where the generated messages may be touched: the modules that translate them."""

@@ -18,6 +18,7 @@ COMMON_STATUSES: Mapping[str, int] = {
     "RequestTimeout": 408,
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
+    "Throttling": 400,
     "UnknownOperationException": 404,
     # Named in the documentation of CreateInvalidation, missing from the model (reference 4).
     "InvalidationBatchAlreadyExists": 409,

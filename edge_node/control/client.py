@@ -16,6 +16,7 @@ from edge_node.control.journal_codec import JournalEntry, JournalError
 from edge_node.control.known_peers import KnownPeers
 from edge_node.control.resource_kinds import KINDS, served_resources
 from edge_node.control.resource_reader import read_peers
+from edge_node.storage.disk.faulty_files import FaultyDisk
 from edge_node.storage.node_state import InvalidatedPaths, NodeState, ServedResources
 from proto.cdn.v1 import sync_pb2
 from proto.host_clock import read_boot_id
@@ -23,8 +24,8 @@ from proto.log_position import LogPosition
 from proto.rejected_changes import RejectedChanges
 from proto.resource_files import ResourceFiles
 from proto.resources import checksum_bytes, kind_name
-from proto.served_configuration import Configuration, from_kept, from_snapshot, with_entry
-from proto.state_files import StateFiles
+from proto.served_configuration import Configuration, Kinds, from_kept, from_snapshot, tried_again, with_entry
+from proto.state_files import StateFiles, nothing
 
 logger = logging.getLogger(__name__)
 
@@ -56,23 +57,30 @@ class ClientFiles:
     journal_growth_bytes: int = GROWTH_BYTES
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "ClientFiles":
-        """The state directory of a node on this machine. OSError when no file can be kept there."""
-        kept = StateFiles(folder)
+    def in_folder(cls, folder: Path, disk: FaultyDisk | None = None) -> "ClientFiles":
+        """The state directory of a node on this machine. OSError when no file can be kept there. `disk`: of a node that allows faults."""
+        before_write = nothing if disk is None else disk.take_room
+        kept = StateFiles(folder, before_write)
         _check_that_files_can_be_kept(folder)
-        return cls(kept, DiskJournalFile(folder / JOURNAL_FILE), read_boot_id())
+        return cls(kept, DiskJournalFile(folder / JOURNAL_FILE, before_write), read_boot_id())
 
 
 class ControlClient:
     """Applies what the control plane sends."""
 
     def __init__(
-        self, state: NodeState, region: str, place: Path | ClientFiles, load: Callable[[], tuple[int, int]]
+        self,
+        state: NodeState,
+        region: str,
+        place: Path | ClientFiles,
+        load: Callable[[], tuple[int, int]],
+        kinds: Kinds | None = None,
     ) -> None:
-        """`place`: the state directory, or files elsewhere."""
+        """`place`: the state directory, or files elsewhere. `kinds`: how resources are read; None: as ever."""
         files = ClientFiles.in_folder(place) if isinstance(place, Path) else place
         self._state = state
         self._region = region
+        self._kinds = KINDS if kinds is None else kinds
         self._files = files.kept
         self._resource_files = ResourceFiles(self._files)
         self._configuration = Configuration()
@@ -101,7 +109,7 @@ class ControlClient:
             self._state.invalidate_everything()
             self._journal.discard()
             return RestoreResult(has_configuration=False, is_warm=False)
-        found = from_kept(kept.position, kept.resources, KINDS)
+        found = from_kept(kept.position, kept.resources, self._kinds)
         self._resource_files.has_read(found)
         self._configuration = found
         position = found.position if kept.is_whole else LogPosition()
@@ -142,7 +150,7 @@ class ControlClient:
 
     def apply_snapshot(self, snapshot: sync_pb2.Snapshot) -> None:
         """Everything anew; a resource that cannot be honoured is left as it was, if it was of the same log."""
-        found = from_snapshot(snapshot, self._configuration, KINDS)
+        found = from_snapshot(snapshot, self._configuration, self._kinds)
         self._resource_files.write_anew(found)
         self._log_rejections(found.rejected)
         self._configuration = found
@@ -152,7 +160,7 @@ class ControlClient:
 
     def apply_entry(self, entry: sync_pb2.Entry) -> None:
         """One entry; `rejected` has those of its resources that cannot be honoured. The index advances in any case."""
-        changed = with_entry(self._configuration, entry, KINDS)
+        changed = with_entry(self._configuration, entry, self._kinds)
         invalidated = [InvalidatedPaths(each.distribution_id, list(each.paths)) for each in entry.invalidations]
         if entry.changes:
             self._write(changed, invalidated)
@@ -164,6 +172,21 @@ class ControlClient:
             self._configuration = changed
             self._state.apply(entry.index, None, invalidated)
         self._state.invalidations.put_digest(entry.digest)
+
+    def try_rejected_again(self) -> None:
+        """What could not be honoured perhaps can be now. OSError when it cannot be kept; then nothing has changed."""
+        if not self._configuration.rejected:
+            return
+        found = tried_again(self._configuration, self._kinds)
+        self._resource_files.write(found)
+        self._configuration = found
+        self._state.apply(found.position.index, self._served())
+        self._state.invalidations.put_digest(found.position.digest)
+
+    def forget_stored(self) -> None:
+        """Nothing that is stored is worth anything: it is void now, and the control plane is asked for a snapshot on the next stream."""
+        self._state.has_forgotten = True
+        self._state.invalidate_everything()
 
     def apply_directory(self, directory: sync_pb2.Directory) -> None:
         """The nodes that hold a lease; kept on disk for a start without control plane, best effort."""

@@ -13,6 +13,7 @@ The bytes are `control/journal_codec.py`'s. What is done when there is no journa
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,7 @@ from edge_node.control.journal_codec import (
     whole_journal,
 )
 from proto.log_position import LogPosition
+from proto.state_files import nothing
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class InvalidationJournal:
         self._is_removed = False
         """While none is kept: no file of earlier can be taken for one."""
         self._missed_entries = 0
+        self._is_distrusted = False
 
     @property
     def is_kept(self) -> bool:
@@ -100,6 +103,12 @@ class InvalidationJournal:
         except OSError as error:
             logger.warning("the invalidation journal cannot be removed: %s", error)
 
+    def distrust(self) -> None:
+        """What is stored is not what the log says of it: no journal until the next snapshot, so that another process trusts nothing. OSError when it stays."""
+        self._is_distrusted = True
+        self._is_kept = False
+        self._remove()
+
     def begin(self, configuration: LogPosition) -> None:
         """A journal of what the log knows now, beside a configuration at this position that is on disk; whatever was stored under another epoch must be gone already.
 
@@ -107,7 +116,7 @@ class InvalidationJournal:
         Raises OSError when it can be neither written nor the one before be removed.
         """
         self._origin = JournalIdentity(configuration, self._boot_id)
-        self._is_kept = self._is_removed = False
+        self._is_kept = self._is_removed = self._is_distrusted = False
         try:
             self._write_anew()
         except OSError as error:
@@ -176,7 +185,7 @@ class InvalidationJournal:
         self._missed_entries += 1
         missed = self._missed_entries
         is_turn = missed & (missed - 1) == 0 or missed % LONGEST_WAIT_ENTRIES == 0
-        if not is_turn or not self._origin.configuration.log_id:
+        if self._is_distrusted or not is_turn or not self._origin.configuration.log_id:
             return False
         try:
             self._write_anew()
@@ -189,8 +198,10 @@ class InvalidationJournal:
 class DiskJournalFile:
     """A JournalFile in the state directory, which belongs to this process alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before_write: Callable[[], None] = nothing) -> None:
+        """`before_write`: see StateFiles."""
         self._path = path
+        self._before_write = before_write
         self._descriptor = -1
 
     def read(self) -> bytes | None:
@@ -205,6 +216,7 @@ class DiskJournalFile:
 
     def replace(self, content: bytes) -> None:
         """See JournalFile."""
+        self._before_write()
         unfinished = self._path.with_suffix(".new")
         descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
@@ -219,6 +231,7 @@ class DiskJournalFile:
 
     def write_at(self, offset: int, data: bytes) -> None:
         """See JournalFile."""
+        self._before_write()
         _write_all(self._descriptor, data, offset)
 
     def remove(self) -> None:

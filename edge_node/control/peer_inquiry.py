@@ -2,18 +2,25 @@
 
 Regional caches of the directory, and some of the other edges, are asked at their admin ports, all at the same time, once a round; so are nodes that have left the
 directory (`known_peers.py`). A node with a lease asks nobody.
+
+A round is over after half a second. A connection and a question take two round trips, so whoever is further away than a quarter of a second answers in a later round than
+it was asked in: that answer counts, as one of the moment at which it was asked for.
 """
 
 import asyncio
 import json
+import logging
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from enum import Enum
+from functools import partial
 from itertools import zip_longest
 from math import inf
 from typing import Final
 
+from edge_node.control.open_questions import Answered, OpenQuestions
 from edge_node.model.configuration import Peer, Role
 from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, FenceState, PeerStanding
 from edge_node.storage.node_state import NodeState
@@ -24,9 +31,26 @@ MOST_ASKED: Final = 12
 """In one round: a regional cache, an edge, and one who has left the directory in turn; where there are more, others each time."""
 LONGEST_ANSWER_BYTES: Final = 4_096
 ROUNDS_UNTIL_GONE: Final = 3
-"""A peer that does not answer in time so often in a row is taken for one that cannot be reached."""
+"""A peer from which nothing comes in so many rounds in a row is taken for one that cannot be reached."""
+PATIENCE_SECONDS: Final = ROUNDS_UNTIL_GONE * ROUND_SECONDS
+"""How long an answer may take: two round trips of three quarters of a second, which is halfway round the world by satellite."""
 LOOK_SECONDS: Final = 0.1
 """How late the end of the lease is noticed; what is served is decided by the clock and not by this."""
+
+_FENCE_TEXTS: Final = {
+    FenceState.LEASED: "the control plane has granted a lease",
+    FenceState.ASKING: "the lease is over: other nodes are asked whether the control plane has gone on without this one",
+    FenceState.FENCED: "the control plane has gone on without this node: what is stored is confirmed before it is served, until there is a lease again",
+    FenceState.ALONE: "nobody who can be reached hears the control plane: what is stored is served as it is",
+}
+
+_logger = logging.getLogger("edge")
+
+
+def log_fence(state: FenceState) -> None:
+    """The operator is told why stored responses are asked for again."""
+    level = logging.WARNING if state is FenceState.FENCED else logging.INFO
+    _logger.log(level, "%s", _FENCE_TEXTS[state])
 
 
 class Silence(Enum):
@@ -55,38 +79,50 @@ class PeerInquiry:
         self._clock = clock
         self._rng = rng
         self._note_change = note_change
-        self._source = source
+        self._questions = OpenQuestions(partial(_ask_from, source), ROUNDS_UNTIL_GONE)
         self._noted = state.fence.state
         self._silent_rounds: dict[str, int] = {}
-        """How often in a row a peer has not answered in time, whether or not others were asked in between; only of those that are known, and while there is no lease."""
+        """In how many rounds in a row nothing has come from a peer that was asked, whether or not others were asked in between. Only of those that are
+        known, and while there is no lease."""
 
     async def run(self) -> None:
         """Ask for as long as there is something to ask."""
-        while True:
-            began_at = self._clock()
-            if self._state.fence.must_ask(began_at):
-                await self.ask_round()
-                pause = began_at + ROUND_SECONDS - self._clock()
-            else:
-                self._silent_rounds.clear()
-                pause = LOOK_SECONDS
-            self._note()
-            await asyncio.sleep(max(0.0, pause))
+        try:
+            while True:
+                pause = await self._look()
+                await asyncio.sleep(max(0.0, pause))
+        finally:
+            await self._questions.close()
+
+    async def _look(self) -> float:
+        """Asks, if there is something to ask; how long until it looks again."""
+        began_at = self._clock()
+        if self._state.fence.must_ask(began_at):
+            await self.ask_round()
+            pause = began_at + ROUND_SECONDS - self._clock()
+        else:
+            self._silent_rounds.clear()
+            await self._questions.close()
+            pause = LOOK_SECONDS
+        self._note()
+        return pause
 
     async def ask_round(self) -> None:
         """All who are to be asked, once."""
         asked_at, state = self._clock(), self._state
-        peers = self._choose(state.peers, state.former_peers)
-        said = await asyncio.gather(*[ask_peer(peer.admin, self._source) for peer in peers])
-        by_peer = {peer.id: answer for peer, answer in zip(peers, said, strict=True)}
-        late = {peer_id for peer_id, answer in by_peer.items() if answer is Silence.LATE}
-        not_asked = {peer.id for peer in (*state.peers, *state.former_peers)} - by_peer.keys()
+        peers = {peer.id: peer.admin for peer in self._choose(state.peers, state.former_peers)}
+        for peer_id, address in peers.items():
+            self._questions.put(peer_id, address, asked_at)
+        await self._questions.wait(ANSWER_SECONDS)
+        heard = {each: said for each, said in self._questions.take().items() if said.answer is not Silence.LATE}
+        late = peers.keys() - heard.keys()
+        not_asked = {peer.id for peer in (*state.peers, *state.former_peers)} - peers.keys() - heard.keys()
         self._silent_rounds = {each: rounds for each, rounds in self._silent_rounds.items() if each in late | not_asked}
         self._silent_rounds |= {each: self._silent_rounds.get(each, 0) + 1 for each in late}
-        standings = [answer for answer in said if isinstance(answer, PeerStanding)]
         is_missing = any(map(self._may_yet_answer, late))
-        position = state.position
-        state.fence.round_ended(asked_at, self._clock(), position, Answers(standings, is_missing))
+        oldest_at = min((said.asked_at for said in heard.values()), default=asked_at)
+        answers = Answers(_as_of(oldest_at, heard.values()), is_missing)
+        state.fence.round_ended(oldest_at, self._clock(), state.position, answers)
 
     def _choose(self, peers: Sequence[Peer], former: Sequence[Peer]) -> list[Peer]:
         """Those that held a lease when the control plane was heard last, and those that had lost theirs, who may have another one by now.
@@ -118,13 +154,26 @@ class PeerInquiry:
             self._note_change(state)
 
 
+def _as_of(moment: float, heard: Iterable[Answered[PeerStanding | Silence]]) -> list[PeerStanding]:
+    """What peers have said, as if they had all been asked at one moment, the oldest: who was asked later has renewed its lease that much less before it."""
+    return [
+        replace(said.answer, renewed_seconds_ago=said.answer.renewed_seconds_ago - (said.asked_at - moment))
+        for said in heard
+        if isinstance(said.answer, PeerStanding)
+    ]
+
+
+async def _ask_from(source: SourceAddress, address: str) -> PeerStanding | Silence:
+    return await ask_peer(address, source)
+
+
 async def ask_peer(address: str, source: SourceAddress) -> PeerStanding | Silence:
     """What the node with this admin port says, if it does."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return Silence.GONE
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await _ask(host.strip("[]"), int(port), source)
     except TimeoutError:
         return Silence.LATE

@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_node.observability.explain import Explainer, read_explain_request
 from proto.admin_access import AccessRefusal, AdminAccess, read_fields
+from proto.fault_port import FaultPort
 
 MAXIMUM_HEAD_BYTES = 16_384
 MAXIMUM_BODY_BYTES = 65_536
@@ -31,10 +32,15 @@ class AdminSources:
     why_not_ready: Callable[[], str | None]
     explainer: Explainer
     access: AdminAccess
+    faults: FaultPort | None = None
+    """None: none may be injected."""
 
 
 def answer_admin_request(sources: AdminSources, method: str, path: str, body: bytes) -> Answer:
     """One request."""
+    told = None if sources.faults is None else sources.faults.answer(method, path, body)
+    if told is not None:
+        return told
     match (method, path):
         case ("GET", "/healthz"):
             return 200, "text/plain", b"ok\n"
@@ -101,7 +107,8 @@ class AdminServer:
             content = await reader.readexactly(
                 length
             )  # also of what is refused: else closing would reset the connection
-            takes_json = (method, path) == ("POST", "/explain")
+            paths = ("/explain",) if self._sources.faults is None else ("/explain", "/faults")
+            takes_json = method == "POST" and path in paths
             refusal = self._sources.access.refusal(fields, takes_json=takes_json)
             answer = _refused(refusal) if refusal else answer_admin_request(self._sources, method, path, content)
         status, content_type, body = answer

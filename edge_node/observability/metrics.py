@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-
 from edge_node.model.counters import LATENCY_BOUNDS_SECONDS, Counters, RequestStats
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
+from proto.exposition import CounterFamily, Family, GaugeFamily, HistogramFamily, exposition
 from proto.state_files import StateFileStatistics
 
 
@@ -57,21 +54,19 @@ class Sources:
 Totals = dict[tuple[str, ...], int]
 
 
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], totals: Mapping[tuple[str, ...], int]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
+def _counter(name: str, text: str, labels: tuple[str, ...], totals: Mapping[tuple[str, ...], int]) -> CounterFamily:
+    family = CounterFamily(name, text, labels=labels)
     for label_values, total in totals.items():
         family.add_metric(label_values, total)
     return family
 
 
-def _total(name: str, text: str, total: int) -> CounterMetricFamily:
-    return CounterMetricFamily(name, text, value=total)
+def _total(name: str, text: str, total: int) -> CounterFamily:
+    return CounterFamily(name, text, value=total)
 
 
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value=value)
+def _gauge(name: str, text: str, value: float) -> GaugeFamily:
+    return GaugeFamily(name, text, value=value)
 
 
 class NodeCollector:
@@ -80,9 +75,9 @@ class NodeCollector:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """All families."""
-        info = GaugeMetricFamily("cdn_node_info", "Which node this is.", labels=tuple(self._sources.facts))
+        info = GaugeFamily("cdn_node_info", "Which node this is.", labels=tuple(self._sources.facts))
         info.add_metric(tuple(self._sources.facts.values()), 1)
         yield info
         text = "Whether the modules that answer requests were compiled ahead of time."
@@ -92,7 +87,7 @@ class NodeCollector:
         yield from self._store()
         yield from self._control()
 
-    def _traffic(self) -> Iterator[Metric]:
+    def _traffic(self) -> Iterator[Family]:
         counters = self._sources.counters
         requests: Totals = defaultdict(int)
         responses: Totals = {(f"{hundreds}xx",): 0 for hundreds in range(1, 6)}
@@ -125,22 +120,22 @@ class NodeCollector:
         )
 
     @staticmethod
-    def _durations(finished: Mapping[tuple[str, str, int], RequestStats]) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(
+    def _durations(finished: Mapping[tuple[str, str, int], RequestStats]) -> HistogramFamily:
+        family = HistogramFamily(
             "cdn_request_duration_seconds", "From the request's head to the end of its answer.", labels=("result",)
         )
         bounds = [str(bound) for bound in LATENCY_BOUNDS_SECONDS] + ["+Inf"]
         for result in sorted({result for result, _, _ in finished}):
             stats_by_outcome = [stats for (of_result, _, _), stats in finished.items() if of_result == result]
             buckets = [sum(counts) for counts in zip(*(stats.buckets for stats in stats_by_outcome), strict=True)]
-            family.add_metric(
+            family.add_buckets(
                 (result,),
                 list(zip(bounds, accumulate(buckets), strict=True)),
                 sum(stats.sum_seconds for stats in stats_by_outcome),
             )
         return family
 
-    def _upstream(self) -> Iterator[Metric]:
+    def _upstream(self) -> Iterator[Family]:
         counters = self._sources.counters
         fetches: Totals = {(tier,): count for tier, count in counters.upstream_fetches.items()}
         yield _counter("cdn_upstream_fetches", "Requests sent upstream.", ("tier",), fetches)
@@ -150,7 +145,7 @@ class NodeCollector:
         text = "Times that a regional cache was left out for a while."
         yield _total("cdn_upstream_ejections", text, counters.upstream_ejections)
 
-    def _store(self) -> Iterator[Metric]:
+    def _store(self) -> Iterator[Family]:
         store = self._sources.store
         yield _gauge("cdn_store_bytes", "What stored responses cost.", store.used_bytes)
         yield _gauge("cdn_store_capacity_bytes", "What they may cost.", store.capacity_bytes)
@@ -161,7 +156,7 @@ class NodeCollector:
             yield from self._disk(self._sources.disk)
 
     @staticmethod
-    def _disk(disk: DiskStatistics) -> Iterator[Metric]:
+    def _disk(disk: DiskStatistics) -> Iterator[Family]:
         yield _gauge("cdn_disk_bytes", "What the disk tier takes.", disk.used_bytes)
         yield _gauge("cdn_disk_capacity_bytes", "What it may take.", disk.capacity_bytes)
         yield _gauge("cdn_disk_entries", "Responses on disk.", disk.records)
@@ -173,7 +168,7 @@ class NodeCollector:
         yield _counter("cdn_disk_errors", "Reads and writes that failed.", ("operation",), errors)
         yield _total("cdn_disk_refused", "Bodies for which there was no room.", disk.refused_bodies)
 
-    def _control(self) -> Iterator[Metric]:
+    def _control(self) -> Iterator[Family]:
         session = self._sources.session
         applied = self._sources.applied_index()
         yield _gauge("cdn_applied_index", "Newest log entry that is applied.", applied)
@@ -194,6 +189,5 @@ class NodeCollector:
 
 def make_exposition(sources: Sources) -> Callable[[], bytes]:
     """A function that renders all metrics as Prometheus text."""
-    registry = CollectorRegistry()
-    registry.register(NodeCollector(sources))
-    return lambda: generate_latest(registry)
+    collector = NodeCollector(sources)
+    return lambda: exposition(collector.collect())

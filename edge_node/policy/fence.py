@@ -25,7 +25,7 @@ from proto.lease_times import HEARTBEAT_SECONDS, NOTICE_SECONDS
 from proto.log_position import LogPosition
 
 ANSWER_SECONDS: Final = 0.5
-"""How long a peer has to answer."""
+"""How long a round waits for answers; one of a peer far away comes in a later round."""
 ROUND_SECONDS: Final = 0.5
 """From the beginning of one round of questions to that of the next."""
 DECIDED_AFTER_SECONDS: Final = HEARTBEAT_SECONDS + ANSWER_SECONDS
@@ -114,7 +114,7 @@ class Fence:
         return self.state in (FenceState.ASKING, FenceState.ALONE)
 
     def round_ended(self, asked_at: float, now: float, own: LogPosition, found: Answers) -> None:
-        """Everybody who was asked at `asked_at` has answered, or has not; `own`: where this node stands in the log."""
+        """Everybody who was asked at `asked_at`, or later, has answered, or has not; `own`: where this node stands in the log."""
         if not self.must_ask(now):
             return
         if any(self._is_evidence(answer, asked_at, own) for answer in found.standings):

@@ -9,6 +9,7 @@ from edge_node.caching.entry_codec import is_strict_entry
 from edge_node.caching.invalidation_index import InvalidationLog
 from edge_node.caching.key import CacheKey
 from edge_node.storage.disk.disk_budget import DiskStatistics
+from edge_node.storage.disk.faulty_files import FaultyDisk, FaultyDiskFiles
 from edge_node.storage.disk.store import DiskStore
 from edge_node.storage.entry_templates import EntryTemplates
 from edge_node.storage.eviction.registry import POLICIES
@@ -55,11 +56,17 @@ class Storage:
     """What the index of variants has to know of the process before; to be read once, before anything is stored."""
 
 
-def open_storage(settings: StorageSettings, template: EntryTemplates, invalidations: InvalidationLog) -> Storage:
-    """Open them; raises DiskStoreError when the folder on disk cannot be used."""
+def open_storage(
+    settings: StorageSettings,
+    template: EntryTemplates,
+    invalidations: InvalidationLog,
+    faulty_disk: FaultyDisk | None = None,
+) -> Storage:
+    """Open them; raises DiskStoreError when the folder on disk cannot be used. `faulty_disk`: of a node that allows faults."""
     memory = MemoryStore(settings.cache_bytes, POLICIES[settings.eviction_policy])
     if not settings.disk_bytes:
         return Storage(memory, None, lambda: None, lambda: None, lambda: iter(()))
-    disk = DiskStore(settings.state_dir / CACHE_FOLDER, settings.disk_bytes, read_boot_id(), is_noted=is_strict_entry)
+    files = None if faulty_disk is None else FaultyDiskFiles(faulty_disk)
+    disk = DiskStore(settings.state_dir / CACHE_FOLDER, settings.disk_bytes, read_boot_id(), files, is_strict_entry)
     tiered = TieredStore(memory, disk, template, lambda: invalidations.epoch.to_bytes(EPOCH_BYTES, "big"))
     return Storage(tiered, disk.statistics, tiered.flush, tiered.close, tiered.strict_keys)

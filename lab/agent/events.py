@@ -75,6 +75,10 @@ class Events:
         self._listeners.add(listener)
         return listener
 
+    def forget(self, listener: Listener) -> None:
+        """It has left."""
+        self._listeners.discard(listener)
+
     async def stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
         """What is said to one, with a comment now and then that shows whether it is there."""
         try:
@@ -86,7 +90,7 @@ class Events:
                     return
                 yield await _wait(listener)
         finally:
-            self._listeners.discard(listener)
+            self.forget(listener)
 
 
 async def _wait(listener: Listener) -> bytes:

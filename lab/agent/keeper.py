@@ -12,7 +12,7 @@ from enum import StrEnum
 from lab.agent.journal import Journal
 from lab.cluster.interface import Cluster
 from lab.errors import LabError
-from lab.faults.actions import ACTIONS
+from lab.faults.actions import ACTIONS, Remember
 from lab.faults.catalogue import Fault, find_fault, lease_of
 from lab.faults.lease import ConflictError, Lease, NotInForceError, Phase, Place, check_room, next_due
 from lab.faults.parameters import Value, read_parameters
@@ -38,15 +38,21 @@ def go_on(_moment: Moment) -> None:
     """Nobody wants to know."""
 
 
+def say_nothing() -> None:
+    """Nobody looks whether it goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the keeper is given: the host's clock (seconds) and which boot it is of, names for leases, whom to tell, and where to stop."""
+    """What the keeper is given: the host's clock (seconds) and which boot it is of, names for leases, whom to tell, where to stop, and to whom to say
+    before each node that the work goes on."""
 
     now: Callable[[], float]
     boot_id: str
     new_id: Callable[[], str]
     tell: Tell
     reached: Reached = go_on
+    moved: Callable[[], None] = say_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,7 @@ class Keeper:
         if down:
             raise ConflictError(f"{down[0]} is not running: `cdnlab start {down[0]}` starts it")
         remember = ACTIONS[fault.name].remember
-        places = tuple(Place(name, remember(self._lab, name)) for name in names)
+        places = tuple(self._remembered(remember, name) for name in names)
         now = self._around.now()
         return Lease(
             id=self._around.new_id(),
@@ -148,7 +154,12 @@ class Keeper:
             due_at=now + seconds,
         )
 
+    def _remembered(self, remember: Remember, node_id: str) -> Place:
+        self._around.moved()
+        return Place(node_id, remember(self._lab, node_id))
+
     def _inject_at(self, lease: Lease, place: Place) -> Place:
+        self._around.moved()
         memory = ACTIONS[lease.fault].inject(self._lab, place.node_id, _told(lease))
         return replace(place, memory={**place.memory, **memory})
 
@@ -169,6 +180,7 @@ class Keeper:
         """At every node, whatever becomes of the others; no trouble with it is an error, it is in the lease."""
         troubles: dict[str, str] = {}
         for place in lease.places:
+            self._around.moved()
             try:
                 ACTIONS[lease.fault].undo(self._lab, place.node_id, _told(lease), place.memory)
             except LabError as error:

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +15,16 @@ from lab.agent.events import Event, Events
 from lab.agent.guarding import Guard, Link
 from lab.agent.journal import Journal
 from lab.agent.keeper import Keeper, Reached, Surroundings, go_on
+from lab.agent.pulse import Pulse
 from lab.agent.server import application, lease_document
-from lab.agent.service import Service
+from lab.agent.service import Seen, Service
 from lab.agent.starting import agent_command
 from lab.api_server import ApiServer
 from lab.cluster.agent_record import AgentFolder, AgentRecord
-from lab.cluster.compose import ComposeCluster
+from lab.cluster.ending import remove_home
 from lab.cluster.interface import Cluster
 from lab.cluster.process_identity import identify
-from lab.cluster.processes import ProcessCluster
-from lab.cluster.state_file import ContainersRecord, LabRecord, Record, StateDir
+from lab.cluster.state_file import ContainersRecord, Record, StateDir
 from lab.errors import LabError
 from lab.faults.lease import Lease
 from proto.host_clock import host_seconds, take_anchor
@@ -37,26 +38,22 @@ IDLE_SECONDS = 5
 """Of the port: commands ask once, and listeners to events are not idle."""
 
 
+OpenLab = Callable[[StateDir], Cluster]
+"""The lab of a folder, whatever of it runs. LabError when there is none of this kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """How it is started: for which lab, by which watchdog if by one, and where a test has it stop."""
 
     state_dir: Path
     watchdog: Link | None
+    open_lab: OpenLab
     reached: Reached = go_on
 
 
 class OtherAgentError(LabError):
     """The lab has one."""
-
-
-def open_lab(state: StateDir) -> Cluster:
-    """The one of this folder, whatever of it runs. LabError when there is none."""
-    match _record(state):
-        case LabRecord():
-            return ProcessCluster(state)
-        case ContainersRecord() as record:
-            return ComposeCluster.of(record.project)
 
 
 def _record(state: StateDir) -> Record:
@@ -82,6 +79,15 @@ async def run(start: Start) -> None:
         raise
     with held:
         await _Agent(state, folder, start).serve()
+        _leave(state, start)
+
+
+def _leave(state: StateDir, start: Start) -> None:
+    """A folder that is there for the agent alone goes with the lab."""
+    record = state.read()
+    if isinstance(record, ContainersRecord) and record.is_agents_own:
+        with contextlib.closing(start.open_lab(state)) as lab:
+            remove_home(state, lab)
 
 
 class _Agent:
@@ -93,10 +99,13 @@ class _Agent:
         self._anchor = take_anchor()
         self._events = Events()
         self._listening = _listen(folder.read().address)
-        self._guard = Guard(agent_command(state.path), start.watchdog, self._write_record)
-        around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, start.reached)
-        keeper = Keeper(open_lab(state), Journal(folder.journal), around)
-        self._service = Service(keeper, open_lab(state), self._events, self._anchor, _topology(_record(state)))
+        pulse = Pulse()
+        command = agent_command(state.path, _record(state))
+        self._guard = Guard(command, start.watchdog, self._write_record, lambda: pulse.is_there)
+        around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, start.reached, pulse.moved)
+        keeper = Keeper(start.open_lab(state), Journal(folder.journal), around)
+        seen = Seen(start.open_lab(state), _topology(_record(state)), self._anchor)
+        self._service = Service(keeper, seen, self._events, pulse)
         self._is_over = asyncio.Event()
 
     async def serve(self) -> None:

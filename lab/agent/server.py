@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lab.agent.events import Events, Listener
 from lab.agent.keeper import Order
 from lab.agent.service import BusyError, Service
 from lab.errors import LabError, UsageError
@@ -56,8 +57,7 @@ def application(service: Service, anchor: ClockAnchor, now: Callable[[], float],
         return JSONResponse({"faults": [describe(lease) for lease in ended]})
 
     async def events(_request: Request) -> Response:
-        stream = service.events.stream(service.events.listen())
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        return _EventStream(service.events, service.events.listen())
 
     routes = [
         Route("/status", _refusing(status), methods=["GET"]),
@@ -70,6 +70,21 @@ def application(service: Service, anchor: ClockAnchor, now: Callable[[], float],
         Route("/events", _refusing(events), methods=["GET"]),
     ]
     return _Guarded(Starlette(routes=routes), token)
+
+
+class _EventStream(StreamingResponse):
+    """To one listener, who makes room for another however it ends, even before it has begun."""
+
+    def __init__(self, events: Events, listener: Listener) -> None:
+        stream = events.stream(listener)
+        super().__init__(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._events, self._listener = events, listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._events.forget(self._listener)
 
 
 class _Guarded:

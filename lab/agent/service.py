@@ -3,10 +3,12 @@
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from lab.agent.events import Event, Events
 from lab.agent.keeper import Keeper, Order
+from lab.agent.pulse import Pulse
 from lab.cluster.interface import Cluster
 from lab.cluster.status import LabStatus
 from lab.errors import LabError
@@ -25,12 +27,21 @@ class BusyError(LabError):
     """Too many wait already."""
 
 
-class Service:
-    """`look` is a cluster for looking only, so that a slow action keeps nobody from seeing what happens."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The lab as whoever asks sees it. `cluster` is for looking only, so that a slow action keeps nobody from seeing what happens."""
 
-    def __init__(self, keeper: Keeper, look: Cluster, events: Events, anchor: ClockAnchor, topology: str) -> None:
+    cluster: Cluster
+    topology: str
+    anchor: ClockAnchor
+
+
+class Service:
+    """`pulse` is told of every step that is done."""
+
+    def __init__(self, keeper: Keeper, seen: Seen, events: Events, pulse: Pulse) -> None:
         self.keeper, self.events = keeper, events
-        self._look, self._anchor, self._topology = look, anchor, topology
+        self._look, self._seen, self._pulse = seen.cluster, seen, pulse
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._changed = asyncio.Event()
@@ -39,8 +50,8 @@ class Service:
         return {
             "id": "agent",
             "pid": os.getpid(),
-            "topology": self._topology,
-            "clock": self._anchor.to_json(),
+            "topology": self._seen.topology,
+            "clock": self._seen.anchor.to_json(),
             "faults": len(self.keeper.leases),
             "unreadable": self.keeper.unreadable,
         }
@@ -60,9 +71,12 @@ class Service:
     async def keep(self, now: Callable[[], float]) -> None:
         """Undoes what is due, until the lab is gone."""
         while await asyncio.to_thread(self._is_up):
+            self._pulse.moved()
             await self._wait_until_due(now)
             async with self._turn:
+                self._pulse.moved()
                 await asyncio.to_thread(self.keeper.heal_due)
+            self._pulse.moved()
 
     def _is_up(self) -> bool:
         """An engine that does not answer is no lab that is gone."""
@@ -105,6 +119,7 @@ class Service:
 
     async def _in_turn(self, do: Callable[[], T]) -> T:
         async with self._turn:
+            self._pulse.moved()
             return await asyncio.to_thread(do)
 
     async def _wait_until_due(self, now: Callable[[], float]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.cluster.agent_record import AgentFolder
 from lab.cluster.launching import environment, importable_from
 from lab.cluster.process_identity import identify
-from lab.cluster.state_file import LabRecord, StateDir
+from lab.cluster.state_file import ContainersRecord, LabRecord, Record, StateDir
 from lab.cluster.sweep import Mark
 from lab.errors import LabError
 
@@ -17,8 +17,10 @@ _IN_BACKGROUND = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 _SPAWN_SECONDS = 10.0
 
 
-def agent_command(state_dir: Path) -> Sequence[str]:
-    return (sys.executable, "-m", "lab.agent", "--state", str(state_dir))
+def agent_command(state_dir: Path, record: Record) -> Sequence[str]:
+    """The agent for this kind of lab: each imports what its own needs."""
+    module = "lab.agent.containers" if isinstance(record, ContainersRecord) else "lab.agent"
+    return (sys.executable, "-m", module, "--state", str(state_dir))
 
 
 def start_agent(state: StateDir) -> None:
@@ -31,7 +33,7 @@ def start_agent(state: StateDir) -> None:
         folder.make()
         token = record.token if isinstance(record, LabRecord) else ""
         marked = environment() | _of_the_engine(os.environ) | Mark(str(state.path), token).environment()
-        folder.write_started(identify(_spawn(agent_command(state.path), folder.log, marked)))
+        folder.write_started(identify(_spawn(agent_command(state.path, record), folder.log, marked)))
 
 
 def _of_the_engine(own: Mapping[str, str]) -> dict[str, str]:

@@ -32,6 +32,11 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def site_host(domain_name: str, viewer_port: int) -> str:
+    """What a browser sends as Host: the port only when it is not the scheme's own (RFC 9110 section 7.2)."""
+    return domain_name if viewer_port == 80 else f"{domain_name}:{viewer_port}"
+
+
 def ask(
     address: str,
     path: str,

@@ -10,8 +10,8 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.cluster.certificate_authority import write_secret
 from lab.cluster.process_identity import ProcessIdentity
+from lab.cluster.secret_files import write_secret
 from lab.errors import LabError
 
 FOLDER = "agent"

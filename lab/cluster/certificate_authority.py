@@ -7,7 +7,6 @@ What a program reads of this is in docs/contracts.md (`--tls-dir`).
 """
 
 import ipaddress
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from lab.cluster.secret_files import write_secret
 
 LIFE = timedelta(days=365)
 """No lab is up for longer."""
@@ -98,13 +99,6 @@ class CertificateAuthority:
         if holder.is_server:
             yield x509.DNSName(CONTROL_PLANE_NAME)
         yield from map(_host_name, holder.hosts)
-
-
-def write_secret(path: Path, secret: bytes) -> None:
-    """A new file that only its owner reads, from its first byte on. OSError when the system refuses."""
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secret)
 
 
 def _name(text: str) -> x509.Name:

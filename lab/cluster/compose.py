@@ -127,13 +127,26 @@ class ComposeCluster:
 
     @property
     def is_up(self) -> bool:
-        return bool(self._nodes())
+        """Asked often: the engine only lists, and describes none of them."""
+        label = [NODE_LABEL, f"{PROJECT_LABEL}={self.project}"]
+        with engine_errors("the lab's containers cannot be listed"):
+            return bool(self._client.api.containers(all=True, filters={"label": label}))
 
     @property
     def mark(self) -> Mapping[str, str]:
         """None for a lab of `docker compose up`: it belongs to no folder from which it is taken down."""
-        folders = {container.labels.get(FOLDER_LABEL, "") for container in self._nodes().values()}
-        return Mark(folder, "").environment() if (folder := max(folders, default="")) else {}
+        return Mark(folder, "").environment() if (folder := self.folder) else {}
+
+    @property
+    def folder(self) -> str:
+        """State folder of the command that brought it up; empty when somebody ran Compose."""
+        return max((each.labels.get(FOLDER_LABEL, "") for each in self._nodes().values()), default="")
+
+    @property
+    def engine_id(self) -> str:
+        """Which engine it is: another one may have a project of the same name."""
+        with engine_errors("the engine cannot be asked"):
+            return str(self._client.info().get("ID", ""))
 
     def nodes(self) -> tuple[RunningNode, ...]:
         nodes = [to_node(facts) for facts in self._facts_of_nodes().values()]
@@ -227,6 +240,7 @@ class ComposeCluster:
         if self._state is None:
             return self.remove(with_volumes=True)
         with self._state.locked():
+            self._state.begin_to_end()
             stopped = self.remove(with_volumes=True)
             self._state.remove()
         return stopped

@@ -5,7 +5,7 @@ from itertools import pairwise
 from lab.cluster.compose_text import folded, heading, labels, lines, networks, ports, published
 from lab.cluster.container_layout import RELAYS_MEMORY_MIB, STATE, TLS, ContainerLayout, published_variable
 from lab.cluster.container_networks import PLANES
-from lab.topology.layout import NodeSpec, Role
+from lab.topology.layout import ALLOW_FAULTS, NodeSpec, Role
 
 
 def region_services(layout: ContainerLayout, region: str) -> str:
@@ -68,7 +68,7 @@ def _cache(layout: ContainerLayout, node: NodeSpec) -> str:
         *(["--trusted-proxies", trusted] if trusted else []),
         *_grpc(layout, node),
         *" ".join(own).split(),
-        *f"--access-log {STATE / node.id}/access.log".split(),
+        *f"--access-log {STATE / node.id}/access.log {ALLOW_FAULTS}".split(),
     ]
     own_ports = [published(layout, published_variable(node), viewer)] if node.role is Role.EDGE else []
     if own_ports and node.id == layout.of_role(Role.EDGE)[0].id:
@@ -103,6 +103,7 @@ def _router(layout: ContainerLayout, node: NodeSpec) -> str:
         *f"python -m dns_router --node-id {node.id} --region {node.region} --listen 0.0.0.0:53".split(),
         *f"--advertise {reached.dns} --admin 0.0.0.0:{admin} --advertise-admin {reached.admin}".split(),
         *_grpc(layout, node),
+        ALLOW_FAULTS,
     ]
     own_ports = [published(layout, "DNS", 53, f"/{protocol}") for protocol in ("udp", "tcp")]
     return lines(

@@ -27,6 +27,7 @@ from lab.cluster.process_identity import identify
 from lab.cluster.readiness import wait_until_ready
 from lab.cluster.sockets import describe_taken, why_not_free
 from lab.cluster.state_file import ContainersRecord, StateDir
+from lab.cluster.sweep import Mark
 from lab.errors import LabError
 from lab.interrupts import uninterrupted
 from lab.topology.layout import WAN_ID, Listener, Role
@@ -52,13 +53,15 @@ class _Compose:
 
     folder: Path
     project: str
+    mark: Mark
+    """So that it does not go on for long when we are killed: `up` and `down` end what carries it."""
 
     def run(self, *arguments: str, timeout_seconds: float) -> None:
         """LabError when it fails or takes too long; it does not outlive an interruption."""
         log_path = self.folder / "compose.log"
         command = ["docker", "compose", "--project-name", self.project, "--file", str(self.folder / "compose.yaml")]
         with log_path.open("ab") as log:
-            status = _run([*command, *arguments], log.fileno(), timeout_seconds)
+            status = _run([*command, *arguments], log.fileno(), self.mark, timeout_seconds)
         if status != 0:
             lines = "\n".join(f"  | {line}" for line in last_lines(log_path, _SHOWN_LINES))
             raise LabError(
@@ -70,9 +73,9 @@ def _how_it_ended(status: int | None, timeout_seconds: float) -> str:
     return f"has not ended within {timeout_seconds:g} s" if status is None else f"failed with status {status}"
 
 
-def _run(command: Sequence[str], log: int, timeout_seconds: float) -> int | None:
+def _run(command: Sequence[str], log: int, mark: Mark, timeout_seconds: float) -> int | None:
     """None when the time was over. In a session of its own: a Ctrl-C at the terminal is for us, who then end it in order."""
-    environment = {**os.environ, "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain"}
+    environment = {**os.environ, "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain", **mark.environment()}
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -112,7 +115,8 @@ def bring_up_containers(topology: Topology, state_dir: Path, say: Say) -> Compos
         state, ContainersRecord(topology.name, project, identify(os.getpid())), lambda: check_is_free(layout, project)
     )
     with _removed_if_it_fails(state, topology.name, project):
-        compose = _Compose(write_files(state.path / "compose", layout, project, str(state.path)), project)
+        folder = write_files(state.path / "compose", layout, project, str(state.path))
+        compose = _Compose(folder, project, Mark(str(state.path), ""))
         say("building the image; the first time takes some minutes, as it compiles the edges")
         compose.run("build", "--quiet", "control-plane", "prometheus", timeout_seconds=BUILD_SECONDS)
         names = [node.id for node in layout.nodes]

@@ -24,6 +24,13 @@ def disk_budget_mib(topology: Topology) -> int:
     return edges + sum(each.count * each.cache.disk_mib for each in topology.regional_caches)
 
 
+def full_disk_line(state_path: Path) -> str:
+    """What to say of a node that has died, where a full disk may be the cause; empty where it is not."""
+    if _free_mib(state_path) != 0:
+        return ""
+    return f"\nthe disk of {state_path} is full: make room, or give another folder with --state"
+
+
 def _free_mib(path: Path) -> int | None:
     """Where the folder is, or will be."""
     for folder in (path, *path.parents):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lab.cluster.compose import ComposeCluster
 from lab.cluster.interface import Cluster
-from lab.cluster.other_labs import find_other_labs
+from lab.cluster.other_labs import OtherLab, find_other_labs
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import ContainersRecord, LabRecord, StateDir
 from lab.errors import LabError
@@ -49,7 +49,12 @@ def no_lab_here(state: StateDir) -> str:
 
 def elsewhere(state: StateDir) -> list[str]:
     """A line for each lab that runs on this machine, but not here."""
-    return [f"elsewhere: {lab}; `{lab.end_it}` ends it" for lab in find_other_labs(state.path)]
+    return [elsewhere_line(lab) for lab in find_other_labs(state.path)]
+
+
+def elsewhere_line(lab: OtherLab) -> str:
+    """Which lab it is, and how it ends."""
+    return f"elsewhere: {lab}; `{lab.end_it}` ends it"
 
 
 def find_lab_of_processes(state_dir: Path) -> ProcessCluster:

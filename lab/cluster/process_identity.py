@@ -76,11 +76,13 @@ def _from_ps(pid: int) -> str:
 
 
 def end_all(processes: Iterable[ProcessIdentity], grace_seconds: float, reap: Callable[[], None]) -> int:
-    """SIGTERM to all at once, SIGKILL to those that are left after the grace; how many had to be killed.
+    """SIGTERM to all at once, SIGKILL to those that are left after the grace; how many had to be killed. One that is stopped goes on, to end in order.
 
     `reap` collects children of our own, which stay zombies otherwise.
     """
     left = [process for process in processes if process.send(signal.SIGTERM)]
+    for process in left:
+        process.send(signal.SIGCONT)
     left = wait_until_gone(left, grace_seconds, reap)
     for process in left:
         process.send(signal.SIGKILL)

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lab.cluster.certificate_authority import CertificateAuthority, Holder, write_secret
 from lab.cluster.folder_lock import folder_lock
+from lab.cluster.foreign_record import Remains, read_remains
 from lab.cluster.interface import LabFacts, PopulationRecord
-from lab.cluster.process_identity import ProcessIdentity
+from lab.cluster.process_identity import ProcessIdentity, identify
+from lab.cluster.secret_files import write_secret
 from lab.cluster.status import RunningNode
 from lab.errors import LabError
-from lab.topology.layout import SECRET_ACCESS_KEY, Layout, NodeSpec, Role, routing_table
-from lab.topology.relay_file import relay_file
+from lab.topology.layout import Layout, NodeSpec, Role
 
 FILE_NAME = "lab.json"
 FORMAT_VERSION = 3
@@ -68,7 +68,7 @@ class LabRecord:
     nodes: tuple[NodeRecord, ...]
     token: str
     starter: ProcessIdentity | None
-    """The command that is bringing it up; None as soon as it is up."""
+    """The command that is bringing it up, or taking it down; None while it is up."""
 
     def node(self, node_id: str) -> NodeRecord | None:
         return next((node for node in self.nodes if node.id == node_id), None)
@@ -96,6 +96,8 @@ class ContainersRecord:
     topology: str
     project: str
     starter: ProcessIdentity | None
+    is_agents_own: bool = False
+    """No command has brought it up: the folder is there for the agent alone, and goes with it (agent_home.py)."""
 
     @property
     def is_being_started(self) -> bool:
@@ -103,6 +105,10 @@ class ContainersRecord:
 
 
 Record = LabRecord | ContainersRecord
+
+
+class UnreadableRecordError(LabError):
+    """It is of another version, or broken: nothing can be done with its lab but to end it."""
 
 
 def make_record(
@@ -200,20 +206,36 @@ class StateDir:
             write_secret(fresh, to_json(record).encode())
             os.replace(fresh, self.file)
 
+    def begin_to_end(self) -> None:
+        """Whoever finds what is left when this command is killed knows that it is no lab any more."""
+        record = self.read()
+        if record is not None:
+            self.write(replace(record, starter=identify(os.getpid())))
+
     def read_processes(self) -> LabRecord | None:
         """The record, if it is one of processes."""
         record = self.read()
         return record if isinstance(record, LabRecord) else None
 
     def read(self) -> Record | None:
-        """None when no lab was started here; LabError when its state is of another version, or broken."""
+        """None when no lab was started here; UnreadableRecordError when its record is of another version, or broken."""
         try:
             with self._usable():
                 return from_json(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise LabError(f"{self.file} cannot be read ({error}); remove {self.path} if no lab runs there") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UnreadableRecordError(
+                f"{self.file} cannot be read ({error}); `cdnlab down --state {self.path}` ends what runs of that lab, and removes it"
+            ) from error
+
+    def read_remains(self) -> Remains:
+        """What can be known of a record that cannot be read; nothing when there is none."""
+        try:
+            with self._usable():
+                return read_remains(self.file.read_text(encoding="utf-8", errors="replace"))
+        except FileNotFoundError:
+            return Remains()
 
     def _fresh(self) -> Path:
         """Where this process writes before it takes the file's place; another command may be writing too."""
@@ -230,17 +252,29 @@ class StateDir:
             raise LabError(f"{self.path} cannot be used: {error.strerror}; give another folder with --state") from error
 
     def remove(self) -> None:
-        """What a lab creates, and the folder itself when nothing else is in it."""
-        self.clear()
+        """Only what a lab creates, lab.json last; the folder itself when nothing else is in it."""
+        self.empty()
+        self._remove_if_empty()
+
+    def remove_unbegun(self) -> None:
+        """What a command leaves that was killed before it had written the record: no more, as without a record nothing says that the rest is a lab's."""
+        if self.path.is_dir() and not self.file.exists():
+            self._remove_unfinished()
+            self._remove_if_empty()
+
+    def _remove_unfinished(self) -> None:
+        for unfinished in self.path.glob(f"{FILE_NAME}.*"):
+            unfinished.unlink(missing_ok=True)
+
+    def _remove_if_empty(self) -> None:
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
-    def clear(self) -> None:
-        """Only what a lab creates, lab.json last. The folder stays: whoever holds its lock would lose it with the folder."""
+    def empty(self) -> None:
+        """The same, but the folder stays, and with it the lock that somebody has on it."""
         for name in OWN_FOLDERS:
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for unfinished in self.path.glob(f"{FILE_NAME}.*"):
-            unfinished.unlink(missing_ok=True)
+        self._remove_unfinished()
         for name in sorted(OWN_NAMES - OWN_FOLDERS - {FILE_NAME}):
             (self.path / name).unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
@@ -252,7 +286,7 @@ def to_json(record: Record) -> str:
 
 def from_json(text: str) -> Record:
     document = json.loads(text)
-    if document.pop("version", None) != FORMAT_VERSION:
+    if not isinstance(document, dict) or document.pop("version", None) != FORMAT_VERSION:
         raise ValueError("written by another version")
     starter = _identity(document.pop("starter"))
     if "project" in document:
@@ -272,36 +306,3 @@ def _node_from_json(document: dict[str, Any]) -> NodeRecord:
 
 def _identity(document: dict[str, Any] | None) -> ProcessIdentity | None:
     return ProcessIdentity(**document) if document else None
-
-
-def write_configuration(layout: Layout) -> None:
-    """The files that the control plane and the relays are started with."""
-    _write(layout.routing_table_path, json.dumps(routing_table(layout.topology), indent=1) + "\n")
-    if layout.topology.has_relays:
-        _write(layout.wan_path, relay_file(layout))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise LabError(f"{path} cannot be written: {error.strerror}; give another folder with --state") from error
-
-
-def write_secrets(layout: Layout, nodes: Iterable[NodeSpec]) -> None:
-    """The secret access key, and a certificate for each program that speaks gRPC. They are in files, because every user of the machine reads command lines."""
-    authority = CertificateAuthority(layout.topology.zone)
-    try:
-        write_secret(layout.secret_access_key_path, f"{SECRET_ACCESS_KEY}\n".encode())
-        for node in nodes:
-            if "--tls-dir" in node.flags:
-                authority.issue(layout.tls_dir(node.id), _holder(node))
-    except OSError as error:
-        reason = f"{error.filename or layout.state_dir} cannot be written: {error.strerror}"
-        raise LabError(f"{reason}; give another folder with --state") from error
-
-
-def _holder(node: NodeSpec) -> Holder:
-    is_server = node.role is Role.CONTROL_PLANE
-    hosts = sorted({listener.address.rpartition(":")[0] for listener in node.listeners}) if is_server else ()
-    return Holder(node.id, node.role.value, tuple(hosts), is_server)

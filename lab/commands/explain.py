@@ -3,23 +3,29 @@
 The decisions are the nodes' own (`POST /explain`, docs/contracts.md); here is only who is asked and how it is shown.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from rich.console import Console
 
 from lab.clients.http_client import UnreachableError, post_json
 from lab.cluster.finding import find_lab
+from lab.cluster.interface import LabFacts
 from lab.cluster.status import LabStatus, NodeStatus
-from lab.errors import LabError, UsageError
+from lab.commands.viewer_urls import url_of
+from lab.errors import EXIT_FAILED, LabError, UsageError
+from lab.terminal import make_console
 from lab.topology.layout import Role
 
 # Edge, regional cache, and one more for tiers to come; a loop in the answers must end.
 MAXIMUM_TIERS = 3
 _COLOURS = {"hit": "green", "refresh": "cyan", "miss": "yellow", "pass": "yellow", "error": "red"}
+
+UNKNOWN_HOST = "unknown_host"
 
 Explanation = Mapping[str, Any]
 
@@ -36,34 +42,81 @@ class Question:
         return {"method": self.method, "url": self.url, "headers": [list(header) for header in self.headers]}
 
 
-def run(*, url: str, edge_id: str | None, headers: list[str], method: str, state_dir: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What is said before the first answer, and the URLs that would work when nobody knows the host."""
+
+    before: str
+    urls: list[str]
+
+
+def run(*, url: str, edge_id: str | None, headers: list[str], method: str, is_json: bool, state_dir: Path) -> int:
     lab = find_lab(state_dir)
     try:
-        status = lab.status()
+        facts, status = lab.facts, lab.status()
     finally:
         lab.close()
     question = Question(method.upper(), whole_url(url, status), tuple(parse_header(text) for text in headers))
     edge = choose_edge(status, edge_id, question.url)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{question.method} {question.url}", markup=False, style="bold")
-    decision = ""
-    for answer in ask_tiers(edge.node.admin, question):
-        decision = decision or str(answer.get("decision", ""))
-        print_tier(console, answer)
-    return 1 if decision == "error" else 0
+    answers = ask_tiers(edge.node.admin, question)
+    if is_json:
+        tiers = list(answers)
+        print(json.dumps({"request": question.to_json(), "tiers": tiers}, indent=2))
+    else:
+        tiers = print_answers(make_console(), question, answers, notes(question, status, facts))
+    return EXIT_FAILED if tiers[0].get("decision") == "error" else 0
 
 
 def whole_url(url: str, status: LabStatus) -> str:
-    """A path alone belongs to the only distribution there is."""
-    if url.startswith("/"):
-        if len(status.distributions) != 1:
-            names = ", ".join(f"http://{each.domain_name}{url}" for each in status.distributions)
-            raise UsageError(f"{url}: which distribution? {names or 'there is none'}")
-        return f"http://{status.distributions[0].domain_name}{url}"
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(f"{url!r} is not a URL such as http://DOMAIN_NAME/path")
-    return url
+    """As a viewer would send it. A path alone belongs to the only distribution there is; a name of the lab needs no scheme."""
+    text = "".join(each if "!" <= each <= "~" else _percent_encoded(each) for each in url.partition("#")[0])
+    if text.startswith("/"):
+        return f"http://{_only_domain_name(text, status)}{text}"
+    if "://" not in text and _is_of_the_lab(text, status):
+        return f"http://{text}"
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets that are no address
+        is_url = False
+    if not is_url:
+        known = [f"http://{each.domain_name}/" for each in status.distributions]
+        raise UsageError(
+            f"{url!r} is not a URL such as {known[0] if known else 'http://DOMAIN_NAME/path'}, nor a path such as /index.html"
+        )
+    return text
+
+
+def _percent_encoded(character: str) -> str:
+    """As browsers send what a URL cannot hold; an argument that is no UTF-8 byte for byte."""
+    return quote(character.encode("utf-8", "surrogateescape"))
+
+
+def _only_domain_name(path: str, status: LabStatus) -> str:
+    """LabError when nobody knows, UsageError when there is not exactly one."""
+    if len(status.distributions) == 1:
+        return status.distributions[0].domain_name
+    if status.is_silent_about_distributions:
+        raise LabError(
+            f"{path}: which distributions there are is not known, as the control plane does not answer; give the whole URL, "
+            "http://DOMAIN_NAME/path, and an edge can be asked"
+        )
+    names = ", ".join(f"http://{each.domain_name}{path}" for each in status.distributions)
+    raise UsageError(f"{path}: which distribution? {names or 'there is none'}")
+
+
+def _is_of_the_lab(text: str, status: LabStatus) -> bool:
+    """Whether it begins with a host of the lab: a name in its zone, or the address of an edge."""
+    authority = text.partition("/")[0].partition("?")[0].lower()
+    host = authority.partition(":")[0]
+    return host.endswith(f".{status.zone}") or any(each.node.http == authority for each in status.of_role(Role.EDGE))
+
+
+def notes(question: Question, status: LabStatus, facts: LabFacts) -> Notes:
+    """What the lab knows of a question and its nodes do not."""
+    is_https = question.url.startswith("https:")
+    over_https = "edges of this lab listen for plain HTTP only; this is what would happen to a request over HTTPS"
+    return Notes(over_https if is_https else "", [url_of(each.domain_name, facts) for each in status.distributions])
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -103,6 +156,22 @@ def ask_tiers(admin: str, question: Question) -> Iterator[Explanation]:
         if upstream.get("kind") != "regional":
             return
         admin, document = upstream["admin"], upstream["request"]
+
+
+def print_answers(
+    console: Console, question: Question, answers: Iterable[Explanation], notes: Notes
+) -> list[Explanation]:
+    """Each as soon as it has come."""
+    console.print(f"{question.method} {question.url}", markup=False, style="bold")
+    if notes.before:
+        console.print(f"note: {notes.before}", markup=False)
+    tiers = []
+    for answer in answers:
+        tiers.append(answer)
+        print_tier(console, answer)
+        if answer.get("reason") == UNKNOWN_HOST and notes.urls:
+            console.print(f"  {'these work':13}{', '.join(notes.urls)}", markup=False)
+    return tiers
 
 
 def print_tier(console: Console, answer: Explanation) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lab.commands.runs import new_run_directory
+from lab.commands.runs import make_run_directory, new_run_directory
 from lab.experiments.demo_site import Wanted
 from lab.experiments.quickstart import run_quickstart
 from lab.interrupts import interruptible
@@ -21,5 +21,6 @@ def run(
 ) -> int:
     directory = run_directory or new_run_directory("quickstart")
     parsed = find_topology(topology)
+    make_run_directory(directory)
     with interruptible():
         return run_quickstart(Wanted(parsed, runner, state_dir), directory, duration_seconds)

@@ -1,9 +1,11 @@
 """Where runs leave their results: runs/NAME, the newest last in the alphabet."""
 
+import errno
+import os
 import time
 from pathlib import Path
 
-from lab.errors import UsageError
+from lab.errors import LabError, UsageError
 
 RUNS = Path("runs")
 LATEST = "latest"
@@ -16,6 +18,18 @@ def new_run_directory(kind: str) -> Path:
     while (path := RUNS / (stem if number == 1 else f"{stem}-{number}")).exists():
         number += 1
     return path
+
+
+def make_run_directory(path: Path) -> None:
+    """Before anything is begun for it. LabError when the system refuses."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    except OSError as error:
+        raise LabError(
+            f"the results cannot be written to {path}: {error.strerror}; give another folder with --run"
+        ) from error
 
 
 def find_run(name: str) -> Path:

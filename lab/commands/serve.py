@@ -5,6 +5,7 @@ the distribution. Containers have a 127.0.0.1 of their own, so an application th
 and with relays between them they reach nobody but each other, and what the relays have a proxy for.
 """
 
+import json
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +28,11 @@ from lab.cluster.finding import find_lab_if_any
 from lab.cluster.interface import Cluster
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.status import RunningNode
-from lab.commands.up import describe_stop
+from lab.commands.viewer_urls import curl_command, opens_as_it_stands, site_json, url_of, why_not
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
-from lab.experiments.demo_site import site_host
 from lab.interrupts import endings, interruptible, uninterrupted
+from lab.terminal import make_console
 from lab.topology.layout import Role
 from lab.topology.reader import read_topology, shipped_topology
 
@@ -38,8 +40,6 @@ PROBE_SECONDS = 1.0
 WATCH_SECONDS = 0.5
 LAB_PREFIX = 16
 """All addresses of a lab in containers are in one network of this size (lab/cluster/container_layout.py)."""
-# Browsers take every name under .localhost to this address (RFC 6761 section 6.3).
-BROWSER_HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Served:
     distribution: Distribution
 
 
-def run(*, url: str, is_detached: bool, state_dir: Path, loopback: str | None) -> int:
-    console = Console(highlight=False, soft_wrap=True)
+def run(*, url: str, is_detached: bool, is_json: bool, state_dir: Path, loopback: str | None) -> int:
+    console = make_console(is_for_people=not is_json)
     origin = parse_application(url)
     if not is_listening(origin):
         console.print(f"[yellow]nothing answers at {url} yet[/]; until it does, viewers get errors")
@@ -60,6 +60,8 @@ def run(*, url: str, is_detached: bool, state_dir: Path, loopback: str | None) -
         served = put_in_front(origin, url, state_dir, loopback)
         try:
             print_address(console, served, url)
+            if is_json:
+                print(json.dumps(to_json(served), indent=2), flush=True)
             if not is_detached:
                 wait_for_the_end(console, served)
         finally:
@@ -67,6 +69,15 @@ def run(*, url: str, is_detached: bool, state_dir: Path, loopback: str | None) -
                 with uninterrupted():
                     console.print(take_away(served))
     return 0
+
+
+def to_json(served: Served) -> dict[str, object]:
+    """What a script goes on with."""
+    facts, distribution = served.lab.facts, served.distribution
+    return {
+        "distribution": site_json(distribution.id, distribution.domain_name, facts),
+        "api": {"endpoint": facts.endpoint},
+    }
 
 
 def wait_for_the_end(console: Console, served: Served) -> None:
@@ -170,15 +181,14 @@ def is_this_machine(host: str) -> bool:
 
 
 def print_address(console: Console, served: Served, url: str) -> None:
-    """The URL to open, and one to use without names."""
-    facts = served.lab.facts
-    host = site_host(served.distribution.domain_name, facts.viewer_port)
-    console.print(f"{url} is served at [bold]http://{host}/[/]")
+    """The URL to open, or the command that works where it does not."""
+    facts, domain_name = served.lab.facts, served.distribution.domain_name
+    if opens_as_it_stands(facts):
+        console.print(f"{url} is served at [bold]{url_of(domain_name, facts)}[/]")
+    else:
+        console.print(f"{url} is served: [bold]{curl_command(domain_name, facts)}[/]")
+        console.print(f"  {why_not(facts)}", markup=False)
     console.print(f"distribution {served.distribution.id}; management API {facts.endpoint}")
-    if not facts.shared_http.startswith(f"{BROWSER_HOST}:"):
-        console.print(
-            f"browsers look for it at {BROWSER_HOST}; this lab is elsewhere: curl -H 'Host: {host}' http://{facts.shared_http}/"
-        )
 
 
 def take_away(served: Served) -> str:

@@ -1,14 +1,17 @@
 """`cdnlab status`: the lab that is running, as a table for people or as JSON for scripts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from lab.cluster.finding import find_lab
+from lab.cluster.interface import LabFacts
 from lab.cluster.status import LabStatus, NodeStatus
-from lab.topology.layout import Role
+from lab.commands.agent_line import AgentStatus, agent_line, look_at_agent
+from lab.commands.viewer_urls import curl_command, opens_as_it_stands, url_of, why_not
+from lab.terminal import make_console
 
 HEADINGS = ("NODE", "ROLE", "REGION", "POP", "STATE", "INDEX", "ADDRESS", "ADMIN", "PROCESS")
 _STYLES = {"live": "none", "starting": "yellow", "expired": "yellow", "left": "yellow"}
@@ -17,22 +20,37 @@ _STYLES = {"live": "none", "starting": "yellow", "expired": "yellow", "left": "y
 def run(*, state_dir: Path, is_json: bool) -> int:
     lab = find_lab(state_dir)
     try:
-        status = lab.status()
+        facts, status = lab.facts, lab.status()
     finally:
         lab.close()
+    agent = look_at_agent(state_dir)
     if is_json:
-        print(json.dumps(status.to_json(), indent=2))
+        print(json.dumps(to_json(status, facts, agent), indent=2))
     else:
-        print_status(Console(highlight=False, soft_wrap=True), status)
+        print_status(make_console(), status, facts, agent)
     return 0
 
 
-def print_status(console: Console, status: LabStatus) -> None:
+def to_json(status: LabStatus, facts: LabFacts, agent: AgentStatus | None) -> dict[str, object]:
+    """The stable interface: what the nodes say, and where viewers and commands go on."""
+    document = status.to_json()
+    for each in document["distributions"]:
+        each["url"] = url_of(each["domain_name"], facts)
+    return {
+        **document,
+        "viewers": {"http": facts.shared_http or None, "opens_as_it_stands": opens_as_it_stands(facts)},
+        "agent": agent.to_json() if agent is not None else None,
+    }
+
+
+def print_status(console: Console, status: LabStatus, facts: LabFacts, agent: AgentStatus | None) -> None:
     rows = [_row(each) for each in status.nodes]
     for row, style in zip(align([HEADINGS, *rows]), ["bold", *map(_style, status.nodes)], strict=True):
         console.print(row, style=style, markup=False)
     console.print(f"\nmanagement API  {status.endpoint}   zone {status.zone}", markup=False)
-    for line in distribution_lines(status):
+    if agent is not None:
+        console.print(f"agent           {agent_line(agent)}", markup=False)
+    for line in distribution_lines(status, facts):
         console.print(line, markup=False)
 
 
@@ -54,10 +72,13 @@ def _style(each: NodeStatus) -> str:
     return _STYLES.get(each.state, "red")
 
 
-def distribution_lines(status: LabStatus) -> list[str]:
-    """With the port that viewers use, so that the URL can be opened as it stands."""
-    addresses = (each.node.http for each in status.of_role(Role.EDGE))
-    port = next((f":{address.rpartition(':')[2]}" for address in addresses if address), "")
-    lines = [f"{each.id}  {each.status:10}  http://{each.domain_name}{port}/" for each in status.distributions]
-    without = "distributions are not known: the control plane does not answer"
-    return lines or [without if status.is_silent_about_distributions else "no distributions"]
+def distribution_lines(status: LabStatus, facts: LabFacts) -> Iterator[str]:
+    """With the port that viewers use, so that the URL can be opened as it stands; or with what can be done instead."""
+    for each in status.distributions:
+        yield f"{each.id}  {each.status:10}  {url_of(each.domain_name, facts)}"
+    if status.distributions and not opens_as_it_stands(facts):
+        yield f"{why_not(facts)}; this asks the lab:"
+        yield f"  {curl_command(status.distributions[-1].domain_name, facts)}"
+    if not status.distributions:
+        without = "distributions are not known: the control plane does not answer"
+        yield without if status.is_silent_about_distributions else "no distributions"

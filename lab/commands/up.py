@@ -6,13 +6,17 @@ from pathlib import Path
 from rich.console import Console
 
 from lab.agent.starting import start_agent
-from lab.cluster.claim import end_processes
-from lab.cluster.interface import Cluster, Stopped
+from lab.clients.management_api import Distribution
+from lab.cluster.ending import end_processes
+from lab.cluster.interface import Cluster, LabFacts, Stopped
 from lab.cluster.state_file import StateDir
+from lab.commands.viewer_urls import curl_command, opens_as_it_stands, url_of, why_not
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError
-from lab.experiments.demo_site import Demo, Wanted, bring_up, site_host
+from lab.experiments.demo_site import Demo, Wanted, bring_up
 from lab.interrupts import endings, interruptible, uninterrupted
 from lab.runner import Runner
+from lab.terminal import make_console
 from lab.topology.choice import TopologyChoice
 from lab.topology.reader import find_topology
 
@@ -27,14 +31,14 @@ def run(
     state_dir: Path,
     with_demo: bool,
 ) -> int:
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     wanted = Wanted(find_topology(topology), runner, state_dir)
     began = time.monotonic()
     with interruptible():
         lab, demo = bring_up(wanted, lambda text: console.print(text, style="dim"), with_demo=with_demo)
         try:
-            print_summary(console, lab, demo, time.monotonic() - began)
             start_agent(StateDir(state_dir))
+            print_summary(console, lab, demo, time.monotonic() - began)
             if not is_detached:
                 watch(console, lab)
         finally:
@@ -60,8 +64,17 @@ def print_summary(console: Console, lab: Cluster, demo: Demo | None, seconds: fl
     console.print(f"ready after {seconds:.1f} s")
     console.print(f"management API  {facts.endpoint}")
     if demo is not None:
-        host = site_host(demo.distribution.domain_name, facts.viewer_port)
-        console.print(f"demo site       http://{host}/   ({demo.distribution.id}; at {facts.shared_http})")
+        print_demo_site(console, demo.distribution, facts)
+
+
+def print_demo_site(console: Console, distribution: Distribution, facts: LabFacts) -> None:
+    """The URL to open, or the command that works where it does not."""
+    if opens_as_it_stands(facts):
+        url = url_of(distribution.domain_name, facts)
+        console.print(f"demo site       {url}   ({distribution.id}; at {facts.shared_http})")
+        return
+    console.print(f"demo site       {curl_command(distribution.domain_name, facts)}   ({distribution.id})")
+    console.print(f"                {why_not(facts)}", markup=False)
 
 
 def watch(console: Console, lab: Cluster) -> None:
@@ -83,11 +96,3 @@ def watch(console: Console, lab: Cluster) -> None:
                 states[each.node.id] = each.state
             if not nodes:  # containers, all of them gone
                 return
-
-
-def describe_stop(stopped: Stopped) -> str:
-    """What was done, in one line."""
-    if not stopped.stopped:
-        return "nothing was running"
-    killed = f", {stopped.killed} of them killed after the grace period" if stopped.killed else ""
-    return f"{stopped.stopped} {stopped.what} ended in {stopped.seconds:.1f} s{killed}; nothing is left behind"

@@ -6,7 +6,7 @@ In containers the service `demo-site` makes the same site without the proof (dep
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.clients.http_client import split_address
+from lab.clients.http_client import site_host, split_address
 from lab.clients.management_api import CACHING_OPTIMIZED, Distribution, ManagementApi, OriginAddress, SiteConfig
 from lab.cluster.disk_room import disk_room_warning
 from lab.cluster.interface import Cluster, Say, first_of_role
@@ -76,8 +76,3 @@ def ensure_demo_site(api: ManagementApi, origin_address: str) -> Distribution:
     distribution = api.find_distribution(DEMO_COMMENT) or api.create_distribution(site)
     api.wait_deployed(distribution.id)
     return distribution
-
-
-def site_host(domain_name: str, viewer_port: int) -> str:
-    """What a browser sends as Host: the port only when it is not the scheme's own (RFC 9110 section 7.2)."""
-    return domain_name if viewer_port == 80 else f"{domain_name}:{viewer_port}"

@@ -19,11 +19,11 @@ from lab.cluster.status import LabStatus
 from lab.errors import LabError
 from lab.experiments.links import check_before_run
 from lab.experiments.quickstart_distribution import create_distribution, find_distribution
+from lab.load_profiles import PROFILES
 from lab.topology.layout import Role
 from loadtests.plan import LoadPlan, parse_address
 from loadtests.workload import Population
 
-PROFILES = ("website", "api", "video", "download", "mixed")
 # Locust starts, lets requests in flight finish and writes its last seconds; beyond this it hangs.
 GRACE_SECONDS = 20.0
 # Requests in flight when the time is over may finish; a video user is between requests most of the time.
@@ -167,15 +167,14 @@ class LoadFollower:
 
 def run_load(lab: Cluster, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
     """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
-    plan = plan_for(lab, run_directory)
-    run_directory.mkdir(parents=True, exist_ok=True)
+    plan = plan_for(lab, (run_directory / LOAD_FILE).resolve())
     if said := check_before_run(lab, run_directory):
-        print(said)
+        print(said, file=sys.stderr)
     with LoadRun(profile, plan, duration_seconds, users, run_directory, lab.mark) as run:
         return run.wait()
 
 
-def plan_for(lab: Cluster, run_directory: Path) -> LoadPlan:
+def plan_for(lab: Cluster, output: Path | None) -> LoadPlan:
     """Viewers of the populations of the lab's topology. CDNLAB_DOMAIN sends them to another distribution (docs/load.md)."""
     facts, status = lab.facts, lab.status()
     router = first_of_role(status, Role.DNS_ROUTER)
@@ -186,7 +185,7 @@ def plan_for(lab: Cluster, run_directory: Path) -> LoadPlan:
         domain_name=_distribution_for(status).domain_name,
         viewer_port=facts.viewer_port,
         populations=viewers_of(facts),
-        output=(run_directory / LOAD_FILE).resolve(),
+        output=output,
     )
 
 

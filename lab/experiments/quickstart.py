@@ -34,6 +34,7 @@ from lab.history.run_files import RunData, read_run, region_lines, region_totals
 from lab.interrupts import uninterrupted
 from lab.report.live import LiveTable
 from lab.report.writer import write_report
+from lab.terminal import make_console
 from lab.topology.layout import Role
 
 PROFILE = "mixed"
@@ -50,7 +51,7 @@ _STYLES = {Outcome.VALID: "bold green", Outcome.INVALID: "bold red", Outcome.UNK
 
 def run_quickstart(wanted: Wanted, run_directory: Path, duration_seconds: float = 30) -> int:
     """Exit status 0 valid, 1 invalid, 2 unknown; LabError when the lab did not do what it was asked."""
-    console = Console()
+    console = make_console()
     _make_empty(run_directory)
     console.print(f"bringing up {wanted.topology.name}", highlight=False)
     lab = BRING_UP[wanted.runner](wanted.topology, wanted.state_dir, lambda text: console.print(text, style="dim"))

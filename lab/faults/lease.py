@@ -112,7 +112,13 @@ def _collide(fault: Fault, parameters: Mapping[str, Value], lease: Lease) -> boo
     other = CATALOGUE.get(lease.fault)
     if other is None or other.aspect is not fault.aspect:
         return False
-    return fault.aspect is not Aspect.ANSWERS or _hides(parameters, lease.parameters)
+    match fault.aspect:
+        case Aspect.ANSWERS:
+            return _hides(parameters, lease.parameters)
+        case Aspect.PROGRAM:
+            return fault.name == lease.fault
+        case _:
+            return True
 
 
 def _hides(newer: Mapping[str, Value], older: Mapping[str, Value]) -> bool:

@@ -1,5 +1,6 @@
 """How long, how much, how many: what a fault may be told, with unit and bounds, and how people and JSON write it. Pure."""
 
+import ipaddress
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +15,10 @@ Value = str | float | int
 _PART_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 _MOST_CHARACTERS = 2000
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+"""A token (RFC 9110, 5.1); `*` is one too."""
+_MOST_TEXT_CHARACTERS = 500
+"""As programs have it (proto/injected_faults.py)."""
 
 
 class Kind(StrEnum):
@@ -23,6 +28,12 @@ class Kind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     PATH = "path"
+    TEXT = "text"
+    ADDRESS = "address"
+    FIELD_NAMES = "field_names"
+
+
+NO_FIELD_NAMES = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,8 @@ class Parameter:
     default: Value | None = None
 
     def to_json(self) -> dict[str, object]:
-        bounds = {} if self.kind is Kind.PATH else {"least": self.least, "most": self.most}
+        is_number = self.kind in (Kind.DURATION, Kind.INTEGER, Kind.NUMBER)
+        bounds = {"least": self.least, "most": self.most} if is_number else {}
         named = {"name": self.name, "kind": self.kind.value, "unit": self.unit, "does": self.does}
         return {**named, **bounds, "default": self.default}
 
@@ -53,16 +65,16 @@ class Parameter:
         """As people read it."""
         match self.kind:
             case Kind.DURATION:
-                return format_duration(float(value))
+                return "-" * (float(value) < 0) + format_duration(abs(float(value)))
             case Kind.INTEGER | Kind.NUMBER:
                 return f"{float(value):.15g}"
-            case Kind.PATH:
+            case Kind.PATH | Kind.TEXT | Kind.ADDRESS | Kind.FIELD_NAMES:
                 return str(value)
 
     def _value(self, given: object) -> Value:
         match self.kind:
             case Kind.DURATION:
-                return _number(self.name, given, "a duration") if _is_number(given) else parse_duration(str(given))
+                return _number(self.name, given, "a duration") if _is_number(given) else _either_way(str(given))
             case Kind.INTEGER:
                 value = _number(self.name, given, "a whole number")
                 if value != int(value):
@@ -72,6 +84,12 @@ class Parameter:
                 return _number(self.name, given, "a number")
             case Kind.PATH:
                 return _path(self.name, given)
+            case Kind.TEXT:
+                return _text(self.name, given)
+            case Kind.ADDRESS:
+                return _address(self.name, given)
+            case Kind.FIELD_NAMES:
+                return _field_names(self.name, given)
 
 
 def read_parameters(parameters: tuple[Parameter, ...], given: Mapping[str, object]) -> dict[str, Value]:
@@ -107,6 +125,11 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def _either_way(text: str) -> float:
+    """One that may be negative; whether this one may, its bounds say."""
+    return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
+
+
 def format_duration(seconds: float) -> str:
     """As `parse_duration` reads it, to the millisecond."""
     if not math.isfinite(seconds):
@@ -138,3 +161,27 @@ def _path(name: str, given: object) -> str:
     if not text.startswith("/") or len(text) > _MOST_CHARACTERS or not text.isascii() or not text.isprintable():
         raise UsageError(f"{name} must begin with / and be at most {_MOST_CHARACTERS} printable ASCII characters")
     return text
+
+
+def _text(name: str, given: object) -> str:
+    text = str(given)
+    if not text or len(text) > _MOST_TEXT_CHARACTERS or not text.isprintable():
+        raise UsageError(f"{name} must be a printable text of 1 to {_MOST_TEXT_CHARACTERS} characters")
+    return text
+
+
+def _address(name: str, given: object) -> str:
+    try:
+        return str(ipaddress.ip_address(str(given)))
+    except ValueError as error:
+        raise UsageError(f"{name} must be an address of IPv4 or IPv6, not {str(given)[:40]!r}") from error
+
+
+def _field_names(name: str, given: object) -> str:
+    """`none`, or names as in a Vary field (RFC 9110, 12.5.5)."""
+    names = [each.strip() for each in str(given).split(",")]
+    if len(str(given)) > _MOST_CHARACTERS or not all(map(_FIELD_NAME.fullmatch, names)):
+        raise UsageError(
+            f"{name} must be {NO_FIELD_NAMES}, * or names of header fields with commas, not {str(given)[:40]!r}"
+        )
+    return ", ".join(names)

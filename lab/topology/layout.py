@@ -18,6 +18,10 @@ ACCESS_KEY_ID = "cdnlab"
 SECRET_ACCESS_KEY = "cdnlab-secret"  # noqa: S105 - public on purpose: the endpoint is reachable from this machine only
 
 
+ALLOW_FAULTS = "--allow-faults"
+"""Of a program in a lab, and nowhere else: /faults is there on its admin port."""
+
+
 class Role(StrEnum):
     """What a node is, in the words of `cdnlab status --json`."""
 
@@ -143,7 +147,7 @@ class Layout:
             dns="",
             listeners=(Listener(api), Listener(grpc), Listener(admin)),
             module="control_plane",
-            flags=_flatten(flags),
+            flags=(*_flatten(flags), ALLOW_FAULTS),
             advertised=Advertised(api, admin),
         )
 
@@ -223,9 +227,8 @@ class Layout:
         if shared:
             flags["--listen-shared"] = shared
             listeners = (*listeners, Listener(shared, is_shared=True))
-        return NodeSpec(
-            node_id, role, region, pop, http, admin, "", listeners, "edge_node", _flatten(flags), advertised
-        )
+        told = (*_flatten(flags), ALLOW_FAULTS)
+        return NodeSpec(node_id, role, region, pop, http, admin, "", listeners, "edge_node", told, advertised)
 
     def _relayed_flags(self, advertised: Advertised, source: str) -> dict[str, str]:
         """Of a cache: what it tells the others, whom it believes when a relay says who a viewer is, and from where it connects."""
@@ -263,10 +266,8 @@ class Layout:
                 "--state-dir": str(self.node_dir(node_id)),
             }
             listeners = (Listener(dns, is_datagram=True), Listener(dns), Listener(admin))
-            place = (router.region, "")
-            yield NodeSpec(
-                node_id, Role.DNS_ROUTER, *place, "", admin, dns, listeners, "dns_router", _flatten(flags), advertised
-            )
+            place, told = (router.region, ""), (*_flatten(flags), ALLOW_FAULTS)
+            yield NodeSpec(node_id, Role.DNS_ROUTER, *place, "", admin, dns, listeners, "dns_router", told, advertised)
 
     def _origins(self) -> Iterator[NodeSpec]:
         for number, origin in enumerate(self.topology.origins, start=1):

@@ -7,20 +7,23 @@ import boto3
 import docker
 import pytest
 from botocore.config import Config
-from docker.errors import DockerException
 
+from lab.cluster.engine import connect
 from tests.docker.compose_lab import PROJECT, ComposeLab, Distribution, StartedLab
 from tests.docker.origins import Origin
 from tests.docker.viewers import PLACES, Viewer
 
+ENGINE_SECONDS = 60
+
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
-    try:
-        client = docker.from_env(timeout=60)
-        client.ping()
-    except DockerException as error:
-        pytest.fail(f"these tests need a Docker engine: {error}")
+    client = connect(ENGINE_SECONDS)
+    if client is None:
+        pytest.exit(
+            "these tests need a Docker engine, and none answers here (DOCKER_HOST, or /var/run/docker.sock): start it, or leave them to CI",
+            1,
+        )
     yield client
     client.close()
 

@@ -37,9 +37,9 @@ def test_every_node_is_there_with_its_container(lab: ComposeLab, distribution: D
 
     assert document["zone"] == "cdn.localhost"
     assert document["api"]["endpoint"].removeprefix("http://") == lab.published("control-plane", "4566/tcp")
-    assert {"id": distribution.id, "domain_name": distribution.domain_name, "status": "Deployed"} in document[
-        "distributions"
-    ]
+    told = next(each for each in document["distributions"] if each["id"] == distribution.id)
+    assert (told["domain_name"], told["status"]) == (distribution.domain_name, "Deployed")
+    assert told["url"].startswith(f"http://{distribution.domain_name}") and document["agent"] is None
     containers = lab.nodes()
     for node in document["nodes"]:
         labels = containers[node["id"]].labels

@@ -86,6 +86,10 @@ class DiskFiles:
         with os.scandir(path) as found:
             return sorted((entry.name, entry.stat().st_size) for entry in found if entry.is_file())
 
+    def hold(self, windows: Windows, descriptor: int) -> OpenFile:
+        """An open file of this descriptor, which is closed with it."""
+        return OpenFile(self, windows, descriptor)
+
     def list_folders(self, path: Path) -> list[str]:
         """Names of the folders in it."""
         with os.scandir(path) as found:
@@ -195,7 +199,7 @@ class OpenFiles:
 
     def hold(self, descriptor: int) -> OpenFile:
         """An open file of this descriptor, which is closed with it."""
-        return OpenFile(self._files, self._windows, descriptor)
+        return self._files.hold(self._windows, descriptor)
 
     def add(self, number: int, file: OpenFile) -> None:
         """Keep a file that is open."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 
 import pytest
@@ -135,6 +135,62 @@ async def test_a_silent_peer_is_waited_for_and_taken_for_gone_in_the_end() -> No
             assert fence.state is FenceState.ASKING
         await asking.ask_round()
     assert fence.state is FenceState.ALONE
+
+
+FAR_AWAY_SECONDS = 0.7
+"""Longer than a round, as a handshake and a question over a link with a round trip of 350 ms."""
+
+
+def answers_late(*pieces: bytes) -> Handler:
+    """After a round is over."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(FAR_AWAY_SECONDS)
+        with suppress(ConnectionError):
+            writer.write(b"".join(pieces))
+            await writer.drain()
+        writer.close()
+
+    return handle
+
+
+async def test_a_peer_far_away_tells_that_the_control_plane_is_there() -> None:
+    """Its answers all come in a later round than they were asked in: it must not be taken for gone."""
+    async with peer(answers_late(GOOD)) as address:
+        asking, fence = inquiry(at(address))
+        for _ in range(2):
+            await asking.ask_round()
+    assert fence.state is FenceState.FENCED
+
+
+async def test_peers_far_away_who_know_of_no_control_plane_either_let_hits_go_on() -> None:
+    """One near, one far: neither has a lease."""
+    nothing = answer(json.dumps(write_standing(PeerStanding("a", 7, False, False, 500.0))).encode())
+    async with peer(answers_late(nothing)) as far, peer(sends(nothing)) as near:
+        asking, fence = inquiry(at(far), at(near, node_id="edge-3"))
+        for _ in range(ROUNDS_UNTIL_GONE):
+            await asking.ask_round()
+    assert fence.state is FenceState.ALONE
+
+
+async def test_the_answer_of_one_far_away_does_not_make_that_of_a_near_one_older() -> None:
+    """Which has renewed its lease just now: that is evidence, whoever else answers."""
+    now = [100.0]
+    old = answer(json.dumps(write_standing(PeerStanding("a", 7, True, False, 99.2))).encode())
+    fresh = answer(json.dumps(write_standing(PeerStanding("a", 7, True, False, 0.05))).encode())
+    fence = Fence(0.0)
+    fence.leased(100.4)
+    state = NodeState("eu-central-1", fence)
+    async with peer(answers_late(old)) as far, peer(sends(old)) as near, peer(sends(fresh)) as renewed:
+        state.put_directory((at(far), at(near, node_id="edge-3")))
+        asking = PeerInquiry("edge-1", state, lambda: now[0], random.Random(1), lambda _: None, SourceAddress())
+        now[0] = 100.45
+        await asking.ask_round()
+        now[0] = 100.95
+        state.put_directory((at(far), at(renewed, node_id="edge-3")))
+        await asking.ask_round()
+    assert fence.state is FenceState.FENCED
 
 
 async def test_a_node_does_not_ask_itself_and_not_everybody() -> None:

@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 
 from origin.behaviors import Behavior, parse_behavior
 from origin.bucket import BucketStore
-from origin.conditions import parse_range
+from origin.conditions import apply_conditions, parse_range
 from origin.delivery import Close, EndChunks, Reset, SendBody, SendHead, body_pieces, script
 from origin.errors import InvalidInputError
-from origin.messages import Delivery, Framing, Generated, Pattern, Response, sliced
+from origin.footage.reader import read_footage
+from origin.messages import Delivery, Framing, Generated, Insertion, Response, sliced
 from origin.patterns import pieces, read
 from origin.request_reader import ByteBudget, Event, RequestArrived, RequestReader, RequestRefused
 from origin.scenarios import Scenarios, kind_of
+from origin.transport_stream import NULL_PACKET_HEADER, PACKET_BYTES
 from tests.origin_builders import a_get, a_request, keep_everything
 
-_SCENARIOS = Scenarios(BucketStore(1 << 20))
+_SCENARIOS = Scenarios(BucketStore(1 << 20), read_footage())
 _STREAMS = st.sampled_from(
     [
         b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nX-A: 2\r\n\r\nPOST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
@@ -69,13 +71,35 @@ def test_a_range_is_ignored_or_within_reason(text: str, length: int) -> None:
         assert 0 <= start <= end and (start == end or start >= length or end <= length)
 
 
-@given(st.integers(0, 1 << 40), st.integers(0, 200_000), st.integers(0, 200_000), st.sampled_from(Pattern))
+@given(
+    st.integers(0, 1 << 40),
+    st.integers(0, 200_000),
+    st.integers(0, 200_000),
+    st.sampled_from((None, Insertion(b"", 9))),
+)
 def test_a_part_of_generated_content_is_that_part_of_the_whole(
-    offset: int, first: int, second: int, pattern: Pattern
+    offset: int, first: int, second: int, insertion: Insertion | None
 ) -> None:
-    whole = b"".join(pieces(Generated("s", first + second, offset, pattern)))
-    assert whole[first:] == read("s", offset + first, second, pattern)
+    whole = b"".join(pieces(Generated("s", first + second, offset, insertion)))
+    assert whole[first:] == b"".join(pieces(Generated("s", second, offset + first, insertion)))
     assert len(whole) == first + second
+
+
+@given(st.integers(0, 900), st.data())
+def test_inserted_packets_come_all_in_order_evenly_and_in_any_part(count: int, data: st.DataObject) -> None:
+    total = data.draw(st.integers(max(count, 1), 1_000))
+    packets = [b"\x47\x01\x00\x10" + number.to_bytes(4, "big") * 46 for number in range(count)]
+    body = Generated("s", total * PACKET_BYTES, insertion=Insertion(b"".join(packets), total))
+    whole = b"".join(pieces(body))
+    found = [whole[start : start + PACKET_BYTES] for start in range(0, len(whole), PACKET_BYTES)]
+    places = [place for place, packet in enumerate(found) if not packet.startswith(NULL_PACKET_HEADER)]
+    assert [found[place] for place in places] == packets and len(found) == total
+    assert not places or places[0] == 0
+    assert all(after - before <= -(-total // count) for before, after in pairwise(places))
+    start = data.draw(st.integers(0, len(whole)))
+    length = data.draw(st.integers(0, len(whole) - start))
+    part = sliced(body, start, length)
+    assert isinstance(part, Generated) and b"".join(pieces(part)) == whole[start : start + length]
 
 
 @given(st.binary(max_size=200) | st.builds(Generated, st.just("s"), st.integers(0, 200)), st.data())
@@ -133,7 +157,7 @@ def test_any_value_of_a_field_is_taken_or_refused_in_words(value: Any) -> None:
 @example("GET", "/bucket/", "b?list-type=2&prefix=%00")
 def test_any_target_gets_an_answer(method: str, directory: str, rest: str) -> None:
     request = a_request(method, (directory + rest).encode().decode("latin-1"), body=b"x")
-    response = _SCENARIOS.respond(request, kind_of(request.path), 1_000_000.0, 1)
+    response = apply_conditions(request, _SCENARIOS.respond(request, kind_of(request.path), 1_000_000.0, 1))
     assert 200 <= response.status <= 599
     for name, value in response.headers:
         f"{name}: {value}".encode("latin-1")

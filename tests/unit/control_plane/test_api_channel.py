@@ -4,10 +4,22 @@ import socket
 
 import pytest
 
-from control_plane.api_channel import Answered, ApiChannel, ApiEvent, Committed, Failed, Serving, encode, parse
+from control_plane.api_channel import (
+    Answered,
+    ApiChannel,
+    ApiEvent,
+    Committed,
+    Failed,
+    Serving,
+    Suffered,
+    encode,
+    parse,
+)
 
 
-@pytest.mark.parametrize("event", [Serving(), Committed(), Failed(), Answered("CreateInvalidation", "ok")])
+@pytest.mark.parametrize(
+    "event", [Serving(), Committed(), Failed(), Answered("CreateInvalidation", "ok"), Suffered("api-error")]
+)
 def test_what_is_told_is_understood(event: ApiEvent) -> None:
     assert parse(encode(event)) == event
 

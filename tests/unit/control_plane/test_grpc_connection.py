@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_plane.connection_limit import OpenConnections
-from control_plane.grpc_calls import Call
+from control_plane.grpc_calls import Call, ServeCall
 from control_plane.grpc_connection import STREAMS_PASSED_ON, STREAMS_PER_CONNECTION, GrpcConnection, Peer
+from control_plane.grpc_port import MakeConnection
 from control_plane.grpc_services import reflection_routes
 from control_plane.grpc_wire import LONGEST_MESSAGE, Status, message_head
 from control_plane.http2_connection import MOST_IDLE_FRAMES, MOST_UNREAD_BYTES
@@ -46,6 +47,15 @@ class Transport:
         self.is_open = True
         self.most_unsent = 65_536
         self.certificate: dict[str, object] | None = None
+        self.is_read = True
+
+    def pause_reading(self) -> None:
+        assert self.is_read
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        assert not self.is_read
+        self.is_read = True
 
     def write(self, data: bytes) -> None:
         assert self.is_open
@@ -92,11 +102,13 @@ class Handler:
 class Talk:
     """A client's side."""
 
-    def __init__(self, *, passes_on: bool = False) -> None:
+    def __init__(
+        self, *, passes_on: bool = False, make: MakeConnection = GrpcConnection, serve: ServeCall | None = None
+    ) -> None:
         self.handlers: list[Handler] = []
         self._is_plane = passes_on
         self.open: OpenConnections[GrpcConnection] = OpenConnections(10)
-        self.connection = GrpcConnection({METHOD: self._serve}, self.open, self._passes_on)
+        self.connection = make({METHOD: serve or self._serve}, self.open, self._passes_on)
         self.transport = Transport()
         self.connection.connection_made(cast(asyncio.Transport, self.transport))
         self._encoder = Encoder()

@@ -2,12 +2,24 @@
 
 import pytest
 
-from origin.behaviors import MAX_BEHAVIORS, Behavior, BehaviorTable, apply_behavior, paced, parse_behavior
+from origin.behaviors import (
+    MAX_BEHAVIORS,
+    Behavior,
+    BehaviorTable,
+    apply_behavior,
+    falsify_content,
+    paced,
+    parse_behavior,
+)
+from origin.conditions import apply_conditions
 from origin.errors import InvalidInputError
 from origin.messages import Delivery, Response
 from tests.origin_builders import a_get, a_request
 
 _WHOLE = Response(200, (("ETag", '"a"'), ("Vary", "Accept")), b"content", accepts_ranges=True)
+_GET = a_get("/x")
+_LYING = Behavior("/", not_modified=True)
+_DATE = "Sat, 01 Jan 2000 00:00:00 GMT"
 
 
 def never() -> float:
@@ -59,6 +71,9 @@ def test_the_json_form() -> None:
         ({"path_prefix": "/x", "status": 503, "lease_seconds": 3_601}, "lease_seconds"),
         ({"path_prefix": "/x", "status": 503, "methods": "GET"}, "methods"),
         ({"path_prefix": "/x", "drop_connection": 1}, "drop_connection"),
+        ({"path_prefix": "/x", "not_modified": "yes"}, "not_modified"),
+        ({"path_prefix": "/x", "entity_tag": "v1"}, "entity_tag"),
+        ({"path_prefix": "/x", "entity_tag": '"a", "b"'}, "entity_tag"),
         ({"path_prefix": "/x", "headers": {"A\n": "b"}}, "headers"),
         ({"path_prefix": "/x", "headers": {"Content-Length": "1"}}, "headers"),
         ({"path_prefix": "/x", "statsu": 503}, "unknown field 'statsu'"),
@@ -125,24 +140,63 @@ def test_the_table_is_bounded() -> None:
 
 
 def test_an_error_status_takes_the_content_away() -> None:
-    response = apply_behavior(Behavior("/", 503), _WHOLE)
+    response = apply_behavior(Behavior("/", 503), _GET, _WHOLE)
     assert response.status == 503 and response.header("etag") is None and response.body != b"content"
 
 
-def test_a_304_that_lies() -> None:
-    response = apply_behavior(Behavior("/", 304), _WHOLE)
+def test_a_304_that_nobody_asked_for() -> None:
+    response = apply_behavior(Behavior("/", 304), _GET, _WHOLE)
     assert (response.status, response.body, response.header("etag")) == (304, b"", '"a"')
 
 
+@pytest.mark.parametrize(
+    ("condition", "validator"),
+    [
+        (("If-None-Match", 'W/"old"'), ("ETag", 'W/"old"')),
+        (("If-Modified-Since", _DATE), ("Last-Modified", _DATE)),
+    ],
+)
+def test_a_304_that_lies_says_that_what_they_have_is_good(
+    condition: tuple[str, str], validator: tuple[str, str]
+) -> None:
+    now = Response(404, (("Cache-Control", "max-age=5"), ("ETag", '"new"'), ("x-amz-version-id", "9")), b"gone")
+    response = apply_behavior(_LYING, a_get("/x", condition), now)
+    assert (response.status, response.body) == (304, b"")
+    assert response.headers == (("Cache-Control", "max-age=5"), validator)
+
+
+def test_a_304_that_lies_names_no_version_to_who_has_several() -> None:
+    for tags in ("*", '"a", "b"'):
+        assert apply_behavior(_LYING, a_get("/x", ("If-None-Match", tags)), _WHOLE).header("etag") is None
+
+
+def test_who_asks_no_condition_is_not_lied_to() -> None:
+    table = a_table(Behavior("/", 500), _LYING)
+    plain = table.select(a_get("/x", ("Range", "bytes=0-1")), 0.0, always)
+    assert plain is not None and plain.status == 500, "the next behavior gets its chance"
+    assert table.select(a_request("PUT", "/x", ("If-None-Match", "*")), 0.0, always) == plain
+    assert table.select(a_get("/x", ("If-None-Match", '"a"')), 0.0, always) == _LYING
+
+
+def test_a_constant_entity_tag_is_what_conditions_are_judged_by() -> None:
+    content = falsify_content(Behavior("/", entity_tag='"same"'), _WHOLE)
+    assert content.headers == (("Vary", "Accept"), ("ETag", '"same"'))
+    assert apply_conditions(a_get("/x", ("If-None-Match", '"same"')), content).status == 304
+    resumed = apply_conditions(a_get("/x", ("Range", "bytes=3-"), ("If-Range", '"same"')), content)
+    assert (resumed.status, bytes(resumed.body)) == (206, b"tent")  # type: ignore[arg-type]
+    gone = Response(404, (("ETag", '"a"'),))
+    assert falsify_content(Behavior("/", entity_tag='"same"'), gone) is gone
+
+
 def test_headers_are_set_and_taken_away() -> None:
-    response = apply_behavior(Behavior("/", headers={"vary": None, "ETag": '"wrong"', "X-New": "1"}), _WHOLE)
+    response = apply_behavior(Behavior("/", headers={"vary": None, "ETag": '"wrong"', "X-New": "1"}), _GET, _WHOLE)
     assert response.headers == (("ETag", '"wrong"'), ("X-New", "1")) and response.body == b"content"
 
 
 def test_slowness_is_added_to_what_the_request_asked_for() -> None:
     asked = Response(200, body=b"x", delivery=Delivery(delay_seconds=1.0, gate="g"))
     plan = apply_behavior(
-        Behavior("/", delay_seconds=2.0, truncate_after_bytes=0, drop_connection=False), asked
+        Behavior("/", delay_seconds=2.0, truncate_after_bytes=0, drop_connection=False), _GET, asked
     ).delivery
     assert (plan.delay_seconds, plan.gate, plan.truncate_after_bytes) == (3.0, "g", 0)
 

@@ -5,6 +5,7 @@ import json
 import re
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,18 +13,23 @@ import vl_convert
 
 from origin import downloads, hls, images
 from origin.bucket import BucketStore
+from origin.conditions import apply_conditions
+from origin.footage.reader import read_footage
+from origin.footage.renditions import RENDITIONS, Rendition
+from origin.footage.segments import SEGMENT_SECONDS
 from origin.messages import BodyRule, Generated, Response
-from origin.patterns import read
+from origin.patterns import pieces
 from origin.scenarios import KINDS, Scenarios, body_rule, kind_of
 from origin.website import Website
 from tests.origin_builders import a_get, a_request
 
 _NOW = 1_800_000_003.5
+_FOOTAGE = read_footage()
 
 
 def answer(method: str, target: str, *headers: tuple[str, str], body: bytes = b"", now: float = _NOW) -> Response:
     request = a_request(method, target, *headers, body=body)
-    return Scenarios(BucketStore()).respond(request, kind_of(request.path), now, 1)
+    return apply_conditions(request, Scenarios(BucketStore(), _FOOTAGE).respond(request, kind_of(request.path), now, 1))
 
 
 def get(target: str, *headers: tuple[str, str], now: float = _NOW) -> Response:
@@ -32,7 +38,7 @@ def get(target: str, *headers: tuple[str, str], now: float = _NOW) -> Response:
 
 def body_of(response: Response) -> bytes:
     if isinstance(response.body, Generated):
-        return read(response.body.seed, response.body.offset, response.body.length, response.body.pattern)
+        return b"".join(pieces(response.body))
     return bytes(response.body)
 
 
@@ -260,12 +266,48 @@ def test_a_film_is_longer_than_ten_minutes_and_all_its_segments_are_there() -> N
     assert get(f"/hls/vod/film/720p/{len(segments)}.ts").status == 404
 
 
-@pytest.mark.parametrize("rendition", hls.RENDITIONS)
-def test_a_segment_has_the_size_of_its_bit_rate_and_valid_framing(rendition: hls.Rendition) -> None:
+@pytest.mark.parametrize("title", ["forest-40s", "forest-3s"])
+def test_a_title_may_say_how_long_it_is(title: str) -> None:
+    playlist = body_of(get(f"/hls/vod/{title}/720p/playlist.m3u8")).decode()
+    durations = [float(seconds) for seconds in re.findall(r"#EXTINF:([\d.]+),", playlist)]
+    assert f"{sum(durations):.0f}s" in title and max(durations) <= SEGMENT_SECONDS
+    last = get(f"/hls/vod/{title}/720p/{len(durations) - 1}.ts")
+    assert abs(len(body_of(last)) * 8 / durations[-1] - 3_200_000) < 1_504
+    assert get(f"/hls/vod/{title}/720p/{len(durations)}.ts").status == 404
+
+
+@pytest.mark.parametrize("title", ["x-0s", "x-100000s", "x-9", "x-1s-", "x-٣s"])
+def test_other_titles_are_as_long_as_any_film(title: str) -> None:
+    assert 630 <= hls.film_seconds(title) <= 900
+
+
+@pytest.mark.parametrize("rendition", RENDITIONS)
+def test_a_segment_has_the_size_of_its_bit_rate_and_valid_framing(rendition: Rendition) -> None:
     body = body_of(get(f"/hls/vod/film/{rendition.name}/3.ts"))
-    assert body == hls.expected_segment("vod", "film", rendition, 3)
-    assert abs(len(body) * 8 / hls.SEGMENT_SECONDS - rendition.bits_per_second) < 1_000
+    assert body == hls.Video(_FOOTAGE).expected_segment("vod", "film", rendition, 3)
+    assert 0 <= rendition.bits_per_second - len(body) * 8 / SEGMENT_SECONDS < 1_000
     assert set(body[::188]) == {0x47} and len(body) % 188 == 0
+
+
+def test_a_range_of_a_segment_is_what_the_whole_has_there() -> None:
+    whole = body_of(get("/hls/vod/film/360p/3.ts"))
+    for start, end in ((0, 0), (187, 188), (64_000, 130_001), (len(whole) - 1_000, len(whole) - 1)):
+        part = get("/hls/vod/film/360p/3.ts", ("Range", f"bytes={start}-{end}"))
+        assert part.status == 206 and body_of(part) == whole[start : end + 1]
+
+
+def test_segments_of_other_titles_numbers_and_films_have_other_tags() -> None:
+    other = hls.Video(replace(_FOOTAGE, digest="another"))
+    tags = [get(f"/hls/{name}.ts").header("etag") for name in ("vod/a/360p/0", "vod/b/360p/0", "vod/a/360p/1")]
+    assert len({*tags, other.respond(a_get("/hls/vod/a/360p/0.ts"), _NOW).header("etag")}) == 4
+    assert tags[0] == get("/hls/vod/a/360p/0.ts", now=_NOW + 60).header("etag")
+
+
+def test_segments_of_two_titles_differ_nearly_everywhere() -> None:
+    """What a cache mixes up is noticed in any part of it, though both show the same film."""
+    one, other = (body_of(get(f"/hls/vod/{title}/720p/3.ts")) for title in ("a", "b"))
+    same = sum(left == right for left, right in zip(one[::97], other[::97], strict=True))
+    assert same < len(one[::97]) / 10
 
 
 def test_a_live_window_slides_with_the_clock() -> None:

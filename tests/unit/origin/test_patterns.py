@@ -1,7 +1,8 @@
 """Generated content: the same from every side, and different wherever something could be mixed up."""
 
-from origin.messages import Generated, Pattern
-from origin.patterns import BLOCK_BYTES, PACKET_BYTES, BlockSource, pieces, read
+from origin.messages import Generated, Insertion
+from origin.patterns import BLOCK_BYTES, BlockSource, pieces, read
+from origin.transport_stream import PACKET_BYTES
 
 
 def test_a_part_far_in_is_what_the_whole_has_there() -> None:
@@ -33,7 +34,7 @@ def test_blocks_whose_rotation_repeats_still_carry_their_number() -> None:
 
 
 def test_a_transport_stream_is_null_packets_all_through() -> None:
-    stream = read("film", 0, PACKET_BYTES * 1_000, Pattern.TRANSPORT_STREAM)
+    stream = b"".join(pieces(Generated("film", PACKET_BYTES * 1_000, insertion=Insertion(b"", 1_000))))
     headers = {stream[start : start + 4] for start in range(0, len(stream), PACKET_BYTES)}
     assert headers == {b"\x47\x1f\xff\x10"}
 

@@ -67,6 +67,43 @@ def test_no_web_page_asks_even_with_it(lab: SleepingLab) -> None:
     assert lab.works(EDGE)
 
 
+PAGES = {
+    "of another origin": {"origin": "http://example.com"},
+    "of another port of this machine": {"origin": "http://localhost:3000", "host": "localhost:4000"},
+    "in a sandbox": {"origin": "null"},
+    "by a name that leads here": {"host": "rebound.example.com"},
+    "by a name that looks like an address": {"host": "127.0.0.1.example.com"},
+    "from another site": {"sec_fetch_site": "cross-site"},
+    "with a second host": {"host": "localhost, example.com"},
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/events"), ("POST", "/faults"), ("DELETE", "/faults"), ("OPTIONS", "/faults")]
+)
+def test_a_web_page_is_refused_whatever_it_asks(lab: SleepingLab, page: str, method: str, path: str) -> None:
+    """Even one that has learnt the token; and no answer gives it leave to read (Fetch, section 3.3)."""
+    reply = send(lab, method, path, {} if method == "POST" else None, **PAGES[page])
+    assert reply.status == 403
+    assert not [name for name in reply.headers if name.startswith("access-control-")]
+
+
+def test_a_page_of_the_same_site_has_no_token_and_gets_no_leave_to_send_one(lab: SleepingLab) -> None:
+    """What a page at another port of localhost can do without asking first: a plain read, whose answer is kept from it; and a preflight."""
+    assert send(lab, "GET", "/events", authorization="", sec_fetch_site="same-site").status == 401
+    preflight = send(
+        lab,
+        "OPTIONS",
+        "/faults",
+        authorization="",
+        access_control_request_method="POST",
+        access_control_request_headers="authorization",
+    )
+    assert preflight.status == 401
+    assert not [name for name in preflight.headers if name.startswith("access-control-")]
+
+
 @pytest.mark.parametrize(
     ("order", "problem"),
     [

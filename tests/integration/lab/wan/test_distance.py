@@ -18,10 +18,10 @@ import dns.message
 import dns.query
 import pytest
 
-from lab.clients.http_client import get_json, split_address
+from lab.clients.http_client import get_json, site_host, split_address
 from lab.cluster.processes import ProcessCluster
 from lab.cluster.status import RunningNode
-from lab.experiments.demo_site import Demo, make_demo, site_host
+from lab.experiments.demo_site import Demo, make_demo
 from lab.topology.layout import Layout
 from lab.topology.reader import parse_topology
 from tests.integration.lab_harness import SLOT_OF_A_MODULE, ports

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.cluster.certificate_authority import CertificateAuthority, Holder, write_secret
+from lab.cluster.certificate_authority import CertificateAuthority, Holder
+from lab.cluster.secret_files import write_secret
 from proto.mutual_tls import node_uri
 
 EDGE = Holder("edge-1", "edge")

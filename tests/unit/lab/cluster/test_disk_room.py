@@ -2,10 +2,11 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lab.cluster.disk_room import disk_budget_mib, disk_room_warning
+from lab.cluster.disk_room import disk_budget_mib, disk_room_warning, full_disk_line
 from lab.topology.model import Topology
 from lab.topology.reader import parse_topology
 
@@ -46,3 +47,12 @@ def test_nothing_is_said_when_there_is_room_or_no_disk_tier(tmp_path: Path, monk
 def test_a_folder_that_cannot_be_asked_about_is_left_to_those_who_use_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert disk_room_warning(topology(1 << 20), tmp_path / "file" / "lab") == ""
+
+
+def test_a_full_disk_is_named_where_a_node_has_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert full_disk_line(tmp_path) == ""
+    full = SimpleNamespace(free=44 << 10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: full)
+    assert full_disk_line(tmp_path).strip() == (
+        f"the disk of {tmp_path} is full: make room, or give another folder with --state"
+    )

@@ -17,6 +17,7 @@ import pytest
 from lab.cluster.claim import claim
 from lab.cluster.folder_lock import folder_lock
 from lab.cluster.log_tail import follow, last_lines
+from lab.cluster.node_secrets import write_secrets
 from lab.cluster.other_labs import OtherLab
 from lab.cluster.process_identity import ProcessIdentity, end_all, identify
 from lab.cluster.processes import ProcessCluster
@@ -29,7 +30,6 @@ from lab.cluster.state_file import (
     from_json,
     make_record,
     to_json,
-    write_secrets,
 )
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 from lab.errors import LabError, UsageError
@@ -73,7 +73,9 @@ def test_a_record_is_the_same_after_reading(record: LabRecord) -> None:
 
 def test_a_record_of_another_version_is_refused_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text('{"version": 0}')
-    with pytest.raises(LabError, match=r"written by another version\); remove .* if no lab runs there"):
+    with pytest.raises(
+        LabError, match=r"written by another version\); `cdnlab down --state .*` ends what runs of that lab"
+    ):
         StateDir(tmp_path).read()
 
 
@@ -383,3 +385,20 @@ def test_the_json_of_a_status_is_what_scripts_rely_on() -> None:
         "distributions": [{"id": "E1", "domain_name": "d1.cdn.localhost", "status": "Deployed"}],
     }
     assert not status.is_whole
+
+
+def test_what_was_killed_before_it_had_a_record_leaves_nothing_and_takes_nothing(
+    tmp_path: Path, record: LabRecord
+) -> None:
+    state = StateDir(tmp_path / "lab")
+    state.make()
+    (state.path / "lab.json.4711").write_text('{"version"')
+    (state.path / "nodes").mkdir()
+    state.remove_unbegun()
+    assert [path.name for path in state.path.iterdir()] == ["nodes"], "nothing says that it is a lab's"
+    (state.path / "nodes").rmdir()
+    state.remove_unbegun()
+    assert not state.path.exists()
+    put(state, record)
+    state.remove_unbegun()
+    assert state.read() == record

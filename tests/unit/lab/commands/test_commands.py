@@ -10,20 +10,23 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.cli import app
+from lab.clients.http_client import site_host
 from lab.clients.management_api import ALL_METHODS, OriginAddress, SiteConfig
 from lab.cluster import finding
-from lab.cluster.interface import Stopped
+from lab.cluster.interface import LabFacts, Stopped
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
-from lab.commands import explain, faults_clear, faults_show, serve, status
+from lab.commands import explain, faults_clear, faults_show, serve, status, viewer_urls
 from lab.commands.runs import find_run, new_run_directory
-from lab.commands.up import describe_stop
+from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
-from lab.experiments.demo_site import site_host
 from lab.fault_commands import faults, short_forms
 from lab.topology.layout import Role
 
 COMMANDS = [
-    command.callback.__name__ for each in (app, short_forms) for command in each.registered_commands if command.callback
+    command.name or command.callback.__name__
+    for each in (app, short_forms)
+    for command in each.registered_commands
+    if command.callback
 ]
 COMMANDS += [f"faults {command.name}" for command in faults.registered_commands]
 
@@ -37,6 +40,10 @@ def lab_of(*edges: tuple[str, str], domains: tuple[str, ...] = ("d1.cdn.localhos
     )
     distributions = tuple(DistributionStatus(f"E{n}", domain, "Deployed") for n, domain in enumerate(domains))
     return LabStatus("cdn.localhost", "http://127.0.0.1:4566", nodes, distributions)
+
+
+def facts_of(shared_http: str = "127.0.0.1:8080", zone: str = "cdn.localhost", port: int = 8080) -> LabFacts:
+    return LabFacts("small", zone, "http://127.0.0.1:4566", shared_http, port, 2.0, ())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -82,14 +89,69 @@ def test_a_control_plane_that_is_down_is_not_taken_for_one_without_distributions
     down = replace(empty, nodes=(NodeStatus(control_plane, "down", None),))
     with pytest.raises(LabError, match=r"the control plane does not answer, .* see `cdnlab logs control-plane`$"):
         down.find_distribution("E0")
-    assert status.distribution_lines(down) == ["distributions are not known: the control plane does not answer"]
-    assert status.distribution_lines(empty) == ["no distributions"]
+    unknown = ["distributions are not known: the control plane does not answer"]
+    assert list(status.distribution_lines(down, facts_of())) == unknown
+    assert list(status.distribution_lines(empty, facts_of())) == ["no distributions"]
 
 
-@pytest.mark.parametrize("url", ["d1.cdn.localhost/x", "https://d1.cdn.localhost/", "http:///x", ""])
-def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="is not a URL"):
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ("http://d1.cdn.localhost/x", "http://d1.cdn.localhost/x"),
+        ("https://d1.cdn.localhost/x", "https://d1.cdn.localhost/x"),
+        ("d1.cdn.localhost/x?y", "http://d1.cdn.localhost/x?y"),
+        ("D1.CDN.localhost:8080", "http://D1.CDN.localhost:8080"),
+        ("127.0.1.1:8080/x", "http://127.0.1.1:8080/x"),
+        ("/a b/\u00e4?\u20ac#there", "http://d1.cdn.localhost/a%20b/%C3%A4?%E2%82%AC"),
+        ("/\udcff", "http://d1.cdn.localhost/%FF"),
+        ("/x?to=http://elsewhere/", "http://d1.cdn.localhost/x?to=http://elsewhere/"),
+    ],
+)
+def test_a_url_is_what_a_viewer_would_send(given: str, whole: str) -> None:
+    assert explain.whole_url(given, lab_of(("one", "live"))) == whole
+
+
+@pytest.mark.parametrize(
+    "url", ["index.html", "elsewhere.org/x", "ftp://d1.cdn.localhost/", "http:///x", "http://[::1", ""]
+)
+def test_what_is_no_url_is_refused_with_one_that_is(url: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"is not a URL such as http://d1\.cdn\.localhost/, nor a path such as /index.html"
+    ):
         explain.whole_url(url, lab_of())
+
+
+def test_without_a_control_plane_a_path_needs_its_host() -> None:
+    control_plane = RunningNode("control-plane", Role.CONTROL_PLANE, "r", "", "h:1", "h:2", "", True)
+    silent = replace(lab_of(domains=()), nodes=(NodeStatus(control_plane, "silent", None),))
+    with pytest.raises(LabError, match="the control plane does not answer; give the whole URL") as raised:
+        explain.whole_url("/x", silent)
+    assert not isinstance(raised.value, UsageError)
+    assert explain.whole_url("d7.cdn.localhost/x", silent) == "http://d7.cdn.localhost/x"
+
+
+@pytest.mark.parametrize(
+    ("facts", "opens"),
+    [
+        (facts_of(), True),
+        (facts_of("0.0.0.0:8080"), True),
+        (facts_of("127.1.0.1:8080"), False),
+        (facts_of(zone="cdn.test"), False),
+    ],
+)
+def test_a_url_is_said_to_open_only_where_its_name_leads_to_the_lab(facts: LabFacts, opens: bool) -> None:
+    told = list(status.distribution_lines(lab_of(), facts))
+    assert told[0] == "E0  Deployed    http://d1.cdn.localhost:8080/"
+    assert viewer_urls.opens_as_it_stands(facts) is opens
+    assert (len(told) == 1) is opens
+
+
+def test_where_a_name_leads_elsewhere_curl_is_told_the_address() -> None:
+    facts = facts_of("127.1.0.1:8080")
+    assert list(status.distribution_lines(lab_of(), facts))[1:] == [
+        "names under .localhost lead to 127.0.0.1, and this lab is at 127.1.0.1: a browser would ask somebody else; this asks the lab:",
+        "  curl --resolve d1.cdn.localhost:8080:127.1.0.1 http://d1.cdn.localhost:8080/",
+    ]
 
 
 def test_headers_are_name_colon_value() -> None:

@@ -6,15 +6,21 @@ import pytest
 
 from lab.errors import UsageError
 from lab.faults.actions import ACTIONS
-from lab.faults.catalogue import CATALOGUE, Fault, find_fault, lease_of
+from lab.faults.catalogue import ALL_ROLES, CATALOGUE, Fault, find_fault, lease_of
 from lab.faults.lease import ConflictError, Lease, Phase, Place, check_room
 from lab.faults.parameters import Parameter, Value, format_duration
+from tests.faults.contract import ROWS
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "faults.md"
 
 
 def test_every_fault_can_be_injected_and_undone() -> None:
     assert list(ACTIONS) == list(CATALOGUE)
+
+
+def test_every_fault_is_seen_from_outside_by_a_test() -> None:
+    """On processes and on containers: tests/faults."""
+    assert list(ROWS) == list(CATALOGUE)
 
 
 def test_the_page_has_each_fault_as_it_is() -> None:
@@ -25,7 +31,7 @@ def test_the_page_has_each_fault_as_it_is() -> None:
 
 def row_of(fault: Fault) -> str:
     told = ", ".join(described(each) for each in fault.parameters) or "none"
-    roles = "all" if len(fault.roles) > 1 else fault.roles[0].value
+    roles = "all" if fault.roles == ALL_ROLES else ", ".join(role.value.replace("_", " ") for role in fault.roles)
     lease = (
         "none"
         if fault.is_momentary

@@ -1,0 +1,1 @@
+"""How each fault of the catalogue is seen from outside, on any cluster: the tables, and the suite that holds processes and containers against them."""
