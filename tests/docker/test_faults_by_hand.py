@@ -122,6 +122,6 @@ def test_down_ends_the_agent_with_the_containers(by_hand: LabByHand) -> None:
     beside = by_hand.folder
     by_hand.cdnlab("stop", EDGE, "--for", "10m", folder=beside)
     keepers = [by_hand.agent.agent, by_hand.agent.watchdog]
-    assert "5 containers of project cdnlab-by-hand ended" in by_hand.cdnlab("down", folder=beside)
+    assert "6 containers of project cdnlab-by-hand ended" in by_hand.cdnlab("down", folder=beside)
     assert not any(each and each.is_alive for each in keepers)
     assert list((by_hand.files / "cdnlab").iterdir()) == []

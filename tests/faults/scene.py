@@ -73,7 +73,7 @@ class Scene:
 
     def new_distribution(self) -> Distribution:
         """In front of the origin; returns before it is deployed."""
-        origin = OriginAddress(*split_address(self.address(ORIGIN)))
+        origin = OriginAddress(*split_address(self.reached_at(ORIGIN)))
         return self.api.create_distribution(
             SiteConfig("faults", origin, USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS)
         )
@@ -88,6 +88,10 @@ class Scene:
     def address(self, node_id: str) -> str:
         """For viewers, or of the origin's content."""
         return self.cluster.addresses(node_id).http
+
+    def reached_at(self, node_id: str) -> str:
+        """For other nodes, and in answers of the router: at the relays, if there are any."""
+        return next(node.reached_at for node in self.cluster.nodes() if node.id == node_id)
 
     def admin(self, node_id: str) -> str:
         return self.cluster.addresses(node_id).admin
