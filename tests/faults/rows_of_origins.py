@@ -32,7 +32,7 @@ def _mixed_variants(scene: Scene) -> Symptom:
 
 def _site(scene: Scene, policy_id: str, semantics: str) -> str:
     """The domain name of a distribution of that cache policy, in front of the same origin."""
-    host, port = split_address(scene.address(ORIGIN))
+    host, port = split_address(scene.reached_at(ORIGIN))
     name = f"fault-{scene.new_name()}"
     config = SiteConfig(name, OriginAddress(host, port), policy_id).to_api(name)
     tags = {"Items": [{"Key": "cdnlab:semantics", "Value": semantics}]}
