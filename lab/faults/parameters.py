@@ -20,6 +20,10 @@ class Kind(StrEnum):
     """How a parameter is written."""
 
     DURATION = "duration"
+    CHOICE = "choice"
+    """One of some words."""
+    NAMES = "names"
+    """Of places and nodes, with commas."""
     INTEGER = "integer"
     NUMBER = "number"
     PATH = "path"
@@ -36,9 +40,14 @@ class Parameter:
     least: float = 0.0
     most: float = math.inf
     default: Value | None = None
+    words: tuple[str, ...] = ()
+    """Of a choice."""
 
     def to_json(self) -> dict[str, object]:
-        bounds = {} if self.kind is Kind.PATH else {"least": self.least, "most": self.most}
+        is_number = self.kind in (Kind.DURATION, Kind.INTEGER, Kind.NUMBER)
+        bounds: dict[str, object] = {"least": self.least, "most": self.most} if is_number else {}
+        if self.kind is Kind.CHOICE:
+            bounds = {"words": list(self.words)}
         named = {"name": self.name, "kind": self.kind.value, "unit": self.unit, "does": self.does}
         return {**named, **bounds, "default": self.default}
 
@@ -56,7 +65,7 @@ class Parameter:
                 return format_duration(float(value))
             case Kind.INTEGER | Kind.NUMBER:
                 return f"{float(value):.15g}"
-            case Kind.PATH:
+            case Kind.PATH | Kind.CHOICE | Kind.NAMES:
                 return str(value)
 
     def _value(self, given: object) -> Value:
@@ -72,6 +81,10 @@ class Parameter:
                 return _number(self.name, given, "a number")
             case Kind.PATH:
                 return _path(self.name, given)
+            case Kind.CHOICE:
+                return _choice(self.name, given, self.words)
+            case Kind.NAMES:
+                return _names(self.name, given)
 
 
 def read_parameters(parameters: tuple[Parameter, ...], given: Mapping[str, object]) -> dict[str, Value]:
@@ -138,3 +151,16 @@ def _path(name: str, given: object) -> str:
     if not text.startswith("/") or len(text) > _MOST_CHARACTERS or not text.isascii() or not text.isprintable():
         raise UsageError(f"{name} must begin with / and be at most {_MOST_CHARACTERS} printable ASCII characters")
     return text
+
+
+def _choice(name: str, given: object, words: tuple[str, ...]) -> str:
+    if given not in words:
+        raise UsageError(f"{name} is one of {', '.join(words)}, not {str(given)[:40]!r}")
+    return str(given)
+
+
+def _names(name: str, given: object) -> str:
+    names = [each.strip() for each in str(given).split(",")]
+    if not all(names) or len(str(given)) > _MOST_CHARACTERS:
+        raise UsageError(f"{name} must be names with commas between them, {_MOST_CHARACTERS} characters at most")
+    return ",".join(names)

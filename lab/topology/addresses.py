@@ -3,7 +3,8 @@
 A /24 for each kind, in the range's third number: 0.1 is the machine's own address (management API, DNS, the relays' API, and the edges of the first POP for browsers,
 who resolve `*.localhost` to it); 10+k edges of POP k; 100 regional caches; 150 routers; 200 origins; 200+k viewers of population k; 251 the relays;
 253 an address for measuring in each region.
-With relays in between, .N is where a program listens, and .(N+100) is where a relay listens for it: that is what the others are told. There it finds the control plane, too.
+With relays in between, .N is where a program listens, and .(N+100) is where a relay listens for it: that is what the others are told.
+There it finds the control plane, too.
 """
 
 from dataclasses import dataclass

@@ -19,7 +19,8 @@ OPERATORS_NETWORK: Final = "127.0.0.1/32"
 _HEADING: Final = """\
 # Made by `cdnlab up` from the topology {name}: the relays between its places (docs/wan.md). It is read once, when they start.
 """
-_FROM_OWN_ADDRESS: Final = (Role.EDGE, Role.REGIONAL)
+FROM_OWN_ADDRESS: Final = (Role.EDGE, Role.REGIONAL)
+"""Who connects from where it listens."""
 
 
 def relay_file(layout: Layout) -> str:
@@ -63,7 +64,7 @@ def _path(path: PathValues) -> dict[str, Any]:
 
 
 def _places(layout: Layout) -> Iterator[tuple[str, list[str]]]:
-    own = [node for node in layout.programs() if node.role in _FROM_OWN_ADDRESS]
+    own = [node for node in layout.programs() if node.role in FROM_OWN_ADDRESS]
     for number, region in enumerate(layout.topology.regions, start=1):
         hosts = [node.http.rpartition(":")[0] for node in own if node.region == region.name]
         yield region.name, [f"{host}/32" for host in (*hosts, layout.range.measuring(number))]
