@@ -59,7 +59,7 @@ def pairs_of(node_id: str, others: Sequence[str], direction: str, around: Surrou
     node = next(each for each in around.nodes if each.id == node_id)
     far = list(_others(node, others, around))
     as_server, as_client = _STREAMS[direction]
-    clients = [] if ALL in others else [*_clients(others, far)] or None
+    clients = [] if ALL in others else [*_clients(others, far, around)] or None
     pairs = [
         _pair(clients, _served_by(node, around), as_server),
         _pair(_own_clients(node), _served_by_any(far, around), as_client),
@@ -72,7 +72,7 @@ def pairs_of(node_id: str, others: Sequence[str], direction: str, around: Surrou
 
 
 def _others(node: RunningNode, names: Sequence[str], around: Surroundings) -> Iterator[RunningNode]:
-    ids = [each.id for each in around.nodes]
+    ids = [each.id for each in around.nodes if each.role is not Role.WAN]
     for name in names:
         if name not in (ALL, *ids, *around.places):
             raise UsageError(f"from {name!r}: there are {ALL}, {listed((*around.places, *ids))}")
@@ -81,11 +81,14 @@ def _others(node: RunningNode, names: Sequence[str], around: Surroundings) -> It
             yield each
 
 
-def _clients(names: Sequence[str], far: Iterable[RunningNode]) -> Iterator[str]:
+def _clients(names: Sequence[str], far: Iterable[RunningNode], around: Surroundings) -> Iterator[str]:
     """The relays know places, and nodes by their addresses."""
     nodes = {each.id: each for each in far}
     for name in names:
-        yield from (_own_clients(nodes[name]) or ()) if name in nodes else (name,)
+        if name in around.places:
+            yield name
+        elif name in nodes:
+            yield from _own_clients(nodes[name]) or ()
 
 
 def _own_clients(node: RunningNode) -> list[str] | None:
