@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -103,6 +103,8 @@ class ToxiproxyApi:
                 return _error(BAD_REQUEST, str(error))
             except RelayError as error:
                 return _error(500, str(error))
+            except ClientDisconnect:  # in the middle of its request: nobody reads this
+                return _error(BAD_REQUEST, "bad request body: it has no end")
 
         return guarded
 
