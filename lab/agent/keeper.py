@@ -13,8 +13,9 @@ from lab.agent.journal import Journal
 from lab.cluster.interface import Cluster
 from lab.errors import LabError
 from lab.faults.actions import ACTIONS
-from lab.faults.catalogue import Fault, find_fault, lease_of
+from lab.faults.catalogue import find_fault, lease_of
 from lab.faults.choosing import check_they_run, choose_places
+from lab.faults.fault import Fault
 from lab.faults.lease import LEASE_ID, Lease, NotInForceError, Phase, Place, check_room, next_due
 from lab.faults.parameters import Value, read_parameters
 

@@ -3,7 +3,8 @@
 import json
 
 from lab.commands.status import align
-from lab.faults.catalogue import CATALOGUE, Fault, Targets
+from lab.faults.catalogue import CATALOGUE
+from lab.faults.fault import Fault, Targets
 from lab.faults.parameters import Parameter
 
 

@@ -1,7 +1,7 @@
 """What a target means in a lab: the places of a lease, which are nodes or links."""
 
 from lab.cluster.interface import Cluster
-from lab.faults.catalogue import Fault, Targets
+from lab.faults.fault import Fault, Targets
 from lab.faults.lease import ConflictError
 from lab.faults.link_targets import choose_links, choose_partition
 from lab.faults.parameters import Value

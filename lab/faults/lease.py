@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from lab.errors import LabError, UsageError
-from lab.faults.catalogue import CATALOGUE, STACKING, Aspect, Fault, Targets
+from lab.faults.catalogue import CATALOGUE
+from lab.faults.fault import STACKING, Aspect, Fault, Targets
 from lab.faults.link_targets import read_part
 from lab.faults.parameters import Value
 

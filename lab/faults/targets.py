@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lab.errors import UsageError
-from lab.faults.catalogue import Fault
+from lab.faults.fault import Fault
 from lab.topology.layout import Role
 
 TERM = re.compile(r"(?P<who>[^/?,]+)(?:/(?P<count>\d{1,6})(?P<percent>%)?(?:\?seed=(?P<seed>\d{1,18}))?)?", re.ASCII)

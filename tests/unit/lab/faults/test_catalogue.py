@@ -6,7 +6,8 @@ import pytest
 
 from lab.errors import UsageError
 from lab.faults.actions import ACTIONS
-from lab.faults.catalogue import CATALOGUE, Fault, Targets, find_fault, lease_of
+from lab.faults.catalogue import CATALOGUE, find_fault, lease_of
+from lab.faults.fault import Fault, Targets
 from lab.faults.lease import ConflictError, Lease, Phase, Place, check_room
 from lab.faults.parameters import Parameter, Value, format_duration
 from lab.topology.layout import Role

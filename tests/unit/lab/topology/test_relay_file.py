@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.topology.layout import CONTROL_PLANE_ID, Layout, Role
-from lab.topology.model import TopologyError
+from lab.topology.problems import TopologyError
 from lab.topology.reader import parse_topology
 from lab.topology.relay_file import admin_proxy, control_plane_proxy, relay_document
 
