@@ -4,13 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.faults.link_values import SAME, later, lossier, narrower
+from lab.faults.parameters import Value
 
 numbers = st.floats(0, 1000, allow_nan=False)
 
 
 @given(numbers, numbers, st.floats(0, 10), st.floats(0, 10), st.sampled_from([SAME, "pareto"]))
 def test_a_delay_is_added(delay: float, jitter: float, by: float, more: float, distribution: str) -> None:
-    given = {"by": by, "jitter": more, "distribution": distribution}
+    given: dict[str, Value] = {"by": by, "jitter": more, "distribution": distribution}
     after = later({"delay_ms": delay, "jitter_ms": jitter, "distribution": "normal"}, given)
     assert (after["delay_ms"], after["jitter_ms"]) == (delay + 1000 * by, jitter + 1000 * more)
     assert after["distribution"] == ("normal" if distribution == SAME else distribution)
