@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from lab.wan.configuration import Place, PlaceFinder, Proxy
+from lab.wan.cuts import NEITHER, Cut, severed
 from lab.wan.links import Link
 from lab.wan.running_link import Clock, RunningLink, Way
+from lab.wan.toxics import Stream
 
 MOST_REMEMBERED_ADDRESSES: Final = 16_384
 
@@ -26,6 +28,8 @@ class Network:
         self._known: dict[str, str | None] = {}
         running = [RunningLink(link, clock, loop) for link in links]
         self.links = {each.link.name: each for each in running}
+        self.cuts: dict[str, Cut] = {}
+        """By name."""
         self._by_ends = {frozenset(each.link.ends): each for each in running}
 
     def way(self, address: str, proxy: Proxy) -> Way | None:
@@ -33,11 +37,20 @@ class Network:
         place = proxy.place
         if not place:
             return None
-        source = proxy.client_place or self._place_of(address)
+        source = self._source(address, proxy)
         link = None if source is None else self._by_ends.get(frozenset((source, place)))
         if link is None or source is None:
             raise NoLinkError(f"there is no link from {address} ({source or 'at no place'}) to {place}")
         return link.way_from(source)
+
+    def severed(self, address: str, proxy: Proxy) -> frozenset[Stream]:
+        """In which directions nothing gets through between a client and a proxy, because of a cut of these two."""
+        if not self.cuts:
+            return NEITHER
+        return severed(self.cuts.values(), proxy.name, address, self._source(address, proxy) or "")
+
+    def _source(self, address: str, proxy: Proxy) -> str | None:
+        return proxy.client_place or self._place_of(address)
 
     def _place_of(self, address: str) -> str | None:
         if address not in self._known:
@@ -47,7 +60,8 @@ class Network:
         return self._known[address]
 
     def reset(self) -> None:
-        """Every link as the file says it, without toxics."""
+        """Every link as the file says it, without toxics; no cuts. Whoever relays has to be told of these (Relays.change_cuts)."""
+        self.cuts.clear()
         for running in self.links.values():
             if running.toxics:
                 running.change_toxics(())

@@ -10,7 +10,7 @@ from lab.wan.network import NoLinkError
 from lab.wan.proxy_protocol import local_header, proxied_header
 from lab.wan.sockets import connect_stream
 from lab.wan.tcp_session import Session
-from lab.wan.toxics import Toxic
+from lab.wan.toxics import Stream, Toxic
 
 BACKLOG: Final = 1_024
 
@@ -52,6 +52,12 @@ class TcpRelay:
         for session in tuple(self._sessions):
             session.toxics_changed(now)
             session.look()
+
+    def cuts_changed(self) -> None:
+        """Those of the network are others from now on."""
+        now = self.shared.clock()
+        for session in tuple(self._sessions):
+            session.cuts_changed(now)
 
     # -- tcp_session.SessionHost
 
@@ -109,6 +115,10 @@ class TcpRelay:
     def _source_for(self, session: Session) -> str:
         is_bound = self._proxy.client_address is ClientAddress.BOUND
         return session.peer[0] if is_bound else self._context.outgoing_address
+
+    def severed(self, session: Session) -> frozenset[Stream]:
+        """See SessionHost."""
+        return self._context.network.severed(session.peer[0], self._proxy)
 
     def greeting(self, session: Session) -> bytes:
         """See SessionHost."""

@@ -152,7 +152,7 @@ def _refused(scene: Scene) -> Symptom:
 
 def _out_of_date(scene: Scene) -> Symptom:
     """The router goes on to name an edge that everybody else knows to be gone."""
-    address = scene.address(OTHER_EDGE).rpartition(":")[0]
+    address = scene.reached_at(OTHER_EDGE).rpartition(":")[0]
 
     def is_gone() -> bool:
         found = scene.control_status()["nodes"]
