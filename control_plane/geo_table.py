@@ -22,12 +22,18 @@ _LAB = """\
 127.0.11.0/24,US
 127.0.12.0/24,DE
 127.0.13.0/24,JP
+127.0.201.0/24,US
+127.0.202.0/24,DE
+127.0.203.0/24,JP
 10.1.0.0/16,US
 10.2.0.0/16,DE
 10.3.0.0/16,JP
 10.77.1.0/24,US
 10.77.2.0/24,DE
 10.77.3.0/24,JP
+10.77.201.0/24,US
+10.77.202.0/24,DE
+10.77.203.0/24,JP
 192.0.2.0/24,US
 198.51.100.0/24,DE
 203.0.113.0/24,JP
@@ -35,8 +41,9 @@ _LAB = """\
 2001:db8:2::/48,DE
 2001:db8:3::/48,JP
 """
-"""The default topology's regions are us-east-1, eu-central-1 and ap-northeast-1. By threes: the loopback addresses of their POPs (decision 3), the subnets of
-their populations, their networks in containers, and the networks for documentation (RFC 5737, RFC 3849). 127.0.0.1 is nowhere: a plain `curl` is always served."""
+"""The default topology's regions are us-east-1, eu-central-1 and ap-northeast-1. By threes: the loopback addresses of their POPs (decision 3), from where
+their viewers connect over relays (docs/wan.md), the subnets of their populations, their networks in containers without and with relays,
+and the networks for documentation (RFC 5737, RFC 3849). 127.0.0.1 is nowhere: a plain `curl` is always served."""
 
 
 class GeoTableError(Exception):

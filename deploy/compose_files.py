@@ -5,7 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.cluster.compose_file import Surroundings, compose_file, prometheus_file, routing_table_file
+from lab.cluster.compose_file import Surroundings, compose_file
+from lab.cluster.compose_mounts import prometheus_file, routing_table_file, wan_file
 from lab.cluster.compose_up import TEMPLATE
 from lab.cluster.container_layout import ContainerLayout
 from lab.topology.reader import read_topology, shipped_topology
@@ -18,13 +19,14 @@ def generated() -> Mapping[Path, str]:
     layout = ContainerLayout(read_topology(shipped_topology("default")))
     return {
         DEPLOY / "compose.yaml": compose_file(layout, Surroundings(), TEMPLATE.read_text(encoding="utf-8")),
+        DEPLOY / "wan.yaml": wan_file(layout),
         DEPLOY / "routing-table.json": routing_table_file(layout),
         DEPLOY / "prometheus" / "prometheus.yml": prometheus_file(layout),
     }
 
 
 def stale_files() -> list[Path]:
-    return [path for path, text in generated().items() if path.read_text(encoding="utf-8") != text]
+    return [path for path, text in generated().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 
 def main() -> None:

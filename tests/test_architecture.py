@@ -145,7 +145,16 @@ LAYERS = {
         {"api", "download", "mixed", "video", "website"},
     ),
     "deploy": (
-        {"addresses", "certificates", "compile_edge", "compose_files", "demo_site", "healthcheck", "load_plan"},
+        {
+            "addresses",
+            "certificates",
+            "compile_edge",
+            "compose_files",
+            "demo_site",
+            "healthcheck",
+            "load_plan",
+            "relay_addresses",
+        },
     ),
 }
 """The same of every program, true of it today: a module imports only from its own package or from layers before its own."""

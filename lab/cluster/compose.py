@@ -7,7 +7,7 @@ how a container is read as a node container_facts.py's; what the engine's refusa
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, cast
 
 import docker
@@ -30,6 +30,7 @@ from lab.cluster.container_facts import (
 )
 from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors, unless_in_conflict
 from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, NotPausedError, Stopped
+from lab.cluster.population_sources import usable_sources
 from lab.cluster.readiness import wait_until_node_is_live
 from lab.cluster.removal import remove_project
 from lab.cluster.state_file import StateDir
@@ -121,7 +122,8 @@ class ComposeCluster:
         edges = [each for each in nodes.values() if each.labels["cdnlab.role"] == Role.EDGE]
         edges.sort(key=lambda each: place_in_order(to_node(each)))
         first = next((each for each in edges if each.published_address("--listen")), None)
-        return lab_facts(planes[0], first)
+        facts = lab_facts(planes[0], first)
+        return replace(facts, populations=usable_sources(facts.populations))
 
     @property
     def is_up(self) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from lab.cluster.claim import claim
 from lab.cluster.compose import ComposeCluster
-from lab.cluster.compose_file import Surroundings, compose_file, prometheus_file, routing_table_file
+from lab.cluster.compose_file import Surroundings, compose_file
+from lab.cluster.compose_mounts import mounted_files
 from lab.cluster.container_facts import LAB_LABEL
 from lab.cluster.container_layout import ContainerLayout, published_variable
 from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors
@@ -29,7 +30,7 @@ from lab.cluster.state_file import ContainersRecord, StateDir
 from lab.cluster.sweep import Mark
 from lab.errors import LabError
 from lab.interrupts import uninterrupted
-from lab.topology.layout import Listener, Role
+from lab.topology.layout import WAN_ID, Listener, Role
 from lab.topology.model import DEFAULT_LOOPBACK, Topology
 
 TEMPLATE = Path(__file__).parent / "files" / "compose.yaml.template"
@@ -172,8 +173,8 @@ def write_files(folder: Path, layout: ContainerLayout, project: str, state_folde
         folder.mkdir(exist_ok=True)
         text = compose_file(layout, around, TEMPLATE.read_text(encoding="utf-8"))
         (folder / "compose.yaml").write_text(text, encoding="utf-8")
-        (folder / "routing-table.json").write_text(routing_table_file(layout), encoding="utf-8")
-        (folder / "prometheus.yml").write_text(prometheus_file(layout), encoding="utf-8")
+        for name, content in mounted_files(layout).items():
+            (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
         raise LabError(f"{folder} cannot be written: {error.strerror}; give another folder with --state") from error
     return folder
@@ -206,6 +207,8 @@ def check_is_free(layout: ContainerLayout, project: str) -> None:
 def _check_ports(layout: ContainerLayout) -> None:
     """Those that are published without any profile, moved as their variables say."""
     published = {"API": "control-plane", "ADMIN": "control-plane", "DNS": "dns-1", "PROMETHEUS": "prometheus"}
+    if layout.topology.has_relays:
+        published["WAN"] = WAN_ID
     edges = layout.of_role(Role.EDGE)
     published |= {"VIEWER": edges[0].id} | {published_variable(edge): edge.id for edge in edges}
     taken = []

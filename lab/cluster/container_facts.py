@@ -1,6 +1,7 @@
 """A container read as a node of the lab: from its labels, from the flags that it was started with, from its networks.
 
-Addresses come from the flags: what it advertises, else where it listens, with the container's own address for 0.0.0.0. What the machine
+Addresses come from the flags: what it advertises, else where it listens, with the container's own address for 0.0.0.0. With relays between the containers,
+what they advertise is a relay's, and this machine takes their own. What the machine
 publishes (control plane, DNS) is asked there, which works on every machine; the containers' own addresses are reachable on Linux.
 """
 
@@ -22,6 +23,8 @@ FOLDER_LABEL = "cdnlab.folder"
 PROJECT_LABEL = "com.docker.compose.project"
 WORKING_FOLDER_LABEL = "com.docker.compose.project.working_dir"
 """Where the Compose file is that was run."""
+ADVERTISED_LABEL = "cdnlab.advertised"
+"""Where the others find a node, host:port, if that is at a relay."""
 VIEWER_PORT_LABEL, LEASE_LABEL, POPULATIONS_LABEL = "cdnlab.viewer-port", "cdnlab.lease-seconds", "cdnlab.populations"
 DEFAULT_ZONE = "cdn.localhost"
 DEFAULT_VIEWER_PORT, DEFAULT_LEASE_SECONDS = 8080, 5.0
@@ -57,7 +60,7 @@ class ContainerFacts:
 def read_facts(identifier: str, attributes: Mapping[str, Any]) -> ContainerFacts:
     """From the engine's description of a container (`docker inspect`)."""
     network = attributes.get("NetworkSettings") or {}
-    addresses = (each.get("IPAddress") for _, each in sorted((network.get("Networks") or {}).items()))
+    addresses = (_address(each) for _, each in sorted((network.get("Networks") or {}).items()))
     published = {
         port: f"{bindings[0]['HostIp']}:{bindings[0]['HostPort']}"
         for port, bindings in (network.get("Ports") or {}).items()
@@ -72,6 +75,11 @@ def read_facts(identifier: str, attributes: Mapping[str, Any]) -> ContainerFacts
         own_address=next((address for address in addresses if address), ""),
         published=published,
     )
+
+
+def _address(attached: Mapping[str, Any]) -> str:
+    """In one network; of a container that does not run, the one that it will have."""
+    return str(attached.get("IPAddress") or (attached.get("IPAMConfig") or {}).get("IPv4Address") or "")
 
 
 def read_limits(attributes: Mapping[str, Any]) -> Limits:
@@ -90,15 +98,20 @@ def _flags(command: Sequence[str]) -> dict[str, str]:
 def to_node(facts: ContainerFacts) -> RunningNode:
     """A container as a node of the lab."""
     labels = facts.labels
-    role = Role(labels["cdnlab.role"])
-    http, admin, dns = facts.address("--advertise", "--listen"), facts.address("--advertise-admin", "--admin"), ""
+    role, advertised = Role(labels["cdnlab.role"]), labels.get(ADVERTISED_LABEL, "")
+    if advertised:
+        http, admin, dns = facts.address("--listen"), facts.address("--admin"), ""
+    else:
+        http, admin, dns = facts.address("--advertise", "--listen"), facts.address("--advertise-admin", "--admin"), ""
     if role is Role.CONTROL_PLANE:
         http = facts.published_address("--api") or facts.address("--api")
         admin = facts.published_address("--admin") or admin
     elif role is Role.DNS_ROUTER:
         http, dns = "", facts.published_address("--listen", "udp") or http
+    elif role is Role.WAN:
+        admin = next(iter(facts.published.values()), "")
     place = (labels.get("cdnlab.region", ""), labels.get("cdnlab.pop", ""))
-    return RunningNode(labels[NODE_LABEL], role, *place, http, admin, dns, facts.is_running, container=facts.id)
+    return RunningNode(labels[NODE_LABEL], role, *place, http, admin, dns, facts.is_running, None, facts.id, advertised)
 
 
 def place_in_order(node: RunningNode) -> tuple[int, int, str]:
@@ -126,11 +139,11 @@ def lab_facts(control_plane: ContainerFacts, first_edge: ContainerFacts | None) 
 
 
 def read_populations(text: str) -> tuple[PopulationRecord, ...]:
-    """`REGION SUBNET USERS, REGION SUBNET USERS`."""
+    """`REGION SUBNET USERS, REGION SUBNET USERS SOURCE`."""
     parts = [each.split() for each in text.split(",") if each.strip()]
-    return tuple(PopulationRecord(region, subnet, int(users)) for region, subnet, users in parts)
+    return tuple(PopulationRecord(region, subnet, int(users), *source) for region, subnet, users, *source in parts)
 
 
 def populations_label(populations: Sequence[PopulationRecord]) -> str:
     """The same as text."""
-    return ", ".join(f"{each.region} {each.client_subnet} {each.users}" for each in populations)
+    return ", ".join(f"{each.region} {each.client_subnet} {each.users} {each.source}".rstrip() for each in populations)

@@ -1,11 +1,8 @@
-"""From a topology to containers: their addresses, the networks they are on, the ports that the machine publishes, and the routing table.
+"""From a topology to containers: whether it fits, what they are given, the ports that the machine publishes, and the routing table.
 
-A place is a network: viewers and edges of a region share one, and a viewer is where it asks from. Addresses are fixed because they are answers:
-an edge tells the control plane the address that viewers reach it at, and the DNS router hands that out. All are in one /16, which goes with the
-loopback range: 127.0.0.0/16 has 10.77.0.0/16, 127.1.0.0/16 has 10.78.0.0/16, so that labs side by side do not meet.
-
-Offsets in it: N is the Nth region; 100 to 103 the backbone (100 control planes and edges, 101 regional caches, 102 routers, 103 whoever needs no fixed
-address); 200 the origins; 240 the database; 250 the metrics of the origins. Ids, places and caches of nodes are those of topology/layout.py.
+Addresses are fixed because they are answers: an edge tells the control plane the address that viewers reach it at, and the DNS router hands that out. All are in
+one /16, which goes with the loopback range: 127.0.0.0/16 has 10.77.0.0/16, 127.1.0.0/16 has 10.78.0.0/16, so that labs side by side do not meet. Which they are, and
+which networks there are, is for relayed_networks.py, or shared_networks.py where there is no distance. Ids, places and caches of nodes are those of topology/layout.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,24 +11,28 @@ from functools import cached_property
 from ipaddress import IPv4Network
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from lab.cluster.interface import PopulationRecord
+from lab.cluster.container_networks import NetworkPlan
+from lab.cluster.relayed_networks import INTERNET, MOST_PROGRAMS, RelayedNetworks
+from lab.cluster.shared_networks import SharedNetworks
 from lab.errors import UsageError
-from lab.topology.layout import CONTROL_PLANE_ID, Layout, NodeSpec, Role, routing_table
+from lab.topology.layout import WAN_ID, Layout, NodeSpec, Role, routing_table
+from lab.topology.links import VIEWERS_PREFIX
 from lab.topology.model import Topology
 
 MOST_REGIONS, MOST_EDGES_OF_A_REGION, MOST_EDGES = 90, 42, 240
 MOST_REGIONAL_CACHES, MOST_ROUTERS, MOST_ORIGINS = 240, 8, 100
-_FIRST, _FIRST_ROUTER = 11, 53
 _FIRST_RANGE = 77
 # What the other services and networks of the file are called; no node and no region may be.
 OTHER_SERVICES = frozenset(
-    {"certificates", "postgres", "prometheus", "grafana", "demo-site", "lab", "load-plan", "load-master"}
+    {"certificates", "postgres", "prometheus", "grafana", "demo-site", "lab", "load-plan", "load-master", WAN_ID}
 )
-OTHER_NETWORKS = frozenset({"backbone", "origins", "metrics", "database", "load"})
+OTHER_NETWORKS = frozenset({"backbone", "origins", "metrics", "database", "load", INTERNET})
 # Programs that are the lab's own: what a node keeps, its certificate, and the limit of its container.
 STATE, TLS = Path("/var/lib/cdnlab"), Path("/etc/cdnlab/tls")
+RELAYS_MEMORY_MIB: Final = 640
+"""The bound of docs/wan.md for what is under way, and the program."""
 _MEMORY_BESIDE_THE_CACHE_MIB = 128
 _CACHE_OVERHEAD = 2
 
@@ -52,6 +53,11 @@ class ContainerLayout:
         """As processes: of these the ids, roles, places and budgets hold for containers too."""
         return Layout(self.topology, STATE).nodes()
 
+    @cached_property
+    def networks(self) -> NetworkPlan:
+        plan = RelayedNetworks if self.topology.has_relays else SharedNetworks
+        return plan(self.topology, self.nodes, self.base)
+
     def of_role(self, role: Role) -> list[NodeSpec]:
         return [node for node in self.nodes if node.role is role]
 
@@ -65,52 +71,9 @@ class ContainerLayout:
         return f"10.{(_FIRST_RANGE + self._range) % 256}"
 
     @property
-    def backbone(self) -> str:
-        """The first three numbers of control planes and edges on the operator's own network."""
-        return f"{self.base}.100"
-
-    @property
     def host(self) -> str:
         """Where this machine publishes ports."""
         return str(IPv4Network(self.topology.loopback).network_address + 1)
-
-    def place(self, region: str) -> str:
-        """The first three numbers of a region's network."""
-        number = 1 + [each.name for each in self.topology.regions].index(region)
-        return f"{self.base}.{number}"
-
-    def routers_in(self, region: str) -> list[str]:
-        """Every router has an address in every place, so that a viewer's query arrives from the viewer's address there."""
-        return [f"{self.place(region)}.{_FIRST_ROUTER + number}" for number in range(len(self.topology.routers))]
-
-    @cached_property
-    def addresses(self) -> Mapping[str, Mapping[str, str]]:
-        """Of each node: the networks that it is on, and its fixed address there (empty: any)."""
-        found: dict[str, Mapping[str, str]] = {CONTROL_PLANE_ID: {"backbone": f"{self.backbone}.2", "database": ""}}
-        in_place = dict.fromkeys((region.name for region in self.topology.regions), _FIRST)
-        for number, edge in enumerate(self.of_role(Role.EDGE)):
-            viewers = f"{self.place(edge.region)}.{in_place[edge.region]}"
-            in_place[edge.region] += 1
-            found[edge.id] = {edge.region: viewers, "backbone": f"{self.backbone}.{_FIRST + number}", "origins": ""}
-        for number, cache in enumerate(self.of_role(Role.REGIONAL)):
-            found[cache.id] = {"backbone": f"{self.base}.101.{_FIRST + number}", "origins": ""}
-        for number, router in enumerate(self.of_role(Role.DNS_ROUTER)):
-            places = {region.name: self.routers_in(region.name)[number] for region in self.topology.regions}
-            found[router.id] = places | {"backbone": f"{self.base}.102.{_FIRST_ROUTER + number}"}
-        for number, origin in enumerate(self.of_role(Role.ORIGIN)):
-            found[origin.id] = {"origins": f"{self.base}.200.{_FIRST + number}", "metrics": ""}
-        return found
-
-    def reached_at(self, node: NodeSpec) -> str:
-        """Where viewers reach an edge, edges a regional cache, and caches an origin: host:port."""
-        networks, ports = self.addresses[node.id], self.topology.ports
-        match node.role:
-            case Role.EDGE:
-                return f"{networks[node.region]}:{ports.viewer}"
-            case Role.ORIGIN:
-                return f"{networks['origins']}:{ports.origin}"
-            case _:
-                return f"{networks['backbone']}:{ports.viewer}"
 
     def memory_mib(self, node: NodeSpec) -> int:
         """A cache takes more than what it stores: entries have heads, and what is under way is not stored yet."""
@@ -123,6 +86,8 @@ class ContainerLayout:
         ports = self.topology.ports
         plane = ports.control_plane
         fixed = {"API": plane.api, "ADMIN": plane.admin, "DNS": ports.dns, "VIEWER": ports.viewer}
+        if self.topology.has_relays:
+            fixed["WAN"] = ports.wan
         wanted = {"API_2": plane.api + 10, "ADMIN_2": plane.admin + 10, "API_3": plane.api + 20}
         wanted |= {"ADMIN_3": plane.admin + 20, "PROMETHEUS": 9090, "LOCUST": 8089, "GRAFANA": 3000}
         wanted |= {_variable(edge.id): ports.viewer + 1 for edge in self.of_role(Role.EDGE)}
@@ -132,50 +97,43 @@ class ContainerLayout:
             taken.add(fixed[name])
         return fixed
 
-    @property
-    def place_populations(self) -> tuple[PopulationRecord, ...]:
-        """Viewers in containers: they come from the network of their region."""
-        users: dict[str, int] = {}
-        for each in self.topology.populations:
-            users[each.region] = users.get(each.region, 0) + each.users
-        return tuple(PopulationRecord(region, f"{self.place(region)}.0/24", count) for region, count in users.items())
-
     def routing_table(self) -> dict[str, Any]:
-        """As with processes; beside the topology's own subnets, viewers are known by the network that they are on.
-
-        Who asks through a published port comes from a gateway; which network's, the engine decides.
-        """
-        table = routing_table(self.topology)
-        regions = [region.name for region in self.topology.regions]
-        places = [{"cidr": f"{self.place(region)}.0/24", "region": region} for region in regions]
-        gateways = [
-            {"cidr": f"{self.place(region)}.1/32", "region": self.topology.default_region} for region in regions
-        ]
-        return table | {"clientSubnets": [*places, *gateways, *table["clientSubnets"]]}
+        """As with processes; beside the topology's own subnets, viewers are known by where their queries come from."""
+        table = routing_table(self.topology, has_own_sources=False)
+        return table | {"clientSubnets": [*self.networks.client_subnets, *table["clientSubnets"]]}
 
     def _problems(self) -> Iterator[str]:
         """Why it does not fit into containers."""
         topology = self.topology
-        edges = {region.name: 0 for region in topology.regions}
-        for pop in topology.pops:
-            edges[pop.region] += pop.edges
-        counts = (
-            ("regions", len(topology.regions), MOST_REGIONS),
-            *((f"edges in {region}", count, MOST_EDGES_OF_A_REGION) for region, count in edges.items()),
-            ("edges", sum(edges.values()), MOST_EDGES),
-            ("regional caches", sum(each.count for each in topology.regional_caches), MOST_REGIONAL_CACHES),
-            ("routers", len(topology.routers), MOST_ROUTERS),
-            ("origins", len(topology.origins), MOST_ORIGINS),
-        )
-        for what, count, most in counts:
+        for what, count, most in self._counts():
             if count > most:
                 yield f"{count} {what}: in containers there can be {most}; `--runner processes` has room for more"
         for origin in topology.origins:
-            if origin.name in OTHER_SERVICES or origin.name.startswith(("load-", "control-plane-")):
+            if origin.name in OTHER_SERVICES or origin.name.startswith(("load-", "control-plane-", VIEWERS_PREFIX)):
                 yield f"origin {origin.name}: in containers that is another service; give it another name"
-        for region in topology.regions:
-            if region.name in OTHER_NETWORKS:
-                yield f"region {region.name}: in containers that is another network; give it another name"
+        networks = {region.name: "region" for region in topology.regions}
+        if topology.has_relays:
+            networks = {origin.name: "origin" for origin in topology.origins}
+        for name, what in networks.items():
+            if name in OTHER_NETWORKS:
+                yield f"{what} {name}: in containers that is another network; give it another name"
+
+    def _counts(self) -> Iterator[tuple[str, int, int]]:
+        """What there is, how many, and how many there can be."""
+        topology = self.topology
+        edges = {region.name: 0 for region in topology.regions}
+        for pop in topology.pops:
+            edges[pop.region] += pop.edges
+        caches = sum(each.count for each in topology.regional_caches)
+        yield "regions", len(topology.regions), MOST_REGIONS
+        yield from ((f"edges in {region}", count, MOST_EDGES_OF_A_REGION) for region, count in edges.items())
+        yield "edges", sum(edges.values()), MOST_EDGES
+        yield "regional caches", caches, MOST_REGIONAL_CACHES
+        yield "routers", len(topology.routers), MOST_ROUTERS
+        yield "origins", len(topology.origins), MOST_ORIGINS
+        if topology.has_relays:
+            programs = sum(edges.values()) + caches + len(topology.routers) + len(topology.origins)
+            yield "programs with relays between them", programs, MOST_PROGRAMS
 
 
 def _variable(node_id: str) -> str:

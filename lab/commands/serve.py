@@ -1,13 +1,15 @@
 """`cdnlab serve URL`: a distribution in front of an application on this machine.
 
 Uses the lab that is up, or brings up the smallest one of processes; on the way out it removes what it made: the lab, or only
-the distribution. Containers have a 127.0.0.1 of their own, so an application that listens there is none for a lab in containers.
+the distribution. Containers have a 127.0.0.1 of their own, so an application that listens there is none for a lab in containers;
+and with relays between them they reach nobody but each other, and what the relays have a proxy for.
 """
 
 import json
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,15 +27,19 @@ from lab.cluster.compose import ComposeCluster
 from lab.cluster.finding import find_lab_if_any
 from lab.cluster.interface import Cluster
 from lab.cluster.processes import ProcessCluster
+from lab.cluster.status import RunningNode
 from lab.commands.viewer_urls import curl_command, opens_as_it_stands, site_json, url_of, why_not
 from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
 from lab.interrupts import endings, interruptible, uninterrupted
 from lab.terminal import make_console
+from lab.topology.layout import Role
 from lab.topology.reader import read_topology, shipped_topology
 
 PROBE_SECONDS = 1.0
 WATCH_SECONDS = 0.5
+LAB_PREFIX = 16
+"""All addresses of a lab in containers are in one network of this size (lab/cluster/container_layout.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,24 @@ def _check_is_reachable(lab: Cluster, origin: OriginAddress) -> None:
             f"the lab runs in containers, and {origin.host} is the container itself there: have the application listen on an address of this "
             "machine's network, and give that one; or take the lab down, then `serve` brings up one of processes"
         )
+    if isinstance(lab, ComposeCluster) and not is_within_reach(origin.host, lab.nodes()):
+        raise LabError(
+            f"the lab runs in containers with relays between them, which lead to nobody else, so to {origin.host} there is no way: make a proxy to the application "
+            "over the relays' API, and give that one's address (docs/containers.md, networks); or bring up a lab with --no-relays"
+        )
+
+
+def is_within_reach(host: str, nodes: Sequence[RunningNode]) -> bool:
+    """Without relays, whatever the machine reaches. With them, what is at an address of the lab's own, or is an origin of it by name."""
+    reached_at = [node.advertised for node in nodes if node.advertised]
+    if not reached_at:
+        return True
+    if any(node.id == host and node.role is Role.ORIGIN for node in nodes):
+        return True
+    try:
+        return ip_address(host) in ip_network(f"{reached_at[0].rpartition(':')[0]}/{LAB_PREFIX}", strict=False)
+    except ValueError:
+        return False
 
 
 def is_this_machine(host: str) -> bool:

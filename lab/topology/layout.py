@@ -296,8 +296,8 @@ class Layout:
         return f"{self.range.own}:{port}"
 
 
-def routing_table(topology: Topology) -> dict[str, Any]:
-    """The JSON form of cdn.v1.RoutingTable: what the router answers from."""
+def routing_table(topology: Topology, *, has_own_sources: bool = True) -> dict[str, Any]:
+    """The JSON form of cdn.v1.RoutingTable: what the router answers from. `has_own_sources`: populations come from their networks of loopback."""
     addresses = LoopbackRange(topology.loopback)
     sources = [
         {"cidr": addresses.viewers(number), "region": each.region}
@@ -313,7 +313,7 @@ def routing_table(topology: Topology) -> dict[str, Any]:
         ],
         "clientSubnets": [
             *({"cidr": each.client_subnet, "region": each.region} for each in topology.populations),
-            *(sources if topology.has_relays else ()),
+            *(sources if topology.has_relays and has_own_sources else ()),
         ],
         "answerTtlSeconds": topology.timing.answer_ttl_seconds,
         "maximumAnswers": topology.maximum_answers,

@@ -25,8 +25,13 @@ FROM_OWN_ADDRESS: Final = (Role.EDGE, Role.REGIONAL)
 
 def relay_file(layout: Layout) -> str:
     """As text, for people to read."""
-    lines = [_HEADING.format(name=layout.topology.name)]
-    for key, value in relay_document(layout).items():
+    return relay_text(relay_document(layout), _HEADING.format(name=layout.topology.name))
+
+
+def relay_text(document: Mapping[str, Any], heading: str) -> str:
+    """A line for each thing that is listed."""
+    lines = [heading]
+    for key, value in document.items():
         if isinstance(value, list):
             lines += [f"{key}:\n", *(f"  - {_on_one_line(each)}\n" for each in value)]
         else:
@@ -79,7 +84,7 @@ def _proxies(layout: Layout) -> Iterator[Mapping[str, Any]]:
     for node in layout.programs():
         yield from _proxies_of(node)
         if node.control_plane:
-            yield _proxy(control_plane_proxy(node.id), node.control_plane, grpc, home) | {"from": node.region}
+            yield proxy_document(control_plane_proxy(node.id), node.control_plane, grpc, home) | {"from": node.region}
 
 
 def admin_proxy(node_id: str) -> str:
@@ -96,12 +101,16 @@ def _proxies_of(node: NodeSpec) -> Iterator[Mapping[str, Any]]:
     reached = node.advertised
     if reached.http:
         sees = "proxy-v2" if node.role is Role.EDGE else "bound"
-        yield _proxy(node.id, reached.http, node.http, node.region) | {"client_address": sees}
+        yield proxy_document(node.id, reached.http, node.http, node.region) | {"client_address": sees}
     if reached.dns:
-        yield _proxy(node.id, reached.dns, node.dns, node.region) | {"transport": "both", "client_address": "bound"}
+        yield proxy_document(node.id, reached.dns, node.dns, node.region) | {
+            "transport": "both",
+            "client_address": "bound",
+        }
     if reached.admin:
-        yield _proxy(admin_proxy(node.id), reached.admin, node.admin, node.region)
+        yield proxy_document(admin_proxy(node.id), reached.admin, node.admin, node.region)
 
 
-def _proxy(name: str, listen: str, upstream: str, place: str) -> dict[str, Any]:
+def proxy_document(name: str, listen: str, upstream: str, place: str) -> dict[str, Any]:
+    """What every proxy has."""
     return {"name": name, "listen": listen, "upstream": upstream, "place": place}

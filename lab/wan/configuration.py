@@ -44,13 +44,18 @@ class Place:
 
     name: str
     networks: tuple[str, ...]
+    outgoing_address: str = ""
+    """From where relays connect for clients of this place, so that a server sees where they are; empty: as for all."""
     line: int = field(default=0, compare=False)
 
     def problems(self) -> Iterator[Problem]:
-        """Networks that are none."""
+        """Networks and addresses that are none."""
         for text in self.networks:
             if parse_network(text) is None:
                 yield Problem(self.line, f"place {self.name!r}: {text!r} is no network, as 127.0.60.0/24 is one")
+        if self.outgoing_address and not is_address(self.outgoing_address):
+            message = f"outgoing_address must be an address, not {self.outgoing_address!r}"
+            yield Problem(self.line, f"place {self.name!r}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class Configuration:
     links: tuple[PlacedLink, ...] = ()
     api: str = DEFAULT_API
     outgoing_address: str = ""
-    """From where relays connect, unless it is the client's; empty: the system's choice."""
+    """From where relays connect, unless it is the client's or that of the client's place; empty: the system's choice."""
     seed: int | None = None
     """Of all chance; None: another one each time."""
     bounds: Bounds = Bounds()
@@ -143,7 +148,7 @@ class Configuration:
     def _own_problems(self) -> Iterator[Problem]:
         if not is_host_and_port(self.api, lowest_port=0):
             yield Problem(1, f"api must be HOST:PORT, not {self.api!r}")
-        if self.outgoing_address and not _is_address(self.outgoing_address):
+        if self.outgoing_address and not is_address(self.outgoing_address):
             yield Problem(1, f"outgoing_address must be an address, not {self.outgoing_address!r}")
 
     def _unknown_places(self) -> Iterator[Problem]:
@@ -213,7 +218,8 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= 200 and "/" not in text
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Of IPv4 or IPv6."""
     try:
         ip_address(text)
     except ValueError:

@@ -80,7 +80,7 @@ def _place(section: Section) -> Place:
             networks.append(str(node.value))
         else:
             section.problems.append(Problem(line_of(node), "each of networks must be text"))
-    return Place(name, tuple(networks), section.line)
+    return Place(name, tuple(networks), section.text("outgoing_address", ""), section.line)
 
 
 def _proxy(section: Section) -> Proxy:

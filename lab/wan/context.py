@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Final
 
-from lab.wan.configuration import Bounds
+from lab.wan.configuration import Bounds, ClientAddress, Proxy
 from lab.wan.links import Chance
 from lab.wan.network import Network
 from lab.wan.tcp_half import Shared
@@ -59,3 +59,9 @@ class Context:
     outgoing_address: str
     counters: Counters = field(default_factory=Counters)
     complaints: Complaints = field(default_factory=Complaints)
+
+    def source_for(self, client: str, proxy: Proxy) -> str:
+        """The address to connect from for a client's; empty: the system's choice."""
+        if proxy.client_address is ClientAddress.BOUND:
+            return client
+        return self.network.outgoing_address(client, proxy) or self.outgoing_address

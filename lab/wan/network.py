@@ -25,6 +25,7 @@ class Network:
     ) -> None:
         self.places = places
         self._finder = PlaceFinder(places)
+        self._outgoing = {place.name: place.outgoing_address for place in places}
         self._known: dict[str, str | None] = {}
         running = [RunningLink(link, clock, loop) for link in links]
         self.links = {each.link.name: each for each in running}
@@ -37,7 +38,7 @@ class Network:
         place = proxy.place
         if not place:
             return None
-        source = self._source(address, proxy)
+        source = self._client_place(address, proxy)
         link = None if source is None else self._by_ends.get(frozenset((source, place)))
         if link is None or source is None:
             raise NoLinkError(f"there is no link from {address} ({source or 'at no place'}) to {place}")
@@ -47,9 +48,16 @@ class Network:
         """In which directions nothing gets through between a client and a proxy, because of a cut of these two."""
         if not self.cuts:
             return NEITHER
-        return severed(self.cuts.values(), proxy.name, address, self._source(address, proxy) or "")
+        return severed(self.cuts.values(), proxy.name, address, self._client_place(address, proxy) or "")
 
-    def _source(self, address: str, proxy: Proxy) -> str | None:
+    def outgoing_address(self, address: str, proxy: Proxy) -> str:
+        """From where to connect in the name of this client, which says where it is; empty: from where all do.
+
+        A server at no place is no part of the model, and may know no way back to such an address."""
+        place = self._client_place(address, proxy) if proxy.place else None
+        return "" if place is None else self._outgoing.get(place, "")
+
+    def _client_place(self, address: str, proxy: Proxy) -> str | None:
         return proxy.client_place or self._place_of(address)
 
     def _place_of(self, address: str) -> str | None:

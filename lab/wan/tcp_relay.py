@@ -108,13 +108,10 @@ class TcpRelay:
         try:
             if after_seconds:
                 await asyncio.sleep(after_seconds)
-            return None if session.is_over else await connect_stream(self._proxy.upstream, self._source_for(session))
+            source = self._context.source_for(session.peer[0], self._proxy)
+            return None if session.is_over else await connect_stream(self._proxy.upstream, source)
         finally:
             self._dials.discard(task)
-
-    def _source_for(self, session: Session) -> str:
-        is_bound = self._proxy.client_address is ClientAddress.BOUND
-        return session.peer[0] if is_bound else self._context.outgoing_address
 
     def severed(self, session: Session) -> frozenset[Stream]:
         """See SessionHost."""

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from lab.wan.configuration import ClientAddress, Proxy
+from lab.wan.configuration import Proxy
 from lab.wan.context import Context
 from lab.wan.cuts import NEITHER
 from lab.wan.links import datagram_arrival
@@ -112,10 +112,9 @@ class UdpRelay:
     def _begin(self, client: Address) -> UdpFlow | None:
         assert self._upstream is not None
         counters = self._context.counters
-        source = client[0] if self._proxy.client_address is ClientAddress.BOUND else self._context.outgoing_address
         try:
             way = self._context.network.way(client[0], self._proxy)
-            server = open_socket(self._upstream, socket.SOCK_DGRAM, source)
+            server = open_socket(self._upstream, socket.SOCK_DGRAM, self._context.source_for(client[0], self._proxy))
             keep_bursts(server)
             server.connect(self._upstream[1])
         except (NoLinkError, OSError) as error:

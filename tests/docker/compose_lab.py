@@ -148,6 +148,12 @@ def address_in(container: Container, network: str) -> str:
     return str(attached.get("IPAddress", ""))
 
 
+def reached_at(container: Container) -> tuple[str, int]:
+    """Where a relay listens for a program."""
+    host, _, port = container.labels["cdnlab.advertised"].rpartition(":")
+    return host, int(port)
+
+
 def run_in(container: Container, *command: str, user: str = "") -> str:
     """Standard output of a command in a container; a status other than 0 is a failure."""
     status, streams = container.exec_run(list(command), user=user, demux=True)

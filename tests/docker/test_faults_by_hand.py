@@ -83,7 +83,7 @@ def by_hand(started_lab: StartedLab, tmp_path: Path) -> Iterator[LabByHand]:
     write_files(folder, ContainerLayout(topology), PROJECT, "")
     lab = LabByHand(started_lab.lab.engine, folder, tmp_path / "files")
     try:
-        lab.compose("up", "--no-build", "--detach", "--wait", *sorted(SMALL_NODES))
+        lab.compose("up", "--no-build", "--detach", "--wait", *sorted(SMALL_NODES | {"wan"}))
         yield lab
     finally:
         lab.compose("--profile", "*", "down", "--volumes", "--timeout", "5")

@@ -86,14 +86,14 @@ def remains(engine: docker.DockerClient) -> list[str]:
 def test_a_topology_in_containers_from_up_to_down(cdnlab: CommandLine, tmp_path: Path) -> None:
     up = cdnlab.run("up", str(cdnlab.topology), "--runner", "docker", "--detach")
     assert up.status == 0, up.err
-    assert "small: 6 nodes are live" in up.out and "hit through both tiers verified" in up.out
+    assert "small: 7 nodes are live" in up.out and "hit through both tiers verified" in up.out
     document = json.loads(cdnlab.run("status", "--json").out)
-    assert {node["id"]: node["state"] for node in document["nodes"]} == dict.fromkeys(SMALL_NODES, "live")
+    assert {node["id"]: node["state"] for node in document["nodes"]} == dict.fromkeys([*SMALL_NODES, "wan"], "live")
     assert all(node["container"] for node in document["nodes"])
     check_commands(cdnlab, document["distributions"][0]["id"])
     check_who_is_in_the_way(cdnlab, tmp_path / "elsewhere")
     down = cdnlab.run("down")
-    assert re.match(r"7 containers ended in .* s; nothing is left behind", down.out), down
+    assert re.match(r"8 containers ended in .* s; nothing is left behind", down.out), down
     assert not cdnlab.state_dir.exists()
 
 
@@ -106,6 +106,8 @@ def check_commands(cdnlab: CommandLine, distribution: str) -> None:
     assert load.status == 0 and " 0 failures" in load.out, load
     refused = cdnlab.run("serve", "http://127.0.0.1:3000")
     assert refused.status == 1 and "127.0.0.1 is the container itself" in refused.err
+    refused = cdnlab.run("serve", "http://192.0.2.1:3000")
+    assert refused.status == 1 and "to 192.0.2.1 there is no way" in refused.err
 
 
 def check_who_is_in_the_way(cdnlab: CommandLine, elsewhere: Path) -> None:
@@ -120,6 +122,16 @@ def check_who_is_in_the_way(cdnlab: CommandLine, elsewhere: Path) -> None:
     assert f"`cdnlab down --state {cdnlab.state_dir}` ends it" in told.out
     assert "`docker compose --project-name cdnlab-test down` ends it" in told.out
     assert not (elsewhere / ".cdnlab").exists()
+
+
+def test_without_distance_there_are_no_relays(cdnlab: CommandLine) -> None:
+    """`--no-relays`: a place is a network, as it is without an internet."""
+    up = cdnlab.run("up", str(cdnlab.topology), "--runner", "docker", "--detach", "--no-relays")
+    assert up.status == 0, up.err
+    assert "small: 6 nodes are live" in up.out and "hit through both tiers verified" in up.out
+    document = json.loads(cdnlab.run("status", "--json").out)
+    assert {node["id"] for node in document["nodes"]} == SMALL_NODES
+    assert "hit (fresh)" in cdnlab.run("explain", "/images/1.svg").out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

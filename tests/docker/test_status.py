@@ -52,7 +52,7 @@ def test_every_node_is_there_with_its_container(lab: ComposeLab, distribution: D
             containers[node["id"]].short_id,
         )
     roles = Counter(node["role"] for node in document["nodes"])
-    assert roles == {"control_plane": 1, "edge": 6, "regional": 2, "dns_router": 1, "origin": 2}
+    assert roles == {"control_plane": 1, "edge": 6, "regional": 2, "dns_router": 1, "origin": 2, "wan": 1}
 
 
 def test_a_dead_node_is_not_called_alive(lab: ComposeLab, distribution: Distribution, tmp_path: Path) -> None:

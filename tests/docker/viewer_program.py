@@ -7,10 +7,13 @@ import http.client
 import json
 import socket
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 10.0
+ANSWER_SECONDS = 4.0
 
 
 def resolve(name: str) -> list[str]:
@@ -53,11 +56,50 @@ def get(name: str, path: str, port: int = 8080) -> dict[str, Any]:
 
 def connect(host: str, port: int) -> str:
     """`connected`, or why not. On one machine whoever is reachable answers within a millisecond."""
+    return _connect(host, port, 0.3)
+
+
+def connect_each(targets: list[list[Any]], seconds: float) -> list[str]:
+    """The same of many at once, with more patience: a relay's kernel answers at once, and what is not there never does."""
+    with ThreadPoolExecutor(len(targets)) as pool:
+        return list(pool.map(lambda target: _connect(str(target[0]), int(target[1]), seconds), targets))
+
+
+def _connect(host: str, port: int, seconds: float) -> str:
     try:
-        with socket.create_connection((host, port), 0.3):
+        with socket.create_connection((host, port), seconds):
             return "connected"
     except OSError as error:
         return f"{type(error).__name__}: {error}"
+
+
+def answer_each(targets: list[list[Any]]) -> list[str]:
+    """The first word that each of many servers says to a request, or why it says nothing."""
+    with ThreadPoolExecutor(len(targets)) as pool:
+        return list(pool.map(lambda target: _answer(str(target[0]), int(target[1])), targets))
+
+
+def _answer(host: str, port: int) -> str:
+    try:
+        with socket.create_connection((host, port), ANSWER_SECONDS) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return connection.recv(100).decode("latin-1").partition(" ")[0]
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def time_first_byte(address: str, port: int, path: str, host: str, times: int) -> list[float]:
+    """Seconds from before the connect to the first byte of the answer, each over a connection of its own."""
+    found = []
+    wire = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    for _ in range(times):
+        began = time.monotonic()
+        with socket.create_connection((address, port), READ_SECONDS) as connection:
+            connection.sendall(wire)
+            if not connection.recv(1):
+                raise SystemExit(f"{address}:{port} has closed without an answer")
+            found.append(time.monotonic() - began)
+    return found
 
 
 def main(question: dict[str, Any]) -> Any:
@@ -70,6 +112,12 @@ def main(question: dict[str, Any]) -> Any:
             return request(**question)
         case "connect":
             return connect(**question)
+        case "connect_each":
+            return connect_each(**question)
+        case "answer_each":
+            return answer_each(**question)
+        case "time_first_byte":
+            return time_first_byte(**question)
         case unknown:
             raise SystemExit(f"cannot {unknown}")
 

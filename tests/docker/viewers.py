@@ -1,4 +1,4 @@
-"""A viewer: a container in one place, connected to the other places as compose.yaml connects Locust's viewers."""
+"""A viewer: a container on the network of a region's population and on no other, as compose.yaml connects Locust's viewers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from tests.docker.compose_lab import PROJECT, ask_in
+from tests.docker.compose_lab import PROJECT, address_in, ask_in
 
 PLACES = ("us-east-1", "eu-central-1", "ap-northeast-1")
-ROUTER_IN = {"us-east-1": "10.77.1.53", "eu-central-1": "10.77.2.53", "ap-northeast-1": "10.77.3.53"}
+ROUTER = "10.77.253.11"
+"""Where a relay listens for dns-1: viewers everywhere are told the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,21 @@ class Viewer:
             name=f"{PROJECT}-viewer-{region}",
             # `docker compose down --remove-orphans` takes it along if the test run dies.
             labels={"com.docker.compose.project": PROJECT, "com.docker.compose.service": f"viewer-{region}"},
-            network=f"{PROJECT}_{region}",
-            dns=[ROUTER_IN[region]],
+            network=f"{PROJECT}_viewers-{region}",
+            dns=[ROUTER],
             init=True,
         )
-        for other in PLACES:
-            if other != region:
-                engine.networks.get(f"{PROJECT}_{other}").connect(self._container)
         self._container.start()
+
+    @property
+    def address(self) -> str:
+        """By which everybody knows it."""
+        self._container.reload()
+        return address_in(self._container, f"viewers-{self.region}")
+
+    @property
+    def container(self) -> Container:
+        return self._container
 
     def resolve(self, name: str) -> list[str]:
         answer: list[str] = ask_in(self._container, do="resolve", name=name)
@@ -56,6 +64,20 @@ class Viewer:
 
     def connect(self, host: str, port: int) -> str:
         return str(ask_in(self._container, do="connect", host=host, port=port))
+
+    def connect_each(self, targets: list[tuple[str, int]], seconds: float) -> list[str]:
+        found: list[str] = ask_in(self._container, do="connect_each", targets=targets, seconds=seconds)
+        return found
+
+    def answer_each(self, targets: list[tuple[str, int]]) -> list[str]:
+        found: list[str] = ask_in(self._container, do="answer_each", targets=targets)
+        return found
+
+    def time_first_byte(self, address: str, name: str, path: str, times: int) -> list[float]:
+        """Seconds, each over a connection of its own."""
+        question = {"address": address, "port": 8080, "path": path, "host": f"{name}:8080", "times": times}
+        found: list[float] = ask_in(self._container, do="time_first_byte", **question)
+        return found
 
     def remove(self) -> None:
         self._container.remove(force=True, v=True)

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
 from lab.wan.configuration import Bounds, ClientAddress
 from lab.wan.links import Path
 from lab.wan.toxics import read_toxic
-from tests.integration.lab.wan.wires import FAR, NEAR, End, link, loopback, net, on_uvloop, until
+from tests.integration.lab.wan.wires import FAR, HERE, NEAR, PLACES, End, link, loopback, net, on_uvloop, until
 
 PLAIN = Path()
 MS = 0.001
@@ -95,6 +96,26 @@ async def test_the_server_sees_the_clients_address_where_the_relay_is_bound_to_i
     async with net(link("near", PLAIN), client_address=ClientAddress.BOUND) as it:
         client, server = await it.pair()
         assert server.writer.get_extra_info("peername")[0] == client.writer.get_extra_info("sockname")[0]
+
+
+@on_uvloop
+async def test_the_server_sees_at_which_place_the_client_is_where_that_has_an_address_for_it() -> None:
+    """Of two places one has; from the other relays connect as they do for everybody."""
+    of_near, of_all = loopback(HERE), loopback(HERE)
+    places = tuple(replace(place, outgoing_address=of_near) if place.name == "near" else place for place in PLACES)
+    async with net(link("near", PLAIN), link("far", PLAIN), places=places, outgoing_address=of_all) as it:
+        seen = [(await it.pair(group))[1].writer.get_extra_info("peername")[0] for group in (NEAR, FAR)]
+        assert seen == [of_near, of_all]
+
+
+@on_uvloop
+async def test_a_server_at_no_place_is_connected_to_from_the_address_for_all() -> None:
+    """As is one that somebody has made a proxy for over the API: it may know no way to the others."""
+    of_near, of_all = loopback(HERE), loopback(HERE)
+    places = tuple(replace(place, outgoing_address=of_near) if place.name == "near" else place for place in PLACES)
+    async with net(places=places, outgoing_address=of_all, place="") as it:
+        _, server = await it.pair(NEAR)
+        assert server.writer.get_extra_info("peername")[0] == of_all
 
 
 @on_uvloop

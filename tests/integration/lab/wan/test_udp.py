@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 import dns.asyncquery
 import dns.message
 import pytest
 
-from lab.wan.configuration import Bounds, ClientAddress, PlacedLink, Transport
+from lab.wan.configuration import Bounds, ClientAddress, Place, PlacedLink, Transport
 from lab.wan.links import Path
-from tests.integration.lab.wan.wires import HERE, NEAR, Net, link, loopback, net, on_uvloop, until
+from tests.integration.lab.wan.wires import HERE, NEAR, PLACES, Net, link, loopback, net, on_uvloop, until
 
 MS = 0.001
 BOUNDS = Bounds()
@@ -35,7 +36,10 @@ class Responder(asyncio.DatagramProtocol):
 
 @contextlib.asynccontextmanager
 async def dns_net(
-    *links: PlacedLink, client_address: ClientAddress = ClientAddress.HIDDEN, bounds: Bounds = BOUNDS
+    *links: PlacedLink,
+    client_address: ClientAddress = ClientAddress.HIDDEN,
+    bounds: Bounds = BOUNDS,
+    places: Sequence[Place] = PLACES,
 ) -> AsyncIterator[tuple[Net, Responder]]:
     responder = Responder()
     loop = asyncio.get_running_loop()
@@ -43,7 +47,12 @@ async def dns_net(
     address = "{}:{}".format(*transport.get_extra_info("sockname"))
     try:
         async with net(
-            *links, upstream=address, transport=Transport.UDP, client_address=client_address, bounds=bounds
+            *links,
+            upstream=address,
+            transport=Transport.UDP,
+            client_address=client_address,
+            bounds=bounds,
+            places=places,
         ) as it:
             yield it, responder
     finally:
@@ -71,6 +80,16 @@ async def test_the_server_sees_who_asks_where_the_relay_is_bound_to_the_client()
         source = loopback(NEAR)
         await ask(it, source)
         assert [address for address, _ in responder.asked] == [source]
+
+
+@on_uvloop
+async def test_the_server_sees_at_which_place_it_was_asked() -> None:
+    """Where the relay cannot have the client's address, as between containers."""
+    of_near = loopback(HERE)
+    places = tuple(replace(place, outgoing_address=of_near) if place.name == "near" else place for place in PLACES)
+    async with dns_net(link("near", Path()), places=places) as (it, responder):
+        await ask(it, loopback(NEAR))
+        assert [address for address, _ in responder.asked] == [of_near]
 
 
 @on_uvloop

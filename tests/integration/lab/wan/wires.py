@@ -162,8 +162,11 @@ async def net(
     async with Server().listening() as server:
         upstream, client_place = changes.pop("upstream", server.address), changes.pop("client_place", "")
         listen = f"{loopback(HERE)}:0"
-        proxy = Proxy("p", listen, upstream, "here", transport, client_address, client_place=client_place)
-        configuration = Configuration(PLACES, (proxy,), links, seed=1, bounds=bounds, **changes)
+        proxy = Proxy(
+            "p", listen, upstream, changes.pop("place", "here"), transport, client_address, client_place=client_place
+        )
+        places = changes.pop("places", PLACES)
+        configuration = Configuration(places, (proxy,), links, seed=1, bounds=bounds, **changes)
         async with relaying(configuration) as relays:
             made = Net(relays, server)
             try:

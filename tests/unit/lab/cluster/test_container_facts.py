@@ -40,6 +40,28 @@ def test_an_edge_is_where_it_advertises_itself() -> None:
     assert (node.container, node.pid, node.is_running) == ("c0ffee", None, True)
 
 
+def test_with_relays_it_is_reached_there_by_others_and_at_its_own_address_by_this_machine() -> None:
+    """Also while it does not run: then the engine knows which address it will have."""
+    command = (
+        "python -m edge_node --role edge --listen 0.0.0.0:8080 --advertise 10.77.253.14:8080 "
+        "--admin 0.0.0.0:9100 --advertise-admin 10.77.253.14:9100"
+    )
+    described = attributes("edge", command, is_running=False)
+    described["Config"]["Labels"]["cdnlab.advertised"] = "10.77.253.14:8080"
+    stopped = {"IPAddress": "", "IPAMConfig": {"IPv4Address": "10.77.14.4"}}
+    described["NetworkSettings"]["Networks"] = {"edge-iad89-p1-1": stopped}
+    node = to_node(read_facts("c0ffee", described))
+    assert (node.http, node.admin) == ("10.77.14.4:8080", "10.77.14.4:9100")
+    assert node.advertised == node.reached_at == "10.77.253.14:8080"
+
+
+def test_the_relays_are_asked_where_their_api_is_published() -> None:
+    ports = {"8474/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18474"}]}
+    command = "python -m deploy.relay_addresses --config /etc/cdnlab/wan.yaml --user 10001"
+    node = to_node(read_facts("c0ffee", attributes("wan", command, ports=ports)))
+    assert (node.role, node.http, node.admin, node.dns) == (Role.WAN, "", "127.0.0.1:18474", "")
+
+
 def test_who_advertises_nothing_is_at_the_container_s_own_address() -> None:
     command = "python -m origin --node-id origin-1 --listen 10.77.200.11:8080 --admin 0.0.0.0:9100"
     node = to_node(read_facts("c0ffee", attributes("origin", command)))

@@ -16,7 +16,7 @@ outgoing_address: 127.0.250.1
 seed: 7
 bounds: {connections: 100, flows: 50, window_kib: 128, memory_mib: 16}
 places:
-  - {name: eu, networks: [127.0.60.0/24]}
+  - {name: eu, networks: [127.0.60.0/24], outgoing_address: 127.0.251.1}
   - {name: us, networks: [127.0.11.0/24, 127.0.100.1/32]}
 proxies:
   - {name: edge, listen: "127.0.61.1:8080", upstream: "127.0.11.1:8080", place: us, from: eu, client_address: proxy-v2}
@@ -45,6 +45,7 @@ def test_a_file_says_everything() -> None:
     assert (edge.client_place, dns.client_place) == ("eu", "")
     assert (edge.client_address, edge.transport, edge.is_enabled) == (ClientAddress.PROXY_V2, Transport.TCP, True)
     assert (dns.client_address, dns.transport, dns.is_enabled) == (ClientAddress.BOUND, Transport.BOTH, False)
+    assert [place.outgoing_address for place in found.places] == ["127.0.251.1", ""]
     assert (found.seed, found.outgoing_address, found.bounds.window_bytes) == (7, "127.0.250.1", 128 << 10)
 
 
