@@ -1,7 +1,6 @@
 """Every fault of the catalogue on a lab of containers, with distance between its places, as a command brings it up."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
