@@ -25,6 +25,13 @@ Target = Annotated[
         autocompletion=suggest("targets"),
     ),
 ]
+AnyTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A node, role:edge, region:NAME, pop:NAME; of links link:A--B, link:A--*, link:*, partition:halves; /50% or /1?seed=7 for some; commas.",
+    ),
+]
 
 
 @faults.command("list")
@@ -45,7 +52,7 @@ def inject(
         str,
         typer.Argument(metavar="FAULT", help="Its name in `cdnlab faults list`.", autocompletion=suggest("faults")),
     ],
-    target: Target,
+    target: AnyTarget,
     parameters: Annotated[
         list[str] | None,
         typer.Argument(
@@ -63,6 +70,8 @@ def inject(
       cdnlab faults inject kill edge-iad89-p1-1 --for 1m30s
       cdnlab faults inject pause role:edge/50% --for 10s
       cdnlab faults inject http-status origin-1 status=500 path=/api/ probability=0.2
+      cdnlab faults inject link-delay link:us-east-1--ap-northeast-1 by=200ms --for 20s
+      cdnlab faults inject partition halves?seed=7 --for 1m
     """
     run_command(
         "faults_inject", fault=fault, target=target, lease=lease, given=parameters or [], is_json=json, state_dir=state
@@ -150,6 +159,29 @@ def restart(node: Target, json: Json = False, state: State = DEFAULT_STATE) -> N
       cdnlab restart edge-iad89-p1-1
     """
     _inject("restart", node, None, [], is_json=json, state=state)
+
+
+@short_forms.command()
+def cut(
+    node: Target,
+    others: Annotated[
+        str, typer.Option("--from", metavar="PLACE|NODE,...", help="From whom: regions, viewers-REGION, nodes.")
+    ] = "all",
+    direction: Annotated[str, typer.Option("--direction", help="What it hears (in), says (out), or both.")] = "both",
+    lease: Lease = None,
+    json: Json = False,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Cut a node off from others, for a while.
+
+    Nothing gets through, and nobody is told. What goes around the relays does, as this command line does.
+
+    \b
+    Examples:
+      cdnlab cut edge-iad89-p1-1 --for 30s
+      cdnlab cut edge-iad89-p1-1 --from control-plane,eu-central-1
+    """
+    _inject("cut", node, lease, [f"from={others}", f"direction={direction}"], is_json=json, state=state)
 
 
 @short_forms.command()

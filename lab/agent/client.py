@@ -153,6 +153,11 @@ class AgentClient:
         return ask(self.address, path, method=method, headers=headers, body=body, timeout_seconds=timeout_seconds)
 
 
+def places_of(lease: Document) -> list[str]:
+    """The nodes or links that a fault is at."""
+    return [*lease["nodes"], *lease["links"]]
+
+
 def _faults(answer: Document) -> list[Document]:
     faults: list[Document] = answer["faults"]
     return faults

@@ -13,10 +13,11 @@ from lab.agent.journal import Journal
 from lab.cluster.interface import Cluster
 from lab.errors import LabError
 from lab.faults.actions import ACTIONS, Remember
-from lab.faults.catalogue import Fault, find_fault, lease_of
-from lab.faults.lease import ConflictError, Lease, NotInForceError, Phase, Place, check_room, next_due
+from lab.faults.catalogue import find_fault, lease_of
+from lab.faults.choosing import check_they_run, choose_places
+from lab.faults.fault import Fault
+from lab.faults.lease import LEASE_ID, Lease, NotInForceError, Phase, Place, check_room, next_due
 from lab.faults.parameters import Value, read_parameters
-from lab.faults.targets import Candidate, choose_for
 
 Tell = Callable[[str, Lease], None]
 """What has happened (`injected`, `healed`, `heal_failed`) to which lease."""
@@ -84,7 +85,7 @@ class Keeper:
         return next_due(self.leases)
 
     def inject(self, order: Order) -> Lease:
-        """Returns when it is done at every node. LabError, and nothing of it left, when it cannot be done at one."""
+        """Returns when it is done at every place. LabError, and nothing of it left, when it cannot be done at one."""
         fault = find_fault(order.fault)
         lease = self._new_lease(fault, order)
         self._around.reached(Moment.CHECKED)
@@ -130,15 +131,9 @@ class Keeper:
     def _new_lease(self, fault: Fault, order: Order) -> Lease:
         seconds = lease_of(fault, order.lease_seconds)
         parameters = read_parameters(fault.parameters, order.parameters)
-        nodes = self._lab.nodes()
-        chosen = choose_for(
-            fault, order.target, [Candidate(each.id, each.role, each.region, each.pop) for each in nodes]
-        )
-        names = [node.id for node in chosen]
+        names = choose_places(self._lab, fault, order.target, parameters)
         check_room(fault, parameters, names, self.leases)
-        down = [each.id for each in nodes if each.id in names and not each.is_running]
-        if down:
-            raise ConflictError(f"{down[0]} is not running: `cdnlab start {down[0]}` starts it")
+        check_they_run(self._lab, fault, names)
         remember = ACTIONS[fault.name].remember
         places = tuple(self._remembered(remember, name) for name in names)
         now = self._around.now()
@@ -160,12 +155,12 @@ class Keeper:
 
     def _inject_at(self, lease: Lease, place: Place) -> Place:
         self._around.moved()
-        memory = ACTIONS[lease.fault].inject(self._lab, place.node_id, _told(lease))
+        memory = ACTIONS[lease.fault].inject(self._lab, place.name, _told(lease))
         return replace(place, memory={**place.memory, **memory})
 
     def _heal_at(self, lease: Lease, node_id: str) -> Lease:
         """At one of its nodes; the others keep it."""
-        place = next(place for place in lease.places if place.node_id == node_id)
+        place = next(place for place in lease.places if place.name == node_id)
         rest = lease.without(node_id)
         if not rest.places:
             return self._heal(lease)
@@ -182,20 +177,20 @@ class Keeper:
         for place in lease.places:
             self._around.moved()
             try:
-                ACTIONS[lease.fault].undo(self._lab, place.node_id, _told(lease), place.memory)
+                ACTIONS[lease.fault].undo(self._lab, place.name, _told(lease), place.memory)
             except LabError as error:
-                troubles[place.node_id] = str(error).splitlines()[0]
+                troubles[place.name] = str(error).splitlines()[0]
         self._around.reached(Moment.UNDONE)
         if not troubles:
             try:
                 return self._forget(lease)
             except LabError as error:
-                troubles = {place.node_id: str(error) for place in lease.places}
+                troubles = {place.name: str(error) for place in lease.places}
         return self._try_again_later(lease, troubles)
 
     def _try_again_later(self, lease: Lease, troubles: Mapping[str, str]) -> Lease:
         """What of it is not in order. The journal may have an older word of it, which says the same: there is something to undo."""
-        left = tuple(place for place in lease.places if place.node_id in troubles)
+        left = tuple(place for place in lease.places if place.name in troubles)
         trouble = "; ".join(dict.fromkeys(troubles.values()))
         failed = replace(lease, places=left).failed(trouble, self._around.now())
         self._leases[failed.id] = failed
@@ -217,4 +212,5 @@ class Keeper:
 
 
 def _told(lease: Lease) -> Mapping[str, Value]:
-    return {**lease.parameters, "lease_seconds": lease.lease_seconds}
+    named = {LEASE_ID: lease.id} if ACTIONS[lease.fault].is_named else {}
+    return {**lease.parameters, "lease_seconds": lease.lease_seconds, **named}

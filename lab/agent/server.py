@@ -179,6 +179,7 @@ def lease_document(lease: Lease, anchor: ClockAnchor, now: float) -> dict[str, o
         "fault": lease.fault,
         "target": lease.target,
         "nodes": list(lease.nodes),
+        "links": list(lease.links),
         "parameters": dict(lease.parameters),
         "state": lease.phase.value,
         "lease_seconds": lease.lease_seconds,

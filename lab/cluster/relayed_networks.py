@@ -18,7 +18,7 @@ from lab.topology.internet import links_of
 from lab.topology.layout import CONTROL_PLANE_ID, WAN_ID, Advertised, NodeSpec, Role
 from lab.topology.links import OPERATOR
 from lab.topology.model import Population, Topology
-from lab.topology.relay_file import link_document, proxy_document
+from lab.topology.relay_file import admin_proxy, link_document, proxy_document
 
 MOST_PROGRAMS: Final = 190
 """Beside the control planes."""
@@ -217,7 +217,7 @@ class RelayedNetworks:
             yield dns | {"transport": "both"}
         if reached.admin:
             upstream = self._upstream(node, reached.admin)
-            yield proxy_document(f"{node.id} admin", reached.admin, upstream, node.region)
+            yield proxy_document(admin_proxy(node.id), reached.admin, upstream, node.region)
 
     def _upstream(self, node: NodeSpec, reached_at: str) -> str:
         """The same port at the program's own address."""

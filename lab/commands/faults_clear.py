@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lab.agent.client import AgentClient, Document, connect
+from lab.agent.client import AgentClient, Document, connect, places_of
 from lab.errors import EXIT_FAILED, UsageError
 
 
@@ -25,7 +25,7 @@ def describe(cleared: list[Document]) -> str:
 
 
 def _line(fault: Document) -> str:
-    what = f"{fault['id']}, {fault['fault']} at {', '.join(fault['nodes'])}"
+    what = f"{fault['id']}, {fault['fault']} at {', '.join(places_of(fault))}"
     if fault["state"] == "healed":
         return f"healed: {what}"
     return f"not healed, and tried again: {what}: {fault['trouble']}"

@@ -1,10 +1,10 @@
-"""`cdnlab faults inject`, and the short forms `kill`, `stop`, `pause`, `restart` and `slow`."""
+"""`cdnlab faults inject`, and the short forms `kill`, `stop`, `pause`, `restart`, `cut` and `slow`."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.agent.client import Document, connect
+from lab.agent.client import Document, connect, places_of
 from lab.errors import UsageError
 from lab.faults.catalogue import find_fault, lease_of
 from lab.faults.parameters import format_duration, parse_duration, read_parameters
@@ -35,7 +35,7 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
 
 def describe(fault: Document) -> str:
     """What was done to whom, and when it heals."""
-    done = f"{fault['fault']}: {', '.join(fault['nodes'])}"
+    done = f"{fault['fault']}: {', '.join(places_of(fault))}"
     if fault["state"] == "healed":
         return f"{done}; done"
     return (

@@ -3,7 +3,8 @@
 import json
 
 from lab.commands.status import align
-from lab.faults.catalogue import CATALOGUE, Fault
+from lab.faults.catalogue import CATALOGUE
+from lab.faults.fault import Fault, Targets
 from lab.faults.parameters import Parameter
 
 
@@ -11,9 +12,16 @@ def run(*, is_json: bool) -> int:
     if is_json:
         print(json.dumps({"faults": [fault.to_json() for fault in CATALOGUE.values()]}, indent=2))
         return 0
-    rows = [(fault.name, fault.does, parameters_of(fault)) for fault in CATALOGUE.values()]
-    print("\n".join(align([("FAULT", "WHAT IT DOES", "PARAMETERS"), *rows])))
+    rows = [(fault.name, targets_of(fault), fault.does, parameters_of(fault)) for fault in CATALOGUE.values()]
+    print("\n".join(align([("FAULT", "AT", "WHAT IT DOES", "PARAMETERS"), *rows])))
     return 0
+
+
+def targets_of(fault: Fault) -> str:
+    """Links, or nodes: all of them, or those of one role."""
+    if fault.targets is not Targets.NODES:
+        return fault.targets.value
+    return fault.roles[0].value if len(fault.roles) == 1 else "nodes"
 
 
 def parameters_of(fault: Fault) -> str:

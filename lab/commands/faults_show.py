@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from lab.agent.client import Document, connect
+from lab.agent.client import Document, connect, places_of
 from lab.commands.status import align
 from lab.faults.catalogue import CATALOGUE
 from lab.faults.parameters import format_duration
 
-_HEADINGS = ("ID", "FAULT", "NODES", "HEALS", "PARAMETERS")
+_HEADINGS = ("ID", "FAULT", "WHERE", "HEALS", "PARAMETERS")
 
 
 def run(*, is_json: bool, state_dir: Path) -> int:
@@ -20,7 +20,7 @@ def run(*, is_json: bool, state_dir: Path) -> int:
 def table(faults: list[Document]) -> str:
     if not faults:
         return "nothing is broken"
-    rows = [(each["id"], each["fault"], ",".join(each["nodes"]), _heals(each), _parameters(each)) for each in faults]
+    rows = [(each["id"], each["fault"], ",".join(places_of(each)), _heals(each), _parameters(each)) for each in faults]
     troubles = [
         f"{each['id']} does not heal: {each['trouble']}{_what_then(each)}" for each in faults if each["trouble"]
     ]

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lab.cluster.interface import Cluster
-from lab.faults import process
+from lab.faults import link_values, node_cut, process
 from lab.faults.lease import Memory
+from lab.faults.link_toxics import LinkToxic, microseconds, milliseconds
+from lab.faults.link_values import LinkValues, Parameters, PathValues
 from lab.faults.origin import CONSTANT_ETAG, Does, behavior, vary_of
 from lab.faults.parameters import Value
 from lab.faults.program import own_fault
@@ -25,6 +27,8 @@ class Action:
     inject: Inject
     undo: Undo
     remember: Remember = process.nothing_to_remember
+    is_named: bool = False
+    """What it does is named after its lease, whose id it is told as a parameter (lease.LEASE_ID)."""
 
 
 def _answers(does: Does) -> Action:
@@ -35,6 +39,40 @@ def _answers(does: Does) -> Action:
 def _own(kind: str) -> Action:
     posting = own_fault(kind)
     return Action(posting.inject, posting.undo)
+
+
+def _values(fields: tuple[str, ...], change: Callable[[PathValues, Parameters], PathValues]) -> Action:
+    values = LinkValues(fields, change)
+    return Action(values.inject, values.undo, values.remember)
+
+
+def _toxic(kind: str, attributes: Callable[[Mapping[str, Value]], Mapping[str, int]]) -> Action:
+    toxic = LinkToxic(kind, attributes)
+    return Action(toxic.inject, toxic.undo, is_named=True)
+
+
+_OF_LINKS: dict[str, Action] = {
+    "cut": Action(node_cut.cut_off, node_cut.connect_again, is_named=True),
+    "link-delay": _values(("delay_ms", "jitter_ms", "distribution"), link_values.later),
+    "link-loss": _values(("loss_percent",), link_values.lossier),
+    "link-bandwidth": _values(("bandwidth_mbit", "queue_kib"), link_values.narrower),
+    "link-cut": _values(("cut",), link_values.cut),
+    "partition": _values(("cut",), link_values.cut),
+    "link-throttle": _toxic("bandwidth", lambda given: {"rate": int(given["rate"])}),
+    "link-reset": _toxic("reset_peer", lambda given: {"timeout": milliseconds(given["after"])}),
+    "link-timeout": _toxic("timeout", lambda given: {"timeout": milliseconds(given["after"])}),
+    "link-half-open": _toxic("half_open", lambda _given: {}),
+    "link-slow-close": _toxic("slow_close", lambda given: {"delay": milliseconds(given["by"])}),
+    "link-slice": _toxic(
+        "slicer",
+        lambda given: {
+            "average_size": int(given["size"]),
+            "size_variation": int(given["variation"]),
+            "delay": microseconds(given["gap"]),
+        },
+    ),
+    "link-limit-data": _toxic("limit_data", lambda given: {"bytes": int(given["after"])}),
+}
 
 
 ACTIONS: dict[str, Action] = {
@@ -78,4 +116,5 @@ ACTIONS: dict[str, Action] = {
     "api-error": _own("api-error"),
     "api-throttle": _own("api-throttle"),
     "api-delay": _own("api-delay"),
+    **_OF_LINKS,
 }

@@ -1,18 +1,16 @@
 """Every fault that there is: what it does, what it may be told, whom it can hit, for how long. Pure.
 
 How each is injected and undone is in actions.py, which has a row for each name here (a test compares them); docs/faults.md is checked against
-this table. Faults of links, clocks, disks and of the control plane are added here when they are there, and not before.
+this table.
 """
-
-from dataclasses import dataclass
-from enum import StrEnum
 
 from lab.cluster.interface import LEAST_MEMORY_MIB, MOST_CPUS
 from lab.errors import UsageError
+from lab.faults.fault import Aspect, Fault
+from lab.faults.link_catalogue import LINK_FAULTS
 from lab.faults.parameters import NO_FIELD_NAMES, Kind, Parameter, format_duration
 from lab.topology.layout import Role
 
-ALL_ROLES = tuple(Role)
 ORIGINS = (Role.ORIGIN,)
 CACHES = (Role.EDGE, Role.REGIONAL)
 FOLLOWERS = (*CACHES, Role.DNS_ROUTER)
@@ -20,53 +18,11 @@ FOLLOWERS = (*CACHES, Role.DNS_ROUTER)
 ROUTERS = (Role.DNS_ROUTER,)
 CONTROL_PLANES = (Role.CONTROL_PLANE,)
 
-_LEASE_SECONDS, _LONGEST_SECONDS = 30.0, 3600.0
-"""The longest is that of an origin's own leases, too (docs/origin.md)."""
 MOST_OFFSET_SECONDS = 100.0 * 365 * 86_400
 LEAST_RATE, MOST_RATE = -0.9, 100.0
 MOST_PAUSE_SECONDS = 0.25
 """As the programs have them (proto/clock_faults.py, edge_node/storage/disk/faulty_files.py)."""
 _MOST_BYTES = float(1 << 50)
-
-
-class Aspect(StrEnum):
-    """What of a node a fault takes hold of. Two at once of the same aspect would undo each other."""
-
-    PROCESS = "process"
-    CPUS = "cpus"
-    MEMORY = "memory"
-    ANSWERS = "answers"
-    PROGRAM = "program"
-    """What a program does to itself: a second one of the same name is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A row of the catalogue."""
-
-    name: str
-    aspect: Aspect
-    does: str
-    heals: str
-    roles: tuple[Role, ...] = ALL_ROLES
-    parameters: tuple[Parameter, ...] = ()
-    lease_seconds: float = _LEASE_SECONDS
-    longest_lease_seconds: float = _LONGEST_SECONDS
-    is_momentary: bool = False
-    """Over as soon as it is done: it needs no lease but for what an interruption would leave."""
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "name": self.name,
-            "aspect": self.aspect.value,
-            "does": self.does,
-            "heals": self.heals,
-            "roles": [role.value for role in self.roles],
-            "parameters": [each.to_json() for each in self.parameters],
-            "lease_seconds": self.lease_seconds,
-            "longest_lease_seconds": self.longest_lease_seconds,
-            "is_momentary": self.is_momentary,
-        }
 
 
 _PATH = Parameter("path", Kind.PATH, "", "requests whose path begins so", default="/")
@@ -297,6 +253,7 @@ CATALOGUE: dict[str, Fault] = {
         *_OF_A_CDN,
         *_OF_MACHINES,
         *_OF_CONTROL_PLANES,
+        *LINK_FAULTS,
     )
 }
 

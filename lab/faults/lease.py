@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from lab.errors import LabError, UsageError
-from lab.faults.catalogue import CATALOGUE, Aspect, Fault
+from lab.faults.catalogue import CATALOGUE
+from lab.faults.fault import STACKING, Aspect, Fault, Targets
+from lab.faults.link_targets import read_part
 from lab.faults.parameters import Value
 
 MOST_LEASES = 256
@@ -16,6 +18,10 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 15.0
 
 Memory = Mapping[str, Value]
 """What a fault has to know to be undone."""
+
+
+LEASE_ID = "lease_id"
+"""A parameter that nobody gives: for faults that name what they do after their lease."""
 
 
 class ConflictError(LabError):
@@ -38,15 +44,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One node that is hit."""
+    """One node or link that is hit."""
 
-    node_id: str
+    name: str
+    """The node's id; of a link as link_targets.LinkPart writes it."""
     memory: Memory = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A fault at some nodes."""
+    """A fault at some nodes, or of some links."""
 
     id: str
     fault: str
@@ -63,14 +70,25 @@ class Lease:
     trouble: str = ""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of all its places."""
+        return tuple(place.name for place in self.places)
+
+    @property
     def nodes(self) -> tuple[str, ...]:
-        return tuple(place.node_id for place in self.places)
+        """None for a fault of links."""
+        return () if is_of_links(self.fault) else self.names
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """None for a fault of nodes."""
+        return self.names if is_of_links(self.fault) else ()
 
     def is_due(self, now: float) -> bool:
         return self.phase is not Phase.GIVEN_UP and self.due_at <= now
 
-    def without(self, node_id: str) -> "Lease":
-        return replace(self, places=tuple(place for place in self.places if place.node_id != node_id))
+    def without(self, name: str) -> "Lease":
+        return replace(self, places=tuple(place for place in self.places if place.name != name))
 
     def failed(self, trouble: str, now: float) -> "Lease":
         """To be undone again after a pause that doubles, until that has been tried often enough."""
@@ -91,26 +109,41 @@ class Lease:
 
 def lease_from_json(document: Mapping[str, Any]) -> Lease:
     """KeyError, TypeError or ValueError for what is none."""
-    places = tuple(Place(str(each["node_id"]), dict(each["memory"])) for each in document["places"])
+    places = tuple(Place(str(each["name"]), dict(each["memory"])) for each in document["places"])
     return Lease(**{**document, "places": places, "phase": Phase(document["phase"])})
 
 
-def check_room(fault: Fault, parameters: Mapping[str, Value], nodes: Iterable[str], leases: Iterable[Lease]) -> None:
-    """ConflictError when one of the nodes is in the hands of another fault."""
-    listed, wanted = list(leases), set(nodes)
+def is_of_links(fault: str) -> bool:
+    """Or of nodes."""
+    row = CATALOGUE.get(fault)
+    return row is not None and row.targets is not Targets.NODES
+
+
+def check_room(fault: Fault, parameters: Mapping[str, Value], places: Iterable[str], leases: Iterable[Lease]) -> None:
+    """ConflictError when one of the places is in the hands of another fault."""
+    listed, wanted = list(leases), _held(fault.name, places)
     if len(listed) >= MOST_LEASES:
         raise ConflictError(f"{MOST_LEASES} faults at once are the most: clear some with `cdnlab faults clear`")
     for lease in listed:
-        both = [node for node in lease.nodes if node in wanted]
+        both = [name for name in lease.names if wanted & _held(lease.fault, (name,))]
         if both and _collide(fault, parameters, lease):
             raise ConflictError(
                 f"{fault.name} is not possible: {both[0]} has {lease.fault} already ({lease.id}); `cdnlab faults clear {lease.id}` ends that"
             )
 
 
+def _held(fault: str, places: Iterable[str]) -> frozenset[object]:
+    """Nodes as they are, links path by path: two faults may each have one direction of a link."""
+    if not is_of_links(fault):
+        return frozenset(places)
+    return frozenset(path for place in places for path in read_part(place).paths)
+
+
 def _collide(fault: Fault, parameters: Mapping[str, Value], lease: Lease) -> bool:
     other = CATALOGUE.get(lease.fault)
     if other is None or other.aspect is not fault.aspect:
+        return False
+    if fault.aspect in STACKING:
         return False
     match fault.aspect:
         case Aspect.ANSWERS:

@@ -25,6 +25,10 @@ class Kind(StrEnum):
     """How a parameter is written."""
 
     DURATION = "duration"
+    CHOICE = "choice"
+    """One of some words."""
+    NAMES = "names"
+    """Of places and nodes, with commas."""
     INTEGER = "integer"
     NUMBER = "number"
     PATH = "path"
@@ -47,10 +51,14 @@ class Parameter:
     least: float = 0.0
     most: float = math.inf
     default: Value | None = None
+    words: tuple[str, ...] = ()
+    """Of a choice."""
 
     def to_json(self) -> dict[str, object]:
         is_number = self.kind in (Kind.DURATION, Kind.INTEGER, Kind.NUMBER)
-        bounds = {"least": self.least, "most": self.most} if is_number else {}
+        bounds: dict[str, object] = {"least": self.least, "most": self.most} if is_number else {}
+        if self.kind is Kind.CHOICE:
+            bounds = {"words": list(self.words)}
         named = {"name": self.name, "kind": self.kind.value, "unit": self.unit, "does": self.does}
         return {**named, **bounds, "default": self.default}
 
@@ -68,7 +76,7 @@ class Parameter:
                 return "-" * (float(value) < 0) + format_duration(abs(float(value)))
             case Kind.INTEGER | Kind.NUMBER:
                 return f"{float(value):.15g}"
-            case Kind.PATH | Kind.TEXT | Kind.ADDRESS | Kind.FIELD_NAMES:
+            case Kind.PATH | Kind.TEXT | Kind.ADDRESS | Kind.FIELD_NAMES | Kind.CHOICE | Kind.NAMES:
                 return str(value)
 
     def _value(self, given: object) -> Value:
@@ -90,6 +98,10 @@ class Parameter:
                 return _address(self.name, given)
             case Kind.FIELD_NAMES:
                 return _field_names(self.name, given)
+            case Kind.CHOICE:
+                return _choice(self.name, given, self.words)
+            case Kind.NAMES:
+                return _names(self.name, given)
 
 
 def read_parameters(parameters: tuple[Parameter, ...], given: Mapping[str, object]) -> dict[str, Value]:
@@ -185,3 +197,16 @@ def _field_names(name: str, given: object) -> str:
             f"{name} must be {NO_FIELD_NAMES}, * or names of header fields with commas, not {str(given)[:40]!r}"
         )
     return ", ".join(names)
+
+
+def _choice(name: str, given: object, words: tuple[str, ...]) -> str:
+    if given not in words:
+        raise UsageError(f"{name} is one of {', '.join(words)}, not {str(given)[:40]!r}")
+    return str(given)
+
+
+def _names(name: str, given: object) -> str:
+    names = [each.strip() for each in str(given).split(",")]
+    if not all(names) or len(str(given)) > _MOST_CHARACTERS:
+        raise UsageError(f"{name} must be names with commas between them, {_MOST_CHARACTERS} characters at most")
+    return ",".join(names)

@@ -1,5 +1,7 @@
 """Which nodes are meant by `edge-iad89-p1-1`, `role:edge`, `region:eu-central-1/50%`, `role:edge/1?seed=7`, and several with commas. Pure.
 
+Links are link_targets.py's.
+
 A choice without a seed takes the first nodes in the lab's order; with one, those whose hash with the seed is least: the same seed takes the same
 nodes in every lab that has them, and one more of them never changes who was taken before.
 """
@@ -11,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lab.errors import UsageError
-from lab.faults.catalogue import Fault
+from lab.faults.fault import Fault
 from lab.topology.layout import Role
 
-_TERM = re.compile(r"(?P<who>[^/?,]+)(?:/(?P<count>\d{1,6})(?P<percent>%)?(?:\?seed=(?P<seed>\d{1,18}))?)?", re.ASCII)
-_MOST_CHARACTERS = 4000
+TERM = re.compile(r"(?P<who>[^/?,]+)(?:/(?P<count>\d{1,6})(?P<percent>%)?(?:\?seed=(?P<seed>\d{1,18}))?)?", re.ASCII)
+MOST_CHARACTERS = 4000
 _FORMS = (
     "write NODE, role:ROLE, region:REGION or pop:POP, with /50% or /1?seed=7 for some of them, and commas for several"
 )
@@ -33,8 +35,8 @@ class Candidate:
 
 def choose(target: str, nodes: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Those that are meant, in the lab's order. UsageError names what was not found and what there is."""
-    if len(target) > _MOST_CHARACTERS:
-        raise UsageError(f"a target has at most {_MOST_CHARACTERS} characters")
+    if len(target) > MOST_CHARACTERS:
+        raise UsageError(f"a target has at most {MOST_CHARACTERS} characters")
     chosen = {node.id for term in target.split(",") for node in _of_term(term.strip(), nodes)}
     return tuple(node for node in nodes if node.id in chosen)
 
@@ -46,22 +48,30 @@ def choose_for(fault: Fault, target: str, nodes: Sequence[Candidate]) -> tuple[C
     if wrong:
         fitting = [node.id for node in nodes if node.role in fault.roles]
         raise UsageError(
-            f"{fault.name} is for {_list(role.value for role in fault.roles)}, and {wrong[0].id} is {wrong[0].role.value}; "
-            f"there are {_list(fitting)}"
+            f"{fault.name} is for {listed(role.value for role in fault.roles)}, and {wrong[0].id} is {wrong[0].role.value}; "
+            f"there are {listed(fitting)}"
         )
     return chosen
 
 
 def _of_term(term: str, nodes: Sequence[Candidate]) -> Sequence[Candidate]:
-    match = _TERM.fullmatch(term)
+    match = TERM.fullmatch(term)
     if match is None:
         raise UsageError(f"{term!r} is no target: {_FORMS}")
     found = _of_name(match["who"], nodes)
+    chosen = some_of(term, match, [node.id for node in found])
+    return [node for node in found if node.id in chosen]
+
+
+def some_of(term: str, match: "re.Match[str]", found: Sequence[str]) -> Sequence[str]:
+    """What the end of a term (`/50%`, `/1?seed=7`, or nothing) leaves of what its beginning has found."""
     if match["count"] is None:
         return found
-    return _some(
-        term, found, _count(term, int(match["count"]), len(found) if match["percent"] else None), match["seed"]
-    )
+    count = _count(term, int(match["count"]), len(found) if match["percent"] else None)
+    if count > len(found):
+        raise UsageError(f"{term!r} wants {count} of {len(found)}: {listed(found)}")
+    seed = match["seed"]
+    return found[:count] if seed is None else sorted(found, key=lambda name: _draw(int(seed), name))[:count]
 
 
 def _of_name(who: str, nodes: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -84,7 +94,7 @@ def _of_name(who: str, nodes: Sequence[Candidate]) -> Sequence[Candidate]:
 
 def _unless_none(found: Sequence[Candidate], complaint: str, there: Iterable[str]) -> Sequence[Candidate]:
     if not found:
-        raise UsageError(f"{complaint}: there are {_list(dict.fromkeys(each for each in there if each))}")
+        raise UsageError(f"{complaint}: there are {listed(dict.fromkeys(each for each in there if each))}")
     return found
 
 
@@ -97,15 +107,10 @@ def _count(term: str, number: int, of: int | None) -> int:
     return math.ceil(of * number / 100)
 
 
-def _some(term: str, found: Sequence[Candidate], count: int, seed: str | None) -> Sequence[Candidate]:
-    if count > len(found):
-        raise UsageError(f"{term!r} wants {count} of {len(found)}: {_list(node.id for node in found)}")
-    return found[:count] if seed is None else sorted(found, key=lambda node: _draw(int(seed), node.id))[:count]
+def _draw(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{name}".encode()).digest()
 
 
-def _draw(seed: int, node_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{node_id}".encode()).digest()
-
-
-def _list(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """For a message."""
     return ", ".join(names) or "none"

@@ -2,15 +2,16 @@
 
 A /24 for each kind, in the range's third number: 0.1 is the machine's own address (management API, DNS, the relays' API, and the edges of the first POP for browsers,
 who resolve `*.localhost` to it); 10+k edges of POP k; 100 regional caches; 150 routers; 200 origins; 200+k viewers of population k; 251 the relays;
-252 the control plane as each region finds it; 253 an address for measuring in each region.
+253 an address for measuring in each region.
 With relays in between, .N is where a program listens, and .(N+100) is where a relay listens for it: that is what the others are told.
+There it finds the control plane, too.
 """
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 _FIRST_POP, _REGIONALS, _ROUTERS, _ORIGINS, _FIRST_POPULATION = 11, 100, 150, 200, 201
-_RELAYS, _CONTROL_PLANE_BY_REGION, _MEASURING = 251, 252, 253
+_RELAYS, _MEASURING = 251, 253
 _TO_RELAY = 100
 
 
@@ -45,10 +46,6 @@ class LoopbackRange:
     def relays(self) -> str:
         """From where relays connect, when it is not from the client's own address."""
         return self.host(_RELAYS, 1)
-
-    def control_plane_for(self, region: int) -> str:
-        """gRPC cannot bind a source: so where a node is, is told by the address that it dials."""
-        return self.host(_CONTROL_PLANE_BY_REGION, region)
 
     def measuring(self, region: int) -> str:
         return self.host(_MEASURING, region)

@@ -72,6 +72,12 @@ class NodeSpec:
     flags: tuple[str, ...]
     advertised: Advertised = Advertised()
 
+    @property
+    def control_plane(self) -> str:
+        """Where it finds it; empty: it does not look for it."""
+        flags = dict(zip(self.flags[::2], self.flags[1::2], strict=False))
+        return flags.get("--control-plane", "")
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -164,16 +170,13 @@ class Layout:
         for node in self.programs():
             if node.advertised.dns:
                 yield Listener(node.advertised.dns, is_datagram=True)
-            yield from (Listener(each) for each in (node.advertised.content, node.advertised.admin) if each)
-        yield from (Listener(self.grpc_for(region.name)) for region in self.topology.regions)
+            found = (node.advertised.content, node.advertised.admin, node.control_plane)
+            yield from (Listener(each) for each in found if each)
 
-    def grpc_for(self, region: str) -> str:
-        """The control plane as nodes of a region find it."""
+    def _control_plane_for(self, host: str) -> str:
+        """As the program at that address finds it. gRPC cannot bind a source: so who it is, is told by the address that it dials."""
         port = self.topology.ports.control_plane.grpc
-        if not self.topology.has_relays:
-            return self._own(port)
-        number = 1 + [each.name for each in self.topology.regions].index(region)
-        return f"{self.range.control_plane_for(number)}:{port}"
+        return f"{relayed(host)}:{port}" if self.topology.has_relays else self._own(port)
 
     def _edges(self) -> Iterator[NodeSpec]:
         for index, pop in enumerate(self.topology.pops):
@@ -217,7 +220,7 @@ class Layout:
             "--listen": http,
             "--admin": admin,
             **(self._relayed_flags(advertised, host) if self.topology.has_relays else {}),
-            "--control-plane": self.grpc_for(region),
+            "--control-plane": self._control_plane_for(host),
             "--tls-dir": str(self.tls_dir(node_id)),
             "--state-dir": str(self.node_dir(node_id)),
             **_cache_flags(cache),
@@ -261,7 +264,7 @@ class Layout:
                 "--admin": admin,
                 "--advertise": advertised.dns,
                 "--advertise-admin": advertised.admin,
-                "--control-plane": self.grpc_for(router.region),
+                "--control-plane": self._control_plane_for(host),
                 "--tls-dir": str(self.tls_dir(node_id)),
                 "--state-dir": str(self.node_dir(node_id)),
             }

@@ -160,7 +160,12 @@ class Ports:
         """Each collision once, on the later line of the two keys."""
         ordered = sorted(self.on_first_address(), key=lambda pair: pair[1])
         pairs = [(one, other, port) for (one, port), (other, next_port) in pairwise(ordered) if port == next_port]
-        own = (("viewer_port", self.viewer), ("origin_port", self.origin), ("dns_port", self.dns))
+        own = (
+            ("viewer_port", self.viewer),
+            ("origin_port", self.origin),
+            ("dns_port", self.dns),
+            ("control_plane grpc", self.control_plane.grpc),
+        )
         pairs += [(name, "admin_port", port) for name, port in own if port == self.admin]
         for one, other, port in pairs:
             line = max(line_of(one.split()[0]), line_of(other.split()[0]))

@@ -1,8 +1,8 @@
 """What the relays of a lab of processes are told: the file of docs/wan.md, made from a layout.
 
 Who connects from where: edges and regional caches from their own addresses, viewers from those of their population, programs that bind none (an operator's curl) from
-the machine's own; gRPC by the address that it dials. What a server sees of its client: an edge learns a viewer's address from a PROXY header, so that viewers may be
-on other machines; all others see the client's own address, since the relay connects from it.
+the machine's own; gRPC by the address that it dials, one for each node. What a server sees of its client: an edge learns a viewer's address from a PROXY header,
+so that viewers may be on other machines; all others see the client's own address, since the relay connects from it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,14 +12,15 @@ from typing import Any, Final
 import yaml
 
 from lab.topology.internet import links_of
-from lab.topology.layout import Layout, NodeSpec, Role
+from lab.topology.layout import CONTROL_PLANE_ID, Layout, NodeSpec, Role
 from lab.topology.links import OPERATOR, LinkValues, PathValues
 
 OPERATORS_NETWORK: Final = "127.0.0.1/32"
 _HEADING: Final = """\
 # Made by `cdnlab up` from the topology {name}: the relays between its places (docs/wan.md). It is read once, when they start.
 """
-_FROM_OWN_ADDRESS: Final = (Role.EDGE, Role.REGIONAL)
+FROM_OWN_ADDRESS: Final = (Role.EDGE, Role.REGIONAL)
+"""Who connects from where it listens."""
 
 
 def relay_file(layout: Layout) -> str:
@@ -68,7 +69,7 @@ def _path(path: PathValues) -> dict[str, Any]:
 
 
 def _places(layout: Layout) -> Iterator[tuple[str, list[str]]]:
-    own = [node for node in layout.programs() if node.role in _FROM_OWN_ADDRESS]
+    own = [node for node in layout.programs() if node.role in FROM_OWN_ADDRESS]
     for number, region in enumerate(layout.topology.regions, start=1):
         hosts = [node.http.rpartition(":")[0] for node in own if node.region == region.name]
         yield region.name, [f"{host}/32" for host in (*hosts, layout.range.measuring(number))]
@@ -78,13 +79,22 @@ def _places(layout: Layout) -> Iterator[tuple[str, list[str]]]:
 
 
 def _proxies(layout: Layout) -> Iterator[Mapping[str, Any]]:
-    for node in layout.programs():
-        yield from _proxies_of(node)
     grpc = f"{layout.range.own}:{layout.topology.ports.control_plane.grpc}"
     home = layout.control_plane().region
-    for region in layout.topology.regions:
-        name, listen = f"control-plane for {region.name}", layout.grpc_for(region.name)
-        yield {"name": name, "listen": listen, "upstream": grpc, "place": home, "from": region.name}
+    for node in layout.programs():
+        yield from _proxies_of(node)
+        if node.control_plane:
+            yield proxy_document(control_plane_proxy(node.id), node.control_plane, grpc, home) | {"from": node.region}
+
+
+def admin_proxy(node_id: str) -> str:
+    """The one that leads to the node's admin port. What it is there for is reached by the one that has its id."""
+    return f"{node_id} admin"
+
+
+def control_plane_proxy(node_id: str) -> str:
+    """The one by which this node, and nobody else, finds the control plane."""
+    return f"{CONTROL_PLANE_ID} for {node_id}"
 
 
 def _proxies_of(node: NodeSpec) -> Iterator[Mapping[str, Any]]:
@@ -98,7 +108,7 @@ def _proxies_of(node: NodeSpec) -> Iterator[Mapping[str, Any]]:
             "client_address": "bound",
         }
     if reached.admin:
-        yield proxy_document(f"{node.id} admin", reached.admin, node.admin, node.region)
+        yield proxy_document(admin_proxy(node.id), reached.admin, node.admin, node.region)
 
 
 def proxy_document(name: str, listen: str, upstream: str, place: str) -> dict[str, Any]:

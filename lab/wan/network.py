@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from lab.wan.configuration import Place, PlaceFinder, Proxy
+from lab.wan.cuts import NEITHER, Cut, severed
 from lab.wan.links import Link
 from lab.wan.running_link import Clock, RunningLink, Way
+from lab.wan.toxics import Stream
 
 MOST_REMEMBERED_ADDRESSES: Final = 16_384
 
@@ -27,6 +29,8 @@ class Network:
         self._known: dict[str, str | None] = {}
         running = [RunningLink(link, clock, loop) for link in links]
         self.links = {each.link.name: each for each in running}
+        self.cuts: dict[str, Cut] = {}
+        """By name."""
         self._by_ends = {frozenset(each.link.ends): each for each in running}
 
     def way(self, address: str, proxy: Proxy) -> Way | None:
@@ -39,6 +43,12 @@ class Network:
         if link is None or source is None:
             raise NoLinkError(f"there is no link from {address} ({source or 'at no place'}) to {place}")
         return link.way_from(source)
+
+    def severed(self, address: str, proxy: Proxy) -> frozenset[Stream]:
+        """In which directions nothing gets through between a client and a proxy, because of a cut of these two."""
+        if not self.cuts:
+            return NEITHER
+        return severed(self.cuts.values(), proxy.name, address, self._client_place(address, proxy) or "")
 
     def outgoing_address(self, address: str, proxy: Proxy) -> str:
         """From where to connect in the name of this client, which says where it is; empty: from where all do.
@@ -58,7 +68,8 @@ class Network:
         return self._known[address]
 
     def reset(self) -> None:
-        """Every link as the file says it, without toxics."""
+        """Every link as the file says it, without toxics; no cuts. Whoever relays has to be told of these (Relays.change_cuts)."""
+        self.cuts.clear()
         for running in self.links.values():
             if running.toxics:
                 running.change_toxics(())

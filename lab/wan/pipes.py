@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Final, assert_never
 
-from lab.wan.links import LARGEST_PIECE_BYTES, StreamPath
+from lab.wan.links import LARGEST_PIECE_BYTES, LEAST_RETRANSMISSION_SECONDS, StreamPath
 from lab.wan.stages import Close, End, Event, Piece, Reset, Stage
 
 MOST_WAITING_PIECES: Final = 4_096
@@ -31,6 +31,8 @@ class Pipe:
         self.waiting_bytes = 0
         self.has_ended = False
         """Nothing more goes in."""
+        self.is_severed = False
+        """By a cut between its client and its proxy, whatever the path is (cuts.py)."""
         self._was_cut = self.is_cut
 
     def change_stages(self, stages: Sequence[Stage], now: float) -> None:
@@ -94,12 +96,12 @@ class Pipe:
     @property
     def is_cut(self) -> bool:
         """Nothing gets through now."""
-        return self.path is not None and self.path.queue.path.is_cut
+        return self.is_severed or (self.path is not None and self.path.queue.path.is_cut)
 
     @property
     def is_direct(self) -> bool:
         """What goes in now comes out now."""
-        return not (self._stages or self._events) and (
+        return not (self._stages or self._events or self.is_severed) and (
             self.path is None or (self.path.queue.path.is_plain and not self.path.not_before)
         )
 
@@ -148,9 +150,9 @@ class Pipe:
     def look_at_cut(self, now: float) -> None:
         """When a cut is over, what it held up is sent again."""
         was_cut, self._was_cut = self._was_cut, self.is_cut
-        if self.path is None or not was_cut or self._was_cut:
+        if not was_cut or self._was_cut:
             return
-        again_at = self.path.retransmitted_at(now)
+        again_at = now + LEAST_RETRANSMISSION_SECONDS if self.path is None else self.path.retransmitted_at(now)
         self._events = deque(_no_earlier(event, again_at) for event in self._events)
 
     def drop(self) -> int:

@@ -3,12 +3,13 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lab.clients.http_client import split_address
 from lab.errors import LabError
 from lab.wan.configuration import Configuration, Proxy, Transport
 from lab.wan.context import Context, Counters
+from lab.wan.cuts import Cut
 from lab.wan.links import Chance, Link
 from lab.wan.memory import MemoryBudget
 from lab.wan.network import Network
@@ -71,6 +72,12 @@ class RunningProxy:
         if self._tcp is not None:
             self._tcp.change_toxics(self.toxics)
 
+    def cuts_changed(self) -> None:
+        """Those of the network are others from now on."""
+        for relay in (self._tcp, self._udp):
+            if relay is not None:
+                relay.cuts_changed()
+
 
 class Relays:
     """See above. Changes come one at a time: the caller sees to that."""
@@ -130,11 +137,18 @@ class Relays:
         """Other paths from now on."""
         self.network.links[name].change(link)
 
+    def change_cuts(self, cuts: Iterable[Cut]) -> None:
+        """Others from now on, for what is connected as well."""
+        self.network.cuts = {cut.name: cut for cut in cuts}
+        for running in self.proxies.values():
+            running.cuts_changed()
+
     async def reset(self) -> None:
-        """All proxies listen, no toxics, links as the configuration has them."""
+        """All proxies listen, no toxics, no cuts, links as the configuration has them."""
         self.network.reset()
         for running in self.proxies.values():
             running.change_toxics(())
+            running.cuts_changed()
             await self.change(running, dataclasses.replace(running.proxy, is_enabled=True))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lab.wan.links import Link, Path, SharedQueue
-from lab.wan.toxics import Toxic
+from lab.wan.toxics import Stream, Toxic
 
 Clock = Callable[[], float]
 
@@ -96,14 +96,14 @@ class RunningLink:
         self.forward = RunningPath(link.forward, clock, loop)
         self.backward = RunningPath(link.backward, clock, loop)
         self.toxics: tuple[Toxic, ...] = ()
-        """Of every connection that takes this link, whatever its proxy; `upstream` is from the client to the server."""
+        """Of every connection that takes this link, whatever its proxy; `upstream` is from the client to the server, `forward` along the link."""
         self.takers: set[TakesLink] = set()
 
     def way_from(self, place: str) -> "Way":
         """As a client at that place sees it."""
         if place == self.link.ends[0]:
-            return Way(self, self.forward, self.backward)
-        return Way(self, self.backward, self.forward)
+            return Way(self, self.forward, self.backward, Stream.FORWARD, Stream.BACKWARD)
+        return Way(self, self.backward, self.forward, Stream.BACKWARD, Stream.FORWARD)
 
     def change(self, link: Link) -> None:
         """Other paths from now on, for what is under way as well; what has left a queue comes at its time."""
@@ -134,3 +134,6 @@ class Way:
     link: RunningLink
     up: RunningPath
     down: RunningPath
+    up_along: Stream
+    """The link's direction that leads up."""
+    down_along: Stream

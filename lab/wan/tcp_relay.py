@@ -10,7 +10,7 @@ from lab.wan.network import NoLinkError
 from lab.wan.proxy_protocol import local_header, proxied_header
 from lab.wan.sockets import connect_stream
 from lab.wan.tcp_session import Session
-from lab.wan.toxics import Toxic
+from lab.wan.toxics import Stream, Toxic
 
 BACKLOG: Final = 1_024
 
@@ -52,6 +52,12 @@ class TcpRelay:
         for session in tuple(self._sessions):
             session.toxics_changed(now)
             session.look()
+
+    def cuts_changed(self) -> None:
+        """Those of the network are others from now on."""
+        now = self.shared.clock()
+        for session in tuple(self._sessions):
+            session.cuts_changed(now)
 
     # -- tcp_session.SessionHost
 
@@ -106,6 +112,10 @@ class TcpRelay:
             return None if session.is_over else await connect_stream(self._proxy.upstream, source)
         finally:
             self._dials.discard(task)
+
+    def severed(self, session: Session) -> frozenset[Stream]:
+        """See SessionHost."""
+        return self._context.network.severed(session.peer[0], self._proxy)
 
     def greeting(self, session: Session) -> bytes:
         """See SessionHost."""

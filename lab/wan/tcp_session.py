@@ -14,7 +14,7 @@ from lab.wan.pipes import Pipe
 from lab.wan.running_link import RunningPath, Way
 from lab.wan.stages import Close, End, Event, Piece, Reset
 from lab.wan.tcp_half import Shared, TcpHalf
-from lab.wan.toxics import Stream, Toxic, ToxicsAtWork
+from lab.wan.toxics import OF_CONNECTIONS, Stream, Toxic, ToxicsAtWork
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ class SessionHost(Protocol):
     def dial(self, session: "Session", after_seconds: float) -> None:
         """Connect `session.server` to the server, and call `refused` if that fails."""
 
+    def severed(self, session: "Session") -> frozenset[Stream]:
+        """In which directions nothing gets through between its client and this relay."""
+
     def greeting(self, session: "Session") -> bytes:
         """What the server hears before everything else."""
 
@@ -53,7 +56,7 @@ class Session:
         self._way: Way | None = None
         self.client = TcpHalf(self, host.shared, None)
         self.server = self.client
-        self._at_work = {stream: ToxicsAtWork(stream, host.chance) for stream in Stream}
+        self._at_work = {stream: ToxicsAtWork(stream, host.chance) for stream in OF_CONNECTIONS}
         self.peer = ("", 0)
         """The client's address and port, and where it has connected to."""
         self.local = ("", 0)
@@ -86,13 +89,17 @@ class Session:
         client.other, self.server.other = self.server, client
         client.pipe = Pipe(_stream_path(up, down, host.chance), (), host.window_bytes)
         self.server.pipe = Pipe(_stream_path(down, up, host.chance), (), host.window_bytes)
-        self.toxics_changed(self._shared.clock())
         if way is not None:
+            along = ((Stream.UPSTREAM, way.up_along), (Stream.DOWNSTREAM, way.down_along))
+            self._at_work = {stream: ToxicsAtWork(stream, host.chance, link_s) for stream, link_s in along}
             way.link.takers.add(self)
+        now = self._shared.clock()
+        self._sever(now)
+        self.toxics_changed(now)
 
     def _begin(self) -> None:
-        """The handshake, unless the link is cut: then when it is mended."""
-        if self._is_begun or self._is_over or (self._way is not None and self._way.link.link.is_cut):
+        """The handshake, unless there is a cut: then when it is mended."""
+        if self._is_begun or self._is_over or self.client.pipe.is_cut or self.server.pipe.is_cut:
             self._deliver_both()
             return
         self._is_begun = True
@@ -128,7 +135,17 @@ class Session:
             half.pipe.look_at_cut(now)
         self.toxics_changed(now)
         self._begin()
-        self._deliver_both()
+
+    def cuts_changed(self, now: float) -> None:
+        """One has begun or ended, perhaps of this connection."""
+        self._sever(now)
+        self._begin()
+
+    def _sever(self, now: float) -> None:
+        streams = self._host.severed(self)
+        for half, stream in ((self.client, Stream.UPSTREAM), (self.server, Stream.DOWNSTREAM)):
+            half.pipe.is_severed = stream in streams
+            half.pipe.look_at_cut(now)
 
     def look(self) -> None:
         """Whether something is due, after a change."""

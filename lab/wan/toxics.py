@@ -21,6 +21,12 @@ class Stream(StrEnum):
     UPSTREAM = "upstream"
     """From the client to the server."""
     DOWNSTREAM = "downstream"
+    FORWARD = "forward"
+    """Of links only, whoever is the client there: from the link's first place to the other one."""
+    BACKWARD = "backward"
+
+
+OF_CONNECTIONS: Final = (Stream.UPSTREAM, Stream.DOWNSTREAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +77,15 @@ KINDS: Final[Mapping[str, _Kind]] = MappingProxyType(
 class ToxicsAtWork:
     """The toxics of one direction of one connection. A toxic that stays keeps its stage, and whether it applies at all is decided once, by its toxicity."""
 
-    def __init__(self, stream: Stream, chance: Chance) -> None:
-        self._stream = stream
+    def __init__(self, stream: Stream, chance: Chance, along: Stream | None = None) -> None:
+        """`along` is the direction of the link that this one of the connection takes."""
+        self._streams = (stream, along)
         self._chance = chance
         self._decided: list[tuple[Toxic, Stage | None]] = []
 
     def update(self, toxics: Sequence[Toxic], now: float) -> tuple[Stage, ...]:
         """The stages of these toxics, in their order."""
-        self._decided = [(toxic, self._stage_of(toxic, now)) for toxic in toxics if toxic.stream is self._stream]
+        self._decided = [(toxic, self._stage_of(toxic, now)) for toxic in toxics if toxic.stream in self._streams]
         return tuple(stage for _, stage in self._decided if stage is not None)
 
     def _stage_of(self, toxic: Toxic, now: float) -> Stage | None:
@@ -92,14 +99,14 @@ class ToxicsAtWork:
         return made
 
 
-def read_toxic(document: object) -> Toxic:
-    """From JSON, with the defaults of Toxiproxy; ToxicError for what is none."""
+def read_toxic(document: object, streams: Sequence[Stream] = OF_CONNECTIONS) -> Toxic:
+    """From JSON, with the defaults of Toxiproxy; ToxicError for what is none. `streams`: those that its owner has."""
     if not isinstance(document, dict):
         raise ToxicError("bad request body: a toxic is an object")
     kind = document.get("type")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ToxicError(f"invalid toxic type: there are {', '.join(KINDS)}")
-    stream = _read_stream(document.get("stream", ""))
+    stream = _read_stream(document.get("stream", ""), streams)
     name = document.get("name") or f"{kind}_{stream.value}"
     if not isinstance(name, str) or len(name) > 200 or "/" in name:
         raise ToxicError("bad request body: a name is text without '/'")
@@ -121,13 +128,13 @@ def changed_toxic(toxic: Toxic, document: object) -> Toxic:
     return Toxic(toxic.name, toxic.kind, toxic.stream, toxicity, attributes)
 
 
-def _read_stream(word: object) -> Stream:
+def _read_stream(word: object, streams: Sequence[Stream]) -> Stream:
     if word == "":
         return Stream.DOWNSTREAM
-    for stream in Stream:
+    for stream in streams:
         if word == stream.value:
             return stream
-    raise ToxicError("stream was invalid, can be either upstream or downstream")
+    raise ToxicError(f"stream was invalid, can be either {' or '.join(streams)}")
 
 
 def _read_toxicity(document: Mapping[str, object]) -> float:

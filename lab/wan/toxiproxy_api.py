@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lab.wan.check import check_links
+from lab.wan.cuts import MOST_CUTS, Cut, read_cut
 from lab.wan.link_documents import changed_link, link_to_json
 from lab.wan.relays import RelayError, Relays, RunningProxy
 from lab.wan.running_link import RunningLink
-from lab.wan.toxics import Toxic, ToxicError, changed_toxic, read_toxic
+from lab.wan.toxics import OF_CONNECTIONS, Stream, Toxic, ToxicError, changed_toxic, read_toxic
 from lab.wan.toxiproxy_documents import (
     BAD_REQUEST,
     CONFLICT,
@@ -66,6 +67,10 @@ class ToxiproxyApi:
             ("/links", ["GET"], self._list_links),
             ("/links/{link}", ["GET"], self._show_link),
             ("/links/{link}", change, self._change_link),
+            ("/cuts", ["GET"], self._list_cuts),
+            ("/cuts", ["POST"], self._create_cut),
+            ("/cuts/{cut}", ["GET"], self._show_cut),
+            ("/cuts/{cut}", ["DELETE"], self._delete_cut),
             ("/check", ["POST"], self._check),
             ("/status", ["GET"], self._status),
             ("/healthz", ["GET"], self._health),
@@ -98,6 +103,8 @@ class ToxiproxyApi:
                 return _error(BAD_REQUEST, str(error))
             except RelayError as error:
                 return _error(500, str(error))
+            except ClientDisconnect:  # in the middle of its request: nobody reads this
+                return _error(BAD_REQUEST, "bad request body: it has no end")
 
         return guarded
 
@@ -165,7 +172,8 @@ class ToxiproxyApi:
         return JSONResponse([toxic.to_json() for toxic in self._owner(request).toxics])
 
     async def _create_toxic(self, request: Request, document: object) -> Response:
-        owner, toxic = self._owner(request), read_toxic(document)
+        owner = self._owner(request)
+        toxic = read_toxic(document, tuple(Stream) if isinstance(owner, RunningLink) else OF_CONNECTIONS)
         if any(each.name == toxic.name for each in owner.toxics):
             raise ApiError(CONFLICT, "toxic already exists")
         if len(owner.toxics) >= MOST_TOXICS:
@@ -194,6 +202,39 @@ class ToxiproxyApi:
             if toxic.name == request.path_params["toxic"]:
                 return toxic
         raise ApiError(NOT_FOUND, "toxic not found")
+
+    # -- cuts
+
+    async def _list_cuts(self, request: Request, document: object) -> Response:
+        del request, document
+        return JSONResponse([cut.to_json() for cut in self._relays.network.cuts.values()])
+
+    async def _create_cut(self, request: Request, document: object) -> Response:
+        del request
+        relays, cuts = self._relays, self._relays.network.cuts
+        cut = read_cut(document, [place.name for place in relays.network.places], relays.proxies)
+        if cut.name in cuts:
+            raise ApiError(CONFLICT, "cut already exists")
+        if len(cuts) >= MOST_CUTS:
+            raise ApiError(BAD_REQUEST, f"there may be {MOST_CUTS} cuts")
+        relays.change_cuts([*cuts.values(), cut])
+        return JSONResponse(cut.to_json(), CREATED)
+
+    async def _show_cut(self, request: Request, document: object) -> Response:
+        del document
+        return JSONResponse(self._cut(request).to_json())
+
+    async def _delete_cut(self, request: Request, document: object) -> Response:
+        del document
+        gone = self._cut(request)
+        self._relays.change_cuts([cut for cut in self._relays.network.cuts.values() if cut is not gone])
+        return Response(status_code=NO_CONTENT)
+
+    def _cut(self, request: Request) -> Cut:
+        cut = self._relays.network.cuts.get(request.path_params["cut"])
+        if cut is None:
+            raise ApiError(NOT_FOUND, "cut not found")
+        return cut
 
     # -- links, and the whole
 
@@ -235,7 +276,8 @@ class ToxiproxyApi:
     async def _status(self, request: Request, document: object) -> Response:
         del request, document
         relays = self._relays
-        sizes = {"proxies": len(relays.proxies), "links": len(relays.network.links)}
+        network = relays.network
+        sizes = {"proxies": len(relays.proxies), "links": len(network.links), "cuts": len(network.cuts)}
         waiting = {"waiting_bytes": relays.context.shared.memory.used_bytes}
         return JSONResponse({**sizes, **waiting, **dataclasses.asdict(relays.counters)})
 

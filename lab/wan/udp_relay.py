@@ -13,10 +13,12 @@ from typing import Final
 
 from lab.wan.configuration import Proxy
 from lab.wan.context import Context
+from lab.wan.cuts import NEITHER
 from lab.wan.links import datagram_arrival
 from lab.wan.network import NoLinkError
 from lab.wan.running_link import RunningPath, Way
 from lab.wan.sockets import Resolved, keep_bursts, open_socket, resolve
+from lab.wan.toxics import Stream
 
 LARGEST_DATAGRAM_BYTES: Final = 65_535
 DATAGRAMS_A_TURN: Final = 64
@@ -36,6 +38,7 @@ class UdpFlow:
         self.up = None if way is None else way.up
         self.down = None if way is None else way.down
         self.heard_at = 0.0
+        self.severed: frozenset[Stream] = NEITHER
 
 
 class UdpRelay:
@@ -94,7 +97,8 @@ class UdpRelay:
                 continue
             flow = self._flow_of(client[:2])
             if flow is not None:
-                self._send(flow.up, data, lambda data, flow=flow: flow.server.send(data))  # type: ignore[misc]
+                is_severed = Stream.UPSTREAM in flow.severed
+                self._send(flow.up, data, lambda data, flow=flow: flow.server.send(data), is_severed=is_severed)  # type: ignore[misc]
 
     def _flow_of(self, client: Address) -> UdpFlow | None:
         flow = self._flows.get(client)
@@ -120,6 +124,7 @@ class UdpRelay:
         if counters.flows >= self._context.bounds.flows and self._flows:
             self._end(next(iter(self._flows)))
         flow = self._flows[client] = UdpFlow(server, way)
+        flow.severed = self._context.network.severed(client[0], self._proxy)
         counters.flows += 1
         self._loop.add_reader(server.fileno(), self._read_server, client, flow)
         return flow
@@ -135,7 +140,8 @@ class UdpRelay:
             except OSError:  # an ICMP error: nobody listens there. User space cannot hand it on
                 return
             flow.heard_at = self._clock()
-            self._send(flow.down, data, lambda data: self._answer(data, client))
+            is_severed = Stream.DOWNSTREAM in flow.severed
+            self._send(flow.down, data, lambda data: self._answer(data, client), is_severed=is_severed)
 
     def _answer(self, data: bytes, client: Address) -> None:
         if self._listening is not None:
@@ -143,10 +149,21 @@ class UdpRelay:
 
     # -- both
 
-    def _send(self, path: RunningPath | None, data: bytes, send: Callable[[bytes], object]) -> None:
+    def cuts_changed(self) -> None:
+        """Those of the network are others from now on. What is under way arrives, as over a link."""
+        for client, flow in self._flows.items():
+            flow.severed = self._context.network.severed(client[0], self._proxy)
+
+    def _send(
+        self, path: RunningPath | None, data: bytes, send: Callable[[bytes], object], *, is_severed: bool
+    ) -> None:
         counters, now = self._context.counters, self._clock()
         counters.datagrams_total += 1
-        at = now if path is None else datagram_arrival(path.queue, len(data), now, self._context.chance)
+        at: float | None = now
+        if is_severed:
+            at = None
+        elif path is not None:
+            at = datagram_arrival(path.queue, len(data), now, self._context.chance)
         if at is None or self._waiting >= MOST_WAITING_DATAGRAMS:
             counters.datagrams_dropped_total += 1
         elif at <= now:

@@ -20,6 +20,7 @@ from tests.faults import (
     rows_of_clocks,
     rows_of_control_planes,
     rows_of_disks,
+    rows_of_links,
     rows_of_log,
     rows_of_names,
     rows_of_nodes,
@@ -36,6 +37,7 @@ ROWS: dict[str, Row] = {
     **rows_of_clocks.ROWS,
     **rows_of_disks.ROWS,
     **rows_of_control_planes.ROWS,
+    **rows_of_links.ROWS,
 }
 
 DEADLINE_SECONDS = 25.0

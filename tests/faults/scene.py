@@ -23,9 +23,20 @@ from lab.cluster.interface import Cluster
 from lab.cluster.status import LabStatus
 from lab.faults.parameters import Value
 
-REGION = "us-east-1"
+REGION, FAR_REGION = "us-east-1", "eu-central-1"
 EDGE, OTHER_EDGE = "edge-iad89-p1-1", "edge-iad89-p1-2"
 REGIONAL, ROUTER, ORIGIN, CONTROL_PLANE = "regional-us-east-1-1", "dns-1", "origin-1", "control-plane"
+FAR_ORIGIN = "origin-2"
+TOPOLOGY = """\
+lease_seconds: 2
+regions: [{name: us-east-1, airport: IAD}, {name: eu-central-1, airport: FRA}]
+pops: [{name: IAD89-P1, region: us-east-1, edges: 2, cache_mib: 1, disk_mib: 64}]
+regional_caches: [{region: us-east-1, disk_mib: 8}]
+routers: [{region: us-east-1}]
+origins: [{name: origin-1, region: us-east-1}, {name: origin-2, region: eu-central-1}]
+populations: [{region: us-east-1, client_subnet: 10.1.0.0/16, users: 2}]
+"""
+"""What the tables need; its name, its ports and its range are its runner's. Both tiers have a disk, and there is another region to be cut off from."""
 
 _VIEWER_SECONDS = 5.0
 
@@ -71,9 +82,9 @@ class Scene:
     def close(self) -> None:
         self.api.close()
 
-    def new_distribution(self) -> Distribution:
-        """In front of the origin; returns before it is deployed."""
-        origin = OriginAddress(*split_address(self.reached_at(ORIGIN)))
+    def new_distribution(self, origin_id: str = ORIGIN) -> Distribution:
+        """In front of an origin; returns before it is deployed."""
+        origin = OriginAddress(*split_address(self.reached_at(origin_id)))
         return self.api.create_distribution(
             SiteConfig("faults", origin, USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS)
         )
@@ -90,8 +101,8 @@ class Scene:
         return self.cluster.addresses(node_id).http
 
     def reached_at(self, node_id: str) -> str:
-        """For other nodes, and in answers of the router: at the relays, if there are any."""
-        return next(node.reached_at for node in self.cluster.nodes() if node.id == node_id)
+        """Where the others of the lab find it."""
+        return next(node for node in self.cluster.nodes() if node.id == node_id).reached_at
 
     def admin(self, node_id: str) -> str:
         return self.cluster.addresses(node_id).admin

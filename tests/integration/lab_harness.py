@@ -39,7 +39,7 @@ def api_address(slot: int) -> str:
     return f"127.15.0.1:{_WORKER_PORT + 20 * slot + 3}"
 
 
-def small(slot: int = SLOT_OF_ONE_TEST, edge_stores: str = "cache_mib: 64") -> str:
+def small(slot: int = SLOT_OF_ONE_TEST) -> str:
     """Six processes: the least in which a hit goes through both tiers. No distance: tests of links have labs of their own."""
     return f"""\
 name: small
@@ -47,7 +47,7 @@ name: small
 relays: false
 lease_seconds: 2
 regions: [{{name: us-east-1, airport: IAD}}]
-pops: [{{name: IAD89-P1, region: us-east-1, edges: 2, {edge_stores}}}]
+pops: [{{name: IAD89-P1, region: us-east-1, edges: 2}}]
 regional_caches: [{{region: us-east-1}}]
 routers: [{{region: us-east-1}}]
 origins: [{{name: origin-1, region: us-east-1}}]

@@ -60,7 +60,7 @@ def test_a_killed_node_is_shown_and_started_early(lab: ProcessCluster, cdnlab: C
     found = lab.status().find(EDGE)
     assert found is not None and found.state == "down"
     shown = cdnlab.run("faults", "show").out.splitlines()
-    assert shown[0].split() == ["ID", "FAULT", "NODES", "HEALS", "PARAMETERS"]
+    assert shown[0].split() == ["ID", "FAULT", "WHERE", "HEALS", "PARAMETERS"]
     assert shown[1].split()[:4] == [lease["id"], "kill", EDGE, "in"]
     assert cdnlab.run("start", EDGE).out == f"healed: {lease['id']}, kill at {EDGE}\n"
     assert lab.wait_until_live(EDGE).node.pid

@@ -315,3 +315,36 @@ def test_who_says_nothing_holds_nothing_up(api: str) -> None:
         assert ask(api, "/healthz") == (200, b"ok")
         assert ask(api, "/reset", "POST")[0] == 204
         assert ask(api, "/status")[1]["links"] == 1
+
+
+def test_cuts_are_made_shown_and_ended(api: str, client: Toxiproxy, echo: EchoServer) -> None:
+    proxy = client.create(name="cut_off", upstream=echo.address)
+    cut = {"name": "c", "pairs": [{"clients": ["127.0.0.1/32"], "proxies": ["cut_off"], "stream": "upstream"}]}
+    with connect(proxy.listen) as connection:
+        assert ask(api, "/cuts", "POST", cut) == (201, cut)
+        assert ask(api, "/cuts", "POST", cut) == (409, {"error": "cut already exists", "status": 409})
+        assert ask(api, "/cuts") == (200, [cut]) and ask(api, "/cuts/c") == (200, cut)
+        assert ask(api, "/status")[1]["cuts"] == 1
+        connection.sendall(b"hello")
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.settimeout(PATIENCE_SECONDS)
+        assert ask(api, "/cuts/c", "DELETE")[0] == 204
+        assert connection.recv(5) == b"hello"
+    assert ask(api, "/cuts/c", "DELETE") == (404, {"error": "cut not found", "status": 404})
+    status, told = ask(api, "/cuts", "POST", {"name": "c", "pairs": [{"proxies": ["gone"]}]})
+    assert status == 400 and "no proxy 'gone': there are cut_off" in told["error"]
+    ask(api, "/cuts", "POST", cut)
+    client.reset()
+    assert ask(api, "/cuts") == (200, [])
+
+
+def test_a_toxic_along_a_link_is_for_links_only(api: str, client: Toxiproxy, echo: EchoServer) -> None:
+    client.create(name="p", upstream=echo.address)
+    toxic = {"name": "t", "type": "slicer", "stream": "forward", "attributes": {"average_size": 9}}
+    status, told = ask(api, "/proxies/p/toxics", "POST", toxic)
+    assert (status, told["error"]) == (400, "stream was invalid, can be either upstream or downstream")
+    status, told = ask(api, "/links/here--here/toxics", "POST", toxic)
+    assert (status, told["stream"]) == (200, "forward")
+    assert ask(api, "/links/here--here/toxics/t", "DELETE")[0] == 204

@@ -255,3 +255,15 @@ def test_what_is_not_there_is_named_with_what_there_is(lab: Lab) -> None:
         lab.inject("burn", "edge-1")
     with pytest.raises(NotInForceError, match=r"no fault 'f-9' is in force \(it may have healed\): there are none"):
         lab.keeper.heal("f-9")
+
+
+def test_a_lab_without_relays_has_no_links(lab: Lab) -> None:
+    for fault, target in (
+        ("link-cut", "link:*"),
+        ("partition", "halves"),
+        ("cut", "edge-1"),
+        ("link-slice", "link:a--b"),
+    ):
+        with pytest.raises(LabError, match="this lab has no relays between its places, so it has no links"):
+            lab.inject(fault, target)
+    assert lab.keeper.leases == () and lab.journal.read()[0] == []

@@ -300,6 +300,9 @@ def test_what_is_for_processes_only_says_so_of_a_lab_in_containers(
         ("faults inject limit-cpu origin-1", "cpus has to be given: how many"),
         ("faults inject http-status origin-1 500", "'500' is no parameter: write NAME=VALUE"),
         ("faults inject http-status origin-1 status=500 status=501", "status is given twice"),
+        ("faults inject link-cut link:a--b direction=up", "direction is one of both, forward, backward, not 'up'"),
+        ("cut edge-1 --direction up", "direction is one of both, in, out, not 'up'"),
+        ("cut edge-1 --from a,,b", "from must be names with commas between them"),
         ("faults clear", "say which fault, by its ID in `cdnlab faults show`, or --all"),
         ("faults clear f-1 --all", "say which fault, by its ID in `cdnlab faults show`, or --all"),
     ],
@@ -311,7 +314,7 @@ def test_a_fault_that_makes_no_sense_is_refused_before_any_lab_is_asked(line: st
 
 def test_the_catalogue_needs_no_lab() -> None:
     told = CliRunner().invoke(app, ["faults", "list"]).output.splitlines()
-    assert told[0].split() == ["FAULT", "WHAT", "IT", "DOES", "PARAMETERS"] and len(told) > 10
+    assert told[0].split() == ["FAULT", "AT", "WHAT", "IT", "DOES", "PARAMETERS"] and len(told) > 10
 
 
 def test_what_does_not_heal_is_said_and_fails() -> None:
@@ -319,6 +322,7 @@ def test_what_does_not_heal_is_said_and_fails() -> None:
         "id": "f-1",
         "fault": "pause",
         "nodes": ["edge-1"],
+        "links": [],
         "parameters": {},
         "state": "healing",
         "remaining_seconds": 2.04,

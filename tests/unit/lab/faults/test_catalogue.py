@@ -1,14 +1,17 @@
 """The catalogue: every fault has its two halves, the page says what the table says, leases have bounds."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from lab.errors import UsageError
 from lab.faults.actions import ACTIONS
-from lab.faults.catalogue import ALL_ROLES, CATALOGUE, Fault, find_fault, lease_of
+from lab.faults.catalogue import CATALOGUE, find_fault, lease_of
+from lab.faults.fault import Fault, Targets
 from lab.faults.lease import ConflictError, Lease, Phase, Place, check_room
 from lab.faults.parameters import Parameter, Value, format_duration
+from lab.topology.layout import Role
 from tests.faults.contract import ROWS
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "faults.md"
@@ -31,13 +34,25 @@ def test_the_page_has_each_fault_as_it_is() -> None:
 
 def row_of(fault: Fault) -> str:
     told = ", ".join(described(each) for each in fault.parameters) or "none"
-    roles = "all" if fault.roles == ALL_ROLES else ", ".join(role.value.replace("_", " ") for role in fault.roles)
     lease = (
         "none"
         if fault.is_momentary
         else f"{format_duration(fault.lease_seconds)}, at most {format_duration(fault.longest_lease_seconds)}"
     )
-    return f"| `{fault.name}` | {fault.does} | {told} | {roles} | {fault.heals} | {lease} |"
+    return f"| `{fault.name}` | {fault.does} | {told} | {whom(fault)} | {fault.heals} | {lease} |"
+
+
+def whom(fault: Fault) -> str:
+    if fault.targets is not Targets.NODES:
+        return fault.targets.value
+    others = [role for role in Role if role not in fault.roles]
+    if len(others) <= 1:
+        return f"all but {_listed(others)}" if others else "all"
+    return _listed(fault.roles)
+
+
+def _listed(roles: Iterable[Role]) -> str:
+    return ", ".join(role.value.replace("_", " ") for role in roles)
 
 
 def described(parameter: Parameter) -> str:
@@ -89,3 +104,30 @@ def test_an_answer_that_would_hide_another_fault_s_is_refused(
         check_room(find_fault("http-drop"), told[1], ["o"], [lease])
     check_room(find_fault("http-drop"), told[1], ["another"], [lease])
     check_room(find_fault("kill"), {}, ["o"], [lease])
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "is_refused"),
+    [
+        (("link-cut", "a--b"), ("link-cut", "a--b"), True),
+        (("link-cut", "a--b"), ("partition", "a--b"), True),
+        (("partition", "a--b forward"), ("link-cut", "a--b"), True),
+        (("link-cut", "a--b forward"), ("link-cut", "a--b forward"), True),
+        (("link-cut", "a--b forward"), ("link-cut", "a--b backward"), False),
+        (("link-cut", "a--b"), ("link-cut", "a--c"), False),
+        (("link-cut", "a--b"), ("link-loss", "a--b"), False),
+        (("link-delay", "a--b"), ("link-loss", "a--b"), False),
+        (("link-slice", "a--b"), ("link-slice", "a--b"), False),
+        (("cut", "edge-1"), ("cut", "edge-1"), False),
+        (("cut", "edge-1"), ("kill", "edge-1"), False),
+    ],
+)
+def test_faults_of_one_direction_of_a_link_that_would_undo_each_other_are_refused(
+    older: tuple[str, str], newer: tuple[str, str], is_refused: bool
+) -> None:
+    lease = Lease("f-1", older[0], "t", {}, (Place(older[1]),), "b", 30, 0, 30, Phase.INJECTED)
+    if is_refused:
+        with pytest.raises(ConflictError, match=rf"{older[1]} has {older[0]} already \(f-1\)"):
+            check_room(find_fault(newer[0]), {}, [newer[1]], [lease])
+    else:
+        check_room(find_fault(newer[0]), {}, [newer[1]], [lease])

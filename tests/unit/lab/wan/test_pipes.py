@@ -269,3 +269,38 @@ def test_nothing_is_lost_or_moved_by_what_only_delays(
     assert data_of(found) == b"".join(pieces)
     assert times_of(found) == sorted(times_of(found)) and isinstance(found[-1], End)
     assert wire.pipe.waiting_bytes == 0
+
+
+def test_what_is_severed_holds_back_as_a_cut_does_with_and_without_a_link() -> None:
+    for path, least in ((Path(0.05), 0.05 + 0.2), (None, 0.2)):
+        wire = Wire(path=path)
+        wire.pipe.is_severed = True
+        wire.pipe.look_at_cut(0.0)
+        assert not wire.pipe.is_direct and wire.pipe.is_full
+        wire.feed(b"a")
+        assert wire.run(10.0) == []
+        wire.pipe.is_severed = False
+        wire.pipe.look_at_cut(10.0)
+        (piece,) = wire.run()
+        assert (piece, piece.at) == (Piece(10.0 + least, b"a"), 10.0 + least)
+
+
+def test_a_cut_of_the_link_goes_on_when_one_of_the_client_ends() -> None:
+    wire = Wire(path=Path(is_cut=True))
+    wire.pipe.is_severed = True
+    wire.pipe.look_at_cut(0.0)
+    wire.feed(b"a")
+    wire.pipe.is_severed = False
+    wire.pipe.look_at_cut(1.0)
+    assert wire.run(5.0) == []
+
+
+def test_toxics_along_a_link_are_of_whichever_direction_leads_that_way() -> None:
+    along = [
+        read_toxic({"type": "latency", "stream": word, "attributes": {"latency": late}}, tuple(Stream))
+        for word, late in (("forward", 10), ("backward", 20), ("upstream", 40))
+    ]
+    for link_s, late in ((Stream.FORWARD, 0.05), (Stream.BACKWARD, 0.06), (None, 0.04)):
+        pipe = Pipe(None, ToxicsAtWork(Stream.UPSTREAM, random.Random(1), link_s).update(along, 0.0), 1 << 20)
+        pipe.feed(b"a", 0.0)
+        assert pipe.next_at(may_write=True) == pytest.approx(late)
