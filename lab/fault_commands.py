@@ -30,6 +30,7 @@ AnyTarget = Annotated[
     typer.Argument(
         metavar="TARGET",
         help="A node, role:edge, region:NAME, pop:NAME; of links link:A--B, link:A--*, link:*, partition:halves; /50% or /1?seed=7 for some; commas.",
+        autocompletion=suggest("targets"),
     ),
 ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.clients.http_client import UnreachableError, ask, get_json
+from lab.topology.layout import ALLOW_FAULTS
 from tests import warm_start
 from tests.integration.system_lab import Site, SystemLab, wait_until
 
@@ -18,7 +19,7 @@ OBJECT = "twin/page"
 
 def flags_beside(lab: SystemLab, edge: str) -> dict[str, str]:
     """Those of the edge, with ports that nothing else in the lab has, at the edge's own address."""
-    command = lab.command(edge)
+    command = [word for word in lab.command(edge) if word != ALLOW_FAULTS]  # the one without a value
     flags = dict(zip(command[3::2], command[4::2], strict=True))
     host = flags["--listen"].rpartition(":")[0]
     without = {"--listen-shared", "--disk-dir"}

@@ -27,6 +27,7 @@ LINES = {
     "completion": "bash",
     "down": "--state nowhere",
     "explain": "/",
+    "cut": "nobody",
     "faults clear": "--all",
     "faults inject": "pause nobody",
     "faults list": "",
@@ -47,6 +48,7 @@ LINES = {
     "status": "",
     "stop": "nobody",
     "up": "nothing.yaml",
+    "wan check": "",
 }
 NO_STATE = ("completion", "faults list", "report")
 ODD_TOPOLOGIES = {

@@ -58,7 +58,13 @@ class Lab:
 
     def start(self, *words: str, program: tuple[str, ...] = PROGRAM) -> subprocess.Popen[str]:
         command = [sys.executable, *program, *words, "--state", str(self.state)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        alone = {
+            **os.environ,
+            "DOCKER_HOST": "unix:///nowhere",
+        }  # a lab in containers that happens to be up is none of ours
+        return subprocess.Popen(
+            command, cwd=ROOT, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def call(self, *words: str, timeout: float = 60) -> tuple[int, str]:
         process = self.start(*words)
