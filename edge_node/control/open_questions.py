@@ -5,26 +5,38 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from enum import Enum
 
-T = TypeVar("T")
+from edge_node.policy.fence import PeerStanding
+
+
+class Silence(Enum):
+    """Why there is no answer."""
+
+    LATE = "late"
+    """It may yet come."""
+    GONE = "gone"
+    """Nobody is there, or nobody who knows this question."""
+
+
+Said = PeerStanding | Silence
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Generic[T]):
+class Answered:
     """What has come of a question, and when it was asked."""
 
     asked_at: float
-    answer: T
+    answer: Said
 
 
-class OpenQuestions(Generic[T]):
+class OpenQuestions:
     """At most so many to each peer; a further one takes the place of the oldest."""
 
-    def __init__(self, ask: Callable[[str], Awaitable[T]], most_of_a_peer: int) -> None:
+    def __init__(self, ask: Callable[[str], Awaitable[Said]], most_of_a_peer: int) -> None:
         self._ask = ask
         self._most = most_of_a_peer
-        self._open: dict[str, deque[tuple[float, asyncio.Future[T]]]] = {}
+        self._open: dict[str, deque[tuple[float, asyncio.Future[Said]]]] = {}
 
     def put(self, peer_id: str, address: str, asked_at: float) -> None:
         """Ask now."""
@@ -39,9 +51,9 @@ class OpenQuestions(Generic[T]):
         if newest:
             await asyncio.wait(newest, timeout=seconds)
 
-    def take(self) -> dict[str, Answered[T]]:
+    def take(self) -> dict[str, Answered]:
         """Of each peer that has answered since: its answer to the newest question of those. What was asked before that is of no use any more."""
-        taken: dict[str, Answered[T]] = {}
+        taken: dict[str, Answered] = {}
         for peer_id, questions in list(self._open.items()):
             while any(question.done() for _, question in questions):
                 asked_at, question = questions.popleft()

@@ -14,13 +14,12 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from itertools import zip_longest
 from math import inf
 from typing import Final
 
-from edge_node.control.open_questions import Answered, OpenQuestions
+from edge_node.control.open_questions import Answered, OpenQuestions, Said, Silence
 from edge_node.model.configuration import Peer, Role
 from edge_node.policy.fence import ANSWER_SECONDS, ROUND_SECONDS, Answers, FenceState, PeerStanding
 from edge_node.storage.node_state import NodeState
@@ -51,15 +50,6 @@ def log_fence(state: FenceState) -> None:
     """The operator is told why stored responses are asked for again."""
     level = logging.WARNING if state is FenceState.FENCED else logging.INFO
     _logger.log(level, "%s", _FENCE_TEXTS[state])
-
-
-class Silence(Enum):
-    """Why there is no answer."""
-
-    LATE = "late"
-    """It may yet come."""
-    GONE = "gone"
-    """Nobody is there, or nobody who knows this question."""
 
 
 class PeerInquiry:
@@ -154,7 +144,7 @@ class PeerInquiry:
             self._note_change(state)
 
 
-def _as_of(moment: float, heard: Iterable[Answered[PeerStanding | Silence]]) -> list[PeerStanding]:
+def _as_of(moment: float, heard: Iterable[Answered]) -> list[PeerStanding]:
     """What peers have said, as if they had all been asked at one moment, the oldest: who was asked later has renewed its lease that much less before it."""
     return [
         replace(said.answer, renewed_seconds_ago=said.answer.renewed_seconds_ago - (said.asked_at - moment))
@@ -163,11 +153,11 @@ def _as_of(moment: float, heard: Iterable[Answered[PeerStanding | Silence]]) -> 
     ]
 
 
-async def _ask_from(source: SourceAddress, address: str) -> PeerStanding | Silence:
+async def _ask_from(source: SourceAddress, address: str) -> Said:
     return await ask_peer(address, source)
 
 
-async def ask_peer(address: str, source: SourceAddress) -> PeerStanding | Silence:
+async def ask_peer(address: str, source: SourceAddress) -> Said:
     """What the node with this admin port says, if it does."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
@@ -181,7 +171,7 @@ async def ask_peer(address: str, source: SourceAddress) -> PeerStanding | Silenc
         return Silence.GONE
 
 
-async def _ask(host: str, port: int, source: SourceAddress) -> PeerStanding | Silence:
+async def _ask(host: str, port: int, source: SourceAddress) -> Said:
     reader, writer = await asyncio.open_connection(
         host, port, limit=LONGEST_ANSWER_BYTES, local_addr=source.toward(host)
     )

@@ -9,12 +9,12 @@ from math import inf
 
 import pytest
 
+from edge_node.control.open_questions import Silence
 from edge_node.control.peer_inquiry import (
     LONGEST_ANSWER_BYTES,
     MOST_ASKED,
     ROUNDS_UNTIL_GONE,
     PeerInquiry,
-    Silence,
     ask_peer,
     read_standing,
     write_standing,
