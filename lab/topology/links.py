@@ -100,6 +100,12 @@ class GivenLink:
 
     def problems(self) -> Iterator[Problem]:
         """What makes no sense in itself."""
+        if (self.round_trip_ms, self.jitter_ms, self.loss_percent, self.bandwidth_mbit) == (None,) * 4:
+            yield Problem(
+                self.line,
+                "nothing is said of this link but `between`: "
+                "give round_trip_ms, jitter_ms, loss_percent or bandwidth_mbit, or leave it out",
+            )
         if self.round_trip_ms is not None and (self.jitter_ms or 0) > self.round_trip_ms / 2:
             yield Problem(
                 self.line, f"jitter_ms {self.jitter_ms:g}: more than half of the round trip, which is one way"

@@ -177,6 +177,12 @@ def test_all_mistakes_are_told_at_once_with_file_and_line() -> None:
             "links: [{between: [operator, operator]}]",
             "a link between operator and operator: viewers have links with regions only",
         ),
+        ("latencies: [[us-east-1, us-east-1, 5]]", "latencies is no key any more: write links, as in docs/topology.md"),
+        (
+            "links: [{between: [us-east-1, us-east-1], jitter_ms: 5}]",
+            "jitter_ms 5: more than one way between us-east-1 and us-east-1, 0.25 ms; give round_trip_ms, too",
+        ),
+        ("links: [{between: [us-east-1, us-east-1]}]", "nothing is said of this link but `between`"),
         ("dns_port: 8080", "port 8080 is used twice: by viewer_port and by dns_port"),
         ("control_plane: {grpc: 4566}", "port 4566 is used twice: by control_plane api and by control_plane grpc"),
         ("control_plane: {grcp: 5}", "unknown key 'grcp' in control_plane; did you mean 'grpc'?"),
