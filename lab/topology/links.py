@@ -15,6 +15,8 @@ from lab.topology.problems import Problem
 OPERATOR: Final = "operator"
 """The place of whoever runs the lab: programs on this machine that bind no address, such as curl. It is where the default region's viewers are."""
 VIEWERS_PREFIX: Final = "viewers-"
+LINK_JOINT: Final = "--"
+"""In the name of a link, between its ends."""
 LONGEST_ROUND_TRIP_MILLISECONDS: Final = 10_000.0
 MOST_LOSS_PERCENT: Final = 50.0
 MOST_MBIT: Final = 100_000.0

@@ -222,6 +222,23 @@ def test_an_origin_may_not_take_another_node_s_name() -> None:
     assert (line, message) == (6, "origin edge-iad89-p1-1: that is how the lab names its other nodes")
 
 
+def test_an_origin_may_not_be_called_as_the_relays_are() -> None:
+    assert problems_of(SMALLEST.replace("origin-1", "wan")) == [
+        (6, "origin wan: that is how the lab names its other nodes")
+    ]
+
+
+def test_names_of_places_and_links_have_one_meaning() -> None:
+    """Of `a` and `a-2`, the second population of one would be at the place of the first of the other."""
+    regions = "regions:\n  - {name: a, airport: IAD}\n  - {name: a-2, airport: FRA}\n  - {name: b--c, airport: NRT}\n"
+    populations = "".join(
+        f"  - {{region: {name}, client_subnet: 10.{n}.0.0/16}}\n" for n, name in enumerate(("a", "a", "a-2"))
+    )
+    found = problems_of(regions + "pops: []\norigins: external\npopulations:\n" + populations)
+    assert (4, "region b--c: -- stands between the two ends of a link") in found
+    assert (10, "place viewers-a-2 is there twice: first on line 9") in found
+
+
 def test_a_demo_needs_an_origin_of_the_lab() -> None:
     text = SMALLEST.replace("origins:\n  - {name: origin-1, region: us-east-1}\n", "origins: external\n")
     assert problems_of(text + "demo_distribution: true\n") == [
