@@ -52,7 +52,7 @@ CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # a snapshot of thousands of distributions
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel means a new connection, also after a half-open one
-    ("grpc.min_reconnect_backoff_ms", 2_000),  # bound on one connection attempt
+    ("grpc.min_reconnect_backoff_ms", 3_000),  # bound on one connection attempt: three round trips (TCP, TLS, HTTP/2)
 )
 
 TRY_AGAIN = grpc.StatusCode.ABORTED

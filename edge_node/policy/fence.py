@@ -30,8 +30,9 @@ ROUND_SECONDS: Final = 0.5
 """From the beginning of one round of questions to that of the next."""
 DECIDED_AFTER_SECONDS: Final = HEARTBEAT_SECONDS + ANSWER_SECONDS
 """After the end of the lease. A peer that the control plane still hears has renewed its own since, however the heartbeats lie."""
-ALONE_SECONDS: Final = 2.0
-"""How long what a round has found is good for: a node that stood still for longer asks again before it serves. Less than NOTICE_SECONDS."""
+ALONE_SECONDS: Final = 2.5
+"""How long what a round has found is good for: a node that stood still for longer asks again before it serves. Less than NOTICE_SECONDS, by more than a lease takes to
+its node; and more than the slowest answer takes and another round, or hits would stop for a moment in each."""
 
 
 class FenceState(StrEnum):

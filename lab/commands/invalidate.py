@@ -78,7 +78,7 @@ def _why_left_out(node: dict[str, Any]) -> str:
         case "left":
             return f"{since}: it has left"
         case "lease_over":
-            return f"{since}: its lease is over, and it confirms what it serves since {node['fenced_since']}"
+            return f"{since}: its lease is over, and unless it reaches no such node, it confirms what it serves since {node['fenced_since']}"
         case _:
             return since
 

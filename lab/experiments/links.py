@@ -1,6 +1,7 @@
 """Before a run: are the links between the places as they were asked for? Figures of a run over links that are not would be those of a busy machine."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,11 +33,14 @@ def measure(lab: Cluster) -> tuple[LinkMeasurement, ...]:
         ) from error
 
 
-def check_before_run(lab: Cluster, run_directory: Path) -> str:
-    """Writes what was found to the run's folder, and says it in a line, which is empty without relays. LinksAreOffError after three tries."""
+def check_before_run(lab: Cluster, run_directory: Path, say: Callable[[str], None]) -> None:
+    """Writes what was found to the run's folder, and says it; nothing without relays. LinksAreOffError after three tries."""
+    if all(node.role is not Role.WAN for node in lab.nodes()):
+        return
+    say(
+        "measuring the links between the places: a second, or a minute or two where there are hundreds with a bandwidth"
+    )
     found = _measure_until_right(lab)
-    if not found:
-        return ""
     (run_directory / LINKS_FILE).write_text(
         json.dumps([asdict(each) for each in found], indent=1) + "\n", encoding="utf-8"
     )
@@ -45,7 +49,9 @@ def check_before_run(lab: Cluster, run_directory: Path) -> str:
     if off:
         raise LinksAreOffError(describe_off(off, len(trips)))
     link, asked, measured = max(trips, key=lambda trip: trip[1])
-    return f"{len(trips)} links are as asked; the longest, {link}, takes {measured:.1f} ms there and back ({asked:g} asked)"
+    say(
+        f"{len(trips)} links are as asked; the longest, {link}, takes {measured:.1f} ms there and back ({asked:g} asked)"
+    )
 
 
 def _measure_until_right(lab: Cluster) -> tuple[LinkMeasurement, ...]:

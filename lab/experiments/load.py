@@ -168,8 +168,7 @@ class LoadFollower:
 def run_load(lab: Cluster, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
     """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
     plan = plan_for(lab, (run_directory / LOAD_FILE).resolve())
-    if said := check_before_run(lab, run_directory):
-        print(said, file=sys.stderr)
+    check_before_run(lab, run_directory, lambda line: print(line, file=sys.stderr))
     with LoadRun(profile, plan, duration_seconds, users, run_directory, lab.mark) as run:
         return run.wait()
 

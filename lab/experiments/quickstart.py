@@ -76,8 +76,7 @@ def _make_empty(run_directory: Path) -> None:
 def run_on(lab: Cluster, run_directory: Path, duration_seconds: float, console: Console) -> Outcome:
     """The quick start on a lab that is up; leaves a whole run folder with its report."""
     stage = Stage.of(lab)
-    if said := check_before_run(lab, run_directory):
-        console.print(said, highlight=False, soft_wrap=True)
+    check_before_run(lab, run_directory, lambda line: console.print(line, highlight=False, soft_wrap=True))
     with ManagementApi(lab.status().api) as api:
         console.print(f"{len(stage.nodes)} nodes are live; creating a distribution", highlight=False)
         distribution = create_distribution(api, stage.of_role(Role.ORIGIN)[0].reached_at)

@@ -84,7 +84,9 @@ def relays_of(lab: Cluster) -> RelaysApi:
     """LabError when the lab has none, or they do not run."""
     node = _relays(lab)
     if node is None:
-        raise LabError("this lab has no relays between its places, so it has no links: leave out `relays: false`")
+        raise LabError(
+            "this lab has no relays between its places, so it has no links: bring it up without --no-relays, or `relays: false`"
+        )
     if not node.is_running:
         raise LabError(f"{node.id}, the relays, is not running: `cdnlab start {node.id}` starts it")
     return RelaysApi(lab.addresses(node.id).admin)

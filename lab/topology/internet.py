@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from lab.topology.geography import one_way_milliseconds
 from lab.topology.links import DEFAULT_LAST_MILE, LAST_MILES, OPERATOR, GivenLink, LinkValues, PathValues
 from lab.topology.model import Topology
+from lab.topology.problems import Problem
 
 _Given = Mapping[frozenset[str], GivenLink]
 
@@ -25,6 +26,19 @@ def region_delays(topology: Topology) -> Mapping[tuple[str, str], float]:
     regions = {region.name for region in topology.regions}
     links = (link for link in links_of(topology) if regions.issuperset(link.between))
     return {link.between: round(link.forward.delay_ms, 2) for link in links}
+
+
+def wrong_jitters(topology: Topology) -> Iterator[Problem]:
+    """What is given as jitter, and is more than the delay that is derived: relays could not do it."""
+    one_way = {frozenset(link.between): link.forward.delay_ms for link in links_of(topology)}
+    for given in topology.links:
+        delay = one_way.get(given.ends, 0.0)
+        if given.round_trip_ms is None and (given.jitter_ms or 0) > delay:
+            names = " and ".join(given.between)
+            yield Problem(
+                given.line,
+                f"jitter_ms {given.jitter_ms:g}: more than one way between {names}, {delay:g} ms; give round_trip_ms, too",
+            )
 
 
 def _replaced(link: LinkValues, given: _Given) -> LinkValues:

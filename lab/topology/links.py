@@ -15,6 +15,8 @@ from lab.topology.problems import Problem
 OPERATOR: Final = "operator"
 """The place of whoever runs the lab: programs on this machine that bind no address, such as curl. It is where the default region's viewers are."""
 VIEWERS_PREFIX: Final = "viewers-"
+LINK_JOINT: Final = "--"
+"""In the name of a link, between its ends."""
 LONGEST_ROUND_TRIP_MILLISECONDS: Final = 10_000.0
 MOST_LOSS_PERCENT: Final = 50.0
 MOST_MBIT: Final = 100_000.0
@@ -100,6 +102,12 @@ class GivenLink:
 
     def problems(self) -> Iterator[Problem]:
         """What makes no sense in itself."""
+        if (self.round_trip_ms, self.jitter_ms, self.loss_percent, self.bandwidth_mbit) == (None,) * 4:
+            yield Problem(
+                self.line,
+                "nothing is said of this link but `between`: "
+                "give round_trip_ms, jitter_ms, loss_percent or bandwidth_mbit, or leave it out",
+            )
         if self.round_trip_ms is not None and (self.jitter_ms or 0) > self.round_trip_ms / 2:
             yield Problem(
                 self.line, f"jitter_ms {self.jitter_ms:g}: more than half of the round trip, which is one way"

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import chain, pairwise
 
 from lab.topology.geography import Coordinates
-from lab.topology.links import DEFAULT_LAST_MILE, LAST_MILES, OPERATOR, VIEWERS_PREFIX, GivenLink
+from lab.topology.links import DEFAULT_LAST_MILE, LAST_MILES, LINK_JOINT, OPERATOR, VIEWERS_PREFIX, GivenLink
 from lab.topology.problems import Problem, TopologyError
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
@@ -46,6 +46,8 @@ class Region:
     def problems(self) -> Iterator[Problem]:
         if not _NAME.fullmatch(self.name):
             yield Problem(self.line, f"region {self.name!r}: a name is made of a-z, 0-9 and '-', for example us-east-1")
+        if LINK_JOINT in self.name:
+            yield Problem(self.line, f"region {self.name}: {LINK_JOINT} stands between the two ends of a link")
         if self.name == OPERATOR or self.name.startswith(VIEWERS_PREFIX):
             yield Problem(
                 self.line, f"region {self.name}: that is how the lab names the places of viewers and of its operator"
@@ -278,13 +280,14 @@ class Topology:
             *(("origin", origin.name, origin.line) for origin in self.origins),
             *(("regional caches of", cache.region, cache.line) for cache in self.regional_caches),
             *(("client_subnet", each.client_subnet, each.line) for each in self.populations),
+            *(("place", name, each.line) for name, each in self.population_places()),
         ]
         first: dict[tuple[str, str], int] = {}
         for kind, name, line in named:
             if first.setdefault((kind, name), line) != line:
                 yield Problem(line, f"{kind} {name} is there twice: first on line {first[kind, name]}")
         for origin in self.origins:
-            if origin.name == "control-plane" or origin.name.startswith(("edge-", "regional-", "dns-")):
+            if origin.name in ("control-plane", "wan") or origin.name.startswith(("edge-", "regional-", "dns-")):
                 yield Problem(origin.line, f"origin {origin.name}: that is how the lab names its other nodes")
 
     def _unknown_regions(self) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ import yaml
 from lab.errors import UsageError
 from lab.topology.choice import TopologyChoice
 from lab.topology.geography import Coordinates, find_airports
+from lab.topology.internet import wrong_jitters
 from lab.topology.links import (
     DEFAULT_LAST_MILE,
     LAST_MILES,
@@ -105,6 +106,7 @@ def parse_topology(text: str, source: str, loopback: str | None = None) -> Topol
         reported = {problem.line for problem in problems}
         problems += [problem for problem in error.problems if problem.line not in reported]
         raise TopologyError(source, problems) from None
+    problems += wrong_jitters(topology)
     if problems:
         raise TopologyError(source, problems)
     return topology
@@ -155,6 +157,9 @@ def _topology(root: Section, source: str, loopback: str | None) -> Topology:
         demo_distribution=root.flag("demo_distribution", not origins_are_external),
     )
     root.known += ["loopback", "origins"]
+    if "latencies" in root.values:
+        root.known.append("latencies")
+        root.report("latencies is no key any more: write links, as in docs/topology.md", root.values["latencies"])
     root.finish()
     lines = root.lines if loopback is None else {**root.lines, "loopback": COMMAND_LINE}
     return topology(source=source, lines=dict(lines))

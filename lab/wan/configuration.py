@@ -4,7 +4,7 @@ The file's form is in docs/wan.md; reading it is configuration_file.py's.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -189,11 +189,6 @@ class PlaceFinder:
         """None: at none."""
         parsed = ip_address(address.partition("%")[0])
         return next((name for network, name in self._networks if parsed in network), None)
-
-
-def links_by_ends(links: Iterable[Link]) -> Mapping[frozenset[str], Link]:
-    """A link is the same from both its ends."""
-    return {frozenset(link.ends): link for link in links}
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network | None:

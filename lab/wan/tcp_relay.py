@@ -67,7 +67,9 @@ class TcpRelay:
         transport = session.client.transport
         assert transport is not None
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        if not peer or counters.connections >= context.bounds.connections:
+        if not peer:  # it has reset its connection already
+            return False
+        if counters.connections >= context.bounds.connections:
             counters.refused_full_total += 1
             return False
         session.peer, session.local = peer[:2], local[:2]

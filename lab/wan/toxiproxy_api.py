@@ -305,6 +305,8 @@ async def _read(request: Request) -> object:
         if len(body) > LARGEST_BODY_BYTES:
             raise ApiError(TOO_LARGE, f"bad request body: more than {LARGEST_BODY_BYTES} bytes")
     try:
-        return json.loads(bytes(body)) if body else None
-    except ValueError as error:
+        document: object = json.loads(bytes(body)) if body else None
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair could be told to nobody again
+    except (ValueError, RecursionError) as error:
         raise ApiError(BAD_REQUEST, f"bad request body: {error}") from error
+    return document

@@ -10,6 +10,7 @@ import pytest
 from toxiproxy import Toxiproxy
 from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 
+from lab.clients import http_client
 from tests.integration.lab.wan.wan_process import ask, running
 from tests.integration.lab.wan.wires import loopback
 
@@ -261,6 +262,24 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
 ) -> None:
     assert ask(api, path, method, document)[0] == status
     assert client.proxies() == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/proxies", '{"name": "\\ud800", "upstream": "127.0.0.1:1"}'),
+        ("/cuts", '{"name": "\\ud800", "pairs": [{"proxies": []}]}'),
+        ("/links/here--here/toxics", '{"name": "\\ud800", "type": "latency"}'),
+        ("/links/here--here", '{"\\ud800": 1}'),
+        ("/populate", "[" * 100_000),
+        ("/cuts", '{"name": ' + "9" * 5_000 + "}"),
+    ],
+)
+def test_text_that_no_answer_could_repeat_and_endless_nesting_are_refused(api: str, path: str, body: str) -> None:
+    reply = http_client.ask(api, path, method="POST", body=body.encode())
+    assert reply.status == 400 and b"bad request body" in reply.body
+    for everything in ("/proxies", "/cuts", "/links"):
+        assert ask(api, everything)[0] == 200
 
 
 def test_names_that_cannot_be_looked_up_harm_nobody(client: Toxiproxy, api: str) -> None:

@@ -4,9 +4,11 @@ from math import inf
 
 import pytest
 
+from edge_node.control.peer_inquiry import PATIENCE_SECONDS
 from edge_node.policy.fence import (
     ALONE_SECONDS,
     DECIDED_AFTER_SECONDS,
+    ROUND_SECONDS,
     Answers,
     Fence,
     FenceState,
@@ -127,6 +129,15 @@ def test_alone_it_goes_on_asking_and_what_it_found_grows_old() -> None:
     assert not serves(fence, ENDED + 10.0 + ALONE_SECONDS)
     asks(fence, ENDED + 13.0)
     assert serves(fence, ENDED + 13.1)
+
+
+def test_alone_hits_go_on_without_a_gap_when_answers_take_as_long_as_they_may() -> None:
+    fence = after_its_lease()
+    for number in range(10):
+        asked_at = ENDED + 10.0 + number * ROUND_SECONDS
+        heard_at = asked_at + PATIENCE_SECONDS + 0.2  # of a loop that is late
+        assert number == 0 or serves(fence, heard_at)
+        fence.round_ended(asked_at, heard_at, OWN, Answers([says(renewed_ago=inf)], False))
 
 
 def test_alone_it_is_fenced_as_soon_as_somebody_is_heard_again() -> None:

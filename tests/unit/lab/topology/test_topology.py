@@ -177,6 +177,12 @@ def test_all_mistakes_are_told_at_once_with_file_and_line() -> None:
             "links: [{between: [operator, operator]}]",
             "a link between operator and operator: viewers have links with regions only",
         ),
+        ("latencies: [[us-east-1, us-east-1, 5]]", "latencies is no key any more: write links, as in docs/topology.md"),
+        (
+            "links: [{between: [us-east-1, us-east-1], jitter_ms: 5}]",
+            "jitter_ms 5: more than one way between us-east-1 and us-east-1, 0.25 ms; give round_trip_ms, too",
+        ),
+        ("links: [{between: [us-east-1, us-east-1]}]", "nothing is said of this link but `between`"),
         ("dns_port: 8080", "port 8080 is used twice: by viewer_port and by dns_port"),
         ("control_plane: {grpc: 4566}", "port 4566 is used twice: by control_plane api and by control_plane grpc"),
         ("control_plane: {grcp: 5}", "unknown key 'grcp' in control_plane; did you mean 'grpc'?"),
@@ -214,6 +220,23 @@ def test_regions_pops_and_origins_are_needed() -> None:
 def test_an_origin_may_not_take_another_node_s_name() -> None:
     [(line, message)] = problems_of(SMALLEST.replace("origin-1", "edge-iad89-p1-1"))
     assert (line, message) == (6, "origin edge-iad89-p1-1: that is how the lab names its other nodes")
+
+
+def test_an_origin_may_not_be_called_as_the_relays_are() -> None:
+    assert problems_of(SMALLEST.replace("origin-1", "wan")) == [
+        (6, "origin wan: that is how the lab names its other nodes")
+    ]
+
+
+def test_names_of_places_and_links_have_one_meaning() -> None:
+    """Of `a` and `a-2`, the second population of one would be at the place of the first of the other."""
+    regions = "regions:\n  - {name: a, airport: IAD}\n  - {name: a-2, airport: FRA}\n  - {name: b--c, airport: NRT}\n"
+    populations = "".join(
+        f"  - {{region: {name}, client_subnet: 10.{n}.0.0/16}}\n" for n, name in enumerate(("a", "a", "a-2"))
+    )
+    found = problems_of(regions + "pops: []\norigins: external\npopulations:\n" + populations)
+    assert (4, "region b--c: -- stands between the two ends of a link") in found
+    assert (10, "place viewers-a-2 is there twice: first on line 9") in found
 
 
 def test_a_demo_needs_an_origin_of_the_lab() -> None:
