@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Set this to use an interpreter that `make setup` would not choose: make setup PYTHON=/opt/python3.13/bin/python3
 PYTHON ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 6
 EDGE_TESTS := $(wildcard tests/*/edge_node) tests/integration/system
 PACKAGES := $(wildcard benchmarks control_plane deploy dns_router edge_node lab loadtests origin proto tests)
 

@@ -131,6 +131,7 @@ def browser(lab: SystemLab, site: Site, film: str, profile: Path) -> Iterator[No
         process.wait()
 
 
+@pytest.mark.nightly
 @needs_chromium
 @pytest.mark.slow
 def test_a_browser_plays_jumps_and_ends(lab: SystemLab, site: Site, tmp_path: Path) -> None:

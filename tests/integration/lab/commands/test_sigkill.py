@@ -16,7 +16,7 @@ LOOPBACK = "127.62.0.0/16"
 def test_whatever_is_killed_nothing_is_left_behind_and_the_lab_heals(tmp_path: Path) -> None:
     rounds = Rounds(tmp_path, LOOPBACK, random.Random(1130))
     try:
-        rounds.play(examples(4))
+        rounds.play(examples(3))
         rounds.end()
     finally:
         print(rounds.figures)
