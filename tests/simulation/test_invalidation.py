@@ -19,7 +19,7 @@ from tests.simulation.scenario import PRODUCT, Simulation
 from tests.simulation.search import Totals, first_failure, quiet_meanwhile, runs
 from tests.simulation.shrink import Shrinker, shortest_story, story
 
-SEEDS = int(os.environ.get("CDNLAB_SIMULATION_SEEDS", "3000"))
+SEEDS = int(os.environ.get("CDNLAB_SIMULATION_SEEDS", "2000"))
 PORTIONS = 4
 PLANTED_SEEDS = 2000
 """A planted bug has to show within so many."""
