@@ -1,6 +1,7 @@
 """Players that nobody here wrote, where the machine has them: ffmpeg and ffprobe, and Chromium. Each call has a deadline."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -72,6 +73,7 @@ def chromium(edge: str, host: str, url: str, profile: Path) -> subprocess.Popen[
             f"--host-resolver-rules=MAP {host} {edge}",
             *(f"--user-data-dir={profile}", url),
         ],
+        env={**os.environ, "TMPDIR": str(profile)},  # or its sockets stay in /tmp when it is killed
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
