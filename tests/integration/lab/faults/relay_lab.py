@@ -120,17 +120,24 @@ class RelayLab(SleepingLab):
 def echo(connection: socket.socket, data: bytes) -> tuple[bytes, float]:
     """What comes back of it, until it is all or the connection ends; and after how long. ConnectionResetError."""
     began_at, found = time.monotonic(), b""
-    sending = threading.Thread(target=_send, args=(connection, data), daemon=True)
+    resets: list[ConnectionError] = []
+    sending = threading.Thread(target=_send, args=(connection, data, resets), daemon=True)
     sending.start()
     while len(found) < len(data) and (piece := connection.recv(65_536)):
         found += piece
     sending.join()
+    if resets and not found:  # the kernel tells of a reset once, and then it was not the reader who heard
+        raise ConnectionResetError(str(resets[0]))
     return found, time.monotonic() - began_at
 
 
-def _send(connection: socket.socket, data: bytes) -> None:
-    with contextlib.suppress(OSError):
+def _send(connection: socket.socket, data: bytes, resets: list[ConnectionError]) -> None:
+    try:
         connection.sendall(data)
+    except ConnectionError as error:
+        resets.append(error)
+    except OSError:
+        return  # whoever reads has closed it
 
 
 def is_silent(connection: socket.socket) -> bool:
