@@ -34,7 +34,8 @@ def measure(lab: Cluster) -> tuple[LinkMeasurement, ...]:
 
 
 def check_before_run(lab: Cluster, run_directory: Path, say: Callable[[str], None]) -> None:
-    """Writes what was found to the run's folder, and says it; nothing without relays. LinksAreOffError after three tries."""
+    """Writes what was found to the run's folder, and says it; nothing without relays, also of a run before in that folder. LinksAreOffError after three tries."""
+    (run_directory / LINKS_FILE).unlink(missing_ok=True)
     if all(node.role is not Role.WAN for node in lab.nodes()):
         return
     say(
