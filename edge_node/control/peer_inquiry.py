@@ -32,7 +32,7 @@ LONGEST_ANSWER_BYTES: Final = 4_096
 ROUNDS_UNTIL_GONE: Final = 3
 """A peer from which nothing comes in so many rounds in a row is taken for one that cannot be reached."""
 PATIENCE_SECONDS: Final = ROUNDS_UNTIL_GONE * ROUND_SECONDS
-"""How long an answer may take: two round trips of three quarters of a second, which is halfway round the world by satellite."""
+"""How long an answer may take: two round trips, of a connection and of a question, of three quarters of a second (docs/topology.md bounds links by it)."""
 LOOK_SECONDS: Final = 0.1
 """How late the end of the lease is noticed; what is served is decided by the clock and not by this."""
 
