@@ -1,0 +1,72 @@
+"""A file of a history: rows of one table, appended as lines of text with tabs between, which is what every recorder of a run writes (lab/history/schema.py).
+
+A program that is killed loses what it has added since the last `flush`, so its owner calls that every FLUSH_SECONDS; what was flushed is the kernel's and outlives
+it. A last line may be cut. Bounded: rows beyond MOST_WAITING, or beyond a file's LARGEST_BYTES, are dropped and counted.
+"""
+
+from collections.abc import Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+FLUSH_SECONDS: Final = 0.1
+MOST_WAITING: Final = 50_000
+"""Rows: seconds of a busy node. They wait for room on the disk as well."""
+LARGEST_BYTES: Final = 1 << 30
+NULL: Final = "\\N"
+"""What stands for a value that is not known; a text is never this, since backslashes are replaced."""
+Value = str | int | float | bool | None
+
+
+class HistoryFile:
+    """One table's rows, in the order of its columns. Not for several threads."""
+
+    def __init__(self, path: Path, columns: Sequence[str], largest_bytes: int = LARGEST_BYTES) -> None:
+        """Goes on with a file that is there. OSError when it cannot be opened."""
+        self._file = FileIO(path, "a")
+        self._columns = len(columns)
+        self._largest_bytes = largest_bytes
+        self._rows: list[tuple[Value, ...]] = []
+        self._unwritten = b""
+        self.dropped_rows = 0
+        if self._file.tell() == 0:
+            self._unwritten = ("\t".join(columns) + "\n").encode()
+
+    def add(self, row: tuple[Value, ...]) -> None:
+        """One row; as cheap as it can be, since it is done for each request."""
+        if len(self._rows) < MOST_WAITING:
+            self._rows.append(row)
+        else:
+            self.dropped_rows += 1
+
+    def flush(self) -> None:
+        """Hands everything to the kernel; what it does not take waits for the next time."""
+        if not (self._rows or self._unwritten):
+            return
+        rows, self._rows = self._rows, []
+        if len(self._unwritten) < self._largest_bytes >> 6 and self._file.tell() < self._largest_bytes:
+            self._unwritten += "".join(map(self._line, rows)).encode("utf-8", "replace")
+        else:
+            self.dropped_rows += len(rows)
+        try:
+            self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """After a last flush."""
+        self.flush()
+        self._file.close()
+
+    def _line(self, row: tuple[Value, ...]) -> str:
+        line = "\t".join([NULL if value is None else str(value) for value in row])
+        # Nearly every line is right as it is, which a look at all of it says.
+        bare = line.replace("\t", "")
+        if len(line) - len(bare) == self._columns - 1 and bare.isprintable() and "\\" not in bare.replace(NULL, ""):
+            return line + "\n"
+        return "\t".join([NULL if value is None else _printable(str(value)) for value in row]) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Without what would end a line or a value, or be no UTF-8: histories are no place to keep such bytes."""
+    return "".join([each if each.isprintable() and each != "\\" else "\ufffd" for each in text])
