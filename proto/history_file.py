@@ -62,7 +62,7 @@ class HistoryFile:
         line = "\t".join([NULL if value is None else str(value) for value in row])
         # Nearly every line is right as it is, which a look at all of it says.
         bare = line.replace("\t", "")
-        if len(line) - len(bare) == self._columns - 1 and bare.isprintable() and "\\" not in bare.replace(NULL, ""):
+        if len(line) - len(bare) == self._columns - 1 and bare.isprintable() and bare.count("\\") == row.count(None):
             return line + "\n"
         return "\t".join([NULL if value is None else _printable(str(value)) for value in row]) + "\n"
 
