@@ -51,7 +51,7 @@ $(BIN)/python:
 
 .PHONY: lab
 lab: setup ## the whole laboratory in a minute: three regions, viewers, an invalidation, a killed edge, a verdict, a report
-	$(BIN)/cdnlab quickstart
+	$(BIN)/cdnlab run quickstart
 
 .PHONY: test
 test: export CDNLAB_EDGE_CODE := source
@@ -97,6 +97,15 @@ MINUTES ?= 120
 simulate: export CDNLAB_EDGE_CODE := source
 simulate: setup ## the invalidation protocol over many more seeds than the tests take, on all cores (SEEDS, FROM, MINUTES)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) --minutes $(MINUTES)
+
+# At night. A run that does not come to its expected verdict leaves its folder in runs/scenario-rounds.
+ROUNDS ?= 3
+SCENARIOS ?=
+RUNNER ?= processes
+.PHONY: scenarios
+scenarios: export CDNLAB_EDGE_CODE := source
+scenarios: setup ## every shipped scenario again and again, and its verdicts (ROUNDS, SCENARIOS="edge-loss pop-loss", RUNNER=docker)
+	$(BIN)/python -m tests.integration.lab.scenario_rounds --rounds $(ROUNDS) --runner $(RUNNER) $(SCENARIOS)
 
 .PHONY: check
 check: $(VENV)/.installed ## linter, formatter, types, stale generated files, import rules, docs against the code

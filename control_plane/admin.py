@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.deployment import receipt_of, resources_of
+from control_plane.lab_time import LabTime
 from control_plane.ledger import SqlLedger
 from control_plane.metrics import ControlMetrics
 from control_plane.nodes import NodeRecord
@@ -20,6 +21,7 @@ from control_plane.state import Document, StoreError
 from control_plane.store import SqlStore
 from proto.admin_access import AdminAccess
 from proto.fault_port import MOST_BODY_BYTES, FaultPort
+from proto.history_recorder import HistoryRecorder
 from proto.moments import ClockAnchor
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,17 +30,23 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 class Admin:
     """Answers of the admin port, of a leader from what it knows, of a follower from what the database has."""
 
-    def __init__(self, zone: str, store: SqlStore, roles: Roles, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, zone: str, store: SqlStore, roles: Roles, clock: Callable[[], float], lab_time: LabTime | None = None
+    ) -> None:
+        """Without `lab_time` there is no clock that could be moved."""
         self._zone = zone
         self._store = store
         self._ledger = SqlLedger(store)
         self._roles = roles
         self._clock = clock
+        self._lab_time = lab_time
         self.is_serving: Callable[[], bool] = not_yet
         """Whether the management API answers."""
 
-    def application(self, metrics: ControlMetrics, faults: FaultPort | None = None) -> Starlette:
-        """The application behind the port; without `faults` none can be injected."""
+    def application(
+        self, metrics: ControlMetrics, faults: FaultPort | None = None, history: HistoryRecorder | None = None
+    ) -> Starlette:
+        """The application behind the port; without `faults` none can be injected, without `history` none is kept."""
 
         async def healthz(_request: Request) -> Response:
             return PlainTextResponse("ok\n")
@@ -55,6 +63,7 @@ class Admin:
 
         async def receipt(request: Request) -> Response:
             leading = self._roles.leading
+            self._look_at_lab_clock()
             coordinator = None if leading is None else leading.coordinator
             found = receipt_of(request.path_params["invalidation_id"], coordinator, self._ledger)
             return (
@@ -70,7 +79,9 @@ class Admin:
                 Route("/metrics", exposition),
                 Route("/status", status),
                 Route("/receipts/{invalidation_id}", receipt),
-                *([] if faults is None else _fault_routes(faults)),
+                *([] if faults is None else _port_routes(faults, "/faults", "/faults/{fault_id}")),
+                *([] if history is None else _port_routes(history, "/history")),
+                *([] if self._lab_time is None else [self._lab_time.route()]),
             ],
             exception_handlers={StoreError: _unreadable},
         )
@@ -84,6 +95,7 @@ class Admin:
 
     def _status(self) -> dict[str, Any]:
         now = self._clock()
+        ahead_seconds = self._look_at_lab_clock()
         leading = self._roles.leading
         records = self._records()
         return {
@@ -92,6 +104,7 @@ class Admin:
             "head_index": self._store.head_index,
             "zone": self._zone,
             "clock": self._store.anchor.to_json(),
+            "clock_ahead_seconds": ahead_seconds,
             "leads": leading is not None,
             "leader": self._roles.leader_address,
             "term": self._roles.term,
@@ -102,6 +115,10 @@ class Admin:
                 self._distribution(document, records) for document in self._store.documents("distribution")
             ],
         }
+
+    def _look_at_lab_clock(self) -> float:
+        """Wall times follow it, also where another control plane has moved it."""
+        return 0.0 if self._lab_time is None else self._lab_time.look()
 
     def _records(self) -> Collection[NodeRecord]:
         """Of a follower: as the leader has saved them. When their leases end is known to the leader only."""
@@ -167,18 +184,21 @@ class Admin:
         }
 
 
-def _fault_routes(faults: FaultPort) -> list[Route]:
+class _Port(Protocol):
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, str, bytes] | None: ...
+
+
+def _port_routes(port: _Port, *paths: str) -> list[Route]:
     async def answer(request: Request) -> Response:
         body = b""
         async for piece in request.stream():
             body += piece
             if len(body) > MOST_BODY_BYTES:
                 return PlainTextResponse("content too large\n", 413)
-        told = faults.answer(request.method, request.url.path, body)
+        told = port.answer(request.method, request.url.path, body)
         return Response(status_code=404) if told is None else Response(told[2], told[0], media_type=told[1])
 
-    methods = ["GET", "POST", "DELETE"]
-    return [Route("/faults", answer, methods=methods), Route("/faults/{fault_id}", answer, methods=methods)]
+    return [Route(path, answer, methods=["GET", "POST", "DELETE"]) for path in paths]
 
 
 def not_yet() -> bool:

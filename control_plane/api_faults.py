@@ -18,6 +18,8 @@ class ApiFault:
     kind: str
     parameters: Values
     ends_at: float
+    seed: int = 0
+    """Of its dice."""
 
 
 class ApiFaults:
@@ -37,10 +39,13 @@ class ApiFaults:
 
 def encode(faults: Iterable[InjectedFault]) -> bytes:
     """One line."""
-    told = [{"kind": each.kind, "parameters": dict(each.parameters), "ends_at": each.ends_at} for each in faults]
+    told = [
+        {"kind": each.kind, "parameters": dict(each.parameters), "ends_at": each.ends_at, "seed": each.seed}
+        for each in faults
+    ]
     return json.dumps(told).encode() + b"\n"
 
 
 def parse(line: bytes) -> tuple[ApiFault, ...]:
     """What `encode` has written."""
-    return tuple(ApiFault(each["kind"], each["parameters"], each["ends_at"]) for each in json.loads(line))
+    return tuple(ApiFault(each["kind"], each["parameters"], each["ends_at"], each["seed"]) for each in json.loads(line))

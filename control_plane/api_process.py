@@ -8,6 +8,7 @@ on a socket that it was given, and ends when that process ends.
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -23,12 +24,14 @@ from starlette.types import ASGIApp
 from control_plane import process_logs, settings
 from control_plane.api_channel import Answered, ApiChannel, Committed, Failed, Serving, Suffered
 from control_plane.api_faults import ApiFaults
-from control_plane.aws_api.application import create_application, utc_now
+from control_plane.aws_api.application import Times, create_application, utc_now
 from control_plane.aws_api.faulty import suffering
+from control_plane.aws_api.records import DOCUMENT_KINDS
 from control_plane.connection_limit import limits_for, wanted_descriptors
 from control_plane.credentials import read_credentials
 from control_plane.database import open_database
 from control_plane.deployment import LogDeployment
+from control_plane.lab_time import LabTime
 from control_plane.ledger import SqlLedger
 from control_plane.request_counts import counting
 from control_plane.settings import Settings
@@ -38,6 +41,7 @@ from control_plane.web import WebConfig, WebServer
 from proto.clock_faults import CLOCK_OFFSET
 from proto.descriptor_limit import raise_descriptor_limit
 from proto.host_clock import HostClock, host_seconds
+from proto.seeds import rng_of
 
 DATABASE_SECONDS = 5.0
 """How long a statement may take, where the database is a server."""
@@ -97,8 +101,11 @@ async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel,
 
     with _store(chosen, channel) as store:
         deployment = LogDeployment(SqlLedger(store), store)
-        now = wall if chosen.may_have_faults else utc_now
-        api: ASGIApp = create_application(store, deployment, chosen.zone, read_credentials(chosen), now=now)
+        credentials = read_credentials(chosen)
+        times = Times(wall, LabTime(store).look) if chosen.may_have_faults else Times()
+        api: ASGIApp = create_application(
+            store, deployment, chosen.zone, credentials, times=times, rng=_ids(chosen, store)
+        )
         if chosen.may_have_faults:
             api = suffering(api, faults, lambda kind: channel.tell(Suffered(kind)))
 
@@ -110,6 +117,16 @@ async def _serve(chosen: Settings, listener: socket.socket, channel: ApiChannel,
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.leave)
         channel.tell(Serving())
         await server.serve([listener])
+
+
+def _ids(chosen: Settings, store: SqlStore) -> random.Random | None:
+    """What ids of resources are drawn from, where a lab repeats itself. A process that is started later draws others, so that none is there twice; where several control
+    planes hand them out, nobody could see to that."""
+    if chosen.seed is None or chosen.database is not None:
+        return None
+    with store.view() as transaction:
+        there = sum(len(transaction.list(kind)) for kind in DOCUMENT_KINDS)
+    return rng_of(chosen.seed, "ids", store.head_index, there)
 
 
 @contextlib.contextmanager

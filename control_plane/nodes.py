@@ -39,6 +39,7 @@ class ResourceKind(IntEnum):
     ROUTING_TABLE = 2
     GEO_TABLE = 3
     CACHE_POLICY = 4
+    LAB_CLOCK = 5
 
     @classmethod
     def of(cls, number: int) -> "ResourceKind":

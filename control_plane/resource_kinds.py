@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from control_plane.nodes import Role
 from control_plane.state import Delete, Put
 from proto.cdn.v1 import configuration_pb2, sync_pb2
-from proto.resources import GEO_TABLE, ROUTING_TABLE, ResourceName, cache_policy_name, distribution_name
+from proto.resources import GEO_TABLE, LAB_CLOCK, ROUTING_TABLE, ResourceName, cache_policy_name, distribution_name
 
 CACHES: Final = frozenset({Role.EDGE, Role.REGIONAL})
 """Who stores responses, and so gets invalidations."""
@@ -46,6 +46,7 @@ KINDS: Final = (
     Kind(sync_pb2.RESOURCE_KIND_CACHE_POLICY, CACHES),
     Kind(sync_pb2.RESOURCE_KIND_ROUTING_TABLE, EVERYBODY),
     Kind(sync_pb2.RESOURCE_KIND_GEO_TABLE, CACHES),
+    Kind(sync_pb2.RESOURCE_KIND_LAB_CLOCK, EVERYBODY),
 )
 
 _BY_NUMBER: Final = {kind.number: kind for kind in KINDS}
@@ -88,3 +89,8 @@ def put_routing_table(table: configuration_pb2.RoutingTable) -> Put:
 def put_geo_table(table: configuration_pb2.GeoTable) -> Put:
     """Publish which country the networks of viewers are in."""
     return _put(GEO_TABLE, table)
+
+
+def put_lab_clock(ahead_seconds: float) -> Put:
+    """Publish how far the lab's wall clock is ahead of the true one."""
+    return _put(LAB_CLOCK, configuration_pb2.LabClock(ahead_seconds=ahead_seconds))

@@ -25,6 +25,11 @@ class SqlResources:
         """Of a resource, or None."""
         return self._connection.execute(select(_RESOURCES.body).where(_is(name))).scalar_one_or_none()
 
+    def revision(self, name: ResourceName) -> int:
+        """Index of the entry that has put it last; 0 where it is not there."""
+        query = select(_RESOURCES.revision).where(_is(name))
+        return int(self._connection.execute(query).scalar_one_or_none() or 0)
+
     def references_of(self, name: ResourceName) -> Sequence[ResourceName]:
         """What it refers to."""
         query = select(_REFERENCES.target_kind, _REFERENCES.target_identifier).where(_is_from(name))

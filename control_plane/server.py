@@ -29,7 +29,10 @@ from control_plane.coordination import Coordinator
 from control_plane.credentials import CredentialsError, read_credentials
 from control_plane.database import open_database
 from control_plane.grpc_port import GrpcPort
+from control_plane.history import DirectoryHistory
 from control_plane.injected_faults import API_KINDS, KINDS
+from control_plane.lab_time import PATH as CLOCK_PATH
+from control_plane.lab_time import LabTime
 from control_plane.listening import ListenError, listen_soon
 from control_plane.metrics import ControlMetrics, Gauges
 from control_plane.node_faults import port_for_nodes
@@ -45,8 +48,10 @@ from proto.admin_access import AdminAccess
 from proto.clock_faults import DriftingHostClock
 from proto.descriptor_limit import raise_descriptor_limit
 from proto.fault_port import FaultPort
+from proto.history_recorder import HistoryRecorder
 from proto.host_clock import HostClock
 from proto.mutual_tls import TlsFilesError, TlsIdentity
+from proto.seeds import derived
 
 STOP_GRACE_SECONDS = 0.2
 """Streams are cut after it; nodes connect again by themselves."""
@@ -89,6 +94,8 @@ class _Parts:
     first_api: StartedApi | None
     faults: FaultPort | None
     """None: none may be injected."""
+    history: HistoryRecorder | None
+    """None: none is kept."""
 
 
 async def serve(settings: Settings, first_api: StartedApi | None = None) -> None:
@@ -100,7 +107,7 @@ async def serve(settings: Settings, first_api: StartedApi | None = None) -> None
 
 
 async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
-    faults = FaultPort(KINDS) if settings.may_have_faults else None
+    faults = _faults(settings)
     clock = HostClock() if faults is None else DriftingHostClock(faults)
     tls = _read_tls(settings.tls_dir)
     read_credentials(
@@ -111,7 +118,9 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
     with contextlib.closing(SqlStore(database, clock, anchor=clock.anchor)) as store:
         admission = Admission(settings.zone, is_certified=tls is not None)
         election: Any = None if settings.database is None else importlib.import_module(_ELECTION)
-        maker = TermMaker(settings, store, clock, admission, tables, None if election is None else election.fence)
+        history = _open_history(settings.history)
+        fence = None if election is None else election.fence
+        maker = TermMaker(settings, store, clock, admission, tables, fence, history)
 
         def leading() -> Leading | None:
             return roles.leading
@@ -123,7 +132,7 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
         advertised = str(settings.advertise or settings.grpc)
         seats = None if election is None else election.Election(settings.database, uuid.uuid4().hex, advertised)
         roles = Roles(partial(maker.begin, metrics), clock, seats, advertised)
-        admin = Admin(settings.zone, store, roles, clock)
+        admin = Admin(settings.zone, store, roles, clock, None if faults is None else LabTime(store))
         limits = limits_for(raise_descriptor_limit(wanted_descriptors()))
         service = NodeService(roles, admission, tls)
         port = port_for_nodes(service.serve, limits.grpc, tls, admission.may_pass_on, faults)
@@ -135,7 +144,9 @@ async def _serve(settings: Settings, first_api: StartedApi | None) -> None:
             roles.heard_news()
 
         listen = None if election is None else partial(election.listen, settings.database, heard_news)
-        await _run(_Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api, faults))
+        recorder = None if history is None else history.recorder
+        parts = _Parts(settings, store, roles, metrics, port, admin, limits.web, listen, first_api, faults, recorder)
+        await _run(parts)
 
 
 class _HeadForPeople:
@@ -160,6 +171,12 @@ class _HeadForPeople:
             self._store.start_at_head()
         except StoreError as error:
             _logger.warning("%s", error)
+
+
+def _faults(settings: Settings) -> FaultPort | None:
+    if not settings.may_have_faults:
+        return None
+    return FaultPort(KINDS, seed=None if settings.seed is None else derived(settings.seed, NODE_NAME))
 
 
 def _gauges(
@@ -206,6 +223,8 @@ async def _run(parts: _Parts) -> None:
                 tasks = [group.create_task(parts.roles.run()), group.create_task(run_api(api, parts.roles))]
                 if parts.listen is not None:
                     tasks.append(group.create_task(parts.listen()))
+                if parts.history is not None:
+                    tasks.append(group.create_task(_keep_history(parts.history)))
                 group.create_task(server.serve([admin_socket]))
                 admin.is_serving = lambda: api.is_serving
                 how = "with certificates" if settings.tls_dir else "whoever connects is a node"
@@ -247,8 +266,25 @@ async def run_api(api: ApiChild, roles: "KnownLeader") -> None:
 
 def _operators(parts: _Parts) -> ASGIApp:
     access = AdminAccess([NODE_NAME, socket.gethostname(), parts.settings.admin.host])
-    json_paths = () if parts.faults is None else ("/faults",)
-    return guarded(parts.admin.application(parts.metrics, parts.faults), access, json_paths)
+    ports = {"/faults": parts.faults, CLOCK_PATH: parts.faults, "/history": parts.history}
+    json_paths = [path for path, port in ports.items() if port is not None]
+    return guarded(parts.admin.application(parts.metrics, parts.faults, parts.history), access, json_paths)
+
+
+def _open_history(folder: Path | None) -> DirectoryHistory | None:
+    try:
+        return None if folder is None else DirectoryHistory(folder, NODE_NAME)
+    except OSError as error:
+        raise StartError(f"--history: {folder} cannot be used: {error.strerror}") from error
+
+
+async def _keep_history(recorder: HistoryRecorder) -> None:
+    """Until cancelled."""
+    recorder.resume()
+    try:
+        await recorder.run()
+    finally:
+        recorder.close()
 
 
 def _tell_faults(faults: FaultPort, api: ApiChild) -> None:

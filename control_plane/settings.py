@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from proto.seeds import parse_seed
+
 BEATS_PER_LEASE = 2
 """A lease has to outlast at least one lost beat."""
 
@@ -64,6 +66,10 @@ class Settings:
     """What all of this was parsed from, for the process of the management API."""
     may_have_faults: bool = False
     """`/faults` is there on the admin port."""
+    history: Path | None = None
+    """Where a history is kept while a run asks for it; None: nowhere."""
+    seed: int | None = None
+    """The lab's, from which what is chance in this program follows."""
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -106,6 +112,8 @@ def parse(arguments: Sequence[str]) -> Settings:
         lease_seconds=lease_seconds,
         arguments=tuple(arguments),
         may_have_faults=flags.allow_faults,
+        history=Path(flags.history) if flags.history else None,
+        seed=flags.seed,
     )
 
 
@@ -142,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure", action="store_true", help="listen for nodes beyond this machine although there is no --tls-dir"
     )
     parser.add_argument("--allow-faults", action="store_true", help="for laboratories: /faults on the admin port")
+    parser.add_argument(
+        "--history", metavar="DIR", help="for laboratories: keep a history there while a run asks for it"
+    )
+    parser.add_argument(
+        "--seed", type=parse_seed, metavar="N", help="the lab's: what is chance repeats with it (docs/repeating.md)"
+    )
     parser.add_argument("--heartbeat-seconds", default="1", metavar="N", help="how often nodes are expected to speak")
     parser.add_argument("--lease-seconds", default="5", metavar="N", help="how long a silent node counts as live")
     return parser

@@ -22,6 +22,10 @@ def _nobody_reads(_index: int) -> None:
     pass
 
 
+def _nothing() -> None:
+    """Is to be done."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamRules:
     """What streams and what is told on them depend on."""
@@ -32,6 +36,8 @@ class StreamRules:
     """Whether anything may be told now, by the clock: a leader may not whose tenure is over (`leadership.py`)."""
     save_settled: Callable[[int], None] = _nobody_reads
     """Told up to which index all live nodes have acknowledged the log: see ledger.SqlLedger."""
+    settled: Callable[[], None] = _nothing
+    """Called when something may have been decided about nodes."""
 
 
 class Wire(Protocol):

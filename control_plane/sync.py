@@ -141,13 +141,9 @@ class SyncService:
         self._settlement_wanted.set()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._settle_forever())
-                group.create_task(self._send_entries())
-                group.create_task(self._send_directories())
-                group.create_task(self._watch_silence())
-                group.create_task(self._watch_database())
-                group.create_task(self._saving.run())
-                group.create_task(self._watch_log())
+                works = (self._settle_forever(), self._send_entries(), self._send_directories(), self._watch_silence())
+                for work in (*works, self._watch_database(), self._saving.run(), self._watch_log()):
+                    group.create_task(work)
                 await self._has_lost_track.wait()
                 raise LogGapError
         except* LogGapError:
@@ -156,6 +152,10 @@ class SyncService:
             self._store.unsubscribe(self._committed)
             for call in list(self._calls):
                 self._end(call, "the control plane stops")
+
+    def published_version(self) -> int | None:
+        """Of the directory; None while another one is due."""
+        return None if self._directory_wanted.is_set() else self.directory.version
 
     def is_connected(self, node_id: str) -> bool:
         """Whether a stream speaks for the node now."""
@@ -263,6 +263,7 @@ class SyncService:
             self._on_completed(receipt)
         if settlement.is_directory_changed:
             self._directory_wanted.set()
+        self._rules.settled()
 
     def _push(self, call: NodeCall) -> None:
         """Send the node what there is for it."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from control_plane.admission import Admission
 from control_plane.coordination import Coordinator
+from control_plane.history import DirectoryHistory
 from control_plane.leadership import Tenure
 from control_plane.leases import LeaseRules, counted_seconds
 from control_plane.ledger import SqlLedger
@@ -39,6 +40,7 @@ class TermMaker:
     admission: Admission
     tables: PublishedTables
     fence: Fence | None
+    history: DirectoryHistory | None = None
 
     async def begin(self, metrics: ControlMetrics, tenure: Tenure) -> Leading:
         """Begin as a control plane that was started anew: from what is committed now. StoreError when the database cannot be used."""
@@ -55,14 +57,17 @@ class TermMaker:
         coordinator = Coordinator(ledger, LeaseRules(settings.lease_seconds), self.clock())
         store.is_new = False  # for a term that comes after this one
         silence_seconds = settings.lease_seconds + SILENT_BEATS * settings.heartbeat_seconds
+        settled = () if self.history is None else (self.history.settled,)
         sync = SyncService(
             store,
             coordinator,
             self.clock,
             self.admission,
-            rules=StreamRules(silence_seconds, tenure.may_act, ledger.save_settled),
+            rules=StreamRules(silence_seconds, tenure.may_act, ledger.save_settled, *settled),
             on_completed=metrics.invalidation_completed,
         )
+        if self.history is not None:
+            self.history.leads(coordinator.nodes.values, sync.published_version)
         return Leading(tenure.term, coordinator, ledger, sync)
 
     async def _wait_for_leases_of_before(self) -> None:

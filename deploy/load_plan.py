@@ -13,9 +13,12 @@ from pathlib import Path
 from lab.clients.management_api import ManagementApi
 from lab.cluster.container_facts import read_populations
 from lab.errors import LabError
-from lab.experiments.quickstart_distribution import create_distribution
+from lab.experiments.run_sites import create_site
+from lab.experiments.scenario_reader import find_scenario
+from loadtests.intensity import Intensity
 from loadtests.plan import LoadPlan, PlanError, parse_address, read_plan
 from loadtests.workload import Population
+from proto.seeds import parse_seed
 
 # The lab's own keys, not a secret (docs/contracts.md).
 API_KEYS = {"region": "us-east-1", "access_key_id": "cdnlab", "secret_access_key": "cdnlab-secret"}
@@ -30,12 +33,14 @@ def has_domain_name(admin: str, domain_name: str) -> bool:
 
 def make_plan(api: ManagementApi, options: argparse.Namespace) -> LoadPlan:
     """A worker replaces router and populations by those of its own place."""
-    distribution = create_distribution(api, options.origin)
+    site = find_scenario("quickstart").main_site
+    distribution = create_site(api, site, dict.fromkeys(site.origins, options.origin))
     api.wait_deployed(distribution.id)
     populations = tuple(
         Population(each.region, each.client_subnet, each.users) for each in read_populations(options.populations)
     )
-    return LoadPlan(parse_address(options.router), distribution.domain_name, options.viewer_port, populations)
+    router, intensity = parse_address(options.router), Intensity(seed=options.seed)
+    return LoadPlan(router, distribution.domain_name, options.viewer_port, populations, intensity=intensity)
 
 
 def main() -> None:
@@ -47,6 +52,7 @@ def main() -> None:
     parser.add_argument("--viewer-port", required=True, type=int, help="of edges")
     parser.add_argument("--populations", required=True, metavar="'REGION SUBNET USERS, ...'", help="viewers")
     parser.add_argument("--output", required=True, type=Path, help="where to write the load plan")
+    parser.add_argument("--seed", type=parse_seed, default=0, metavar="N", help="the lab's")
     options = parser.parse_args()
     api = ManagementApi({"endpoint": options.api, **API_KEYS})
     try:

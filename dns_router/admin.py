@@ -1,8 +1,8 @@
 """The admin port: a few GET requests of HTTP/1.1, one a connection (docs/contracts.md, Admin ports).
 
 Small on purpose: a bounded head, a deadline for it and for the client to take the answer, no keep-alive (RFC 9112 section
-9.6 lets a server close after any response that says so), and a body, bounded too, only of what is sent to `/faults`, where that is
-allowed. What the answers say is in `metrics`.
+9.6 lets a server close after any response that says so), and a body, bounded too, only of what is sent to `/faults` and `/history`, where
+there is such a thing. What the answers say is in `metrics`.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from dns_router.metrics import NodeReport
 from proto.admin_access import AdminAccess, read_fields
 from proto.exposition import CONTENT_TYPE
 from proto.fault_port import MOST_BODY_BYTES, FaultPort
+from proto.history_recorder import HistoryRecorder
 
 HEAD_BYTES: Final = 8192
 DEADLINE_SECONDS: Final = 5.0
@@ -53,10 +54,25 @@ class AdminSources:
     access: AdminAccess
     faults: FaultPort | None = None
     """None: no faults."""
+    history: HistoryRecorder | None = None
+    """None: none is kept."""
+
+    def takes_json(self, method: bytes, path: bytes) -> bool:
+        """Whether the content of such a request is meant to be JSON."""
+        paths = {b"/faults": self.faults, b"/history": self.history}
+        return method == b"POST" and paths.get(path) is not None
+
+    def answer(self, method: str, path: str, content: bytes) -> Reply | None:
+        """What faults and history say; None for another path."""
+        for port in (self.faults, self.history):
+            told = None if port is None else port.answer(method, path, content)
+            if told is not None:
+                return Reply(HTTPStatus(told[0]), told[2], told[1])
+        return None
 
     def content_bytes(self, head: bytes) -> int:
-        """How much content has to come behind a head before it is answered; only faults have any."""
-        if self.faults is None or not head.startswith(b"POST "):
+        """How much content has to come behind a head before it is answered; only faults and histories have any."""
+        if (self.faults is None and self.history is None) or not head.startswith(b"POST "):
             return 0
         stated = read_fields(line.decode("latin-1") for line in head.split(b"\r\n")[1:]).get("content-length", "")
         return int(stated) if re.fullmatch("[0-9]{1,9}", stated) else 0
@@ -69,15 +85,13 @@ def reply_to(head: bytes, content: bytes, sources: AdminSources) -> Reply:
     if len(words) != _REQUEST_LINE_WORDS or not words[2].startswith(b"HTTP/1."):
         return Reply(HTTPStatus.BAD_REQUEST, b"not an HTTP/1 request\n")
     method, path = words[0], words[1].partition(b"?")[0]
-    takes_json = sources.faults is not None and (method, path) == (b"POST", b"/faults")
     fields = read_fields(line.decode("latin-1") for line in lines)
-    refusal = sources.access.refusal(fields, takes_json=takes_json)
+    refusal = sources.access.refusal(fields, takes_json=sources.takes_json(method, path))
     if refusal is not None:
         return Reply(HTTPStatus(refusal.status), f"{refusal.reason}\n".encode())
-    if sources.faults is not None:
-        told = sources.faults.answer(method.decode("latin-1"), path.decode("latin-1"), content)
-        if told is not None:
-            return Reply(HTTPStatus(told[0]), told[2], told[1])
+    told = sources.answer(method.decode("latin-1"), path.decode("latin-1"), content)
+    if told is not None:
+        return told
     answer = _PAGES.get(path)
     if answer is None:
         return Reply(HTTPStatus.NOT_FOUND, b"here are /healthz, /readyz, /metrics and /status\n")

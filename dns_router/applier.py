@@ -16,6 +16,7 @@ from dns_router.counters import Counters
 from dns_router.responder import Responder
 from dns_router.translation import live_edges
 from proto.cdn.v1 import sync_pb2
+from proto.lab_clock import ahead_of
 from proto.log_position import LogPosition
 from proto.rejected_changes import RejectedChanges
 from proto.resource_files import POSITION_FILE, ResourceFiles
@@ -67,6 +68,22 @@ class RouterApplier:
         if directory is not None:
             self._publish_directory(directory)
 
+    @property
+    def served(self) -> LogPosition:
+        """Where what is served stands, whatever else is known."""
+        return self._configuration.position
+
+    @property
+    def directory_version(self) -> int:
+        """Of the directory that is answered by; 0: none is."""
+        return self._directory.version
+
+    @property
+    def routable(self) -> list[str]:
+        """Ids of the edges that may be named, sorted."""
+        edges = {node.id for node in self._directory.nodes if node.role == sync_pb2.ROLE_EDGE}
+        return sorted(edges.difference(self._unroutable))
+
     def position(self) -> LogPosition:
         """Where to continue: what is served, which may be newer than what is on disk."""
         return LogPosition() if self._is_damaged else self._configuration.position
@@ -116,6 +133,11 @@ class RouterApplier:
 
     def lease_lost(self) -> None:
         """See `lease_held`."""
+
+    @property
+    def clock_ahead_seconds(self) -> float:
+        """How far the lab's wall clock is ahead of the true one."""
+        return ahead_of(self._configuration)
 
     def load(self) -> tuple[int, int]:
         """Queries answered so far, and open TCP connections."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from dns_router.sockets import format_address
+from proto.seeds import parse_seed
 
 _LARGEST_PORT: Final = 65535
 
@@ -48,6 +49,10 @@ class Options:
     advertise_admin: Address | None
     may_have_faults: bool = False
     """`/faults` is there on the admin port."""
+    history: Path | None = None
+    """Where a history is kept while a run asks for it; None: nowhere."""
+    seed: int | None = None
+    """The lab's."""
 
 
 def parse_address(text: str) -> Address:
@@ -99,6 +104,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     address("--advertise", help="what others reach --listen by, when it differs")
     address("--advertise-admin", help="what others reach --admin by, when it differs")
     parser.add_argument("--allow-faults", action="store_true", help="for laboratories: /faults on the admin port")
+    history_help = "for laboratories: keep a history there while a run asks for it"
+    parser.add_argument("--history", type=Path, help=history_help, metavar="DIR")
+    parser.add_argument(
+        "--seed", type=parse_seed, help="the lab's: what is chance repeats with it (docs/repeating.md)", metavar="N"
+    )
     flags = parser.parse_args(arguments)
     return Options(
         node_id=flags.node_id,
@@ -111,4 +121,6 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         advertise=flags.advertise,
         advertise_admin=flags.advertise_admin,
         may_have_faults=flags.allow_faults,
+        history=flags.history,
+        seed=flags.seed,
     )

@@ -11,6 +11,7 @@ from dns_router.model import Records, RecordType
 from dns_router.response_wire import address_records, record
 from dns_router.translation import Sites, ZoneSettings, sites_of, zone_settings
 from dns_router.zone import Site, Zone, is_within, parent_of
+from proto import lab_clock
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.resources import ROUTING_TABLE
 from proto.served_configuration import Configuration, Kind, Kinds, reading
@@ -34,7 +35,11 @@ KINDS: Final[Kinds] = {
         configuration_pb2.RoutingTable,
         reading(configuration_pb2.RoutingTable, lambda message, _: zone_settings(message)),
     ),
+    sync_pb2.RESOURCE_KIND_LAB_CLOCK: lab_clock.REFUSED,
 }
+
+KINDS_OF_A_LAB: Final[Kinds] = {**KINDS, sync_pb2.RESOURCE_KIND_LAB_CLOCK: lab_clock.FOLLOWED}
+"""Of a router that allows faults. Nothing that it answers depends on a wall clock: it knows what the lab's clock says, and tells it in its status."""
 
 
 def build_zone(configuration: Configuration, own_addresses: Mapping[int, bytes]) -> Zone | None:

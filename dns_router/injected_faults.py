@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from dns_router.applier import RouterApplier
-from dns_router.configuration import KINDS as RESOURCE_KINDS
+from dns_router.configuration import KINDS_OF_A_LAB
 from dns_router.counters import Counters
 from dns_router.listeners import DatagramListener
 from dns_router.model import Outcome, Query, Reason, RecordType, Resolution, ResponseCode
@@ -51,7 +51,7 @@ def open_applier(
     """What a router does with what it is told, with faults where it allows them."""
     if faults is None:
         return RouterApplier(files, responder, counters, own_addresses)
-    applier = RouterApplier(files, responder, counters, own_addresses, refusing(RESOURCE_KINDS, faults))
+    applier = RouterApplier(files, responder, counters, own_addresses, refusing(KINDS_OF_A_LAB, faults))
 
     def rejecting_changed() -> None:
         if faults.in_force(REJECT_CONFIGURATION) is None:
@@ -93,7 +93,7 @@ class FaultyResponder(Responder):
 
     def _happens(self, kind: str) -> bool:
         fault = self._faults.in_force(kind)
-        if fault is None or self._rng.random() >= float(fault.parameters["probability"]):
+        if fault is None or fault.dice() >= float(fault.parameters["probability"]):
             return False
         fault.times += 1
         return True

@@ -3,7 +3,7 @@
 Read from plain integers at the time of asking; nothing here is on the path of a query.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Final
 
@@ -35,7 +35,9 @@ class NodeReport:
         responder: Responder,
         counters: Counters,
         files: StateFileStatistics,
+        clock_ahead_seconds: Callable[[], float],
     ) -> None:
+        self._clock_ahead_seconds = clock_ahead_seconds
         self._files = files
         self._identity = identity
         self._session = session
@@ -63,6 +65,7 @@ class NodeReport:
             "lease": session.lease_state(),
             "lease_remaining_seconds": round(session.lease_remaining_seconds(), 3),
             "clock": self._anchor.to_json(),
+            "clock_ahead_seconds": self._clock_ahead_seconds(),
             "connected": session.is_connected,
             "is_ready": self.is_ready(),
             "live_edge_addresses": len({a for group in directory.addresses.values() for a in group}),

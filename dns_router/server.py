@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from dns_router.admin import AdminListener, AdminSources
 from dns_router.command_line import Options
 from dns_router.counters import Counters
+from dns_router.history import RouterHistory, open_recorder
 from dns_router.injected_faults import KINDS, DelayedDatagrams, FaultyResponder, open_applier
 from dns_router.listeners import DatagramListener, StreamListener
 from dns_router.metrics import NodeReport
@@ -24,10 +24,12 @@ from proto.clock_faults import clocks_of
 from proto.fault_port import FaultPort
 from proto.faulty_session import open_session
 from proto.held_folder import FolderInUseError, HeldFolder
+from proto.history_recorder import HistoryRecorder
 from proto.host_clock import read_boot_id
 from proto.mutual_tls import TlsFilesError, TlsIdentity
 from proto.node_session import NodeIdentity, NodeSession
 from proto.process_identity import ProcessIdentity
+from proto.seeds import derived, rng_of
 from proto.state_files import StateFiles
 
 _logger = logging.getLogger(__name__)
@@ -55,22 +57,44 @@ async def serve(options: Options) -> None:
         cleanup.callback(folder.release)
         identity = _identity(options, sockets, folder.identity)
         counters = Counters()
-        faults = FaultPort(KINDS) if options.may_have_faults else None
-        responder = _responder(counters, faults)
+        faults = _faults(options)
+        responder = _responder(options, counters, faults)
         applier = open_applier(files, responder, counters, address_record_data(identity.http_address), faults)
         applier.recover()
         control_planes = [str(address) for address in options.control_planes]
-        session = open_session(identity, applier, control_planes, tls, faults, clocks_of(faults).steady)
-        report = NodeReport(identity, session, responder, counters, files.statistics)
-        admin = AdminListener(AdminSources(report, _access(options), faults))
+        clocks, recorder = clocks_of(faults), _recorder(options)
+        history = None if recorder is None else RouterHistory(recorder, applier, clocks.true_steady)
+        recorded = applier if history is None else history.applier
+        session = open_session(identity, recorded, control_planes, tls, faults, clocks.steady)
+        if history is not None and recorder is not None:
+            history.applier.watch(session.lease_state)
+            recorder.resume()
+            cleanup.callback(recorder.close)
+        report = NodeReport(
+            identity, session, responder, counters, files.statistics, lambda: applier.clock_ahead_seconds
+        )
+        admin = AdminListener(AdminSources(report, _access(options), faults, recorder))
         async with _listening(sockets, responder, counters, admin, faults):
             _logger.info("listening on %s, admin on %s", bound_address(sockets.streams), bound_address(sockets.admin))
-            await _follow_log_until_stopped(session, stopped)
+            await _follow_log_until_stopped(session, stopped, recorder)
 
 
-def _responder(counters: Counters, faults: FaultPort | None) -> Responder:
-    rng = random.Random()
+def _faults(options: Options) -> FaultPort | None:
+    if not options.may_have_faults:
+        return None
+    return FaultPort(KINDS, seed=None if options.seed is None else derived(options.seed, options.node_id))
+
+
+def _responder(options: Options, counters: Counters, faults: FaultPort | None) -> Responder:
+    rng = rng_of(options.seed, options.node_id, "answers")
     return Responder(counters, rng) if faults is None else FaultyResponder(counters, rng, faults)
+
+
+def _recorder(options: Options) -> HistoryRecorder | None:
+    try:
+        return open_recorder(options.history, options.node_id)
+    except OSError as error:
+        raise CannotStartError(f"--history: {options.history} cannot be used: {error.strerror}") from error
 
 
 def _read_tls(options: Options) -> TlsIdentity | None:
@@ -151,10 +175,15 @@ def _stopped_by_signal() -> asyncio.Event:
     return stopped
 
 
-async def _follow_log_until_stopped(session: NodeSession, stopped: asyncio.Event) -> None:
+async def _follow_log_until_stopped(
+    session: NodeSession, stopped: asyncio.Event, recorder: HistoryRecorder | None
+) -> None:
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(session.run())
+        writing = None if recorder is None else tasks.create_task(recorder.run())
         await stopped.wait()
         _logger.info("stopping")
         await session.leave()
         following.cancel()
+        if writing is not None:
+            writing.cancel()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import random
 import socket
 from collections.abc import Coroutine
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 from edge_node import IS_COMPILED
 from edge_node.control.client import ClientFiles, ControlClient
-from edge_node.control.injected_faults import kinds_of, open_client
+from edge_node.control.injected_faults import faults_of, open_client
 from edge_node.control.peer_inquiry import PeerInquiry, log_fence, write_standing
 from edge_node.delivery.request_ids import RequestIds
-from edge_node.delivery.request_recorder import RequestRecorder
+from edge_node.delivery.request_recorder import RecordSink, RequestRecorder
 from edge_node.listeners.connection_limit import Shedder, has_descriptors_left, limit_for, wanted_descriptors
 from edge_node.listeners.fast_path import HitFastPath
 from edge_node.listeners.serving import OpenConnection
@@ -25,7 +24,9 @@ from edge_node.model.counters import Counters
 from edge_node.observability.access_log import AccessLog
 from edge_node.observability.admin import AdminSources, start_admin_server
 from edge_node.observability.explain import Explainer
+from edge_node.observability.history import open_history
 from edge_node.observability.metrics import Sources, make_exposition
+from edge_node.observability.status import store_documents
 from edge_node.pipeline.exception_barrier import ExceptionBarrier
 from edge_node.pipeline.pipeline import Pipeline, PipelineDependencies
 from edge_node.policy.fence import Fence, FenceState, PeerStanding
@@ -45,12 +46,12 @@ from proto.admin_access import AdminAccess
 from proto.cdn.v1 import sync_pb2
 from proto.clock_faults import clocks_of
 from proto.descriptor_limit import raise_descriptor_limit
-from proto.fault_port import FaultPort
 from proto.faulty_session import open_session
 from proto.held_folder import FolderInUseError, HeldFolder
 from proto.host_clock import read_boot_id, take_anchor
 from proto.mutual_tls import TlsFilesError, TlsIdentity
-from proto.node_session import NodeIdentity
+from proto.node_session import NodeIdentity, NodeSession
+from proto.seeds import rng_of
 
 logger = logging.getLogger("edge")
 
@@ -84,7 +85,7 @@ class EdgeNode:
     def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
         tls = _read_tls(settings.tls_dir)
         self._settings = settings
-        self._faults = FaultPort(kinds_of(settings.disk_bytes)) if settings.may_have_faults else None
+        self._faults = faults_of(settings.disk_bytes, settings.own_seed, is_allowed=settings.may_have_faults)
         self._faulty_disk = faulty_disk_of(self._faults)
         clocks = self._clocks = clocks_of(self._faults)
         self._tasks = tasks
@@ -106,12 +107,13 @@ class EdgeNode:
         self.node = facts
         self._stages = StageTable(settings.role)
         fence = Fence(clocks.steady(), is_strict=settings.is_strictly_invalidated)
-        self._state = NodeState(settings.region, fence, self._stages.compile)
+        self._state = NodeState(settings.region, fence, self._stages.compile, clocks.put_ahead)
         template = EntryTemplates(facts)
         self._stores = self._open_stores(template)
         self._cache = Cache(facts, self._stores.store, self._state.invalidations, clocks.wall, template)
         self._access_log = AccessLog(settings.access_log, settings.pop, self._counters)
-        self._recorder = RequestRecorder(self._counters, self._access_log, clocks.wall, clocks.steady)
+        self._history = open_history(settings.history, settings.node_id, clocks, self._state)
+        self._recorder = RequestRecorder(self._counters, self._sink(), clocks.wall, clocks.steady)
         self._pool = ConnectionPool(self._loop, settings.source)
         request_ids = RequestIds(os.urandom(20))
         self.service = self._make_pipeline(request_ids)
@@ -125,11 +127,9 @@ class EdgeNode:
             self._cache.index_variant(key)
         if restored.has_configuration:
             logger.info("serving from the snapshot on disk, %s", "warm" if restored.is_warm else "cold")
-        control_planes = list(map(str, settings.control_planes))
-        self._session = open_session(self._identity(), self._client, control_planes, tls, self._faults, clocks.steady)
-        self._inquiry = PeerInquiry(
-            settings.node_id, self._state, clocks.steady, random.Random(), log_fence, settings.source
-        )
+        self._session = self._open_session(tls)
+        rng = rng_of(settings.own_seed, "inquiry")
+        self._inquiry = PeerInquiry(settings.node_id, self._state, clocks.steady, rng, log_fence, settings.source)
         self._servers: list[asyncio.Server] = []
 
     def opened(self, connection: OpenConnection) -> bool:
@@ -176,6 +176,7 @@ class EdgeNode:
                 self._sweep(),
                 self._flush_stores(),
                 self._recorder.flush_regularly(),
+                *(() if self._history is None else (self._history.recorder.run(),)),
             )
         ]
         logger.info("%s", self._limit)
@@ -204,11 +205,24 @@ class EdgeNode:
             task.cancel()
         self._pool.close()
         self._recorder.flush()
+        if self._history is not None:
+            self._history.recorder.close()
         self._access_log.close()
         self._stores.close()
         self._client.close()
         self._folder.release()  # last: what was written before, the next process finds
         logger.info("%s has ended", self._settings.node_id)
+
+    def _sink(self) -> RecordSink:
+        return self._access_log if self._history is None else self._history.beside(self._access_log)
+
+    def _open_session(self, tls: TlsIdentity | None) -> NodeSession:
+        history, control_planes = self._history, list(map(str, self._settings.control_planes))
+        applier = self._client if history is None else history.applier(self._client, self._recorder.flush)
+        session = open_session(self._identity(), applier, control_planes, tls, self._faults, self._clocks.steady)
+        if history is not None:
+            history.begin(session.lease_state)
+        return session
 
     def _open_state(self) -> tuple[ControlClient, HeldFolder]:
         folder = self._settings.state_dir
@@ -234,6 +248,7 @@ class EdgeNode:
         fetcher = Fetcher(
             self._pool, self._counters, self.clock, limits, lambda: len(self._state.regionals), self._spawn
         )
+        fetcher.observer = None if self._history is None else self._history.fills
         return Pipeline(
             PipelineDependencies(
                 cache=self._cache,
@@ -315,13 +330,7 @@ class EdgeNode:
 
     def _admin_sources(self) -> AdminSources:
         settings = self._settings
-        facts = {
-            "node": settings.node_id,
-            "role": settings.role.value,
-            "region": settings.region,
-            "pop": settings.pop,
-            "version": VERSION,
-        }
+        facts = {"node": settings.node_id, **self._place(), "version": VERSION}
         sources = Sources(
             facts,
             self._counters,
@@ -337,9 +346,12 @@ class EdgeNode:
         explainer = Explainer(settings.node_id, self._cache, self._state, self._clocks.steady)
         names = (settings.node_id, socket.gethostname(), settings.admin.host, settings.advertise_admin.host)
         exposition, access = make_exposition(sources), AdminAccess(names)
-        return AdminSources(
-            exposition, self._status, self._standing, self._why_not_ready, explainer, access, self._faults
-        )
+        ports = (self._faults, None if self._history is None else self._history.recorder)
+        return AdminSources(exposition, self._status, self._standing, self._why_not_ready, explainer, access, *ports)
+
+    def _place(self) -> dict[str, str]:
+        settings = self._settings
+        return {"role": settings.role.value, "region": settings.region, "pop": settings.pop}
 
     def _standing(self) -> dict[str, object]:
         state, session = self._state, self._session
@@ -362,33 +374,23 @@ class EdgeNode:
         )
 
     def _status(self) -> dict[str, Any]:
-        settings, store, session = self._settings, self._cache.store.statistics, self._session
-        disk = self._stores.disk
+        settings, session = self._settings, self._session
         return {
             "id": settings.node_id,
-            "role": settings.role.value,
-            "region": settings.region,
-            "pop": settings.pop,
+            **self._place(),
             "http": str(settings.advertise),
             "applied_index": self._state.applied_index,
             "log_id": self._state.log_id,
             "lease": session.lease_state(),
             "lease_remaining_seconds": round(session.lease_remaining_seconds(), 3),
             "clock": self._anchor.to_json(),
+            "clock_ahead_seconds": self._state.clock_ahead_seconds,
             "fence": self._state.fence.state.value,
             "is_connected": session.is_connected,
             "is_draining": self.is_draining,
             "open_connections": len(self.connections),
             "requests_total": self._counters.requests_total,
-            "store": {
-                "bytes": store.used_bytes,
-                "capacity_bytes": store.capacity_bytes,
-                "entries": store.entries,
-                "evictions": store.evictions,
-            },
-            "disk": None
-            if disk is None
-            else {"bytes": disk.used_bytes, "capacity_bytes": disk.capacity_bytes, "entries": disk.records},
+            **store_documents(self._cache.store.statistics, self._stores.disk),
             "distributions": [d.id for d in self._state.router.snapshot.distributions.values()],
             "rejections": session.rejections(),
             "state_files": self._client.file_statistics.to_json(),

@@ -10,6 +10,7 @@ from edge_node.model.configuration import Role
 from edge_node.storage.eviction.registry import DEFAULT_POLICY, POLICIES
 from edge_node.upstream.limits import DEFAULT_ORIGIN_CONNECTIONS
 from edge_node.upstream.source_address import SourceAddress
+from proto.seeds import derived, parse_seed
 
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 SMALLEST_CACHE_BYTES = 1024 * 1024
@@ -60,6 +61,15 @@ class Settings:
     """From where this node connects to others."""
     may_have_faults: bool = False
     """`/faults` is there on the admin port."""
+    history: Path | None = None
+    """Where a history is kept while a run asks for it; None: nowhere."""
+    seed: int | None = None
+    """The lab's, from which what is chance in this node follows."""
+
+    @property
+    def own_seed(self) -> int | None:
+        """Of this node."""
+        return None if self.seed is None else derived(self.seed, self.node_id)
 
 
 def parse_address(text: str) -> Address:
@@ -139,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_storage_flags(parser)
     parser.add_argument("--access-log", type=Path, metavar="FILE")
     parser.add_argument(
+        "--history", type=Path, metavar="DIR", help="for laboratories: keep a history there while a run asks for it"
+    )
+    parser.add_argument(
         "--origin-connections",
         type=_connections,
         default=DEFAULT_ORIGIN_CONNECTIONS,
@@ -180,6 +193,9 @@ def _add_address_flags(parser: argparse.ArgumentParser) -> None:
         help="of 127.0.0.0/8: from where to connect to the other addresses of it, so that they know who this is",
     )
     parser.add_argument("--allow-faults", action="store_true", help="for laboratories: /faults on the admin port")
+    parser.add_argument(
+        "--seed", type=parse_seed, metavar="N", help="the lab's: what is chance repeats with it (docs/repeating.md)"
+    )
 
 
 def _add_control_plane_flags(parser: argparse.ArgumentParser) -> None:
@@ -239,4 +255,6 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         trusted_proxies=given.trusted_proxies,
         source=SourceAddress(given.source_address or ""),
         may_have_faults=given.allow_faults,
+        history=given.history,
+        seed=given.seed,
     )

@@ -8,9 +8,10 @@ import typer
 
 from lab.command_line import DEFAULT_STATE, Json, Node, State, run_command, run_program, suggest
 from lab.fault_commands import faults, short_forms
-from lab.run_commands import Loopback, Relays, RunnerOption, Topology, run_commands, wan
+from lab.run_commands import Loopback, Relays, RunnerOption, Seed, Topology, run_commands, wan
 from lab.runner import Runner
 from lab.shells import COMPLETE_VARIABLE, Shell, prepare_completion, print_script
+from lab.time_commands import time_commands
 from lab.topology.choice import TopologyChoice
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.add_typer(faults, name="faults")
 app.add_typer(short_forms)
 app.add_typer(run_commands)
 app.add_typer(wan, name="wan")
+app.add_typer(time_commands, name="time")
 
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ready; `cdnlab down` ends it.")]
 
@@ -54,6 +56,7 @@ def up(  # noqa: PLR0913 - each is an option
     state: State = DEFAULT_STATE,
     loopback: Loopback = None,
     relays: Relays = None,
+    seed: Seed = None,
     demo: Annotated[
         bool, typer.Option("--demo/--no-demo", help="Put a distribution in front of the first origin and verify a hit.")
     ] = True,
@@ -69,12 +72,13 @@ def up(  # noqa: PLR0913 - each is an option
       cdnlab up world --detach           13 POPs on six continents
       cdnlab up my.yaml --state /tmp/b --loopback 127.1.0.0/16
                                          a second lab beside the first
+      cdnlab up --seed 7                 chance falls as it did the last time
       cdnlab up --runner docker my.yaml --detach
                                          the same topology in containers
     """
     run_command(
         "up",
-        topology=TopologyChoice(topology, loopback, relays),
+        topology=TopologyChoice(topology, loopback, relays, seed),
         runner=runner,
         is_detached=detach,
         state_dir=state,

@@ -27,6 +27,27 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
+def interruptible_once(tell: Callable[[], None]) -> Iterator[None]:
+    """The first of them calls `tell` and raises KeyboardInterrupt; the others are ignored, so that an impatient second one does not cut off what cleans up.
+
+    `tell` is called in the handler: it may take no lock.
+    """
+    heard: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        heard.append(number)
+        if len(heard) == 1:
+            tell()
+            raise KeyboardInterrupt
+
+    before = _replace(interrupt)
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+@contextmanager
 def endings() -> Iterator[Callable[[float], bool]]:
     """Gives a function that waits so many seconds and says whether one of them has come: nothing is cut off half done.
 

@@ -6,9 +6,13 @@ before any byte of a response (`NoResponseError`) or after (`BrokenResponseError
 
 import errno
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import gevent.socket
 from geventhttpclient.response import HTTPParseError, HTTPResponse
+from isal.isal_zlib import crc32
+
+from proto.host_clock import host_nanoseconds
 
 # Large reads keep the parser's callbacks few in downloads; a small response still arrives in one read.
 READ_BYTES = 64 * 1024
@@ -42,29 +46,26 @@ class NoResponseError(ExchangeError):
 
 
 class BrokenResponseError(ExchangeError):
-    """The response began and did not end as announced; what arrived is in `received_bytes`, its head in `head`."""
+    """The response began and did not end as announced; what arrived of it is in `response`, None if its head did not."""
 
-    def __init__(self, message: str, head: "ResponseHead | None", received_bytes: int) -> None:
+    def __init__(self, message: str, response: "Response | None") -> None:
         super().__init__(message)
-        self.head = head
-        self.received_bytes = received_bytes
+        self.response = response
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
-    status: int
-    headers: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole response. `body` is empty when the request did not keep it; `received_bytes` is true either way."""
+class Response(NamedTuple):
+    """What came of a response: all of it, but in a BrokenResponseError."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    """Empty when the request did not keep it; the next two are true either way."""
     received_bytes: int
-    address: str = ""
+    checksum: int
+    """CRC-32 of the body, as far as it came."""
+    address: str
+    first_byte_ns: int
+    """Of the host's clock: when there was something to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +92,18 @@ class Request:
 
 
 class _Parser(HTTPResponse):  # type: ignore[misc]  # geventhttpclient is not analysed (pyproject), its classes are Any
-    """Counts body bytes, and drops them where nobody will look."""
+    """Counts body bytes and sums them up, and drops them where nobody will look."""
 
     def __init__(self, method: str, keeps_body: bool) -> None:
         super().__init__(method=method)
         self._keeps_body = keeps_body
         self.received_bytes = 0
+        self.checksum = 0
+        self.first_byte_ns = 0
 
     def _on_body(self, buf: bytearray) -> None:
         self.received_bytes += len(buf)
+        self.checksum = crc32(buf, self.checksum)
         if self._keeps_body:
             self._body_buffer += buf
 
@@ -108,11 +112,14 @@ class _Parser(HTTPResponse):  # type: ignore[misc]  # geventhttpclient is not an
         """Interim 1xx responses come before the one that counts (RFC 9110 section 15.2)."""
         return bool(self.message_complete and self.get_code() >= 200)
 
-    def head(self) -> ResponseHead | None:
-        if not self.headers_complete or self.get_code() < 200:
+    def response_from(self, address: str) -> Response | None:
+        """As far as it has come; None without a head."""
+        status = self.get_code()
+        if not self.headers_complete or status < 200:
             return None
         headers = {name.lower(): value for name, value in self.items()}
-        return ResponseHead(self.get_code(), headers)
+        body, count, checksum = bytes(self._body_buffer), self.received_bytes, self.checksum
+        return Response(status, headers, body, count, checksum, address, self.first_byte_ns)
 
 
 class Connection:
@@ -125,12 +132,20 @@ class Connection:
         self.is_open = True
         self._timeouts = timeouts
         try:
-            local = (source, 0) if source else None
-            self._socket = gevent.socket.create_connection((address, port), timeouts.connect_seconds, local)
+            self._socket = self._connect(address, port, timeouts.connect_seconds, (source, 0) if source else None)
         except OSError as error:
             raise ConnectError(f"connect to {address}:{port}: {_reason(error)}") from error
         self._socket.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
         self._socket.settimeout(timeouts.read_seconds)
+
+    def _connect(self, address: str, port: int, seconds: float, local: tuple[str, int] | None) -> gevent.socket.socket:
+        return gevent.socket.create_connection((address, port), seconds, local)
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _read(self) -> bytes:
+        return bytes(self._socket.recv(READ_BYTES))
 
     def close(self) -> None:
         self.is_open = False
@@ -149,23 +164,25 @@ class Connection:
     def _exchange(self, request: Request, host: str) -> Response:
         parser = _Parser(request.method, request.keeps_body)
         try:
-            self._socket.sendall(request.encode(host))
+            self._send(request.encode(host))
         except OSError as error:
             # A server may answer and close before it has read everything: that answer counts.
             if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                 raise NoResponseError(f"send to {self.address}: {_reason(error)}") from error
         self._receive(parser)
-        head = parser.head()
-        assert head is not None  # _receive ends with a final response or raises
+        response = parser.response_from(self.address)
+        assert response is not None  # _receive ends with a final response or raises
         if not parser.should_keep_alive() or parser.parser_failed():
             self.close()
-        return Response(head.status, head.headers, bytes(parser._body_buffer), parser.received_bytes, self.address)
+        return response
 
     def _receive(self, parser: _Parser) -> None:
         has_begun = False
         while not parser.is_final:
             try:
-                data = self._socket.recv(READ_BYTES)
+                data = self._read()
+                if not has_begun:
+                    parser.first_byte_ns = host_nanoseconds()
                 parser.feed(data)  # an empty feed is the end of the stream: it completes a body without a length
             except OSError as error:
                 self._fail(parser, has_begun, _reason(error), error)
@@ -179,7 +196,7 @@ class Connection:
     def _fail(self, parser: _Parser, has_begun: bool, reason: str, cause: Exception | None) -> None:
         if not has_begun:
             raise NoResponseError(f"{self.address}: {reason}", isinstance(cause, TimeoutError)) from cause
-        raise BrokenResponseError(f"{self.address}: {reason}", parser.head(), parser.received_bytes) from cause
+        raise BrokenResponseError(f"{self.address}: {reason}", parser.response_from(self.address)) from cause
 
 
 def _reason(error: OSError) -> str:

@@ -4,7 +4,6 @@ Without Locust, which joins it to a run in recording.py: a single process writes
 its workers say of one second. Seconds are whole ones of the host's steady clock (proto/host_clock.py): a step of the wall clock makes none longer.
 """
 
-import itertools
 import json
 from collections import Counter, deque
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any, TextIO
 
 from loadtests.plan import LoadPlan
 from loadtests.run_clocks import note_clock
+from loadtests.seats import Seats
 from loadtests.seconds import Outcome, RegionSecond, SecondsByRegion
-from loadtests.workload import Population, seating_order
 from proto.host_clock import HostClock, host_nanoseconds, host_seconds
 from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor, Moment, read_anchor
 
@@ -56,7 +55,7 @@ class RunFiles:
     def write_failure(self, failure: dict[str, Any]) -> None:
         if self._failures is not None and self._written_failures < MAXIMUM_WRITTEN_FAILURES:
             self._written_failures += 1
-            self._failures.write(json.dumps(failure) + "\n")
+            self._failures.write(json.dumps(failure | {"profile": self._profile}) + "\n")
 
     def close(self) -> None:
         for file in (self._load, self._failures):
@@ -82,14 +81,11 @@ class LoadSession:
         self.clock = clock
         self.seconds = SecondsByRegion()
         self.failures: deque[dict[str, Any]] = deque(maxlen=MAXIMUM_PENDING_FAILURES)
-        self._seats = itertools.islice(itertools.cycle(seating_order(plan.populations)), first_seat, None)
+        self.seats = Seats(plan, first_seat, host_seconds())
         self._users: Counter[str] = Counter()
         self._looked_at = host_seconds()
         self.standstill_seconds = 0.0
         """See RunFiles."""
-
-    def take_seat(self) -> Population:
-        return next(self._seats)
 
     def user_started(self, region: str) -> None:
         self._users[region] += 1

@@ -1,12 +1,13 @@
 """A viewer's stub resolver: A records of one name through the lab's router, with the viewer's own client subnet.
 
 EDNS Client Subnet as RFC 7871 has it: the address cut to 24 bits (section 11.1). UDP first, TCP when the answer is cut
-(RFC 1035 section 4.2.1). Answers are kept for their TTL and not a moment longer.
+(RFC 1035 section 4.2.1). Answers are kept for their TTL and not a moment longer. With several routers, one that is silent or fails (SERVFAIL) has
+the next one asked, and whoever has answered is asked first from then on (RFC 1035 section 7.2).
 """
 
 import struct
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import dns.edns
 import dns.exception
@@ -17,8 +18,9 @@ import dns.rdatatype
 import gevent.socket
 
 from loadtests.plan import Address
+from proto.host_clock import host_nanoseconds
 
-# Common stub resolvers ask again after a second or more; three tries bound a lookup.
+# Common stub resolvers ask again after a second or more; three tries of each router bound a lookup.
 TRY_SECONDS = 1.0
 TRIES = 3
 CLIENT_SUBNET_BITS = 24
@@ -30,32 +32,40 @@ class ResolutionError(Exception):
     """The name has no address for this viewer now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Addresses in the order of the answer."""
 
     addresses: tuple[str, ...]
     ttl_seconds: float
+    asked_ns: int
+    """Before the router was asked, of the host's clock."""
+
+
+class _ServerFailureError(OSError):
+    """A router that says that it cannot answer: another one may."""
 
 
 class Resolver:
-    """Asks `server` on behalf of one viewer address; the cache holds the one name that a viewer uses."""
+    """Asks `servers` on behalf of one viewer address; the cache holds the one name that a viewer uses."""
 
-    def __init__(self, server: Address, name: str, client_address: str, rng: Random, source: str = "") -> None:
+    def __init__(
+        self, servers: tuple[Address, ...], name: str, client_address: str, rng: Random, source: str = ""
+    ) -> None:
         """`source`: the address to ask from; empty: the system's choice."""
-        self._server = server
+        self._servers = servers
         self._local = (source, 0) if source else None
         self._name = name
         self._client_subnet = dns.edns.ECSOption(client_address, CLIENT_SUBNET_BITS)
         self._rng = rng
-        self._cached = Answer((), 0.0)
+        self._cached = Answer((), 0.0, 0)
         self._valid_until = 0.0
 
-    def addresses(self, now: float) -> tuple[str, ...]:
+    def answer(self, now: float) -> Answer:
+        """The one in hand, or a new one. ResolutionError when there is none."""
         if now >= self._valid_until:
             self._cached = self._ask()
             self._valid_until = now + self._cached.ttl_seconds
-        return self._cached.addresses
+        return self._cached
 
     def forget(self) -> None:
         """None of the addresses worked: ask again before the next use."""
@@ -63,14 +73,21 @@ class Resolver:
 
     def _ask(self) -> Answer:
         last_problem = ""
-        for _ in range(TRIES):
+        servers = self._servers  # several requests of a viewer may ask at the same time
+        for number in range(TRIES * len(servers)):
+            server = servers[number % len(servers)]
             try:
-                return self._ask_once()
+                answer = self._ask_once(server)
             except (OSError, EOFError, dns.exception.DNSException) as error:
-                last_problem = str(error) or type(error).__name__
-        raise ResolutionError(f"{self._name}: no answer from {self._server}: {last_problem}")
+                last_problem = f"no answer from {server}: {str(error) or type(error).__name__}"
+                if isinstance(error, _ServerFailureError) and len(servers) == 1:
+                    raise ResolutionError(f"{self._name}: {error}") from error
+            else:
+                self._servers = (server, *(each for each in servers if each != server))
+                return answer
+        raise ResolutionError(f"{self._name}: {last_problem}")
 
-    def _ask_once(self) -> Answer:
+    def _ask_once(self, server: Address) -> Answer:
         query = dns.message.make_query(
             self._name,
             dns.rdatatype.A,
@@ -79,36 +96,38 @@ class Resolver:
             options=[self._client_subnet],
             id=self._rng.randrange(1 << 16),
         )
-        wire = query.to_wire()
-        reply = dns.message.from_wire(self._over_udp(wire))
+        wire, asked_ns = query.to_wire(), host_nanoseconds()
+        reply = dns.message.from_wire(self._over_udp(server, wire))
         if reply.flags & dns.flags.TC:
-            reply = dns.message.from_wire(self._over_tcp(wire))
+            reply = dns.message.from_wire(self._over_tcp(server, wire))
         if not query.is_response(reply):
             raise OSError("the answer belongs to another question")
-        return self._read(reply)
+        return self._read(reply, asked_ns)
 
-    def _read(self, reply: dns.message.Message) -> Answer:
-        """An authoritative no is an answer: only silence is worth another try."""
+    def _read(self, reply: dns.message.Message, asked_ns: int) -> Answer:
+        """An authoritative no is an answer: only silence, or a router that fails, is worth another try."""
+        if reply.rcode() == dns.rcode.SERVFAIL:
+            raise _ServerFailureError("SERVFAIL")
         if reply.rcode() != dns.rcode.NOERROR:
             raise ResolutionError(f"{self._name}: {dns.rcode.to_text(reply.rcode())}")
         records = [rrset for rrset in reply.answer if rrset.rdtype == dns.rdatatype.A]
         addresses = tuple(record.address for rrset in records for record in rrset)
         if not addresses:
             raise ResolutionError(f"{self._name}: no address")
-        return Answer(addresses, float(min(rrset.ttl for rrset in records)))
+        return Answer(addresses, float(min(rrset.ttl for rrset in records)), asked_ns)
 
-    def _over_udp(self, wire: bytes) -> bytes:
+    def _over_udp(self, server: Address, wire: bytes) -> bytes:
         """Connected, so that only the router's own answers arrive."""
-        with gevent.socket.socket(_family(self._server.host), gevent.socket.SOCK_DGRAM) as udp:
+        with gevent.socket.socket(_family(server.host), gevent.socket.SOCK_DGRAM) as udp:
             udp.settimeout(TRY_SECONDS)
             if self._local is not None:
                 udp.bind(self._local)
-            udp.connect((self._server.host, self._server.port))
+            udp.connect((server.host, server.port))
             udp.send(wire)
             return bytes(udp.recv(65535))
 
-    def _over_tcp(self, wire: bytes) -> bytes:
-        with gevent.socket.create_connection((self._server.host, self._server.port), TRY_SECONDS, self._local) as tcp:
+    def _over_tcp(self, server: Address, wire: bytes) -> bytes:
+        with gevent.socket.create_connection((server.host, server.port), TRY_SECONDS, self._local) as tcp:
             tcp.sendall(struct.pack("!H", len(wire)) + wire)
             (length,) = struct.unpack("!H", _receive_exactly(tcp, 2))
             return _receive_exactly(tcp, length)

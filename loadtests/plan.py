@@ -5,11 +5,14 @@ value; all problems are reported at once. The raw strings die here.
 """
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from loadtests.intensity import Intensity, read_intensity
+from loadtests.stages import Stage, peak_users
 from loadtests.workload import Population
 
 
@@ -35,6 +38,33 @@ class LoadPlan:
     output: Path | None = None
     # How much faster than people the viewers are: every pause is divided by it.
     pace: float = 1.0
+    history: Path | None = None
+    """The folder to which each request is written down; None: nowhere."""
+    intensity: Intensity = field(default_factory=Intensity)
+    more_dns: tuple[Address, ...] = ()
+    """Routers that are asked when the first one says nothing, in this order."""
+
+    @property
+    def users(self) -> int:
+        """The most that there are at any time."""
+        return self.intensity.users or sum(each.users for each in self.populations)
+
+    def for_run(self, users: int, duration_seconds: float, stages: tuple[Stage, ...]) -> "LoadPlan":
+        """So many users for so long; with stages (these, if the plan has none) the plan says so itself."""
+        own = self.intensity.stages or stages
+        wanted = replace(
+            self.intensity,
+            stages=own,
+            users=peak_users(own) if own else users,
+            duration_seconds=duration_seconds if own else None,
+        )
+        return replace(self, intensity=wanted)
+
+    def with_users(self, users: int | None) -> "LoadPlan":
+        """As Locust was told by its own option; stages say themselves how many there are."""
+        if users is None or self.intensity.stages:
+            return self
+        return replace(self, intensity=replace(self.intensity, users=users))
 
     @property
     def host_header(self) -> str:
@@ -52,12 +82,14 @@ class LoadPlan:
             for each in self.populations
         ]
         document = {
-            "dns": str(self.dns),
+            "dns": ",".join(str(each) for each in (self.dns, *self.more_dns)),
             "domain_name": self.domain_name,
             "viewer_port": self.viewer_port,
             "populations": populations,
             "output": str(self.output) if self.output is not None else None,
+            "history": str(self.history) if self.history is not None else None,
             "pace": self.pace,
+            **self.intensity.to_json(),
         }
         return json.dumps(document, indent=2) + "\n"
 
@@ -74,6 +106,14 @@ def _population(entry: Mapping[str, Any]) -> Population:
     return Population(str(entry["region"]), str(entry["client_subnet"]), int(entry["users"]), source)
 
 
+def _number_in(value: object) -> float:
+    """Also of a text, as options of the command line are; not a number: NaN."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
+
+
 def parse_plan(document: Mapping[str, Any]) -> LoadPlan:
     problems = [
         f"{name} is missing" for name in ("dns", "domain_name", "viewer_port", "populations") if not document.get(name)
@@ -84,24 +124,31 @@ def parse_plan(document: Mapping[str, Any]) -> LoadPlan:
             populations.append(_population(entry))
         except (KeyError, TypeError, ValueError) as error:
             problems.append(f"population {entry!r}: {error}")
-    dns = Address("", 0)
+    routers: list[Address] = [Address("", 0)]
     try:
-        dns = parse_address(str(document.get("dns") or "missing:1"))
+        routers = [parse_address(each.strip()) for each in str(document.get("dns") or "missing:1").split(",")]
     except PlanError as error:
         problems.append(f"dns: {error}")
-    pace = float(document.get("pace") or 1.0)
-    if pace <= 0:
-        problems.append(f"pace must be above 0, not {pace}")
+    pace = _number_in(document.get("pace") or 1.0)
+    if not 0 < pace < math.inf:
+        problems.append(f"pace must be a number above 0, not {document.get('pace')!r}")
+    intensity, more_problems = read_intensity(document)
+    problems.extend(more_problems)
+    if intensity.rate is not None and pace != 1:
+        problems.append("rate and pace exclude each other: a rate says how often viewers ask")
     if problems:
         raise PlanError("load plan: " + "; ".join(problems))
-    output = document.get("output")
+    output, history = document.get("output"), document.get("history")
     return LoadPlan(
-        dns=dns,
+        dns=routers[0],
+        more_dns=tuple(routers[1:]),
         domain_name=str(document["domain_name"]).lower().rstrip("."),
         viewer_port=int(document["viewer_port"]),
         populations=tuple(populations),
         output=Path(output) if output else None,
+        history=Path(history) if history else None,
         pace=pace,
+        intensity=intensity,
     )
 
 
@@ -125,7 +172,10 @@ class PlanOptions:
     viewer_port: str = ""
     populations: str = ""
     load_output: str = ""
+    load_history: str = ""
     pace: str = ""
+    rate: str = ""
+    profile_options: str = ""
 
     def plan(self) -> LoadPlan:
         document: dict[str, Any] = {}
@@ -136,14 +186,16 @@ class PlanOptions:
             "domain_name": self.domain,
             "viewer_port": self.viewer_port,
             "output": self.load_output,
+            "history": self.load_history,
             "pace": self.pace,
         }
         document |= {name: value for name, value in given.items() if value}
-        if self.populations:
+        parts = {"populations": self.populations, "rate": self.rate, "options": self.profile_options}
+        for name, text in parts.items():
             try:
-                document["populations"] = json.loads(self.populations)
+                document |= {name: json.loads(text)} if text else {}
             except ValueError as error:
-                raise PlanError(f"populations: {error}") from error
+                raise PlanError(f"{name}: {error}") from error
         if not document:
             raise PlanError(
                 "no load plan: `cdnlab load-plan > plan.json` writes one for the lab that is up, and --load-plan plan.json takes it; "

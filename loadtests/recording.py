@@ -11,8 +11,12 @@ from typing import Any
 import gevent
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtests.catalogue import read_options, refuse_rate
 from loadtests.histories import LoadSession, LocalRecording, MasterRecording, RunFiles, WorkerRecording
+from loadtests.load_shape import shape_users
 from loadtests.plan import PlanError, PlanOptions
+from loadtests.profile_options import OptionsError
+from loadtests.request_history import RequestHistory
 from proto.host_clock import HostClock, host_seconds
 
 logger = logging.getLogger(__name__)
@@ -24,7 +28,10 @@ _OPTIONS = (
     ("--viewer-port", "CDNLAB_VIEWER_PORT", "port on which edges serve viewers"),
     ("--populations", "CDNLAB_POPULATIONS", 'JSON list of {"region", "client_subnet", "users", "source"}'),
     ("--load-output", "CDNLAB_LOAD_OUTPUT", "where to write load.jsonl; failures.jsonl goes beside it"),
+    ("--load-history", "CDNLAB_LOAD_HISTORY", "folder to which every request is written down, as rows of a history"),
     ("--pace", "CDNLAB_PACE", "how much faster than people viewers act (default 1)"),
+    ("--rate", "CDNLAB_RATE", "requests a second of all users together, for profiles whose step is one request"),
+    ("--profile-options", "CDNLAB_PROFILE_OPTIONS", "JSON object with options of the profile (docs/load.md)"),
 )
 
 
@@ -48,15 +55,33 @@ def add_options(parser: Any) -> None:
 def start_recording(environment: Any, profile: str) -> None:
     """Parses the plan (an error ends the process with one line) and hooks into Locust's events."""
     options = environment.parsed_options
-    names = ("load_plan", "dns", "domain", "viewer_port", "populations", "load_output", "pace")
+    names = (
+        "load_plan",
+        "dns",
+        "domain",
+        "viewer_port",
+        "populations",
+        "load_output",
+        "load_history",
+        "pace",
+        "rate",
+        "profile_options",
+    )
     try:
         plan = PlanOptions(**{name: getattr(options, name) or "" for name in names}).plan()
-    except PlanError as error:
+        plan = plan.with_users(options.num_users)
+        environment.load_options = read_options(profile, plan.intensity.options)
+        refuse_rate(profile, plan.intensity.rate)
+    except (PlanError, OptionsError) as error:
         logger.error("%s", error)
         sys.exit(2)
     runner = environment.runner
     first_seat = max(getattr(runner, "worker_index", 0), 0)
+    # The event loop counts time from when it last ran, before all imports: Locust's --run-time would be over too early.
+    gevent.get_hub().loop.update_now()
+    shape_users(environment, plan)
     session = environment.load_session = LoadSession(plan, first_seat, HostClock())
+    environment.request_history = history = _history_for(runner, session)
     recording = _recording_for(runner, session, profile, environment.events)
     environment.events.request.add_listener(session.on_request)
     ticker = gevent.spawn(_tick_forever, recording)
@@ -64,6 +89,8 @@ def start_recording(environment: Any, profile: str) -> None:
     def finish(**_: Any) -> None:
         ticker.kill()
         recording.finish(host_seconds())
+        if history is not None:
+            history.close()
 
     environment.events.quitting.add_listener(finish)
 
@@ -81,6 +108,19 @@ def _recording_for(
         events.report_to_master.add_listener(worker.on_report_to_master)
         return worker
     return LocalRecording(session, RunFiles(session.plan.output, profile, anchor))
+
+
+def _history_for(runner: Any, session: LoadSession) -> RequestHistory | None:
+    """None: nothing is to be written down, or nothing is asked for by this process. What cannot be written ends the process with one line."""
+    folder = session.plan.history
+    if folder is None or isinstance(runner, MasterRunner):
+        return None
+    worker = runner.worker_index + 1 if isinstance(runner, WorkerRunner) else 0
+    try:
+        return RequestHistory(folder, session.plan.intensity.name, worker, session.clock.anchor.boot_id)
+    except OSError as error:
+        logger.error("cannot write the history to %s: %s", folder, error.strerror or error)
+        sys.exit(1)
 
 
 def _tick_forever(recording: LocalRecording | WorkerRecording | MasterRecording) -> None:

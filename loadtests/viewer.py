@@ -10,6 +10,7 @@ A connection to an address that left the answer is not used again: a lab's minut
 """
 
 import time
+from collections.abc import Callable
 from random import Random
 
 from gevent.lock import BoundedSemaphore
@@ -23,21 +24,21 @@ from loadtests.connection import (
     Response,
     Timeouts,
 )
+from loadtests.exchange import Exchange, ExchangeSoFar
 from loadtests.name_resolution import ResolutionError, Resolver
 from loadtests.plan import LoadPlan
 from loadtests.workload import Population, client_address
+from proto.host_clock import host_nanoseconds
 
 # What browsers open to one host over HTTP/1.1.
 CONNECTIONS_PER_HOST = 6
 
+Connect = Callable[[str, int, Timeouts, str], Connection]
+"""To an address and port, with this patience, from an address of one's own or from any."""
 
-class ViewerError(Exception):
-    """The viewer saw an error. `address` is where the last attempt went, `response` what came, if anything did."""
 
-    def __init__(self, message: str, address: str = "", response: Response | None = None) -> None:
-        super().__init__(message)
-        self.address = address
-        self.response = response
+class _UnansweredError(Exception):
+    """No address gave a byte of an answer; the message says why, for each attempt."""
 
 
 class Viewer:
@@ -48,45 +49,55 @@ class Viewer:
         self._host = plan.host_header
         self._timeouts = timeouts or Timeouts()
         self._idle: list[Connection] = []
+        self.connect: Connect = Connection
+        """How it opens a connection."""
         self._slots = BoundedSemaphore(CONNECTIONS_PER_HOST)
         self._source = client_address(population.source, rng) if population.source else ""
-        subnet_address = client_address(population.client_subnet, rng)
-        self._resolver = Resolver(plan.dns, plan.domain_name, subnet_address, rng, self._source)
+        self.client_address = client_address(population.client_subnet, rng)
+        """That its resolver tells the router."""
+        self._resolver = Resolver((plan.dns, *plan.more_dns), plan.domain_name, self.client_address, rng, self._source)
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
-    def fetch(self, request: Request) -> Response:
-        """A whole response below 500, or ViewerError."""
+    def fetch(self, request: Request) -> Exchange:
+        """With all its attempts; that it went wrong is part of what is returned."""
+        course = ExchangeSoFar()
+        response: Response | None = None
         with self._slots:
-            response = self._fetch(request)
-        if response.status >= 500:
-            raise ViewerError(f"status {response.status}", response.address, response)
-        return response
+            try:
+                response = self._fetch(request, course)
+                error = f"status {response.status}" if response.status >= 500 else ""
+            except BrokenResponseError as broken:
+                response, error = broken.response, str(broken)
+            except _UnansweredError as unanswered:
+                error = str(unanswered)
+        return course.over(response, error, host_nanoseconds())
 
-    def _fetch(self, request: Request) -> Response:
+    def _fetch(self, request: Request, course: ExchangeSoFar) -> Response:
+        """_UnansweredError, or BrokenResponseError."""
         problems: list[str] = []
-        address = ""
         for _ in range(2):  # rule 3: the answer in hand, then a new one
             try:
-                addresses = self._resolver.addresses(time.monotonic())
+                answer = self._resolver.answer(time.monotonic())
             except ResolutionError as error:
-                raise ViewerError("; ".join([*problems, str(error)]), address) from error
-            self._drop_connections_outside(addresses)
-            for address in addresses:
+                raise _UnansweredError("; ".join([*problems, str(error)])) from error
+            self._drop_connections_outside(answer.addresses)
+            course.answer = answer
+            for address in answer.addresses:
+                course.address = address
                 try:
-                    return self._attempt(address, request)
+                    return self._attempt(address, request, course)
                 except (ConnectError, NoResponseError) as error:
                     problems.append(str(error))
                     if isinstance(error, NoResponseError) and not request.is_idempotent:
-                        raise ViewerError(str(error), address) from error
-                except BrokenResponseError as error:
-                    raise _failure_of(error, address) from error
+                        raise _UnansweredError(str(error)) from error
             self._resolver.forget()
-        raise ViewerError("; ".join(problems), address)
+        raise _UnansweredError("; ".join(problems))
 
-    def _attempt(self, address: str, request: Request) -> Response:
+    def _attempt(self, address: str, request: Request, course: ExchangeSoFar) -> Response:
+        course.attempt(host_nanoseconds())
         connection = self._take_idle(address)
         if connection is not None and request.is_idempotent:
             try:
@@ -94,10 +105,11 @@ class Viewer:
             except NoResponseError as error:  # rule 1
                 if error.is_silent:
                     raise
+                course.attempt(host_nanoseconds())
         elif connection is not None:
             # Whether a kept connection still lives is known only after sending: other methods get a fresh one.
             connection.close()
-        return self._exchange(Connection(address, self._port, self._timeouts, self._source), request)
+        return self._exchange(self.connect(address, self._port, self._timeouts, self._source), request)
 
     def _exchange(self, connection: Connection, request: Request) -> Response:
         response = connection.exchange(request, self._host)
@@ -116,11 +128,3 @@ class Viewer:
         for connection in [each for each in self._idle if each.address not in addresses]:
             self._idle.remove(connection)
             connection.close()
-
-
-def _failure_of(error: BrokenResponseError, address: str) -> ViewerError:
-    if error.head is None:
-        return ViewerError(str(error), address)
-    return ViewerError(
-        str(error), address, Response(error.head.status, error.head.headers, b"", error.received_bytes, address)
-    )

@@ -87,8 +87,14 @@ class ZipfPopularity:
 class RegionalPopularity:
     """Zipf with regional overlap: a worldwide ranking, and one ranking per region that only its viewers follow."""
 
-    def __init__(self, count: int, region: str, worldwide_share: float = WORLDWIDE_SHARE) -> None:
-        self._zipf = ZipfPopularity(count)
+    def __init__(
+        self,
+        count: int,
+        region: str,
+        worldwide_share: float = WORLDWIDE_SHARE,
+        exponent: float = ZIPF_EXPONENT,
+    ) -> None:
+        self._zipf = ZipfPopularity(count, exponent)
         self._worldwide_share = worldwide_share
         self._regional = list(range(count))
         Random(region).shuffle(self._regional)

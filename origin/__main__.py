@@ -1,4 +1,4 @@
-"""The command line of docs/contracts.md: `python -m origin --node-id ID --listen HOST:PORT --admin HOST:PORT [--request-log FILE]`."""
+"""The command line of docs/contracts.md: `python -m origin --node-id ID --listen HOST:PORT --admin HOST:PORT [--request-log FILE] [--history DIR]`."""
 
 import argparse
 import logging
@@ -12,6 +12,7 @@ from origin.errors import StartError
 from origin.node import Clocks
 from origin.server import Options, serve
 from proto.host_clock import host_seconds, take_anchor
+from proto.seeds import parse_seed
 
 _EXAMPLE = """example:
   python -m origin --node-id origin-1 --listen 127.0.0.1:9000 --admin 127.0.0.1:9001
@@ -49,8 +50,14 @@ def _parse(arguments: list[str]) -> Options:
     parser.add_argument(
         "--request-log", type=Path, metavar="FILE", help="JSON lines of every request, at most two files of 256 MiB"
     )
+    parser.add_argument(
+        "--history", type=Path, metavar="DIR", help="keep rows of every answer in DIR while a run asks for it"
+    )
+    parser.add_argument(
+        "--seed", type=parse_seed, metavar="N", help="the lab's: what is chance repeats with it (docs/repeating.md)"
+    )
     given = parser.parse_args(arguments)
-    return Options(given.node_id, given.listen, given.admin, given.request_log)
+    return Options(given.node_id, given.listen, given.admin, given.request_log, given.history, given.seed)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from origin.behaviors import BehaviorTable, parse_behavior
 from origin.errors import InvalidInputError
 from origin.gates import Gates, checked_gate_name
+from origin.lab_clock import LabClock
 from origin.messages import BodyRule, Request, Response
 from origin.request_log import MAX_RECORDS, RequestLog
 
@@ -24,6 +25,7 @@ _METHODS_OF_PATH = {
     "requests": ("GET", "DELETE"),
     "behaviors": ("GET", "POST", "DELETE"),
     "gates": ("GET", "POST", "DELETE"),
+    "clock": ("GET", "POST"),
 }
 
 
@@ -33,6 +35,7 @@ class Node(Protocol):
     behaviors: BehaviorTable
     gates: Gates
     log: RequestLog
+    wall: LabClock
 
     def metrics_text(self) -> bytes:
         """The Prometheus exposition."""
@@ -61,6 +64,8 @@ def _respond(node: Node, method: str, segments: tuple[str, ...], request: Reques
             return _behaviors(node.behaviors, method, segments[1:], request, now)
         case "gates":
             return _gates(node.gates, method, segments[1:])
+        case "clock" if len(segments) == 1:
+            return _clock(node.wall, method, request)
         case "requests" | "count" if len(segments) == 1:
             return _requests(node.log, method, segments[0], request)
         case _ if method == "GET" and len(segments) == 1:
@@ -118,6 +123,14 @@ def _gates(gates: Gates, method: str, rest: tuple[str, ...]) -> Response | None:
             return _json(200, {"removed": int(gates.remove(name))})
         case _:
             return None
+
+
+def _clock(clock: LabClock, method: str, request: Request) -> Response | None:
+    if method not in _METHODS_OF_PATH["clock"]:
+        return None
+    if method == "POST":
+        clock.put(_document(request))
+    return _json(200, clock.to_json())
 
 
 def _requests(log: RequestLog, method: str, name: str, request: Request) -> Response | None:

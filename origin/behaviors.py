@@ -6,12 +6,13 @@ Pure but for the table, which is changed by its owner only; `now` and the dice a
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from origin.conditions import is_asking_for_changes, is_entity_tag, unchanged
 from origin.errors import InvalidInputError
 from origin.messages import Delivery, Framing, Request, Response
 from proto.moments import NANOSECONDS_PER_SECOND
+from proto.origin_stamp import STAMP_FIELD
 
 DEFAULT_LEASE_SECONDS = 60.0
 MAX_LEASE_SECONDS = 3_600.0
@@ -21,6 +22,7 @@ _PIECES_PER_SECOND = 10
 _MAX_PIECE_BYTES = 65_536
 _BYTE_FIELDS = ("truncate_after_bytes", "reset_after_bytes", "corrupt_at_byte")
 _MAX_PATH_CHARACTERS = 2_000
+_STAMP_NAME = STAMP_FIELD.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,14 @@ class Behavior:
     methods: tuple[str, ...] = ()
     remaining: int | None = None
     lease_seconds: float = DEFAULT_LEASE_SECONDS
+
+    def is_stamp_wanted(self, response: Response) -> bool:
+        """Whether the answer says what its content is: not when a header says something else, nor in a 304 that may be a lie.
+
+        What a cache has then keeps its own stamp, which is true of the bytes that it has.
+        """
+        is_lying = response.status == 304 and (self.not_modified or self.entity_tag is not None)
+        return not is_lying and all(name.lower() != _STAMP_NAME for name in self.headers)
 
     def matches(self, request: Request) -> bool:
         """Whether it is about this request."""
@@ -134,6 +144,13 @@ class _Active:
     applied: int = 0
 
 
+class Selected(NamedTuple):
+    """The behavior that applies to one request."""
+
+    id: str
+    behavior: Behavior
+
+
 class BehaviorTable:
     """The behaviors in force, newest first: the newest that matches and whose dice fall is the one that applies."""
 
@@ -166,7 +183,7 @@ class BehaviorTable:
         count, self._active = len(self._active), []
         return count
 
-    def select(self, request: Request, now: float, roll: Callable[[], float]) -> Behavior | None:
+    def select(self, request: Request, now: float, roll: Callable[[], float]) -> Selected | None:
         """The behavior for this request, which counts as one of its times."""
         self._expire(now)
         for active in self._active:
@@ -174,7 +191,7 @@ class BehaviorTable:
                 active.applied += 1
                 if active.remaining is not None:
                     active.remaining -= 1
-                return active.behavior
+                return Selected(active.id, active.behavior)
         return None
 
     def describe(self, now: float) -> list[dict[str, object]]:

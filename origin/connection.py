@@ -14,6 +14,7 @@ from typing import Protocol, assert_never, cast
 
 from origin import delivery
 from origin.errors import StalledError
+from origin.history_rows import OriginRow
 from origin.messages import NO_BODY, BodyRule, Framing, Request, Response
 from origin.request_reader import ByteBudget, ContinueExpected, Event, RequestArrived, RequestReader, RequestRefused
 from origin.tcp import reset_when_closed, unacknowledged_bytes
@@ -41,6 +42,10 @@ class Answer:
 
     kind: str
     response: Response
+    stamp: str = ""
+    """What is said of its content, in a field beside those of the response."""
+    row: OriginRow | None = None
+    """For the history, if there is one: to be handed back when the answer was sent."""
 
 
 class Service(Protocol):
@@ -57,6 +62,9 @@ class Service(Protocol):
 
     def count_sent_bytes(self, kind: str, count: int) -> None:
         """Body bytes were handed to the transport."""
+
+    def sent(self, row: OriginRow, peer: str) -> None:
+        """An answer was sent to this address, or could not be."""
 
     async def pass_gate(self, gate: str) -> None:
         """Return once the gate is open; StalledError at its bound."""
@@ -93,6 +101,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._delivery: asyncio.Task[None] | None = None
         self._writable: asyncio.Event | None = None
+        self._peer = ""
         self._is_ending = False
         self._is_lingering = False
         self._is_reading_paused = False
@@ -106,6 +115,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does all of it, without being a subclass
+        self._peer = (transport.get_extra_info("peername") or ("",))[0]
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._set_deadline(READ_STALL_SECONDS)
         if not self._listener.opened(self):
@@ -209,12 +219,13 @@ class HttpConnection(asyncio.Protocol):
         if not delivery.is_prompt(response):
             self._start_delivery(request, answer, is_last)
             return
-        head = encode_head(request, response, self._listener.http_date(), is_last)
+        head = encode_head(request, response, self._listener.http_date(), is_last, answer.stamp)
         if has_body(request, response):
             assert isinstance(response.body, bytes)
             head += response.body
             self._service.count_sent_bytes(answer.kind, len(response.body))
         self._open_transport().write(head)
+        self._note(answer)
         if is_last:
             self._finish()
 
@@ -230,10 +241,15 @@ class HttpConnection(asyncio.Protocol):
     def _refuse(self, refusal: RequestRefused) -> None:
         answer = self._service.refuse(refusal, self._number)
         request = Request(refusal.method or "GET", refusal.target, "", "", is_keep_alive=False)
-        head = encode_head(request, answer.response, self._listener.http_date(), is_last=True)
+        head = encode_head(request, answer.response, self._listener.http_date(), True, answer.stamp)
         assert isinstance(answer.response.body, bytes)
         self._open_transport().write(head + (answer.response.body if has_body(request, answer.response) else b""))
+        self._note(answer)
         self._linger()
+
+    def _note(self, answer: Answer) -> None:
+        if answer.row is not None:
+            self._service.sent(answer.row, self._peer)
 
     def _send_continue(self, _event: ContinueExpected) -> None:
         self._open_transport().write(CONTINUE)
@@ -298,6 +314,7 @@ class HttpConnection(asyncio.Protocol):
             self.abort()
         finally:
             self._delivery = None
+            self._note(exchange.answer)
         self._set_deadline(IDLE_SECONDS)
         self._advance()
         if self._listener.is_draining and self._delivery is None and not self._is_ending:
@@ -310,8 +327,8 @@ class HttpConnection(asyncio.Protocol):
             case delivery.PassGate(gate):
                 await self._pass_gate(gate)
             case delivery.SendHead():
-                date = self._listener.http_date()
-                await self._write(encode_head(exchange.request, exchange.answer.response, date, exchange.is_last))
+                date, answer = self._listener.http_date(), exchange.answer
+                await self._write(encode_head(exchange.request, answer.response, date, exchange.is_last, answer.stamp))
             case delivery.SendBody():
                 await self._send_body(exchange, step)
             case delivery.EndChunks():

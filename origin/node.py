@@ -5,7 +5,6 @@ Here the clock is read and the dice are thrown; everything that is called from h
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from random import Random
 from typing import Protocol
 
 from origin import admin
@@ -15,14 +14,19 @@ from origin.conditions import apply_conditions
 from origin.connection import Answer
 from origin.footage.reader import read_footage
 from origin.gates import Gates
+from origin.history_rows import TABLE, Decision, OriginRow, row_of
+from origin.lab_clock import LabClock
 from origin.messages import BodyRule, Request, Response
 from origin.metrics import Counters, OriginCollector
 from origin.request_log import RequestLog
 from origin.request_reader import RequestRefused
 from origin.scenarios import Scenarios, body_rule, kind_of
+from origin.stamps import Content, Stamps, identity_in
 from proto.admin_access import AdminAccess
 from proto.exposition import exposition
+from proto.history_recorder import HistoryRecorder
 from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor
+from proto.seeds import rng_of
 
 
 class Served(Protocol):
@@ -48,9 +52,18 @@ class Clocks:
 class OriginNode:
     """The state of one origin, and the service of its content port."""
 
-    def __init__(self, node_id: str, clocks: Clocks, is_log_written: bool = False) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        clocks: Clocks,
+        is_log_written: bool = False,
+        recorder: HistoryRecorder | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """With a seed behaviors do the same again to the same requests, in the same order."""
         self.node_id = node_id
         self.clocks = clocks
+        self.wall = LabClock(clocks.wall)
         self.buckets = BucketStore(DEFAULT_BUDGET_BYTES)
         self.behaviors = BehaviorTable()
         self.gates = Gates()
@@ -59,7 +72,9 @@ class OriginNode:
         self._scenarios = Scenarios(self.buckets, read_footage())
         self._counters = Counters()
         self._collector = OriginCollector(node_id, self._counters, self)
-        self._rng = Random()
+        self._stamps = Stamps(node_id)
+        self._recorder = recorder
+        self._rng = rng_of(seed, node_id)
         self._answered = 0
         self._started_at = clocks.steady()
 
@@ -71,26 +86,53 @@ class OriginNode:
 
     def decide(self, request: Request) -> Answer:
         """The answer: the content's, misbehaving if that is wanted; noted before it is sent."""
-        now = self.clocks.wall()
+        now, now_ns = self.wall(), self._nanoseconds()
         self._answered += 1
         kind = kind_of(request.path)
         whole = self._scenarios.respond(request, kind, now, self._answered)
-        behavior = self.behaviors.select(request, self.clocks.steady(), self._rng.random) if self.behaviors else None
-        if behavior is None:
-            response = apply_conditions(request, whole)
+        selected = self.behaviors.select(request, self.clocks.steady(), self._rng.random) if self.behaviors else None
+        if selected is None:
+            meant = response = apply_conditions(request, whole)
         else:
-            honest = apply_conditions(request, falsify_content(behavior, whole))
-            response = apply_behavior(behavior, request, honest)
-        self.log.record(request, response.status, kind, now, self._nanoseconds())
+            meant = apply_conditions(request, falsify_content(selected.behavior, whole))
+            response = apply_behavior(selected.behavior, request, meant)
+        self.log.record(request, response.status, kind, now, now_ns)
         self._counters.requests[kind][response.status // 100] += 1
-        return Answer(kind, response)
+        decision = Decision(now_ns, meant, self._content(kind, whole, meant), selected.id if selected else None)
+        if selected is None:
+            stamp = self._stamp(request, kind, now_ns, decision.content)
+        elif selected.behavior.is_stamp_wanted(response):
+            stamp = self._stamp(request, kind, now_ns, self._content(kind, whole, response))
+        else:
+            stamp = ""
+        return Answer(kind, response, stamp, self._row(request, decision))
+
+    def _content(self, kind: str, whole: Response, response: Response) -> Content:
+        """What a response is about: an error has a body of its own; a part, and a 304, are of the whole."""
+        return self._stamps.content_of(kind, whole if response is whole or response.status < 400 else response)
+
+    def _stamp(self, request: Request, kind: str, now_ns: int, content: Content) -> str:
+        return self._stamps.stamp(content, now_ns, identity_in(request, kind))
+
+    def _row(self, request: Request, decision: Decision) -> OriginRow | None:
+        """None while no history is kept."""
+        recorder = self._recorder
+        return row_of(self.node_id, request, decision) if recorder is not None and recorder.is_recording else None
+
+    def sent(self, row: OriginRow, peer: str) -> None:
+        """An answer was sent, or could not be."""
+        if self._recorder is not None:
+            self._recorder.add(TABLE, row._replace(ended_ns=self._nanoseconds(), peer=peer or None))
 
     def refuse(self, refusal: RequestRefused, connection_number: int) -> Answer:
         """The answer to what is no request; noted as well as it was understood."""
         request = Request(refusal.method, refusal.target, refusal.target, "", connection_number=connection_number)
-        self.log.record(request, refusal.status, "other", self.clocks.wall(), self._nanoseconds())
+        now_ns, response = self._nanoseconds(), refusal_response(refusal)
+        self.log.record(request, refusal.status, "other", self.wall(), now_ns)
         self._counters.requests["other"][refusal.status // 100] += 1
-        return Answer("other", refusal_response(refusal))
+        content = self._stamps.content_of("other", response)
+        row = self._row(request, Decision(now_ns, response, content, None))
+        return Answer("other", response, self._stamps.stamp(content, now_ns, None), row)
 
     def count_sent_bytes(self, kind: str, count: int) -> None:
         """Body bytes were sent."""
@@ -129,6 +171,7 @@ class OriginNode:
             "log_id": "",
             "lease": "none",
             "clock": self.clocks.anchor.to_json(),
+            "clock_ahead_seconds": self.wall.ahead_seconds,
             "uptime_seconds": round(now - self._started_at, 3),
             "open_connections": self.open_connections(),
             "requests": self.log.total,
@@ -142,9 +185,10 @@ class OriginNode:
 class AdminService:
     """The service of the operators' port; not logged and not counted as content."""
 
-    def __init__(self, node: OriginNode, access: AdminAccess) -> None:
+    def __init__(self, node: OriginNode, access: AdminAccess, recorder: HistoryRecorder | None = None) -> None:
         self._node = node
         self._access = access
+        self._recorder = recorder
 
     def body_rule(self, _method: str, _path: str) -> BodyRule:
         """Small documents only."""
@@ -152,11 +196,15 @@ class AdminService:
 
     def decide(self, request: Request) -> Answer:
         """The answer to an operator; a web page is none (docs/security.md)."""
-        takes_json = (request.method, request.path) == ("POST", "/behaviors")
+        takes_json = request.method == "POST" and request.path in ("/behaviors", "/clock", "/history")
         refusal = self._access.refusal(request.fields, takes_json=takes_json)
         if refusal is not None:
             text = f"{refusal.reason}\n".encode()
             return Answer("other", Response(refusal.status, (("Content-Type", "text/plain"),), text))
+        recorded = self._recorder and self._recorder.answer(request.method, request.path, request.body.content)
+        if recorded:
+            status, content_type, body = recorded
+            return Answer("other", Response(status, (("Content-Type", content_type),), body))
         return Answer("other", admin.respond(self._node, request, self._node.clocks.steady()))
 
     def refuse(self, refusal: RequestRefused, _connection_number: int) -> Answer:
@@ -164,6 +212,9 @@ class AdminService:
         return Answer("other", refusal_response(refusal))
 
     def count_sent_bytes(self, _kind: str, _count: int) -> None:
+        """Not content."""
+
+    def sent(self, _row: OriginRow, _peer: str) -> None:
         """Not content."""
 
     async def pass_gate(self, _gate: str) -> None:

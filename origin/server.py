@@ -14,11 +14,14 @@ from pathlib import Path
 
 from origin.conditions import http_date
 from origin.connection import HttpConnection, Service
+from origin.errors import StartError
+from origin.history_rows import TABLE, OriginRow
 from origin.log_file import LogFile, keep_writing
 from origin.node import AdminService, Clocks, OriginNode
 from origin.request_reader import ByteBudget
 from origin.tcp import BACKLOG, bound_socket, raise_descriptor_limit
 from proto.admin_access import AdminAccess
+from proto.history_recorder import HistoryRecorder
 
 MAX_CONNECTIONS = 10_000
 MAX_OPERATORS = 64
@@ -38,6 +41,9 @@ class Options:
     listen: tuple[str, int]
     admin: tuple[str, int]
     request_log: Path | None
+    history: Path | None = None
+    """The folder of what is kept while a run asks for it; None: nothing can be asked for."""
+    seed: int | None = None
 
 
 class HttpListener:
@@ -120,15 +126,19 @@ class HttpListener:
 async def serve(options: Options, clocks: Clocks) -> None:
     """Run one origin until SIGTERM or SIGINT. StartError if it cannot start."""
     stop, log_ended = _stop_signal(), asyncio.Event()
-    node = OriginNode(options.node_id, clocks, is_log_written=options.request_log is not None)
     with contextlib.ExitStack() as opened:
+        recorder = opened.enter_context(contextlib.closing(_recorder(options))) if options.history else None
+        node = OriginNode(options.node_id, clocks, options.request_log is not None, recorder, options.seed)
         content_socket = opened.enter_context(bound_socket(options.listen))
         admin_socket = opened.enter_context(bound_socket(options.admin))
         file = opened.enter_context(contextlib.closing(LogFile(options.request_log))) if options.request_log else None
         async with asyncio.TaskGroup() as tasks:
-            content = HttpListener(node, tasks, clocks.wall, raise_descriptor_limit(MAX_CONNECTIONS))
-            operators = HttpListener(AdminService(node, _access(options)), tasks, clocks.wall, MAX_OPERATORS)
-            sweep = tasks.create_task(_sweep((content, operators)))
+            content = HttpListener(node, tasks, node.wall, raise_descriptor_limit(MAX_CONNECTIONS))
+            operators = HttpListener(AdminService(node, _access(options), recorder), tasks, node.wall, MAX_OPERATORS)
+            endless = [tasks.create_task(_sweep((content, operators)))]
+            if recorder is not None:
+                recorder.resume()
+                endless.append(tasks.create_task(recorder.run()))
             if file is not None:
                 tasks.create_task(keep_writing(node.log, file, log_ended))
             try:
@@ -139,7 +149,8 @@ async def serve(options: Options, clocks: Clocks) -> None:
                 ):
                     await _run(node, content, (address, admin_address), stop)
             finally:
-                sweep.cancel()
+                for task in endless:
+                    task.cancel()
                 log_ended.set()
     _log.info("origin %s stopped", options.node_id)
 
@@ -153,6 +164,14 @@ async def _run(
     await stop.wait()
     node.content = None
     _log.info("origin %s draining %d connections", node.node_id, len(content.connections))
+
+
+def _recorder(options: Options) -> HistoryRecorder:
+    assert options.history is not None
+    try:
+        return HistoryRecorder(options.history, options.node_id, {TABLE: OriginRow._fields})
+    except OSError as error:
+        raise StartError(f"cannot keep a history in {options.history}: {str(error.strerror).lower()}") from error
 
 
 def _access(options: Options) -> AdminAccess:

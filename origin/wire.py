@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from origin.messages import Framing, Request, Response
+from proto.origin_stamp import STAMP_FIELD
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -30,13 +31,15 @@ def must_close(request: Request, response: Response) -> bool:
     return framing_of(request, response) is Framing.CLOSE and has_body(request, response)
 
 
-def encode_head(request: Request, response: Response, date: str, is_last: bool) -> bytes:
-    """Status line and headers. `is_last` says that the connection closes afterwards."""
+def encode_head(request: Request, response: Response, date: str, is_last: bool, stamp: str = "") -> bytes:
+    """Status line and headers. `is_last` says that the connection closes afterwards; `stamp` is the value of X-Origin-Stamp, empty for none."""
     status = response.status
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"]
     if not response.has_own_date:
         lines.append(f"Date: {date}\r\n")
     lines.extend([f"{name}: {value}\r\n" for name, value in response.headers])
+    if stamp:
+        lines.append(f"{STAMP_FIELD}: {stamp}\r\n")
     if response.accepts_ranges:
         lines.append("Accept-Ranges: bytes\r\n")
     lines.append(_framing_header(request, response))

@@ -32,6 +32,10 @@ class ClockCourse:
         """What the steady clock says."""
         return now + self.gained_before + self._gained_since(now)
 
+    def true_steady(self, steady: float) -> float:
+        """What the true steady clock said when this one said so."""
+        return (steady - self.gained_before + self.began_at * self.rate) / (1.0 + self.rate)
+
     def wall(self, true_wall: float, now: float) -> float:
         """What the wall clock says."""
         return true_wall + self.offset + self._gained_since(now)

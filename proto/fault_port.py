@@ -12,13 +12,17 @@ import asyncio
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable
+from random import Random
 
 from proto.host_clock import host_seconds
 from proto.injected_faults import FaultCollisionError, FaultKind, InjectedFault, InjectedFaults, UnusableFaultError
+from proto.seeds import derived
 
 MOST_BODY_BYTES = 65_536
 
+_SEED_BITS = 62
 _PATH = "/faults"
 _TEXT, _JSON = "text/plain; charset=utf-8", "application/json"
 _logger = logging.getLogger(__name__)
@@ -31,7 +35,12 @@ Listener = Callable[[], None]
 class FaultPort:
     """The faults of this process, for as long as it runs. To be used on its event loop."""
 
-    def __init__(self, kinds: Iterable[FaultKind], clock: Callable[[], float] = host_seconds) -> None:
+    def __init__(
+        self, kinds: Iterable[FaultKind], clock: Callable[[], float] = host_seconds, seed: int | None = None
+    ) -> None:
+        """With a seed (of this program) the n-th fault of a kind since the start does what it did the last time, asked as often; without one it is chance."""
+        self._seed = secrets.randbits(_SEED_BITS) if seed is None else seed
+        self._numbers = Counter[str]()
         self._table = InjectedFaults(kinds)
         self._clock = clock
         self._listeners: dict[str, list[Listener]] = {}
@@ -74,6 +83,9 @@ class FaultPort:
             return 400, _TEXT, f"{error}\n".encode()
         except FaultCollisionError as error:
             return 409, _TEXT, f"{error}\n".encode()
+        self._numbers[fault.kind] += 1
+        fault.seed = derived(self._seed, fault.kind, self._numbers[fault.kind])
+        fault.dice = Random(fault.seed).random
         _logger.warning("the fault %s begins, for %g s: %s", fault.kind, fault.lease_seconds, dict(fault.parameters))
         self._plan_look(now)
         self._tell(fault)

@@ -6,7 +6,6 @@ comes again, and the control plane hears the truth.
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -179,7 +178,6 @@ class FaultySession(NodeSession):
     ) -> None:
         super().__init__(identity, LyingApplier(applier, faults), control_planes, tls=tls, clock=clock)
         self._faults = faults
-        self._dice = random.Random()
         self._call: FaultyCall | None = None
         for kind in LOG_KINDS:
             faults.when_changed(kind.name, partial(self._begin_anew_after, kind.name))
@@ -194,7 +192,7 @@ class FaultySession(NodeSession):
             self.begin_anew(f"the fault {kind} is over: the log is asked for anew")
 
     async def _converse(self, call: SyncCall) -> str:
-        faulty = self._call = FaultyCall(call, Distortion(self._faults.in_force, self._dice.random), host_seconds)
+        faulty = self._call = FaultyCall(call, Distortion(self._faults.in_force), host_seconds)
         try:
             return await super()._converse(faulty)
         finally:

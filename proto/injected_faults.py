@@ -7,7 +7,7 @@ told, a program says in one literal tuple of `FaultKind`. A fault ends with its 
 
 import ipaddress
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,6 +69,11 @@ class FaultKind:
     parameters: tuple[FaultParameter, ...] = ()
 
 
+def _always() -> float:
+    """Of a fault that no program has taken."""
+    return 0.0
+
+
 @dataclass(slots=True)
 class InjectedFault:
     """One that is in force."""
@@ -80,6 +85,10 @@ class InjectedFault:
     ends_at: float
     times: int = 0
     """How often it has done something."""
+    seed: int = 0
+    """Of its dice, for who throws them elsewhere."""
+    dice: Callable[[], float] = _always
+    """A number from 0 to 1, drawn anew each time: it does something when that is below its probability."""
 
     def to_json(self, now: float) -> dict[str, object]:
         """As `GET /faults` lists it."""

@@ -59,10 +59,8 @@ class _Held:
 class Distortion:
     """Of one stream: what is held goes with it, and is sent again on the next one."""
 
-    def __init__(self, in_force: Callable[[str], InjectedFault | None], roll: Callable[[], float]) -> None:
-        """`roll`: a number from 0 to 1, drawn anew each time."""
+    def __init__(self, in_force: Callable[[str], InjectedFault | None]) -> None:
         self._in_force = in_force
-        self._roll = roll
         self._ready: deque[sync_pb2.ControlMessage] = deque()
         self._delayed: deque[_Held] = deque()
         self._overtaken: _Held | None = None
@@ -132,7 +130,7 @@ class Distortion:
 
     def _happens(self, kind: str) -> bool:
         fault = self._in_force(kind)
-        if fault is None or self._roll() >= float(fault.parameters["probability"]):
+        if fault is None or fault.dice() >= float(fault.parameters["probability"]):
             return False
         fault.times += 1
         return True

@@ -59,6 +59,10 @@ class ClockAnchor:
         """Seconds since the epoch, for people, of so many seconds of this clock."""
         return seconds + (self.wall_ns - self.monotonic_ns) / NANOSECONDS_PER_SECOND
 
+    def ahead_by(self, seconds: float) -> "ClockAnchor":
+        """The same moment, by a wall clock that says so much more."""
+        return ClockAnchor(self.boot_id, self.wall_ns + round(seconds * NANOSECONDS_PER_SECOND), self.monotonic_ns)
+
     def shares_base_with(self, other: "ClockAnchor") -> bool:
         """Whether seconds of the one are seconds of the other."""
         return self == other or self.boot_id == other.boot_id != ""

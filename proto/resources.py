@@ -24,12 +24,14 @@ class ResourceName:
 
 ROUTING_TABLE: Final = ResourceName(sync_pb2.RESOURCE_KIND_ROUTING_TABLE)
 GEO_TABLE: Final = ResourceName(sync_pb2.RESOURCE_KIND_GEO_TABLE)
+LAB_CLOCK: Final = ResourceName(sync_pb2.RESOURCE_KIND_LAB_CLOCK)
 
 _KIND_NAMES: Final[Mapping[int, str]] = {
     sync_pb2.RESOURCE_KIND_DISTRIBUTION: "distribution",
     sync_pb2.RESOURCE_KIND_ROUTING_TABLE: "routing_table",
     sync_pb2.RESOURCE_KIND_GEO_TABLE: "geo_table",
     sync_pb2.RESOURCE_KIND_CACHE_POLICY: "cache_policy",
+    sync_pb2.RESOURCE_KIND_LAB_CLOCK: "lab_clock",
 }
 
 

@@ -81,6 +81,7 @@ KINDS = {
     configuration_pb2.CachePolicy: sync_pb2.RESOURCE_KIND_CACHE_POLICY,
     configuration_pb2.RoutingTable: sync_pb2.RESOURCE_KIND_ROUTING_TABLE,
     configuration_pb2.GeoTable: sync_pb2.RESOURCE_KIND_GEO_TABLE,
+    configuration_pb2.LabClock: sync_pb2.RESOURCE_KIND_LAB_CLOCK,
 }
 
 

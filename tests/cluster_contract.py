@@ -6,6 +6,7 @@ A class of tests that inherits from `ClusterContract` gives the cluster and says
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,26 @@ class ClusterContract:
         assert (done.status, sorted(done.output.splitlines())) == (3, ["streams", "to both"])
         assert cluster.exec(EDGE, ["no-such-program"]).status in (126, 127)
 
+    def test_a_history_is_copied_from_a_node_that_runs_stands_still_or_is_dead(
+        self, cluster: Cluster, tmp_path: Path
+    ) -> None:
+        body = b'{"run": "contract", "lease_seconds": 600}'
+        headers = [("content-type", "application/json")]
+        admin = cluster.addresses(EDGE).admin
+        assert ask(admin, "/history", method="POST", headers=headers, body=body).status == 200
+        for act, undo in ((None, None), (cluster.pause, cluster.unpause), (cluster.kill, cluster.start)):
+            folder = tmp_path / (act.__name__ if act else "runs")
+            folder.mkdir()
+            if act is not None:
+                act(EDGE)
+            cluster.fetch_history(EDGE, folder)
+            if undo is not None:
+                undo(EDGE)
+            assert {path.name for path in folder.iterdir()} == {
+                "recording.json", "applied.tsv", "fills.tsv", "leases.tsv", "lives.tsv", "served.tsv"
+            }  # fmt: skip
+            assert f"{EDGE}\t" in (folder / "lives.tsv").read_text()
+
     def test_logs_are_the_last_lines(self, cluster: Cluster) -> None:
         whole = list(cluster.logs(EDGE, 1000))
         assert len(whole) > 1 and list(cluster.logs(EDGE, 1)) == whole[-1:]
@@ -116,6 +137,7 @@ class ClusterContract:
             lambda cluster: cluster.set_limits("edge-9", Limits(memory_mib=64)),
             lambda cluster: cluster.wait_until_live("edge-9"),
             lambda cluster: list(cluster.logs("edge-9", 1)),
+            lambda cluster: cluster.fetch_history("edge-9", Path()),
         ],
     )
     def test_an_unknown_node_is_answered_with_those_that_are(self, cluster: Cluster, act: Act) -> None:

@@ -8,7 +8,8 @@ from edge_node.storage.node_state import NodeState, ServedResources
 
 
 def served_by(state: NodeState) -> ServedResources:
-    return ServedResources(state.router.snapshot.distributions, state.latency_milliseconds, state.geo_table)
+    distributions = state.router.snapshot.distributions
+    return ServedResources(distributions, state.latency_milliseconds, state.geo_table, state.clock_ahead_seconds)
 
 
 def reconfigured(state: NodeState, index: int, **changes: Any) -> None:

@@ -22,9 +22,9 @@ class StoodClock:
 class Faults:
     """The faults of one program. To be used on an event loop, since they end by themselves."""
 
-    def __init__(self, kinds: Iterable[FaultKind]) -> None:
+    def __init__(self, kinds: Iterable[FaultKind], seed: int = 1) -> None:
         self.clock = StoodClock()
-        self.port = FaultPort(kinds, self.clock)
+        self.port = FaultPort(kinds, self.clock, seed)
 
     def begin(self, kind: str, **parameters: Value) -> str:
         """The id of the fault."""

@@ -11,7 +11,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from botocore.model import OperationModel
 from starlette.applications import Starlette
@@ -52,21 +52,37 @@ _UNKNOWN_OPERATION = "unknown"
 _logger = logging.getLogger("api")
 
 
+def utc_now() -> datetime:
+    """The clock on the wall."""
+    return datetime.now(UTC)
+
+
+def _not_ahead() -> float:
+    """Of a control plane whose clock nobody moves."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What time it is: for clients, who sign by a clock that is not the lab's, and for what is written down, which is dated by the lab's."""
+
+    now: Callable[[], datetime] = utc_now
+    """By this clock signatures are dated."""
+    ahead_seconds: Callable[[], float] = _not_ahead
+    """How far the lab's clock is ahead of that one (docs/time-travel.md). StoreError when that cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands behind the API. `now` and `rng` are here so that tests can say what they are."""
+    """What stands behind the API. `times` and `rng` are here so that tests can say what they are."""
 
     store: Store
     deployment: Deployment
     zone: str
     credentials: Mapping[str, str]
-    now: Callable[[], datetime]
+    times: Times
     rng: random.Random
-
-
-def utc_now() -> datetime:
-    """The clock on the wall: signatures are dated by it."""
-    return datetime.now(UTC)
+    """Of ids. Those of requests are of another one: how many clients ask is nobody's choice."""
 
 
 def create_application(
@@ -75,11 +91,11 @@ def create_application(
     zone: str,
     credentials: Mapping[str, str],
     *,
-    now: Callable[[], datetime] = utc_now,
+    times: Times | None = None,
     rng: random.Random | None = None,
 ) -> Starlette:
     """The ASGI application; `credentials` are secret access keys by access key id."""
-    around = Surroundings(store, deployment, zone, credentials, now, rng or secrets.SystemRandom())
+    around = Surroundings(store, deployment, zone, credentials, times or Times(), rng or secrets.SystemRandom())
     return Starlette(routes=[Mount("/", app=_endpoint(ManagementApi(around)))])
 
 
@@ -116,13 +132,14 @@ class ManagementApi:
     def __init__(self, around: Surroundings) -> None:
         model = load_model()
         self._around = around
+        self._request_ids = secrets.SystemRandom()
         self._router = Router(model)
         self._statuses = statuses_by_code(model)
         self._pace = Pace(pauses=around.store.has_one_writer)
 
     async def answer(self, request: Request) -> Response:
         """The response to any request, whatever it is."""
-        request_id = new_uuid(self._around.rng)
+        request_id = new_uuid(self._request_ids)
         request.scope[OPERATION_KEY] = _UNKNOWN_OPERATION
         try:
             body = await _read_body(request)
@@ -144,7 +161,7 @@ class ManagementApi:
         return Response(wire.body, wire.status, headers)
 
     def _run(self, request: Request, body: bytes) -> WireResponse:
-        around, now = self._around, self._around.now()
+        around, now = self._around, self._around.times.now()
         signed = _to_signed(request, body)
         verify(signed, around.credentials, now)
         query = unique_query(parse_query(signed.raw_query))
@@ -155,7 +172,8 @@ class ManagementApi:
         parameters = decode_request(operation, WireRequest(labels, query, signed.headers, body))
         validate(operation, parameters)
         endpoint = f"{request.scope['scheme']}://{signed.headers['host']}"
-        return encode_response(operation, self._operate(operation, parameters, now, endpoint))
+        lab_now = now + timedelta(seconds=around.times.ahead_seconds())
+        return encode_response(operation, self._operate(operation, parameters, lab_now, endpoint))
 
     def _operate(self, operation: OperationModel, parameters: Parameters, now: datetime, endpoint: str) -> Parameters:
         around = self._around

@@ -26,15 +26,23 @@ def suffering(
     faults: ApiFaults,
     tell: Callable[[str], None],
     *,
-    rng: random.Random | None = None,
     clock: Callable[[], float] = host_seconds,
 ) -> ASGIApp:
     """The same application with these faults; `tell` is told the kind of each that has done something."""
-    dice = rng or random.Random()
+    request_ids = random.SystemRandom()
+    thrown: dict[str, tuple[int, random.Random]] = {}
+    """By kind, the seed and the dice of the fault that was in force last: it is told of anew when another one begins."""
+
+    def throw(fault: ApiFault) -> float:
+        seed, dice = thrown.get(fault.kind, (-1, random.Random()))
+        if seed != fault.seed:
+            dice = random.Random(fault.seed)
+            thrown[fault.kind] = fault.seed, dice
+        return dice.random()
 
     def turn(kind: str) -> ApiFault | None:
         fault = faults.in_force(kind, clock())
-        if fault is None or dice.random() >= float(fault.parameters["probability"]):
+        if fault is None or throw(fault) >= float(fault.parameters["probability"]):
             return None
         tell(kind)
         return fault
@@ -45,7 +53,7 @@ def suffering(
             await asyncio.sleep(float(delay.parameters["by"]))
         for kind, (code, message) in _REFUSALS.items():
             if turn(kind) is not None:
-                await _refusal(code, message, new_uuid(dice))(scope, Request(scope, receive).receive, send)
+                await _refusal(code, message, new_uuid(request_ids))(scope, Request(scope, receive).receive, send)
                 return
         await application(scope, receive, send)
 

@@ -10,6 +10,7 @@ from control_plane.state import Document, Transaction
 
 _DISTRIBUTION = "distribution"
 _CACHE_POLICY = "cache_policy"
+DOCUMENT_KINDS = (_DISTRIBUTION, _CACHE_POLICY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Not in CloudFront's semantics, where a write purges nothing (reference 2.6).
 """
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -10,6 +11,9 @@ from edge_node.model.http import RequestHead, ResponseHead
 
 SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 """RFC 9110 section 9.2.1; any other method, an unknown one too, counts as unsafe."""
+
+InvalidateTargets = Callable[[RequestHead, str, tuple[bytes, ...]], None]
+"""Makes targets of a distribution invalid that a write has changed."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOCATIONS = (b"location", b"content-location")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from edge_node.control.client import ClientFiles, ControlClient
-from edge_node.control.resource_kinds import KINDS as RESOURCE_KINDS
+from edge_node.control.resource_kinds import KINDS_OF_A_LAB
 from edge_node.storage.disk.faulty_files import DISK_TIER_KINDS, STATE_FOLDER_KINDS
 from edge_node.storage.node_state import NodeState
 from proto.cdn.v1 import sync_pb2
@@ -20,6 +20,11 @@ STALE: Final = "stale-regional"
 KINDS: Final[tuple[FaultKind, ...]] = (*LOG_KINDS, FaultKind(STALE), OFFSET_KIND, DRIFT_KIND, *STATE_FOLDER_KINDS)
 
 logger = logging.getLogger(__name__)
+
+
+def faults_of(disk_bytes: int, seed: int | None, *, is_allowed: bool) -> FaultPort | None:
+    """Of a node; with its seed what is chance in them repeats."""
+    return FaultPort(kinds_of(disk_bytes), seed=seed) if is_allowed else None
 
 
 def kinds_of(disk_bytes: int) -> tuple[FaultKind, ...]:
@@ -48,7 +53,7 @@ class FaultyClient(ControlClient):
     def __init__(
         self, state: NodeState, region: str, files: ClientFiles, load: Callable[[], tuple[int, int]], faults: FaultPort
     ) -> None:
-        super().__init__(state, region, files, load, refusing(RESOURCE_KINDS, faults))
+        super().__init__(state, region, files, load, refusing(KINDS_OF_A_LAB, faults))
         self._faults = faults
         self._has_ignored = False
         faults.when_changed(STALE, self._stale_changed)

@@ -16,6 +16,7 @@ from edge_node.model.configuration import CachePolicy, Distribution
 from edge_node.model.errors import RejectedResourceError
 from edge_node.policy.geo import GeoTable
 from edge_node.storage.node_state import ServedResources
+from proto import lab_clock
 from proto.cdn.v1 import configuration_pb2, sync_pb2
 from proto.resources import GEO_TABLE, ROUTING_TABLE, ResourceName, cache_policy_name
 from proto.served_configuration import Configuration, Kind, Kinds, UnusableResourceError, Values, reading
@@ -65,7 +66,11 @@ KINDS: Final[Kinds] = {
         configuration_pb2.RoutingTable,
         lambda message, _: message,
     ),
+    sync_pb2.RESOURCE_KIND_LAB_CLOCK: lab_clock.REFUSED,
 }
+
+KINDS_OF_A_LAB: Final[Kinds] = {**KINDS, sync_pb2.RESOURCE_KIND_LAB_CLOCK: lab_clock.FOLLOWED}
+"""Of a node that allows faults."""
 
 
 def served_resources(configuration: Configuration, region: str) -> ServedResources:
@@ -76,4 +81,5 @@ def served_resources(configuration: Configuration, region: str) -> ServedResourc
     if not isinstance(routing_table, configuration_pb2.RoutingTable):
         routing_table = configuration_pb2.RoutingTable()
     latencies = latencies_from(region, routing_table)
-    return ServedResources(distributions, latencies, geo_table if isinstance(geo_table, GeoTable) else GeoTable())
+    countries = geo_table if isinstance(geo_table, GeoTable) else GeoTable()
+    return ServedResources(distributions, latencies, countries, lab_clock.ahead_of(configuration))

@@ -17,8 +17,8 @@ class RequestContext:
     """Lives from the first stage to the record. Only the stages, the dispatcher and who answers write to it."""
 
     __slots__ = (
-        "attempts", "body", "downstream", "error_page_status", "first_byte_at", "head", "is_without_cache", "must_confirm", "next_stage", "original_head", "reason",
-        "request_id", "result", "route", "started_at",
+        "attempts", "body", "downstream", "error_page_status", "first_byte_at", "head", "index", "is_without_cache", "must_confirm", "next_stage", "original_head",
+        "reason", "request_id", "result", "route", "started_at",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +37,8 @@ class RequestContext:
         self.started_at = started_at
         """On the monotonic clock, as is first_byte_at."""
         self.first_byte_at = 0.0
+        self.index = 0
+        """Of the log, that was applied when it was decided last how to answer."""
         self.route: Route | None = None
         """None before it is known, and for what is no request."""
         self.next_stage = 0

@@ -27,12 +27,14 @@ class LogRecord:
         "ended_at",
         "first_byte_seconds",
         "head",
+        "index",
         "reason",
         "received_bytes",
         "request_id",
         "result",
         "seconds",
         "sent_bytes",
+        "started_at",
         "status",
     )  # fmt: skip
 
@@ -53,9 +55,15 @@ class LogRecord:
         content_type: bytes,
         content_length: int,
         byte_range: ByteRange | None,
+        started_at: float = 0.0,
+        index: int = 0,
     ) -> None:
         self.ended_at: Final = ended_at
         """Seconds since the epoch."""
+        self.started_at: Final = started_at
+        """On the monotonic clock."""
+        self.index: Final = index
+        """Of the log, that was applied when it was decided how to answer."""
         self.head: Final = head
         self.connection: Final = connection
         self.domain_name: Final = domain_name
@@ -88,6 +96,7 @@ class HitRecord:
         "seconds",
         "section",
         "sent_bytes",
+        "started_at",
         "template",
     )  # fmt: skip
 
@@ -104,8 +113,11 @@ class HitRecord:
         seconds: float,
         content_length: int,
         part: Representation | None,
+        started_at: float,
     ) -> None:
         self.ended_at: Final = ended_at
+        self.started_at: Final = started_at
+        """On the monotonic clock. A batch is settled before the log is applied further, so what is applied then was when it was answered."""
         self.connection: Final = connection
         self.section: Final = section
         self.route: Final = route
@@ -170,4 +182,6 @@ def record_of(context: RequestContext, sent: SentResponse, now: float, ended_at:
         sent.content_type,
         sent.content_length,
         sent.byte_range,
+        context.started_at,
+        context.index,
     )

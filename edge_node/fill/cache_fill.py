@@ -6,7 +6,7 @@ one outcome each.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from edge_node.caching.entry import Entry
@@ -14,7 +14,7 @@ from edge_node.caching.key import CacheKey, KeyedField, varying_fields
 from edge_node.caching.lookup import Reason, Result
 from edge_node.caching.partial import combined_fields
 from edge_node.caching.revalidation import is_validated_by
-from edge_node.caching.unsafe_methods import invalidated_targets
+from edge_node.caching.unsafe_methods import InvalidateTargets, invalidated_targets
 from edge_node.fill.body_coding import begin_coding
 from edge_node.fill.fill_storage import FillStorage
 from edge_node.fill.outcome import FillRole, Unshared
@@ -31,7 +31,7 @@ from edge_node.fill.response_stream import ResponseStream, StreamState
 from edge_node.fill.stale_context import NOTHING_STORED, StaleContext
 from edge_node.http.compressor import Compressor
 from edge_node.model.errors import UpstreamErrorKind, UpstreamFailure
-from edge_node.model.http import Header, RequestHead, ResponseHead
+from edge_node.model.http import Header, ResponseHead
 from edge_node.policy.response_head import write_fields
 from edge_node.policy.response_headers import viewer_fields
 from edge_node.policy.upstream_request import UpstreamRequest
@@ -42,9 +42,6 @@ from edge_node.upstream.endpoints import Endpoint
 from edge_node.upstream.fetch_sink import RequestBody, ResponseFlow, RunningFetch, UpstreamFetcher
 
 logger = logging.getLogger(__name__)
-
-InvalidateTargets = Callable[[RequestHead, str, tuple[bytes, ...]], None]
-"""Makes targets of a distribution invalid that a write has changed (RFC 9111 section 4.4)."""
 
 
 class FillRegistry(Protocol):
@@ -90,7 +87,8 @@ class CacheFill:
             upstream_request.head, upstream_request.route, cache.invalidations.applied_index, self._answered_at
         )
         self.is_shared = True
-        """Until the head says that this response is for its leader alone (reference 2.10)."""
+        self.is_sharing_known = False
+        """`is_shared`: until the head says that this response is for its leader alone (reference 2.10); then that is known."""
         self.may_be_stored = key is not None
         """Until something makes its target invalid while it comes (RFC 9111 section 4.4)."""
         about = stored.revalidates or stored.completes or stored.stale_if_error
@@ -293,6 +291,7 @@ class CacheFill:
 
     def _share(self, received: ResponseClassification, writer: Writer | None) -> None:
         """Who of those that joined may have this response; the others are told at once."""
+        self.is_sharing_known = True
         storage_decision = received.storage_decision
         if writer is None or storage_decision is None or not received.is_for_all:
             self.is_shared = False
@@ -313,6 +312,7 @@ class CacheFill:
         entry = self._storage.apply(stored, answer, self._answered_at)
         varying = varying_fields(entry.key)
         is_shared = entry.cache_metadata.may_be_shared(timing_of(self._context, answer, self._answered_at).initial_age)
+        self.is_shared, self.is_sharing_known = is_shared, True
         others = [r for r in self.stream.followers if not (is_shared and r.may_share(varying))]
         self.stream.release(others, Unshared(Reason.NOT_STORABLE))
         self.stream.serve_entry(entry, Result.REFRESH_HIT, Reason.REVALIDATED)
@@ -331,8 +331,8 @@ class CacheFill:
         writer, may_be_shared = None, False
         if self.may_be_stored:
             writer, may_be_shared = self._storage.open_writer_of_whole(self.key, whole, fields, timing)
+        self.is_shared, self.is_sharing_known = may_be_shared, True
         if not may_be_shared:
-            self.is_shared = False
             self.stream.release_followers(Reason.NOT_STORABLE)
         self.stream.open(whole, fields, writer)
         self._registry.fill_began_answering(self)

@@ -85,13 +85,11 @@ def may_share_revalidation(expired: Entry, reason: Reason) -> Sharing:
 class RequestCoalescer:
     """The fills of one node."""
 
-    def __init__(
-        self, state: NodeState, counters: Counters, call_later: CallLater, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, state: NodeState, counters: Counters, call_later: CallLater, clock: Callable[[], float]) -> None:
         self._state = state
         self._counters = counters
         self._call_later = call_later
-        self._monotonic = monotonic
+        self._clock = clock
         self._joinable: dict[CacheKey, CacheFill] = {}
         """Those that others may join, by key."""
         self._under_way: set[CacheFill] = set()
@@ -151,7 +149,7 @@ class RequestCoalescer:
         until = self._hit_for_miss.get(key)
         if until is None:
             return False
-        if self._monotonic() >= until:
+        if not 0.0 < until - self._clock() <= HIT_FOR_MISS_SECONDS:  # later than that: the clock was set back meanwhile
             del self._hit_for_miss[key]
             return False
         return True
@@ -176,7 +174,7 @@ class RequestCoalescer:
         if key is not None and fill.is_joinable:
             self._hit_for_miss.pop(key, None)
             if not fill.is_shared:
-                self._hit_for_miss[key] = self._monotonic() + HIT_FOR_MISS_SECONDS
+                self._hit_for_miss[key] = self._clock() + HIT_FOR_MISS_SECONDS
                 if len(self._hit_for_miss) > MAXIMUM_HIT_FOR_MISS_KEYS:
                     self._hit_for_miss.popitem(last=False)
 

@@ -150,10 +150,8 @@ class HitFastPath:
         seconds = self._monotonic() - started_at
         records = self._recorder.records
         records.append(
-            HitRecord(
-                now, wire.facts, section, route, template, sent_bytes, request_bytes, request_id, seconds, length, None
-            )
-        )
+            HitRecord(now, wire.facts, section, route, template, sent_bytes, request_bytes, request_id, seconds, length, None, started_at)
+        )  # fmt: skip
         if len(records) >= BATCH_RECORDS:
             self._recorder.flush()
         return True
@@ -192,7 +190,7 @@ class HitFastPath:
         sent_bytes, length = len(head) + content.body_length, content.body_length
         self._recorder.take(
             HitRecord(
-                arrival.now, wire.facts, section, route, entry.template, sent_bytes, arrival.request_bytes, request_id, seconds, length, content
+                arrival.now, wire.facts, section, route, entry.template, sent_bytes, arrival.request_bytes, request_id, seconds, length, content, arrival.started_at
             )
         )  # fmt: skip
         return True

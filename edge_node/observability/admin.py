@@ -11,6 +11,7 @@ from typing import Any
 from edge_node.observability.explain import Explainer, read_explain_request
 from proto.admin_access import AccessRefusal, AdminAccess, read_fields
 from proto.fault_port import FaultPort
+from proto.history_recorder import HistoryRecorder
 
 MAXIMUM_HEAD_BYTES = 16_384
 MAXIMUM_BODY_BYTES = 65_536
@@ -34,13 +35,22 @@ class AdminSources:
     access: AdminAccess
     faults: FaultPort | None = None
     """None: none may be injected."""
+    history: HistoryRecorder | None = None
+    """None: none is kept."""
+
+    @property
+    def json_paths(self) -> tuple[str, ...]:
+        """Where content has to be JSON."""
+        faults, history = self.faults is not None, self.history is not None
+        return ("/explain", *(("/faults",) if faults else ()), *(("/history",) if history else ()))
 
 
 def answer_admin_request(sources: AdminSources, method: str, path: str, body: bytes) -> Answer:
     """One request."""
-    told = None if sources.faults is None else sources.faults.answer(method, path, body)
-    if told is not None:
-        return told
+    for port in (sources.faults, sources.history):
+        told = None if port is None else port.answer(method, path, body)
+        if told is not None:
+            return told
     match (method, path):
         case ("GET", "/healthz"):
             return 200, "text/plain", b"ok\n"
@@ -107,8 +117,7 @@ class AdminServer:
             content = await reader.readexactly(
                 length
             )  # also of what is refused: else closing would reset the connection
-            paths = ("/explain",) if self._sources.faults is None else ("/explain", "/faults")
-            takes_json = method == "POST" and path in paths
+            takes_json = method == "POST" and path in self._sources.json_paths
             refusal = self._sources.access.refusal(fields, takes_json=takes_json)
             answer = _refused(refusal) if refusal else answer_admin_request(self._sources, method, path, content)
         status, content_type, body = answer

@@ -71,7 +71,7 @@ class Pipeline:
         self._responder = CachedResponder(responses, dependencies.cache.clock)
         self._errors = ErrorResponses(dependencies.state, dependencies.cache.clock, is_regional=self._is_regional)
         self._coalescer = RequestCoalescer(
-            dependencies.state, dependencies.counters, dependencies.call_later, dependencies.monotonic
+            dependencies.state, dependencies.counters, dependencies.call_later, dependencies.cache.clock
         )
         endpoints = EndpointSelector(dependencies.state, dependencies.fetcher.is_down, is_regional=self._is_regional)
         to_dispatch_with = DispatcherDependencies(
@@ -126,6 +126,7 @@ class Pipeline:
     def _run(self, context: RequestContext) -> None:
         """From the stage where the request stands, until it is answered or waits."""
         while True:
+            context.index = self._state.applied_index
             answer = self._pass_stages(context)
             if isinstance(answer, Wait):
                 WaitingRequest(context, answer, self._go_on, self._spawn, self._recorder)

@@ -25,6 +25,8 @@ class ServedResources:
     """From this node's region to the others."""
     geo_table: GeoTable = field(default_factory=GeoTable)
     """Where viewers are; nobody knows before the control plane has said it."""
+    clock_ahead_seconds: float = 0.0
+    """How far the lab's wall clock is ahead of the true one (docs/time-travel.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,22 @@ class InvalidatedPaths:
     paths: Sequence[str]
 
 
+def stays(_ahead_seconds: float) -> None:
+    """Of a node whose clock nobody moves."""
+
+
 class NodeState:
     """The applied part of one log."""
 
-    def __init__(self, region: str, fence: Fence, compile_stages: CompileStages = no_stages) -> None:
+    def __init__(
+        self,
+        region: str,
+        fence: Fence,
+        compile_stages: CompileStages = no_stages,
+        put_clock_ahead: Callable[[float], None] = stays,
+    ) -> None:
+        """`put_clock_ahead` is told how far the lab's wall clock is ahead when that changes, before anything of the entry counts as applied."""
+        self._put_clock_ahead = put_clock_ahead
         self._region = region
         self.fence = fence
         """Whether what is stored may be served as it is."""
@@ -61,6 +75,8 @@ class NodeState:
 
         When it returns, those on disk must be gone for good: the journal that is written next would vouch for what a process killed later leaves.
         """
+        self.clock_ahead_seconds = 0.0
+        """How far the lab's wall clock is ahead of the true one."""
         self._waiting: list[asyncio.Future[None]] = []
         self._has_stood_still = False
         """Somebody has waited in vain since the log moved last."""
@@ -167,6 +183,9 @@ class NodeState:
             self.router = self._make_router(snapshot)
         self.latency_milliseconds = served.latency_milliseconds
         self.geo_table = served.geo_table
+        if served.clock_ahead_seconds != self.clock_ahead_seconds:
+            self.clock_ahead_seconds = served.clock_ahead_seconds
+            self._put_clock_ahead(served.clock_ahead_seconds)
 
     def _wake(self) -> None:
         """Let those who wait look again."""

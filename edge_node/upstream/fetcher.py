@@ -6,15 +6,17 @@ What may be tried again: anything of which nothing was sent; a request without a
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from edge_node.model.counters import Counters
 from edge_node.model.errors import UpstreamError, UpstreamErrorKind, UpstreamFailure, ViewerLeftError
 from edge_node.model.http import Header, ResponseHead
 from edge_node.model.tunnel import TunnelEnd
 from edge_node.upstream.connection import UpstreamConnection
+from edge_node.upstream.connections import Connections, Spawn, bound_completion
 from edge_node.upstream.endpoints import Endpoint, Tier
+from edge_node.upstream.fetch_observer import Ending, FetchObserver, ObservedExchange
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, UpgradeSink
 from edge_node.upstream.health import PeerHealth
 from edge_node.upstream.limits import UpstreamLimits, UpstreamSlots
@@ -27,22 +29,6 @@ MAXIMUM_REUSE_RETRIES: Final = 2
 
 SHORTEST_COMPLETION_SECONDS: Final = 0.01
 """With less than this left no further attempt is made: timers may ring a little before the clock says so. The first one has so much at least; 0 would be no bound."""
-
-
-class Connections(Protocol):
-    """Where connections to upstreams come from: `pool.py`."""
-
-    def take_idle(self, address: tuple[str, int]) -> UpstreamConnection | None:
-        """One that was released, if there is one that can still be used."""
-
-    async def connect(self, address: tuple[str, int], timeout_seconds: float) -> UpstreamConnection:
-        """A fresh one; UpstreamError when it cannot be had."""
-
-    def release(self, address: tuple[str, int], connection: UpstreamConnection, keepalive_seconds: float) -> None:
-        """A connection that may be used again, for so many seconds."""
-
-
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Fetcher:
@@ -65,6 +51,8 @@ class Fetcher:
         self.spawn = spawn
         self._count_regionals = count_regionals
         self._health = PeerHealth()
+        self.observer: FetchObserver | None = None
+        """Set by who wants to know of each request that is sent."""
 
     def is_down(self, peer_id: str) -> bool:
         """See `UpstreamFetcher`."""
@@ -112,7 +100,7 @@ class Fetch:
     """One response, got by as many attempts as it takes and as are allowed. Steps follow each other by calls; only one of them is under way at a time."""
 
     __slots__ = (
-        "_attempts_left", "_body", "_completion", "_connection", "_deadline", "_fetcher", "_has_waited", "_is_over", "_method", "_received_before",
+        "_attempts_left", "_body", "_completion", "_connection", "_deadline", "_fetcher", "_is_over", "_method", "_observed", "_received_before",
         "_reuses_left", "_sending", "_sent_before", "_sink", "_slots", "_target", "_targets", "_task",
         "_upgrade_sink",
     )  # fmt: skip
@@ -141,6 +129,8 @@ class Fetch:
         self._deadline = 0.0
         """Of all attempts at the target together, where it has a completion timeout."""
         self._connection: UpstreamConnection | None = None
+        self._observed: ObservedExchange | None = None
+        """What is under way on the connection, where somebody wants to know."""
         self._slots: UpstreamSlots | None = None
         """Where this fetch has a place."""
         self._task: asyncio.Task[None] | None = None
@@ -231,6 +221,9 @@ class Fetch:
         try:
             self._leave_slot()
             if not self._is_over:
+                observer = self._fetcher.observer
+                if observer is not None and observer.is_enabled:
+                    observer.could_not_begin(target, self._sink, failure)
                 self._attempt_failed(target, failure)
         except Exception:
             self._break_down()
@@ -244,12 +237,15 @@ class Fetch:
         fetcher.counters.upstream_fetches[target.tier] += 1
         sink.connected(connection, target)
         if target.completion_timeout:
-            self._completion = _bound_completion(connection, self._seconds_left())
+            self._completion = bound_completion(connection, self._seconds_left())
         if self._upgrade_sink is not None:
             connection.on_switch = self._on_switch
+        observer = fetcher.observer
+        if observer is not None and observer.is_enabled:
+            self._observed = observer.began(target, extra, sink)
         connection.begin(
             target.render(extra),
-            sink,
+            self._observed or sink,
             self._on_exchange_end,
             is_head=self._method == b"HEAD",
             read_timeout=target.read_timeout,
@@ -268,6 +264,8 @@ class Fetch:
             self._completion = None
         self._leave_slot()
         self._fetcher.answered(self._target)
+        if self._observed is not None:
+            self._observed.switched()
         self._upgrade_sink.switched(head, upstream_end)
 
     def _on_exchange_end(self, failure: UpstreamFailure | None) -> None:
@@ -283,6 +281,7 @@ class Fetch:
         if connection is None or target is None:
             return
         self._leave_connection()
+        self._observed_end(Ending.GIVEN_UP if failure and (self._is_over or self._sink.is_ended) else failure)
         if failure is None:
             fetcher.succeeded(connection, target)
         elif failure.kind is UpstreamErrorKind.INTERNAL:
@@ -325,6 +324,7 @@ class Fetch:
         self._is_over = True
         connection = self._connection
         self._leave_connection()
+        self._observed_end(failure)
         if connection is not None:
             connection.close()
         self._sink.fetch_ended(failure)
@@ -345,6 +345,13 @@ class Fetch:
             connection.give_up(UpstreamErrorKind.RESET, "nobody waits for the response")
             connection.close()
         self._leave_connection()
+        self._observed_end(Ending.GIVEN_UP)
+
+    def _observed_end(self, how: Ending | UpstreamFailure | None) -> None:
+        """Of the exchange that is under way, if anybody wants to know. None: its response is whole."""
+        observed, self._observed = self._observed, None
+        if observed is not None:
+            observed.ended(how or Ending.WHOLE)
 
     def _leave_connection(self) -> None:
         """What belongs to one exchange."""
@@ -390,9 +397,3 @@ class Fetch:
             self._sending = None
             if not self._is_over:
                 self._break_down()
-
-
-def _bound_completion(connection: UpstreamConnection, seconds: float) -> asyncio.TimerHandle:
-    """The response completion timeout (reference 1.4)."""
-    detail = f"the response was not complete in {seconds:g} s"
-    return asyncio.get_running_loop().call_later(seconds, connection.give_up, UpstreamErrorKind.READ_TIMEOUT, detail)

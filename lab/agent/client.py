@@ -132,6 +132,10 @@ class AgentClient:
         """The leases that were ended at this node."""
         return _faults(self._call("POST", f"/nodes/{node_id}/start", {}))
 
+    def move_clock(self, forward_seconds: float) -> Document:
+        """The log has it when this returns; LabError when it cannot be moved."""
+        return self._call("POST", "/clock", {"forward_seconds": forward_seconds})
+
     def _call(
         self, method: str, path: str, document: object = None, timeout_seconds: float = ACTION_SECONDS
     ) -> Document:

@@ -15,6 +15,7 @@ from lab.agent.events import Event, Events
 from lab.agent.guarding import Guard, Link
 from lab.agent.journal import Journal
 from lab.agent.keeper import Keeper, Reached, Surroundings, go_on
+from lab.agent.lab_clock import LabClock
 from lab.agent.pulse import Pulse
 from lab.agent.server import application, lease_document
 from lab.agent.service import Seen, Service
@@ -105,7 +106,8 @@ class _Agent:
         around = Surroundings(host_seconds, self._anchor.boot_id, _new_id, self._tell, start.reached, pulse.moved)
         keeper = Keeper(start.open_lab(state), Journal(folder.journal), around)
         seen = Seen(start.open_lab(state), _topology(_record(state)), self._anchor)
-        self._service = Service(keeper, seen, self._events, pulse)
+        clock = LabClock(start.open_lab(state), folder.clock)
+        self._service = Service(keeper, seen, self._events, pulse, clock)
         self._is_over = asyncio.Event()
 
     async def serve(self) -> None:
@@ -118,7 +120,8 @@ class _Agent:
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[self._listening]))
             ends = [group.create_task(each) for each in (self._service.keep(host_seconds), self._is_over.wait())]
-            others = [group.create_task(each) for each in (self._service.watch_nodes(), self._guard.watch())]
+            watches = (self._service.watch_nodes(), self._service.watch_origins(), self._guard.watch())
+            others = [group.create_task(each) for each in watches]
             done, _ = await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # what nobody expects ends the process as a kill would: the watchdog starts it again

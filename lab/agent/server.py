@@ -19,10 +19,12 @@ from lab.faults.catalogue import CATALOGUE
 from lab.faults.lease import Lease, NotInForceError, Phase
 from lab.faults.parameters import Kind, Parameter
 from proto.admin_access import AdminAccess
+from proto.lab_clock import MOST_AHEAD_SECONDS
 from proto.moments import ClockAnchor
 
 MAXIMUM_BODY_BYTES = 64 << 10
 _LEASE = Parameter("lease_seconds", Kind.DURATION, "s", "how long", 0.001, 3600)
+_FORWARD = Parameter("forward_seconds", Kind.DURATION, "s", "how far", 0.001, MOST_AHEAD_SECONDS)
 _ORDER_MEMBERS = {"fault", "target", "lease_seconds", "parameters"}
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -56,6 +58,10 @@ def application(service: Service, anchor: ClockAnchor, now: Callable[[], float],
         ended = await service.start(request.path_params["id"])
         return JSONResponse({"faults": [describe(lease) for lease in ended]})
 
+    async def clock(request: Request) -> Response:
+        seconds = read_move(await _document(request))
+        return JSONResponse((await service.move_clock(seconds)).to_json())
+
     async def events(_request: Request) -> Response:
         return _EventStream(service.events, service.events.listen())
 
@@ -67,6 +73,7 @@ def application(service: Service, anchor: ClockAnchor, now: Callable[[], float],
         Route("/faults", _refusing(clear_all), methods=["DELETE"]),
         Route("/faults/{id}", _refusing(clear), methods=["DELETE"]),
         Route("/nodes/{id}/start", _refusing(start), methods=["POST"]),
+        Route("/clock", _refusing(clock), methods=["POST"]),
         Route("/events", _refusing(events), methods=["GET"]),
     ]
     return _Guarded(Starlette(routes=routes), token)
@@ -165,6 +172,13 @@ def read_order(document: object) -> Order:
     given = document.get("lease_seconds")
     lease = None if given is None else float(_LEASE.read(given))
     return Order(document["fault"], document["target"], lease, parameters)
+
+
+def read_move(document: object) -> float:
+    """By how many seconds the clock is to go forward. UsageError for anything else."""
+    if not isinstance(document, dict) or document.keys() != {"forward_seconds"}:
+        raise UsageError("the clock is moved with a JSON object with forward_seconds, and nothing else")
+    return float(_FORWARD.read(document["forward_seconds"]))
 
 
 def _is_text(value: Any) -> bool:

@@ -3,11 +3,13 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from lab.agent.events import Event, Events
 from lab.agent.keeper import Keeper, Order
+from lab.agent.lab_clock import LabClock, Moved
 from lab.agent.pulse import Pulse
 from lab.cluster.interface import Cluster
 from lab.cluster.status import LabStatus
@@ -19,6 +21,8 @@ MOST_WAITING = 32
 _LOOK_SECONDS = 0.25
 """Timers stand still while the machine sleeps: no lease is overdue for longer than this after it has woken."""
 _STATUS_SECONDS = 1.0
+_CLOCK_SECONDS = 0.5
+"""For so long an origin that was started again has the true time, in a lab whose clock is ahead."""
 
 T = TypeVar("T")
 
@@ -39,8 +43,8 @@ class Seen:
 class Service:
     """`pulse` is told of every step that is done."""
 
-    def __init__(self, keeper: Keeper, seen: Seen, events: Events, pulse: Pulse) -> None:
-        self.keeper, self.events = keeper, events
+    def __init__(self, keeper: Keeper, seen: Seen, events: Events, pulse: Pulse, clock: LabClock) -> None:
+        self.keeper, self.events, self.clock = keeper, events, clock
         self._look, self._seen, self._pulse = seen.cluster, seen, pulse
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -67,6 +71,17 @@ class Service:
 
     async def start(self, node_id: str) -> tuple[Lease, ...]:
         return await self._act(lambda: self.keeper.start(node_id))
+
+    async def move_clock(self, seconds: float) -> Moved:
+        return await self._act(lambda: self.clock.forward(seconds))
+
+    async def watch_origins(self) -> None:
+        """Whoever is started again does not know that the lab's clock is ahead."""
+        while True:
+            await asyncio.sleep(_CLOCK_SECONDS)
+            if self.clock.is_ahead:
+                with suppress(LabError):
+                    await asyncio.to_thread(self.clock.look_after_origins)
 
     async def keep(self, now: Callable[[], float]) -> None:
         """Undoes what is due, until the lab is gone."""

@@ -1,6 +1,6 @@
 """The few operations of the management API that the laboratory needs, through boto3 as at CloudFront.
 
-The quick start's distribution with its several behaviors is experiments/quickstart_distribution.py's.
+What a scenario's distribution comes to is experiments/site.py's.
 """
 
 import time
@@ -82,6 +82,10 @@ class Distribution:
     domain_name: str
 
 
+class ApiUnreachableError(LabError):
+    """Nobody answers at its address, or not in time."""
+
+
 class ManagementApi:
     """A signed client of one lab."""
 
@@ -98,12 +102,24 @@ class ManagementApi:
 
     def create_distribution(self, site: SiteConfig) -> Distribution:
         """Returns at once; `wait_deployed` returns when every live node has it."""
-        return self.create(site.to_api(_reference()))
+        return self.create(site.to_api(new_reference()))
 
-    def create(self, config: Mapping[str, Any]) -> Distribution:
+    def create(self, config: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> Distribution:
         """A distribution of any shape, in the API's own words."""
-        created = _call(lambda: self._client.create_distribution(DistributionConfig=config))["Distribution"]
-        return Distribution(created["Id"], created["DomainName"])
+        items = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+        with_tags = {"DistributionConfig": config, "Tags": {"Items": items}}
+        created = _call(lambda: self._client.create_distribution_with_tags(DistributionConfigWithTags=with_tags))
+        return Distribution(created["Distribution"]["Id"], created["Distribution"]["DomainName"])
+
+    def update(self, distribution_id: str, change: Mapping[str, Any]) -> None:
+        """Lays what is given over the configuration; returns at once."""
+        answer = _call(lambda: self._client.get_distribution_config(Id=distribution_id))
+        config = answer["DistributionConfig"] | dict(change)
+        _call(
+            lambda: self._client.update_distribution(
+                Id=distribution_id, IfMatch=answer["ETag"], DistributionConfig=config
+            )
+        )
 
     def create_cache_policy(self, config: Mapping[str, Any]) -> str:
         """The id of the policy."""
@@ -138,9 +154,9 @@ class ManagementApi:
         self.wait_deployed(distribution_id)
         _call(lambda: self._client.delete_distribution(Id=distribution_id, IfMatch=changed["ETag"]))
 
-    def invalidate(self, distribution_id: str, paths: list[str]) -> str:
-        """The id of the invalidation."""
-        batch = {"Paths": _list(paths), "CallerReference": _reference()}
+    def invalidate(self, distribution_id: str, paths: list[str], reference: str = "") -> str:
+        """The id of the invalidation. With one `reference` it is one, however often it is asked for."""
+        batch = {"Paths": _list(paths), "CallerReference": reference or new_reference()}
         answer = _call(
             lambda: self._client.create_invalidation(DistributionId=distribution_id, InvalidationBatch=batch)
         )
@@ -162,7 +178,7 @@ def _call(operation: Callable[[], Any]) -> Any:
     except ClientError as error:
         raise LabError(f"the management API refused: {error}") from error
     except BotoCoreError as error:
-        raise LabError(f"the management API cannot be reached: {error}") from error
+        raise ApiUnreachableError(f"the management API cannot be reached: {error}") from error
 
 
 def _wait_until(is_so: Callable[[], bool], complaint: str) -> None:
@@ -177,6 +193,6 @@ def _list(items: tuple[str, ...] | list[str]) -> dict[str, Any]:
     return {"Quantity": len(items), "Items": list(items)}
 
 
-def _reference() -> str:
+def new_reference() -> str:
     """CallerReference makes a repeated request the same request; every call here means a new one."""
     return f"cdnlab-{time.time_ns()}"

@@ -16,7 +16,7 @@ from lab.errors import LabError
 
 FOLDER = "agent"
 _RECORD, _STARTED, _TOKEN = "agent.json", "started.json", "token"
-_LOG, _JOURNAL, _LOCK = "log", "faults", "lock"
+_LOG, _JOURNAL, _CLOCK, _LOCK = "log", "faults", "clock.json", "lock"
 _TOKEN_BYTES = 24
 
 
@@ -50,6 +50,11 @@ class AgentFolder:
     @property
     def journal(self) -> Path:
         return self.path / _JOURNAL
+
+    @property
+    def clock(self) -> Path:
+        """How far the lab's clock is ahead; there once it has been moved."""
+        return self.path / _CLOCK
 
     @property
     def lock(self) -> Path:

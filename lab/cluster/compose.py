@@ -8,11 +8,13 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self, cast
 
 import docker
 from docker.models.containers import Container
 
+from lab.cluster.container_archive import copy_files
 from lab.cluster.container_facts import (
     CPU_PERIOD_MICROSECONDS,
     DEFAULT_ZONE,
@@ -28,6 +30,7 @@ from lab.cluster.container_facts import (
     read_limits,
     to_node,
 )
+from lab.cluster.container_layout import history_of
 from lab.cluster.engine import ACTION_SECONDS, connect, engine_errors, unless_in_conflict
 from lab.cluster.interface import RETURN_SECONDS, Addresses, Executed, LabFacts, Limits, NotPausedError, Stopped
 from lab.cluster.population_sources import usable_sources
@@ -231,6 +234,15 @@ class ComposeCluster:
         with engine_errors(f"{command[0]} cannot be run in {node_id}"), unless_in_conflict(f"{node_id} is not running"):
             status, output = container.exec_run(list(command))
         return Executed(int(status or 0), cast(bytes, output or b"").decode("utf-8", "replace"))
+
+    def fetch_history(self, node_id: str, folder: Path) -> None:
+        container = self._container(node_id)
+        what = f"the history of {node_id} cannot be copied"
+        try:
+            with engine_errors(what):
+                copy_files(container, history_of(node_id), folder)
+        except OSError as error:
+            raise LabError(f"{what}: {error}") from error
 
     def wait_until_live(self, node_id: str, timeout_seconds: float = RETURN_SECONDS) -> NodeStatus:
         return wait_until_node_is_live(self.status, node_id, lambda: self._check_is_running(node_id), timeout_seconds)

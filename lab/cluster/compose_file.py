@@ -123,6 +123,7 @@ def _values(layout: ContainerLayout, around: Surroundings) -> dict[str, str]:
         "PROMETHEUS_CONFIG": around.prometheus,
         "HOLDERS": folded(_holders(layout), 6),
         "TIMING": f"--heartbeat-seconds {timing.heartbeat_seconds:g} --lease-seconds {timing.lease_seconds:g}",
+        "SEED": layout.seed_flag,
         "LEASE": f"{timing.lease_seconds:g}",
         "PLANE_REGION": topology.regions[0].name,
         "POPULATIONS": _all_populations(layout),

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from lab.cluster.compose_text import folded, heading, labels, lines, networks, ports, published
-from lab.cluster.container_layout import RELAYS_MEMORY_MIB, STATE, TLS, ContainerLayout, published_variable
+from lab.cluster.container_layout import RELAYS_MEMORY_MIB, STATE, TLS, ContainerLayout, history_of, published_variable
 from lab.cluster.container_networks import PLANES
 from lab.topology.layout import ALLOW_FAULTS, NodeSpec, Role
 
@@ -68,7 +68,7 @@ def _cache(layout: ContainerLayout, node: NodeSpec) -> str:
         *(["--trusted-proxies", trusted] if trusted else []),
         *_grpc(layout, node),
         *" ".join(own).split(),
-        *f"--access-log {STATE / node.id}/access.log {ALLOW_FAULTS}".split(),
+        *f"--access-log {STATE / node.id}/access.log --history {history_of(node.id)} {ALLOW_FAULTS} {layout.seed_flag}".split(),
     ]
     own_ports = [published(layout, published_variable(node), viewer)] if node.role is Role.EDGE else []
     if own_ports and node.id == layout.of_role(Role.EDGE)[0].id:
@@ -103,7 +103,8 @@ def _router(layout: ContainerLayout, node: NodeSpec) -> str:
         *f"python -m dns_router --node-id {node.id} --region {node.region} --listen 0.0.0.0:53".split(),
         *f"--advertise {reached.dns} --admin 0.0.0.0:{admin} --advertise-admin {reached.admin}".split(),
         *_grpc(layout, node),
-        ALLOW_FAULTS,
+        *("--history", history_of(node.id), ALLOW_FAULTS),
+        *layout.seed_flag.split(),
     ]
     own_ports = [published(layout, "DNS", 53, f"/{protocol}") for protocol in ("udp", "tcp")]
     return lines(
@@ -124,6 +125,7 @@ def _router(layout: ContainerLayout, node: NodeSpec) -> str:
 def _origin(layout: ContainerLayout, node: NodeSpec) -> str:
     content = f"{layout.networks.listens_at(node)}:{layout.topology.ports.origin}"
     flags = f"--node-id {node.id} --listen {content} --admin 0.0.0.0:{layout.topology.ports.admin}"
+    flags += f" --history {history_of(node.id)} {layout.seed_flag}"
     return lines(
         f"  {node.id}:",
         "    <<: *origin",

@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.cluster.interface import LabFacts, Limits, PopulationRecord
 from lab.cluster.status import RunningNode
-from lab.topology.layout import Role
+from lab.topology.layout import SEED, Role
 
 NODE_LABEL = "cdnlab.node"
 LAB_LABEL = "cdnlab.lab"
@@ -135,7 +135,13 @@ def lab_facts(control_plane: ContainerFacts, first_edge: ContainerFacts | None) 
         viewer_port=int(labels.get(VIEWER_PORT_LABEL, DEFAULT_VIEWER_PORT)),
         lease_seconds=float(labels.get(LEASE_LABEL, DEFAULT_LEASE_SECONDS)),
         populations=read_populations(labels.get(POPULATIONS_LABEL, "")),
+        seed=_seed(control_plane.flags.get(SEED, "")),
     )
+
+
+def _seed(text: str) -> int | None:
+    """A program with another one has not started."""
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def read_populations(text: str) -> tuple[PopulationRecord, ...]:

@@ -17,7 +17,7 @@ from lab.cluster.container_networks import NetworkPlan
 from lab.cluster.relayed_networks import INTERNET, MOST_PROGRAMS, RelayedNetworks
 from lab.cluster.shared_networks import SharedNetworks
 from lab.errors import UsageError
-from lab.topology.layout import WAN_ID, Layout, NodeSpec, Role, routing_table
+from lab.topology.layout import HISTORY_FOLDER, SEED, WAN_ID, Layout, NodeSpec, Role, routing_table
 from lab.topology.links import VIEWERS_PREFIX
 from lab.topology.model import Topology
 
@@ -35,6 +35,11 @@ RELAYS_MEMORY_MIB: Final = 640
 """The bound of docs/wan.md for what is under way, and the program."""
 _MEMORY_BESIDE_THE_CACHE_MIB = 128
 _CACHE_OVERHEAD = 2
+
+
+def history_of(node_id: str) -> str:
+    """The folder in a node's container where it keeps a history while a run asks for it."""
+    return str(STATE / node_id / HISTORY_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class ContainerLayout:
     def networks(self) -> NetworkPlan:
         plan = RelayedNetworks if self.topology.has_relays else SharedNetworks
         return plan(self.topology, self.nodes, self.base)
+
+    @property
+    def seed_flag(self) -> str:
+        """Of every program; who runs Compose by hand says another one with the variable."""
+        return f"{SEED} ${{CDNLAB_SEED:-{self.topology.seed or 0}}}"
 
     def of_role(self, role: Role) -> list[NodeSpec]:
         return [node for node in self.nodes if node.role is role]

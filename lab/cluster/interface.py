@@ -7,6 +7,7 @@ experiments, faults) does it through this interface, so that it works on both. W
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode
@@ -45,6 +46,8 @@ class LabFacts:
     viewer_port: int
     lease_seconds: float
     populations: tuple[PopulationRecord, ...]
+    seed: int | None = None
+    """From which every random choice of the lab follows (docs/repeating.md); None: none was given."""
 
     @property
     def users(self) -> int:
@@ -158,6 +161,10 @@ class Cluster(Protocol):
 
     def exec(self, node_id: str, command: Sequence[str]) -> Executed:
         """Runs a command where the node runs, and waits for its end (for a bounded time)."""
+
+    def fetch_history(self, node_id: str, folder: Path) -> None:
+        """Copies what the node has written of a history into a folder that is there, whether it runs or not: as it is now, so that last lines may be cut.
+        Nothing where it has written none."""
 
     def wait_until_live(self, node_id: str, timeout_seconds: float = RETURN_SECONDS) -> NodeStatus:
         """The node's status once it has its lease; LabError when it has not in time, or has died."""

@@ -181,6 +181,7 @@ class RelayedNetworks:
         """Without an outgoing address for all: a proxy of the user's own leads from the relays' address in the network where its server is."""
         return {
             "api": f"0.0.0.0:{self.topology.ports.wan}",
+            "seed": self.topology.seed or 0,
             "places": [*self._places()],
             "proxies": [*self._grpc_proxies(), *(each for node in self._programs for each in self._proxies_of(node))],
             "links": [link_document(link) for link in links_of(self.topology)],

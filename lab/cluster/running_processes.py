@@ -5,6 +5,7 @@ for those that nobody came to write down. Bringing one up is processes.py's, and
 """
 
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from lab.cluster.state_file import LabRecord, NodeRecord, StateDir
 from lab.cluster.status import LabStatus, NodeStatus, RunningNode, observe
 from lab.cluster.sweep import Mark
 from lab.errors import LabError, UsageError
+from lab.topology.layout import HISTORY_FOLDER
 
 EXEC_SECONDS = 30.0
 LAST_LINES = 12
@@ -174,6 +176,15 @@ class RunningProcesses:
         yield from last_lines(path, count)
         if is_followed:
             yield from follow(path, lambda: not self.node(node_id).is_running)
+
+    def fetch_history(self, node_id: str, folder: Path) -> None:
+        source = self.state.log_of(self.node(node_id).id).parent / HISTORY_FOLDER
+        try:
+            for path in sorted(source.iterdir()) if source.is_dir() else ():
+                if path.is_file():
+                    shutil.copyfile(path, folder / path.name)
+        except OSError as error:
+            raise LabError(f"the history of {node_id} cannot be copied: {error}") from error
 
     def wait_until_live(self, node_id: str, timeout_seconds: float = RETURN_SECONDS) -> NodeStatus:
         """The node's status once it has its lease; LabError when it has not in time, or has died."""

@@ -133,6 +133,7 @@ def make_record(
         viewer_port=topology.ports.viewer,
         lease_seconds=topology.timing.lease_seconds,
         populations=tuple(populations),
+        seed=topology.seed,
     )
     return LabRecord(facts, tuple(_node_record(spec, python) for spec in nodes), token, starter)
 

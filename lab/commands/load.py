@@ -1,37 +1,34 @@
 """`cdnlab load PROFILE`: viewers for the lab that is up, and the report of what they saw."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from lab.cluster.finding import find_lab
 from lab.cluster.interface import Cluster
-from lab.commands.runs import make_run_directory, new_run_directory
 from lab.errors import UsageError
 from lab.experiments.load import run_load
+from lab.experiments.load_entry import LoadEntry, LoadEntryError
 from lab.history.run_files import read_run, region_lines, region_totals
+from lab.history.run_folders import make_run_directory, new_run_directory
 from lab.interrupts import interruptible
-from lab.load_profiles import PROFILES
+from lab.load_profiles import PROFILES, LoadChoice
 from lab.report.writer import write_report
+from loadtests.intensity import DEFAULT_NAME
 
 
-def run(
-    *,
-    profile: str,
-    duration_seconds: float,
-    users: int | None,
-    run_directory: Path | None,
-    is_json: bool,
-    state_dir: Path,
-) -> int:
+def run(*, wanted: LoadChoice, run_directory: Path | None, is_json: bool, state_dir: Path) -> int:
+    profile = wanted.profile
     if profile not in PROFILES:
         raise UsageError(f"no profile {profile!r}: there are {', '.join(PROFILES)}")
+    entry = _entry(wanted)
     lab = find_lab(state_dir)
     check_populations(lab)
-    viewers = users or lab.facts.users
+    viewers = wanted.users or lab.facts.users
     directory = run_directory or new_run_directory(profile)
     make_run_directory(directory)
     with interruptible():
-        exit_status = run_load(lab, profile, duration_seconds, viewers, directory)
+        exit_status = run_load(lab, replace(entry, users=viewers), directory)
     report = write_report(directory)
     data = read_run(directory)
     if is_json:
@@ -40,6 +37,27 @@ def run(
     else:
         print("\n".join([*region_lines(data), f"report: {report}"]))
     return exit_status
+
+
+def _entry(wanted: LoadChoice) -> LoadEntry:
+    """UsageError with all that is wrong with it."""
+    try:
+        given = json.loads(wanted.options or "{}")
+    except ValueError as error:
+        raise UsageError(f"--options: not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise UsageError(f"--options: not a JSON object: {wanted.options}")
+    try:
+        return LoadEntry(
+            DEFAULT_NAME,
+            wanted.profile,
+            users=wanted.users,
+            rate=wanted.rate,
+            options=given,
+            lasts_seconds=wanted.duration_seconds,
+        )
+    except LoadEntryError as error:
+        raise UsageError(error.problems) from error
 
 
 def check_populations(lab: Cluster) -> None:

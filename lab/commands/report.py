@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lab.commands.runs import find_run
 from lab.errors import LabError, UsageError
+from lab.history.run_folders import find_run
 from lab.report.writer import write_report
 
 MARKS = ("load.jsonl", "summary.json")
@@ -16,7 +16,7 @@ def run(*, run: str) -> int:
         raise UsageError(f"{directory} is no run: it has neither {' nor '.join(MARKS)}")
     try:
         report = write_report(directory)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever stands in its files
         raise LabError(f"{directory} does not hold a whole run: {error}") from error
     print(report)
     return 0

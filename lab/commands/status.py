@@ -38,6 +38,7 @@ def to_json(status: LabStatus, facts: LabFacts, agent: AgentStatus | None) -> di
         each["url"] = url_of(each["domain_name"], facts)
     return {
         **document,
+        "seed": facts.seed,
         "viewers": {"http": facts.shared_http or None, "opens_as_it_stands": opens_as_it_stands(facts)},
         "agent": agent.to_json() if agent is not None else None,
     }
@@ -47,7 +48,8 @@ def print_status(console: Console, status: LabStatus, facts: LabFacts, agent: Ag
     rows = [_row(each) for each in status.nodes]
     for row, style in zip(align([HEADINGS, *rows]), ["bold", *map(_style, status.nodes)], strict=True):
         console.print(row, style=style, markup=False)
-    console.print(f"\nmanagement API  {status.endpoint}   zone {status.zone}", markup=False)
+    seed = "" if facts.seed is None else f"   seed {facts.seed}"
+    console.print(f"\nmanagement API  {status.endpoint}   zone {status.zone}{seed}", markup=False)
     if agent is not None:
         console.print(f"agent           {agent_line(agent)}", markup=False)
     for line in distribution_lines(status, facts):

@@ -9,9 +9,11 @@ from typing import Any
 
 from lab.clients.http_client import UnreachableError, get_json
 from lab.commands.agent_line import look_at_agent
-from lab.commands.runs import LATEST, RUNS
 from lab.errors import LabError
+from lab.experiments.shipped_scenarios import shipped_scenarios
 from lab.faults.catalogue import CATALOGUE
+from lab.history.run_folders import LATEST, RUNS
+from lab.history.schema import TABLES
 from lab.load_profiles import PROFILES
 
 LOOK_SECONDS = 0.3
@@ -67,11 +69,19 @@ def profiles(_given: Parameters) -> list[str]:
     return list(PROFILES)
 
 
+def scenarios(_given: Parameters) -> list[str]:
+    return list(shipped_scenarios())
+
+
 def runs(_given: Parameters) -> list[str]:
     try:
         return [LATEST, *sorted(path.name for path in RUNS.iterdir() if path.is_dir())]
     except OSError:
         return []
+
+
+def history_tables(_given: Parameters) -> list[str]:
+    return [table.name for table in TABLES]
 
 
 def _folder(given: Parameters) -> Path:

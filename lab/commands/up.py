@@ -1,6 +1,8 @@
 """`cdnlab up`: in the foreground until Ctrl-C, or detached as soon as the lab is proven to work."""
 
+import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,9 +20,12 @@ from lab.interrupts import endings, interruptible, uninterrupted
 from lab.runner import Runner
 from lab.terminal import make_console
 from lab.topology.choice import TopologyChoice
+from lab.topology.model import Topology
 from lab.topology.reader import find_topology
 
 WATCH_SECONDS = 0.5
+_SEEDS = 1_000_000
+"""Short enough to be typed again."""
 
 
 def run(
@@ -32,7 +37,7 @@ def run(
     with_demo: bool,
 ) -> int:
     console = make_console()
-    wanted = Wanted(find_topology(topology), runner, state_dir)
+    wanted = Wanted(with_seed(find_topology(topology)), runner, state_dir)
     began = time.monotonic()
     with interruptible():
         lab, demo = bring_up(wanted, lambda text: console.print(text, style="dim"), with_demo=with_demo)
@@ -48,6 +53,11 @@ def run(
     return 0
 
 
+def with_seed(topology: Topology) -> Topology:
+    """One is drawn where none was given, so that a run can be repeated all the same."""
+    return topology if topology.seed is not None else replace(topology, seed=secrets.randbelow(_SEEDS))
+
+
 def _take_down(lab: Cluster, runner: Runner, state: StateDir) -> Stopped:
     """The agent of a lab in containers is no container."""
     if runner is Runner.DOCKER:
@@ -61,7 +71,7 @@ def print_summary(console: Console, lab: Cluster, demo: Demo | None, seconds: fl
     console.print(f"[green]✓[/] {facts.topology}: {len(lab.status().nodes)} nodes are live")
     if demo is not None:
         console.print(f"[green]✓[/] hit through both tiers verified: {demo.hit.sentence}")
-    console.print(f"ready after {seconds:.1f} s")
+    console.print(f"ready after {seconds:.1f} s; its chance repeats with --seed {facts.seed}")
     console.print(f"management API  {facts.endpoint}")
     if demo is not None:
         print_demo_site(console, demo.distribution, facts)

@@ -1,29 +1,39 @@
 """Starts Locust headless against a running lab: one subprocess, bounded in time, cleaned up however it ends.
 
 What viewers do is in loadtests/; here is only which profile, from which populations, for how long, and where the
-results go. `run_load` is `cdnlab load`; the quick start holds a `LoadRun` and does other things meanwhile.
+results go. `run_load` is `cdnlab load`; a scenario holds a `LoadRun` and does other things meanwhile.
 """
 
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 import loadtests
 from lab.clients.management_api import Distribution, ManagementApi
-from lab.cluster.interface import Cluster, LabFacts, first_of_role
+from lab.cluster.interface import Cluster, LabFacts
 from lab.cluster.status import LabStatus
 from lab.errors import LabError
 from lab.experiments.links import check_before_run
-from lab.experiments.quickstart_distribution import create_distribution, find_distribution
-from lab.load_profiles import PROFILES
+from lab.experiments.load_entry import LoadEntry
+from lab.experiments.run_sites import create_site
+from lab.experiments.scenario_reader import find_scenario
 from lab.topology.layout import Role
+from loadtests.catalogue import PROFILES, module_name, read_options, refuse_rate
+from loadtests.intensity import Intensity
 from loadtests.plan import LoadPlan, parse_address
+from loadtests.profile_options import OptionsError
 from loadtests.workload import Population
 
+# Of a load generator on a busy machine, until it writes its first second.
+START_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
 # Locust starts, lets requests in flight finish and writes its last seconds; beyond this it hangs.
 GRACE_SECONDS = 20.0
 # Requests in flight when the time is over may finish; a video user is between requests most of the time.
@@ -43,6 +53,9 @@ class LoadError(LabError):
 class LoadRun:
     """One run of a profile. Use as a context manager: whatever happens inside, no Locust process is left."""
 
+    extra_seconds: ClassVar[float] = 0.0
+    """How much longer than its duration it would go on if nobody ended it."""
+
     def __init__(
         self,
         profile: str,
@@ -52,13 +65,19 @@ class LoadRun:
         run_directory: Path,
         mark: Mapping[str, str] | None = None,
     ) -> None:
-        """`mark`: of the lab that it is for, so that it is found when this process is killed."""
+        """`users`: at once; a plan with stages has its own. `mark`: of the lab that it is for, so that it is found when this process is killed."""
         if profile not in PROFILES:
             raise LoadError(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")
         if users < 1 or duration_seconds <= 0:
             raise LoadError(f"nothing to do with {users} users for {duration_seconds:g} s")
+        try:
+            read_options(profile, plan.intensity.options)
+            refuse_rate(profile, plan.intensity.rate)
+        except OptionsError as error:
+            raise LoadError(str(error)) from error
+        stages_of = PROFILES[profile].stages
         self._profile = profile
-        self._plan = plan
+        self._plan = plan.for_run(users, duration_seconds, stages_of(users, duration_seconds) if stages_of else ())
         self._duration_seconds = duration_seconds
         self._users = users
         self._directory = run_directory
@@ -88,15 +107,18 @@ class LoadRun:
             )
 
     def _command(self, plan_path: Path) -> list[str]:
-        locustfile = Path(loadtests.__file__).parent / f"{self._profile}.py"
+        locustfile = Path(loadtests.__file__).parent / f"{module_name(self._profile)}.py"
         options = {
             "--locustfile": str(locustfile),
             "--load-plan": str(plan_path.resolve()),
-            "--users": str(self._users),
-            "--spawn-rate": str(max(self._users, 1)),
-            "--run-time": f"{max(round(self._duration_seconds), 1)}s",
             "--stop-timeout": str(STOP_TIMEOUT_SECONDS),
         }
+        if not self._plan.intensity.stages:  # which say the rest
+            options |= {
+                "--users": str(self._users),
+                "--spawn-rate": str(max(self._users, 1)),
+                "--run-time": f"{max(round(self._duration_seconds + self.extra_seconds), 1)}s",
+            }
         flags = [part for option in options.items() for part in option]
         return [sys.executable, "-m", "locust", "--headless", "--only-summary", *flags]
 
@@ -108,7 +130,7 @@ class LoadRun:
         """Locust's exit status: 0, or 1 when viewers saw failures. LoadError when it did not run to its end."""
         assert self._process is not None, "start() comes first"
         try:
-            status = self._process.wait(self._duration_seconds + GRACE_SECONDS)
+            status = self._process.wait(self._duration_seconds + self.extra_seconds + GRACE_SECONDS)
         except subprocess.TimeoutExpired as error:
             self.stop()
             raise LoadError(f"Locust did not end in time\n{self._last_lines()}") from error
@@ -141,6 +163,22 @@ class LoadRun:
         self.stop()
 
 
+class LoadUntilTold(LoadRun):
+    """One that goes on after its duration until it is told to end: what is done to a lab may take longer than was meant, and viewers are to see it."""
+
+    extra_seconds: ClassVar[float] = 900.0
+
+    def end(self) -> int:
+        """As `wait`, after Locust was asked to end in order: not before viewers have come for a second, since it is deaf while it starts."""
+        output = self._directory / LOAD_FILE
+        deadline = time.monotonic() + START_SECONDS
+        while self.is_running and time.monotonic() < deadline and not (output.exists() and output.stat().st_size):
+            time.sleep(_LOOK_SECONDS)
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+        return self.wait()
+
+
 def _repository() -> Path:
     """Where `loadtests` is importable from, which is what Locust adds to its path."""
     return Path(loadtests.__file__).parent.parent
@@ -165,26 +203,48 @@ class LoadFollower:
         return [json.loads(line) for line in whole.splitlines()]
 
 
-def run_load(lab: Cluster, profile: str, duration_seconds: float, users: int, run_directory: Path) -> int:
+def run_load(lab: Cluster, entry: LoadEntry, run_directory: Path) -> int:
     """`cdnlab load`: 0 when no viewer saw an error, 1 when some did. LoadError when there was nothing to measure."""
-    plan = plan_for(lab, (run_directory / LOAD_FILE).resolve())
+    run = load_run(lab, entry, plan_for(lab, None), run_directory)
     check_before_run(lab, run_directory, lambda line: print(line, file=sys.stderr))
-    with LoadRun(profile, plan, duration_seconds, users, run_directory, lab.mark) as run:
+    with run:
         return run.wait()
+
+
+def load_run(
+    lab: Cluster, entry: LoadEntry, plan: LoadPlan, run_directory: Path, kind: type[LoadRun] = LoadRun
+) -> LoadRun:
+    """One of the loads of a run, not started; `run_directory` is its alone. `plan` (of `plan_for`) says where viewers go,
+    the entry what they do and how many of which regions they are. LoadError when the lab has no such region."""
+    here = [each.region for each in plan.populations]
+    unknown = sorted(set(entry.regions) - set(here))
+    if unknown:
+        raise LoadError(
+            f"load {entry.name}: no viewers in {', '.join(unknown)} (there are {', '.join(here) or 'none'})"
+        )
+    own = replace(
+        plan,
+        populations=tuple(each for each in plan.populations if not entry.regions or each.region in entry.regions),
+        output=(run_directory / LOAD_FILE).resolve(),
+        intensity=Intensity(entry.name, lab.facts.seed, entry.users, entry.stages, None, entry.rate, entry.options),
+    )
+    return kind(entry.profile, own, entry.lasts_seconds, own.users, run_directory, lab.mark)
 
 
 def plan_for(lab: Cluster, output: Path | None) -> LoadPlan:
     """Viewers of the populations of the lab's topology. CDNLAB_DOMAIN sends them to another distribution (docs/load.md)."""
     facts, status = lab.facts, lab.status()
-    router = first_of_role(status, Role.DNS_ROUTER)
-    if router is None:
+    routers = [parse_address(each.node.reached_at) for each in status.of_role(Role.DNS_ROUTER)]
+    if not routers:
         raise LoadError("the lab has no DNS router: viewers would not know where to go")
     return LoadPlan(
-        dns=parse_address(router.node.reached_at),
+        dns=routers[0],
+        more_dns=tuple(routers[1:]),
         domain_name=_distribution_for(status).domain_name,
         viewer_port=facts.viewer_port,
         populations=viewers_of(facts),
         output=output,
+        intensity=Intensity(seed=facts.seed),
     )
 
 
@@ -201,7 +261,10 @@ def _distribution_for(status: LabStatus) -> Distribution:
         if not status.distributions:
             raise LoadError("the lab has no distribution: there is nothing to load")
         return Distribution(status.distributions[0].id, status.distributions[0].domain_name)
+    site = find_scenario("quickstart").main_site
     with ManagementApi(status.api) as api:
-        distribution = find_distribution(api) or create_distribution(api, origins[0].node.reached_at)
+        addresses = {each.node.id: each.node.reached_at for each in origins}
+        addresses.setdefault(site.origin, origins[0].node.reached_at)
+        distribution = api.find_distribution(site.comment) or create_site(api, site, addresses)
         api.wait_deployed(distribution.id)
     return distribution

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.run_clocks import read_clocks
-from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor, Moment
+from proto.moments import NANOSECONDS_PER_SECOND, SECONDS_SINCE_EPOCH, ClockAnchor
 
 # More points than a plot has pixels tell nothing; longer runs are drawn in steps of several seconds.
 MAXIMUM_POINTS = 600
@@ -50,11 +50,6 @@ class RunData:
     def began_at(self) -> float:
         """In seconds since the epoch, for people; 0 for a run in which nothing was."""
         return self.clock.wall_seconds(self.first_time) if self.first_time else 0.0
-
-    def failure_moment(self, failure: Record, name: str) -> Moment:
-        """`monotonic_ns` or `began_monotonic_ns` of a failure, as a moment."""
-        load_clock, nanoseconds = self.clocks.get("load"), failure.get(name)
-        return Moment(load_clock.boot_id, nanoseconds) if load_clock and isinstance(nanoseconds, int) else Moment("", 0)
 
     @property
     def first_time(self) -> float:

@@ -88,6 +88,10 @@ REQUESTS = Table(
         _integer("stamp_checksum", "CRC-32 of the whole body, says the origin; NULL: it does not know beforehand"),
         _text("stamp_identity", "for whom the origin made it (as `identity`), if it depends on that"),
         _text("error", "what the viewer saw go wrong; NULL: nothing"),
+        _text(
+            "content_encoding",
+            "Content-Encoding: edges make codings, and origins know no checksum of those; NULL: none",
+        ),
     ),
 )
 
@@ -109,13 +113,13 @@ SERVED = Table(
         _integer("sent_bytes", "heads and body"),
         _text("result", "docs/contracts.md, Results and reasons"),
         _text("reason", "the same"),
-        _integer("index", "of the log, that the node had applied when it answered"),
+        _integer("index", "of the log, that the node had applied when it decided how to answer"),
     ),
 )
 
 FILLS = Table(
     "fills",
-    "what edges and regional caches asked of the next tier: a row for each request that was sent upstream",
+    "what edges and regional caches asked of the next tier: a row for each request that was sent upstream, or for which there was no connection",
     "edge_node",
     (
         _text("node", "who asked"),
@@ -134,7 +138,10 @@ FILLS = Table(
         _integer("status", "of the answer; NULL: there was none"),
         _integer("received_bytes", "of the body"),
         _flag("is_shared", "whether others could be served by it: NULL when it failed before that was known"),
-        _text("error", "what went wrong upstream: `kind` of cdn_upstream_errors_total; NULL: nothing"),
+        _text(
+            "error",
+            "what went wrong upstream: `kind` of cdn_upstream_errors_total; `given_up`: this node wanted no more of it; NULL: nothing",
+        ),
     ),
 )
 
@@ -170,7 +177,10 @@ APPLIED = Table(
         _integer("at_ns", "when it held, before anybody was served by it"),
         _text("log_id", "which log"),
         _integer("index", "that is applied"),
-        _text("how", "`entry`, `snapshot` or `disk` (what the node found at its start)"),
+        _text(
+            "how",
+            "`entry`, `snapshot`, `disk` (what the node found at its start) or `held` (already, when the recording began)",
+        ),
     ),
 )
 
@@ -180,7 +190,7 @@ LEASES = Table(
     "edge_node, dns_router",
     (
         _text("node", "whose"),
-        _integer("at_ns", "when it changed"),
+        _integer("at_ns", "when it changed: the end of a lease exactly, anything else at most 0.1 s later"),
         _text("state", "`held`, `expired` or `none`"),
         _text("fence", "of an edge or regional cache, `leased`, `asking`, `fenced` or `alone`"),
     ),
@@ -269,6 +279,18 @@ WRITES = Table(
     ),
 )
 
+TIME_MOVES = Table(
+    "time_moves",
+    "how far the lab's clock was moved forward, and when (docs/time-travel.md): everything is older by as much from then on",
+    "the lab",
+    (
+        _integer("by_seconds", "forward"),
+        _integer("index", "of the log"),
+        _integer("asked_ns", "before it was asked for"),
+        _integer("everywhere_ns", "when every live node had acknowledged it; NULL: not in this run"),
+    ),
+)
+
 FAULTS = Table(
     "faults",
     "faults that were injected: a row for each lease and place",
@@ -301,15 +323,20 @@ NODES = Table(
 
 LIVES = Table(
     "lives",
-    "when those who keep a history ran, as they say themselves: a row for each start",
+    "when those who keep a history did so, as they say themselves: a row for each process, and for each time that it was asked to",
     "every program of the lab, the load generator (`load`, `load-1`, ...) and the lab (`lab`)",
     (
         _text("node", "its id"),
         _text("boot_id", "whose clock its moments are of: those of two boots cannot be compared"),
         _text("process", "tells two processes of one node apart"),
-        _integer("started_ns", "when it could do its job"),
-        _integer("last_ns", "when it was last heard of: at most 0.1 s before its end, or of its orderly end"),
-        _flag("is_ended", "whether it ended in order"),
+        _integer(
+            "started_ns", "from when on it wrote everything down: before it did anything, or when it was asked to"
+        ),
+        _integer("last_ns", "until when all that it saw is written: said once a second, and at its orderly end"),
+        _flag(
+            "is_ended",
+            "whether it ended in order; if not, it may have gone on for a second, of which most is written, but for the last 0.1 s",
+        ),
         _integer("dropped_rows", "that it had no room for: a witness with such is not whole"),
     ),
 )
@@ -345,5 +372,5 @@ MARKS = Table(
 
 TABLES = (
     *(REQUESTS, SERVED, FILLS, ORIGIN_REQUESTS, APPLIED, LEASES, DIRECTORY, ROUTED, DNS_ANSWERS, INVALIDATIONS),
-    *(ACKNOWLEDGEMENTS, WRITES, FAULTS, NODES, LIVES, SAMPLES, MARKS),
+    *(ACKNOWLEDGEMENTS, WRITES, TIME_MOVES, FAULTS, NODES, LIVES, SAMPLES, MARKS),
 )

@@ -1,14 +1,14 @@
-"""The quick start's witnesses: a probe that asks every edge for the watched object, and one that asks the router.
+"""The lab's own witnesses: one that asks every edge for an object, and one that asks a router for each region, while a run goes on.
 
-Both run until they are cancelled and only write down what they saw; what it means is judged in checkers/quickstart.py.
+Both run until they are cancelled and only write down what they saw; what it means is for checkers to say.
 """
 
 import asyncio
-import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_network
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dns.asyncquery
 import dns.edns
@@ -16,137 +16,153 @@ import dns.exception
 import dns.message
 import dns.rdatatype
 
-from lab.clients.async_http import ExchangeFailedError, exchange
-from lab.history.observations import DnsAnswer, Return, Sighting
-from proto.host_clock import HostClock
-from proto.moments import Moment
+from lab.clients.async_http import Answer, ExchangeFailedError, exchange
+from proto.host_clock import host_nanoseconds
+from proto.origin_stamp import STAMP_FIELD, OriginStamp, parse_stamp
 
-PROBE_INTERVAL_SECONDS = 0.1
-# Longer than any healthy answer; a dead edge refuses at once.
-PROBE_TIMEOUT_SECONDS = 2.0
-DNS_INTERVAL_SECONDS = 0.25
-DNS_TIMEOUT_SECONDS = 1.0
-# Ten minutes of six edges; the quick start is far shorter.
-_MAXIMUM_SIGHTINGS = 40_000
+PROBE: Final = "probe"
+"""What stands as `profile` in the rows of the first."""
+PROBE_TIMEOUT_SECONDS: Final = 2.0
+"""Longer than any healthy answer; a dead edge refuses at once."""
+DNS_INTERVAL_SECONDS: Final = 0.25
+MOST_QUESTIONS_PER_SECOND: Final = 20.0
+"""To a router, over all regions."""
+DNS_TIMEOUT_SECONDS: Final = 1.0
 
-
-def version_body(version: int) -> bytes:
-    """What the watched object says; the version stands alone on its first line."""
-    return f"version {version}\nThe quick start of cdnlab changes this object while viewers ask for it.\n".encode()
+Write = Callable[[Mapping[str, Any]], None]
+"""Takes a row of a table."""
 
 
-def version_of(body: bytes) -> int | None:
-    words = body.split(b"\n", 1)[0].split()
-    return int(words[1]) if len(words) == 2 and words[0] == b"version" and words[1].isdigit() else None
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An object that every edge is asked for."""
+
+    host: str
+    """As it is sent, with the port."""
+    path: str
+    every_seconds: float
 
 
-class ObjectProbe:
-    """Asks each edge for one object every tenth of a second, as a viewer would that sits beside it."""
-
-    def __init__(self, edges: Mapping[str, str], host: str, path: str, clock: HostClock) -> None:
-        self._clock = clock
-        self._edges = dict(edges)
-        self._host = host
-        self._path = path
-        self.sightings: list[Sighting] = []
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for node, address in self._edges.items():
-                group.create_task(self._watch(node, address))
-
-    async def _watch(self, node: str, address: str) -> None:
-        while True:
-            sighting = await self.look(node, address)
-            if len(self.sightings) < _MAXIMUM_SIGHTINGS:
-                self.sightings.append(sighting)
-            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
-
-    async def look(self, node: str, address: str) -> Sighting:
-        began_at = self._clock.now()  # before anything is sent: what it does after a receipt it does knowingly
-        headers = {"host": self._host}
-        try:
-            answer = await exchange(address, self._path, headers=headers, timeout_seconds=PROBE_TIMEOUT_SECONDS)
-        except ExchangeFailedError as error:
-            return Sighting(node, began_at, None, str(error))
-        version = version_of(answer.body) if answer.status == 200 else None
-        return Sighting(node, began_at, version, answer.headers.get("x-cache", str(answer.status)))
-
-    def write(self, path: Path) -> None:
-        with path.open("w", encoding="utf-8") as file:
-            for each in self.sightings:
-                line = {
-                    "time": round(self._clock.wall_seconds_at(each.began_at), 4),
-                    "monotonic_ns": each.began_at.monotonic_ns,
-                    "node": each.node,
-                    "version": each.version,
-                    "result": each.result,
-                }
-                file.write(json.dumps(line) + "\n")
+async def watch_object(edges: Mapping[str, str], watched: Watched, write: Write) -> None:
+    """Rows of `requests`, as a viewer would make them that sits beside each edge. `edges`: host:port by node."""
+    async with asyncio.TaskGroup() as group:
+        for node, address in edges.items():
+            group.create_task(_watch_edge(node, address, watched, write))
 
 
-class DnsProbe:
-    """Asks the router for the distribution's name as a resolver of one client subnet."""
-
-    def __init__(self, server: str, name: str, client_subnet: str, clock: HostClock) -> None:
-        self._clock = clock
-        host, _, port = server.rpartition(":")
-        self._server, self._port = host, int(port)
-        self._name = name
-        subnet = ip_network(client_subnet)
-        self._client_subnet = dns.edns.ECSOption(str(subnet.network_address), 24)
-        self.answers: list[DnsAnswer] = []
-        self.ttl_seconds = 0.0
-
-    async def run(self) -> None:
-        while True:
-            self.answers.append(await self.look())
-            await asyncio.sleep(DNS_INTERVAL_SECONDS)
-
-    async def look(self) -> DnsAnswer:
-        """What the router says, and between which moments."""
-        asked_at = self._clock.now()
-        addresses = await self.ask()
-        return DnsAnswer(asked_at, self._clock.now(), addresses)
-
-    def now(self) -> Moment:
-        """Of the clock that answers are written down by."""
-        return self._clock.now()
-
-    async def ask(self) -> tuple[str, ...]:
-        query = dns.message.make_query(self._name, dns.rdatatype.A, use_edns=0, options=[self._client_subnet])
-        try:
-            reply = await dns.asyncquery.udp(query, self._server, timeout=DNS_TIMEOUT_SECONDS, port=self._port)
-        except (OSError, dns.exception.DNSException):
-            return ()
-        records = [rrset for rrset in reply.answer if rrset.rdtype == dns.rdatatype.A]
-        self.ttl_seconds = max([self.ttl_seconds, *(float(rrset.ttl) for rrset in records)])
-        return tuple(record.address for rrset in records for record in rrset)
+async def _watch_edge(node: str, address: str, watched: Watched, write: Write) -> None:
+    number = 0
+    while True:
+        number += 1
+        write({"id": f"{PROBE}-{node}-{number}", **await _look(node, address, watched)})
+        await asyncio.sleep(watched.every_seconds)
 
 
-async def status_of(admin_address: str) -> dict[str, Any]:
-    answer = await exchange(admin_address, "/status", timeout_seconds=2.0)
-    document: dict[str, Any] = json.loads(answer.body)
-    return document
-
-
-async def wait_for_return(
-    probe: DnsProbe, address: str, edge_admin: str, control_admin: str, deadline_seconds: float
-) -> Return | None:
-    """Until the router names the edge: then, at once, where the edge stands, and after that where the log stands.
-
-    In this order an edge cannot look as if it had caught up when it had not. None when it was not named for so long, of
-    which only counts what was watched: a witness that stood still (SIGSTOP) has not seen that nothing happened.
-    """
-    watched_seconds, looked = 0.0, await probe.look()
-    while address not in looked.addresses:
-        if watched_seconds >= deadline_seconds:
-            return None
-        await asyncio.sleep(DNS_INTERVAL_SECONDS / 5)
-        before, looked = looked, await probe.look()
-        watched_seconds += min(looked.answered_at.seconds_since(before.answered_at), DNS_TIMEOUT_SECONDS)
+async def _look(node: str, address: str, watched: Watched) -> dict[str, Any]:
+    began_ns = host_nanoseconds()  # before anything is sent: what it does after a receipt it does knowingly
+    row: dict[str, Any] = {
+        "profile": PROBE,
+        "viewer": f"{PROBE}/{node}",
+        "intended_ns": began_ns,
+        "started_ns": began_ns,
+        "address": address.rpartition(":")[0],
+        "attempts": 1,
+        "method": "GET",
+        "host": watched.host.partition(":")[0],
+        "path": watched.path,
+    }
     try:
-        edge, head = await status_of(edge_admin), await status_of(control_admin)
-    except ExchangeFailedError:  # once: they, or we, may have stood still
-        edge, head = await status_of(edge_admin), await status_of(control_admin)
-    return Return(looked.asked_at, probe.now(), int(edge["applied_index"]), int(head["head_index"]))
+        answer = await exchange(
+            address, watched.path, headers={"host": watched.host}, timeout_seconds=PROBE_TIMEOUT_SECONDS
+        )
+    except ExchangeFailedError as error:
+        return row | {"ended_ns": host_nanoseconds(), "error": str(error)}
+    return row | {"ended_ns": host_nanoseconds()} | _of_answer(answer)
+
+
+def _of_answer(answer: Answer) -> dict[str, Any]:
+    fields = answer.headers
+    stamp = parse_stamp(fields.get(STAMP_FIELD.lower(), ""))
+    return {
+        "request_id": fields.get("x-amz-cf-id"),
+        "status": answer.status,
+        "x_cache": fields.get("x-cache"),
+        "pop": fields.get("x-amz-cf-pop"),
+        "age_seconds": _whole(fields.get("age")),
+        "cache_control": fields.get("cache-control"),
+        "entity_tag": fields.get("etag"),
+        "content_encoding": fields.get("content-encoding"),
+        "content_length": _whole(fields.get("content-length")),
+        "received_bytes": len(answer.body),
+        "body_checksum": zlib.crc32(answer.body),
+        "error": f"status {answer.status}" if answer.status >= 400 else None,
+        **_of_stamp(stamp),
+    }
+
+
+def _of_stamp(stamp: OriginStamp | None) -> dict[str, Any]:
+    if stamp is None:
+        return {}
+    return {
+        "stamp_origin": stamp.node,
+        "stamp_version": stamp.version,
+        "stamp_produced_ns": stamp.produced_ns,
+        "stamp_checksum": stamp.checksum,
+        "stamp_identity": stamp.identity,
+    }
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a router is asked, on whose behalf."""
+
+    router: str
+    server: str
+    """host:port."""
+    name: str
+    region: str
+    client_subnet: str
+
+
+async def watch_router(
+    question: Question, every_seconds: float, write: Write, told: Callable[[str, tuple[str, ...]], None]
+) -> None:
+    """Rows of `dns_answers`; `told` hears each answer with its region."""
+    while True:
+        row = await ask_router(question)
+        write(row)
+        if row["addresses"] is not None:
+            told(question.region, tuple(row["addresses"].split(",")))
+        await asyncio.sleep(every_seconds)
+
+
+async def ask_router(question: Question) -> dict[str, Any]:
+    """One row of `dns_answers`."""
+    subnet = ip_network(question.client_subnet)
+    option = dns.edns.ECSOption(str(subnet.network_address), min(24, subnet.prefixlen))
+    query = dns.message.make_query(question.name, dns.rdatatype.A, use_edns=0, options=[option])
+    host, _, port = question.server.rpartition(":")
+    row: dict[str, Any] = {
+        "router": question.router,
+        "region": question.region,
+        "name": question.name,
+        "asked_ns": host_nanoseconds(),
+        "addresses": None,
+    }
+    try:
+        reply = await dns.asyncquery.udp(query, host, timeout=DNS_TIMEOUT_SECONDS, port=int(port))
+    except (OSError, dns.exception.DNSException):
+        return row | {"answered_ns": host_nanoseconds()}
+    records = [rrset for rrset in reply.answer if rrset.rdtype == dns.rdatatype.A]
+    addresses = ",".join(record.address for rrset in records for record in rrset)
+    ttl = min((int(rrset.ttl) for rrset in records), default=None)
+    return row | {"answered_ns": host_nanoseconds(), "addresses": addresses, "ttl_seconds": ttl}
+
+
+def interval_of(questions: int) -> float:
+    """Between two questions for one region, when there are so many regions."""
+    return max(DNS_INTERVAL_SECONDS, questions / MOST_QUESTIONS_PER_SECOND)

@@ -11,3 +11,4 @@ class TopologyChoice:
     """A file, or one that ships, by its name; None: `default`."""
     loopback: str | None = None
     has_relays: bool | None = None
+    seed: int | None = None

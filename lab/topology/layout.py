@@ -22,6 +22,11 @@ ALLOW_FAULTS = "--allow-faults"
 """Of a program in a lab, and nowhere else: /faults is there on its admin port."""
 
 
+HISTORY_FOLDER = "history"
+"""Of a node, in its folder: where it keeps a history while a run asks for it."""
+SEED = "--seed"
+
+
 class Role(StrEnum):
     """What a node is, in the words of `cdnlab status --json`."""
 
@@ -127,6 +132,9 @@ class Layout:
     def node_dir(self, node_id: str) -> Path:
         return self.state_dir / "nodes" / node_id
 
+    def _history_of(self, node_id: str) -> str:
+        return str(self.node_dir(node_id) / HISTORY_FOLDER)
+
     def control_plane(self) -> NodeSpec:
         timing, ports = self.topology.timing, self.topology.ports.control_plane
         api, grpc, admin = (self._own(port) for port in (ports.api, ports.grpc, ports.admin))
@@ -142,6 +150,8 @@ class Layout:
             "--tls-dir": str(self.tls_dir(CONTROL_PLANE_ID)),
             "--heartbeat-seconds": f"{timing.heartbeat_seconds:g}",
             "--lease-seconds": f"{timing.lease_seconds:g}",
+            "--history": self._history_of(CONTROL_PLANE_ID),
+            **self._seed_flags(),
         }
         return NodeSpec(
             id=CONTROL_PLANE_ID,
@@ -225,6 +235,8 @@ class Layout:
             "--state-dir": str(self.node_dir(node_id)),
             **_cache_flags(cache),
             "--access-log": str(self.node_dir(node_id) / "access.log"),
+            "--history": self._history_of(node_id),
+            **self._seed_flags(),
         }
         listeners: tuple[Listener, ...] = (Listener(http), Listener(admin))
         if shared:
@@ -267,6 +279,8 @@ class Layout:
                 "--control-plane": self._control_plane_for(host),
                 "--tls-dir": str(self.tls_dir(node_id)),
                 "--state-dir": str(self.node_dir(node_id)),
+                "--history": self._history_of(node_id),
+                **self._seed_flags(),
             }
             listeners = (Listener(dns, is_datagram=True), Listener(dns), Listener(admin))
             place, told = (router.region, ""), (*_flatten(flags), ALLOW_FAULTS)
@@ -277,6 +291,7 @@ class Layout:
             host = self.range.origin(number)
             http, admin = f"{host}:{self.topology.ports.origin}", f"{host}:{self.topology.ports.admin}"
             flags = {"--node-id": origin.name, "--listen": http, "--admin": admin}
+            flags |= {"--history": self._history_of(origin.name), **self._seed_flags()}
             listeners = (Listener(http), Listener(admin))
             yield NodeSpec(
                 id=origin.name,
@@ -291,6 +306,11 @@ class Layout:
                 flags=_flatten(flags),
                 advertised=self._advertised(http=http),
             )
+
+    def _seed_flags(self) -> dict[str, str]:
+        """Each program derives its own from it, by its id."""
+        seed = self.topology.seed
+        return {} if seed is None else {SEED: str(seed)}
 
     def _own(self, port: int) -> str:
         return f"{self.range.own}:{port}"

@@ -13,6 +13,7 @@ from itertools import chain, pairwise
 from lab.topology.geography import Coordinates
 from lab.topology.links import DEFAULT_LAST_MILE, LAST_MILES, LINK_JOINT, OPERATOR, VIEWERS_PREFIX, GivenLink
 from lab.topology.problems import Problem, TopologyError
+from proto.seeds import MOST_SEED
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
 DEFAULT_LOOPBACK = "127.0.0.0/16"
@@ -204,6 +205,8 @@ class Topology:
     default_region: str
     maximum_answers: int
     demo_distribution: bool
+    seed: int | None = None
+    """From which every random choice of the lab follows (docs/repeating.md); None: none was given."""
     source: str = field(default="topology", compare=False)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
 
@@ -241,6 +244,8 @@ class Topology:
             yield Problem(self.line_of("name"), f"name {self.name!r}: made of a-z, 0-9 and '-'")
         if not _ZONE.fullmatch(self.zone):
             yield Problem(self.line_of("zone"), f"zone {self.zone!r}: not a domain name")
+        if self.seed is not None and not 0 <= self.seed <= MOST_SEED:
+            yield Problem(self.line_of("seed"), f"seed {self.seed}: a whole number from 0 to {MOST_SEED}")
         timing = self.timing
         if timing.lease_seconds < HEARTBEATS_PER_LEASE * timing.heartbeat_seconds:
             message = f"lease_seconds {timing.lease_seconds:g}: shorter than {HEARTBEATS_PER_LEASE} heartbeats"

@@ -8,10 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import yaml
-
 from lab.errors import UsageError
 from lab.topology.choice import TopologyChoice
+from lab.topology.composing import compose
 from lab.topology.geography import Coordinates, find_airports
 from lab.topology.internet import wrong_jitters
 from lab.topology.links import (
@@ -41,6 +40,7 @@ from lab.topology.model import (
 )
 from lab.topology.problems import COMMAND_LINE, Problem, TopologyError
 from lab.topology.sections import Section
+from proto.seeds import MOST_SEED
 
 MAXIMUM_BYTES = 1 << 20
 MAXIMUM_EDGES = MAXIMUM_NODES_OF_A_KIND
@@ -49,6 +49,7 @@ EDGE_CACHE_MIB = 64
 REGIONAL_CACHE_MIB = 128
 MAXIMUM_USERS = 100_000
 _NOWHERE = Coordinates(0.0, 0.0)
+_NO_SEED = -1
 
 
 def shipped_topology(name: str) -> Path:
@@ -64,7 +65,8 @@ def shipped_names() -> tuple[str, ...]:
 def find_topology(choice: TopologyChoice) -> Topology:
     """What a command is about."""
     topology = read_topology(_path_of(choice.name or "default"), choice.loopback)
-    return topology if choice.has_relays is None else replace(topology, has_relays=choice.has_relays)
+    has_relays = topology.has_relays if choice.has_relays is None else choice.has_relays
+    return replace(topology, has_relays=has_relays, seed=topology.seed if choice.seed is None else choice.seed)
 
 
 def _path_of(wanted: str) -> Path:
@@ -96,7 +98,7 @@ def read_topology(path: Path, loopback: str | None = None) -> Topology:
 def parse_topology(text: str, source: str, loopback: str | None = None) -> Topology:
     """The topology in a text."""
     problems: list[Problem] = []
-    root = Section(_compose(text, source), "the topology", problems)
+    root = Section(compose(text, source), "the topology", problems)
     if problems:
         raise TopologyError(source, problems)
     try:
@@ -110,25 +112,6 @@ def parse_topology(text: str, source: str, loopback: str | None = None) -> Topol
     if problems:
         raise TopologyError(source, problems)
     return topology
-
-
-def _compose(text: str, source: str) -> yaml.Node:
-    try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        is_tab = (
-            error.problem is not None
-            and "cannot start any token" in error.problem
-            and "\t" in text.splitlines()[line - 1]
-        )
-        hint = "; YAML is indented with spaces, not with tabs" if is_tab else ""
-        raise TopologyError(source, [Problem(line, f"not YAML: {error.problem}{hint}")]) from error
-    except yaml.YAMLError as error:
-        raise TopologyError(source, [Problem(1, f"not YAML: {error}")]) from error
-    if node is None:
-        raise TopologyError(source, [Problem(1, "the file is empty")])
-    return node
 
 
 def _topology(root: Section, source: str, loopback: str | None) -> Topology:
@@ -155,6 +138,7 @@ def _topology(root: Section, source: str, loopback: str | None) -> Topology:
         default_region=root.text("default_region", regions[0].name if regions else ""),
         maximum_answers=root.integer("maximum_answers", 4, 1, 16),
         demo_distribution=root.flag("demo_distribution", not origins_are_external),
+        seed=_seed(root),
     )
     root.known += ["loopback", "origins"]
     if "latencies" in root.values:
@@ -223,6 +207,11 @@ def _population(each: Section) -> Population:
         last_mile=each.choice("last_mile", DEFAULT_LAST_MILE, list(LAST_MILES)),
         line=each.line,
     )
+
+
+def _seed(root: Section) -> int | None:
+    seed = root.integer("seed", _NO_SEED, 0, MOST_SEED)
+    return None if seed == _NO_SEED else seed
 
 
 def _link(each: Section) -> GivenLink:

@@ -14,6 +14,7 @@ import yaml
 from lab.topology.internet import links_of
 from lab.topology.layout import CONTROL_PLANE_ID, Layout, NodeSpec, Role
 from lab.topology.links import OPERATOR, LinkValues, PathValues
+from lab.topology.model import Topology
 
 OPERATORS_NETWORK: Final = "127.0.0.1/32"
 _HEADING: Final = """\
@@ -48,10 +49,16 @@ def relay_document(layout: Layout) -> Mapping[str, Any]:
     return {
         "api": f"{layout.range.own}:{layout.topology.ports.wan}",
         "outgoing_address": layout.range.relays,
+        **seed_key(layout.topology),
         "places": [{"name": name, "networks": networks} for name, networks in _places(layout)],
         "proxies": [*_proxies(layout)],
         "links": [link_document(link) for link in links_of(layout.topology)],
     }
+
+
+def seed_key(topology: Topology) -> Mapping[str, int]:
+    """Of the relays; nothing where it is chance."""
+    return {} if topology.seed is None else {"seed": topology.seed}
 
 
 def link_document(link: LinkValues) -> Mapping[str, Any]:

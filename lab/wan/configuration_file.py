@@ -20,6 +20,7 @@ from lab.wan.configuration import (
     Transport,
 )
 from lab.wan.links import Distribution, Link, Path
+from proto.seeds import MOST_SEED
 
 MOST_MILLISECONDS: Final = 60_000
 MOST_MBIT: Final = 1_000_000
@@ -67,7 +68,7 @@ def _read(section: Section) -> Configuration:
         "outgoing_address": section.text("outgoing_address", ""),
         "bounds": _bounds(section),
     }
-    seed = section.integer("seed", -1, 0, 10**11)
+    seed = section.integer("seed", -1, 0, MOST_SEED)
     section.finish()
     return Configuration(**parts, seed=None if seed < 0 else seed)  # type: ignore[arg-type]  # each under its name
 

@@ -10,13 +10,14 @@ from lab.errors import LabError
 from lab.wan.configuration import Configuration, Proxy, Transport
 from lab.wan.context import Context, Counters
 from lab.wan.cuts import Cut
-from lab.wan.links import Chance, Link
+from lab.wan.links import Link
 from lab.wan.memory import MemoryBudget
 from lab.wan.network import Network
 from lab.wan.tcp_half import Shared
 from lab.wan.tcp_relay import TcpRelay
 from lab.wan.toxics import Toxic
 from lab.wan.udp_relay import UdpRelay
+from proto.seeds import rng_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class RunningProxy:
         self.proxy = proxy
         self.toxics: tuple[Toxic, ...] = ()
         self.is_enabled = False
-        self._context = context
+        self.context = context
         self._tcp: TcpRelay | None = None
         self._udp: UdpRelay | None = None
 
@@ -45,11 +46,11 @@ class RunningProxy:
         host, port = split_address(self.proxy.listen)
         try:
             if self.proxy.transport is not Transport.UDP:
-                self._tcp = TcpRelay(self.proxy, self._context)
+                self._tcp = TcpRelay(self.proxy, self.context)
                 self._tcp.change_toxics(self.toxics)
                 port = await self._tcp.listen(host, port)
             if self.proxy.transport is not Transport.TCP:
-                self._udp = UdpRelay(self.proxy, self._context)
+                self._udp = UdpRelay(self.proxy, self.context)
                 port = await self._udp.listen(host, port)
         except (OSError, ValueError) as error:  # ValueError: no name that could be looked up
             self.disable()
@@ -82,9 +83,8 @@ class RunningProxy:
 class Relays:
     """See above. Changes come one at a time: the caller sees to that."""
 
-    def __init__(
-        self, configuration: Configuration, tasks: asyncio.TaskGroup, clock: Callable[[], float], chance: Chance
-    ) -> None:
+    def __init__(self, configuration: Configuration, tasks: asyncio.TaskGroup, clock: Callable[[], float]) -> None:
+        """What is chance at a proxy follows from the configuration's seed and the proxy's name, so that what others draw changes nothing there."""
         loop = asyncio.get_running_loop()
         links = (each.link for each in configuration.links)
         self.configuration = configuration
@@ -92,7 +92,7 @@ class Relays:
         memory = MemoryBudget(configuration.bounds.memory_bytes)
         shared = Shared(clock, loop, memory, bytearray(READ_BYTES))
         bounds, outgoing = configuration.bounds, configuration.outgoing_address
-        self.context = Context(self.network, shared, chance, bounds, tasks, outgoing)
+        self.context = Context(self.network, shared, rng_of(configuration.seed), bounds, tasks, outgoing)
         self.proxies: dict[str, RunningProxy] = {}
 
     @property
@@ -114,7 +114,8 @@ class Relays:
 
     async def create(self, proxy: Proxy) -> RunningProxy:
         """One more; nothing is there when it cannot listen."""
-        running = RunningProxy(proxy, self.context)
+        chance = rng_of(self.configuration.seed, proxy.name)
+        running = RunningProxy(proxy, dataclasses.replace(self.context, chance=chance))
         if proxy.is_enabled:
             await running.enable()
         self.proxies[proxy.name] = running

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -40,7 +39,7 @@ def raise_limit(bounds: Bounds) -> None:
 async def relaying(configuration: Configuration) -> AsyncIterator[Relays]:
     """Relays at work until the block ends. RelayError when an address cannot be had."""
     async with asyncio.TaskGroup() as tasks:
-        relays = Relays(configuration, tasks, time.monotonic, random.Random(configuration.seed))
+        relays = Relays(configuration, tasks, time.monotonic)
         try:
             await relays.start()
             yield relays

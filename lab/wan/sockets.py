@@ -56,3 +56,16 @@ async def connect_stream(address: str, source: str) -> socket.socket:
             opened.close()
             raise
         return opened
+
+
+async def hand_over(connected: socket.socket, protocol: asyncio.BaseProtocol) -> asyncio.BaseTransport:
+    """Makes it the loop's own. OSError or RuntimeError when it is gone again.
+
+    uvloop tells a transport of the socket object that it was made from only after `connection_made`: of one that its protocol aborts there both would close the
+    descriptor, and the second time it is somebody else's, of a connection that was accepted meanwhile. libuv aborts the process then (EBADF of epoll_ctl).
+    """
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(lambda: protocol, sock=connected)
+    if not isinstance(loop, asyncio.BaseEventLoop):  # whose transports work with the object itself
+        connected.detach()
+    return transport

@@ -8,7 +8,7 @@ from lab.wan.configuration import ClientAddress, Proxy
 from lab.wan.context import Context
 from lab.wan.network import NoLinkError
 from lab.wan.proxy_protocol import local_header, proxied_header
-from lab.wan.sockets import connect_stream
+from lab.wan.sockets import connect_stream, hand_over
 from lab.wan.tcp_session import Session
 from lab.wan.toxics import Stream, Toxic
 
@@ -93,7 +93,7 @@ class TcpRelay:
         try:
             connected = await self._connect(session, after_seconds)
             if connected is not None:
-                await self.shared.loop.create_connection(lambda: session.server, sock=connected)
+                await hand_over(connected, session.server)
         except (
             OSError,
             ValueError,

@@ -20,6 +20,7 @@ MEAN_PAUSE_SECONDS = 0.5
 class ApiUser(ViewerUser):
     """One step is one call."""
 
+    profile = "api"
     weight = 2
 
     def __init__(self, environment: object) -> None:

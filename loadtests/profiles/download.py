@@ -20,6 +20,7 @@ MEAN_PAUSE_SECONDS = 1.0
 class DownloadUser(ViewerUser):
     """Downloads one file after another."""
 
+    profile = "download"
     weight = 1
 
     def __init__(self, environment: object) -> None:
@@ -36,12 +37,12 @@ class DownloadUser(ViewerUser):
         request = Request(self._path, headers=headers, keeps_body=False)
         fetched = self.fetch(request, NAME, self.intended_start, self._find_fault)
         if fetched.response is not None:
-            self._progress = self._after(fetched.response, is_whole=fetched.failure is None)
+            self._progress = self._after(fetched.response, is_whole=not fetched.error)
         if self._progress.is_complete:
             self._begin_file()
             self.continue_after(self.rng.expovariate(1 / MEAN_PAUSE_SECONDS))
         else:
-            self.continue_after(0.0 if fetched.failure is None else 0.5)
+            self.continue_after(0.5 if fetched.error else 0.0)
 
     def _find_fault(self, response: Response) -> str:
         verdict, _ = judge_part(self._progress, response.status, response.headers)

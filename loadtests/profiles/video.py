@@ -53,6 +53,7 @@ class Session:
 class VideoUser(ViewerUser):
     """Watches one title after another."""
 
+    profile = "video"
     weight = 1
 
     def __init__(self, environment: object) -> None:

@@ -28,6 +28,7 @@ def page_path(page: int) -> str:
 class WebsiteUser(ViewerUser):
     """One step is one page with what it loads; after a session another person takes the seat."""
 
+    profile = "website"
     weight = 6
 
     def __init__(self, environment: object) -> None:

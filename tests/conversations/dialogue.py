@@ -43,7 +43,10 @@ from edge_node.upstream.connection import make_response_head
 from edge_node.upstream.endpoints import Endpoint, Tier
 from edge_node.upstream.fetch_sink import FetchSink, RequestBody, RunningFetch, UpgradeSink, UpstreamFetcher
 from proto.cdn.v1 import configuration_pb2
+from proto.clock_faults import Clocks, clocks_of
+from proto.fault_port import FaultPort
 from tests.builders import behavior_message, distribution_message, origin_message, read_distribution
+from tests.edge_state import reconfigured
 from tests.edge_wires import leased_fence
 from tests.fuzz.strict_http import End, Fields, Response, read_request_head, read_responses
 from tests.turns import settle
@@ -528,20 +531,22 @@ class Node:
         **distribution: Any,
     ) -> None:
         self.now = 1_800_000_000.0
+        """Of both clocks; the lab's wall clock may be ahead of it."""
+        clocks = clocks_of(FaultPort(()), Clocks(lambda: self.now, lambda: self.now))
         self.counters = counters or Counters()
         self.fetcher = fetcher or ScriptedFetcher()
         self.records = Records(self.counters)
-        recorder = RequestRecorder(self.counters, self.records, lambda: self.now, lambda: self.now)
+        recorder = RequestRecorder(self.counters, self.records, clocks.wall, clocks.steady)
         stages = StageTable(role)
-        self.state = NodeState("eu", leased_fence(), stages.compile)
+        self.state = NodeState("eu", leased_fence(), stages.compile, clocks.put_ahead)
         self.store = MemoryStore(capacity, POLICIES[policy])
         self.facts = LocalNode(role, b"FRA56-P1", b"1.1 abc.cloudfront.net (CloudFront)")
-        cache = Cache(self.facts, self.store, self.state.invalidations, lambda: self.now)
+        cache = Cache(self.facts, self.store, self.state.invalidations, clocks.wall)
         self.tasks: set[asyncio.Task[None]] = set()
         self.timers: list[Timer] = []
         request_ids = RequestIds(bytes(20))
         self.fast_path = HitFastPath(
-            self.facts, self.store, self.state, recorder, request_ids, lambda: self.now, lambda: self.now
+            self.facts, self.store, self.state, recorder, request_ids, clocks.wall, clocks.steady
         )
         self.pipeline = Pipeline(
             PipelineDependencies(
@@ -553,7 +558,7 @@ class Node:
                 request_ids=request_ids,
                 entry_stages=stages.entry,
                 spawn=self._spawn,
-                monotonic=lambda: self.now,
+                monotonic=clocks.steady,
                 call_later=self._call_later,
             )
         )
@@ -581,6 +586,14 @@ class Node:
         self.timers = [timer for timer in self.timers if timer.rings_at > self.now and not timer.is_cancelled]
         for timer in due:
             timer.callback()
+
+    def travels(self, seconds: float) -> None:
+        """An entry of the log moves the lab's clock forward; no timer rings."""
+        reconfigured(
+            self.state,
+            self.state.applied_index + 1,
+            clock_ahead_seconds=self.state.clock_ahead_seconds + seconds,
+        )
 
     def learns(self, log_id: str, index: int) -> None:
         """A snapshot arrives."""

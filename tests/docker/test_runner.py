@@ -153,7 +153,7 @@ def test_an_interrupted_start_leaves_nothing(
 
 def test_the_quick_start_in_containers_has_a_valid_verdict(cdnlab: CommandLine) -> None:
     began = time.monotonic()
-    done = cdnlab.run("quickstart", str(cdnlab.topology), "--runner", "docker", "--duration", "10")
+    done = cdnlab.run("quickstart", str(cdnlab.topology), "--runner", "docker", "--duration", "20")
     print(f"quickstart: {time.monotonic() - began:.1f} s")
     assert done.status == 0 and "Verdict: valid" in done.out, done.out + done.err
     assert not cdnlab.state_dir.exists()

@@ -11,6 +11,9 @@ import pytest
 
 from lab.agent.journal import Journal
 from lab.agent.keeper import Keeper, Order, Surroundings
+from lab.agent.lab_clock import LabClock
+from lab.clients.http_client import Reply
+from lab.clients.management_api import CACHING_OPTIMIZED
 from lab.errors import LabError
 from lab.faults.catalogue import CATALOGUE
 from lab.faults.lease import Lease, Phase
@@ -26,7 +29,18 @@ from tests.faults import (
     rows_of_nodes,
     rows_of_origins,
 )
-from tests.faults.scene import Check, Row, Scene
+from tests.faults.scene import (
+    CONTROL_PLANE,
+    EDGE,
+    FAR_ORIGIN,
+    ORIGIN,
+    OTHER_EDGE,
+    REGIONAL,
+    ROUTER,
+    Check,
+    Row,
+    Scene,
+)
 
 ROWS: dict[str, Row] = {
     **rows_of_nodes.ROWS,
@@ -86,6 +100,30 @@ class FaultsContract:
         assert healed.phase is Phase.HEALED, healed.trouble
         wait_until(symptom.is_healed, f"{name} is healed at {row.target}")
         wait_until(scene.is_whole, f"all nodes are live after {name}")
+
+    def test_the_clock_goes_forward_on_all_programs(self, scene: Scene, tmp_path: Path) -> None:
+        """No fault, and it is never undone: so it comes last. What was fresh for another day is not, at either tier."""
+        site = scene.new_distribution(policy=CACHING_OPTIMIZED)
+        scene.api.wait_deployed(site.id)
+        name = scene.new_name()
+        scene.put(name, "1", cache_control="max-age=86400")
+
+        def get() -> Reply:
+            return scene.get(EDGE, f"/bucket/faults/{name}", host=site.domain_name)
+
+        assert [result_of(get()) for _ in range(2)] == ["Miss", "Hit"]
+        moved = LabClock(scene.cluster, tmp_path / "clock.json").forward(86_400.0)
+        assert (moved.told, moved.untold) == ((ORIGIN, FAR_ORIGIN), ())
+        for node_id in (CONTROL_PLANE, EDGE, OTHER_EDGE, REGIONAL, ROUTER, ORIGIN):
+            wait_until(lambda: scene.status(node_id)["clock_ahead_seconds"] == 86_400.0, f"{node_id} is a day ahead")  # noqa: B023
+        confirmed = get()
+        assert result_of(confirmed) == "RefreshHit" and int(confirmed.headers.get("age", "0")) < DEADLINE_SECONDS
+        assert result_of(get()) == "Hit" and scene.is_whole()
+
+
+def result_of(reply: Reply) -> str:
+    """The first word of X-Cache."""
+    return reply.headers["x-cache"].split()[0]
 
 
 def _tell_nobody(_what: str, _lease: Lease) -> None:

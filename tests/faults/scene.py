@@ -82,12 +82,12 @@ class Scene:
     def close(self) -> None:
         self.api.close()
 
-    def new_distribution(self, origin_id: str = ORIGIN) -> Distribution:
+    def new_distribution(
+        self, origin_id: str = ORIGIN, policy: str = USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS
+    ) -> Distribution:
         """In front of an origin; returns before it is deployed."""
         origin = OriginAddress(*split_address(self.reached_at(origin_id)))
-        return self.api.create_distribution(
-            SiteConfig("faults", origin, USE_ORIGIN_CACHE_CONTROL_HEADERS_QUERY_STRINGS)
-        )
+        return self.api.create_distribution(SiteConfig("faults", origin, policy))
 
     def new_name(self) -> str:
         """Of something that no test has asked for."""

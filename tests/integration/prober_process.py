@@ -1,4 +1,4 @@
-"""The quick start's probe as a process of its own, which can be stopped: `python -m tests.integration.prober_process FOLDER HOST PATH EDGE=ADDRESS...`."""
+"""The lab's witness of an object as a process of its own, which can be stopped: `python -m tests.integration.prober_process FOLDER HOST PATH EDGE=ADDRESS...`."""
 
 import asyncio
 import contextlib
@@ -6,23 +6,26 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from lab.history.observations import Sighting
-from lab.history.witnesses import ObjectProbe
+from lab.checkers.freshness import freshness_after_receipts
+from lab.checkers.judgement import Judgement
+from lab.history.reader import history_of
+from lab.history.witnesses import Watched, watch_object
 from loadtests.run_clocks import note_clock, read_clocks
 from proto.host_clock import HostClock
-from proto.moments import ClockAnchor, Moment
+from proto.moments import ClockAnchor
 
 ROOT = Path(__file__).parents[2]
 OTHER_CLOCKS = Path(__file__).with_name("other_clocks.py")
-PROBES_FILE = "probes.jsonl"
-WRITE_INTERVAL_SECONDS = 0.05
+ROWS_FILE = "requests.jsonl"
+EVERY_SECONDS = 0.02
 
 
 class Prober:
-    """A probe under a wall clock that is set again and again, seen from outside."""
+    """A witness under a wall clock that is set again and again, seen from outside."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self._folder = folder
@@ -37,17 +40,22 @@ class Prober:
         """Of its clock."""
         return read_clocks(self._folder)["lab"]
 
-    def sightings(self) -> list[Sighting]:
-        """What it has seen so far."""
-        path = self._folder / PROBES_FILE
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [_sighting(json.loads(line), self.anchor.boot_id) for line in lines]
+    def rows(self) -> list[dict[str, Any]]:
+        """What it has seen so far, as rows of `requests`; the last line may not be whole yet."""
+        path = self._folder / ROWS_FILE
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def _sighting(line: Mapping[str, object], boot_id: str) -> Sighting:
-    version, nanoseconds = line["version"], line["monotonic_ns"]
-    assert isinstance(nanoseconds, int) and (version is None or isinstance(version, int))
-    return Sighting(str(line["node"]), Moment(boot_id, nanoseconds), version, str(line["result"]))
+def judged(rows: Sequence[Mapping[str, Any]], invalidations: Sequence[Mapping[str, Any]]) -> Judgement:
+    """By the checker of receipts: whether a request that began after one got what was made before."""
+    history = history_of(
+        {"requests": rows, "invalidations": invalidations, "origin_requests": [], "leases": [], "nodes": []}
+    )
+    try:
+        return freshness_after_receipts(history, "in_key", every_receipt=True, strict_invalidation=True)
+    finally:
+        history.close()
 
 
 @contextlib.contextmanager
@@ -64,15 +72,13 @@ def prober(folder: Path, host: str, path: str, edges: Mapping[str, str]) -> Iter
 
 
 async def _main(folder: Path, host: str, path: str, edges: Mapping[str, str]) -> None:
-    clock = HostClock()
-    note_clock(folder, "lab", clock.anchor)
-    probe = ObjectProbe(edges, host, path, clock)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(probe.run())
-        while True:
-            probe.write(folder / "unfinished")
-            (folder / "unfinished").replace(folder / PROBES_FILE)
-            await asyncio.sleep(WRITE_INTERVAL_SECONDS)
+    note_clock(folder, "lab", HostClock().anchor)
+    with (folder / ROWS_FILE).open("w", encoding="utf-8", buffering=1) as file:
+
+        def write(row: Mapping[str, Any]) -> None:
+            file.write(json.dumps(row) + "\n")
+
+        await watch_object(edges, Watched(host, path, EVERY_SECONDS), write)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,11 +47,9 @@ class FaultyDisk:
     def __init__(
         self,
         faults: FaultPort,
-        rng: random.Random | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._faults = faults
-        self._rng = rng or random.Random()
         self._pause = pause
 
     def operate(self) -> None:
@@ -76,9 +73,10 @@ class FaultyDisk:
 
     def flipped_bit(self, length: int) -> int | None:
         """Which bit of so many bytes that were read is wrong; None: they are right."""
-        if not length or not self._is_turn_of(DISK_BIT_FLIP):
+        fault = self._faults.in_force(DISK_BIT_FLIP)
+        if fault is None or not length or not self._is_turn_of(DISK_BIT_FLIP):
             return None
-        return self._rng.randrange(8 * length)
+        return int(fault.dice() * 8 * length)
 
     @property
     def are_reads_in_doubt(self) -> bool:
@@ -87,7 +85,7 @@ class FaultyDisk:
 
     def _is_turn_of(self, kind: str) -> bool:
         fault = self._faults.in_force(kind)
-        if fault is None or self._rng.random() >= float(fault.parameters["probability"]):
+        if fault is None or fault.dice() >= float(fault.parameters["probability"]):
             return False
         fault.times += 1
         return True

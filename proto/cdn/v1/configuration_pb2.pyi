@@ -616,6 +616,30 @@ class GeoNetwork(_message.Message):
 Global___GeoNetwork: _TypeAlias = GeoNetwork  # noqa: Y015
 
 @_typing.final
+class LabClock(_message.Message):
+    """How far the wall clocks of a lab are ahead of the true one (docs/time-travel.md). None: not at all. It only grows; no clock
+    that measures how much time has passed follows it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AHEAD_SECONDS_FIELD_NUMBER: _builtins.int
+    ahead_seconds: _builtins.float
+    """From 0 to 3153600000, a hundred years."""
+    def __init__(
+        self,
+        *,
+        ahead_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead_seconds", b"ahead_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabClock: _TypeAlias = LabClock  # noqa: Y015
+
+@_typing.final
 class Invalidation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

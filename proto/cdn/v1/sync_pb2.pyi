@@ -56,6 +56,7 @@ class _ResourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource
     RESOURCE_KIND_ROUTING_TABLE: _ResourceKind.ValueType  # 2
     RESOURCE_KIND_GEO_TABLE: _ResourceKind.ValueType  # 3
     RESOURCE_KIND_CACHE_POLICY: _ResourceKind.ValueType  # 4
+    RESOURCE_KIND_LAB_CLOCK: _ResourceKind.ValueType  # 5
 
 class ResourceKind(_ResourceKind, metaclass=_ResourceKindEnumTypeWrapper):
     """A new kind is a number here, a message in configuration.proto, and one row in a table of the control plane and of each
@@ -67,6 +68,7 @@ RESOURCE_KIND_DISTRIBUTION: ResourceKind.ValueType  # 1
 RESOURCE_KIND_ROUTING_TABLE: ResourceKind.ValueType  # 2
 RESOURCE_KIND_GEO_TABLE: ResourceKind.ValueType  # 3
 RESOURCE_KIND_CACHE_POLICY: ResourceKind.ValueType  # 4
+RESOURCE_KIND_LAB_CLOCK: ResourceKind.ValueType  # 5
 Global___ResourceKind: _TypeAlias = ResourceKind  # noqa: Y015
 
 @_typing.final

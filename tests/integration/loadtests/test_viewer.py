@@ -6,6 +6,7 @@ Edges and router run in threads on loopback addresses of their own; the viewer r
 import socket
 import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
@@ -18,7 +19,7 @@ import pytest
 
 from loadtests.connection import Request, Timeouts
 from loadtests.plan import Address, LoadPlan
-from loadtests.viewer import Viewer, ViewerError
+from loadtests.viewer import Viewer
 from loadtests.workload import Population
 
 EDGE_1, EDGE_2, EDGE_3, ROUTER = "127.16.1.1", "127.16.1.2", "127.16.1.3", "127.16.1.53"
@@ -188,6 +189,8 @@ class Stage:
     def __init__(self) -> None:
         self._closers: list[Callable[[], None]] = []
         self._port = 0
+        self.dead_routers: tuple[Address, ...] = ()
+        """Asked first."""
         self.router = ScriptedRouter()
         self._closers.append(self.router.close)
 
@@ -200,7 +203,8 @@ class Stage:
     def viewer(self, *addresses: str) -> Viewer:
         self.router.addresses = list(addresses)
         population = Population("eu", "10.2.0.0/16", 1)
-        plan = LoadPlan(Address(ROUTER, self.router.port), NAME, self._port, (population,))
+        first, *others = (*self.dead_routers, Address(ROUTER, self.router.port))
+        plan = LoadPlan(first, NAME, self._port, (population,), more_dns=tuple(others))
         viewer = Viewer(plan, population, Random(1), TIMEOUTS)
         self._closers.append(viewer.close)
         return viewer
@@ -223,7 +227,8 @@ def test_asks_with_its_subnet_keeps_the_answer_and_the_connection(stage: Stage) 
     edge = stage.edge(EDGE_1, ok())
     viewer = stage.viewer(EDGE_1)
     for _ in range(3):
-        response = viewer.fetch(Request("/a"))
+        response = viewer.fetch(Request("/a")).response
+        assert response is not None
         assert (response.status, response.body, response.address) == (200, b"hello", EDGE_1)
         assert response.headers["x-cache"] == "Hit from cloudfront"
     (question,) = stage.router.questions
@@ -249,7 +254,7 @@ def test_asks_over_tcp_when_the_answer_does_not_fit(stage: Stage) -> None:
     stage.edge(EDGE_1, ok())
     viewer = stage.viewer(EDGE_1)
     stage.router.is_truncating = True
-    assert viewer.fetch(Request("/a")).status == 200
+    assert viewer.fetch(Request("/a")).error == ""
     assert [question.split()[0] for question in stage.router.questions] == ["udp", "tcp"]
 
 
@@ -277,15 +282,17 @@ def test_a_kept_connection_that_died_is_replaced_once_at_the_same_address(stage:
     viewer = stage.viewer(EDGE_1, EDGE_2)
     viewer.fetch(Request("/a"))
     edge.close_connections()
-    assert viewer.fetch(Request("/b")).address == EDGE_1
+    exchange = viewer.fetch(Request("/b"))
+    assert (exchange.address, exchange.attempts) == (EDGE_1, 2)
     assert [number for number, _ in edge.requests] == [1, 2]
 
 
 def test_a_request_that_is_not_idempotent_is_sent_once(stage: Stage) -> None:
     first = stage.edge(EDGE_1, close_without_a_word)
     second = stage.edge(EDGE_2, ok())
-    with pytest.raises(ViewerError):
-        stage.viewer(EDGE_1, EDGE_2).fetch(Request("/a", method="POST", body=b"x"))
+    exchange = stage.viewer(EDGE_1, EDGE_2).fetch(Request("/a", method="POST", body=b"x"))
+    assert (exchange.response, exchange.attempts) == (None, 1)
+    assert EDGE_1 in exchange.error
     assert (len(first.requests), len(second.requests)) == (1, 0)
 
 
@@ -308,30 +315,32 @@ def test_resolves_again_when_no_address_works(stage: Stage) -> None:
 def test_gives_up_when_all_is_exhausted_and_says_what_was_tried(stage: Stage) -> None:
     stage.edge(EDGE_3, ok())
     viewer = stage.viewer(EDGE_1, EDGE_2)
-    with pytest.raises(ViewerError) as raised:
-        viewer.fetch(Request("/a"))
-    assert str(raised.value).count("Connection refused") == 4  # two addresses, two answers
-    assert raised.value.address == EDGE_2
+    exchange = viewer.fetch(Request("/a"))
+    assert exchange.error.count("Connection refused") == 4  # two addresses, two answers
+    assert (exchange.address, exchange.attempts, exchange.response) == (EDGE_2, 4, None)
+    assert exchange.answer is not None and exchange.started_ns is not None
+    assert exchange.answer.asked_ns < exchange.ended_ns and exchange.started_ns < exchange.ended_ns
     assert len(stage.router.questions) == 2
 
 
 def test_an_error_of_the_server_is_not_tried_elsewhere(stage: Stage) -> None:
     stage.edge(EDGE_1, status(503))
     second = stage.edge(EDGE_2, ok())
-    with pytest.raises(ViewerError, match="status 503") as raised:
-        stage.viewer(EDGE_1, EDGE_2).fetch(Request("/a"))
-    assert raised.value.response is not None
-    assert raised.value.response.status == 503
+    exchange = stage.viewer(EDGE_1, EDGE_2).fetch(Request("/a"))
+    assert exchange.error == "status 503"
+    assert exchange.response is not None
+    assert exchange.response.status == 503
     assert second.requests == []
 
 
 def test_a_body_cut_short_is_a_failure_that_says_how_much_came(stage: Stage) -> None:
     stage.edge(EDGE_1, cut_short)
     second = stage.edge(EDGE_2, ok())
-    with pytest.raises(ViewerError) as raised:
-        stage.viewer(EDGE_1, EDGE_2).fetch(Request("/a", keeps_body=False))
-    assert raised.value.response is not None
-    assert raised.value.response.received_bytes == len(b"only this")
+    exchange = stage.viewer(EDGE_1, EDGE_2).fetch(Request("/a", keeps_body=False))
+    assert "closed" in exchange.error
+    response = exchange.response
+    assert response is not None
+    assert (response.received_bytes, response.checksum) == (len(b"only this"), zlib.crc32(b"only this"))
     assert second.requests == []
 
 
@@ -339,7 +348,8 @@ def test_a_body_without_a_length_ends_with_the_connection(stage: Stage) -> None:
     edge = stage.edge(EDGE_1, without_length)
     viewer = stage.viewer(EDGE_1)
     for _ in range(2):
-        assert viewer.fetch(Request("/a")).body == b"until the end"
+        response = viewer.fetch(Request("/a")).response
+        assert response is not None and response.body == b"until the end"
     assert [number for number, _ in edge.requests] == [1, 2]
 
 
@@ -353,14 +363,43 @@ def test_connection_close_is_obeyed(stage: Stage) -> None:
 
 def test_a_body_that_nobody_looks_at_is_counted_and_dropped(stage: Stage) -> None:
     stage.edge(EDGE_1, ok(b"x" * 300_000))
-    response = stage.viewer(EDGE_1).fetch(Request("/a", keeps_body=False))
+    exchange = stage.viewer(EDGE_1).fetch(Request("/a", keeps_body=False))
+    response = exchange.response
+    assert response is not None and exchange.started_ns is not None
     assert (response.body, response.received_bytes) == (b"", 300_000)
+    assert response.checksum == zlib.crc32(b"x" * 300_000)
+    assert exchange.started_ns < response.first_byte_ns < exchange.ended_ns
 
 
 def test_a_name_that_the_router_does_not_know_is_a_failure_at_once(stage: Stage) -> None:
     stage.edge(EDGE_1, ok())
     viewer = stage.viewer(EDGE_1)
     stage.router.rcode = dns.rcode.NXDOMAIN
-    with pytest.raises(ViewerError, match="NXDOMAIN"):
-        viewer.fetch(Request("/a"))
+    exchange = viewer.fetch(Request("/a"))
+    assert "NXDOMAIN" in exchange.error
+    assert (exchange.attempts, exchange.started_ns, exchange.answer) == (0, None, None)
     assert len(stage.router.questions) == 1
+
+
+def test_a_router_that_is_gone_has_the_next_one_asked_and_is_not_asked_again(stage: Stage) -> None:
+    edge = stage.edge(EDGE_1, ok())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((ROUTER, 0))
+        stage.dead_routers = (Address(ROUTER, silent.getsockname()[1]),)
+        stage.router.ttl = 0
+        viewer = stage.viewer(EDGE_1)
+        for _ in range(3):
+            assert viewer.fetch(Request("/a")).error == ""
+        silent.setblocking(False)
+        assert silent.recv(4096)
+        with pytest.raises(BlockingIOError):  # the first question only
+            silent.recv(4096)
+    assert len(edge.requests) == len(stage.router.questions) == 3
+
+
+def test_routers_that_all_fail_are_an_error_with_the_last_reason(stage: Stage) -> None:
+    stage.edge(EDGE_1, ok())
+    stage.router.rcode = dns.rcode.SERVFAIL
+    stage.dead_routers = (Address(ROUTER, stage.router.port),)
+    assert "SERVFAIL" in stage.viewer(EDGE_1).fetch(Request("/a")).error
+    assert len(stage.router.questions) > 2

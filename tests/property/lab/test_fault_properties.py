@@ -129,10 +129,10 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "30", "s", "-1s", "1s1m", "1 s", "1e3s", "1d", "\u0661s", "m30s", "1.5m", "inf", "1s\n"]
+    "text", ["", "30", "s", "-1s", "1s1m", "1 s", "1e3s", "1w", "\u0661s", "m30s", "1.5m", "inf", "1s\n"]
 )
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(UsageError, match="is no duration: write it as 500ms, 30s or 1m30s"):
+    with pytest.raises(UsageError, match="is no duration: write it as 500ms, 30s, 1m30s or 1d"):
         parse_duration(text)
 
 

@@ -1,7 +1,6 @@
 """Faults of the management API: how its process hears of them, when they end there, and what a client is answered."""
 
 import asyncio
-import random
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
@@ -31,9 +30,7 @@ class Client:
 
     def __init__(self, faults: ApiFaults, clock: Callable[[], float]) -> None:
         self.suffered: list[str] = []
-        self._application = suffering(
-            PlainTextResponse("fine"), faults, self.suffered.append, rng=random.Random(1), clock=clock
-        )
+        self._application = suffering(PlainTextResponse("fine"), faults, self.suffered.append, clock=clock)
 
     async def ask(self) -> tuple[int, bytes]:
         sent: list[dict[str, Any]] = []

@@ -15,6 +15,7 @@ DOCUMENT = {
     "viewer_port": 8080,
     "populations": POPULATIONS,
     "output": "runs/x/load.jsonl",
+    "history": "runs/x/load",
 }
 PLAN = LoadPlan(
     Address("127.0.0.1", 8053),
@@ -22,6 +23,7 @@ PLAN = LoadPlan(
     8080,
     (Population("eu", "10.2.0.0/16", 10),),
     Path("runs/x/load.jsonl"),
+    history=Path("runs/x/load"),
 )
 
 
@@ -54,7 +56,8 @@ def test_all_problems_are_reported_at_once() -> None:
 def test_options_alone_are_enough_and_override_the_file(tmp_path: Path) -> None:
     options = {"dns": "127.0.0.1:8053", "domain": "d1.cdn.localhost", "viewer_port": "8080"}
     populations = json.dumps(POPULATIONS)
-    assert PlanOptions(**options, populations=populations, load_output="runs/x/load.jsonl").plan() == PLAN
+    files = {"load_output": "runs/x/load.jsonl", "load_history": "runs/x/load"}
+    assert PlanOptions(**options, populations=populations, **files).plan() == PLAN
     path = tmp_path / "plan.json"
     path.write_text(PLAN.to_json(), encoding="utf-8")
     changed = PlanOptions(load_plan=str(path), domain="d2.cdn.localhost", pace="4").plan()

@@ -270,3 +270,40 @@ def test_the_time_since_the_start_does_not_follow_a_clock_that_is_set() -> None:
     clocks.wall -= 86_400
     clocks.steady += 5
     assert clocks.node.status()["uptime_seconds"] == 5.0
+
+
+# The lab's clock
+
+
+def test_an_origin_is_told_how_far_the_lab_s_clock_is_ahead() -> None:
+    clocks = SetClocks()
+    assert json_of(ask(clocks.node, "GET", "/clock")) == {"ahead_seconds": 0.0}
+    before = clocks.node.wall()
+    assert json_of(ask(clocks.node, "POST", "/clock", {"ahead_seconds": 86_400})) == {"ahead_seconds": 86_400.0}
+    assert clocks.node.wall() == before + 86_400
+    clocks.node.decide(a_get("/site/x"))
+    (record,) = json_of(ask(clocks.node, "GET", "/requests"))["requests"]
+    assert record["time"] == before + 86_400 and clocks.node.status()["clock_ahead_seconds"] == 86_400
+
+
+def test_leases_at_an_origin_do_not_travel() -> None:
+    clocks = SetClocks()
+    clocks.misbehave(30.0)
+    ask(clocks.node, "POST", "/clock", {"ahead_seconds": 86_400})
+    assert clocks.is_misbehaving()
+
+
+@pytest.mark.parametrize(
+    "document", [None, [], {}, {"ahead_seconds": -1}, {"ahead_seconds": "1"}, {"ahead_seconds": 1, "x": 2}]
+)
+def test_what_is_no_clock_is_refused(document: object) -> None:
+    node = a_node()
+    response = ask(node, "POST", "/clock", document)
+    assert response.status == 400 and json_of(response)["problems"] and node.wall() == _NOW
+    assert ask(node, "DELETE", "/clock").status == 405
+
+
+def test_a_page_cannot_move_the_clock() -> None:
+    operators = AdminService(a_node(), AdminAccess([]))
+    body = json.dumps({"ahead_seconds": 1}).encode()
+    assert operators.decide(a_request("POST", "/clock", body=body)).response.status == 415

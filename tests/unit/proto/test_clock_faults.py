@@ -1,6 +1,7 @@
 """Clocks that are off: how they run, that a steady one never goes back, and that a program without faults has the system's own."""
 
 import time
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from proto.clock_faults import (
     DriftingHostClock,
     clocks_of,
 )
+from proto.fault_port import FaultPort
 from proto.host_clock import host_seconds
 from tests.fault_builders import Faults, StoodClock
 
@@ -41,6 +43,20 @@ def test_a_drift_moves_both_and_is_over_as_if_the_wall_clock_had_been_set_right(
     assert (course.steady(120.0), course.wall(WALL, 120.0)) == (125.0, WALL)
 
 
+async def test_what_the_true_clock_said_can_be_told_of_what_a_wrong_one_said() -> None:
+    true, faults, read = StoodClock(), Faults([DRIFT_KIND, OFFSET_KIND]), []
+    clocks = clocks_of(faults.port, Clocks(lambda: WALL, true))
+    for rate in (None, 0.5, None, -0.9, 40.0, None):
+        fault = None if rate is None else faults.begin(CLOCK_DRIFT, rate=rate)
+        for _ in range(3):
+            true.now += 7.0
+            read.append((true.now, clocks.steady()))
+        if fault is not None:
+            faults.end(fault)
+    assert [clocks.true_steady(said) for _, said in read] == pytest.approx([now for now, _ in read])
+    assert Clocks().true_steady(5.0) == 5.0
+
+
 @given(
     st.lists(st.tuples(st.floats(LEAST_RATE, MOST_RATE), st.floats(0.001, 1_000)), max_size=8),
     st.floats(-1e9, 1e9),
@@ -59,7 +75,41 @@ def test_a_steady_clock_never_goes_back(changes: list[tuple[float, float]], offs
 
 
 def test_without_faults_the_functions_are_the_systems_own() -> None:
-    assert clocks_of(None) == Clocks(time.time, host_seconds)
+    clocks = clocks_of(None)
+    assert clocks == Clocks(time.time, host_seconds)
+    clocks.put_ahead(86_400.0)
+    assert clocks.wall is time.time
+
+
+def test_the_lab_s_clock_moves_the_wall_clock_and_no_other() -> None:
+    true = Clocks(lambda: WALL, lambda: 10.0)
+    clocks = clocks_of(FaultPort(()), true)
+    wall = clocks.wall
+    assert (wall(), clocks.steady()) == (WALL, 10.0)
+    clocks.put_ahead(86_400.0)
+    assert (wall(), clocks.steady()) == (WALL + 86_400, 10.0), "who was given the function before it moved, too"
+    clocks.put_ahead(0.0)
+    assert wall() == WALL, "another log has another clock"
+
+
+@pytest.mark.parametrize("order", list(permutations(("ahead", "offset", "drift"))))
+async def test_a_clock_that_is_ahead_can_be_wrong_as_well(order: tuple[str, ...]) -> None:
+    faults, steady = Faults((OFFSET_KIND, DRIFT_KIND)), StoodClock(10.0)
+    clocks = clocks_of(faults.port, Clocks(lambda: WALL, steady))
+    begun = []
+    for what in order:
+        match what:
+            case "ahead":
+                clocks.put_ahead(86_400.0)
+            case "offset":
+                begun.append(faults.begin(CLOCK_OFFSET, by=-60))
+            case _:
+                begun.append(faults.begin(CLOCK_DRIFT, rate=1))
+    steady.now = 12.0
+    assert (clocks.wall(), clocks.steady()) == (WALL + 86_400 - 58, 14.0)
+    for each in begun:
+        faults.end(each)
+    assert clocks.wall() == WALL + 86_400
 
 
 async def test_faults_begin_and_end_at_once() -> None:

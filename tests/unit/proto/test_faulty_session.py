@@ -97,7 +97,7 @@ def entry(index: int) -> sync_pb2.ControlMessage:
 
 
 def read_through(call: SaidCall, port: FaultPort) -> FaultyCall:
-    return FaultyCall(call, Distortion(port.in_force, lambda: 0.0), host_seconds)
+    return FaultyCall(call, Distortion(port.in_force), host_seconds)
 
 
 async def test_a_program_without_faults_has_none_of_this() -> None:

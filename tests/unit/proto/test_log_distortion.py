@@ -16,11 +16,14 @@ class Log:
         self.now = 100.0
         self._table = InjectedFaults(LOG_KINDS)
         rolled = cycle(rolls or (0.0,))
-        self._distortion = Distortion(lambda kind: self._table.in_force(kind, self.now), lambda: next(rolled))
+        self._roll = lambda: next(rolled)
+        self._distortion = Distortion(lambda kind: self._table.in_force(kind, self.now))
 
     def suffers(self, kind: str, **parameters: Value) -> InjectedFault:
         document = {"kind": kind, "parameters": parameters, "lease_seconds": 60}
-        return self._table.inject(document, f"f-{kind}", self.now)
+        fault = self._table.inject(document, f"f-{kind}", self.now)
+        fault.dice = self._roll
+        return fault
 
     def says(self, *indexes: int, is_batch: bool = False) -> None:
         entries = [sync_pb2.Entry(index=index) for index in indexes]

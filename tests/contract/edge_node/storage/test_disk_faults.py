@@ -41,9 +41,9 @@ class Disk:
     """A store on a disk that can be broken."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.faults = Faults((*STATE_FOLDER_KINDS, *DISK_TIER_KINDS))
+        self.faults = Faults((*STATE_FOLDER_KINDS, *DISK_TIER_KINDS), seed)
         self.pauses: list[float] = []
-        disk = FaultyDisk(self.faults.port, random.Random(seed), self.pauses.append)
+        disk = FaultyDisk(self.faults.port, self.pauses.append)
         self.store = DiskStore(folder / "cache", CAPACITY, "boot", LaterFiles(disk))
 
     def put(self, name: str, length: int) -> None:

@@ -145,11 +145,12 @@ def test_down_again_does_no_harm(cdnlab: CommandLine) -> None:
 
 def test_status_is_the_promised_json(running: CommandLine) -> None:
     document = told_status(running)
-    assert set(document) == {"zone", "api", "nodes", "distributions", "viewers", "agent"}
+    assert set(document) == {"zone", "seed", "api", "nodes", "distributions", "viewers", "agent"}
     for each in document["distributions"]:
         assert each.pop("url").startswith(f"http://{each['domain_name']}:")
     assert document.pop("viewers")["opens_as_it_stands"] is False, "this lab is not at 127.0.0.1"
     assert document.pop("agent")["state"] == "running"
+    assert document.pop("seed") == ProcessCluster.attach(running.state_dir).facts.seed is not None
     assert document == status_of(running)
     assert document["zone"] == "cdn.localhost"
     assert document["api"] == {
@@ -233,6 +234,13 @@ def test_following_a_log_ends_with_ctrl_c(running: CommandLine) -> None:
         (("explain", "/x", "-H", "nonsense"), 2, "give 'NAME: VALUE'"),
         (("invalidate", "ENOBODY", "/*"), 2, "no distribution 'ENOBODY': there are E"),
         (("load", "nonsense"), 2, "no profile 'nonsense': there are website"),
+        (("load", "video", "--rate", "5"), 2, "profile video takes no rate"),
+        (("load", "objects", "--options", "[]"), 2, "--options: not a JSON object"),
+        (
+            ("load", "objects", "--options", '{"size": 1}'),
+            2,
+            "options of profile objects: unknown: size (there are path",
+        ),
         (("report", "nonsense"), 2, "no run 'nonsense'"),
         (("serve", "https://127.0.0.1"), 2, "edges speak plain HTTP to origins"),
         (("up",), 1, "a lab is running already: small (6 of 6 processes)"),

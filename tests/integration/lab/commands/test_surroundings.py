@@ -39,19 +39,25 @@ LINES = {
     "load-plan": "",
     "logs": "control-plane",
     "pause": "nobody",
+    "query": "latest --tables",
     "quickstart": "nothing.yaml",
     "report": "latest",
     "restart": "nobody",
     "restore": "nothing",
+    "run": "nothing.yaml",
+    "scenarios": "",
     "serve": "nonsense",
+    "shrink": "nothing",
     "slow": "nobody",
     "start": "nobody",
     "status": "",
     "stop": "nobody",
+    "time forward": "nonsense",
+    "time show": "",
     "up": "nothing.yaml",
     "wan check": "",
 }
-NO_STATE = ("completion", "faults list", "report")
+NO_STATE = ("completion", "faults list", "query", "report")
 ODD_TOPOLOGIES = {
     "binary": b"\xff\xfe\x00",
     "empty": b"",

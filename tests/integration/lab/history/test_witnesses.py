@@ -1,4 +1,4 @@
-"""The quick start's witnesses against a real origin process: the recorder, the object's probe, the router's probe."""
+"""The lab's own witnesses against a real origin process: the recorder, who asks for an object, who asks a router."""
 
 import asyncio
 import json
@@ -12,17 +12,15 @@ import pytest
 
 from lab.clients.async_http import ExchangeFailedError, exchange
 from lab.history.recorder import Recorder, WatchedNode
-from lab.history.witnesses import DnsProbe, ObjectProbe, version_body, wait_for_return
-from proto.host_clock import HostClock
+from lab.history.witnesses import Question, Watched, ask_router, watch_object
+from proto.host_clock import HostClock, host_nanoseconds
 from tests.integration.loadtests.test_locust import free_port, running, wait_ready
 from tests.integration.loadtests.test_viewer import (
     EDGE_1,
-    EDGE_2,
     ScriptedEdge,
     ScriptedRouter,
     close_without_a_word,
     cut_short,
-    ok,
 )
 
 HOST = "127.16.3.1"
@@ -87,55 +85,45 @@ async def test_the_recorder_costs_little(origin: tuple[str, str], tmp_path: Path
     assert cost < 0.1
 
 
-async def test_the_probe_sees_versions_as_they_change(origin: tuple[str, str], tmp_path: Path) -> None:
-    content = origin[0]
+async def test_the_witness_of_an_object_writes_a_row_of_each_answer_and_of_each_failure(
+    origin: tuple[str, str],
+) -> None:
+    content, path = origin[0], "/bucket/news/front.txt"
     assert (await exchange(content, "/bucket/news", method="PUT")).status == 200
-    await exchange(content, "/bucket/news/front.txt", method="PUT", body=version_body(1))
+    await exchange(content, path, method="PUT", body=b"first")
     nobody = f"{HOST}:{free_port(HOST)}"
-    probe = ObjectProbe({"origin-1": content, "dead-1": nobody}, "d1.cdn.localhost", "/bucket/news/front.txt", CLOCK)
-    async with in_background(probe.run()):
-        await until(lambda: any(each.version == 1 for each in probe.sightings))
-        await exchange(content, "/bucket/news/front.txt", method="PUT", body=version_body(2))
-        changed_at = CLOCK.now()
-        await until(lambda: any(each.version == 2 for each in probe.sightings))
-    assert all(
-        each.version == 2 for each in probe.sightings if each.began_at.is_after(changed_at) and each.node == "origin-1"
+    rows: list[dict[str, Any]] = []
+    watched = Watched("d1.cdn.localhost:80", path, 0.02)
+    async with in_background(
+        watch_object({"origin-1": content, "dead-1": nobody}, watched, lambda row: rows.append(dict(row)))
+    ):
+        await until(lambda: any(each.get("received_bytes") == 5 for each in rows))
+        await exchange(content, path, method="PUT", body=b"the second")
+        changed_ns = host_nanoseconds()
+        await until(lambda: any(each["started_ns"] > changed_ns and each.get("status") == 200 for each in rows))
+    later = [each for each in rows if each["started_ns"] > changed_ns and each["viewer"] == "probe/origin-1"]
+    assert {each["received_bytes"] for each in later} == {10}
+    assert {(each["host"], each["path"], each["status"]) for each in later} == {("d1.cdn.localhost", path, 200)}
+    dead = [each for each in rows if each["viewer"] == "probe/dead-1"]
+    assert dead and all(
+        each["error"] and "status" not in each and each["ended_ns"] >= each["started_ns"] for each in dead
     )
-    assert all(each.version is None for each in probe.sightings if each.node == "dead-1")
-    probe.write(tmp_path / "probes.jsonl")
-    assert len((tmp_path / "probes.jsonl").read_text(encoding="utf-8").splitlines()) == len(probe.sightings)
+    assert len({each["id"] for each in rows}) == len(rows)
 
 
-async def test_the_router_probe_asks_for_a_subnet_and_survives_silence() -> None:
+async def test_a_router_is_asked_for_a_subnet_and_its_silence_is_a_row() -> None:
     router = ScriptedRouter("127.16.0.7", "127.16.0.8", ttl=5)
+    question = Question("dns-1", f"127.16.1.53:{router.port}", "d1.cdn.localhost", "eu", "10.2.0.0/16")
     try:
-        probe = DnsProbe(f"127.16.1.53:{router.port}", "d1.cdn.localhost", "10.2.0.0/16", CLOCK)
-        assert await probe.ask() == ("127.16.0.7", "127.16.0.8")
-        assert probe.ttl_seconds == 5
-        assert router.questions == ["udp ECS 10.2.0.0/24 scope/0"]
+        row = await ask_router(question)
+        assert (row["addresses"], row["ttl_seconds"], row["region"]) == ("127.16.0.7,127.16.0.8", 5, "eu")
+        assert row["asked_ns"] <= row["answered_ns"]
+        assert router.questions == ["udp ECS 10.2.0.0/16 scope/0"]
         router.addresses = []
-        assert await probe.ask() == ()
+        assert (await ask_router(question))["addresses"] == ""
     finally:
         router.close()
-    assert await probe.ask() == ()
-
-
-async def test_a_return_is_the_first_answer_with_where_both_stand_in_the_log() -> None:
-    router = ScriptedRouter("127.16.0.8")
-    edge = ScriptedEdge(EDGE_1, 0, ok(b'{"applied_index": 7}'))
-    control = ScriptedEdge(EDGE_2, 0, ok(b'{"head_index": 9}'))
-    try:
-        probe = DnsProbe(f"127.16.1.53:{router.port}", "d1.cdn.localhost", "10.2.0.0/16", CLOCK)
-        admins = (f"{EDGE_1}:{edge.port}", f"{EDGE_2}:{control.port}")
-        assert await wait_for_return(probe, "127.16.0.7", *admins, deadline_seconds=0.3) is None
-        router.addresses.append("127.16.0.7")
-        returned = await wait_for_return(probe, "127.16.0.7", *admins, deadline_seconds=5)
-        assert returned is not None
-        assert (returned.applied_index, returned.head_index) == (7, 9)
-    finally:
-        router.close()
-        edge.close()
-        control.close()
+    assert (await ask_router(question))["addresses"] is None
 
 
 @pytest.mark.parametrize("script", [cut_short, close_without_a_word])

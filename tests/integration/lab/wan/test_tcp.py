@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import gc
+import os
 import socket
 import time
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from lab.wan.configuration import Bounds, ClientAddress
 from lab.wan.links import Path
+from lab.wan.sockets import connect_stream, hand_over
 from lab.wan.toxics import read_toxic
-from tests.integration.lab.wan.wires import FAR, HERE, NEAR, PLACES, End, link, loopback, net, on_uvloop, until
+from tests.integration.lab.wan.wires import FAR, HERE, NEAR, PLACES, End, Server, link, loopback, net, on_uvloop, until
 
 PLAIN = Path()
 MS = 0.001
@@ -324,6 +328,42 @@ async def test_who_connects_over_a_cut_is_connected_when_it_is_mended() -> None:
         server = End(*await it.server.next())
         assert await server.read(1) == b"a"
         End(reader, writer).reset()
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@on_uvloop
+async def test_a_connection_that_is_ended_as_soon_as_it_is_made_closes_its_own_descriptor_and_no_other() -> None:
+    class Gone(asyncio.Protocol):
+        """Of a session whose client has left meanwhile."""
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            cast("asyncio.Transport", transport).abort()
+
+    async with Server().listening() as server:
+        connected = await connect_stream(server.address, "")
+        _, writer = await server.next()
+        descriptor = connected.fileno()
+        transport = await hand_over(connected, Gone())
+        await until(lambda: not _is_open(descriptor), "the end of the connection")
+        mine = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+        is_taken = descriptor in mine  # it is free again, and somebody else's by now
+        del connected, transport
+        for _ in range(5):
+            await asyncio.sleep(0)
+        gc.collect()
+        closed = [each for each in mine if not _is_open(each)]
+        for each in set(mine) - set(closed):
+            os.close(each)
+        writer.close()
+        await writer.wait_closed()
+        assert is_taken and not closed
 
 
 @on_uvloop

@@ -68,7 +68,7 @@ def test_a_hit_of_the_fast_path_gives_the_same_line_as_one_of_the_pipeline(tmp_p
     part = Representation(206, b"", 10, 10, (BodyPart(b"", ByteRange(5, 14)),))
     for content in (None, part):
         short = HitRecord(
-            long.ended_at, long.connection, section, route, template, 1500, 90, b"id==", 0.0125, 1024, content
+            long.ended_at, long.connection, section, route, template, 1500, 90, b"id==", 0.0125, 1024, content, 0.0
         )
         log.write([record(b"/a.txt?x=1", first_byte_seconds=0.0125), short])
     log.close()

@@ -3,10 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 from lab.agent.events import Events
+from lab.agent.lab_clock import LabClock
 from lab.agent.pulse import LONGEST_STEP_SECONDS, Pulse
 from lab.agent.service import Seen, Service
+from lab.cluster.interface import Cluster
 from proto.moments import ClockAnchor
 
 
@@ -50,6 +54,10 @@ class StandingLab:
     is_up = True
 
 
+NO_CLOCK = LabClock(cast(Cluster, StandingLab()), Path("nowhere"))
+"""Nobody has moved it."""
+
+
 async def test_the_pulse_ends_with_a_thread_that_is_stuck_although_the_loop_goes_on() -> None:
     clock, at_work, free = Clock(), threading.Event(), threading.Event()
 
@@ -63,6 +71,7 @@ async def test_the_pulse_ends_with_a_thread_that_is_stuck_although_the_loop_goes
         Seen(StandingLab(), "small", ClockAnchor("", 0, 0)),  # type: ignore[arg-type]
         Events(),
         pulse,
+        NO_CLOCK,
     )
     keeping = asyncio.create_task(service.keep(clock))
     assert await asyncio.to_thread(at_work.wait, 10)
@@ -81,7 +90,8 @@ async def test_the_pulse_ends_with_a_thread_that_is_stuck_although_the_loop_goes
 async def test_an_idle_agent_has_a_pulse() -> None:
     clock, rounds = Clock(), threading.Semaphore(0)
     pulse = Pulse(clock)
-    service = Service(SlowKeeper(rounds.release), Seen(StandingLab(), "small", ClockAnchor("", 0, 0)), Events(), pulse)  # type: ignore[arg-type]
+    keeper, seen = SlowKeeper(rounds.release), Seen(StandingLab(), "small", ClockAnchor("", 0, 0))  # type: ignore[arg-type]
+    service = Service(keeper, seen, Events(), pulse, NO_CLOCK)  # type: ignore[arg-type]
     keeping = asyncio.create_task(service.keep(clock))
     for _ in range(3):
         clock.seconds += LONGEST_STEP_SECONDS

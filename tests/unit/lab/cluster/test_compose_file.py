@@ -103,8 +103,8 @@ def test_nodes_get_the_ports_the_budgets_and_the_lease_of_the_topology() -> None
     services = document(large())["services"]
     edge = services["edge-iad89-p1-1"]
     words = shlex.split(edge["command"])
-    assert words[-1] == "--allow-faults"
-    flags = dict(zip(words[3:-1:2], words[4:-1:2], strict=True))
+    assert words[-3:] == ["--allow-faults", "--seed", "${CDNLAB_SEED:-0}"]
+    flags = dict(zip(words[3:-3:2], words[4:-3:2], strict=True))
     assert (flags["--listen"], flags["--advertise"], flags["--admin"]) == (
         "0.0.0.0:80",
         "10.80.253.18:80",

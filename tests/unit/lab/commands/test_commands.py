@@ -1,5 +1,6 @@
 """The commands' own words: URLs, headers, explanations, tables, runs, and help that is instant."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,10 +17,11 @@ from lab.cluster import finding
 from lab.cluster.interface import LabFacts, Stopped
 from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, RunningNode
 from lab.commands import explain, faults_clear, faults_show, serve, status, viewer_urls
-from lab.commands.runs import find_run, new_run_directory
 from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
+from lab.experiments.shipped_scenarios import shipped_scenarios
 from lab.fault_commands import faults, short_forms
+from lab.history.run_folders import find_run, new_run_directory
 from lab.topology.layout import Role
 
 COMMANDS = [
@@ -63,7 +65,7 @@ def test_help_loads_nothing_heavy() -> None:
     """It has to be instant; what takes time is loaded by the command that needs it."""
     program = "import sys, lab.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
-    assert not {"boto3", "botocore", "docker", "yaml", "grpc", "locust", "altair", "airportsdata"} & set(
+    assert not {"boto3", "botocore", "docker", "yaml", "grpc", "locust", "duckdb", "airportsdata"} & set(
         done.stdout.split()
     )
 
@@ -290,7 +292,7 @@ def test_what_is_for_processes_only_says_so_of_a_lab_in_containers(
     ("line", "problem"),
     [
         ("faults inject burn edge-1", "no fault 'burn': there are kill, stop, "),
-        ("kill edge-1 --for 30", "'30' is no duration: write it as 500ms, 30s or 1m30s"),
+        ("kill edge-1 --for 30", "'30' is no duration: write it as 500ms, 30s, 1m30s or 1d"),
         ("kill edge-1 --for 2h", "kill can last up to 1h, not 2h"),
         ("slow origin-1 --by soon", "'soon' is no duration"),
         (
@@ -310,6 +312,50 @@ def test_what_is_for_processes_only_says_so_of_a_lab_in_containers(
 def test_a_fault_that_makes_no_sense_is_refused_before_any_lab_is_asked(line: str, problem: str) -> None:
     result = CliRunner().invoke(app, line.split())
     assert result.exit_code == 2 and problem in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("run nonsense", "no file nonsense, and no scenario of that name ships: there are "),
+        ("run nothing.yaml", "nothing.yaml: No such file or directory"),
+        ("run", "Missing argument 'SCENARIO'"),
+        ("run quickstart --duration 0", "'--duration'"),
+        ("run quickstart --duration nan", "'--duration'"),
+        ("run quickstart --duration inf", "'--duration'"),
+        ("run quickstart --seed -1", "'--seed'"),
+        ("run quickstart --seed 1000000000000000000000", "a whole number from 0 to "),
+        ("run quickstart --runner podman", "'podman' is not one of 'processes', 'docker'"),
+        ("run quickstart --topology nothing.yaml", "nothing.yaml: No such file or directory"),
+        ("run edge-loss --topology tiny", "step 'an edge dies': no node has the pop 'FRA56-P1'"),
+        ("run edge-loss --loopback 10.0.0.0/8", "loopback 10.0.0.0/8: not a part of 127.0.0.0/8"),
+        ("run quickstart --fast", "No such option: --fast"),
+        ("scenarios quickstart", "unexpected extra argument"),
+        ("shrink nothing", "no run 'nothing'"),
+    ],
+)
+def test_an_experiment_that_makes_no_sense_leaves_nothing(
+    line: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code == 2 and problem in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_does_nothing_and_scenarios_are_listed_for_people_and_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = json.loads(CliRunner().invoke(app, ["scenarios", "--json"]).output)["scenarios"]
+    assert [each["name"] for each in listed] == list(shipped_scenarios())
+    lines = CliRunner().invoke(app, ["scenarios"]).output.splitlines()
+    assert [line.split()[0] for line in lines] == list(shipped_scenarios())
+    for each, line in zip(listed, lines, strict=True):
+        assert line.endswith(each["title"])
+    plan = CliRunner().invoke(app, ["run", "quickstart", "--plan", "--duration", "60"])
+    assert plan.exit_code == 0 and "60 s of viewers" in plan.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_catalogue_needs_no_lab() -> None:

@@ -1,16 +1,19 @@
 """A run begins over links that are as they were asked for, or not at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from lab.checkers.verdict import Check, Outcome
 from lab.clients.relays import LinkMeasurement
 from lab.cluster.interface import Cluster
 from lab.experiments import links
 from lab.experiments.links import LINKS_FILE, TRIES, LinksAreOffError, check_before_run
+from lab.experiments.run_verdict import EndedRun, over_links
 from lab.topology.layout import Role
 
 Found = tuple[LinkMeasurement, ...]
@@ -54,6 +57,33 @@ def test_links_that_are_off_at_every_try_end_the_run_and_are_named(
         check_before_run(lab_with(Role.WAN), tmp_path, lambda _line: None)
     assert len(left) == 1, "it does not try until it is pleased"
     assert (tmp_path / LINKS_FILE).exists(), "what was found is there to be looked at"
+
+
+def test_links_that_are_only_late_are_told_from_those_that_are_too_fast_or_cannot_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (late,) = {each.measured: each for each in delays(is_off=True)}.values()
+    for others, is_only_late in (
+        ((), True),
+        ((replace(late, measured=30.0),), False),
+        ((replace(late, measured=None),), False),
+        ((replace(late, what="bandwidth"),), False),
+    ):
+        relays_that_find(monkeypatch, *[(late, *others)] * TRIES)
+        with pytest.raises(LinksAreOffError) as raised:
+            check_before_run(lab_with(Role.WAN), tmp_path, lambda _line: None)
+        assert raised.value.is_only_late is is_only_late
+
+
+@pytest.mark.parametrize("is_only_late", [True, False])
+@pytest.mark.parametrize("is_limit", [True, False])
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_a_limit_that_was_kept_is_told_over_links_that_are_late(
+    outcome: Outcome, is_limit: bool, is_only_late: bool
+) -> None:
+    run = cast(EndedRun, SimpleNamespace(links_trouble="1 of 1 links", links_are_only_late=is_only_late))
+    told = over_links(run, Check("p95 <= 1 s", outcome, "p95 <= 1 s."), is_limit=is_limit).outcome
+    assert told is (Outcome.VALID if outcome is Outcome.VALID and is_limit and is_only_late else Outcome.UNKNOWN)
 
 
 def test_a_lab_without_relays_has_nothing_to_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

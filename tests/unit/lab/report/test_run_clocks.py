@@ -6,14 +6,10 @@ from typing import Any
 
 import pytest
 
-from lab.checkers.quickstart import check_failures
-from lab.checkers.verdict import Outcome
-from lab.experiments.quickstart import failures_of
-from lab.history.observations import Kill, Outage
 from lab.history.run_files import read_run, traffic_by_region
 from lab.report.writer import write_report
 from loadtests.run_clocks import note_clock
-from proto.moments import ClockAnchor, DifferentClocksError, Moment
+from proto.moments import ClockAnchor
 
 LAB = ClockAnchor("boot-1", wall_ns=1_795_000_000_000_000_000, monotonic_ns=700_000_000_000)
 LOAD = ClockAnchor("boot-1", wall_ns=LAB.wall_ns - 10_800_000_000_000, monotonic_ns=701_000_000_000)
@@ -61,17 +57,3 @@ def test_a_run_of_before_there_were_clocks_is_on_the_wall_clock(tmp_path: Path) 
     (tmp_path / "clocks.jsonl").unlink()
     run = read_run(tmp_path)
     assert run.first_time == run.began_at == 1_795_000_002.0
-    with pytest.raises(DifferentClocksError):
-        run.failure_moment(run.failures[0], "monotonic_ns").is_after(Moment("boot-1", 1))
-
-
-@pytest.mark.parametrize(
-    ("load", "first_second", "outcome"), [(LOAD, 702, Outcome.VALID), (ELSEWHERE, 6, Outcome.UNKNOWN)]
-)
-def test_a_failure_is_excused_by_moments_and_not_by_wall_clocks(
-    tmp_path: Path, load: ClockAnchor, first_second: int, outcome: Outcome
-) -> None:
-    kill = Kill(Moment("boot-1", 702_500 * 1_000_000), Moment("boot-1", 703_100 * 1_000_000))
-    outage = Outage("edge-1", "127.0.0.3", kill, None, bound_seconds=5.0, ttl_seconds=0.0)
-    run = read_run(write_run(tmp_path, load, first_second))
-    assert check_failures(400, failures_of(run), outage).outcome is outcome

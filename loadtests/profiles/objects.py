@@ -1,0 +1,51 @@
+"""Profile `objects`: GETs of one of N objects, popular by Zipf's law; also `flash-crowd`, where everybody wants the same few.
+
+What makes a crowd is the stages of the load plan: many come within seconds.
+"""
+
+from loadtests.connection import Request
+from loadtests.popular_objects import object_path, popularity_in, row_name
+from loadtests.profile_options import ObjectsOptions
+from loadtests.users import ViewerUser
+
+
+class ObjectsUser(ViewerUser):
+    """One step is one GET."""
+
+    profile = "objects"
+
+    def __init__(self, environment: object) -> None:
+        super().__init__(environment)
+        options: ObjectsOptions = self.environment.load_options
+        self._path = options.path
+        self._pause_seconds = options.pause_seconds
+        self._row = row_name(options.path)
+        self._popularity = popularity_in(
+            self.population.region, options.count, options.exponent, options.worldwide_share
+        )
+
+    def pick_path(self) -> str:
+        """Of the next object."""
+        return object_path(self._path, self._popularity.pick(self.rng))
+
+    def step(self) -> None:
+        """The only task: Locust would give a subclass with a task of its own both."""
+        self.ask()
+
+    def ask(self) -> None:
+        """One request, and the pause behind it."""
+        self.fetch(Request(self.pick_path(), keeps_body=False), self._row, self.intended_start)
+        self.pause()
+
+    def pause(self) -> None:
+        """Until the next request."""
+        mean = self._pause_seconds
+        self.schedule_next(self.rng.expovariate(1 / mean) if mean else 0.0)
+
+    tasks = [step]  # noqa: RUF012  # Locust reads and may rewrite this list on the class
+
+
+class FlashCrowdUser(ObjectsUser):
+    """Its options have at most three objects."""
+
+    profile = "flash-crowd"
