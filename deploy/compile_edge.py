@@ -33,7 +33,7 @@ LEFT_AS_SOURCE = (
     "observability/admin.py", "control/resource_reader.py", "control/client.py", "observability/explain.py", "observability/metrics.py", "node.py",  # the rim
     "control/known_peers.py", "control/resource_kinds.py", "control/injected_faults.py",
     "control/journal.py", "settings.py", "storage/storage_factory.py",  # read once, or written once for each log entry
-    "observability/resident_memory.py",  # once after the start
+    "observability/resident_memory.py", "observability/history.py",  # once after the start; at changes of the log
     "storage/disk/files.py",  # open files close when the last weak reference is left, which compiled objects cannot have
     "storage/disk/faulty_files.py",  # derives from it
 )  # fmt: skip
