@@ -33,7 +33,7 @@ def collapse(
 
 
 def _expression(pattern: str) -> str:
-    """A path pattern (reference 1.3) as a regular expression: `*` is anything, `?` one character."""
+    """A path pattern (reference 1.6) as a regular expression: `*` is anything, `?` one character."""
     return "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern)
 
 
