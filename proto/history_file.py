@@ -1,4 +1,6 @@
-"""A file of a history: rows of one table, appended as lines of text with tabs between (lab/history/schema.py). Edges, origin and lab write it; the load generator writes blocks of numbers (loadtests/block_file.py).
+"""A file of a history: rows of one table, appended as lines of text with tabs between (lab/history/schema.py).
+
+Edges, origin and lab write it; the load generator writes blocks of numbers (loadtests/block_file.py).
 
 A program that is killed loses what it has added since the last `flush`, so its owner calls that every FLUSH_SECONDS; what was flushed is the kernel's and outlives
 it. A last line may be cut. Bounded: rows beyond MOST_WAITING, or beyond a file's LARGEST_BYTES, are dropped and counted.
