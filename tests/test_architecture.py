@@ -123,7 +123,7 @@ LAYERS = {
     ),
     "lab": (
         {"api_server", "errors", "interrupts", "load_profiles", "runner", "shells", "streams", "terminal"},
-        {"clients", "topology"},
+        {"clients", "durations", "topology"},
         {"run_options"},
         {"history"},
         {"checkers"},

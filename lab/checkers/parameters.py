@@ -1,13 +1,13 @@
 """Parameters of checkers as scenarios give them: what there is, and what may not be given. Problems are values, all of them at once."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lab.durations import parse_duration
+from lab.errors import UsageError
+
 Value = bool | int | float | str | tuple[str, ...] | None
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_FACTORS = (3600.0, 60.0, 1.0, 0.001)
 
 
 class Kind(StrEnum):
@@ -73,14 +73,14 @@ def values_of(
         if each.name in given and not (given[each.name] is None and each.default is None):
             try:
                 values[each.name] = _value(each, given[each.name])
-            except ValueError:
+            except (ValueError, UsageError):
                 wanted = ", ".join(each.words) if each.kind is Kind.CHOICE else each.kind.value
                 problems.append(f"{each.name}: {given[each.name]!r} is not {wanted}")
     return values, problems
 
 
 def _value(parameter: Parameter, given: object) -> Value:
-    """ValueError for what is none."""
+    """ValueError or UsageError for what is none."""
     match parameter.kind, given:
         case Kind.FLAG, bool():
             return given
@@ -91,7 +91,7 @@ def _value(parameter: Parameter, given: object) -> Value:
         case Kind.CHOICE, str() if given in parameter.words:
             return given
         case Kind.SECONDS, str():
-            return _seconds(given)
+            return parse_duration(given)
         case _, bool() | str():
             raise ValueError(given)
         case Kind.COUNT, int() if given >= 0:
@@ -101,10 +101,3 @@ def _value(parameter: Parameter, given: object) -> Value:
         case ((Kind.SECONDS | Kind.MILLISECONDS), int() | float()) if 0 <= given < float("inf"):
             return float(given)
     raise ValueError(given)
-
-
-def _seconds(text: str) -> float:
-    found = _DURATION.fullmatch(text.strip())
-    if found is None or not any(found.groups()):
-        raise ValueError(text)
-    return sum(float(each) * factor for each, factor in zip(found.groups("0"), _FACTORS, strict=True))

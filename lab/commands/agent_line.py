@@ -7,8 +7,8 @@ from typing import Any
 from lab.agent.client import AgentClient, Document
 from lab.cluster.agent_record import AgentFolder
 from lab.cluster.state_file import StateDir
+from lab.durations import format_duration
 from lab.errors import LabError
-from lab.faults.parameters import format_duration
 
 LOOK_SECONDS = 1.0
 SHOWN_FAULTS = 3

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.agent.client import Document, connect, places_of
+from lab.durations import format_duration, parse_duration
 from lab.errors import UsageError
 from lab.faults.catalogue import find_fault, lease_of
-from lab.faults.parameters import format_duration, parse_duration, read_parameters
+from lab.faults.parameters import read_parameters
 
 
 def run(*, fault: str, target: str, lease: str | None, given: Sequence[str], is_json: bool, state_dir: Path) -> int:

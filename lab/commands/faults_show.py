@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lab.agent.client import Document, connect, places_of
 from lab.commands.status import align
+from lab.durations import format_duration
 from lab.faults.catalogue import CATALOGUE
-from lab.faults.parameters import format_duration
 
 _HEADINGS = ("ID", "FAULT", "WHERE", "HEALS", "PARAMETERS")
 

@@ -2,9 +2,9 @@
 
 import json
 
+from lab.durations import format_duration
 from lab.experiments.scenario_reader import find_scenario
 from lab.experiments.shipped_scenarios import shipped_scenarios
-from lab.faults.parameters import format_duration
 
 
 def run(*, is_json: bool) -> int:

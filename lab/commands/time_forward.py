@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lab.agent.client import Document, connect
 from lab.cluster.finding import find_lab
+from lab.durations import format_duration, parse_duration
 from lab.errors import EXIT_FAILED
 from lab.experiments.time_travel import NodeAnswer, move_time
-from lab.faults.parameters import format_duration, parse_duration
 
 
 def run(*, duration: str, is_json: bool, state_dir: Path) -> int:

@@ -10,7 +10,7 @@ from lab.clients.http_client import UnreachableError, get_json
 from lab.cluster.finding import find_lab
 from lab.cluster.status import PROBE_SECONDS, RunningNode
 from lab.commands.status import align
-from lab.faults.parameters import format_duration
+from lab.durations import format_duration
 from lab.topology.layout import Role
 
 _HEADINGS = ("NODE", "ROLE", "AHEAD")

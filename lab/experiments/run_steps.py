@@ -8,13 +8,13 @@ from lab.agent.client import AgentClient
 from lab.clients.http_client import UnreachableError, ask, get_json
 from lab.clients.management_api import ApiUnreachableError, Distribution, ManagementApi, new_reference
 from lab.cluster.interface import Cluster
+from lab.durations import format_duration
 from lab.errors import LabError, UsageError
 from lab.experiments.run_faults import FaultRows
 from lab.experiments.stage import Stage
 from lab.experiments.steps import ALL, Configure, Heal, Inject, Invalidate, MoveTime, Put, Restart, Step, Wait
 from lab.experiments.time_travel import move_time
 from lab.experiments.timeline import Timeline
-from lab.faults.parameters import format_duration
 from lab.faults.targets import Candidate, choose
 from lab.history.lab_tables import LabTables
 from lab.topology.layout import Role

@@ -13,6 +13,7 @@ from lab.checkers.catalogue import choose
 from lab.checkers.conditions import Condition, parse_condition
 from lab.checkers.gates import GATE_FIGURES
 from lab.checkers.verdict import Outcome
+from lab.durations import parse_duration
 from lab.errors import UsageError
 from lab.experiments.figures import FIGURES
 from lab.experiments.load_entry import LoadEntry, LoadEntryError, read_load_entry
@@ -30,7 +31,6 @@ from lab.experiments.scenario_values import (
 )
 from lab.experiments.shipped_scenarios import FOLDER, shipped_scenarios
 from lab.experiments.steps import STEPS, parse_step
-from lab.faults.parameters import parse_duration
 from lab.load_profiles import PROFILES
 from lab.topology.composing import compose
 from lab.topology.problems import TopologyError

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.durations import format_duration
 from lab.experiments.scenario import Scenario
 from lab.experiments.scenario_reader import find_scenario
 from lab.experiments.shipped_scenarios import FOLDER, shipped_scenarios
-from lab.faults.parameters import format_duration
 
 BEGIN, END = "<!-- scenarios: generated -->", "<!-- end of scenarios -->"
 

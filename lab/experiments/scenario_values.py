@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import yaml
 
+from lab.durations import parse_duration
 from lab.errors import UsageError
-from lab.faults.parameters import parse_duration
 from lab.topology.composing import MOST_DEPTH
 from lab.topology.problems import Problem
 from lab.topology.sections import Section, line_of, number_in

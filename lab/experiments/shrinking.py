@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from lab.durations import parse_duration
 from lab.errors import UsageError
 from lab.experiments.scenario_reader import EXTENSION
-from lab.faults.parameters import parse_duration
 
 Document = Mapping[str, Any]
 Fails = Callable[[Document], bool]

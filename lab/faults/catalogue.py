@@ -5,10 +5,11 @@ this table.
 """
 
 from lab.cluster.interface import LEAST_MEMORY_MIB, MOST_CPUS
+from lab.durations import format_duration
 from lab.errors import UsageError
 from lab.faults.fault import Aspect, Fault
 from lab.faults.link_catalogue import LINK_FAULTS
-from lab.faults.parameters import NO_FIELD_NAMES, Kind, Parameter, format_duration
+from lab.faults.parameters import NO_FIELD_NAMES, Kind, Parameter
 from lab.topology.layout import Role
 
 ORIGINS = (Role.ORIGIN,)

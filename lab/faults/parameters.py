@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lab.durations import format_duration, parse_duration
 from lab.errors import UsageError
 
 Value = str | float | int
 """A duration is in seconds."""
 
-_PART_SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 _MOST_CHARACTERS = 2000
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 """A token (RFC 9110, 5.1); `*` is one too."""
@@ -124,36 +123,9 @@ def read_parameters(parameters: tuple[Parameter, ...], given: Mapping[str, objec
     return values
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of `30s`, `1m30s`, `500ms`, `1d`; UsageError for anything else."""
-    match = _DURATION.fullmatch(text)
-    if match is None or not any(match.groups()) or len(text) > _MOST_CHARACTERS:
-        raise UsageError(f"{text[:40]!r} is no duration: write it as 500ms, 30s, 1m30s or 1d")
-    seconds = sum(
-        float(part) * scale for part, scale in zip(match.groups(), _PART_SECONDS.values(), strict=True) if part
-    )
-    if not math.isfinite(seconds):
-        raise UsageError(f"{text[:40]!r} is too long")
-    return seconds
-
-
 def _either_way(text: str) -> float:
     """One that may be negative; whether this one may, its bounds say."""
     return -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
-
-
-def format_duration(seconds: float) -> str:
-    """As `parse_duration` reads it, to the millisecond."""
-    if not math.isfinite(seconds):
-        return "any length"
-    milliseconds = round(seconds * 1000)
-    whole, rest = divmod(milliseconds, 1000)
-    minutes, whole = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    counted = ((days, "d"), (hours, "h"), (minutes, "m"), (whole, "s"), (rest, "ms"))
-    parts = [f"{count}{unit}" for count, unit in counted if count]
-    return "".join(parts) or "0s"
 
 
 def _is_number(given: object) -> bool:

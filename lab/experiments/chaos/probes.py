@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.checkers.conditions import parse_condition
+from lab.durations import parse_duration
 from lab.experiments.chaos.running import run_of
 from lab.experiments.figures import FIGURES
 from lab.experiments.steps import WITHIN_SECONDS, Due
-from lab.faults.parameters import parse_duration
 
 __all__ = ("figure", "holds", "lab_is_whole")
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lab.durations import format_duration, parse_duration
 from lab.errors import UsageError
 from lab.faults.catalogue import CATALOGUE
 from lab.faults.lease import MOST_ATTEMPTS, Lease, Phase, Place, lease_from_json
-from lab.faults.parameters import format_duration, parse_duration, read_parameters
+from lab.faults.parameters import read_parameters
 from lab.faults.targets import Candidate, choose, choose_for
 from lab.topology.layout import Role
 from tests.depth import examples

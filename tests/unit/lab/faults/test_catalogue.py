@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.durations import format_duration
 from lab.errors import UsageError
 from lab.faults.actions import ACTIONS
 from lab.faults.catalogue import CATALOGUE, find_fault, lease_of
 from lab.faults.fault import Fault, Targets
 from lab.faults.lease import ConflictError, Lease, Phase, Place, check_room
-from lab.faults.parameters import Parameter, Value, format_duration
+from lab.faults.parameters import Parameter, Value
 from lab.topology.layout import Role
 from tests.faults.contract import ROWS
 
