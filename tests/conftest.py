@@ -13,8 +13,9 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-settings.register_profile("same", derandomize=True)
-settings.register_profile("new", derandomize=False)
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", derandomize=False, deadline=None)
+# No deadline for an example: how long one takes on a busy machine says nothing about the code; every test has a timeout.
 settings.load_profile("new" if os.environ.get("CDNLAB_NEW_EXAMPLES") else "same")
 
 _NEW_OBJECTS = 20_000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from lab.clients.management_api import Distribution
 from lab.cluster.interface import Cluster
@@ -15,6 +15,9 @@ from lab.experiments.stage import Stage
 from lab.history.raw_files import raw_folder
 from lab.topology.layout import Role
 from loadtests.plan import LoadPlan, parse_address
+
+_ROUNDING_SECONDS: Final = 0.001
+"""Times of a run that is longer or shorter than its scenario says are products: two that are meant to be the same may differ in the last bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def make_loads(lab: Cluster, entries: Sequence[LoadEntry], stage: Stage, site: D
     for entry in entries:
         folder = run.directory if len(entries) == 1 else run.directory / "load" / entry.name
         own = replace(plan, history=(raw_folder(run.directory) / f"load-{entry.name}").resolve())
-        lasts_to_the_end = entry.ends_seconds >= run.duration_seconds and not entry.stages
+        lasts_to_the_end = entry.ends_seconds >= run.duration_seconds - _ROUNDING_SECONDS and not entry.stages
         kind = LoadUntilTold if lasts_to_the_end else LoadRun
         runs.append((entry.begins_seconds, load_run(lab, entry, own, folder, kind)))
         files.append(folder / LOAD_FILE)

@@ -313,7 +313,7 @@ def play(make: Callable[[], Watch], steps: list[Ask | float]) -> Counter[str]:
 def judged(make: Callable[[], Watch], count: int) -> Counter[str]:
     stats: Counter[str] = Counter()
 
-    @settings(max_examples=examples(count), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(count), suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
         stats.update(play(make, steps))

@@ -40,7 +40,7 @@ def one_each(changes: list[Change]) -> list[Change]:
     return list({change.name: change for change in changes if isinstance(change, Put | Delete)}.values())
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.lists(CHANGES, min_size=1, max_size=4), min_size=1, max_size=8), st.data())
 def test_nodes_and_the_control_plane_agree(history: list[list[Change]], data: st.DataObject) -> None:
     expected = RoleChecksums(sync_pb2.Snapshot(log_id="log"))

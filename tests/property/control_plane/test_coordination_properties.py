@@ -159,7 +159,7 @@ ACTIONS = st.tuples(st.sampled_from(("connect", "beat", "acknowledge", "leave", 
 STEPS = st.lists(st.tuples(ACTIONS, st.sampled_from((0.0, 0.2, 1.0, 6.0)), st.booleans()), max_size=40)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(STEPS)
 def test_while_the_disk_is_full_nothing_is_told_that_is_not_durable_and_later_nothing_is_missing(
     steps: list[tuple[tuple[str, str], float, bool]],

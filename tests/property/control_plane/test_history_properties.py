@@ -58,7 +58,7 @@ def copies_of(steps: list[tuple[str, int]]) -> list[Copy]:
     return copies
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(STEPS, max_size=25), NUMBERS, NUMBERS)
 @example([("append", 0), ("copy", 0), ("append", 0), ("append", 1), ("append", 1)], 0, 1)
 def test_a_node_gets_entries_exactly_when_its_history_is_the_beginning_of_the_logs(

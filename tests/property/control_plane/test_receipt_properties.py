@@ -61,7 +61,7 @@ class Plane:
         return self.waiting[: bisect_right(self.waiting, settled_index)]
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(STEPS, st.sampled_from((0.0, 0.5, 2.0)))
 def test_what_is_complete_is_what_a_look_at_all_nodes_says(steps: list[tuple[str, str]], seconds: float) -> None:
     plane = Plane()

@@ -36,13 +36,13 @@ def longest_match(lines: list[SubnetRegion], client: ClientNetwork) -> str | Non
     return max(matches, key=lambda line: line.network.prefix_bits).region if matches else None
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(subnets, networks())
 def test_locate_is_longest_match(lines: list[SubnetRegion], client: ClientNetwork) -> None:
     assert ClientSubnetTable(lines).locate(client).region == longest_match(lines, client)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(subnets, st.integers(0, 63), st.integers(0, 63))
 def test_whoever_shares_the_scope_has_the_same_match(lines: list[SubnetRegion], first: int, second: int) -> None:
     table = ClientSubnetTable(lines)
@@ -52,7 +52,7 @@ def test_whoever_shares_the_scope_has_the_same_match(lines: list[SubnetRegion], 
         assert longest_match(lines, one) == longest_match(lines, other)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(subnets, st.integers(0, 63))
 def test_no_shorter_scope_would_be_honest(lines: list[SubnetRegion], address: int) -> None:
     location = ClientSubnetTable(lines).locate(ClientNetwork(AddressFamily.IPV4, address, 6))
@@ -80,7 +80,7 @@ latencies = st.dictionaries(
 )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(edges, latencies, st.sampled_from(REGIONS), st.integers(1, 6), st.integers(0, 2**16 - 1))
 def test_the_policy_holds_for_any_directory(
     live: list[Edge], distances: dict[tuple[str, str], float], region: str, maximum_answers: int, rotation: int
@@ -101,7 +101,7 @@ def test_the_policy_holds_for_any_directory(
         assert len(set(used)) == 1 or len(chosen) == min(ENOUGH_ANSWERS, maximum_answers) or len(chosen) == len(live)
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(50))
 @given(st.integers(1, 12), st.integers(1, 6))
 def test_over_one_round_of_rotations_every_edge_is_answered_equally_often(count: int, maximum_answers: int) -> None:
     addresses = [ipaddress.ip_address(f"127.0.0.{number}").packed for number in range(1, count + 1)]

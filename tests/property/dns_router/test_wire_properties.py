@@ -94,7 +94,7 @@ DAMAGED = st.builds(
 )
 
 
-@settings(max_examples=examples(375), deadline=None)
+@settings(max_examples=examples(375))
 @given(st.one_of(st.binary(max_size=80), DAMAGED, WILD))
 @example(b"")
 @example(b"\0" * 12)
@@ -109,7 +109,7 @@ def test_any_bytes_get_an_answer_that_parses_or_silence(wire: bytes) -> None:
             assert parsed.id == int.from_bytes(wire[:2], "big") and parsed.flags & dns.flags.QR
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(SOUND)
 def test_the_hand_written_reader_says_what_dnspython_says(wire: bytes) -> None:
     parsed, oracle = query_wire.parse_query(wire), dns.message.from_wire(wire)
@@ -135,7 +135,7 @@ def oracle_subnet(message: dns.message.Message) -> ClientSubnet | None:
     return ClientSubnet(found[0].family, found[0].srclen, found[0].addrdata) if found else None
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.one_of(DAMAGED, WILD))
 def test_both_readers_agree_on_whatever_the_hand_written_one_accepts(wire: bytes) -> None:
     if query_wire.screen(wire) is not None:
@@ -159,7 +159,7 @@ def test_both_readers_agree_on_whatever_the_hand_written_one_accepts(wire: bytes
         assert bare == replace(fast, edns=replace(fast.edns, client_subnet=None))
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(SOUND)
 def test_the_hand_written_writer_says_what_dnspython_would_write(wire: bytes) -> None:
     asked = dns.message.from_wire(wire)

@@ -78,7 +78,7 @@ def _body(configuration: Configuration, name: ResourceName) -> bytes | None:
     return None if served is None else served.resource.body
 
 
-@settings(max_examples=examples(75), deadline=None)
+@settings(max_examples=examples(75))
 @given(st.lists(st.tuples(st.lists(CHANGES, min_size=1, max_size=4), st.booleans()), max_size=8))
 def test_after_any_history(history: list[tuple[list[object], bool]]) -> None:
     configuration, log = Configuration(LogPosition("log")), dict[ResourceName, sync_pb2.Resource]()

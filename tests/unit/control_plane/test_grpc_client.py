@@ -367,7 +367,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.one_of(FRAMES, st.binary(max_size=30)), max_size=20), st.integers(1, 50))
 def test_whatever_a_server_says_every_call_ends_once_and_nothing_is_raised(said: list[bytes], piece: int) -> None:
     async def converse() -> None:

@@ -403,7 +403,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(st.one_of(FRAMES, st.binary(max_size=30)), max_size=20), st.lists(st.integers(0, 2_000), max_size=5))
 def test_whatever_is_said_the_connection_lives_or_ends_and_nothing_is_raised(
     said: list[bytes], cuts: list[int]

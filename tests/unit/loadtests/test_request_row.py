@@ -3,7 +3,7 @@
 from io import BytesIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.history.schema import REQUESTS
@@ -119,7 +119,6 @@ _VALUE = st.sampled_from(["", "3", "\\N", "a\tb", "ü", "a;b;3;4;e", "a\nb", "\n
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from([*HEADERS, "other"]), _VALUE), min_size=1, max_size=3),
     st.sampled_from([{}, {"authorization": "Bearer x"}, {"cookie": "session=s"}]),

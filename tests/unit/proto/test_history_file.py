@@ -24,7 +24,7 @@ def read(path: Path) -> list[tuple[object, ...]]:
     ).fetchall()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(VALUES, st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), VALUES), max_size=8))
 def test_whatever_is_added_is_read_as_so_many_rows_with_their_nulls(
     tmp_path_factory: object, rows: list[tuple[str | None, int | None, str | None]]

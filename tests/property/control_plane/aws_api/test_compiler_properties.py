@@ -182,14 +182,14 @@ def test_every_pattern_can_be_named_in_a_tag_and_means_that_behavior_alone(
     assert strict == {named} | ({"*"} if named == "/*" else set())
 
 
-@settings(max_examples=examples(37), deadline=None)
+@settings(max_examples=examples(37))
 @given(CONFIGS)
 def test_any_configuration_is_compiled_or_refused(config: dict[str, Any]) -> None:
     if compile_any(config) is not None:
         check_nothing_ignored(config)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(mutated())
 def test_a_working_configuration_with_anything_changed(config: dict[str, Any]) -> None:
     distribution = compile_any(config)
@@ -215,7 +215,7 @@ def as_xml_carries(value: Any) -> Any:
     return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
 
 
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @example(distribution_config(CallerReference="x\r\ny"))
 @given(mutated())
 def test_the_whole_api_never_fails_on_its_own(config: dict[str, Any]) -> None:
@@ -252,7 +252,7 @@ def in_xml(text: str) -> bool:
     return all(c in "\t\n\r" or " " <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff" for c in text)
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(50))
 @given(USUAL_TAGS | ODD_TAGS.filter(lambda tags: all(map(in_xml, (*tags, *tags.values())))))
 def test_any_tags_are_kept_and_those_of_the_lab_followed_or_all_are_refused(tags: dict[str, str]) -> None:
     api = WireApi()

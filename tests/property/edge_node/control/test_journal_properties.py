@@ -223,7 +223,7 @@ def _distribution(identifier: str) -> configuration_pb2.Distribution:
 INVALIDATE = ("invalidate", "E1", ["/a"])
 
 
-@settings(max_examples=examples(62), deadline=None)
+@settings(max_examples=examples(62))
 @given(st.lists(st.tuples(STEPS, KILLS), max_size=20))
 @example([(("snapshot", 0), None), (INVALIDATE, (1, "half")), (INVALIDATE, (2, "before")), (INVALIDATE, (2, "after"))])
 @example(
@@ -254,7 +254,7 @@ def test_killed_anywhere_a_node_knows_what_it_acknowledged(
             node.client.close()
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(50))
 @given(st.lists(INVALIDATIONS, min_size=1, max_size=6), st.integers(0, 6), st.data())
 def test_a_damaged_journal_is_refused_and_never_answers_otherwise(
     invalidations: list[tuple[str, str, list[str]]], compacted: int, data: st.DataObject

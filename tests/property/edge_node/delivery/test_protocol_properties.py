@@ -163,7 +163,7 @@ def test_the_bytes_of_http1_say_what_the_frames_say(is_strict: bool) -> None:
     policy = policy_message(accept_encoding_gzip=True)
     behavior = behavior_message(semantics=semantics, policy=policy, compress=True, allowed_methods=ALL_METHODS)
 
-    @settings(deadline=None, max_examples=examples(100))
+    @settings(max_examples=examples(100))
     @given(HISTORIES)
     def every_history(history: list[Request | Response | float]) -> None:
         results = []
@@ -214,7 +214,7 @@ def test_the_histories_of_the_caching_rules_are_the_same_in_each_protocol(tiers:
         both = Tiers(behavior, edges=2)
         return Notes(both.edges, both.regional, 1.0)
 
-    @settings(deadline=None, max_examples=examples(30))
+    @settings(max_examples=examples(30))
     @given(STEPS)
     def every_history(steps: list[Ask | float]) -> None:
         results = []

@@ -68,7 +68,7 @@ ROUTES = [route_with(policy) for policy in POLICIES]
     FIELDS,
     st.floats(0, 1e5),
 )
-@settings(max_examples=examples(250), deadline=None)
+@settings(max_examples=examples(250))
 def test_remembered_metadata_are_those_of_the_response_itself(
     route: Route, status: int, fields: dict[bytes, bytes], later: float
 ) -> None:

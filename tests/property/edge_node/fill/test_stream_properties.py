@@ -116,7 +116,7 @@ KINDS = pytest.mark.parametrize("kind", [Http1Viewer, MultiplexedViewer])
 
 
 @KINDS
-@settings(deadline=None, max_examples=examples(37))
+@settings(max_examples=examples(37))
 @given(STEPS, ENDS)
 def test_every_reader_of_a_stored_stream_gets_exactly_the_body_or_a_cut(
     kind: type[Viewer], steps: list[tuple[object, ...]], end: str
@@ -137,7 +137,7 @@ def test_every_reader_of_a_stored_stream_gets_exactly_the_body_or_a_cut(
 
 
 @KINDS
-@settings(deadline=None, max_examples=examples(37))
+@settings(max_examples=examples(37))
 @given(STEPS.map(lambda steps: [step for step in steps if step[0] != "join"]), ENDS)
 def test_a_stream_that_is_not_stored_keeps_a_window_for_its_slowest_reader(
     kind: type[Viewer], steps: list[tuple[object, ...]], end: str
@@ -154,7 +154,7 @@ def test_a_stream_that_is_not_stored_keeps_a_window_for_its_slowest_reader(
 
 
 @KINDS
-@settings(deadline=None, max_examples=examples(37))
+@settings(max_examples=examples(37))
 @given(STEPS, ENDS)
 def test_a_stream_that_outgrows_the_store_goes_on_in_a_window(
     kind: type[Viewer], steps: list[tuple[object, ...]], end: str

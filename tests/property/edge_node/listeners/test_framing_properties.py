@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge_node.http.request_head import make_request_head
@@ -346,7 +346,6 @@ async def viewer_sees(response: bytes, cut_at: int | None = None) -> tuple[World
     return world, bytes(world.transport.written)
 
 
-@settings(deadline=None)
 @given(SPLITTERS, SPLITTERS, SPLITTERS)
 def test_no_bytes_of_an_origin_split_a_response(reason: bytes, name: bytes, value: bytes) -> None:
     async def check() -> None:
@@ -361,7 +360,6 @@ def test_no_bytes_of_an_origin_split_a_response(reason: bytes, name: bytes, valu
     asyncio.run(check())
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=60), st.booleans(), st.booleans(), st.data())
 def test_a_body_that_breaks_off_is_neither_stored_nor_shown_as_whole(
     body: bytes, is_chunked: bool, is_orderly: bool, data: st.DataObject

@@ -104,7 +104,7 @@ def decompress(coding: bytes, data: bytes) -> bytes:
             return body
 
 
-@settings(deadline=None, max_examples=examples(75))
+@settings(max_examples=examples(75))
 @given(CODINGS, PIECES, st.integers(-10, 10))
 def test_what_comes_out_is_what_went_in_however_it_was_cut(coding: bytes, pieces: list[bytes], wrong_by: int) -> None:
     """Also when the announced length was wrong: the length is for window and flushes alone."""
@@ -114,7 +114,7 @@ def test_what_comes_out_is_what_went_in_however_it_was_cut(coding: bytes, pieces
     assert decompress(coding, encoded) == b"".join(pieces)
 
 
-@settings(deadline=None, max_examples=examples(60))
+@settings(max_examples=examples(60))
 @given(CODINGS, st.lists(st.integers(1, 40_000), min_size=1, max_size=60), st.integers(0, 2**32))
 def test_what_cannot_be_compressed_grows_by_little(coding: bytes, sizes: list[int], seed: int) -> None:
     block = _noise(seed)

@@ -52,7 +52,7 @@ def near(lines: Lines) -> st.SearchStrategy[Address]:
     return ipv4 | numbers.map(lambda number: ipaddress.IPv6Address(number % 2**128))
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(tables, st.data())
 def test_the_longest_network_that_holds_an_address_says_its_country(lines: Lines, data: st.DataObject) -> None:
     table = geo_table(lines)
@@ -71,7 +71,7 @@ WRITTEN = st.ip_addresses().flatmap(
 )
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(WILD | WRITTEN)
 def test_what_is_an_address_is_what_the_standard_library_takes_for_one(text: str) -> None:
     everywhere: Lines = {ipaddress.IPv4Network("0.0.0.0/0"): b"DE", ipaddress.IPv6Network("::/0"): b"US"}

@@ -43,7 +43,7 @@ def fields(draw: st.DrawFn) -> tuple[list[Member], bytes]:
     return drawn, text + draw(spaces)
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(50))
 @given(fields())
 def test_what_is_written_is_read_again(field: tuple[list[Member], bytes]) -> None:
     said, text = field
@@ -52,7 +52,7 @@ def test_what_is_written_is_read_again(field: tuple[list[Member], bytes]) -> Non
     assert [(member.cdn_id, member.parameters) for member in parsed] == said
 
 
-@settings(max_examples=examples(75), deadline=None)
+@settings(max_examples=examples(75))
 @given(fields())
 def test_a_pass_adds_one_member_and_changes_none(field: tuple[list[Member], bytes]) -> None:
     said, text = field
@@ -65,7 +65,7 @@ pieces = st.sampled_from([b"cdnlab", b"CDNLAB", b"a", b",", b";", b"=", b'"', b"
 wild = st.lists(pieces, max_size=15).map(b"".join) | st.binary(max_size=30)
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(wild)
 def test_whatever_a_viewer_sends_it_goes_round_no_more_often(first: bytes) -> None:
     """From any field that it may begin with, a request that comes back again is refused by its third pass: no beginning makes our own members into something else."""

@@ -356,7 +356,7 @@ class DiskMachine(RuleBasedStateMachine):
 
 
 DiskMachine.TestCase.settings = settings(
-    max_examples=examples(40), stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(40), stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
 TestDisk = DiskMachine.TestCase
 

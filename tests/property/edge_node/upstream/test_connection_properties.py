@@ -92,7 +92,7 @@ async def converse(pieces: Sequence[bytes]) -> bytes:
     return bytes(transport.written)
 
 
-@settings(deadline=None, max_examples=examples(60))
+@settings(max_examples=examples(60))
 @given(st.lists(REQUESTS, min_size=1, max_size=6), st.data())
 def test_how_requests_are_cut_into_reads_does_not_change_a_byte_of_the_answers(
     requests: list[bytes], data: st.DataObject
@@ -134,7 +134,7 @@ SPOILED = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=examples(75))
+@settings(max_examples=examples(75))
 @given(
     st.one_of(st.binary(max_size=300), SPOILED), st.lists(st.integers(1, 200), min_size=1, max_size=5), st.booleans()
 )
@@ -222,7 +222,7 @@ SPOILED_RESPONSES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=examples(75))
+@settings(max_examples=examples(75))
 @given(
     st.one_of(st.binary(max_size=200), SPOILED_RESPONSES),
     st.lists(st.integers(1, 100), min_size=1, max_size=5),
@@ -261,7 +261,6 @@ def test_whatever_an_upstream_sends_a_request_ends_in_one_answer_or_one_error(
     st.lists(RESPONSES.filter(lambda response: response.startswith(b"HTTP/1.1")), min_size=1, max_size=4),
     st.integers(1, 60),
 )
-@settings(deadline=None)
 def test_the_pieces_in_which_a_response_comes_do_not_change_it(responses: list[bytes], size: int) -> None:
     async def bodies(piece: int) -> list[bytes]:
         connection = UpstreamConnection(asyncio.get_running_loop())

@@ -151,7 +151,7 @@ async def take(data: bytes, first_piece: int) -> tuple[list[Any], str | None, bo
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhellohello")
 @example(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello")
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 def test_a_response_that_comes_in_one_piece_is_what_the_parser_makes_of_it(data: bytes) -> None:
     async def compare() -> None:
         assert await take(data, len(data)) == await take(data, 1)  # a head that does not come whole goes to the parser
@@ -160,7 +160,7 @@ def test_a_response_that_comes_in_one_piece_is_what_the_parser_makes_of_it(data:
 
 
 @given(st.integers(1, 600), st.integers(1, 60))
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 def test_a_usual_head_has_short_lines_and_is_not_large(line_bytes: int, lines: int) -> None:
     field = b"n: " + b"v" * max(line_bytes - 3, 0)
     head = b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Length: 0", *([field] * lines), b"", b""))

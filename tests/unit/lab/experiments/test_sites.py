@@ -96,7 +96,7 @@ DISTRIBUTION = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @given(written=DISTRIBUTION)
 def test_whatever_can_be_written_is_what_the_service_takes_and_says_the_same(written: dict[str, Any]) -> None:
     config = check_site(scenario(distributions=[written]).main_site)
