@@ -65,9 +65,9 @@ _ROWS = {
         t + 6000000 AS started_ns, t + took - 6000000 AS ended_ns,
         'GET' AS method, 'd1.cdn.localhost' AS host, '/objects/of/a/folder/' || o || '.js?v=1' AS path, md5(i::VARCHAR) AS key, false AS is_conditional,
         NULL AS range, epoch AS "index",
-        200 AS status, 2000 + o AS received_bytes, true AS is_shared, NULL AS error FROM base WHERE i % 3 = 0
+        200 AS status, 2000 + o AS received_bytes, true AS is_shared, false AS must_confirm, NULL AS error FROM base WHERE i % 3 = 0
         UNION ALL SELECT 'regional-' || e % 3, md5(i::VARCHAR) || '==', 'origin', '127.0.5.1:8080', t + 9000000, t + took - 9000000, 'GET', 'd1.cdn.localhost',
-        '/objects/of/a/folder/' || o || '.js?v=1', md5(i::VARCHAR), false, NULL, epoch, 200, 2000 + o, true, NULL FROM base WHERE i % 6 = 0""",
+        '/objects/of/a/folder/' || o || '.js?v=1', md5(i::VARCHAR), false, NULL, epoch, 200, 2000 + o, true, false, NULL FROM base WHERE i % 6 = 0""",
     "origin_requests": f"""SELECT 'origin-1' AS node, any_value(md5(i::VARCHAR) || '==') AS request_id,
         1000000000000 + epoch::BIGINT * {EPOCH_SECONDS}000000000 AS started_ns, min(t) AS ended_ns, '127.0.2.1' AS peer,
         'GET' AS method, '/objects/of/a/folder/' || o || '.js?v=1' AS path, NULL AS identity, false AS is_conditional, NULL AS range, 200 AS status,

@@ -16,7 +16,7 @@ from proto.history_recorder import HistoryRecorder
 FILLS: Final = "fills"
 FILLS_COLUMNS: Final = (
     "node", "request_id", "tier", "upstream", "started_ns", "ended_ns", "method", "host", "path", "key", "is_conditional", "range", "index", "status",
-    "received_bytes", "is_shared", "error",
+    "received_bytes", "is_shared", "must_confirm", "error",
 )  # fmt: skip
 GIVEN_UP: Final = "given_up"
 """In place of the kind of an error: this node wanted no more of the response."""
@@ -110,6 +110,7 @@ class FillExchange:
                 self._status,
                 self._received_bytes,
                 fill.is_shared if fill.is_sharing_known else None,
+                fill.upstream_request.must_confirm,
                 _error(how),
             ),
         )

@@ -118,7 +118,7 @@ CHECKERS: Mapping[str, Checker] = {
     "collapse": Checker(
         collapse,
         "Nothing that can be shared was fetched twice at a time.",
-        ("fills", "leases", "nodes"),
+        ("fills", "nodes"),
         (
             duration("bound_seconds", 5.0, "how long others wait for the head of an answer"),
             duration("hit_for_miss_seconds", 10.0, "how long nobody waits after an answer that could not be shared"),

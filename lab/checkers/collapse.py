@@ -5,7 +5,8 @@ while the first was under way. What is allowed:
 
 - after five seconds without a head those who wait ask alone (COALESCE_TIMEOUT), and such fills are joined by nobody;
 - for ten seconds after an answer that could not be shared nobody waits for its key (hit-for-miss);
-- a node without a lease fetches each request anew, and so does a regional cache for an edge without one (docs/invalidation.md, rule 10; `unconfirmed`);
+- a node that must confirm what it stores fetches each request anew, and so does a regional cache for an edge that must (docs/invalidation.md, rule 10). The node says
+  of each fill whether that was so when it began: it may be so without anything stored, and a moment before anybody hears that it has no lease;
 - behaviors with cookies in the key never share a fetch (reference 2.10): `not_collapsed` are their path patterns;
 - a body that is larger than `largest_bytes` may be no longer whole in memory for who comes late.
 """
@@ -38,25 +39,17 @@ def _expression(pattern: str) -> str:
 
 
 _QUESTION = """
-WITH fences AS (SELECT node, at_ns, fence FROM leases WHERE fence IS NOT NULL
-), shared AS (
-    SELECT f.node, f.request_id, f.tier, f.path, f.key, f."index", f.started_ns, f.ended_ns, f.received_bytes FROM fills f
-    WHERE f.is_shared AND f.key IS NOT NULL AND f.range IS NULL AND f.method = 'GET' AND f.ended_ns IS NOT NULL
+WITH shared AS (
+    SELECT node, request_id, tier, path, key, "index", started_ns, ended_ns, received_bytes FROM fills f
+    WHERE is_shared AND NOT must_confirm AND key IS NOT NULL AND range IS NULL AND method = 'GET' AND ended_ns IS NOT NULL
         AND NOT list_bool_or(list_transform(?::VARCHAR[], lambda p: regexp_full_match(split_part(f.path, '?', 1), p)) || [false])
 ), crowded AS (
     SELECT * FROM shared WHERE true
     QUALIFY count(*) OVER (PARTITION BY node, tier, key, "index") > 1
-), unconfirmed AS (
-    SELECT DISTINCT node, request_id FROM served WHERE reason = 'unconfirmed'
-), joinable AS (
-    SELECT c.* FROM crowded c ANTI JOIN unconfirmed u ON u.node = c.node AND u.request_id = c.request_id
-), told AS (
-    SELECT c.*, coalesce(l.fence, 'leased') IN ('leased', 'alone') AS is_sure FROM joinable c
-    ASOF LEFT JOIN fences l ON l.node = c.node AND c.started_ns >= l.at_ns
 ), marked AS (
     SELECT *, coalesce(max(ended_ns) OVER (
         PARTITION BY node, tier, key, "index" ORDER BY started_ns RANGE BETWEEN UNBOUNDED PRECEDING AND $BOUND PRECEDING) > started_ns, false) AS is_alone
-    FROM told WHERE is_sure
+    FROM crowded
 ), pairs AS (
     SELECT *, max(ended_ns) OVER w AS other_ns, arg_max(request_id, ended_ns) OVER w AS other_id,
         arg_max(received_bytes, ended_ns) OVER w AS other_bytes

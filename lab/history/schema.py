@@ -138,6 +138,10 @@ FILLS = Table(
         _integer("status", "of the answer; NULL: there was none"),
         _integer("received_bytes", "of the body"),
         _flag("is_shared", "whether others could be served by it: NULL when it failed before that was known"),
+        _flag(
+            "must_confirm",
+            "whether its node had to confirm what it stores when it began (docs/invalidation.md, rule 10): then it is nobody else's",
+        ),
         _text(
             "error",
             "what went wrong upstream: `kind` of cdn_upstream_errors_total; `given_up`: this node wanted no more of it; NULL: nothing",

@@ -54,10 +54,20 @@ async def test_a_miss_is_one_row_with_what_the_origin_was_asked(recorded: Record
     assert fill["request_id"] == link.request["x-amz-cf-id"] and link.line == f"GET {fill['path']} HTTP/1.1".encode()
     told = {
         name: fill[name]
-        for name in ("node", "tier", "upstream", "method", "is_conditional", "range", "index", "is_shared")
+        for name in (
+            "node",
+            "tier",
+            "upstream",
+            "method",
+            "is_conditional",
+            "range",
+            "index",
+            "is_shared",
+            "must_confirm",
+        )
     }
     assert told == {
-        "node": "edge-1", "tier": "origin", "upstream": f"{ORIGIN}:8000", "method": "GET", "is_conditional": "False", "range": "\\N", "index": "1", "is_shared": "True"
+        "node": "edge-1", "tier": "origin", "upstream": f"{ORIGIN}:8000", "method": "GET", "is_conditional": "False", "range": "\\N", "index": "1", "is_shared": "True", "must_confirm": "False"
     }  # fmt: skip
     assert recorded.outcomes() == [("200", "4", "\\N")] and int(fill["started_ns"]) <= int(fill["ended_ns"])
 
@@ -73,6 +83,17 @@ async def test_those_who_join_ask_nothing_and_a_revalidation_is_conditional(reco
     first, second = recorded.fills()
     assert (first["is_conditional"], second["is_conditional"]) == ("False", "True")
     assert (second["status"], second["is_shared"]) == ("304", "True") and first["key"] == second["key"] != "\\N"
+
+
+async def test_what_a_node_without_a_lease_fetches_is_marked_also_where_nothing_was_stored(
+    recorded: RecordedNode,
+) -> None:
+    recorded.node.state.fence.lease_lost()
+    viewers = [recorded.node.viewer().asks("/a") for _ in range(2)]
+    for number, viewer in enumerate(viewers, 1):
+        (await recorded.origins.asked(ORIGIN, number)).answers(200, b"body", FRESH)
+        await viewer.answer()
+    assert [(each["is_shared"], each["must_confirm"]) for each in recorded.fills()] == [("True", "True")] * 2
 
 
 async def test_each_attempt_is_a_row(recorded: RecordedNode) -> None:

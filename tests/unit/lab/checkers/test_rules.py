@@ -202,7 +202,7 @@ def test_only_an_upstream_that_failed_opens_the_window_of_stale_if_error() -> No
 def fill(number: int, started: float, ended: float, **values: Any) -> dict[str, Any]:
     return {
         "node": "r1", "request_id": f"q{number}", "tier": "origin", "method": "GET", "key": "k", "index": 3, "started_ns": round(started * S),
-        "ended_ns": round(ended * S), "is_shared": True, "received_bytes": 100, "path": "/a",
+        "ended_ns": round(ended * S), "is_shared": True, "must_confirm": False, "received_bytes": 100, "path": "/a",
     } | values  # fmt: skip
 
 
@@ -229,17 +229,14 @@ def test_what_counts_as_a_second_fetch(fills: Rows, wrong: int) -> None:
     assert collapse(history_of({"fills": fills}), 5.0, 10.0, 1 << 20).wrong == wrong
 
 
-def test_a_node_without_a_lease_fetches_each_request_anew() -> None:
-    leases = [{"node": "r1", "at_ns": 0, "state": "expired", "fence": "fenced"}]
-    assert (
-        collapse(history_of({"fills": [fill(1, 1, 3), fill(2, 2, 4)], "leases": leases}), 5.0, 10.0, 1 << 20).wrong == 0
-    )
-
-
-def test_a_regional_cache_fetches_anew_for_each_edge_without_a_lease() -> None:
-    served = [{"node": "r1", "request_id": "q2", "reason": "unconfirmed"}]
-    tables = {"fills": [fill(1, 1, 3), fill(2, 2, 4), fill(3, 2.5, 4)], "served": served}
-    assert collapse(history_of(tables), 5.0, 10.0, 1 << 20).wrong == 1  # the third one could have joined the first
+@pytest.mark.parametrize(("confirming", "wrong"), [((), 2), ((2,), 1), ((1,), 1), ((2, 3), 0), ((1, 2, 3), 0)], ids=str)
+def test_what_must_be_confirmed_is_fetched_anew_and_is_nobody_elses(confirming: tuple[int, ...], wrong: int) -> None:
+    """The third one could have joined the first, whatever the second does."""
+    fills = [fill(1, 1, 4), fill(2, 2, 4), fill(3, 2.5, 4)]
+    tables: dict[str, Rows] = {
+        "fills": [each | {"must_confirm": number in confirming} for number, each in enumerate(fills, 1)]
+    }
+    assert collapse(history_of(tables), 5.0, 10.0, 1 << 20).wrong == wrong
 
 
 @pytest.mark.parametrize(("role", "wrong"), [("edge", 1), ("dns_router", 0)])

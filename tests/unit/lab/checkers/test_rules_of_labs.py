@@ -68,6 +68,7 @@ def fill(path: str, started_second: int) -> dict[str, object]:
         "status": 200,
         "received_bytes": 10,
         "is_shared": True,
+        "must_confirm": False,
         **times,
     }
 

@@ -160,7 +160,7 @@ class ToyCaches(VirtualTime):
             self.row(
                 "fills", node=node.name, request_id=request_id, tier=tier, upstream="10.9.0.2", started_ns=started, ended_ns=self.now, method="GET", host=HOST,
                 path=path, key=key, is_conditional=False, range=None, index=flight.stamp, status=answer.status, received_bytes=answer.length,
-                is_shared=is_shared and answer.status == 200, error=None,
+                is_shared=is_shared and answer.status == 200, must_confirm=False, error=None,
             )  # fmt: skip
         may_keep = path != "/me" or self.bug in ("shares_private", "keeps_private")
         if answer.status == 200 and may_keep and self.bug != "never_keeps":
