@@ -90,7 +90,7 @@ _ROWS = {
         1000000000000 + i::BIGINT * {EPOCH_SECONDS}000000000 - 1 AS completed_ns, NULL AS left_out FROM range({SECONDS // EPOCH_SECONDS}) r(i), range(50) q(p)""",
     "acknowledgements": """SELECT i.id AS invalidation_id, n.node, 'acknowledged' AS state, i.completed_ns - 1 AS at_ns, NULL AS fenced_by FROM invalidations i,
         (SELECT node FROM nodes WHERE role IN ('edge', 'regional')) n""",
-    "writes": f"""SELECT 'object' AS kind, '/objects/of/a/folder/' || p || '.js' AS subject, i || '.' || p AS version,
+    "writes": f"""SELECT 'object' AS kind, '/objects/of/a/folder/' || p || '.js' AS subject, 'origin-1' AS node, i || '.' || p AS version,
         1000000000000 + i::BIGINT * {EPOCH_SECONDS}000000000 - 13 AS asked_ns,
         1000000000000 + i::BIGINT * {EPOCH_SECONDS}000000000 - 12 AS confirmed_ns FROM range(1, {SECONDS // EPOCH_SECONDS}) r(i), range(1, 50) q(p)""",
     "faults": """SELECT 'F1' AS id, 'kill' AS fault, 'edge-1' AS target, 'edge-1' AS place, '{}' AS parameters, 1100000000000 AS began_ns,

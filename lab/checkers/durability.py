@@ -1,8 +1,8 @@
 """What was acknowledged is not lost: objects that an origin has confirmed, invalidations and configuration that the control plane has confirmed.
 
-An object is lost when the origin that has it answers with another version later, before the run writes it again. An invalidation is lost when it has no
-receipt with an index afterwards. And the log is lost in part when an index that was confirmed is given
-out again: what is asked for after a confirmation has a greater one.
+An object is lost when the origin that confirmed it answers with another version later, or that there is none, before the run writes it again. What an origin has in
+memory (docs/origin.md) ends with its process, which is no loss. An invalidation is lost when it has no receipt with an index afterwards. And the log is lost in part
+when an index that was confirmed is given out again: what is asked for after a confirmation has a greater one.
 """
 
 from lab.checkers.judgement import LISTED, Judgement, counted, findings_of
@@ -31,26 +31,26 @@ def durability(history: History) -> Judgement:
 
 _OBJECTS = """
 WITH objects AS (
-    SELECT subject, version, confirmed_ns, lead(asked_ns, 1, 9223372036854775807) OVER (PARTITION BY subject ORDER BY asked_ns) AS next_ns
+    SELECT subject, node, version, confirmed_ns, lead(asked_ns, 1, 9223372036854775807) OVER (PARTITION BY subject, node ORDER BY asked_ns) AS next_ns
     FROM writes WHERE kind = 'object' AND version IS NOT NULL
+), births AS (SELECT node, min(started_ns) AS born_ns FROM lives GROUP BY node, process
+), forgotten AS (
+    SELECT o.subject, o.node, o.confirmed_ns, min(b.born_ns) AS forgotten_ns FROM objects o JOIN births b ON b.node = o.node AND b.born_ns > o.confirmed_ns GROUP BY ALL
 ), answers AS (
-    SELECT node, request_id, started_ns, version, split_part(path, '?', 1) AS subject FROM origin_requests
-    WHERE version IS NOT NULL AND (status < 300 OR status = 304) AND split_part(path, '?', 1) IN (SELECT subject FROM objects)
-), owners AS (
-    SELECT DISTINCT subject, version, node FROM answers
-    UNION
-    SELECT o.subject, o.version, min(a.node) FROM objects o JOIN answers a ON a.subject = o.subject GROUP BY ALL HAVING count(DISTINCT a.node) = 1
+    SELECT node, request_id, started_ns, CASE WHEN status IN (404, 410) THEN 'none' ELSE version END AS seen, split_part(path, '?', 1) AS subject FROM origin_requests
+    WHERE method IN ('GET', 'HEAD') AND ((version IS NOT NULL AND (status < 300 OR status = 304)) OR status IN (404, 410))
+        AND split_part(path, '?', 1) IN (SELECT subject FROM objects)
 ), later AS (
-    SELECT o.*, a.node, a.request_id, a.started_ns, a.version AS seen FROM objects o
-    LEFT JOIN owners w ON w.subject = o.subject AND w.version = o.version
-    LEFT JOIN answers a ON a.subject = o.subject AND a.node = w.node AND a.started_ns > o.confirmed_ns AND a.started_ns < o.next_ns
+    SELECT o.*, a.request_id, a.started_ns, a.seen FROM objects o
+    LEFT JOIN forgotten f ON f.subject = o.subject AND f.node = o.node AND f.confirmed_ns = o.confirmed_ns
+    LEFT JOIN answers a ON a.subject = o.subject AND a.node = o.node AND a.started_ns > o.confirmed_ns AND a.started_ns < least(o.next_ns, f.forgotten_ns)
     WHERE o.confirmed_ns IS NOT NULL
 )
 SELECT subject, count(started_ns) AS asked, count(*) FILTER (seen <> version) AS lost, min(request_id) FILTER (seen <> version) AS request_id,
-    format('version {} of {} was confirmed, and {} answered with version {} {:.3f} s later', version, subject,
-        coalesce(arg_min(node, started_ns) FILTER (seen <> version), ''), coalesce(arg_min(seen, started_ns) FILTER (seen <> version), ''),
+    format('version {} of {} was confirmed, and {} answered with version {} {:.3f} s later', version, subject, node,
+        coalesce(arg_min(seen, started_ns) FILTER (seen <> version), ''),
         coalesce(min(started_ns) FILTER (seen <> version) - confirmed_ns, 0) / 1e9) AS sentence
-FROM later GROUP BY subject, version, confirmed_ns ORDER BY confirmed_ns
+FROM later GROUP BY subject, node, version, confirmed_ns ORDER BY confirmed_ns
 """
 _INVALIDATIONS = """
 SELECT format('invalidation {} was confirmed, and the control plane knows of none with an index', w.subject) AS sentence

@@ -1,9 +1,10 @@
 """Whether a scenario fits the lab that it is to be run on: every node, region and distribution that it names is there. Asked before anything is begun. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from lab.checkers.catalogue import choose
 from lab.checkers.conditions import Condition
 from lab.checkers.gates import GATE_FIGURES
 from lab.errors import UsageError
@@ -12,7 +13,9 @@ from lab.experiments.scenario import Scenario
 from lab.experiments.steps import Configure, Inject, Invalidate, Put, Restart, Step
 from lab.faults.catalogue import find_fault
 from lab.faults.fault import Targets
+from lab.faults.link_targets import LinkCandidate, choose_links, choose_partition
 from lab.faults.targets import Candidate, choose_for
+from lab.topology.internet import links_of
 from lab.topology.layout import Layout, Role
 from lab.topology.model import Topology
 
@@ -24,12 +27,11 @@ def check_fits(scenario: Scenario, topology: Topology) -> None:
     """UsageError with everything that is not there."""
     nodes = [Candidate(each.id, each.role, each.region, each.pop) for each in Layout(topology, _NO_FOLDER).nodes()]
     problems = [*_sites(scenario, nodes), *_loads(scenario, topology), *_conditions(scenario, topology, nodes)]
-    for named in scenario.steps:
-        problems += [f"step {named.name!r}: {each}" for each in _step(named.step, scenario, nodes)]
-        if not topology.has_relays and isinstance(named.step, Inject) and not _is_of_nodes(named.step):
-            problems.append(
-                f"step {named.name!r}: {named.step.fault} is for links, and the lab has none (relays: false)"
-            )
+    problems += _checkers(scenario, topology)
+    links = tuple(LinkCandidate("--".join(each.between), each.between) for each in links_of(topology))
+    for named in (*scenario.steps, *scenario.rollbacks):
+        found = [*_step(named.step, scenario, nodes), *_links(named.step, links if topology.has_relays else None)]
+        problems += [f"step {named.name!r}: {each}" for each in found]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise UsageError(f"scenario {scenario.name} does not fit topology {topology.name}:\n{lines}")
@@ -54,6 +56,17 @@ def _loads(scenario: Scenario, topology: Topology) -> Iterator[str]:
     for load in scenario.loads:
         missing = [region for region in load.regions if region not in there]
         yield from (f"load {load.name}: nobody lives in {region}: there is {', '.join(there)}" for region in missing)
+
+
+def _checkers(scenario: Scenario, topology: Topology) -> Iterator[str]:
+    """Of a region where nobody lives a checker would say that it knows nothing, when the run is over."""
+    there = list(dict.fromkeys(each.region for each in topology.populations))
+    for choice in choose(scenario.checkers)[0]:
+        wanted = choice.values.get("region", "*")
+        names = [wanted] if isinstance(wanted, str) else wanted
+        for region in names if isinstance(names, Sequence) else ():
+            if region not in ("*", *there):
+                yield f"checker {choice.name}: nobody lives in {region}: there is {', '.join(there) or 'none'}"
 
 
 def _conditions(scenario: Scenario, topology: Topology, nodes: list[Candidate]) -> Iterator[str]:
@@ -88,8 +101,23 @@ def _step(step: Step, scenario: Scenario, nodes: list[Candidate]) -> Iterator[st
             yield from _target(step, nodes)
 
 
+def _links(step: Step, links: tuple[LinkCandidate, ...] | None) -> Iterator[str]:
+    """None: the lab has no links."""
+    if not isinstance(step, Inject) or _is_of_nodes(step):
+        return
+    if links is None:
+        yield f"{step.fault} is for links, and the lab has none (relays: false)"
+        return
+    try:
+        if find_fault(step.fault).targets is Targets.PARTITIONS:
+            choose_partition(step.target, links)
+        else:
+            choose_links(step.target, links, str(step.parameters["direction"]))
+    except UsageError as error:
+        yield str(error)
+
+
 def _target(step: Inject | Restart, nodes: list[Candidate]) -> Iterator[str]:
-    """Which links there are is only known of a lab that is up."""
     try:
         if isinstance(step, Restart):
             choose_for(find_fault("restart"), step.target, nodes)

@@ -130,7 +130,7 @@ class StepTaker:
             if reply.status != 200:
                 raise LabError(f"{origin.id} refused {step.path} with status {reply.status}")
             versions[origin.id] = reply.headers.get("x-amz-version-id", str(number))
-            self._write("object", step.path, versions[origin.id], asked_ns)
+            self._write("object", step.path, versions[origin.id], asked_ns, origin.id)
         return {"path": step.path, "versions": versions}
 
     def _invalidate(self, step: Invalidate) -> dict[str, Any]:
@@ -217,10 +217,10 @@ class StepTaker:
             raise UsageError(f"no distribution {name!r} in the scenario: there are {', '.join(sites)}")
         return sites[name] if name else next(iter(sites.values()))
 
-    def _write(self, kind: str, subject: str, version: str, asked_ns: int) -> None:
+    def _write(self, kind: str, subject: str, version: str, asked_ns: int, node: str | None = None) -> None:
         confirmed_ns = host_nanoseconds()
-        row = {"kind": kind, "subject": subject, "version": version, "asked_ns": asked_ns, "confirmed_ns": confirmed_ns}
-        self._grip.tables.add("writes", row)
+        row = {"kind": kind, "subject": subject, "node": node, "version": version}
+        self._grip.tables.add("writes", row | {"asked_ns": asked_ns, "confirmed_ns": confirmed_ns})
 
     def _receipt(self, invalidation_id: str, deadline: float) -> Mapping[str, Any]:
         """Complete, or as it is when the time is over; nothing when nobody shows it."""

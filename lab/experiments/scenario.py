@@ -56,6 +56,8 @@ class Scenario:
     steps: tuple[NamedStep, ...]
     document: Mapping[str, Any]
     source: Path
+    rollbacks: tuple[NamedStep, ...] = ()
+    """Steps that are done when the others are over, also when one of them has failed."""
     tags: tuple[str, ...] = ()
     seed: int | None = None
     watch: Watch | None = None

@@ -13,7 +13,7 @@ from lab.checkers.catalogue import choose
 from lab.checkers.conditions import Condition, parse_condition
 from lab.checkers.gates import GATE_FIGURES
 from lab.checkers.verdict import Outcome
-from lab.durations import parse_duration
+from lab.durations import format_duration, parse_duration
 from lab.errors import UsageError
 from lab.experiments.figures import FIGURES
 from lab.experiments.load_entry import LoadEntry, LoadEntryError, read_load_entry
@@ -89,7 +89,8 @@ def _scenario(root: Section, path: Path) -> Scenario | None:
     """The whole schema in one place."""
     title, description = root.text("title"), root.text("description")
     steps = root.sections("method", _activity)
-    root.sections("rollbacks", _activity)
+    _out_of_order(root, steps)
+    rollbacks = root.sections("rollbacks", _activity)
     tags = words(root, "tags")
     _hypothesis(root)
     _controls(root)
@@ -117,6 +118,7 @@ def _scenario(root: Section, path: Path) -> Scenario | None:
         steps=tuple(step for step in steps if step is not None),
         document=plain(root.node),
         source=path,
+        rollbacks=tuple(step for step in rollbacks if step is not None),
         tags=tags,
         seed=integer_if_any(extension, "seed", 0, 2**63 - 1),
         watch=_watch(extension),
@@ -132,6 +134,22 @@ def _scenario(root: Section, path: Path) -> Scenario | None:
 def _named_twice(extension: Section, key: str, names: Sequence[str]) -> None:
     for name in dict.fromkeys(each for each in names if each and names.count(each) > 1):
         extension.report(f"{key}: two are named {name}: give each a name of its own", extension.values[key])
+
+
+def _out_of_order(root: Section, steps: Sequence[NamedStep | None]) -> None:
+    """Steps are done one behind the other: one that is due before the one in front of it would come late."""
+    before: NamedStep | None = None
+    for node, named in zip(root.items("method"), steps, strict=False):
+        if named is None or named.is_background or named.step.due.at_seconds is None:
+            continue
+        at, earlier = named.step.due.at_seconds, 0.0 if before is None else before.step.due.at_seconds or 0.0
+        if before is not None and at < earlier:
+            root.report(
+                f"step {named.name!r} is due at {format_duration(at)}, and {before.name!r}, which stands before it, at {format_duration(earlier)}: "
+                "put them in their order, or say background: true",
+                node,
+            )
+        before = named
 
 
 def _extension(root: Section) -> Section | None:

@@ -277,6 +277,7 @@ WRITES = Table(
     (
         _text("kind", "`object`, `distribution`, `invalidation`, ..."),
         _text("subject", "path of the object, id of the resource"),
+        _text("node", "the origin that has confirmed the object; NULL: what the control plane confirms"),
         _text("version", "that it has now, as the origin's stamp says; of configuration its index in the log"),
         _integer("asked_ns", "before it was asked for"),
         _integer("confirmed_ns", "when the confirmation was there; NULL: none came"),

@@ -9,6 +9,7 @@ import pytest
 from lab.checkers.catalogue import CHECKERS, choose
 from lab.checkers.collapse import collapse
 from lab.checkers.configuration import configuration_monotonic
+from lab.checkers.durability import durability
 from lab.checkers.freshness import freshness_after_receipts
 from lab.checkers.hits import hit_ratio
 from lab.checkers.judgement import Judgement
@@ -287,6 +288,48 @@ def test_a_request_is_inside_of_a_fault_when_any_of_it_is(when: str, total: int)
     requests = [request(1, 9), request(2, 9.95), request(3, 30), request(4, 31.1)]
     found = availability(history_of({"requests": requests, "faults": [KILL]}), 0.9, "*", when, 0.0)
     assert (found.judged, found.outcome) == (total, Outcome.VALID)
+
+
+WRITE = {"kind": "object", "subject": "/bucket/a", "node": "o1", "version": "v2", "asked_ns": 10 * S, "confirmed_ns": 11 * S}  # fmt: skip
+LATER = {"node": "o1", "request_id": "q1", "method": "GET", "path": "/bucket/a?x=1", "status": 200, "version": "v2", "started_ns": 15 * S}  # fmt: skip
+NONE = {"status": 404, "version": None}
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost"),
+    [
+        ({}, 0),
+        ({"version": "v1"}, 1),
+        (NONE, 1),
+        (NONE | {"status": 410}, 1),
+        (NONE | {"node": "o2"}, 0),
+        (NONE | {"started_ns": 10 * S}, 0),
+        (NONE | {"status": 503}, 0),
+        (NONE | {"method": "DELETE"}, 0),
+        (NONE | {"path": "/bucket/b"}, 0),
+    ],
+)
+def test_an_object_that_was_confirmed_is_lost_where_its_origin_has_another_version_or_none(
+    answer: dict[str, Any], lost: int
+) -> None:
+    assert durability(history_of({"writes": [WRITE], "origin_requests": [LATER | answer]})).wrong == lost
+
+
+@pytest.mark.parametrize(("process", "lost"), [("first", 1), ("second", 0)])
+def test_what_an_origin_forgets_with_its_process_is_no_loss(process: str, lost: int) -> None:
+    lives = [
+        {"node": "o1", "process": "first", "started_ns": 1 * S},
+        {"node": "o1", "process": process, "started_ns": 12 * S},
+        {"node": "o2", "process": "other", "started_ns": 12 * S},
+    ]
+    tables: dict[str, Rows] = {"writes": [WRITE], "origin_requests": [LATER | NONE], "lives": lives}
+    assert durability(history_of(tables)).wrong == lost
+
+
+def test_what_was_written_again_is_not_asked_for_as_before() -> None:
+    again = WRITE | {"version": "v3", "asked_ns": 14 * S, "confirmed_ns": 16 * S}
+    answers = [LATER | {"version": "v3"}, LATER | {"version": "v2", "started_ns": 17 * S}]
+    assert durability(history_of({"writes": [WRITE, again], "origin_requests": answers})).wrong == 1
 
 
 def test_each_region_has_its_own_objective() -> None:

@@ -198,7 +198,7 @@ class ToyCdn(ToyCaches):
             yield self.rng.randrange(200, 1500) * MS
 
     def write(self, path: str) -> Process:
-        row = self.row("writes", kind="object", subject=path, asked_ns=self.now)
+        row = self.row("writes", kind="object", subject=path, node="origin-1", asked_ns=self.now)
         yield self.about(10)
         self.objects[path] = self.objects.get(path, 0) + 1
         row["version"] = f"{self.objects[path]}.{zlib.crc32(path.encode()) % 97}"

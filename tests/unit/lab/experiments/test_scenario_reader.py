@@ -138,7 +138,7 @@ def test_what_is_said_is_what_is_meant() -> None:
         action("put", path="/bucket/a/b.txt", at="1m30s"),
         action("inject", fault="kill", target="role:edge/1", lease="9s", at=5, background=True),
         action("invalidate", paths=["/bucket/*"], when="hit_ratio >= 80 %", within="2s"),
-        action("wait", at=20.5),
+        action("wait", at=100.5),
         probes=(probe("holds", condition="p95(eu-central-1) < 1 s", within=3),),
         duration="2m",
         gates=["p99 <= 400 ms"],
@@ -153,7 +153,7 @@ def test_what_is_said_is_what_is_meant() -> None:
     assert [named.is_background for named in read.steps] == [False, True, False, False]
     assert isinstance(invalidate, Invalidate) and invalidate.due.condition is not None
     assert (invalidate.due.condition.bound, invalidate.due.within_seconds) == (0.8, 2)
-    assert isinstance(wait, Wait) and wait.due.at_seconds == 20.5
+    assert isinstance(wait, Wait) and wait.due.at_seconds == 100.5
     assert (read.name, read.duration_seconds, read.expects, read.seed) == ("mine", 120, Outcome.INVALID, 7)
     assert read.checkers == {"freshness_after_receipts": {}, "latency": {"p99_ms": 1000}}
     assert str(read.gates[0]) == "p99 <= 400 ms" and read.gates[0].bound == pytest.approx(0.4)
