@@ -159,7 +159,8 @@ class ApiChild:
                 pause_seconds = FIRST_PAUSE_SECONDS
             _logger.error("the management API %s; again in %g s", end, pause_seconds)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_leaving.wait(), pause_seconds)
+                async with asyncio.timeout(pause_seconds):
+                    await self._is_leaving.wait()
             pause_seconds = min(LONGEST_PAUSE_SECONDS, pause_seconds * 2)
 
     @property

@@ -94,7 +94,8 @@ class NodeService:
                     if self._roles.leading is not None or self._roles.leader_address is not None:
                         return
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._roles.change(), LOOK_SECONDS)
+                        async with asyncio.timeout(LOOK_SECONDS):
+                            await self._roles.change()
         raise StreamEndedError("no control plane leads", Status.UNAVAILABLE)
 
     async def _pass_on(self, passed: "PassedCall", hello: bytes, node_id: str) -> None:

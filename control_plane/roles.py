@@ -113,7 +113,8 @@ class Roles:
             while True:
                 await self._look(self._seats)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._news.wait()
                 self._news.clear()
         finally:
             self._seats.close()

@@ -60,5 +60,6 @@ async def keep_writing(source: LineSource, file: LogFile, ended: asyncio.Event) 
     """Write what waits, twice a second and once more at the end."""
     while not ended.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), FLUSH_SECONDS)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await ended.wait()
         await asyncio.to_thread(file.write, source.take_lines())

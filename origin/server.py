@@ -118,7 +118,8 @@ class HttpListener:
         if self.connections:
             self._all_closed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_closed.wait(), DRAIN_SECONDS)
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await self._all_closed.wait()
         for connection in tuple(self.connections):
             connection.abort()
 

@@ -244,7 +244,8 @@ class NodeSession:
         if not self._is_connected:
             self._abandoned.set()
         try:
-            await asyncio.wait_for(self._stopped.wait(), LEAVE_SECONDS)
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._stopped.wait()
         except TimeoutError:
             self._abandoned.set()
 
@@ -268,7 +269,8 @@ class NodeSession:
             self._turn = (self._turn + 1) % len(self._control_planes)
         _logger.info("control plane %s: %s; retry in %.2f s at %s", said_by, reason, pause_seconds, self._control_plane)
         try:
-            await asyncio.wait_for(self._abandoned.wait(), pause_seconds)
+            async with asyncio.timeout(pause_seconds):
+                await self._abandoned.wait()
         except TimeoutError:
             return
 
@@ -289,7 +291,8 @@ class NodeSession:
         async with self._open_channel() as channel:
             if len(self._control_planes) > 1:
                 try:
-                    await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        await channel.channel_ready()
                 except TimeoutError:
                     return "it cannot be reached"
             call = sync_pb2_grpc.ControlPlaneStub(channel).Sync()

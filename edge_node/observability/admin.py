@@ -95,7 +95,8 @@ class AdminServer:
         self._open += 1
         try:
             if self._open <= MAXIMUM_CONNECTIONS:
-                await asyncio.wait_for(self._serve(reader, writer), REQUEST_TIMEOUT_SECONDS)
+                async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                    await self._serve(reader, writer)
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that is slow, gone or talks nonsense gets a closed connection
         finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from proto.host_clock import host_seconds
 
 SHOW_SECONDS: Final = 0.5
 FAULTS_SECONDS: Final = 0.2
+CANCEL_AGAIN_SECONDS: Final = 0.1
 _END_SECONDS: Final = 10.0
 
 
@@ -108,8 +109,7 @@ class Witnesses:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in jobs]
             await asyncio.to_thread(self._is_over.wait)
-            for task in tasks:
-                task.cancel()
+            await cancel_until_done(tasks)
 
     def _row(self, table: str) -> Callable[[Mapping[str, Any]], None]:
         return lambda row: self._tables.add(table, row)
@@ -181,3 +181,11 @@ class Witnesses:
             events=tuple(self._told.events),
         )
         self._live.show(picture)
+
+
+async def cancel_until_done(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """More than once where it takes that: `asyncio.wait_for`, in which dnspython waits, loses a cancellation that comes with its result (bpo-42130, Python 3.11)."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=CANCEL_AGAIN_SECONDS)

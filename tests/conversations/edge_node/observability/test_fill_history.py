@@ -67,7 +67,8 @@ async def test_a_miss_is_one_row_with_what_the_origin_was_asked(recorded: Record
         )
     }
     assert told == {
-        "node": "edge-1", "tier": "origin", "upstream": f"{ORIGIN}:8000", "method": "GET", "is_conditional": "False", "range": "\\N", "index": "1", "is_shared": "True", "must_confirm": "False"
+        "node": "edge-1", "tier": "origin", "upstream": f"{ORIGIN}:8000", "method": "GET", "is_conditional": "False", "range": "\\N", "index": "1", "is_shared": "True",
+        "must_confirm": "False",
     }  # fmt: skip
     assert recorded.outcomes() == [("200", "4", "\\N")] and int(fill["started_ns"]) <= int(fill["ended_ns"])
 
