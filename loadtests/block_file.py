@@ -22,7 +22,9 @@ class BlockFile:
         self._largest_bytes = largest_bytes
         self._prefix = prefix
         self._next_number = 1
-        self._unwritten = b""
+        self._blocks: list[bytes] = []
+        self._waiting_bytes = 0
+        """Of the blocks."""
         self.dropped_rows = 0
 
     def add(self, numbers: Sequence[int], pieces: Sequence[str]) -> None:
@@ -31,23 +33,29 @@ class BlockFile:
         if not rows:
             return
         block = b""
-        if len(self._unwritten) < self._largest_bytes >> 6 and self._file.tell() < self._largest_bytes:
+        if self._waiting_bytes < self._largest_bytes >> 6 and self._file.tell() < self._largest_bytes:
             block = pack(self._prefix, self._next_number, numbers, pieces)
-        if not block:
+        if block:
+            self._blocks.append(block)
+            self._waiting_bytes += len(block)
+        else:
             self.dropped_rows += rows
         self._next_number += rows
-        self._unwritten += block
 
     def flush(self) -> None:
         """Hands everything to the kernel; what it does not take waits for the next time."""
-        if self._unwritten:
-            with suppress(OSError):
-                self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
+        if not self._blocks:
+            return
+        unwritten = b"".join(self._blocks)
+        with suppress(OSError):
+            unwritten = unwritten[self._file.write(unwritten) :]
+        self._blocks = [unwritten] if unwritten else []
+        self._waiting_bytes = len(unwritten)
 
     @property
     def is_behind(self) -> bool:
         """Whether something that was added is not the kernel's."""
-        return bool(self._unwritten)
+        return bool(self._waiting_bytes)
 
     def close(self) -> None:
         """After a last flush."""

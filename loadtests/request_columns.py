@@ -40,25 +40,19 @@ def seen_of(person: Person, intended_ns: int, request: Request, exchange: Exchan
     return person, answer, request, address, error, headers, numbers
 
 
-class Columns:
-    """What the next block is made of."""
-
-    __slots__ = ("numbers", "pieces")
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.pieces: list[str] = []
-
-    def add(self, seen: Iterable[Seen]) -> None:
-        """In the order of blocks. Of many at a time: that costs much less than of each as it comes."""
-        add_numbers, add_pieces = self.numbers.extend, self.pieces.extend
-        for person, answer, request, address, error, headers, numbers in seen:
-            if answer is not person.answer:
-                person.answer = answer
-                person.answer_piece = NO_ANSWER if answer is None else answer_piece(answer.addresses, answer.asked_ns)
-            sent = request.headers
-            authorization = sent.get("authorization", NOTHING) if sent else NOTHING
-            cookie = sent.get("cookie", NOTHING) if sent else NOTHING
-            add_numbers(numbers)
-            add_pieces((person.asker_piece, person.answer_piece, address, request.method, request.path, error))
-            add_pieces((authorization, cookie, *map(headers.get, FIELDS, NO_FIELDS)))
+def columns_of(seen: Iterable[Seen]) -> tuple[list[int], list[str]]:
+    """The numbers and pieces of a block, in their order. Of many requests at a time: that costs much less than of each as it comes."""
+    numbers: list[int] = []
+    pieces: list[str] = []
+    add_numbers, add_pieces = numbers.extend, pieces.extend
+    for person, answer, request, address, error, headers, of_row in seen:
+        if answer is not person.answer:
+            person.answer = answer
+            person.answer_piece = NO_ANSWER if answer is None else answer_piece(answer.addresses, answer.asked_ns)
+        sent = request.headers
+        authorization = sent.get("authorization", NOTHING) if sent else NOTHING
+        cookie = sent.get("cookie", NOTHING) if sent else NOTHING
+        add_numbers(of_row)
+        add_pieces((person.asker_piece, person.answer_piece, address, request.method, request.path, error))
+        add_pieces((authorization, cookie, *map(headers.get, FIELDS, NO_FIELDS)))
+    return numbers, pieces

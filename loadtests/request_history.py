@@ -3,7 +3,7 @@
 Rows reach the kernel every FLUSH_SECONDS, by a greenlet, so that a process that is killed loses no more than the last of them. Each process has files of its own:
 `requests.blocks` when there is one, `requests-1.blocks` and so on of the workers of a master, which asks for nothing and writes none.
 
-A request costs the load as little as can be: what was seen is put aside, some tens are packed together, and rows are made of it when the load is over.
+A request costs the load as little as can be: what was seen is put aside, a hundred or so are packed together, and rows are made of it when the load is over.
 """
 
 import secrets
@@ -14,8 +14,7 @@ import gevent
 from loadtests.block_file import BlockFile
 from loadtests.connection import Request
 from loadtests.exchange import Exchange
-from loadtests.request_block import MOST_ROWS, NUMBERS
-from loadtests.request_columns import Columns, Person, Seen, seen_of
+from loadtests.request_columns import Person, Seen, columns_of, seen_of
 from loadtests.request_row import Asker
 from proto.history_file import FLUSH_SECONDS, HistoryFile
 from proto.history_recorder import LIFE_SECONDS, LIVES_COLUMNS
@@ -24,8 +23,8 @@ from proto.moments import NANOSECONDS_PER_SECOND
 
 _FLUSH_NS = round(FLUSH_SECONDS * NANOSECONDS_PER_SECOND)
 _LIFE_NS = round(LIFE_SECONDS * NANOSECONDS_PER_SECOND)
-_FOLDED_AT_ONCE = 64
-"""Requests: enough to be quick, and so few that what they hold on to is little."""
+_PACKED_AT_ONCE = 128
+"""Requests: enough to be quick, and so few that what was seen of them is still in the processor's caches. Tenths of a second of them cost twice as much."""
 
 
 class RequestHistory:
@@ -38,8 +37,7 @@ class RequestHistory:
         who = name if name.startswith("load") else f"load-{name}"
         self.prefix = f"{who}-{worker}-"
         self.seen: list[Seen] = []
-        """Since the last `fold`."""
-        self._columns = Columns()
+        """Since the last `pack`."""
         self._who = (f"{who}{suffix}", boot_id, secrets.token_hex(6))
         self._started_ns = self._written_ns = self._next_life_ns = host_nanoseconds()
         self._requests = BlockFile(folder / f"requests{suffix}.blocks", self.prefix)
@@ -51,12 +49,11 @@ class RequestHistory:
         """Of one of those who take the seat of one user; what the asker is called is given here."""
         return PersonHistory(self, asker._replace(viewer=f"{self.prefix}{user}.{person}"))
 
-    def fold(self) -> None:
-        """Lets go of what was seen but for what is written of it."""
-        self._columns.add(self.seen)
+    def pack(self) -> None:
+        """Of what was seen a block is made, and the rest of it let go."""
+        numbers, pieces = columns_of(self.seen)
         self.seen.clear()
-        if len(self._columns.numbers) >= MOST_ROWS * NUMBERS:
-            self._hand_over()
+        self._requests.add(numbers, pieces)
 
     def flush(self) -> None:
         """Hands all that was added to the kernel."""
@@ -81,8 +78,7 @@ class RequestHistory:
     def _write(self, *, is_ended: bool) -> None:
         """All that has been added; and, each second, until when that is all that there was."""
         seen_ns = host_nanoseconds()
-        self.fold()
-        self._hand_over()
+        self.pack()
         self._requests.flush()
         if not self._requests.is_behind:
             self._written_ns = seen_ns
@@ -91,11 +87,6 @@ class RequestHistory:
             times = (self._started_ns, self._written_ns)
             self._lives.add((*self._who, *times, is_ended, self._requests.dropped_rows))
         self._lives.flush()
-
-    def _hand_over(self) -> None:
-        """Of what was folded a block is made."""
-        columns, self._columns = self._columns, Columns()
-        self._requests.add(columns.numbers, columns.pieces)
 
 
 class PersonHistory:
@@ -109,5 +100,5 @@ class PersonHistory:
         """A request that is over."""
         seen = self._history.seen
         seen.append(seen_of(self._person, intended_ns, request, exchange, error))
-        if len(seen) >= _FOLDED_AT_ONCE:
-            self._history.fold()
+        if len(seen) >= _PACKED_AT_ONCE:
+            self._history.pack()

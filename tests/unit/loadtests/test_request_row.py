@@ -11,7 +11,7 @@ from loadtests.connection import Request, Response
 from loadtests.exchange import Exchange
 from loadtests.name_resolution import Answer
 from loadtests.request_block import MOST_TEXT_BYTES, Block, NoBlockError, pack, read_block, rows_of
-from loadtests.request_columns import Columns, Person, seen_of
+from loadtests.request_columns import Person, columns_of, seen_of
 from loadtests.request_row import Asker, RequestRow
 from proto.origin_stamp import STAMP_FIELD, OriginStamp, identity_of, parse_stamp
 
@@ -33,9 +33,9 @@ RESPONSE = Response(206, HEADERS, b"", 5, 99, "127.0.0.4", first_byte_ns=120)
 
 
 def block_of(*exchanges: Exchange, error: str = "", request: Request | None = None) -> bytes:
-    person, columns = Person(ASKER), Columns()
-    columns.add([seen_of(person, 95, request or Request("/a?b=c"), each, error) for each in exchanges])
-    return pack("load-0-", 7, columns.numbers, columns.pieces)
+    person = Person(ASKER)
+    seen = [seen_of(person, 95, request or Request("/a?b=c"), each, error) for each in exchanges]
+    return pack("load-0-", 7, *columns_of(seen))
 
 
 def read(written: bytes) -> Block:

@@ -13,7 +13,7 @@ from lab.history.schema import APPLIED, LIVES, Table
 from loadtests.block_file import BlockFile
 from loadtests.connection import Request
 from loadtests.exchange import Exchange
-from loadtests.request_columns import Columns, Person, seen_of
+from loadtests.request_columns import Person, columns_of, seen_of
 from loadtests.request_row import Asker
 from proto.history_file import HistoryFile, Value
 
@@ -134,13 +134,12 @@ def test_a_run_that_goes_on_is_left_alone(tmp_path: Path) -> None:
 def test_blocks_of_the_load_become_rows_and_one_that_was_cut_is_counted(tmp_path: Path) -> None:
     folder = raw_folder(tmp_path) / "load"
     folder.mkdir(parents=True)
-    columns = Columns()
     person = Person(Asker("website", "eu", "load-0-1.1", "10.2.3.4", "d1.cdn.localhost"))
     exchange = Exchange(None, "refused", "", None, attempts=1, started_ns=100, ended_ns=130)
-    columns.add([seen_of(person, 95, Request("/a\\b"), exchange, "refused")] * 2)
+    columns = columns_of([seen_of(person, 95, Request("/a\\b"), exchange, "refused")] * 2)
     file = BlockFile(folder / "requests.blocks", "load-0-")
-    file.add(columns.numbers, columns.pieces)
-    file.add(columns.numbers, columns.pieces)
+    file.add(*columns)
+    file.add(*columns)
     file.close()
     (folder / "requests.blocks").write_bytes((folder / "requests.blocks").read_bytes()[:-1])
     assert archive_history(tmp_path) == Archived({"requests": 2}, 2)
