@@ -55,8 +55,14 @@ lab: setup ## the whole laboratory in a minute: three regions, viewers, an inval
 
 .PHONY: test
 test: export CDNLAB_EDGE_CODE := source
-test: $(VENV)/.installed ## all tests but those that need a Docker engine or a night
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker and not nightly"
+test: $(VENV)/.installed ## all tests but whole scenarios, and those that need a Docker engine or a night
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker and not nightly and not scenarios"
+
+# A third of what each run takes is waiting, so that three at a time share two cores.
+.PHONY: test-scenarios
+test-scenarios: export CDNLAB_EDGE_CODE := source
+test-scenarios: $(VENV)/.installed ## whole runs of scenarios on processes: quick start, those with the tag `ci`, planted bugs
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "scenarios and not docker and not nightly" tests/integration/lab/experiments
 
 # At night. What it finds becomes an `@example` or a test of its own.
 .PHONY: test-nightly

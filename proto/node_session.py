@@ -268,11 +268,9 @@ class NodeSession:
         if not self._is_wanted_here:
             self._turn = (self._turn + 1) % len(self._control_planes)
         _logger.info("control plane %s: %s; retry in %.2f s at %s", said_by, reason, pause_seconds, self._control_plane)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_seconds):
                 await self._abandoned.wait()
-        except TimeoutError:
-            return
 
     def _look_at_certificate(self) -> None:
         """After a stream on which nothing was heard: the control plane does not say what it has against a certificate."""

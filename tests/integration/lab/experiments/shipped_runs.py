@@ -15,7 +15,7 @@ from proto.host_clock import host_seconds
 
 ROOT: Final = Path(__file__).parents[4]
 CI_TAG: Final = "ci"
-"""Scenarios with it are run for every change, on processes; the quick start, which has a test of its own, as well, and the others at night."""
+"""Scenarios with it are run for every change (`make test-scenarios`), on processes; the quick start, which has a test of its own, as well, and the others at night."""
 CONTAINERS_TAG: Final = "containers"
 """Those that are run for every change in containers, too."""
 BESIDE_VIEWERS_SECONDS: Final = 150.0

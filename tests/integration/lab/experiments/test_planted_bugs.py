@@ -22,7 +22,7 @@ from tests.integration.lab.experiments.scenario_runs import SECONDS, Runs, ended
 from tests.integration.lab_harness import CommandLine, taken_down
 from tests.unit.lab.experiments.scenario_texts import action
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.scenarios]
 NEWS = "/bucket/news/{n}.txt"
 FIRST, TORN, CROWDED, LOST = (NEWS.format(n=number) for number in range(1, 5))
 SHORT_LIVED = (CROWDED, LOST)
@@ -100,7 +100,7 @@ BREAKING = (
     after(2.5, inject("clock-drift", "role:edge/1", "4s", rate=-0.8)),
     after(4.5, inject("http-delay", "origin-1", "2s", by="4s", path="/api/me")),
     after(5, inject("http-status", "origin-1", "2s", status=503, path="/api/")),
-    after(3, action("wait")),
+    after(6, action("wait")),
 )
 HARMLESS = (
     *VERSIONS,

@@ -18,6 +18,8 @@ from loadtests.run_clocks import read_clocks
 from proto.host_clock import host_seconds
 from tests.integration.other_clocks import SMALLEST_STEP_SECONDS
 
+# One after the other: their labs have the same addresses.
+pytestmark = [pytest.mark.scenarios, pytest.mark.xdist_group("quickstart")]
 EVENTS_OF_A_RUN = 9
 STANDSTILL_SECONDS = 0.7
 

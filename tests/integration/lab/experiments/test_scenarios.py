@@ -9,7 +9,7 @@ from lab.runner import Runner
 from tests.integration.lab.experiments.shipped_runs import CI_TAG, run_scenario, scenarios_with
 from tests.integration.lab.left_behind import processes_of, sockets_in
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.scenarios]
 
 LOOPBACK = f"127.{100 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')) % 16}.0.0/16"
 
