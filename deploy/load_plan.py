@@ -14,7 +14,7 @@ from lab.clients.management_api import ManagementApi
 from lab.cluster.container_facts import read_populations
 from lab.errors import LabError
 from lab.experiments.run_sites import create_site
-from lab.experiments.scenario_reader import find_scenario
+from lab.scenarios.reader import find_scenario
 from loadtests.intensity import Intensity
 from loadtests.plan import LoadPlan, PlanError, parse_address, read_plan
 from loadtests.workload import Population

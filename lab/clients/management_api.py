@@ -1,6 +1,6 @@
 """The few operations of the management API that the laboratory needs, through boto3 as at CloudFront.
 
-What a scenario's distribution comes to is experiments/site.py's.
+What a scenario's distribution comes to is scenarios/site.py's.
 """
 
 import time

@@ -8,12 +8,12 @@ from lab.cluster.finding import find_lab
 from lab.cluster.interface import Cluster
 from lab.errors import UsageError
 from lab.experiments.load import run_load
-from lab.experiments.load_entry import LoadEntry, LoadEntryError
 from lab.history.run_files import read_run, region_lines, region_totals
 from lab.history.run_folders import make_run_directory, new_run_directory
 from lab.interrupts import interruptible
 from lab.load_profiles import PROFILES, LoadChoice
 from lab.report.writer import write_report
+from lab.scenarios.load_entry import LoadEntry, LoadEntryError
 from loadtests.intensity import DEFAULT_NAME
 
 

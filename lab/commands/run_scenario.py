@@ -5,11 +5,11 @@ from pathlib import Path
 
 from lab.checkers.verdict import Outcome
 from lab.experiments.chaos.play import check_experiment, play
-from lab.experiments.plan import print_plan
 from lab.experiments.run_choice import check_choice, make_run
-from lab.experiments.scenario_reader import find_scenario
 from lab.interrupts import interruptible
 from lab.run_options import RunOptions
+from lab.scenarios.plan import print_plan
+from lab.scenarios.reader import find_scenario
 from lab.terminal import make_console
 
 EXIT_STATUS = {Outcome.VALID: 0, Outcome.INVALID: 1, Outcome.UNKNOWN: 2}

@@ -3,8 +3,8 @@
 import json
 
 from lab.durations import format_duration
-from lab.experiments.scenario_reader import find_scenario
-from lab.experiments.shipped_scenarios import shipped_scenarios
+from lab.scenarios.reader import find_scenario
+from lab.scenarios.shipped import shipped_scenarios
 
 
 def run(*, is_json: bool) -> int:

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from lab.durations import parse_duration
 from lab.experiments.run_record import RunRecord, command_of, read_record
-from lab.experiments.scenario_reader import parse_scenario
 from lab.experiments.shrink_trials import Came, Trials, failure_of, standing_alone
 from lab.experiments.shrinking import Document, Search, extension_of, shrink
 from lab.history.run_folders import find_run
 from lab.interrupts import interruptible
 from lab.run_options import RunOptions, ShrinkChoice
+from lab.scenarios.reader import parse_scenario
 from lab.terminal import make_console
 from lab.topology.choice import TopologyChoice
 

@@ -10,11 +10,11 @@ from typing import Any
 from lab.clients.http_client import UnreachableError, get_json
 from lab.commands.agent_line import look_at_agent
 from lab.errors import LabError
-from lab.experiments.shipped_scenarios import shipped_scenarios
 from lab.faults.catalogue import CATALOGUE
 from lab.history.run_folders import LATEST, RUNS
 from lab.history.schema import TABLES
 from lab.load_profiles import PROFILES
+from lab.scenarios.shipped import shipped_scenarios
 
 LOOK_SECONDS = 0.3
 _CACHE_ROLES = ("edge", "regional")

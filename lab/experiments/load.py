@@ -21,9 +21,9 @@ from lab.cluster.interface import Cluster, LabFacts
 from lab.cluster.status import LabStatus
 from lab.errors import LabError
 from lab.experiments.links import check_before_run
-from lab.experiments.load_entry import LoadEntry
 from lab.experiments.run_sites import create_site
-from lab.experiments.scenario_reader import find_scenario
+from lab.scenarios.load_entry import LoadEntry
+from lab.scenarios.reader import find_scenario
 from lab.topology.layout import Role
 from loadtests.catalogue import PROFILES, module_name, read_options, refuse_rate
 from loadtests.intensity import Intensity

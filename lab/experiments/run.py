@@ -33,9 +33,7 @@ from lab.experiments.run_sites import create_sites
 from lab.experiments.run_steps import Grip, StepTaker
 from lab.experiments.run_verdict import EndedRun, judge_run, print_verdict
 from lab.experiments.run_witnesses import Told, WatchedRun, Witnesses
-from lab.experiments.scenario import Scenario
 from lab.experiments.stage import Stage
-from lab.experiments.steps import Due, Invalidate, Step, stretched, subject_of
 from lab.experiments.timeline import NotInTimeError, RunStoppedError, Timeline
 from lab.history.archive import archive_history
 from lab.history.lab_tables import LAB, LabTables
@@ -47,6 +45,8 @@ from lab.history.witnesses import Question, Watched
 from lab.interrupts import interruptible_once, uninterrupted
 from lab.report.live import LiveTable
 from lab.runner import Runner
+from lab.scenarios.scenario import Scenario
+from lab.scenarios.steps import Due, Invalidate, Step, stretched, subject_of
 from lab.topology.layout import Role
 from lab.topology.model import Topology
 from loadtests.run_clocks import note_clock

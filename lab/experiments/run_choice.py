@@ -10,15 +10,15 @@ import yaml
 from rich.console import Console
 
 from lab.errors import UsageError
-from lab.experiments.fitting import check_fits
 from lab.experiments.run import Run, RunFolder
 from lab.experiments.run_record import RunRecord, write_record
-from lab.experiments.scenario import Scenario
-from lab.experiments.scenario_reader import parse_scenario
 from lab.history.raw_files import held
 from lab.history.run_folders import make_run_directory, new_run_directory
 from lab.run_options import RunOptions
 from lab.runner import Runner
+from lab.scenarios.fitting import check_fits
+from lab.scenarios.reader import parse_scenario
+from lab.scenarios.scenario import Scenario
 from lab.terminal import make_console
 from lab.topology.model import Topology
 from lab.topology.reader import find_topology

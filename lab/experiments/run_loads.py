@@ -10,9 +10,9 @@ from typing import Final, Self
 from lab.clients.management_api import Distribution
 from lab.cluster.interface import Cluster
 from lab.experiments.load import LOAD_FILE, LoadRun, LoadUntilTold, load_run, viewers_of
-from lab.experiments.load_entry import LoadEntry
 from lab.experiments.stage import Stage
 from lab.history.raw_files import raw_folder
+from lab.scenarios.load_entry import LoadEntry
 from lab.topology.layout import Role
 from loadtests.plan import LoadPlan, parse_address
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from lab.clients.management_api import Distribution, ManagementApi
-from lab.experiments.site import Site
+from lab.scenarios.site import Site
 
 
 def create_sites(

@@ -12,11 +12,11 @@ from lab.durations import format_duration
 from lab.errors import LabError, UsageError
 from lab.experiments.run_faults import FaultRows
 from lab.experiments.stage import Stage
-from lab.experiments.steps import ALL, Configure, Heal, Inject, Invalidate, MoveTime, Put, Restart, Step, Wait
 from lab.experiments.time_travel import move_time
 from lab.experiments.timeline import Timeline
 from lab.faults.targets import Candidate, choose
 from lab.history.lab_tables import LabTables
+from lab.scenarios.steps import ALL, Configure, Heal, Inject, Invalidate, MoveTime, Put, Restart, Step, Wait
 from lab.topology.layout import Role
 from proto.host_clock import host_nanoseconds, host_seconds
 

@@ -15,9 +15,9 @@ from lab.checkers.parameters import Value
 from lab.checkers.verdict import Check, Outcome, verdict
 from lab.experiments.journal_checks import journal_checks
 from lab.experiments.run_record import command_of, read_record
-from lab.experiments.scenario import Scenario
 from lab.history.reader import open_history
 from lab.report.writer import write_report
+from lab.scenarios.scenario import Scenario
 
 TIMED_CHECKERS: Final = ("latency",)
 TIMED_FIGURES: Final = ("p50", "p95", "p99")

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lab.experiments.figures import RunFigures
 from lab.experiments.load import LoadFollower
 from lab.experiments.run_faults import FaultRows
-from lab.experiments.scenario import StopRule
 from lab.experiments.timeline import Timeline
 from lab.history.lab_tables import LabTables
 from lab.history.recorder import Recorder
 from lab.history.recording import Recording
 from lab.history.witnesses import PROBE, Question, Watched, interval_of, watch_object, watch_router
 from lab.report.live import LiveTable, LoadNow, Picture, hit_ratios
+from lab.scenarios.figures import RunFigures
+from lab.scenarios.scenario import StopRule
 from proto.history_file import FLUSH_SECONDS
 from proto.host_clock import host_seconds
 

@@ -18,9 +18,9 @@ from lab.errors import LabError, UsageError
 from lab.experiments.chaos.play import play
 from lab.experiments.run_choice import make_run
 from lab.experiments.run_record import RunRecord
-from lab.experiments.scenario_reader import parse_scenario
 from lab.experiments.shrinking import Document, extension_of, with_extension
 from lab.run_options import RunOptions
+from lab.scenarios.reader import parse_scenario
 from lab.terminal import make_log_console
 
 STEPS: Final = "steps"

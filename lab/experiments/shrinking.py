@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lab.durations import parse_duration
 from lab.errors import UsageError
-from lab.experiments.scenario_reader import EXTENSION
+from lab.scenarios.reader import EXTENSION
 
 Document = Mapping[str, Any]
 Fails = Callable[[Document], bool]

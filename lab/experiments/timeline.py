@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lab.errors import LabError
-from lab.experiments.steps import Due
+from lab.scenarios.steps import Due
 
 _LOOK_SECONDS: Final = 0.1
 """How often a condition, and an interruption, is looked at; figures change twice a second."""

@@ -1,4 +1,4 @@
-"""Actions of Chaos Toolkit: each is a step of steps.py, whose arguments it has, and which the run does.
+"""Actions of Chaos Toolkit: each is a step of lab/scenarios/steps.py, whose arguments it has, and which the run does.
 
 All of them may be given `at` (a time since viewers came), `when` (a condition) and `within` (for how long it may not hold).
 """

@@ -6,8 +6,8 @@ from typing import Any
 from lab.checkers.conditions import parse_condition
 from lab.durations import parse_duration
 from lab.experiments.chaos.running import run_of
-from lab.experiments.figures import FIGURES
-from lab.experiments.steps import WITHIN_SECONDS, Due
+from lab.scenarios.figures import FIGURES
+from lab.scenarios.steps import WITHIN_SECONDS, Due
 
 __all__ = ("figure", "holds", "lab_is_whole")
 

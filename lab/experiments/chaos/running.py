@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from lab.errors import LabError, UsageError
 from lab.experiments.run import Run
-from lab.experiments.scenario_values import section_of
-from lab.experiments.steps import parse_step
+from lab.scenarios.steps import parse_step
+from lab.scenarios.values import section_of
 
 RUN: Final = "cdnlab_run"
 

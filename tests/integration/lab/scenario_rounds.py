@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.experiments.scenario_reader import find_scenario
-from lab.experiments.shipped_scenarios import shipped_scenarios
 from lab.runner import Runner
+from lab.scenarios.reader import find_scenario
+from lab.scenarios.shipped import shipped_scenarios
 from tests.integration.lab.experiments.shipped_runs import Ended, run_scenario
 
 MOST_ROUNDS: Final = 1000

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from tests.integration.lab_harness import CommandLine, environment
-from tests.unit.lab.experiments.scenario_texts import action, document, dumped, probe
+from tests.unit.lab.scenarios.scenario_texts import action, document, dumped, probe
 
 SECONDS = 100
 WHOLE = probe("lab_is_whole", within="20s")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab.experiments.scenario_reader import find_scenario
-from lab.experiments.shipped_scenarios import shipped_scenarios
 from lab.runner import Runner
+from lab.scenarios.reader import find_scenario
+from lab.scenarios.shipped import shipped_scenarios
 from proto.host_clock import host_seconds
 
 ROOT: Final = Path(__file__).parents[4]

@@ -20,7 +20,7 @@ from lab.history.reader import History, open_history
 from tests.integration.lab.experiments.planted_program import plant
 from tests.integration.lab.experiments.scenario_runs import SECONDS, Runs, ended, viewers_came, wait_until
 from tests.integration.lab_harness import CommandLine, taken_down
-from tests.unit.lab.experiments.scenario_texts import action
+from tests.unit.lab.scenarios.scenario_texts import action
 
 pytestmark = [pytest.mark.slow, pytest.mark.scenarios]
 NEWS = "/bucket/news/{n}.txt"

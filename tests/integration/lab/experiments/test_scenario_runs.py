@@ -13,7 +13,7 @@ from lab.cluster.processes import ProcessCluster
 from lab.cluster.state_file import StateDir
 from tests.integration.lab.experiments.scenario_runs import FIRST, Runs, ended, viewers_came, wait_until
 from tests.integration.lab_harness import SLOT_OF_ONE_TEST, CommandLine, api_address, taken_down
-from tests.unit.lab.experiments.scenario_texts import action, probe
+from tests.unit.lab.scenarios.scenario_texts import action, probe
 
 pytestmark = pytest.mark.slow
 STATUSES = ("completed", "failed", "aborted", "interrupted")

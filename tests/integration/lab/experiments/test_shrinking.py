@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.lab.experiments.scenario_runs import SECONDS, Runs, ended, wait_until, yaml_of
 from tests.integration.lab_harness import CommandLine, environment, taken_down
-from tests.unit.lab.experiments.scenario_texts import action
+from tests.unit.lab.scenarios.scenario_texts import action
 
 pytestmark = pytest.mark.nightly
 VIEWERS = [{"profile": "api", "users": 4, "rate": 20}]

@@ -19,9 +19,9 @@ from lab.cluster.status import DistributionStatus, LabStatus, NodeStatus, Runnin
 from lab.commands import explain, faults_clear, faults_show, serve, status, viewer_urls
 from lab.commands.what_ended import describe_stop
 from lab.errors import LabError, UsageError
-from lab.experiments.shipped_scenarios import shipped_scenarios
 from lab.fault_commands import faults, short_forms
 from lab.history.run_folders import find_run, new_run_directory
+from lab.scenarios.shipped import shipped_scenarios
 from lab.topology.layout import Role
 
 COMMANDS = [

@@ -10,9 +10,9 @@ from lab.checkers.verdict import Outcome
 from lab.errors import LabError, UsageError
 from lab.experiments.chaos.play import check_experiment, play
 from lab.experiments.run import Run
-from lab.experiments.steps import Step
 from lab.experiments.timeline import RunStoppedError
-from tests.unit.lab.experiments.scenario_texts import action, scenario
+from lab.scenarios.steps import Step
+from tests.unit.lab.scenarios.scenario_texts import action, scenario
 
 
 class FakeRun(Run):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lab.experiments.load import LoadError, LoadUntilTold
-from lab.experiments.load_entry import LoadEntry
 from lab.experiments.run_loads import Loads, scaled
+from lab.scenarios.load_entry import LoadEntry
 from loadtests.stages import Stage
 
 SECONDS = 10.0

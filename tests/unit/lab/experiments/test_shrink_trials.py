@@ -13,7 +13,7 @@ from lab.experiments.shrink_trials import Came, failure_of, standing_alone
 from lab.experiments.shrinking import extension_of
 from lab.run_options import RunOptions
 from lab.topology.choice import TopologyChoice
-from tests.unit.lab.experiments.scenario_texts import document
+from tests.unit.lab.scenarios.scenario_texts import document
 
 
 def summary(**outcomes: str) -> dict[str, Any]:

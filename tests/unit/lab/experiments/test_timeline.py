@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from lab.checkers.conditions import parse_condition
-from lab.experiments.figures import FIGURES
-from lab.experiments.steps import Due, Inject, Wait, stretched
 from lab.experiments.timeline import INTERRUPTED, RunStoppedError, Timeline
+from lab.scenarios.figures import FIGURES
+from lab.scenarios.steps import Due, Inject, Wait, stretched
 
 
 @dataclass

@@ -5,8 +5,8 @@ from typing import Any
 import yaml
 
 from lab.clients.management_api import CACHING_OPTIMIZED
-from lab.experiments.scenario_values import duration, integers, plain_mapping, words
-from lab.experiments.site import CACHING_DISABLED, FAILOVER_STATUSES, Behavior, CacheRule, Failover, Site, Timeouts
+from lab.scenarios.site import CACHING_DISABLED, FAILOVER_STATUSES, Behavior, CacheRule, Failover, Site, Timeouts
+from lab.scenarios.values import duration, integers, plain_mapping, words
 from lab.topology.sections import Section
 
 _MANAGED = {"optimized": CACHING_OPTIMIZED, "disabled": CACHING_DISABLED}

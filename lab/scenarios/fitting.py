@@ -8,13 +8,13 @@ from lab.checkers.catalogue import choose
 from lab.checkers.conditions import Condition
 from lab.checkers.gates import GATE_FIGURES
 from lab.errors import UsageError
-from lab.experiments.figures import FIGURES
-from lab.experiments.scenario import Scenario
-from lab.experiments.steps import Configure, Inject, Invalidate, Put, Restart, Step
 from lab.faults.catalogue import find_fault
 from lab.faults.fault import Targets
 from lab.faults.link_targets import LinkCandidate, choose_links, choose_partition
 from lab.faults.targets import Candidate, choose_for
+from lab.scenarios.figures import FIGURES
+from lab.scenarios.scenario import Scenario
+from lab.scenarios.steps import Configure, Inject, Invalidate, Put, Restart, Step
 from lab.topology.internet import links_of
 from lab.topology.layout import Layout, Role
 from lab.topology.model import Topology

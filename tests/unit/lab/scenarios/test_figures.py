@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.experiments.figures import FIGURES, RunFigures
+from lab.scenarios.figures import FIGURES, RunFigures
 from tests.depth import examples
 
 S = 1_000_000_000

@@ -5,8 +5,8 @@ from typing import Final
 
 from lab.checkers.conditions import check_place, parse_condition
 from lab.errors import UsageError
-from lab.experiments.figures import FIGURES
-from lab.experiments.scenario_values import duration, text_if_any
+from lab.scenarios.figures import FIGURES
+from lab.scenarios.values import duration, text_if_any
 from lab.topology.sections import Section
 
 

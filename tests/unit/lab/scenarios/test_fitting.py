@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from lab.errors import UsageError
-from lab.experiments.fitting import check_fits
-from lab.experiments.scenario_reader import find_scenario, parse_scenario
-from lab.experiments.shipped_scenarios import shipped_scenarios
+from lab.scenarios.fitting import check_fits
+from lab.scenarios.reader import find_scenario, parse_scenario
+from lab.scenarios.shipped import shipped_scenarios
 from lab.topology.choice import TopologyChoice
 from lab.topology.model import Topology
 from lab.topology.problems import TopologyError
 from lab.topology.reader import find_topology
-from tests.unit.lab.experiments.scenario_texts import SOURCE, action, document, dumped
+from tests.unit.lab.scenarios.scenario_texts import SOURCE, action, document, dumped
 
 
 @cache

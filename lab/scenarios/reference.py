@@ -1,12 +1,12 @@
-"""The scenarios that ship as a table, for docs/scenarios.md: `python -m lab.experiments.scenario_reference` prints what belongs between its markers."""
+"""The scenarios that ship as a table, for docs/scenarios.md: `python -m lab.scenarios.reference` prints what belongs between its markers."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from lab.durations import format_duration
-from lab.experiments.scenario import Scenario
-from lab.experiments.scenario_reader import find_scenario
-from lab.experiments.shipped_scenarios import FOLDER, shipped_scenarios
+from lab.scenarios.reader import find_scenario
+from lab.scenarios.scenario import Scenario
+from lab.scenarios.shipped import FOLDER, shipped_scenarios
 
 BEGIN, END = "<!-- scenarios: generated -->", "<!-- end of scenarios -->"
 

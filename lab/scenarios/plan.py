@@ -3,9 +3,9 @@
 from rich.console import Console
 
 from lab.checkers.catalogue import choose
-from lab.experiments.scenario import Scenario
-from lab.experiments.steps import stretched
 from lab.run_options import RunOptions
+from lab.scenarios.scenario import Scenario
+from lab.scenarios.steps import stretched
 
 
 def print_plan(console: Console, scenario: Scenario, choice: RunOptions) -> None:

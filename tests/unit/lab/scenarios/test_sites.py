@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from lab.clients.management_api import Distribution
 from lab.experiments.run_sites import create_sites
-from lab.experiments.scenario_reader import find_scenario
-from lab.experiments.shipped_scenarios import shipped_scenarios
-from lab.experiments.site import CACHING_DISABLED, FAILOVER_STATUSES, Site
+from lab.scenarios.reader import find_scenario
+from lab.scenarios.shipped import shipped_scenarios
+from lab.scenarios.site import CACHING_DISABLED, FAILOVER_STATUSES, Site
 from lab.topology.problems import TopologyError
 from tests.depth import examples
-from tests.unit.lab.experiments.scenario_texts import scenario
+from tests.unit.lab.scenarios.scenario_texts import scenario
 
 MODEL = botocore.session.Session().get_service_model("cloudfront")
 ORIGINS = {"origin-1": "10.77.1.2:8080", "origin-2": "10.77.1.3:8081"}

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from lab.checkers.verdict import Outcome
 from lab.errors import UsageError
 from lab.experiments.chaos.play import check_experiment
-from lab.experiments.plan import plan_lines
-from lab.experiments.scenario_reader import find_scenario, parse_scenario, read_scenario
-from lab.experiments.shipped_scenarios import shipped_scenarios
-from lab.experiments.steps import Due, Inject, Invalidate, Put, Wait
 from lab.run_options import RunOptions
+from lab.scenarios.plan import plan_lines
+from lab.scenarios.reader import find_scenario, parse_scenario, read_scenario
+from lab.scenarios.shipped import shipped_scenarios
+from lab.scenarios.steps import Due, Inject, Invalidate, Put, Wait
 from lab.topology.problems import TopologyError
 from tests.depth import examples
-from tests.unit.lab.experiments.scenario_texts import SOURCE, action, document, dumped, probe, scenario
+from tests.unit.lab.scenarios.scenario_texts import SOURCE, action, document, dumped, probe, scenario
 
 MISTAKES = """\
 title: Many mistakes

@@ -15,12 +15,15 @@ from lab.checkers.gates import GATE_FIGURES
 from lab.checkers.verdict import Outcome
 from lab.durations import format_duration, parse_duration
 from lab.errors import UsageError
-from lab.experiments.figures import FIGURES
-from lab.experiments.load_entry import LoadEntry, LoadEntryError, read_load_entry
-from lab.experiments.probe_arguments import PROBES, check_probe
-from lab.experiments.scenario import LONGEST_SECONDS, NamedStep, Scenario, StopRule, Watch
-from lab.experiments.scenario_sites import read_site
-from lab.experiments.scenario_values import (
+from lab.load_profiles import PROFILES
+from lab.scenarios.figures import FIGURES
+from lab.scenarios.load_entry import LoadEntry, LoadEntryError, read_load_entry
+from lab.scenarios.probe_arguments import PROBES, check_probe
+from lab.scenarios.scenario import LONGEST_SECONDS, NamedStep, Scenario, StopRule, Watch
+from lab.scenarios.shipped import FOLDER, shipped_scenarios
+from lab.scenarios.sites import read_site
+from lab.scenarios.steps import STEPS, parse_step
+from lab.scenarios.values import (
     duration,
     integer_if_any,
     plain,
@@ -29,9 +32,6 @@ from lab.experiments.scenario_values import (
     text_if_any,
     words,
 )
-from lab.experiments.shipped_scenarios import FOLDER, shipped_scenarios
-from lab.experiments.steps import STEPS, parse_step
-from lab.load_profiles import PROFILES
 from lab.topology.composing import compose
 from lab.topology.problems import TopologyError
 from lab.topology.sections import Section

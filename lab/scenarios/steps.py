@@ -11,10 +11,10 @@ from typing import Final, assert_never
 from lab.checkers.conditions import Condition, parse_condition
 from lab.durations import format_duration, parse_duration
 from lab.errors import UsageError
-from lab.experiments.figures import FIGURES
-from lab.experiments.scenario_values import duration, plain_mapping, text_if_any, words
 from lab.faults.catalogue import find_fault, lease_of
 from lab.faults.parameters import Value, read_parameters
+from lab.scenarios.figures import FIGURES
+from lab.scenarios.values import duration, plain_mapping, text_if_any, words
 from lab.topology.sections import Section
 
 WITHIN_SECONDS: Final = 30.0

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from lab.checkers.conditions import Condition
 from lab.checkers.verdict import Outcome
-from lab.experiments.load_entry import LoadEntry
-from lab.experiments.site import Site
-from lab.experiments.steps import Step
+from lab.scenarios.load_entry import LoadEntry
+from lab.scenarios.site import Site
+from lab.scenarios.steps import Step
 
 LONGEST_SECONDS: Final = 24 * 3600.0
 

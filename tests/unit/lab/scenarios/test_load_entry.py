@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.experiments.load import LoadError, load_run
-from lab.experiments.load_entry import LoadEntry, LoadEntryError, read_load_entry
+from lab.scenarios.load_entry import LoadEntry, LoadEntryError, read_load_entry
 from loadtests.plan import Address, LoadPlan
 from loadtests.stages import Stage
 from loadtests.workload import Population

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).parent / "scenarios"
+FOLDER: Final = Path(__file__).parent / "files"
 
 
 def shipped_scenarios() -> tuple[str, ...]:

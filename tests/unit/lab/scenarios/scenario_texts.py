@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from lab.experiments.scenario import Scenario
-from lab.experiments.scenario_reader import ACTIONS_MODULE, CONTROL_MODULE, PROBES_MODULE, parse_scenario
+from lab.scenarios.reader import ACTIONS_MODULE, CONTROL_MODULE, PROBES_MODULE, parse_scenario
+from lab.scenarios.scenario import Scenario
 
 SOURCE = Path("mine.yaml")
 

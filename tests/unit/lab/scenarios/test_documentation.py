@@ -5,12 +5,12 @@ from pathlib import Path
 
 from lab.checkers.gates import GATE_FIGURES
 from lab.experiments.chaos.play import check_experiment
-from lab.experiments.figures import FIGURES
-from lab.experiments.probe_arguments import PROBES
-from lab.experiments.scenario_reader import parse_scenario
-from lab.experiments.scenario_reference import BEGIN, END, render
-from lab.experiments.shipped_scenarios import shipped_scenarios
-from lab.experiments.steps import STEPS
+from lab.scenarios.figures import FIGURES
+from lab.scenarios.probe_arguments import PROBES
+from lab.scenarios.reader import parse_scenario
+from lab.scenarios.reference import BEGIN, END, render
+from lab.scenarios.shipped import shipped_scenarios
+from lab.scenarios.steps import STEPS
 
 PAGE = (Path(__file__).parents[4] / "docs" / "scenarios.md").read_text(encoding="utf-8")
 
@@ -35,9 +35,7 @@ def test_every_table_is_that_of_the_code() -> None:
 
 def test_every_scenario_that_ships_is_listed_as_it_is() -> None:
     between = PAGE.split(BEGIN)[1].split(END)[0].strip()
-    assert between == render(), (
-        "run python -m lab.experiments.scenario_reference and put what it prints between the markers"
-    )
+    assert between == render(), "run python -m lab.scenarios.reference and put what it prints between the markers"
     assert sorted(rows("Scenario")) == list(shipped_scenarios())
 
 
