@@ -91,7 +91,7 @@ def returning(history: History, within_seconds: float) -> Judgement:
         if death["healed_ns"] is None or death["is_disturbed"]:
             doubts.append(f"{death['place']}: it did not come back in this run, or other faults were in the way")
             continue
-        if history.value(_LEFT_OUT, [death["began_ns"], death["healing_ns"], death["address"]]) == 0:
+        if history.value(_LEFT_OUT, [death["injected_ns"], death["healing_ns"], death["address"]]) == 0:
             doubts.append(
                 f"{death['place']}: nobody saw it left out: it came back within its lease, or was not named before"
             )
@@ -120,13 +120,13 @@ def returning(history: History, within_seconds: float) -> Judgement:
 
 
 _LEFT_OUT = """
-WITH told AS (SELECT router, region, asked_ns, answered_ns, contains(',' || addresses || ',', ',' || a.address || ',') AS is_named, began_ns, healing_ns
-    FROM dns_answers, (SELECT ?::BIGINT AS began_ns, ?::BIGINT AS healing_ns, ?::VARCHAR AS address) a WHERE addresses IS NOT NULL)
-SELECT count(*) FROM told t WHERE NOT is_named AND asked_ns > began_ns
+WITH told AS (SELECT router, region, asked_ns, answered_ns, contains(',' || addresses || ',', ',' || a.address || ',') AS is_named, dead_ns, healing_ns
+    FROM dns_answers, (SELECT ?::BIGINT AS dead_ns, ?::BIGINT AS healing_ns, ?::VARCHAR AS address) a WHERE addresses IS NOT NULL)
+SELECT count(*) FROM told t WHERE NOT is_named AND asked_ns > dead_ns
     AND answered_ns <= coalesce((SELECT min(answered_ns) FROM told WHERE is_named AND asked_ns > healing_ns), answered_ns)
-    AND EXISTS (FROM told b WHERE b.router = t.router AND b.region = t.region AND b.is_named AND b.answered_ns < began_ns)
+    AND EXISTS (FROM told b WHERE b.router = t.router AND b.region = t.region AND b.is_named AND b.answered_ns < dead_ns)
 """
-"""Answers that left it out, where it was named before: since its death, and until it was named again."""
+"""Answers that left it out, where it was named before: since it was dead, and until it was named again. One from while it was being killed may be about a death before."""
 _NAMED_AGAIN = """
 WITH told AS (SELECT *, contains(',' || addresses || ',', ',' || a.address || ',') AS is_named, a.healing_ns
     FROM dns_answers, (SELECT ?::BIGINT AS healing_ns, ?::VARCHAR AS address) a WHERE addresses IS NOT NULL)

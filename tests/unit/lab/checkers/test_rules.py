@@ -373,8 +373,12 @@ def test_a_dead_edge_is_named_for_its_lease_and_no_longer(answers: Rows, outcome
         ([named(5, "10.0.0.1"), named(20, "10.0.0.2"), named(32, "10.0.0.1")], Outcome.INVALID),
         ([named(5, "10.0.0.1"), named(20, "10.0.0.2"), named(41, "10.0.0.1")], Outcome.VALID),
         ([named(5, "10.0.0.1"), named(20, "10.0.0.1"), named(32, "10.0.0.1")], Outcome.UNKNOWN),
+        (
+            [named(5, "10.0.0.1"), named(10.2, "10.0.0.2"), named(10.8, "10.0.0.1"), named(32, "10.0.0.1")],
+            Outcome.UNKNOWN,
+        ),
     ],
-    ids=["before it has caught up", "afterwards", "it was not left out"],
+    ids=["before it has caught up", "afterwards", "it was not left out", "it was left out before it was dead"],
 )
 def test_an_edge_has_returned_when_it_was_left_out(answers: Rows, outcome: Outcome) -> None:
     applied = [
