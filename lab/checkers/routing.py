@@ -126,7 +126,7 @@ SELECT count(*) FROM told t WHERE NOT is_named AND asked_ns > dead_ns
     AND answered_ns <= coalesce((SELECT min(answered_ns) FROM told WHERE is_named AND asked_ns > healing_ns), answered_ns)
     AND EXISTS (FROM told b WHERE b.router = t.router AND b.region = t.region AND b.is_named AND b.answered_ns < dead_ns)
 """
-"""Answers that left it out, where it was named before: since it was dead, and until it was named again. One from while it was being killed may be about a death before."""
+"""Answers that left it out, where it was named before: since it was dead, and until it was named again. While it was being killed they may be about a death before."""
 _NAMED_AGAIN = """
 WITH told AS (SELECT *, contains(',' || addresses || ',', ',' || a.address || ',') AS is_named, a.healing_ns
     FROM dns_answers, (SELECT ?::BIGINT AS healing_ns, ?::VARCHAR AS address) a WHERE addresses IS NOT NULL)
