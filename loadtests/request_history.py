@@ -1,4 +1,4 @@
-"""What a Locust process adds to the history of a run: a row of `requests` for each request, and of `lives` for itself (docs/history.md).
+"""What a Locust process adds to the history of a run: a row of `requests` for each request, and rows of `lives` and `lateness` for itself (docs/history.md).
 
 Rows reach the kernel every FLUSH_SECONDS, by a greenlet, so that a process that is killed loses no more than the last of them. Each process has files of its own:
 `requests.blocks` when there is one, `requests-1.blocks` and so on of the workers of a master, which asks for nothing and writes none.
@@ -23,6 +23,7 @@ from proto.moments import NANOSECONDS_PER_SECOND
 
 _FLUSH_NS = round(FLUSH_SECONDS * NANOSECONDS_PER_SECOND)
 _LIFE_NS = round(LIFE_SECONDS * NANOSECONDS_PER_SECOND)
+LATENESS_COLUMNS = ("node", "at_ns", "late_ns")
 _PACKED_AT_ONCE = 128
 """Requests: enough to be quick, and so few that what was seen of them is still in the processor's caches. Tenths of a second of them cost twice as much."""
 
@@ -42,6 +43,8 @@ class RequestHistory:
         self._started_ns = self._written_ns = self._next_life_ns = host_nanoseconds()
         self._requests = BlockFile(folder / f"requests{suffix}.blocks", self.prefix)
         self._lives = HistoryFile(folder / f"lives{suffix}.tsv", LIVES_COLUMNS)
+        self._lateness = HistoryFile(folder / f"lateness{suffix}.tsv", LATENESS_COLUMNS)
+        self._late_ns = 0
         self.flush()
         self._flusher = gevent.spawn(self._flush_forever)
 
@@ -65,6 +68,7 @@ class RequestHistory:
         self._write(is_ended=True)
         self._requests.close()
         self._lives.close()
+        self._lateness.close()
 
     def _flush_forever(self) -> None:
         """At fixed times, so that what a flush takes makes none of them later."""
@@ -73,6 +77,7 @@ class RequestHistory:
             now_ns = host_nanoseconds()
             due_ns = max(due_ns + _FLUSH_NS, now_ns)
             gevent.sleep((due_ns - now_ns) / NANOSECONDS_PER_SECOND)
+            self._late_ns = max(self._late_ns, host_nanoseconds() - due_ns)
             self.flush()
 
     def _write(self, *, is_ended: bool) -> None:
@@ -86,7 +91,10 @@ class RequestHistory:
             self._next_life_ns = seen_ns + _LIFE_NS
             times = (self._started_ns, self._written_ns)
             self._lives.add((*self._who, *times, is_ended, self._requests.dropped_rows))
+            self._lateness.add((self._who[0], seen_ns, self._late_ns))
+            self._late_ns = 0
         self._lives.flush()
+        self._lateness.flush()
 
 
 class PersonHistory:

@@ -1,14 +1,12 @@
 """When a user's requests are meant to start if all users together make so many a second. Pure.
 
 Each user has slots a fixed time apart, at its own place in between: numbers in a row are spread by the golden ratio,
-so that however many users there are, their slots are nearly even. A user that a slow answer has kept misses no slot but
-those that are older than a viewer's longest lag (workload.py): latency counts from the slot.
+so that however many users there are, their slots are nearly even. A user that a slow answer has kept misses none of its slots: latency counts from the
+slot, however long ago that was, and nothing is forgiven.
 """
 
 import math
 from dataclasses import dataclass
-
-from loadtests.workload import MAXIMUM_LAG_SECONDS
 
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
@@ -24,17 +22,12 @@ class Slots:
 
     def first(self, now: float) -> float:
         """The first one that is not over yet."""
-        return self._not_before(now)
-
-    def after(self, previous: float, now: float) -> float:
-        """The one that follows; what is older than the longest lag is left out, in whole slots."""
-        following = previous + self.interval_seconds
-        oldest = now - MAXIMUM_LAG_SECONDS
-        return following if following >= oldest else self._not_before(oldest)
-
-    def _not_before(self, moment: float) -> float:
         start = self.began_at + self.phase_seconds
-        return start + max(0, math.ceil((moment - start) / self.interval_seconds)) * self.interval_seconds
+        return start + max(0, math.ceil((now - start) / self.interval_seconds)) * self.interval_seconds
+
+    def after(self, previous: float) -> float:
+        """The one that follows, also when it is long over."""
+        return previous + self.interval_seconds
 
 
 def slots_of(number: int, users: int, rate: float, began_at: float) -> Slots:

@@ -82,11 +82,11 @@ class ViewerUser(User):  # type: ignore[misc]  # locust is not analysed (pyproje
 
     def schedule_next(self, pause_seconds: float) -> None:
         """So long after the start of this one; with a rate at the user's next slot."""
-        now, slots = time.monotonic(), self._seat.slots
+        slots = self._seat.slots
         if slots is not None:
-            self.intended_start = slots.after(self.intended_start, now)
+            self.intended_start = slots.after(self.intended_start)
         else:
-            self.intended_start = next_intended_start(self.intended_start, pause_seconds / self.pace, now)
+            self.intended_start = next_intended_start(self.intended_start, pause_seconds / self.pace, time.monotonic())
 
     def continue_after(self, pause_seconds: float) -> None:
         """The next step depends on this one, so it is due counted from now; `schedule_next` counts from the plan."""

@@ -12,6 +12,7 @@ from lab.history.reader import History
 
 WRITERS = {
     "requests": ("load",),
+    "lateness": ("load",),
     "served": ("edge", "regional"),
     "fills": ("edge", "regional"),
     "origin_requests": ("origin",),

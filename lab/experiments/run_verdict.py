@@ -11,6 +11,7 @@ from rich.console import Console
 from lab.checkers.catalogue import choose, judge
 from lab.checkers.failover import failover_table
 from lab.checkers.gates import judge_gates
+from lab.checkers.lateness import lateness
 from lab.checkers.parameters import Value
 from lab.checkers.verdict import Check, Outcome, verdict
 from lab.experiments.journal_checks import journal_checks
@@ -33,6 +34,8 @@ class Judged:
     outcome: Outcome
     checks: tuple[Check, ...]
     report: Path
+    load_trouble: str = ""
+    """The load was not as it was meant to be: why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,11 @@ def judge_run(run: EndedRun, journal: Mapping[str, Any]) -> Judged:
         limits = {choice.name for choice in choices if choice.checker in TIMED_CHECKERS}
         timed = {str(gate): gate.sign in ("<", "<=") for gate in run.scenario.gates if gate.figure in TIMED_FIGURES}
         limits |= {name for name, is_limit in timed.items() if is_limit}
+        late = lateness(history)
         checks = tuple(
-            over_links(run, check, is_limit=check.name in limits) if check.name in limits | timed.keys() else check
+            over_links(run, late_load(late, check, is_limit=check.name in limits), is_limit=check.name in limits)
+            if check.name in limits | timed.keys()
+            else check
             for check in (
                 *journal_checks(journal, run.stop_reason, run.watch_trouble),
                 *end_checks(run),
@@ -92,12 +98,13 @@ def judge_run(run: EndedRun, journal: Mapping[str, Any]) -> Judged:
             "command": command_of(read_record(run.directory, run.directory), run.seed),
             "stopped": run.stop_reason or None,
         },
+        "load": {"trouble": late or None},
         "journal": {"status": journal.get("status"), "deviated": journal.get("deviated")},
         "failover": failovers,
         "verdict": {"outcome": outcome.value, "checks": [each.to_json() for each in checks]},
     }
     (run.directory / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return Judged(outcome, checks, write_report(run.directory))
+    return Judged(outcome, checks, write_report(run.directory), late)
 
 
 def end_checks(run: EndedRun) -> list[Check]:
@@ -126,6 +133,12 @@ def over_links(run: EndedRun, check: Check, *, is_limit: bool) -> Check:
     return check if not run.links_trouble or is_certain else unknown_because(check, run.links_trouble)
 
 
+def late_load(trouble: str, check: Check, *, is_limit: bool) -> Check:
+    """The same of a load that fell behind: a limit that was kept is kept, since latency counts from when viewers meant to ask."""
+    is_certain = is_limit and check.outcome is Outcome.VALID
+    return check if not trouble or is_certain else unknown_because(check, trouble)
+
+
 def unknown_because(check: Check, reason: str) -> Check:
     """Whatever was found."""
     return replace(check, outcome=Outcome.UNKNOWN, evidence=(reason, *check.evidence))
@@ -137,5 +150,7 @@ def print_verdict(console: Console, judged: Judged) -> None:
         console.print(f"{_MARKS[check.outcome]} {check.statement}", soft_wrap=True, highlight=False)
         for line in check.evidence:
             console.print(f"    {line}", style="dim", soft_wrap=True, highlight=False, markup=False)
+    if judged.load_trouble:
+        console.print(f"? {judged.load_trouble}", style="yellow", soft_wrap=True, highlight=False, markup=False)
     console.print(f"\nVerdict: {judged.outcome}", style=_STYLES[judged.outcome], highlight=False)
     console.print(f"Report:  {judged.report}", soft_wrap=True, highlight=False)

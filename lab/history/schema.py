@@ -346,6 +346,17 @@ LIVES = Table(
     ),
 )
 
+LATENESS = Table(
+    "lateness",
+    "how late load generators were with what they meant to do at a moment, once a second: a machine that is too busy, not a slow answer",
+    "the load generator",
+    (
+        _text("node", "`load`, or `load-NAME`, with the number of its worker"),
+        _integer("at_ns", "when it was said"),
+        _integer("late_ns", "the most since it was said before"),
+    ),
+)
+
 SAMPLES = Table(
     "samples",
     "what nodes count, once a second (their /metrics)",
@@ -377,5 +388,5 @@ MARKS = Table(
 
 TABLES = (
     *(REQUESTS, SERVED, FILLS, ORIGIN_REQUESTS, APPLIED, LEASES, DIRECTORY, ROUTED, DNS_ANSWERS, INVALIDATIONS),
-    *(ACKNOWLEDGEMENTS, WRITES, TIME_MOVES, FAULTS, NODES, LIVES, SAMPLES, MARKS),
+    *(ACKNOWLEDGEMENTS, WRITES, TIME_MOVES, FAULTS, NODES, LIVES, LATENESS, SAMPLES, MARKS),
 )

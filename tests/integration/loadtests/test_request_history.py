@@ -21,7 +21,7 @@ from lab.experiments.load import LoadRun
 from lab.history.archive import archive_history
 from lab.history.raw_files import raw_folder
 from lab.history.reader import open_history
-from lab.history.schema import LIVES, Table
+from lab.history.schema import LATENESS, LIVES, Table
 from loadtests.plan import Address, LoadPlan
 from loadtests.request_block import NoBlockError, read_block, rows_of
 from loadtests.workload import Population
@@ -31,6 +31,7 @@ from tests.integration.loadtests.test_locust import ROOT, SITE, free_port, runni
 from tests.integration.loadtests.test_viewer import ScriptedRouter
 
 POPULATIONS = (Population("eu", "10.2.0.0/16", 2), Population("us", "10.1.0.0/16", 1))
+STANDSTILL_SECONDS = 0.8
 KILLS = 4
 """A busy machine may be late with a flush; not each time."""
 
@@ -147,6 +148,27 @@ def test_what_failed_has_a_row(router: ScriptedRouter, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_generator_that_stands_still_says_how_late_it_was(
+    origin: Origin, router: ScriptedRouter, tmp_path: Path
+) -> None:
+    """Whatever keeps it from running: here it is stopped for a moment."""
+    plan, file = tmp_path / "plan.json", tmp_path / "history" / "lateness.tsv"
+    plan.write_text(plan_of(origin.port, router, tmp_path).to_json(), encoding="utf-8")
+    command = ["locust", "--locustfile", "loadtests/api.py", "--load-plan", str(plan), "--headless"]
+    with running(*command, "--users", "2", "--spawn-rate", "2", "--run-time", "6s") as process:
+        deadline = time.monotonic() + 30
+        while not origin.requests():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(STANDSTILL_SECONDS)  # what is measured, not what is waited for
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(40) == 0
+    late = [row["late_ns"] / 1e9 for row in read(file, LATENESS)]
+    assert len(late) >= 3 and max(late) > STANDSTILL_SECONDS - FLUSH_SECONDS
+
+
+@pytest.mark.slow
 def test_workers_write_files_of_their_own(origin: Origin, router: ScriptedRouter, tmp_path: Path) -> None:
     plan, folder = tmp_path / "plan.json", raw_folder(tmp_path) / "load"
     wanted = replace(plan_of(origin.port, router, tmp_path), history=folder)
@@ -157,6 +179,8 @@ def test_workers_write_files_of_their_own(origin: Origin, router: ScriptedRouter
     with running(*command, *users) as process:
         assert process.wait(40) == 0
     assert sorted(path.name for path in folder.iterdir()) == [
+        "lateness-1.tsv",
+        "lateness-2.tsv",
         "lives-1.tsv",
         "lives-2.tsv",
         "requests-1.blocks",

@@ -13,7 +13,7 @@ from lab.clients.relays import LinkMeasurement
 from lab.cluster.interface import Cluster
 from lab.experiments import links
 from lab.experiments.links import LINKS_FILE, TRIES, LinksAreOffError, check_before_run
-from lab.experiments.run_verdict import EndedRun, over_links
+from lab.experiments.run_verdict import EndedRun, late_load, over_links
 from lab.topology.layout import Role
 
 Found = tuple[LinkMeasurement, ...]
@@ -92,3 +92,20 @@ def test_a_lab_without_relays_has_nothing_to_measure(tmp_path: Path, monkeypatch
     (tmp_path / LINKS_FILE).write_text("[]")  # of a run before, over links that this lab has not
     check_before_run(lab_with(Role.EDGE), tmp_path, said.append)
     assert not said and not (tmp_path / LINKS_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_limit", "expected"),
+    [
+        (Outcome.VALID, True, Outcome.VALID),
+        (Outcome.INVALID, True, Outcome.UNKNOWN),
+        (Outcome.VALID, False, Outcome.UNKNOWN),
+        (Outcome.UNKNOWN, True, Outcome.UNKNOWN),
+    ],
+)
+def test_of_a_load_that_was_late_only_a_limit_that_was_kept_is_told(
+    outcome: Outcome, is_limit: bool, expected: Outcome
+) -> None:
+    check = Check("p95 <= 1 s", outcome, "p95 <= 1 s.")
+    assert late_load("load fell behind", check, is_limit=is_limit).outcome is expected
+    assert late_load("", check, is_limit=is_limit) is check
