@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadtests.bounded_fields import number_problem
+from loadtests.schedule import ARRIVALS, CONSTANT
 from loadtests.stages import MOST_SECONDS, MOST_USERS, Stage, StageError, peak_users, read_stages
 
 DEFAULT_NAME = "load"
@@ -31,6 +32,8 @@ class Intensity:
     """When the run ends; only with stages. Otherwise Locust's own --run-time says."""
     rate: float | None = None
     """Requests a second of all users together, when the most users are there; None: each user pauses as its profile has it."""
+    arrivals: str = CONSTANT
+    """Of a rate: one of ARRIVALS (schedule.py)."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the profile, as they were given."""
 
@@ -43,6 +46,7 @@ class Intensity:
             "stages": [each.to_json() for each in self.stages] or None,
             "duration_seconds": self.duration_seconds,
             "rate": self.rate,
+            "arrivals": self.arrivals if self.arrivals != CONSTANT else None,
             "options": dict(self.options) or None,
         }
         return {name: value for name, value in document.items() if value is not None}
@@ -59,6 +63,8 @@ def read_intensity(document: Mapping[str, Any]) -> tuple[Intensity, list[str]]:
     given = {name: document.get(name) for name in ("seed", "users", "duration_seconds", "rate")}
     problems.extend(_number_problems(given))
     problems.extend(_problems_together(given, bool(document.get("stages"))))
+    arrivals = document.get("arrivals") or CONSTANT
+    problems.extend(arrivals_problems(arrivals, given["rate"]))
     name, options = document.get("name", DEFAULT_NAME), document.get("options", {})
     if not isinstance(name, str) or not LOAD_NAME.fullmatch(name):
         problems.append(f"name must be of small letters, digits, '-', '_' and '.', at most 63, not {name!r}")
@@ -68,7 +74,16 @@ def read_intensity(document: Mapping[str, Any]) -> tuple[Intensity, list[str]]:
         return Intensity(), problems
     if stages:
         given["users"] = peak_users(stages)
-    return Intensity(name=name, stages=stages, options=dict(options), **given), []
+    return Intensity(name=name, stages=stages, options=dict(options), arrivals=arrivals, **given), []
+
+
+def arrivals_problems(arrivals: object, rate: object) -> list[str]:
+    """What is wrong with how requests of a rate are meant to arrive."""
+    if arrivals not in ARRIVALS:
+        return [f"arrivals must be one of {', '.join(ARRIVALS)}, not {arrivals!r}"]
+    if arrivals != CONSTANT and rate is None:
+        return [f"arrivals: {arrivals} is for a rate: without one each user pauses as its profile has it"]
+    return []
 
 
 def _number_problems(given: Mapping[str, Any]) -> list[str]:

@@ -7,9 +7,10 @@ its share.
 
 import heapq
 from dataclasses import dataclass
+from random import Random
 
 from loadtests.plan import LoadPlan
-from loadtests.schedule import Slots, slots_of
+from loadtests.schedule import POISSON, Slots, random_slots_of, slots_of
 from loadtests.workload import Population, seating_order
 
 NUMBERS_OF_A_WORKER = 1_000_000
@@ -56,10 +57,16 @@ class Seats:
         wanted = self._plan.intensity
         population = self._order[(self._worker + index) % len(self._order)]
         name = f"{wanted.name}/{population.region}/{number}"
-        slots = slots_of(index, self._plan.users, wanted.rate, self._began_at) if wanted.rate is not None else None
-        return Seat(
-            index, number, population, name, f"{wanted.seed}/{name}" if wanted.seed is not None else name, slots
-        )
+        seed = f"{wanted.seed}/{name}" if wanted.seed is not None else name
+        return Seat(index, number, population, name, seed, self._slots_of(index, seed))
+
+    def _slots_of(self, index: int, seed: str) -> Slots | None:
+        wanted = self._plan.intensity
+        if wanted.rate is None:
+            return None
+        if wanted.arrivals == POISSON:
+            return random_slots_of(self._plan.users, wanted.rate, Random(f"{seed}/arrivals"))
+        return slots_of(index, self._plan.users, wanted.rate, self._began_at)
 
     def leave(self, seat: Seat) -> None:
         """The user has ended."""

@@ -226,7 +226,15 @@ def load_run(
         plan,
         populations=tuple(each for each in plan.populations if not entry.regions or each.region in entry.regions),
         output=(run_directory / LOAD_FILE).resolve(),
-        intensity=Intensity(entry.name, lab.facts.seed, entry.users, entry.stages, None, entry.rate, entry.options),
+        intensity=Intensity(
+            name=entry.name,
+            seed=lab.facts.seed,
+            users=entry.users,
+            stages=entry.stages,
+            rate=entry.rate,
+            arrivals=entry.arrivals,
+            options=entry.options,
+        ),
     )
     return kind(entry.profile, own, entry.lasts_seconds, own.users, run_directory, lab.mark)
 

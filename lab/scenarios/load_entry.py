@@ -6,8 +6,9 @@ from typing import Any
 
 from loadtests.bounded_fields import bounded, field_problems, number_problem, unknown_keys
 from loadtests.catalogue import PROFILES, read_options, refuse_rate
-from loadtests.intensity import LOAD_NAME, MOST_REQUESTS_A_SECOND
+from loadtests.intensity import LOAD_NAME, MOST_REQUESTS_A_SECOND, arrivals_problems
 from loadtests.profile_options import OptionsError
+from loadtests.schedule import CONSTANT
 from loadtests.stages import MOST_SECONDS, MOST_USERS, Stage, StageError, read_stages, stage_problems
 
 _NEEDED = ("name", "profile")
@@ -33,6 +34,8 @@ class LoadEntry:
     """At once, over these regions; None: as many as the topology says, or the stages."""
     rate: float | None = None
     """Requests a second of all of them together; None: each user pauses as its profile has it."""
+    arrivals: str = CONSTANT
+    """Of a rate: at even times, or at random ones (loadtests/schedule.py)."""
     stages: tuple[Stage, ...] = ()
     """In seconds from the beginning of this load."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class LoadEntry:
             yield number_problem("users", self.users, int, 1, MOST_USERS)
         if self.rate is not None:
             yield number_problem("rate", self.rate, float, 0.001, MOST_REQUESTS_A_SECOND)
+        yield from arrivals_problems(self.arrivals, self.rate)
         if self.stages and self.users is not None:
             yield "users and stages exclude each other: stages say how many there are"
         yield from stage_problems(self.stages)

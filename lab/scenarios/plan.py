@@ -6,6 +6,7 @@ from lab.checkers.catalogue import choose
 from lab.run_options import RunOptions
 from lab.scenarios.scenario import Scenario
 from lab.scenarios.steps import stretched
+from loadtests.schedule import POISSON
 
 
 def print_plan(console: Console, scenario: Scenario, choice: RunOptions) -> None:
@@ -22,7 +23,7 @@ def plan_lines(scenario: Scenario, duration_seconds: float | None) -> list[str]:
     lines.append(f"topology {scenario.topology}, {lasts:g} s of viewers, expected to be {scenario.expects}")
     for load in scenario.loads:
         many = (
-            f"{load.rate:g} requests/s"
+            f"{load.rate:g} requests/s{' at random times' if load.arrivals == POISSON else ''}"
             if load.rate
             else f"{load.users} users"
             if load.users

@@ -35,6 +35,7 @@ from lab.scenarios.values import (
 from lab.topology.composing import compose
 from lab.topology.problems import TopologyError
 from lab.topology.sections import Section
+from loadtests.schedule import ARRIVALS, CONSTANT
 
 EXTENSION: Final = "cdnlab"
 ACTIONS_MODULE: Final = "lab.experiments.chaos.actions"
@@ -252,6 +253,7 @@ def _load(section: Section, lasts_seconds: float) -> LoadEntry | None:
         "regions": words(section, "regions"),
         "users": integer_if_any(section, "users", 1, MOST_USERS),
         "rate": section.number_if_any("rate", MOST_RATE),
+        "arrivals": section.choice("arrivals", CONSTANT, ARRIVALS),
         "stages": [_stage(node) for node in section.items("stages")],
         "options": plain_mapping(section, "options"),
         "begins_seconds": begins,

@@ -26,6 +26,11 @@ LAB: Any = SimpleNamespace(mark={})
         ({"name": "a", "profile": "objects", "uses": 1}, ["unknown: uses (there are name, profile"]),
         ({"name": "A b", "profile": "nothing", "users": 0}, ["name must", "no profile 'nothing'", "users must"]),
         ({"name": "a", "profile": "video", "rate": 5}, ["profile video takes no rate"]),
+        (
+            {"name": "a", "profile": "api", "rate": 5, "arrivals": "random"},
+            ["arrivals must be one of constant, poisson, not 'random'"],
+        ),
+        ({"name": "a", "profile": "api", "arrivals": "poisson"}, ["arrivals: poisson is for a rate"]),
         ({"name": "a", "profile": "api", "options": {"count": 1}}, ["unknown: count (there are none)"]),
         ({"name": "a", "profile": "api", "options": [1]}, ["options must be an object"]),
         ({"name": "a", "profile": "api", "regions": "eu"}, ["regions must be a list"]),
@@ -77,7 +82,10 @@ def plan_of(entry: LoadEntry, folder: Path, seed: int | None = None) -> tuple[Lo
 
 
 def test_a_run_is_of_the_regions_and_users_of_its_entry(tmp_path: Path) -> None:
-    plan, command = plan_of(LoadEntry("a", "api", ("us",), rate=50, lasts_seconds=7), tmp_path, seed=3)
+    plan, command = plan_of(
+        LoadEntry("a", "api", ("us",), rate=50, arrivals="poisson", lasts_seconds=7), tmp_path, seed=3
+    )
+    assert plan.intensity.arrivals == "poisson"
     assert [each.region for each in plan.populations] == ["us"]
     assert (plan.users, plan.intensity.rate, plan.intensity.seed, plan.intensity.name) == (10, 50, 3, "a")
     assert plan.output == tmp_path / "load.jsonl"
