@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from edge_node.caching.key import primary_key, varying_fields
 from edge_node.fill.cache_fill import CacheFill
 from edge_node.model.errors import UpstreamFailure
 from edge_node.model.http import Header, ResponseHead
@@ -15,7 +16,8 @@ from proto.history_recorder import HistoryRecorder
 
 FILLS: Final = "fills"
 FILLS_COLUMNS: Final = (
-    "node", "request_id", "tier", "upstream", "started_ns", "ended_ns", "method", "host", "path", "key", "is_conditional", "range", "index", "status",
+    "node", "request_id", "tier", "upstream", "started_ns", "head_ns", "ended_ns", "method", "host", "path", "key", "variant",
+    "is_conditional", "range", "index", "status",
     "received_bytes", "is_shared", "must_confirm", "error",
 )  # fmt: skip
 GIVEN_UP: Final = "given_up"
@@ -54,6 +56,7 @@ class FillExchange:
         assert isinstance(sink, CacheFill)  # whoever else fetches has no place in this table
         self._fill = sink
         self._status: int | None = None
+        self._head_ns: int | None = None
         self._received_bytes = 0
 
     # -- ResponseSink
@@ -64,7 +67,7 @@ class FillExchange:
 
     def head_arrived(self, head: ResponseHead) -> None:
         """See ResponseSink."""
-        self._status = head.status
+        self._status, self._head_ns = head.status, self._recorder.clock()
         self._fill.head_arrived(head)
 
     def body_arrived(self, data: bytes) -> None:
@@ -74,7 +77,7 @@ class FillExchange:
 
     def whole_arrived(self, head: ResponseHead, body: bytes) -> None:
         """See ResponseSink."""
-        self._status = head.status
+        self._status, self._head_ns = head.status, self._recorder.clock()
         self._received_bytes += len(body)
         self._fill.whole_arrived(head, body)
 
@@ -82,7 +85,7 @@ class FillExchange:
 
     def switched(self) -> None:
         """See ObservedExchange."""
-        self._status = 101
+        self._status, self._head_ns = 101, self._recorder.clock()
 
     def ended(self, how: Ending | UpstreamFailure) -> None:
         """See ObservedExchange."""
@@ -91,6 +94,10 @@ class FillExchange:
         method, _, rest = line.partition(b" ")
         fields = dict((*told, *self._extra))
         asked_range = fields.get(b"range")
+        key = fill.key
+        varying = fill.varying or (
+            () if key is None else varying_fields(key)
+        )  # of an answer, or of what was stored before it
         recorder.add(
             FILLS,
             (
@@ -99,11 +106,13 @@ class FillExchange:
                 target.tier.value,
                 f"{target.address[0]}:{target.address[1]}",
                 self._started_ns,
+                self._head_ns,
                 recorder.clock(),
                 _text(method),
                 _text(fill.upstream_request.head.host),
                 _text(rest.rpartition(b" ")[0]),
-                _checksum(fill.key),
+                None if key is None else _checksum(primary_key(key)),
+                _checksum(repr(varying).encode()) if varying else None,
                 not _PRECONDITIONS.isdisjoint(fields),
                 None if asked_range is None else _text(asked_range),
                 fill.validated_index,
@@ -122,8 +131,8 @@ def _error(how: Ending | UpstreamFailure) -> str | None:
     return GIVEN_UP if how is Ending.GIVEN_UP else None
 
 
-def _checksum(key: bytes | None) -> str | None:
-    return None if key is None else hashlib.blake2b(key, digest_size=8).hexdigest()
+def _checksum(key: bytes) -> str:
+    return hashlib.blake2b(key, digest_size=8).hexdigest()
 
 
 def _text(value: bytes) -> str:

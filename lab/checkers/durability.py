@@ -32,7 +32,7 @@ def durability(history: History) -> Judgement:
 _OBJECTS = """
 WITH objects AS (
     SELECT subject, node, version, confirmed_ns, lead(asked_ns, 1, 9223372036854775807) OVER (PARTITION BY subject, node ORDER BY asked_ns) AS next_ns
-    FROM writes WHERE kind = 'object' AND version IS NOT NULL
+    FROM writes WHERE kind = 'object'
 ), births AS (SELECT node, min(started_ns) AS born_ns FROM lives GROUP BY node, process
 ), forgotten AS (
     SELECT o.subject, o.node, o.confirmed_ns, min(b.born_ns) AS forgotten_ns FROM objects o JOIN births b ON b.node = o.node AND b.born_ns > o.confirmed_ns GROUP BY ALL
@@ -44,7 +44,7 @@ WITH objects AS (
     SELECT o.*, a.request_id, a.started_ns, a.seen FROM objects o
     LEFT JOIN forgotten f ON f.subject = o.subject AND f.node = o.node AND f.confirmed_ns = o.confirmed_ns
     LEFT JOIN answers a ON a.subject = o.subject AND a.node = o.node AND a.started_ns > o.confirmed_ns AND a.started_ns < least(o.next_ns, f.forgotten_ns)
-    WHERE o.confirmed_ns IS NOT NULL
+    WHERE o.confirmed_ns IS NOT NULL AND o.version IS NOT NULL
 )
 SELECT subject, count(started_ns) AS asked, count(*) FILTER (seen <> version) AS lost, min(request_id) FILTER (seen <> version) AS request_id,
     format('version {} of {} was confirmed, and {} answered with version {} {:.3f} s later', version, subject, node,

@@ -104,8 +104,9 @@ def latency(
     chosen = chosen_requests(history, when)
     values = list(chosen.values)
     until = "ended_ns" if moment == "end" else "first_byte_ns"
-    judged = f"""{chosen.question}, judged AS (SELECT *, ({until} - intended_ns) / 1e6 AS ms FROM chosen
-        WHERE {until} IS NOT NULL AND {_of_region(region)})"""
+    # Who never got a first byte has waited for it until the end.
+    judged = f"""{chosen.question}, judged AS (SELECT *, (coalesce({until}, ended_ns) - intended_ns) / 1e6 AS ms FROM chosen
+        WHERE {_of_region(region)})"""
     quantiles = ", ".join(f"quantile_disc(ms, {LIMITS[name]}) AS {name}" for name in limits)
     rows = history.records(
         f"{judged} SELECT region, count(*) AS total, {quantiles} FROM judged GROUP BY region ORDER BY region",

@@ -1,6 +1,7 @@
 """Viewers are well again within a bound after a fault has begun, or after it was healed.
 
-Judged are requests begun after the bound that were over before the next fault began, or, of what follows an injection, before this one was being undone.
+Judged are requests begun after the bound that were over before the next fault began, or, of what follows an injection, before this one was being undone; and of those
+that were not over by then and failed, whoever had waited for longer than the bound already.
 """
 
 from typing import Any
@@ -15,8 +16,8 @@ def recovery(history: History, within_seconds: float, after: str, at_least: floa
     bound = round(within_seconds * NANOSECONDS)
     judged, wrong, facts, doubts, findings = 0, 0, [], [], []
     for name, began, begin, end in _windows(history, after, bound):
-        values = [begin, end]
-        where = "intended_ns > ?::BIGINT AND ended_ns < ?::BIGINT AND started_ns IS NOT NULL"
+        values = [begin, end, end - bound]
+        where = "intended_ns > ?::BIGINT AND started_ns IS NOT NULL AND (ended_ns < ?::BIGINT OR is_failed AND intended_ns < ?::BIGINT)"
         rows = history.records(
             f"{ASKED} SELECT region, count(*) AS total, count(*) FILTER (is_failed) AS failed FROM viewers WHERE {where} GROUP BY region ORDER BY region",
             values,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -87,14 +88,29 @@ def _tables(history: History) -> list[tuple[str, int | None, str]]:
 def _print_rows(names: Sequence[str], rows: Iterable[Row], form: Form) -> None:
     match form:
         case Form.JSON:
+            if len(set(names)) < len(names):
+                raise UsageError(
+                    f"two columns have one name, which an object of JSON cannot have: {', '.join(names)}; name them by AS"
+                )
             for row in rows:
-                print(json.dumps(dict(zip(names, row, strict=True)), default=str))
+                told = {name: _finite(value) for name, value in zip(names, row, strict=True)}
+                print(json.dumps(told, default=_in_json, allow_nan=False))
         case Form.CSV:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(names)
             writer.writerows(rows)
         case Form.TABLE:
             _print_table(names, list(rows))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity, and no number that is none."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _in_json(value: Any) -> str:
+    """Of what JSON has no word for: bytes as hexadecimal digits."""
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _print_table(names: Sequence[str], rows: Sequence[Row]) -> None:

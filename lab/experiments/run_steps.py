@@ -126,8 +126,10 @@ class StepTaker:
                     origin.http, step.path, method="PUT", headers=fields, body=body, timeout_seconds=PUT_SECONDS
                 )
             except UnreachableError as error:
+                self._write("object", step.path, None, asked_ns, origin.id, is_confirmed=False)
                 raise LabError(f"{origin.id} does not take {step.path}: {error}") from error
             if reply.status != 200:
+                self._write("object", step.path, None, asked_ns, origin.id, is_confirmed=False)
                 raise LabError(f"{origin.id} refused {step.path} with status {reply.status}")
             versions[origin.id] = reply.headers.get("x-amz-version-id", str(number))
             self._write("object", step.path, versions[origin.id], asked_ns, origin.id)
@@ -217,8 +219,18 @@ class StepTaker:
             raise UsageError(f"no distribution {name!r} in the scenario: there are {', '.join(sites)}")
         return sites[name] if name else next(iter(sites.values()))
 
-    def _write(self, kind: str, subject: str, version: str, asked_ns: int, node: str | None = None) -> None:
-        confirmed_ns = host_nanoseconds()
+    def _write(
+        self,
+        kind: str,
+        subject: str,
+        version: str | None,
+        asked_ns: int,
+        node: str | None = None,
+        *,
+        is_confirmed: bool = True,
+    ) -> None:
+        """What nobody confirmed may have been done all the same."""
+        confirmed_ns = host_nanoseconds() if is_confirmed else None
         row = {"kind": kind, "subject": subject, "node": node, "version": version}
         self._grip.tables.add("writes", row | {"asked_ns": asked_ns, "confirmed_ns": confirmed_ns})
 

@@ -6,6 +6,7 @@ Only what reads is a question. A history is sealed (reader.py), so that whatever
 import difflib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,11 +43,22 @@ def ask(history: History, question: str) -> Answer:
             raise BadQuestionError(
                 'this is not one question: give one SELECT in SQL, such as "select count(*) from requests"'
             )
-        cursor = history.connection.execute(question)
+        cursor = _interruptible(history.connection, question)
     except duckdb.Error as error:
         raise BadQuestionError(explain(str(error))) from error
     names = tuple(column[0] for column in cursor.description or ())
     return Answer(names, _rows(cursor))
+
+
+def _interruptible(connection: duckdb.DuckDBPyConnection, question: str) -> duckdb.DuckDBPyConnection:
+    """While DuckDB works in the main thread nobody hears Ctrl-C: it works in another one, and is told."""
+    with ThreadPoolExecutor(1, thread_name_prefix="question") as worker:
+        answer = worker.submit(connection.execute, question)
+        try:
+            return answer.result()
+        except BaseException:
+            connection.interrupt()
+            raise
 
 
 def explain(message: str) -> str:

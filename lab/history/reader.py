@@ -61,7 +61,7 @@ def open_history(run_directory: Path) -> History:
         path = (folder / f"{table.name}.parquet").absolute()
         if path.exists():
             try:
-                connection.read_parquet(str(path)).create_view(table.name)
+                _view(connection, table, str(path))
             except duckdb.Error as error:
                 connection.close()
                 raise LabError(f"{path} cannot be read as Parquet: {str(error).partition(chr(10))[0]}") from error
@@ -72,6 +72,19 @@ def open_history(run_directory: Path) -> History:
     connection.execute(VIEWS)
     _seal(connection, paths)
     return History(connection, frozenset(missing))
+
+
+def _view(connection: duckdb.DuckDBPyConnection, table: Table, path: str) -> None:
+    """A column that the file does not have is NULL: the history may be of another version of this program. duckdb.Error for one that has none of them."""
+    stored = connection.read_parquet(path)
+    there = set(stored.columns)
+    columns = (
+        f'"{each.name}"' if each.name in there else f'NULL::{each.type.value} AS "{each.name}"'
+        for each in table.columns
+    )
+    if there.isdisjoint(each.name for each in table.columns):
+        raise duckdb.InvalidInputException(f"it has no column of {table.name}")
+    stored.project(", ".join(columns)).create_view(table.name)
 
 
 def _seal(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
@@ -98,7 +111,11 @@ def history_of(rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> History:
 
 def _connect() -> duckdb.DuckDBPyConnection:
     # Without a folder for what does not fit into memory: such a question is refused, and never fills the disk.
-    return duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT, "threads": _THREADS, "temp_directory": ""})
+    connection = duckdb.connect(
+        ":memory:", config={"memory_limit": MEMORY_LIMIT, "threads": _THREADS, "temp_directory": ""}
+    )
+    connection.execute("SET enable_progress_bar = false")  # it would be printed among the rows
+    return connection
 
 
 def _create(table: Table) -> str:

@@ -77,7 +77,7 @@ class RunData:
 def read_run(run_directory: Path) -> RunData:
     if not run_directory.is_dir():
         raise FileNotFoundError(f"no run at {run_directory}")
-    receipts = _read_json(run_directory / "receipts.json", [])
+    receipts = _read_json(run_directory / "receipts.json", [], (list, dict))
     clocks = read_clocks(run_directory)
     run = RunData(
         name=run_directory.name,
@@ -129,11 +129,13 @@ def _parse_or_none(text: str) -> Any:
         return None
 
 
-def _read_json(path: Path, otherwise: Any) -> Any:
+def _read_json(path: Path, otherwise: Any, kinds: tuple[type, ...] = ()) -> Any:
+    """`otherwise` for what is not there, is no JSON, or of another kind: than `kinds`, or without them than `otherwise`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return otherwise
+    return value if isinstance(value, kinds or type(otherwise)) else otherwise
 
 
 def _sorted_by_time(records: tuple[Record, ...]) -> tuple[Record, ...]:

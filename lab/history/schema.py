@@ -127,11 +127,15 @@ FILLS = Table(
         _text("tier", "`regional` or `origin`: who was asked"),
         _text("upstream", "address"),
         _integer("started_ns", "when it began"),
+        _integer("head_ns", "when the head of the answer had come; NULL: it did not"),
         _integer("ended_ns", "when all of it had come, or it failed"),
         _text("method", "GET, ..."),
         _text("host", "that the viewer asked for"),
         _text("path", "with the query, as it was sent"),
         _text("key", "of the cache, as a checksum; NULL: past the cache"),
+        _text(
+            "variant", "of those under one key, as a checksum of what Vary makes of the request; NULL: there is but one"
+        ),
         _flag("is_conditional", "whether it was a revalidation"),
         _text("range", "that was asked for; NULL: all of it"),
         _integer("index", "of the log, that the node had applied when it began: the stamp of what is stored"),

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+
+from lab.errors import LabError
 from lab.history.reader import open_history
 from lab.history.run_files import read_run
 from lab.report.drawings import timeline_document, world_document
@@ -46,11 +49,13 @@ def write_report(run_directory: Path) -> Path:
     run = read_run(run_directory)
     history = open_history(run_directory)
     try:
-        view = view_of(run, history)
+        page_of_run = render(view_of(run, history))
+    except duckdb.Error as error:
+        raise LabError(f"the history of {run_directory} is damaged: {str(error).partition(chr(10))[0]}") from error
     finally:
         history.close()
     path = run_directory / "report.html"
-    path.write_text(render(view), encoding="utf-8")
+    path.write_text(page_of_run, encoding="utf-8")
     return path
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from lab.checkers.catalogue import choose
-from lab.checkers.conditions import Condition
 from lab.checkers.gates import GATE_FIGURES
 from lab.errors import UsageError
 from lab.faults.catalogue import find_fault
@@ -71,7 +70,8 @@ def _checkers(scenario: Scenario, topology: Topology) -> Iterator[str]:
 
 def _conditions(scenario: Scenario, topology: Topology, nodes: list[Candidate]) -> Iterator[str]:
     """Of a place that there is not a gate would say that all is well."""
-    waited_for = [(f"step {each.name!r}", each.step.due.condition) for each in scenario.steps]
+    steps = (*scenario.steps, *scenario.rollbacks)
+    waited_for = [(f"step {each.name!r}", each.step.due.condition) for each in steps]
     rules = [("stop", rule.condition) for rule in scenario.stops]
     there = {
         "region": list(dict.fromkeys(each.region for each in topology.populations)),
@@ -79,14 +79,16 @@ def _conditions(scenario: Scenario, topology: Topology, nodes: list[Candidate]) 
     }
     for what, condition in [*waited_for, *rules]:
         if condition is not None:
-            yield from _place(what, condition, FIGURES[condition.figure].place, there)
+            yield from _place(f"{what}: {condition}", condition.place, FIGURES[condition.figure].place, there)
+    for probe in scenario.probes:
+        yield from _place(f"probe {probe.name!r}", probe.place, FIGURES[probe.figure].place, there)
     for gate in scenario.gates:
-        yield from _place("gate", gate, GATE_FIGURES[gate.figure].place, there)
+        yield from _place(f"gate: {gate}", gate.place, GATE_FIGURES[gate.figure].place, there)
 
 
-def _place(what: str, condition: Condition, kind: str, there: Mapping[str, list[str]]) -> Iterator[str]:
-    if condition.place and condition.place not in there.get(kind, [condition.place]):
-        yield f"{what}: {condition}: no {kind} {condition.place}: there are {', '.join(there[kind]) or 'none'}"
+def _place(what: str, place: str, kind: str, there: Mapping[str, list[str]]) -> Iterator[str]:
+    if place and place not in there.get(kind, [place]):
+        yield f"{what}: no {kind} {place}: there are {', '.join(there[kind]) or 'none'}"
 
 
 def _step(step: Step, scenario: Scenario, nodes: list[Candidate]) -> Iterator[str]:

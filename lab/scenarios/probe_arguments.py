@@ -9,14 +9,18 @@ from lab.scenarios.figures import FIGURES
 from lab.scenarios.values import duration, text_if_any
 from lab.topology.sections import Section
 
+Asked = tuple[str, str]
+"""A figure, and the place in brackets behind it, or nothing."""
 
-def check_probe(name: str, arguments: Section) -> None:
-    """Reports what is wrong to the section; `name` is one of PROBES."""
-    PROBES[name](arguments)
+
+def check_probe(name: str, arguments: Section) -> Asked | None:
+    """What it asks for, if that is a figure. Reports what is wrong to the section; `name` is one of PROBES."""
+    asked = PROBES[name](arguments)
     arguments.finish()
+    return asked
 
 
-def _figure(arguments: Section) -> None:
+def _figure(arguments: Section) -> Asked | None:
     arguments.choice("name", "", tuple(FIGURES))
     if "name" not in arguments.values:
         arguments.report(f"name is missing in {arguments.what}: one of {', '.join(FIGURES)}")
@@ -26,24 +30,28 @@ def _figure(arguments: Section) -> None:
             check_place(name, place, FIGURES[name])
     except UsageError as error:
         arguments.report(f"place: {error}", arguments.values["place"])
+    return (name, place) if name in FIGURES else None
 
 
-def _holds(arguments: Section) -> None:
+def _holds(arguments: Section) -> Asked | None:
     text = arguments.text("condition")
     duration(arguments, "within", None)
     if not text:
-        return
+        return None
     try:
-        parse_condition(text, FIGURES)
+        condition = parse_condition(text, FIGURES)
     except UsageError as error:
         arguments.report(f"condition: {error}", arguments.values["condition"])
+        return None
+    return condition.figure, condition.place
 
 
-def _lab_is_whole(arguments: Section) -> None:
+def _lab_is_whole(arguments: Section) -> Asked | None:
     duration(arguments, "within", None)
+    return None
 
 
-PROBES: Final[Mapping[str, Callable[[Section], None]]] = {
+PROBES: Final[Mapping[str, Callable[[Section], Asked | None]]] = {
     "figure": _figure,
     "holds": _holds,
     "lab_is_whole": _lab_is_whole,

@@ -19,7 +19,7 @@ from lab.load_profiles import PROFILES
 from lab.scenarios.figures import FIGURES
 from lab.scenarios.load_entry import LoadEntry, LoadEntryError, read_load_entry
 from lab.scenarios.probe_arguments import PROBES, check_probe
-from lab.scenarios.scenario import LONGEST_SECONDS, NamedStep, Scenario, StopRule, Watch
+from lab.scenarios.scenario import LONGEST_SECONDS, NamedProbe, NamedStep, Scenario, StopRule, Watch
 from lab.scenarios.shipped import FOLDER, shipped_scenarios
 from lab.scenarios.sites import read_site
 from lab.scenarios.steps import STEPS, parse_step
@@ -89,11 +89,12 @@ def parse_scenario(text: str, path: Path) -> Scenario:
 def _scenario(root: Section, path: Path) -> Scenario | None:
     """The whole schema in one place."""
     title, description = root.text("title"), root.text("description")
-    steps = root.sections("method", _activity)
+    method = root.sections("method", _activity)
+    steps = [each if isinstance(each, NamedStep) else None for each in method]
     _out_of_order(root, steps)
     rollbacks = root.sections("rollbacks", _activity)
     tags = words(root, "tags")
-    _hypothesis(root)
+    activities = [*method, *rollbacks, *_hypothesis(root)]
     _controls(root)
     for key in ("version", "configuration", "secrets", "contributions", "runtime", "dry"):
         root.known.append(key)
@@ -119,7 +120,8 @@ def _scenario(root: Section, path: Path) -> Scenario | None:
         steps=tuple(step for step in steps if step is not None),
         document=plain(root.node),
         source=path,
-        rollbacks=tuple(step for step in rollbacks if step is not None),
+        rollbacks=tuple(step for step in rollbacks if isinstance(step, NamedStep)),
+        probes=tuple(each for each in activities if isinstance(each, NamedProbe)),
         tags=tags,
         seed=integer_if_any(extension, "seed", 0, 2**63 - 1),
         watch=_watch(extension),
@@ -178,17 +180,19 @@ def _controls(root: Section) -> None:
         )
 
 
-def _hypothesis(root: Section) -> None:
+def _hypothesis(root: Section) -> Sequence[NamedStep | NamedProbe | None]:
     section = root.section("steady-state-hypothesis")
-    if section is not None:
-        section.text("title")
-        section.sections("probes", _activity)
-        section.known.append("controls")
-        section.finish()
+    if section is None:
+        return ()
+    section.text("title")
+    activities = section.sections("probes", _activity)
+    section.known.append("controls")
+    section.finish()
+    return activities
 
 
-def _activity(section: Section) -> NamedStep | None:
-    """An activity of Chaos Toolkit; if it is an action of ours, its step."""
+def _activity(section: Section) -> NamedStep | NamedProbe | None:
+    """An activity of Chaos Toolkit; if it is an action of ours, its step; if it is a probe of ours that asks for a figure, which."""
     name = section.text("name")
     section.choice("type", "", ("action", "probe"))
     for key in ("pauses", "tolerance", "timeout", "controls", "configuration", "secrets", "dry", "ref"):
@@ -214,8 +218,8 @@ def _activity(section: Section) -> NamedStep | None:
         return None
     arguments.what = f"the arguments of {function}"
     if module == PROBES_MODULE:
-        check_probe(function, arguments)
-        return None
+        asked = check_probe(function, arguments)
+        return None if asked is None else NamedProbe(name, *asked)
     step = parse_step(function, arguments)
     return None if step is None else NamedStep(name, step, is_background)
 
@@ -229,8 +233,16 @@ def _nothing(provider: Section) -> yaml.Node:
 def _topology(extension: Section, path: Path) -> str:
     """A shipped one by its name, or a file beside the scenario."""
     name = extension.text("topology", "default")
-    beside = path.parent / name
-    return str(beside) if Path(name).suffix and beside.exists() else name
+    if not Path(name).suffix:
+        return name
+    places = [path.parent / name, Path(name), FOLDER / name]
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        extension.report(
+            f"there is no topology {name}: neither beside the scenario nor here, nor does one of that name come with the scenarios that ship",
+            extension.values.get("topology"),
+        )
+    return name if found is None else str(found)
 
 
 def _duration(extension: Section) -> float:
@@ -245,6 +257,11 @@ def _load(section: Section, lasts_seconds: float) -> LoadEntry | None:
     begins = duration(section, "begins", 0.0) or 0.0
     lasts = duration(section, "lasts", None)
     profile = section.choice("profile", "", PROFILES)
+    if begins >= lasts_seconds:
+        section.report(
+            f"begins must be before the run is over, which lasts {format_duration(lasts_seconds)}, not {format_duration(begins)}",
+            section.values.get("begins"),
+        )
     if "profile" not in section.values:
         section.report(f"profile is missing in a load: one of {', '.join(PROFILES)}")
     given: dict[str, Any] = {

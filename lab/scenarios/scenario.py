@@ -24,6 +24,15 @@ class NamedStep:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedProbe:
+    """A probe of ours that asks for a figure, anywhere in the file."""
+
+    name: str
+    figure: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopRule:
     """Ends the run when the condition has held for so long: the lab is broken beyond what was meant."""
 
@@ -58,6 +67,7 @@ class Scenario:
     source: Path
     rollbacks: tuple[NamedStep, ...] = ()
     """Steps that are done when the others are over, also when one of them has failed."""
+    probes: tuple[NamedProbe, ...] = ()
     tags: tuple[str, ...] = ()
     seed: int | None = None
     watch: Watch | None = None

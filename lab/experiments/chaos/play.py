@@ -36,6 +36,10 @@ def check_experiment(document: Mapping[str, Any]) -> None:
         ensure_experiment_is_valid(dict(document))
     except ChaosException as error:
         raise UsageError(f"Chaos Toolkit refuses it: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # it takes the form of its blocks for granted
+        raise UsageError(
+            f"Chaos Toolkit cannot read it: configuration, secrets, controls and runtime are objects or lists as its own docs have them ({error})"
+        ) from error
 
 
 def play(run: Run) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import pytest
 
 from edge_node.model.errors import UpstreamErrorKind
 from edge_node.observability.fill_history import FILLS, FILLS_COLUMNS, FillHistory
+from proto.cdn.v1 import configuration_pb2
 from proto.history_recorder import HistoryRecorder
 from tests.conversations.dialogue import Node, flush
 from tests.conversations.origins import Origins
+from tests.conversations.tiers import strict
 
 ORIGIN = "192.0.2.1"
 FRESH = ("cache-control", "max-age=60")
@@ -20,9 +22,9 @@ FRESH = ("cache-control", "max-age=60")
 class RecordedNode:
     """A node behind a real fetcher, with its history."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *behaviors: configuration_pb2.Behavior) -> None:
         self.origins = Origins()
-        self.node = Node(upstream=self.origins.fetcher)
+        self.node = Node(*behaviors, upstream=self.origins.fetcher)
         self._folder = folder
         self.recorder = HistoryRecorder(folder, "edge-1", {FILLS: FILLS_COLUMNS}, boot_id="boot")
         self.origins.fetcher.observer = FillHistory(self.recorder)
@@ -84,6 +86,23 @@ async def test_those_who_join_ask_nothing_and_a_revalidation_is_conditional(reco
     first, second = recorded.fills()
     assert (first["is_conditional"], second["is_conditional"]) == ("False", "True")
     assert (second["status"], second["is_shared"]) == ("304", "True") and first["key"] == second["key"] != "\\N"
+
+
+async def test_variants_of_one_key_are_told_apart_and_the_head_has_its_moment(tmp_path: Path) -> None:
+    recorded = RecordedNode(tmp_path, strict())
+    for number, language in enumerate(("de", "en", "de"), 1):
+        viewer = recorded.node.viewer().asks("/a", ("accept-language", language), ("cache-control", "no-cache"))
+        link = await recorded.origins.asked(ORIGIN, number)
+        link.answers(200, language.encode(), FRESH, ("vary", "accept-language"))
+        await viewer.answer()
+    first, second, third = recorded.fills()
+    assert first["key"] == second["key"] == third["key"]
+    assert first["variant"] == third["variant"] != second["variant"] and "\\N" not in (
+        first["variant"],
+        second["variant"],
+    )
+    assert int(first["started_ns"]) <= int(first["head_ns"]) <= int(first["ended_ns"])
+    recorded.recorder.close()
 
 
 async def test_what_a_node_without_a_lease_fetches_is_marked_also_where_nothing_was_stored(

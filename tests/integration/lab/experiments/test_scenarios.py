@@ -19,3 +19,12 @@ def test_the_verdict_is_the_expected_one(name: str, tmp_path: Path) -> None:
     ended = run_scenario(name, Runner.PROCESSES, tmp_path, LOOPBACK)
     assert ended.is_as_expected, str(ended)
     assert processes_of(tmp_path) == [] and sockets_in(LOOPBACK) == []
+
+
+def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    """As it stands there, by somebody who has copied it."""
+    page = (Path(__file__).parents[4] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    path = tmp_path / "mine.yaml"
+    path.write_text(page.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    ended = run_scenario(str(path), Runner.PROCESSES, tmp_path, LOOPBACK)
+    assert ended.is_as_expected, str(ended)

@@ -158,8 +158,9 @@ class ToyCaches(VirtualTime):
         yield self.about(5 if tier == "regional" else 40)
         if node.life == life and node.is_up:
             self.row(
-                "fills", node=node.name, request_id=request_id, tier=tier, upstream="10.9.0.2", started_ns=started, ended_ns=self.now, method="GET", host=HOST,
-                path=path, key=key, is_conditional=False, range=None, index=flight.stamp, status=answer.status, received_bytes=answer.length,
+                "fills", node=node.name, request_id=request_id, tier=tier, upstream="10.9.0.2", started_ns=started,
+                head_ns=self.now, ended_ns=self.now, method="GET", host=HOST,
+                path=path, key=key, variant=None, is_conditional=False, range=None, index=flight.stamp, status=answer.status, received_bytes=answer.length,
                 is_shared=is_shared and answer.status == 200, must_confirm=False, error=None,
             )  # fmt: skip
         may_keep = path != "/me" or self.bug in ("shares_private", "keeps_private")

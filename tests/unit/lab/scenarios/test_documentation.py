@@ -44,4 +44,4 @@ def test_the_example_is_a_scenario() -> None:
     assert example is not None
     read = parse_scenario(example[1], Path("example.yaml"))
     check_experiment(read.document)
-    assert len(read.steps) == 2
+    assert len(read.steps) == 4
