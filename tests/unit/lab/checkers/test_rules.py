@@ -14,7 +14,7 @@ from lab.checkers.freshness import freshness_after_receipts
 from lab.checkers.hits import hit_ratio
 from lab.checkers.judgement import Judgement
 from lab.checkers.lifetimes import Allowed, Policy, allowed_age, is_for_one
-from lab.checkers.objectives import availability, errors, statuses
+from lab.checkers.objectives import availability, errors, latency, statuses
 from lab.checkers.recovery import recovery
 from lab.checkers.routing import departure, returning
 from lab.checkers.staleness import staleness
@@ -329,6 +329,30 @@ def test_what_an_origin_forgets_with_its_process_is_no_loss(process: str, lost: 
     ]
     tables: dict[str, Rows] = {"writes": [WRITE], "origin_requests": [LATER | NONE], "lives": lives}
     assert durability(history_of(tables)).wrong == lost
+
+
+def test_a_write_that_nobody_confirmed_may_have_been_done() -> None:
+    unconfirmed = WRITE | {"version": None, "asked_ns": 14 * S, "confirmed_ns": None}
+    answers = [LATER | {"version": "v3", "started_ns": 15 * S}]
+    assert durability(history_of({"writes": [WRITE, unconfirmed], "origin_requests": answers})).wrong == 0
+
+
+def test_who_never_got_a_byte_waited_until_the_end() -> None:
+    slow = [
+        request(number, number, ended_ns=(number + 30) * S, first_byte_ns=None, error="timeout") for number in (2, 3)
+    ]
+    quick = [request(1, 1, first_byte_ns=round(1.01 * S))]
+    limits = {"p95": 500.0}
+    assert (
+        latency(history_of({"requests": [*quick, *slow]}), limits, "*", "all", "first_byte").outcome is Outcome.INVALID
+    )
+
+
+@pytest.mark.parametrize(("asked", "wrong"), [(20, 1), (26.5, 1), (27.5, 0)])
+def test_who_hangs_until_a_fault_is_undone_was_not_well(asked: float, wrong: int) -> None:
+    """Unless it had only just asked: that may be the end's doing."""
+    requests = [request(1, asked, ended_ns=31 * S, error="timeout"), request(2, 15)]
+    assert recovery(history_of({"requests": requests, "faults": [KILL]}), 3.0, "injection", 1.0).wrong == wrong
 
 
 def test_what_was_written_again_is_not_asked_for_as_before() -> None:

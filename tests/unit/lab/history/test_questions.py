@@ -1,14 +1,20 @@
 """Questions about a history: answered from its own files and no others, or refused in one line that helps."""
 
+import contextlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from lab.commands import query
-from lab.errors import UsageError
+from lab.errors import LabError, UsageError
 from lab.history.archive import archive_history
 from lab.history.questions import BadQuestionError, ask
 from lab.history.raw_files import raw_folder
@@ -112,3 +118,64 @@ def test_what_is_no_question_about_this_history(archived: History, other: Path, 
 def test_a_run_without_history_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no history"):
         query.run(run=str(tmp_path), question="SELECT 1", forms=(False, False), is_all=False, schema=None)
+
+
+def test_what_json_has_no_word_for_is_told_in_a_way_that_json_has(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = "select 1 / 0 as nothing, 'nan'::DOUBLE as none, '\\x00\\xff'::BLOB as bytes, 2 as two"
+    assert query.run(run=str(run_folder), question=question, forms=(True, False), is_all=False, schema=None) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "nothing": None, "none": None, "bytes": "00ff", "two": 2
+    }  # fmt: skip
+
+
+def test_two_columns_of_one_name_are_no_object(run_folder: Path) -> None:
+    with pytest.raises(UsageError, match="two columns have one name"):
+        query.run(run=str(run_folder), question="select 1 as n, 2 as n", forms=(True, False), is_all=False, schema=None)
+
+
+def test_a_question_that_takes_long_ends_with_an_interrupt_and_prints_nothing_but_rows(run_folder: Path) -> None:
+    """DuckDB works for minutes, and says how far it is, if it is let."""
+    question = "select count(*) from range(1000000000000) t(i) where i % 7 = 3"
+    program = "from lab.cli import main; main()"
+    command = [sys.executable, "-c", program, "query", str(run_folder), question, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for_threads(process.pid, 2)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (130, "")
+
+
+def wait_for_threads(pid: int, busy: int) -> None:
+    """Until so many of its threads have worked for a while."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        ticks = []
+        for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                ticks.append(int(stat.read_text().rpartition(")")[2].split()[11]))
+        if sum(each > 20 for each in ticks) >= busy:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it does not work")
+
+
+def test_a_column_that_another_version_did_not_write_is_null_and_a_file_of_another_table_is_refused(
+    run_folder: Path,
+) -> None:
+    archive_history(run_folder)
+    path = run_folder / HISTORY_FOLDER / "applied.parquet"
+    duckdb.sql(
+        f"copy (select node, at_ns from '{str(path).replace(chr(39), chr(39) * 2)}') to '{run_folder.parent!s}/older.parquet'"
+    )
+    shutil.move(run_folder.parent / "older.parquet", path)
+    history = open_history(run_folder)
+    assert history.rows('SELECT DISTINCT node, "index", how FROM applied') == [("edge-1", None, None)]
+    history.close()
+    shutil.copy(path, run_folder / HISTORY_FOLDER / "marks.parquet")
+    with pytest.raises(LabError, match=r"marks\.parquet cannot be read"):
+        open_history(run_folder)

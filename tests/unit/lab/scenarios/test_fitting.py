@@ -14,7 +14,7 @@ from lab.topology.choice import TopologyChoice
 from lab.topology.model import Topology
 from lab.topology.problems import TopologyError
 from lab.topology.reader import find_topology
-from tests.unit.lab.scenarios.scenario_texts import SOURCE, action, document, dumped
+from tests.unit.lab.scenarios.scenario_texts import SOURCE, action, document, dumped, probe
 
 
 @cache
@@ -75,6 +75,25 @@ def test_links_are_there_where_the_lab_has_relays(fault: str, target: str) -> No
 def test_a_checker_of_a_region_where_nobody_lives_is_told(region: object) -> None:
     said = told(checkers=["bodies", {"availability": {"at_least": 0.5, "region": region, "as": "far away"}}])
     assert "checker far away: nobody lives in moon: there is us-east-1" in said
+
+
+def test_a_probe_or_a_rollback_that_waits_for_a_region_that_there_is_not_is_told() -> None:
+    asks = probe("holds", condition="p95(mars) < 1 s")
+    assert "probe 'holds': no region mars: there are us-east-1" in told(asks)
+    assert "probe 'holds': no region mars" in told(probes=(asks,))
+    assert "probe 'figure': no node nobody" in told(probe("figure", name="named", place="nobody"))
+    assert "step 'late'" in told(rollbacks=(action("wait", name="late", when="p95(mars) < 1 s"),))
+
+
+def test_a_load_that_comes_when_the_run_is_over_is_told() -> None:
+    with pytest.raises(TopologyError, match="begins must be before the run is over, which lasts 6s, not 50s"):
+        parse_scenario(dumped(document(load=[{"profile": "api", "begins": "50s"}], duration="6s")), SOURCE)
+
+
+def test_a_topology_beside_those_that_ship_is_found_from_anywhere_and_one_that_is_not_there_is_told() -> None:
+    assert told(topology="topologies/two-regions.yaml") == ""
+    with pytest.raises(TopologyError, match=r"there is no topology topologies/three-moons\.yaml"):
+        parse_scenario(dumped(document(topology="topologies/three-moons.yaml")), SOURCE)
 
 
 def test_everything_is_told_at_once() -> None:
