@@ -43,6 +43,9 @@ JOIN invalidations i ON i.id = a.invalidation_id
 LEFT JOIN nodes n ON n.node = s.node
 WHERE s.how = 'disk' AND s."index" > 0 AND n.role IS DISTINCT FROM 'dns_router' AND s.log_id = (
     SELECT arg_max(b.log_id, b.at_ns) FROM steps b WHERE b.node = s.node AND b.at_ns < s.at_ns)
+    -- indexes of different logs are never compared (docs/invalidation.md, rule 9)
+    AND a.at_ns >= (SELECT min(c.at_ns) FROM steps c WHERE c.node = s.node AND c.log_id = s.log_id AND c.at_ns > coalesce(
+        (SELECT max(b.at_ns) FROM steps b WHERE b.node = s.node AND b.log_id <> s.log_id AND b.at_ns < s.at_ns), 0))
 GROUP BY s.node, s.at_ns, s."index", s.log_id HAVING max(i."index") > s."index" ORDER BY s.at_ns
 """
 )

@@ -50,8 +50,7 @@ def allowed_age(cache_control: str | None, policy: Policy) -> Allowed:
 
 def is_for_one(cache_control: str | None) -> bool:
     """Whether it says of the whole answer that it is private, or must not be stored."""
-    directives = directives_of(cache_control)
-    return any(directives.get(each, "x") is None for each in ("no-store", "private"))
+    return any(item.strip().lower() in ("no-store", "private") for item in _items(cache_control or ""))
 
 
 def directives_of(cache_control: str | None) -> dict[str, str | None]:

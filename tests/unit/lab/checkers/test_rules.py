@@ -355,6 +355,28 @@ def test_who_hangs_until_a_fault_is_undone_was_not_well(asked: float, wrong: int
     assert recovery(history_of({"requests": requests, "faults": [KILL]}), 3.0, "injection", 1.0).wrong == wrong
 
 
+@pytest.mark.parametrize(("log", "wrong"), [("L", 1), ("M", 0)])
+def test_what_was_acknowledged_of_another_log_is_not_forgotten(log: str, wrong: int) -> None:
+    """Of a control plane that was restored from a backup meanwhile."""
+    tables: dict[str, Rows] = {
+        "applied": [
+            {"node": "n1", "at_ns": 1 * S, "log_id": "L", "index": 50, "how": "entry"},
+            {"node": "n1", "at_ns": 5 * S, "log_id": log, "index": 3, "how": "snapshot"},
+            {"node": "n1", "at_ns": 9 * S, "log_id": log, "index": 3, "how": "disk"},
+        ],
+        "acknowledgements": [{"node": "n1", "invalidation_id": "I1", "state": "acknowledged", "at_ns": 2 * S}],
+        "invalidations": [{"id": "I1", "index": 50}],
+        "nodes": [{"node": "n1", "role": "edge"}],
+    }
+    sentences = [each.sentence for each in configuration_monotonic(history_of(tables)).findings]
+    assert sum("had acknowledged" in each for each in sentences) == wrong
+
+
+@pytest.mark.parametrize("field", ['private="x", private', "max-age=5, PRIVATE", "no-store"])
+def test_what_is_for_one_is_so_however_often_it_is_said(field: str) -> None:
+    assert is_for_one(field) and not is_for_one('private="x", max-age=5')
+
+
 def test_what_was_written_again_is_not_asked_for_as_before() -> None:
     again = WRITE | {"version": "v3", "asked_ns": 14 * S, "confirmed_ns": 16 * S}
     answers = [LATER | {"version": "v3"}, LATER | {"version": "v2", "started_ns": 17 * S}]
