@@ -10,7 +10,8 @@ from tests import oracle_rfc9111 as oracle
 from tests.builders import policy_message
 from tests.conversations.dialogue import Answer, Node
 from tests.conversations.tiers import Tiers, strict
-from tests.property.histories import RETRY_SECONDS, Ask, Exchange, Outcome, Said, Version, Watch, body_of, judged, play
+from tests.property.edge_node.caching.test_rfc9111_properties import Answer as Said
+from tests.property.histories import RETRY_SECONDS, Ask, Exchange, Outcome, Version, Watch, body_of, judged, play
 
 IN_NOT_MODIFIED = (
     "cache-control", "cdn-cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"
