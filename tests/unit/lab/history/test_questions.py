@@ -138,7 +138,10 @@ def test_two_columns_of_one_name_are_no_object(run_folder: Path) -> None:
 def test_a_question_that_takes_long_ends_with_an_interrupt_and_prints_nothing_but_rows(run_folder: Path) -> None:
     """DuckDB works for minutes, and says how far it is, if it is let."""
     question = "select count(*) from range(1000000000000) t(i) where i % 7 = 3"
-    program = "from lab.cli import main; main()"
+    # Whoever runs the tests in the background of a shell lets them ignore the signal, and all that they start.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from lab.cli import main; main()"
+    )
     command = [sys.executable, "-c", program, "query", str(run_folder), question, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
