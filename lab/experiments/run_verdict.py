@@ -17,6 +17,7 @@ from lab.checkers.verdict import Check, Outcome, verdict
 from lab.experiments.journal_checks import journal_checks
 from lab.experiments.run_record import command_of, read_record
 from lab.history.reader import open_history
+from lab.report.ci_files import JudgedRun, junit_document, markdown_summary
 from lab.report.writer import write_report
 from lab.scenarios.scenario import Scenario
 
@@ -104,6 +105,9 @@ def judge_run(run: EndedRun, journal: Mapping[str, Any]) -> Judged:
         "verdict": {"outcome": outcome.value, "checks": [each.to_json() for each in checks]},
     }
     (run.directory / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    told = JudgedRun(run.scenario.name, run.scenario.title, run.scenario.expects, checks, late)
+    (run.directory / "junit.xml").write_text(junit_document(told), encoding="utf-8")
+    (run.directory / "summary.md").write_text(markdown_summary(told), encoding="utf-8")
     return Judged(outcome, checks, write_report(run.directory), late)
 
 
