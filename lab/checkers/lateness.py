@@ -1,6 +1,6 @@
 """Whether the load was as it was meant to be: a generator that is late asks late, and what viewers then wait for is the machine that makes the load.
 
-Latency counts from the intended start and nothing is forgiven, so a limit that was kept in spite of it is kept. That one was broken says nothing.
+Latency counts from the intended start, so a limit that was kept in spite of it is kept. That one was broken says nothing.
 """
 
 from lab.checkers.judgement import NANOSECONDS
