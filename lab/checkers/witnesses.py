@@ -12,7 +12,6 @@ from lab.history.reader import History
 
 WRITERS = {
     "requests": ("load",),
-    "lateness": ("load",),
     "served": ("edge", "regional"),
     "fills": ("edge", "regional"),
     "origin_requests": ("origin",),

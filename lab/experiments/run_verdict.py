@@ -11,7 +11,7 @@ from rich.console import Console
 from lab.checkers.catalogue import choose, judge
 from lab.checkers.failover import failover_table
 from lab.checkers.gates import judge_gates
-from lab.checkers.lateness import lateness
+from lab.checkers.lateness import Lateness, lateness
 from lab.checkers.parameters import Value
 from lab.checkers.verdict import Check, Outcome, verdict
 from lab.experiments.journal_checks import journal_checks
@@ -99,16 +99,16 @@ def judge_run(run: EndedRun, journal: Mapping[str, Any]) -> Judged:
             "command": command_of(read_record(run.directory, run.directory), run.seed),
             "stopped": run.stop_reason or None,
         },
-        "load": {"trouble": late or None},
+        "load": {"trouble": late.told or None},
         "journal": {"status": journal.get("status"), "deviated": journal.get("deviated")},
         "failover": failovers,
         "verdict": {"outcome": outcome.value, "checks": [each.to_json() for each in checks]},
     }
     (run.directory / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    told = JudgedRun(run.scenario.name, run.scenario.title, run.scenario.expects, checks, late)
+    told = JudgedRun(run.scenario.name, run.scenario.title, run.scenario.expects, checks, late.told)
     (run.directory / "junit.xml").write_text(junit_document(told), encoding="utf-8")
     (run.directory / "summary.md").write_text(markdown_summary(told), encoding="utf-8")
-    return Judged(outcome, checks, write_report(run.directory), late)
+    return Judged(outcome, checks, write_report(run.directory), late.told)
 
 
 def end_checks(run: EndedRun) -> list[Check]:
@@ -137,10 +137,10 @@ def over_links(run: EndedRun, check: Check, *, is_limit: bool) -> Check:
     return check if not run.links_trouble or is_certain else unknown_because(check, run.links_trouble)
 
 
-def late_load(trouble: str, check: Check, *, is_limit: bool) -> Check:
+def late_load(late: Lateness, check: Check, *, is_limit: bool) -> Check:
     """The same of a load that fell behind: a limit that was kept is kept, since latency counts from when viewers meant to ask."""
-    is_certain = is_limit and check.outcome is Outcome.VALID
-    return check if not trouble or is_certain else unknown_because(check, trouble)
+    is_certain = is_limit and late.is_bounded and check.outcome is Outcome.VALID
+    return check if not late.told or is_certain else unknown_because(check, late.told)
 
 
 def unknown_because(check: Check, reason: str) -> Check:

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from lab.checkers.lateness import Lateness
 from lab.checkers.verdict import Check, Outcome
 from lab.clients.relays import LinkMeasurement
 from lab.cluster.interface import Cluster
@@ -107,5 +108,7 @@ def test_of_a_load_that_was_late_only_a_limit_that_was_kept_is_told(
     outcome: Outcome, is_limit: bool, expected: Outcome
 ) -> None:
     check = Check("p95 <= 1 s", outcome, "p95 <= 1 s.")
-    assert late_load("load fell behind", check, is_limit=is_limit).outcome is expected
-    assert late_load("", check, is_limit=is_limit) is check
+    assert late_load(Lateness("load fell behind"), check, is_limit=is_limit).outcome is expected
+    assert late_load(Lateness(), check, is_limit=is_limit) is check
+    dropped = Lateness("load fell behind", is_bounded=False)
+    assert late_load(dropped, check, is_limit=is_limit).outcome is Outcome.UNKNOWN
