@@ -36,7 +36,8 @@ def lateness(history: History) -> Lateness:
         [LATE_SECONDS * NANOSECONDS, MOST_OF_ITS_TIME],
     )
     told = [
-        f"{row['node']} fell behind: late by up to {row['longest_ms']:,.0f} ms, and by more than {LATE_SECONDS * 1000:g} ms in {row['late']:.0f} of {row['seconds']:.0f} seconds"
+        f"{row['node']} fell behind: late by up to {row['longest_ms']:,.0f} ms, "
+        f"and by more than {LATE_SECONDS * 1000:g} ms in {row['late']:.0f} of {row['seconds']:.0f} seconds"
         for row in rows
     ]
     longest_seconds = max((row["longest_ms"] / 1_000 for row in rows), default=0.0)
