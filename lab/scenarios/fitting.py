@@ -16,6 +16,7 @@ from lab.scenarios.scenario import Scenario
 from lab.scenarios.steps import Configure, Inject, Invalidate, Put, Restart, Step
 from lab.topology.internet import links_of
 from lab.topology.layout import Layout, Role
+from lab.topology.links import LINK_JOINT
 from lab.topology.model import Topology
 
 _NO_FOLDER: Final = Path("/nonexistent")
@@ -27,7 +28,7 @@ def check_fits(scenario: Scenario, topology: Topology) -> None:
     nodes = [Candidate(each.id, each.role, each.region, each.pop) for each in Layout(topology, _NO_FOLDER).nodes()]
     problems = [*_sites(scenario, nodes), *_loads(scenario, topology), *_conditions(scenario, topology, nodes)]
     problems += _checkers(scenario, topology)
-    links = tuple(LinkCandidate("--".join(each.between), each.between) for each in links_of(topology))
+    links = tuple(LinkCandidate(LINK_JOINT.join(each.between), each.between) for each in links_of(topology))
     for named in (*scenario.steps, *scenario.rollbacks):
         found = [*_step(named.step, scenario, nodes), *_links(named.step, links if topology.has_relays else None)]
         problems += [f"step {named.name!r}: {each}" for each in found]
