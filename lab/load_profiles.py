@@ -19,6 +19,6 @@ class LoadChoice:
     duration_seconds: float
     users: int | None
     rate: float | None
-    is_poisson: bool
+    arrivals: str
     options: str
     """A JSON object, or nothing."""

@@ -91,12 +91,12 @@ def load(  # noqa: PLR0913 - each is an option
             metavar="N", help="Requests a second of all viewers together; without it each pauses as people do."
         ),
     ] = None,
-    poisson: Annotated[
-        bool,
+    arrivals: Annotated[
+        str,
         typer.Option(
-            "--poisson", help="With --rate: requests arrive at random times, as those of independent people do."
+            metavar="HOW", help="Of a rate: constant, or poisson: at random times, as independent people come."
         ),
-    ] = False,
+    ] = "constant",
     options: Annotated[
         str, typer.Option(metavar="JSON", help="Options of the profile, a JSON object; docs/load.md has them.")
     ] = "",
@@ -112,12 +112,12 @@ def load(  # noqa: PLR0913 - each is an option
     Examples:
       cdnlab load website
       cdnlab load video --duration 120 --users 60
-      cdnlab load api --rate 200 --poisson
+      cdnlab load api --rate 200 --arrivals poisson
       cdnlab load objects --options '{"path": "/download/item-{n}?size=20KiB", "count": 500}'
     """
     run_command(
         "load",
-        wanted=LoadChoice(profile, duration, users, rate, poisson, options),
+        wanted=LoadChoice(profile, duration, users, rate, arrivals, options),
         run_directory=run,
         is_json=json,
         state_dir=state,

@@ -15,7 +15,6 @@ from lab.load_profiles import PROFILES, LoadChoice
 from lab.report.writer import write_report
 from lab.scenarios.load_entry import LoadEntry, LoadEntryError
 from loadtests.intensity import DEFAULT_NAME
-from loadtests.schedule import CONSTANT, POISSON
 
 
 def run(*, wanted: LoadChoice, run_directory: Path | None, is_json: bool, state_dir: Path) -> int:
@@ -54,7 +53,7 @@ def _entry(wanted: LoadChoice) -> LoadEntry:
             wanted.profile,
             users=wanted.users,
             rate=wanted.rate,
-            arrivals=POISSON if wanted.is_poisson else CONSTANT,
+            arrivals=wanted.arrivals,
             options=given,
             lasts_seconds=wanted.duration_seconds,
         )
