@@ -58,7 +58,7 @@ test: export CDNLAB_EDGE_CODE := source
 test: $(VENV)/.installed ## all tests but whole scenarios, and those that need a Docker engine or a night
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not docker and not nightly and not scenarios"
 
-# A third of what each run takes is waiting, so that three at a time share two cores.
+# Much of a run is waiting for what its scenario says: several at a time.
 .PHONY: test-scenarios
 test-scenarios: export CDNLAB_EDGE_CODE := source
 test-scenarios: $(VENV)/.installed ## whole runs of scenarios on processes: quick start, those with the tag `ci`, planted bugs

@@ -95,9 +95,8 @@ class FillExchange:
         fields = dict((*told, *self._extra))
         asked_range = fields.get(b"range")
         key = fill.key
-        varying = fill.varying or (
-            () if key is None else varying_fields(key)
-        )  # of an answer, or of what was stored before it
+        # What the answer varies with, or what was stored before it.
+        varying = fill.varying or (() if key is None else varying_fields(key))
         recorder.add(
             FILLS,
             (
