@@ -1,14 +1,10 @@
 """The profiles as Locust runs them: single process and distributed, against a real origin process in place of an edge."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +12,8 @@ import pytest
 
 from lab.experiments.load import EXIT_FAILURES, LoadError, LoadFollower, LoadRun
 from loadtests.plan import Address, LoadPlan
-from loadtests.workload import Population
+from tests.integration.loadtests.load_peers import POPULATIONS, ROOT, SITE, free_port, plan_of, running, wait_ready
 from tests.integration.loadtests.test_viewer import ScriptedRouter
-
-SITE = "127.16.2.1"
-ROOT = Path(__file__).parents[3]
-POPULATIONS = (Population("eu", "10.2.0.0/16", 2), Population("us", "10.1.0.0/16", 1))
-
-
-def free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_ready(url: str) -> None:
-    deadline = time.monotonic() + 15
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except (OSError, urllib.error.URLError):
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +23,6 @@ def site() -> Iterator[int]:
     with running("origin", "--node-id", "o", "--listen", f"{SITE}:{port}", "--admin", f"{SITE}:{admin}"):
         wait_ready(f"http://{SITE}:{admin}/readyz")
         yield port
-
-
-@pytest.fixture
-def router() -> Iterator[ScriptedRouter]:
-    router = ScriptedRouter(SITE, ttl=2)
-    try:
-        yield router
-    finally:
-        router.close()
-
-
-def plan_of(site: int, router: ScriptedRouter, output: Path, pace: float = 3.0) -> LoadPlan:
-    dns = Address("127.16.1.53", router.port)
-    return LoadPlan(dns, "d1.cdn.localhost", site, POPULATIONS, output, pace)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:

@@ -22,15 +22,13 @@ from lab.history.archive import archive_history
 from lab.history.raw_files import raw_folder
 from lab.history.reader import open_history
 from lab.history.schema import LATENESS, LIVES, Table
-from loadtests.plan import Address, LoadPlan
+from loadtests.plan import LoadPlan
 from loadtests.request_block import NoBlockError, read_block, rows_of
-from loadtests.workload import Population
 from proto.history_file import FLUSH_SECONDS
 from proto.host_clock import host_nanoseconds, read_clock_id
-from tests.integration.loadtests.test_locust import ROOT, SITE, free_port, running, wait_ready
+from tests.integration.loadtests.load_peers import ROOT, SITE, free_port, plan_of, running, wait_ready
 from tests.integration.loadtests.test_viewer import ScriptedRouter
 
-POPULATIONS = (Population("eu", "10.2.0.0/16", 2), Population("us", "10.1.0.0/16", 1))
 STANDSTILL_SECONDS = 0.8
 KILLS = 4
 """A busy machine may be late with a flush; not each time."""
@@ -67,18 +65,9 @@ def origin(real_origin: Origin) -> Origin:
     return real_origin
 
 
-@pytest.fixture
-def router() -> Iterator[ScriptedRouter]:
-    router = ScriptedRouter(SITE, ttl=2)
-    try:
-        yield router
-    finally:
-        router.close()
-
-
-def plan_of(port: int, router: ScriptedRouter, folder: Path, pace: float = 3.0) -> LoadPlan:
-    dns = Address("127.16.1.53", router.port)
-    return LoadPlan(dns, "d1.cdn.localhost", port, POPULATIONS, folder / "load.jsonl", pace, folder / "history")
+def recorded_plan(port: int, router: ScriptedRouter, folder: Path, pace: float = 3.0) -> LoadPlan:
+    """With a history."""
+    return plan_of(port, router, folder / "load.jsonl", pace, folder / "history")
 
 
 def read(path: Path, table: Table) -> list[dict[str, Any]]:
@@ -106,7 +95,7 @@ def read_requests(folder: Path) -> list[dict[str, Any]]:
 def test_every_request_is_a_row_with_what_the_origin_says_of_it(
     origin: Origin, router: ScriptedRouter, tmp_path: Path
 ) -> None:
-    with LoadRun("mixed", plan_of(origin.port, router, tmp_path), 4, 10, tmp_path) as run:
+    with LoadRun("mixed", recorded_plan(origin.port, router, tmp_path), 4, 10, tmp_path) as run:
         assert run.wait() == 0, run.log_path.read_text(encoding="utf-8")
     rows = read_requests(tmp_path / "history")
     totals = json.loads((tmp_path / "load_totals.json").read_text(encoding="utf-8"))["regions"]
@@ -136,7 +125,7 @@ def test_every_request_is_a_row_with_what_the_origin_says_of_it(
 @pytest.mark.slow
 def test_what_failed_has_a_row(router: ScriptedRouter, tmp_path: Path) -> None:
     file, deadline = tmp_path / "history" / "requests.blocks", time.monotonic() + 30
-    with LoadRun("api", plan_of(free_port(SITE), router, tmp_path), 60, 3, tmp_path) as run:
+    with LoadRun("api", recorded_plan(free_port(SITE), router, tmp_path), 60, 3, tmp_path) as run:
         while not file.exists() or len(read_requests(file.parent)) < 3:
             assert time.monotonic() < deadline and run.is_running
             time.sleep(0.02)
@@ -153,7 +142,7 @@ def test_a_generator_that_stands_still_says_how_late_it_was(
 ) -> None:
     """Whatever keeps it from running: here it is stopped for a moment."""
     plan, file = tmp_path / "plan.json", tmp_path / "history" / "lateness.tsv"
-    plan.write_text(plan_of(origin.port, router, tmp_path).to_json(), encoding="utf-8")
+    plan.write_text(recorded_plan(origin.port, router, tmp_path).to_json(), encoding="utf-8")
     command = ["locust", "--locustfile", "loadtests/api.py", "--load-plan", str(plan), "--headless"]
     with running(*command, "--users", "2", "--spawn-rate", "2", "--run-time", "6s") as process:
         deadline = time.monotonic() + 30
@@ -171,7 +160,7 @@ def test_a_generator_that_stands_still_says_how_late_it_was(
 @pytest.mark.slow
 def test_workers_write_files_of_their_own(origin: Origin, router: ScriptedRouter, tmp_path: Path) -> None:
     plan, folder = tmp_path / "plan.json", raw_folder(tmp_path) / "load"
-    wanted = replace(plan_of(origin.port, router, tmp_path), history=folder)
+    wanted = replace(recorded_plan(origin.port, router, tmp_path), history=folder)
     plan.write_text(wanted.to_json(), encoding="utf-8")
     port = str(free_port(SITE))
     command = ["locust", "--locustfile", "loadtests/api.py", "--load-plan", str(plan), "--headless", "--processes", "2"]
@@ -229,7 +218,7 @@ def test_kill_9_loses_at_most_the_last_tenth_of_a_second(
         folder = tmp_path / str(number)
         folder.mkdir()
         plan = folder / "plan.json"
-        plan.write_text(plan_of(origin.port, router, folder, pace=50.0).to_json(), encoding="utf-8")
+        plan.write_text(recorded_plan(origin.port, router, folder, pace=50.0).to_json(), encoding="utf-8")
         killed_ns = killed_while_it_asks(origin, plan, folder)
         rows = read_requests(folder / "history")
         noted = origin.requests()

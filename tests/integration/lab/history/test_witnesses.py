@@ -14,7 +14,7 @@ from lab.clients.async_http import ExchangeFailedError, exchange
 from lab.history.recorder import Recorder, WatchedNode
 from lab.history.witnesses import Question, Watched, ask_router, watch_object
 from proto.host_clock import HostClock, host_nanoseconds
-from tests.integration.loadtests.test_locust import free_port, running, wait_ready
+from tests.integration.loadtests.load_peers import free_port, running, wait_ready
 from tests.integration.loadtests.test_viewer import (
     EDGE_1,
     ScriptedEdge,
