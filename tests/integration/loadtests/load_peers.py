@@ -1,5 +1,6 @@
 """What tests of real Locust processes run beside them: other programs, and a load plan that leads to one of them."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from loadtests.plan import Address, LoadPlan
 from loadtests.workload import Population
@@ -58,3 +60,8 @@ def plan_of(
     """To whoever listens at the port of SITE."""
     dns = Address("127.16.1.53", router.port)
     return LoadPlan(dns, "d1.cdn.localhost", port, POPULATIONS, output, pace, history)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """Of a file with an object of JSON on each."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -6,13 +6,21 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lab.experiments.load import EXIT_FAILURES, LoadError, LoadFollower, LoadRun
 from loadtests.plan import Address, LoadPlan
-from tests.integration.loadtests.load_peers import POPULATIONS, ROOT, SITE, free_port, plan_of, running, wait_ready
+from tests.integration.loadtests.load_peers import (
+    POPULATIONS,
+    ROOT,
+    SITE,
+    free_port,
+    lines_of,
+    plan_of,
+    running,
+    wait_ready,
+)
 from tests.integration.loadtests.test_viewer import ScriptedRouter
 
 
@@ -23,10 +31,6 @@ def site() -> Iterator[int]:
     with running("origin", "--node-id", "o", "--listen", f"{SITE}:{port}", "--admin", f"{SITE}:{admin}"):
         wait_ready(f"http://{SITE}:{admin}/readyz")
         yield port
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.slow

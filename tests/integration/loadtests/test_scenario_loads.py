@@ -17,8 +17,7 @@ from loadtests.intensity import Intensity
 from loadtests.plan import Address, LoadPlan
 from loadtests.stages import Stage
 from loadtests.workload import Population
-from tests.integration.loadtests.load_peers import ROOT, free_port, running, wait_ready
-from tests.integration.loadtests.test_locust import lines_of
+from tests.integration.loadtests.load_peers import ROOT, free_port, lines_of, running, wait_ready
 from tests.integration.loadtests.test_viewer import ScriptedRouter
 
 SITE = "127.16.4.1"
