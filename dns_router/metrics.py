@@ -11,6 +11,7 @@ from dns_router.counters import Counters
 from dns_router.responder import Responder
 from proto.exposition import CounterFamily, Family, GaugeFamily, exposition
 from proto.host_clock import take_anchor
+from proto.message_counts import MessageCounts
 from proto.node_session import NodeIdentity, NodeSession
 from proto.state_files import StateFileStatistics
 
@@ -116,6 +117,16 @@ class NodeReport:
             "cdn_sync_reconnects", "Streams to the control plane after the first.", value=session.reconnects_total
         )
         yield CounterFamily("cdn_sync_rejections", "Resources that this node refused.", value=session.rejections_total)
+        yield from _message_counts(session.message_counts)
+
+
+def _message_counts(counts: MessageCounts) -> Iterator[Family]:
+    messages = CounterFamily("cdn_sync_messages", "Messages to and from control planes.", labels=("direction", "kind"))
+    sizes = CounterFamily("cdn_sync_message_bytes", "Their sizes.", labels=("direction", "kind"))
+    for family, totals in ((messages, counts.messages), (sizes, counts.bytes_of_messages)):
+        for labels, total in totals.items():
+            family.add_metric(labels, total)
+        yield family
 
 
 def _gauge(name: str, documentation: str, value: float) -> Family:

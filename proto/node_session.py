@@ -19,6 +19,7 @@ import grpc.aio
 from proto.cdn.v1 import sync_pb2, sync_pb2_grpc
 from proto.host_clock import host_seconds
 from proto.log_position import LogPosition
+from proto.message_counts import RECEIVED, SENT, MessageCounts
 from proto.mutual_tls import SERVER_NAME_OPTION, TlsIdentity
 from proto.node_machine import (
     ApplyDirectory,
@@ -158,6 +159,8 @@ class NodeSession:
         )
         self._outgoing = _Outgoing()
         self._streams_total = 0
+        self.message_counts = MessageCounts()
+        """With all control planes, on all streams."""
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._is_connected = False
         self._could_not_keep = False
@@ -166,8 +169,6 @@ class NodeSession:
         self._tick_moved = asyncio.Event()
         self._stopped = asyncio.Event()
         self._abandoned = asyncio.Event()
-
-    # What the node reports of itself
 
     @property
     def applied_index(self) -> int:
@@ -219,8 +220,6 @@ class NodeSession:
     def _control_plane(self) -> str:
         """The one that is spoken with, or tried next."""
         return self._control_planes[self._turn]
-
-    # Its life
 
     async def run(self) -> None:
         """Stay connected until cancelled, or until `leave` is done."""
@@ -279,8 +278,6 @@ class NodeSession:
             _logger.error("the certificate of this node is good for no control plane: %s", problem)
         self._told_of_certificate = problem
 
-    # One stream
-
     async def _converse_once(self) -> str:
         """Open a stream and talk until it ends; why it ended."""
         self._streams_total += 1
@@ -336,6 +333,7 @@ class NodeSession:
             if not isinstance(message, sync_pb2.ControlMessage):
                 raise _StreamEndedError("the control plane closed the stream")
             self._is_connected = True
+            self.message_counts.count(RECEIVED, message)
             tick_at = self._machine.next_tick_at
             self._carry_out(self._machine.received(message, self._clock()))
             if self._machine.next_tick_at < tick_at:
@@ -348,6 +346,7 @@ class NodeSession:
                 await call.write(message)
             except asyncio.InvalidStateError as error:
                 raise _StreamEndedError("the stream is closed") from error
+            self.message_counts.count(SENT, message)
             if message.HasField("leaving"):
                 await call.done_writing()
                 return  # the control plane closes the stream, which the reader sees

@@ -10,6 +10,7 @@ from edge_node.model.counters import Counters
 from edge_node.observability.metrics import NodeCollector, Sources
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
+from proto.message_counts import MessageCounts
 from proto.state_files import StateFileStatistics
 from tests.test_architecture import LAYERS
 from tests.test_request_lifecycle import names_in_the_code
@@ -54,6 +55,7 @@ class NoSession:
     """No control plane."""
 
     head_index = reconnects_total = rejections_total = 0
+    message_counts = MessageCounts()
 
     def lease_state(self) -> str:
         return "none"

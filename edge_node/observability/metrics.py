@@ -10,6 +10,7 @@ from edge_node.model.counters import LATENCY_BOUNDS_SECONDS, Counters, RequestSt
 from edge_node.storage.disk.disk_budget import DiskStatistics
 from edge_node.storage.protocol import StoreStatistics
 from proto.exposition import CounterFamily, Family, GaugeFamily, HistogramFamily, exposition
+from proto.message_counts import MessageCounts
 from proto.state_files import StateFileStatistics
 
 
@@ -27,6 +28,10 @@ class Session(Protocol):
     @property
     def rejections_total(self) -> int:
         """Resources rejected."""
+
+    @property
+    def message_counts(self) -> MessageCounts:
+        """What was exchanged with it."""
 
     def lease_state(self) -> str:
         """`held`, `expired` or `none`."""
@@ -182,6 +187,9 @@ class NodeCollector:
         yield _gauge("cdn_lease_remaining_seconds", "Until the lease ends.", session.lease_remaining_seconds())
         yield _total("cdn_sync_reconnects", "Streams to the control plane after the first.", session.reconnects_total)
         yield _total("cdn_sync_rejections", "Resources that were rejected.", session.rejections_total)
+        kinds, counts = ("direction", "kind"), session.message_counts
+        yield _counter("cdn_sync_messages", "Messages to and from control planes.", kinds, counts.messages)
+        yield _counter("cdn_sync_message_bytes", "Their sizes.", kinds, counts.bytes_of_messages)
         files = self._sources.files
         yield _total("cdn_state_files_refused", "State files found damaged at the start.", files.refused_total)
         yield _total("cdn_state_write_failures", "Writes of state files that failed.", files.write_failures_total)

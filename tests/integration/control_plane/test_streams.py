@@ -45,6 +45,23 @@ async def test_a_new_node_gets_a_snapshot_then_a_lease_then_entries(tmp_path: Pa
             await until(lambda: node.applier.directory == ("edge-1",), "the directory")
 
 
+async def test_a_node_counts_what_it_is_sent_by_kind(tmp_path: Path) -> None:
+    port = free_port()
+    async with control_plane(tmp_path, port) as plane:
+        plane.append(put("D1"))
+        node = Node("edge-1", port)
+        async with running(node):
+            await until(lambda: node.session.lease_state() == "held", "a lease")
+            plane.append(put("D2"))
+            await until(lambda: plane.deployment.is_deployed("D2", 2), "the acknowledgement")
+            counts = node.session.message_counts
+            changes = counts.messages[("received", "entry")] + counts.messages[("received", "entries")]
+            assert (counts.messages[("received", "snapshot")], changes, counts.messages[("sent", "hello")]) == (1, 1, 1)
+            size = sum(counts.bytes_of_messages[("received", kind)] for kind in ("entry", "entries"))
+            assert size >= node.applier.entries[0].ByteSize()
+            assert counts.messages[("sent", "acknowledgement")] >= 1 and not counts.messages[("sent", "unknown")]
+
+
 async def test_a_node_that_cannot_keep_what_it_is_sent_asks_less_and_less_often(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
