@@ -122,7 +122,17 @@ LAYERS = {
         {"__main__"},
     ),
     "lab": (
-        {"api_server", "errors", "interrupts", "load_profiles", "runner", "shells", "streams", "terminal"},
+        {
+            "api_server",
+            "errors",
+            "interrupts",
+            "load_profiles",
+            "regression_options",
+            "runner",
+            "shells",
+            "streams",
+            "terminal",
+        },
         {"clients", "durations", "topology"},
         {"run_options"},
         {"history"},
@@ -131,8 +141,9 @@ LAYERS = {
         {"faults", "wan"},
         {"agent", "scenarios"},
         {"experiments"},
+        {"regression"},
         {"command_line", "commands"},
-        {"fault_commands", "run_commands", "time_commands"},
+        {"fault_commands", "regression_commands", "run_commands", "time_commands"},
         {"cli"},
     ),
     "loadtests": (
@@ -251,6 +262,11 @@ PURE = {
     "lab/faults/partitions.py": set(),
     "lab/faults/targets.py": set(),
     "lab/topology": set(),
+    "lab/regression/counters.py": set(),
+    "lab/regression/signed_ranks.py": set(),
+    "lab/regression/subject.py": set(),
+    "lab/regression/times.py": {"random"},  # a seeded generator, so that the same sessions say the same
+    "lab/regression/workloads.py": {"random"},  # seeded: always the same requests
     "lab/wan/configuration.py": set(),
     "lab/wan/cuts.py": set(),
     "lab/wan/judgement.py": set(),

@@ -162,6 +162,15 @@ class ManagementApi:
         )
         return str(answer["Invalidation"]["Id"])
 
+    def wait_invalidated(self, distribution_id: str, invalidation_id: str) -> None:
+        """LabError when it is not complete in time."""
+
+        def is_complete() -> bool:
+            answer = _call(lambda: self._client.get_invalidation(DistributionId=distribution_id, Id=invalidation_id))
+            return bool(answer["Invalidation"]["Status"] == "Completed")
+
+        _wait_until(is_complete, f"invalidation {invalidation_id} is not Completed after {DEPLOY_SECONDS:g} s")
+
     def close(self) -> None:
         self._client.close()
 
