@@ -42,14 +42,18 @@ def availability(
 _EXCUSED = """
 , judged AS (
     SELECT *, EXISTS (FROM faults f JOIN nodes n ON n.node = f.place WHERE f.fault = 'kill' AND n.address = c.address AND c.ended_ns >= f.began_ns
-        AND (c.intended_ns <= f.injected_ns OR c.ended_ns <= f.injected_ns + ?)) AS is_excused
+        AND (c.intended_ns <= f.injected_ns OR c.ended_ns <= f.injected_ns + ?))
+        OR c.first_byte_ns IS NOT NULL AND EXISTS (FROM fills l JOIN nodes e ON e.node = l.node AND e.address = c.address
+        JOIN nodes n ON n.address = regexp_replace(l.upstream, ':\\d+$', '') JOIN faults f ON f.place = n.node AND f.fault = 'kill'
+        WHERE l.path = c.path AND l.error IS NOT NULL AND l.head_ns IS NOT NULL AND l.started_ns <= f.injected_ns AND l.ended_ns >= f.began_ns) AS is_excused
     FROM chosen c WHERE is_failed
 )
 """
+"""At the edge that was killed; or of a body that came through one from a cache or an origin that was killed in the middle of it: what was sent cannot be taken back."""
 
 
 def errors(history: History, budget: int, when: str, settle_seconds: float, excused_seconds: float) -> Judgement:
-    """At most `budget` requests may fail. Excused, and counted, is what was under way through a node while it was killed, or fails there soon after."""
+    """At most `budget` requests may fail. Excused, and counted, is what was under way through a node while it was killed, or fails at a killed edge soon after."""
     chosen = chosen_requests(history, when, settle_seconds)
     question, values = chosen.question + _EXCUSED, [*chosen.values, round(excused_seconds * NANOSECONDS)]
     total = history.value(f"{chosen.question} SELECT count(*) FROM chosen", chosen.values)
@@ -61,7 +65,7 @@ def errors(history: History, budget: int, when: str, settle_seconds: float, excu
         + (f", {budget} allowed" if budget else "")
     ]
     if excused:
-        facts.append(f"{excused:,} more were on their way through an edge in the moment of its death")
+        facts.append(f"{excused:,} more were on their way through a node in the moment of its death")
     if failed <= budget:
         return Judgement(total, tuple(facts))
     rows = history.records(

@@ -288,6 +288,40 @@ def test_an_error_is_excused_only_at_the_edge_that_died_and_in_that_moment() -> 
     assert errors(history_of({"requests": requests, "faults": [KILL], "nodes": [EDGE]}), 3, "all", 0.0, 2.0).wrong == 0
 
 
+@pytest.mark.parametrize(
+    ("changed", "is_excused"),
+    [
+        ({}, True),
+        ({"path": "/other"}, False),
+        ({"node": "e2"}, False),
+        ({"upstream": "10.0.0.8:8080"}, False),
+        ({"error": None}, False),
+        ({"head_ns": None}, False),  # the edge could have asked another one
+        ({"started_ns": 11.5 * S}, False),
+        ({"ended_ns": 9 * S}, False),
+    ],
+)
+def test_a_body_on_its_way_from_a_cache_that_is_killed_is_excused(changed: dict[str, object], is_excused: bool) -> None:
+    regional = {"node": "r1", "role": "regional", "address": "10.0.0.9", "region": "eu"}
+    asked = request(1, 10.5, error="cut", first_byte_ns=10.2 * S)
+    fill = {
+        "node": "e1",
+        "path": asked["path"],
+        "upstream": "10.0.0.9:8080",
+        "started_ns": 10 * S,
+        "head_ns": 10.1 * S,
+        "ended_ns": 11 * S,
+        "error": "truncated",
+    }
+    tables = {
+        "requests": [asked],
+        "faults": [KILL | {"place": "r1"}],
+        "nodes": [EDGE, regional],
+        "fills": [fill | changed],
+    }
+    assert errors(history_of(tables), 0, "all", 0.0, 2.0).wrong == (0 if is_excused else 1)
+
+
 @pytest.mark.parametrize(("when", "total"), [("all", 4), ("outside_of_faults", 2), ("inside_of_faults", 2)])
 def test_a_request_is_inside_of_a_fault_when_any_of_it_is(when: str, total: int) -> None:
     requests = [request(1, 9), request(2, 9.95), request(3, 30), request(4, 31.1)]
