@@ -136,7 +136,10 @@ LAYERS = {
         {"cli"},
     ),
     "loadtests": (
-        {"bounded_fields", "connection", "playback", "resuming", "run_clocks", "seconds", "trickle", "workload"},
+        {
+            *("bounded_fields", "connection", "playback", "resuming", "run_clocks", "seconds"),
+            *("traces", "trickle", "workload"),
+        },
         {"popular_objects", "schedule", "slow_connection", "stages"},
         {"intensity", "profile_options"},
         {"catalogue", "plan"},
@@ -192,6 +195,16 @@ PURE = {
     "loadtests/schedule.py": {"random"},  # the type of the generator that it is given
     "loadtests/stages.py": set(),
     "loadtests/trickle.py": set(),
+    "loadtests/traces/cloudfront_log.py": set(),
+    "loadtests/traces/csv_trace.py": set(),
+    "loadtests/traces/har.py": set(),
+    "loadtests/traces/moments.py": set(),
+    "loadtests/traces/oracle_general.py": set(),
+    "loadtests/traces/time_order.py": set(),
+    "loadtests/traces/trace_formats.py": set(),
+    "loadtests/traces/trace_lines.py": set(),
+    "loadtests/traces/trace_reading.py": set(),
+    "loadtests/traces/trace_request.py": set(),
     "lab/scenarios/figures.py": set(),
     "lab/scenarios/fitting.py": set(),
     "lab/experiments/journal_checks.py": set(),
