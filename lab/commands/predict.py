@@ -5,9 +5,6 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadtests.traces.reader import read_trace
-from loadtests.traces.trace_reading import TraceError
-
 from lab.commands.status import align
 from lab.errors import UsageError
 from lab.load_profiles import PROFILES as PROFILE_NAMES
@@ -27,6 +24,8 @@ from lab.topology.reader import find_topology
 from loadtests.catalogue import PROFILES, Profile
 from loadtests.intensity import DEFAULT_NAME, Intensity
 from loadtests.plan import Address, LoadPlan
+from loadtests.traces.reader import read_trace
+from loadtests.traces.trace_reading import TraceError
 
 _SIZE = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)(KiB|MiB|GiB)?")
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, None: 1 << 20}

@@ -37,7 +37,9 @@ def _mib(size_bytes: int) -> str:
 
 def comparison_rows(combinations: Sequence[WhatIf], predictions: Sequence[Prediction]) -> list[tuple[str, ...]]:
     """One row for each combination, under a head."""
-    rows = [("WHAT IF", "REQUESTS", "EDGE HITS", "REGIONAL HITS", "ORIGIN FETCHES", "ORIGIN BYTES", "SENT BYTES")]
+    rows: list[tuple[str, ...]] = [
+        ("WHAT IF", "REQUESTS", "EDGE HITS", "REGIONAL HITS", "ORIGIN FETCHES", "ORIGIN BYTES", "SENT BYTES")
+    ]
     for wanted, prediction in zip(combinations, predictions, strict=True):
         edge, regional = prediction.of_tier("edge"), prediction.of_tier("regional")
         rows.append(
@@ -56,7 +58,7 @@ def comparison_rows(combinations: Sequence[WhatIf], predictions: Sequence[Predic
 
 def node_rows(prediction: Prediction) -> list[tuple[str, ...]]:
     """One row for each tier, POP and node, and the origins."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("TIER", "WHERE", "REQUESTS", "HITS", "REFRESH", "MISSES", "HIT RATIO", "SENT", "FETCHES", "FETCHED", "ORIGIN")
     ]
     for tier in prediction.tiers:

@@ -32,11 +32,13 @@ class Choices:
 
     def combinations(self) -> list[WhatIf]:
         """UsageError when there are too many."""
-        lists = (
-            *(self.edge_bytes, self.regional_bytes, self.policies, self.ttl_seconds),
-            *(self.pops, self.has_regional, self.shields),
-        )
-        found = [WhatIf(*values) for values in product(*(each or (None,) for each in lists))]
+        found = [
+            WhatIf(edge, regional, policy, ttl, pops, has_regional, shield)
+            for edge, regional in product(self.edge_bytes or (None,), self.regional_bytes or (None,))
+            for policy, ttl in product(self.policies or (None,), self.ttl_seconds or (None,))
+            for pops, has_regional in product(self.pops or (None,), self.has_regional or (None,))
+            for shield in self.shields or (None,)
+        ]
         if len(found) > MOST_COMBINATIONS:
             raise UsageError(f"{len(found)} combinations are too many: at most {MOST_COMBINATIONS} in one call")
         return found
