@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lab.commands.status import align
@@ -16,7 +17,15 @@ from lab.prediction.network import WhatIf
 from lab.prediction.profile_viewers import requests_of, steps_of
 from lab.prediction.simulation import Invalidation, OriginAnswers, Prediction
 from lab.prediction.tables import comparison_rows, document_of, node_rows
-from lab.prediction.what_ifs import Choices, Setting, populations_of, predict_profile, predict_trace
+from lab.prediction.what_ifs import (
+    Choices,
+    Setting,
+    memory_series,
+    populations_of,
+    predict_profile,
+    predict_trace,
+)
+from lab.report.miss_ratio_curves import curves_of, draw_page, draw_svg
 from lab.scenarios.load_entry import LoadEntry, LoadEntryError
 from lab.topology.choice import TopologyChoice
 from lab.topology.model import EVICTION_POLICIES, Topology
@@ -38,13 +47,37 @@ Predict = Callable[[Sequence[WhatIf]], list[Prediction]]
 
 def run(*, wanted: PredictionChoice, is_json: bool) -> int:
     topology = find_topology(TopologyChoice(wanted.topology))
-    combinations = choices_of(wanted.what_if).combinations()
+    choices = choices_of(wanted.what_if)
+    if wanted.plot is not None:
+        choices = _with_sizes(choices, wanted.plot)
+    combinations = choices.combinations()
     predictions = _predictor(wanted, topology)(combinations)
+    if wanted.plot is not None:
+        _draw(wanted, combinations, predictions, wanted.plot)
     if is_json:
         print(json.dumps(document_of(combinations, predictions), indent=2))
     else:
         _print(combinations, predictions)
     return 0
+
+
+def _with_sizes(choices: Choices, plot: Path) -> Choices:
+    """A curve needs sizes: those that were given, if there are several."""
+    if plot.suffix not in (".svg", ".html"):
+        raise UsageError(f"--plot {plot}: a curve is drawn as .svg or .html")
+    given = sorted(set(choices.edge_bytes))
+    if len(given) == 1:
+        raise UsageError("--plot needs several --memory, or none: then 1 MiB to 1 GiB in powers of two")
+    return replace(choices, edge_bytes=given or list(memory_series(1, 1024)))
+
+
+def _draw(
+    wanted: PredictionChoice, combinations: Sequence[WhatIf], predictions: Sequence[Prediction], plot: Path
+) -> None:
+    curves = curves_of(combinations, predictions)
+    title = f"Miss-ratio curves of {Path(wanted.load.profile).name}"
+    drawn = draw_page(title, curves) if plot.suffix == ".html" else f"{draw_svg(curves)}\n"
+    plot.write_text(drawn, encoding="utf-8")
 
 
 def _print(combinations: Sequence[WhatIf], predictions: Sequence[Prediction]) -> None:

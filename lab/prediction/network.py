@@ -1,7 +1,7 @@
 """The caches of a topology, joined into tiers: edges, regional caches, in a what-if a shield before the origin. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from edge_node.caching.invalidation_index import InvalidationLog
@@ -35,6 +35,10 @@ class WhatIf:
     has_regional: bool | None = None
     shield: str | None = None
     """The region of one more cache, that all regional caches (without those: all edges) ask instead of the origin. Labs have none."""
+
+    def without_edge_bytes(self) -> "WhatIf":
+        """All else that is different."""
+        return replace(self, edge_bytes=None)
 
 
 @dataclass(frozen=True, slots=True)
