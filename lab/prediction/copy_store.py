@@ -3,11 +3,26 @@
 What `MemoryStore` and its writer do for one response that comes whole, in one go (edge_node/storage/memory.py); a property test compares the two.
 """
 
+from functools import lru_cache
+from hashlib import blake2b
+
 from edge_node.caching.entry import ENTRY_OVERHEAD_BYTES
 from edge_node.storage.eviction.protocol import EvictionPolicy
 from edge_node.storage.eviction.registry import POLICIES
+from edge_node.storage.eviction.wtinylfu import WTinyLfu
 from edge_node.storage.memory import LARGEST_SHARE_OF_BUDGET
 from lab.prediction.stored_copy import StoredCopy
+
+
+@lru_cache(maxsize=1 << 18)
+def _steady_hash(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
+
+
+def _policy_of(name: str, capacity_bytes: int) -> EvictionPolicy[StoredCopy]:
+    """W-TinyLFU counts by a hash that is salted in each edge node, and by the same one each time here: so that a prediction repeats."""
+    kind = POLICIES[name]
+    return WTinyLfu(capacity_bytes, _steady_hash) if kind is WTinyLfu else kind(capacity_bytes)
 
 
 class CopyStore:
@@ -21,7 +36,7 @@ class CopyStore:
         self.used_bytes = 0
         self.evictions = 0
         self.copies: dict[bytes, StoredCopy] = {}
-        self._policy: EvictionPolicy[StoredCopy] = POLICIES[policy](capacity_bytes)
+        self._policy = _policy_of(policy, capacity_bytes)
         self._touch = self._policy.touch
 
     def lookup(self, key: bytes) -> StoredCopy | None:
