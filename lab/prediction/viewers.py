@@ -1,10 +1,11 @@
 """Which edge a viewer asks: the router's answer to its resolver, kept for its TTL, as the load generator does it (docs/request-routing.md). Pure.
 
-Exact where a region has one edge. With several, the router takes turns from one question to the next, and where it stands when a run begins nobody knows: which of
-them a viewer has is then an expectation, and only what all of them do together is to be compared with a run.
+Exact where a region has one edge. With several, the router takes turns from one question to the next, and whose question comes when nobody knows beforehand: which of
+them a viewer has is drawn, so it is an expectation, and only what all of them do together is to be compared with a run.
 """
 
 from collections.abc import Sequence
+from random import Random
 
 from lab.prediction.network import Network
 from lab.prediction.tiers import PredictedCache
@@ -13,22 +14,22 @@ from lab.prediction.tiers import PredictedCache
 class Router:
     """Answers resolvers."""
 
-    __slots__ = ("_edges", "_nearest", "_questions", "ttl_seconds")
+    __slots__ = ("_edges", "_nearest", "_rng", "ttl_seconds")
 
     def __init__(self, network: Network, ttl_seconds: float) -> None:
         self._edges = network.edges
         self._nearest = network.nearest
-        self._questions = 0
+        self._rng = Random("router")
         self.ttl_seconds = ttl_seconds
 
     def edges_of(self, region: str) -> Sequence[PredictedCache]:
         """Of the nearest region that has some."""
         return self._edges[self._nearest[region][0]]
 
-    def turn(self) -> int:
-        """One more for each question, whoever asks."""
-        self._questions += 1
-        return self._questions
+    def turn(self, edges: int) -> int:
+        """Which of so many edges comes first in the next answer. Counted on from a known start, the turns of a few viewers that all ask every few seconds would be the
+        same ones for ever, which in a run the jitter of their questions keeps from happening."""
+        return self._rng.randrange(edges)
 
 
 class ViewerPlace:
@@ -45,8 +46,7 @@ class ViewerPlace:
     def edge(self, now: float) -> PredictedCache:
         """Of the answer in hand, or of a new one."""
         if now >= self._valid_until:
-            turn = self._router.turn()
-            self._edge = self._edges[turn % len(self._edges)]
+            self._edge = self._edges[self._router.turn(len(self._edges))]
             self._valid_until = now + self._router.ttl_seconds
         return self._edge
 
