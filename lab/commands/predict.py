@@ -55,7 +55,7 @@ def run(*, wanted: PredictionChoice, is_json: bool) -> int:
     if wanted.plot is not None:
         _draw(wanted, combinations, predictions, wanted.plot)
     if is_json:
-        print(json.dumps(document_of(combinations, predictions), indent=2))
+        print(json.dumps({"predictions": document_of(combinations, predictions)}, indent=2))
     else:
         _print(combinations, predictions)
     return 0
