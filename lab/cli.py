@@ -8,6 +8,7 @@ import typer
 
 from lab.command_line import DEFAULT_STATE, Json, Node, State, run_command, run_program, suggest
 from lab.fault_commands import faults, short_forms
+from lab.prediction_commands import prediction_commands
 from lab.regression_commands import regression_commands
 from lab.run_commands import Loopback, Relays, RunnerOption, Seed, Topology, run_commands, wan
 from lab.runner import Runner
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(faults, name="faults")
 app.add_typer(short_forms)
 app.add_typer(run_commands)
+app.add_typer(prediction_commands)
 app.add_typer(regression_commands)
 app.add_typer(wan, name="wan")
 app.add_typer(time_commands, name="time")

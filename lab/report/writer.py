@@ -13,6 +13,7 @@ import duckdb
 from lab.errors import LabError
 from lab.history.reader import open_history
 from lab.history.run_files import read_run
+from lab.report.data.predicted import Forecast, forecast_of
 from lab.report.drawings import timeline_document, world_document
 from lab.report.failovers import failover_section
 from lab.report.figures import (
@@ -24,6 +25,7 @@ from lab.report.figures import (
 )
 from lab.report.markup import NOTHING, Markup, element, fold, section, text
 from lab.report.page import page
+from lab.report.predictions import prediction_section
 from lab.report.receipts import receipts_section
 from lab.report.repeating import scenario_of, scenario_section
 from lab.report.verdicts import verdict_pill, verdict_section
@@ -37,6 +39,7 @@ _SECTIONS = {
     "timeline": "Timeline",
     "failover": "Failover",
     "load": "Load",
+    "prediction": "Prediction",
     "receipts": "Receipts",
     "nodes": "Nodes",
     "failures": "Failures",
@@ -49,7 +52,7 @@ def write_report(run_directory: Path) -> Path:
     run = read_run(run_directory)
     history = open_history(run_directory)
     try:
-        page_of_run = render(view_of(run, history))
+        page_of_run = render(view_of(run, history), forecast_of(run, history, run_directory))
     except duckdb.Error as error:
         raise LabError(f"the history of {run_directory} is damaged: {str(error).partition(chr(10))[0]}") from error
     finally:
@@ -59,7 +62,7 @@ def write_report(run_directory: Path) -> Path:
     return path
 
 
-def render(view: RunView) -> str:
+def render(view: RunView, forecast: Forecast | None = None) -> str:
     world, timeline = world_document(view), timeline_document(view)
     summary = view.run.summary
     sections = [
@@ -68,6 +71,7 @@ def render(view: RunView) -> str:
         _timeline(view) if timeline else NOTHING,
         failover_section(summary),
         load_section(view),
+        prediction_section(forecast),
         receipts_section(view.receipts),
         nodes_section(view),
         errors_section(view),

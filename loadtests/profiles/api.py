@@ -8,13 +8,9 @@ import json
 from typing import Any
 
 from loadtests.connection import Request, Response
+from loadtests.request_choice import PRODUCT_PAGES, api_pause, next_products_page
 from loadtests.users import ViewerUser
 from loadtests.workload import RegionalPopularity
-
-# The origin lists 500 products, 20 a page (docs/origin.md).
-PRODUCT_PAGES = 25
-PRIVATE_SHARE = 0.3
-MEAN_PAUSE_SECONDS = 0.5
 
 
 class ApiUser(ViewerUser):
@@ -29,13 +25,13 @@ class ApiUser(ViewerUser):
         self._name = f"user-{self.population.region}-{self.number}"
 
     def call(self) -> None:
-        if self.rng.random() < PRIVATE_SHARE:
+        page = next_products_page(self._popularity, self.rng)
+        if page is None:
             self._ask_who_i_am()
         else:
-            page = self._popularity.pick(self.rng) + 1
             request = Request(f"/api/products?page={page}", headers={"accept": "application/json"})
             self.fetch(request, "/api/products?page", self.intended_start)
-        self.schedule_next(self.rng.expovariate(1 / MEAN_PAUSE_SECONDS))
+        self.schedule_next(api_pause(self.rng))
 
     def _ask_who_i_am(self) -> None:
         request = Request("/api/me", headers={"accept": "application/json", **self._identity()})

@@ -7,6 +7,7 @@ normal, and a row of its own. With a seed a second run sends the query strings o
 from loadtests.connection import Request
 from loadtests.profile_options import CacheBustingOptions
 from loadtests.profiles.objects import ObjectsUser
+from loadtests.request_choice import busting_parameter, busting_query
 
 
 class CacheBustingUser(ObjectsUser):
@@ -16,13 +17,12 @@ class CacheBustingUser(ObjectsUser):
 
     def __init__(self, environment: object) -> None:
         super().__init__(environment)
-        options: CacheBustingOptions = self.environment.load_options
-        self._share = options.busting_share
-        self._parameter = f"{'&' if '?' in options.path else '?'}{options.parameter}"
+        self._busting: CacheBustingOptions = self.environment.load_options
+        self._parameter = busting_parameter(self._busting)
 
     def ask(self) -> None:
-        path, row = self.pick_path(), self._row
-        if self.rng.random() < self._share:
-            path, row = f"{path}{self._parameter}={self.rng.getrandbits(64):016x}", f"{row}{self._parameter}"
-        self.fetch(Request(path, keeps_body=False), row, self.intended_start)
+        path = self.pick_path()
+        query = busting_query(self._busting, self.rng)
+        row = f"{self._row}{self._parameter}" if query else self._row
+        self.fetch(Request(path + query, keeps_body=False), row, self.intended_start)
         self.pause()

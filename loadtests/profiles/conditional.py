@@ -4,11 +4,10 @@ A 304 that nobody asked for, or that confirms another version than the one that 
 go on with what it does not have.
 """
 
-from collections import OrderedDict
-
 from loadtests.connection import Request, Response
 from loadtests.profile_options import ConditionalOptions
 from loadtests.profiles.objects import ObjectsUser
+from loadtests.request_choice import SeenObjects
 
 
 class ConditionalUser(ObjectsUser):
@@ -19,27 +18,18 @@ class ConditionalUser(ObjectsUser):
     def __init__(self, environment: object) -> None:
         super().__init__(environment)
         options: ConditionalOptions = self.environment.load_options
-        self._share = options.conditional_share
-        self._remembered = options.remembered
-        self._etags: OrderedDict[str, str] = OrderedDict()
+        self._seen = SeenObjects(options)
 
     def ask(self) -> None:
         path = self.pick_path()
-        asks_again = self.rng.random() < self._share
-        etag = self._etags.get(path, "") if asks_again else ""
+        etag = self._seen.tag_to_ask_with(path, self.rng)
         request = Request(path, headers={"if-none-match": etag} if etag else {}, keeps_body=False)
         fetched = self.fetch(
             request, self._row, self.intended_start, lambda response: not_modified_fault(response, etag)
         )
         if fetched.usable is not None:
-            self._remember(path, fetched.usable.headers.get("etag", etag))
+            self._seen.remember(path, fetched.usable.headers.get("etag", etag))
         self.pause()
-
-    def _remember(self, path: str, etag: str) -> None:
-        self._etags[path] = etag
-        self._etags.move_to_end(path)
-        while len(self._etags) > self._remembered:
-            self._etags.popitem(last=False)
 
 
 def not_modified_fault(response: Response, etag: str) -> str:

@@ -4,8 +4,9 @@ What makes a crowd is the stages of the load plan: many come within seconds.
 """
 
 from loadtests.connection import Request
-from loadtests.popular_objects import object_path, popularity_in, row_name
+from loadtests.popular_objects import row_name
 from loadtests.profile_options import ObjectsOptions
+from loadtests.request_choice import next_object, pause_after
 from loadtests.users import ViewerUser
 
 
@@ -16,17 +17,12 @@ class ObjectsUser(ViewerUser):
 
     def __init__(self, environment: object) -> None:
         super().__init__(environment)
-        options: ObjectsOptions = self.environment.load_options
-        self._path = options.path
-        self._pause_seconds = options.pause_seconds
-        self._row = row_name(options.path)
-        self._popularity = popularity_in(
-            self.population.region, options.count, options.exponent, options.worldwide_share
-        )
+        self._objects: ObjectsOptions = self.environment.load_options
+        self._row = row_name(self._objects.path)
 
     def pick_path(self) -> str:
         """Of the next object."""
-        return object_path(self._path, self._popularity.pick(self.rng))
+        return next_object(self._objects, self.population.region, self.rng)
 
     def step(self) -> None:
         """The only task: Locust would give a subclass with a task of its own both."""
@@ -39,8 +35,7 @@ class ObjectsUser(ViewerUser):
 
     def pause(self) -> None:
         """Until the next request."""
-        mean = self._pause_seconds
-        self.schedule_next(self.rng.expovariate(1 / mean) if mean else 0.0)
+        self.schedule_next(pause_after(self._objects, self.rng))
 
     tasks = [step]  # noqa: RUF012  # Locust reads and may rewrite this list on the class
 

@@ -61,6 +61,7 @@ class Node:
     pop: str = "FRA56-P1"
     cache_bytes: int = 64 * 1024 * 1024
     disk_bytes: int = 0
+    eviction_policy: str = "s3fifo"
     ulimit: str = ""
     """What the shell's `ulimit` is told before the node starts, as `-n 400`."""
     trusted_proxies: str = ""
@@ -79,6 +80,7 @@ class Node:
             *("--listen", self.http, "--admin", self.admin, "--control-plane", self.control_plane),
             *("--state-dir", str(self.directory / "state"), "--cache-bytes", str(self.cache_bytes)),
             *("--access-log", str(self.directory / "access.log"), "--disk-bytes", str(self.disk_bytes)),
+            *("--eviction-policy", self.eviction_policy),
         ]
         if self.trusted_proxies:
             flags += ["--trusted-proxies", self.trusted_proxies]
