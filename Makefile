@@ -122,6 +122,20 @@ check: $(VENV)/.installed ## linter, formatter, types, stale generated files, im
 	$(BIN)/python -m deploy.compose_files --check
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_request_lifecycle.py tests/test_documentation.py
 
+# What is written down: docs/regression.md. With UPDATE=1 it is written anew; say in the commit why it differs.
+COUNTERS := tests/integration/lab/regression/counters.json
+UPDATE ?=
+.PHONY: counters
+counters: export CDNLAB_EDGE_CODE := source
+counters: $(VENV)/.installed ## what four workloads cost, counted exactly, against the counts that are committed (UPDATE=1 writes them anew)
+	@if [ -n "$(UPDATE)" ]; then $(BIN)/python -m tests.integration.lab.regression.write_counters $(COUNTERS); \
+	else $(BIN)/cdnlab regress $(COUNTERS) . --counters; fi
+
+MINUTES ?= 5
+.PHONY: regress
+regress: setup ## this commit and the one before it side by side: exact counters, then times (FIRST, SECOND, MINUTES)
+	$(BIN)/cdnlab regress $(or $(FIRST),HEAD~1) $(or $(SECOND),HEAD) --minutes $(MINUTES)
+
 .PHONY: bench-setup
 bench-setup: ## install what `make bench` compares with: nginx, Varnish, Traffic Server, HAProxy, wrk, PostgreSQL (Debian, needs root or sudo)
 	python3 benchmarks/install_peers.py

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lab.command_line import Json, run_command
-from lab.regression_options import BUILDS, LOOPBACKS, Wanted
+from lab.regression_options import BUILDS, LOOPBACK, Wanted
 
 regression_commands = typer.Typer(rich_markup_mode=None)
 
@@ -34,6 +34,9 @@ def regress(  # noqa: PLR0913 - each is an option
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-regress without it.")
     ] = None,
+    loopback: Annotated[
+        str, typer.Option(metavar="CIDR", help="A /16 of 127.0.0.0/8 for one of the labs; the other has the next one.")
+    ] = LOOPBACK,
     json: Json = False,
 ) -> None:
     """Compare two builds: exact counters first, then times in turns.
@@ -51,7 +54,7 @@ def regress(  # noqa: PLR0913 - each is an option
         "regress",
         first=first,
         second=second,
-        wanted=Wanted(0 if counters else minutes * 60, see / 100, sessions, BUILDS, LOOPBACKS),
+        wanted=Wanted(0 if counters else minutes * 60, see / 100, sessions, BUILDS, loopback),
         run_directory=run,
         is_json=json,
     )

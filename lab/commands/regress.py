@@ -23,6 +23,7 @@ _WORDS = {
 def run(*, first: str, second: str, wanted: Wanted, run_directory: Path | None, is_json: bool) -> int:
     """0: equal or better; 1: a regression; 2: unknown."""
     console = make_console(is_for_people=not is_json)
+    _ = wanted.loopbacks  # a UsageError comes before anything is unpacked
     sides = [side_of(parse_subject(each), wanted.builds) for each in (first, second)]
     directory = run_directory or new_run_directory("regress")
     comparison = Comparison(sides[0], sides[1], wanted, lambda text: console.print(text, style="dim", markup=False))

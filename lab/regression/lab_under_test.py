@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lab.clients.http_client import UnreachableError, ask, site_host
 from lab.clients.management_api import Distribution, ManagementApi
+from lab.cluster.ending import end_processes
+from lab.cluster.state_file import StateDir
 from lab.errors import LabError
 from lab.experiments.run_sites import create_sites
 from lab.scenarios.site import Site
@@ -144,8 +146,12 @@ class LabUnderTest:
         return {each.id: each.samples() for each in self.nodes if each.admin}
 
     def down(self) -> None:
-        """Does nothing when it is not up. LabError when something stays."""
-        self._run("down")
+        """Does nothing when it is not up. By its own command; where that fails, as of a checkout that was changed meanwhile, by ours."""
+        try:
+            self._run("down")
+        except LabError:
+            end_processes(StateDir(self._state), lambda: None)
+            raise
 
     def _run(self, *words: str) -> str:
         try:

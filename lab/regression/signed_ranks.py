@@ -7,6 +7,7 @@ Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, chapter 3.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, median
 from typing import Final
 
@@ -32,6 +33,29 @@ def p_greater(differences: Sequence[float]) -> float:
         return _normal_tail(doubled, positive)
     ways = _ways(doubled)
     return float(sum(ways[positive:]) / 2 ** len(present))
+
+
+def is_large(differences: Sequence[float], level: float) -> bool:
+    """Whether p_greater is at most `level`, by the distribution of ranks without ties: the same where there are none, and fast, for many samples of one size."""
+    present = [each for each in differences if each]
+    doubled = _doubled_ranks([abs(each) for each in present])
+    positive = sum(rank for rank, each in zip(doubled, present, strict=True) if each > 0)
+    return positive >= _critical(len(present), level)
+
+
+@lru_cache(maxsize=64)
+def _critical(count: int, level: float) -> float:
+    """The smallest doubled sum of positive ranks that is as improbable; infinite when none is."""
+    if count > MOST_EXACT:
+        mean, deviation = count * (count + 1) / 2, math.sqrt(count * (count + 1) * (2 * count + 1) / 6)
+        return mean + 0.5 + NormalDist().inv_cdf(1 - level) * deviation
+    tail = 0
+    ways = _ways(list(range(1, count + 1)))
+    for rank_sum in range(len(ways) - 1, -1, -1):
+        tail += ways[rank_sum]
+        if tail > level * 2**count:
+            return 2 * (rank_sum + 1) if rank_sum + 1 < len(ways) else math.inf
+    return 0.0
 
 
 def p_less(differences: Sequence[float]) -> float:

@@ -5,23 +5,23 @@ one build (where its memory lies, how its hashes fall) is only averaged over ses
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
-from statistics import fmean
 from typing import Final
 
-from lab.regression.signed_ranks import Interval, estimate, interval, p_greater, p_less
+from lab.regression.signed_ranks import Interval, estimate, interval, is_large, p_greater, p_less
 
 FALSE_ALARMS: Final = 0.01
 """Over all figures together, when nothing differs."""
 CONFIDENCE: Final = 0.99
 SEEN: Final = 0.95
 """What the power is told for."""
+CHANGES: Final = tuple(0.0025 * 1.15**step for step in range(44))
+"""Those of which it is told whether they would have been found: from 0.25 % to double."""
 _TRIALS: Final = 200
-_SMALLEST_STEP: Final = 0.0025
-_LARGEST_CHANGE: Final = 1.0
 
 
 class Change(StrEnum):
@@ -57,6 +57,8 @@ TIME_FIGURES: Final = (
     TimeFigure("hit.p99", "99th percentile of the latency of hits", 0.1),
     TimeFigure("miss.p99", "99th percentile of the latency of misses", 0.1),
 )
+LEVEL: Final = FALSE_ALARMS / len(TIME_FIGURES)
+"""Of the test of one figure."""
 Session = Mapping[str, float]
 """What one session says: the logarithm of the second subject's time over the first's, by figures."""
 
@@ -83,28 +85,30 @@ def judge_times(sessions: Sequence[Session], resolution: float) -> list[TimeFind
 
 def is_worse(figure: TimeFigure, differences: Sequence[float]) -> bool:
     """The rule: improbable by chance, on the worse side, and large enough to matter."""
-    return p_greater(differences) <= FALSE_ALARMS / len(TIME_FIGURES) and estimate(differences) >= math.log1p(
-        figure.minimum
-    )
+    return p_greater(differences) <= LEVEL and estimate(differences) >= math.log1p(figure.minimum)
 
 
 def could_see(figure: TimeFigure, differences: Sequence[float]) -> float:
-    """By resampling the sessions, with their own effect taken out and a known one put in. A seeded generator: the same sessions say the same."""
+    """The smallest of CHANGES that the rule finds often enough, by resampling the sessions with their own effect taken out and a known one put in.
+
+    A seeded generator: the same sessions say the same.
+    """
     if len(differences) < 2:
         return math.inf
     around = estimate(differences)
     noise = [each - around for each in differences]
-    change = max(_SMALLEST_STEP, figure.minimum)
-    while change <= _LARGEST_CHANGE:
-        if _seen_share(figure, noise, math.log1p(change)) >= SEEN:
-            return change
-        change *= 1.15
-    return math.inf
-
-
-def _seen_share(figure: TimeFigure, noise: Sequence[float], shift: float) -> float:
     rng = Random(len(noise))
-    return fmean(is_worse(figure, [each + shift for each in rng.choices(noise, k=len(noise))]) for _ in range(_TRIALS))
+    samples = [rng.choices(noise, k=len(noise)) for _ in range(_TRIALS)]
+    first = bisect_left(CHANGES, True, key=lambda change: _is_seen(figure, samples, change))
+    return CHANGES[first] if first < len(CHANGES) else math.inf
+
+
+def _is_seen(figure: TimeFigure, samples: Sequence[Sequence[float]], change: float) -> bool:
+    """Often enough."""
+    shift = math.log1p(change)
+    moved = ([each + shift for each in sample] for sample in samples)
+    found = sum(is_large(each, LEVEL) and estimate(each) >= math.log1p(figure.minimum) for each in moved)
+    return found >= SEEN * len(samples)
 
 
 def _judge(figure: TimeFigure, differences: Sequence[float], resolution: float) -> TimeFinding:

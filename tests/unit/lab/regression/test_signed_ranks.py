@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.regression.signed_ranks import estimate, interval, p_greater, p_less
+from lab.regression.signed_ranks import estimate, interval, is_large, p_greater, p_less
 
 DIFFERENCES = st.lists(st.integers(-20, 20), min_size=1, max_size=9)
 
@@ -66,6 +66,14 @@ def test_the_interval_has_all_shifts_that_the_test_does_not_refuse(seed: int) ->
         moved = [each - shift for each in differences]
         is_refused = min(p_by_counting(moved), p_by_counting([-each for each in moved])) <= 0.025
         assert (found.low <= shift <= found.high) is not is_refused
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("level", [0.05, 0.00125])
+def test_without_ties_the_fast_test_says_the_same(seed: int, level: float) -> None:
+    rng = Random(seed)
+    differences = [rng.gauss(seed / 20, 1) for _ in range(4 + seed % 20)]
+    assert is_large(differences, level) is (p_greater(differences) <= level)
 
 
 def test_too_few_differences_say_nothing() -> None:
