@@ -236,5 +236,5 @@ class ProfileDriver:
         if place is None:
             place = self._places[asked.user_number] = ViewerPlace(self._router, asked.region)
         request = TraceRequest(asked.at_seconds, asked.wanted.path, 0)
-        known_bytes = int(asked.wanted.tag) if asked.wanted.tag else NOTHING_KNOWN
-        return str(self._simulation.ask(request, place.edge(asked.at_seconds), known_bytes))
+        known_version = int(asked.wanted.tag) if asked.wanted.tag else NOTHING_KNOWN
+        return str(self._simulation.ask(request, place.edge(asked.at_seconds), known_version))
