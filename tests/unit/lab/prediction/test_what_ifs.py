@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,6 +24,7 @@ from loadtests.traces.trace_request import TraceRequest
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@cache
 def default_topology() -> Topology:
     return find_topology(TopologyChoice("default"))
 
