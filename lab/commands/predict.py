@@ -14,7 +14,7 @@ from lab.prediction.asking import PredictionChoice, WhatIfChoice
 from lab.prediction.caching_rules import RULES_OF_PROFILES, RULES_OF_TRACES
 from lab.prediction.lab_origin import lab_answer
 from lab.prediction.network import WhatIf
-from lab.prediction.profile_viewers import requests_of, steps_of
+from lab.prediction.profile_viewers import refuse_unpredictable, requests_of, steps_of
 from lab.prediction.simulation import Invalidation, OriginAnswers, Prediction
 from lab.prediction.tables import comparison_rows, document_of, node_rows
 from lab.prediction.what_ifs import (
@@ -106,6 +106,7 @@ def _predictor(wanted: PredictionChoice, topology: Topology) -> Predict:
 
 
 def _profile_predictor(wanted: PredictionChoice, topology: Topology) -> Predict:
+    refuse_unpredictable(wanted.load.profile)
     entry = _entry(wanted.load)
     make_steps = steps_of(entry.profile, entry.options)
     setting = Setting(topology, RULES_OF_PROFILES, OriginAnswers(known=lab_answer), _invalidations(wanted.invalidate))

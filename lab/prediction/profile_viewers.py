@@ -132,13 +132,18 @@ class ApiSteps:
 MakeSteps = Callable[[str], Steps]
 
 
-def steps_of(profile: str, given: Mapping[str, object]) -> MakeSteps:
-    """For a user of a region. UsageError for a profile whose requests cannot be told, with the reason; OptionsError for wrong options."""
+def refuse_unpredictable(profile: str) -> None:
+    """UsageError for a profile whose requests cannot be told, with the reason."""
     if profile in WHY_NOT:
         known = ", ".join(name for name in PROFILES if name not in WHY_NOT)
         raise UsageError(
             f"profile {profile} cannot be predicted: {WHY_NOT[profile]}. There are {known}; or predict a trace"
         )
+
+
+def steps_of(profile: str, given: Mapping[str, object]) -> MakeSteps:
+    """For a user of a region. UsageError as of `refuse_unpredictable`; OptionsError for wrong options."""
+    refuse_unpredictable(profile)
     options = read_options(profile, given)
     if isinstance(options, CacheBustingOptions):
         return lambda region: BustingSteps(options, region)
@@ -231,5 +236,5 @@ class ProfileDriver:
         if place is None:
             place = self._places[asked.user_number] = ViewerPlace(self._router, asked.region)
         request = TraceRequest(asked.at_seconds, asked.wanted.path, 0)
-        known_bytes = int(asked.wanted.tag) if asked.wanted.tag else NOTHING_KNOWN
-        return str(self._simulation.ask(request, place.edge(asked.at_seconds), known_bytes))
+        known_version = int(asked.wanted.tag) if asked.wanted.tag else NOTHING_KNOWN
+        return str(self._simulation.ask(request, place.edge(asked.at_seconds), known_version))

@@ -101,23 +101,33 @@ class Simulation:
         """The next one last."""
         self._next_invalidation = self._invalidations[-1].at_seconds if self._invalidations else float("inf")
 
-    def ask(self, request: TraceRequest, edge: PredictedCache, known_bytes: int = NOTHING_KNOWN) -> int:
-        """One request at this edge; `known_bytes`: size of what the viewer has, and asks to have confirmed. The size of what the answer is about."""
+    def ask(
+        self,
+        request: TraceRequest,
+        edge: PredictedCache,
+        known_version: int = NOTHING_KNOWN,
+        version: int | None = None,
+    ) -> int:
+        """One request at this edge. `version` of the object at the origin, a number from 0 on; without it, its size tells versions apart.
+
+        `known_version`: what the viewer has, and asks to have confirmed. Returned is the version that the answer is about.
+        """
         now = request.at_seconds
         if now >= self._next_invalidation:
             self._invalidate(now)
         content = self._contents.get(request.target) or self._new_content(request)
         if request.size_bytes:
             content.size_bytes = request.size_bytes
+        content.version = content.size_bytes if version is None else version
         if request.lifetime_seconds != content.lifetime_seconds:
             self._take_lifetime(content, request.lifetime_seconds)
         if request.method == "GET" and not content.is_passed_on:
-            edge.ask(content, now, known_bytes)
+            edge.ask(content, now, known_version)
         elif request.method == "HEAD" and not content.is_passed_on:
             edge.ask_head(content, now)
         else:
             edge.pass_on(content, now, self._network.origin, request.method)
-        return content.answered_bytes
+        return content.answered_version
 
     def result(self) -> Prediction:
         """So far."""

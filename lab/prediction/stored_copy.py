@@ -9,13 +9,27 @@ class StoredCopy:
     """One entry of one cache, in the shape that eviction policies link (`Evictable`)."""
 
     __slots__ = (
-        *("age_base", "cost_bytes", "key", "metadata", "newer", "older", "queue", "size_bytes", "stamp", "uses"),
+        *(
+            "age_base",
+            "cost_bytes",
+            "key",
+            "metadata",
+            "newer",
+            "older",
+            "queue",
+            "size_bytes",
+            "stamp",
+            "uses",
+            "version",
+        ),
     )
 
-    def __init__(self, content: Content, size_bytes: int, age_base: float, stamp: int) -> None:
+    def __init__(self, content: Content, age_base: float, stamp: int) -> None:
+        """Of what the last answer about this content was."""
+        size_bytes = content.answered_bytes
         self.key = content.key
         self.size_bytes = size_bytes
-        """Of the body; also which version of the object it is."""
+        self.version = content.answered_version
         self.cost_bytes = len(content.key) + content.head_bytes + size_bytes + ENTRY_OVERHEAD_BYTES
         """As `Entry.cost_bytes`."""
         self.age_base = age_base

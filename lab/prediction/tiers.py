@@ -3,8 +3,8 @@
 Decisions are the edge node's own: freshness (`caching.reuse.judge` over `caching.freshness_cloudfront`), invalidations (`caching.invalidation_index`), eviction
 (`storage.eviction`). What is written anew here is the course between them, as `pipeline/dispatcher.py` and `fill/cache_fill.py` have it, without anything that can fail.
 
-An answer is its Age, whole seconds, or NO_AGE when it says none; `Content.answered_bytes` says which representation it was about. Whoever asks says
-which one it has (`known_bytes`): an answer about that one is a 304.
+An answer is its Age, whole seconds, or NO_AGE when it says none; `Content.answered_version` says which representation it was about. Whoever asks says
+which version it has (`known_version`): an answer about that one is a 304.
 """
 
 from typing import Protocol
@@ -26,8 +26,8 @@ class Upstream(Protocol):
 
     is_origin: bool
 
-    def ask(self, content: Content, now: float, known_bytes: int) -> int:
-        """Answer a GET; `known_bytes`: size of the copy that whoever asks would have confirmed, or NOTHING_KNOWN."""
+    def ask(self, content: Content, now: float, known_version: int) -> int:
+        """Answer a GET; `known_version`: of the copy that whoever asks would have confirmed, or NOTHING_KNOWN."""
 
     def ask_head(self, content: Content, now: float) -> None:
         """Answer a HEAD."""
@@ -41,13 +41,14 @@ class PredictedOrigin:
     def __init__(self) -> None:
         self.counts = OriginCounts()
 
-    def ask(self, content: Content, now: float, known_bytes: int) -> int:
+    def ask(self, content: Content, now: float, known_version: int) -> int:
         """See Upstream."""
         del now
         counts = self.counts
         counts.requests += 1
         size = content.answered_bytes = content.size_bytes
-        if size == known_bytes:
+        version = content.answered_version = content.version
+        if version == known_version:
             counts.not_modified += 1
         else:
             counts.sent_bytes += size
@@ -82,23 +83,23 @@ class PredictedCache:
 
     # -- from downstream
 
-    def ask(self, content: Content, now: float, known_bytes: int) -> int:
+    def ask(self, content: Content, now: float, known_version: int) -> int:
         """See Upstream."""
         counts = self.counts
         counts.requests += 1
         copy = self._find(content)
         if copy is None:
-            return self._miss(content, now, known_bytes)
+            return self._miss(content, now, known_version)
         age = now - copy.age_base
         decision = judge(copy.metadata, NO_DIRECTIVES, age)
         if decision is FRESH or isinstance(decision, ServeStale):
             counts.hits += 1
             if decision is not FRESH:
                 self._refresh_in_background(content, copy, now)
-            return self._answer(content, copy.size_bytes, max(int(age), 0), known_bytes)
+            return self._answer_from(content, copy, max(int(age), 0), known_version)
         if content.has_validator:
-            return self._validate(content, copy, now, known_bytes)
-        return self._miss(content, now, known_bytes)
+            return self._validate(content, copy, now, known_version)
+        return self._miss(content, now, known_version)
 
     def ask_head(self, content: Content, now: float) -> None:
         """See Upstream. What comes for a HEAD is stored by nobody, and updates nothing in CloudFront's semantics."""
@@ -147,47 +148,49 @@ class PredictedCache:
             copy.stamp = applied
         return copy
 
-    def _answer(self, content: Content, size_bytes: int, age: int, known_bytes: int) -> int:
-        content.answered_bytes = size_bytes
-        if size_bytes != known_bytes:
-            self.counts.sent_bytes += size_bytes
+    def _answer_from(self, content: Content, copy: StoredCopy, age: int, known_version: int) -> int:
+        content.answered_bytes, content.answered_version = copy.size_bytes, copy.version
+        return self._answer(content, age, known_version)
+
+    def _answer(self, content: Content, age: int, known_version: int) -> int:
+        """With the representation that the last answer from upstream, or a copy, has told of."""
+        if content.answered_version != known_version:
+            self.counts.sent_bytes += content.answered_bytes
         return age
 
-    def _miss(self, content: Content, now: float, known_bytes: int) -> int:
+    def _miss(self, content: Content, now: float, known_version: int) -> int:
         """Ask with the conditions of whoever asked: a 304 is passed on and not stored."""
         self.counts.misses += 1
-        age = self._fetch(content, now, known_bytes)
-        size = content.answered_bytes
-        if size != known_bytes:
-            self._keep(content, size, now, age)
-        return self._answer(content, size, age, known_bytes)
+        age = self._fetch(content, now, known_version)
+        if content.answered_version != known_version:
+            self._keep(content, now, age)
+        return self._answer(content, age, known_version)
 
-    def _validate(self, content: Content, copy: StoredCopy, now: float, known_bytes: int) -> int:
+    def _validate(self, content: Content, copy: StoredCopy, now: float, known_version: int) -> int:
         """Ask whether a copy still holds, by its own validators."""
-        age = self._fetch(content, now, copy.size_bytes)
-        size = content.answered_bytes
-        if size == copy.size_bytes:
+        age = self._fetch(content, now, copy.version)
+        if content.answered_version == copy.version:
             self.counts.refresh_hits += 1
             self._confirm(content, copy, now, age)
-            return self._answer(content, size, max(age, 0), known_bytes)
+            return self._answer_from(content, copy, max(age, 0), known_version)
         self.counts.misses += 1
-        self._keep(content, size, now, age)
-        return self._answer(content, size, age, known_bytes)
+        self._keep(content, now, age)
+        return self._answer(content, age, known_version)
 
     def _refresh_in_background(self, content: Content, copy: StoredCopy, now: float) -> None:
         """RFC 5861 section 3; nobody waits for it."""
-        known_bytes = copy.size_bytes if content.has_validator else NOTHING_KNOWN
-        age = self._fetch(content, now, known_bytes)
-        if content.answered_bytes == known_bytes:
+        known_version = copy.version if content.has_validator else NOTHING_KNOWN
+        age = self._fetch(content, now, known_version)
+        if content.answered_version == known_version:
             self._confirm(content, copy, now, age)
         else:
-            self._keep(content, content.answered_bytes, now, age)
+            self._keep(content, now, age)
 
-    def _fetch(self, content: Content, now: float, known_bytes: int) -> int:
+    def _fetch(self, content: Content, now: float, known_version: int) -> int:
         counts = self.counts
         upstream = self._choose_parent(content)
-        age = upstream.ask(content, now, known_bytes)
-        is_not_modified = content.answered_bytes == known_bytes
+        age = upstream.ask(content, now, known_version)
+        is_not_modified = content.answered_version == known_version
         received = 0 if is_not_modified else content.answered_bytes
         counts.upstream_fetches += 1
         counts.upstream_bytes += received
@@ -197,11 +200,11 @@ class PredictedCache:
             counts.origin_bytes += received
         return age
 
-    def _keep(self, content: Content, size_bytes: int, now: float, age: int) -> None:
+    def _keep(self, content: Content, now: float, age: int) -> None:
         """Store what has come, if that is allowed; what may not be stored takes the stale copy with it (reference 2.4)."""
         if content.metadata.lifetime_seconds is not None:
             stamp = self._invalidations.applied_index
-            self.store.put(StoredCopy(content, size_bytes, now - max(age, 0), stamp))
+            self.store.put(StoredCopy(content, now - max(age, 0), stamp))
             return
         stale = self.store.lookup(content.key)
         if stale is not None:

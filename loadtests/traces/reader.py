@@ -73,8 +73,7 @@ def _requests(
             return requests_of(
                 har_entries(_document(file)), HarReader(options.host).request, progress, options.skip_bad
             )
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="\n")
-    lines = bounded_lines(iter(partial(text.readline, LONGEST_LINE), ""), progress)
+    lines = bounded_lines(_text_lines(file), progress)
     match format_name:
         case "cloudfront":
             read = CloudFrontLog(options.host).request
@@ -84,6 +83,15 @@ def _requests(
             progress.position = 1
             read = CsvTrace(next(lines, "")).request
     return requests_of(lines, read, progress, options.skip_bad)
+
+
+def _text_lines(file: io.BufferedReader) -> Iterator[str]:
+    """The file stays its opener's to close: a wrapper that is simply dropped would close it, and complain."""
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="\n")
+    try:
+        yield from iter(partial(text.readline, LONGEST_LINE), "")
+    finally:
+        text.detach()
 
 
 def _document(file: io.BufferedReader) -> bytes:

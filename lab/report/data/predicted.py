@@ -172,6 +172,7 @@ def _predict(history: History, network: Network, rules: CachingRules) -> Predict
     simulation = Simulation(network, rules, OriginAnswers(known=answers.__getitem__), _invalidations(history))
     edges = _edges(history, network)
     sizes: dict[tuple[str, str | None], int] = {}
+    versions: dict[str | None, int] = {}
     first = history.value("SELECT min(coalesce(started_ns, intended_ns)) FROM requests")
     for row in map(_Asked._make, history.rows(_REQUESTS)):
         is_not_modified = row.status == 304
@@ -183,7 +184,8 @@ def _predict(history: History, network: Network, rules: CachingRules) -> Predict
             raise _Unpredictable(f"requests went to {row.address}, which is no edge of the topology")
         at_seconds = (row.started_ns - first) / NANOSECONDS_PER_SECOND
         request = TraceRequest(at_seconds, row.path, size or 0, method=row.method)
-        simulation.ask(request, edge, size if is_not_modified and size is not None else NOTHING_KNOWN)
+        version = versions.setdefault(row.entity_tag, len(versions))
+        simulation.ask(request, edge, version if is_not_modified else NOTHING_KNOWN, version)
     return simulation.result()
 
 

@@ -135,7 +135,8 @@ def test_the_store_of_a_prediction_is_that_of_an_edge_node(policy: str, series: 
         if verb == "fill":
             content = Content(key, f"/{number}", RULES.rules[0].policy)
             content.head_bytes = len(HEAD)
-            ours.put(StoredCopy(content, size, 0.0, 0))
+            content.answered_bytes = size
+            ours.put(StoredCopy(content, 0.0, 0))
             writer = real.open_writer(key, size)
             if (
                 writer is not None

@@ -89,6 +89,7 @@ class Step:
     number: int
     changes_to: int = 0
     invalidates: str = ""
+    method: str = "GET"
 
 
 def objects_of(rng: random.Random) -> list[Object]:
@@ -105,7 +106,7 @@ def steps_of(rng: random.Random, objects: list[Object]) -> Iterator[Step]:
         digits = len(str(objects[number].size))
         changed = rng.randrange(10 ** (digits - 1), min(10**digits, 160_000)) if rng.random() < 0.04 else 0
         invalidated = rng.choice((f"/{rng.randrange(7)}/*", f"/{number % 7}/{number}")) if at % 199 == 198 else ""
-        yield Step(number, changed, invalidated)
+        yield Step(number, changed, invalidated, "HEAD" if rng.random() < 0.05 else "GET")
 
 
 class Model:
@@ -132,7 +133,7 @@ class Model:
             path = self._objects[step.number].path
             sizes[path] = step.changes_to or sizes[path]
             before = (edge.counts.hits, edge.counts.refresh_hits)
-            simulation.ask(TraceRequest(at / 1e6, path, sizes[path]), edge)
+            simulation.ask(TraceRequest(at / 1e6, path, sizes[path], method=step.method), edge)
             after = (edge.counts.hits, edge.counts.refresh_hits)
             words.append("Hit" if after[0] > before[0] else "RefreshHit" if after[1] > before[1] else "Miss")
         return simulation.result(), words
@@ -160,7 +161,7 @@ async def replay(site: Site, objects: list[Object], steps: list[Step]) -> list[s
             asked.size = step.changes_to or asked.size
             if step.invalidates:
                 await site.lab.invalidate(site, step.invalidates)
-            answer = await viewer.get(site.host, asked.path)
+            answer = await viewer.get(site.host, asked.path, method=step.method)
             words.append(answer.result)
     return words
 

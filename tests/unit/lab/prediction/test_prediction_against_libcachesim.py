@@ -21,7 +21,7 @@ libcachesim = pytest.importorskip("libcachesim", reason="libcachesim has no whee
 pytestmark = pytest.mark.slow
 
 SIMULATED = {"lru": "LRU", "fifo": "FIFO", "sieve": "Sieve", "s3fifo": "S3FIFO"}
-REQUESTS, OBJECTS = 20_000, 3_000
+REQUESTS, OBJECTS = 12_000, 3_000
 HEAD_BYTES = 100
 LIFETIME_SECONDS = 10_000_000.0
 
