@@ -72,6 +72,8 @@ class CloudFrontLog:
     def _leave_out_others(self, values: list[str]) -> None:
         if self._value(values, "cs-protocol") in _SKIPPED_PROTOCOLS:
             raise LeftOut("WebSockets")
+        if not self._value(values, "cs-uri-stem"):
+            raise LeftOut("that were no requests of HTTP")
         host = self._value(values, "cs(Host)")
         self._host = self._host or host
         if host and host != self._host and self._value(values, "x-host-header") != self._host:

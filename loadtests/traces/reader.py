@@ -6,6 +6,7 @@ It streams: what is held of a trace is a window of its requests, and of a HAR, w
 import io
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def _text_lines(file: io.BufferedReader) -> Iterator[str]:
     try:
         yield from iter(partial(text.readline, LONGEST_LINE), "")
     finally:
-        text.detach()
+        with suppress(ValueError):  # it is closed already, after an error in the middle of it
+            text.detach()
 
 
 def _document(file: io.BufferedReader) -> bytes:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from edge_node import IS_COMPILED
+from loadtests.traces.reader import read_trace
+from loadtests.traces.trace_reading import TraceProgress
 from tests.builders import IDLE_NODE_MIB, behavior_message
 from tests.peers.nodes import EdgeLab, Node, free_address, own_address, until
 from tests.peers.origin import OriginExchange, cacheable, gated, reply
@@ -260,6 +262,11 @@ async def test_every_request_leaves_one_line_of_33_fields(tmp_path: Path) -> Non
             line for line in (edge.directory / "access.log").read_text().splitlines() if line.startswith("#Fields:")
         ).split()[1:]
         assert len(fields) == 33 and {len(record) for record in records} == {33}
+        progress = TraceProgress()
+        replayed = list(read_trace(edge.directory / "access.log", progress=progress))
+        targets = [(each.target, each.size_bytes) for each in replayed]
+        assert sorted(targets) == [("/a?x=1&y=%20", 3), ("/a?x=1&y=%20", 5), ("/a?x=1&y=%20", 5), ("/gone", 4)]
+        assert {each.region for each in replayed} == {"FRA56-P1"} and progress.left_out.total() == 1
         first, second, third, fourth, fifth = (dict(zip(fields, record, strict=True)) for record in records)
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", first["date"]) and re.fullmatch(r"\d\d:\d\d:\d\d", first["time"])
         assert (first["x-edge-location"], first["cs-method"], first["cs(Host)"], first["cs-uri-stem"]) == (
