@@ -120,7 +120,7 @@ check: $(VENV)/.installed ## linter, formatter, types, stale generated files, im
 	$(BIN)/mypy $(PACKAGES)
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m deploy.compose_files --check
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_request_lifecycle.py tests/test_documentation.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_request_lifecycle.py tests/test_documentation.py tests/test_workflow_example.py
 
 # What is written down: docs/regression.md. With UPDATE=1 it is written anew; say in the commit why it differs.
 COUNTERS := tests/integration/lab/regression/counters.json
