@@ -6,6 +6,7 @@ Each session has both labs anew, the first one brought up first in every other; 
 import asyncio
 import json
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from lab.interrupts import uninterrupted
 from lab.regression.builds import compile_edges, find_build
 from lab.regression.counters import CounterFinding, Counts, compare_counts
 from lab.regression.counting import count_all
-from lab.regression.lab_under_test import LabPlan, LabUnderTest
+from lab.regression.lab_under_test import DOWN_SECONDS, LabPlan, LabUnderTest
 from lab.regression.subject import Subject
 from lab.regression.times import Session, TimeFinding, judge_times
 from lab.regression.turns import measure_session, pin_alike
@@ -203,7 +204,11 @@ def _end(lab: LabUnderTest, starting: Any) -> None:
     with uninterrupted():
         if starting.poll() is None:
             starting.terminate()
-            starting.wait()
+            try:
+                starting.wait(DOWN_SECONDS)
+            except subprocess.TimeoutExpired:
+                starting.kill()
+                starting.wait()
         lab.down()
 
 
