@@ -32,7 +32,7 @@ def regress(  # noqa: PLR0913 - each is an option
     ] = 5.0,
     sessions: Annotated[int, typer.Option(metavar="N", min=1, max=500, help="At most so many.")] = 500,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results; runs/TIME-regress without it.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results; comparisons/TIME-regress without it.")
     ] = None,
     loopback: Annotated[
         str, typer.Option(metavar="CIDR", help="A /16 of 127.0.0.0/8 for one of the labs; the other has the next one.")

@@ -7,7 +7,9 @@ from typing import Final
 
 from lab.errors import UsageError
 
-BUILDS: Final = Path("runs/builds")
+COMPARISONS: Final = Path("comparisons")
+"""Apart from runs: what has no history is not the `latest` of these."""
+BUILDS: Final = COMPARISONS / "builds"
 LOOPBACK: Final = "127.93.0.0/16"
 """Of one of the two labs that are up at once; the other one has the next /16."""
 

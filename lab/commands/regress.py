@@ -9,7 +9,7 @@ from lab.interrupts import interruptible
 from lab.regression.comparison import Comparison, side_of
 from lab.regression.results import document, lines_of, outcome_of, write_results
 from lab.regression.subject import parse_subject
-from lab.regression_options import Wanted
+from lab.regression_options import COMPARISONS, Wanted
 from lab.terminal import make_console
 
 _EXIT_STATUS = {Outcome.VALID: 0, Outcome.INVALID: 1, Outcome.UNKNOWN: 2}
@@ -25,7 +25,7 @@ def run(*, first: str, second: str, wanted: Wanted, run_directory: Path | None, 
     console = make_console(is_for_people=not is_json)
     _ = wanted.loopbacks  # a UsageError comes before anything is unpacked
     sides = [side_of(parse_subject(each), wanted.builds) for each in (first, second)]
-    directory = run_directory or new_run_directory("regress")
+    directory = run_directory or new_run_directory("regress", COMPARISONS)
     comparison = Comparison(sides[0], sides[1], wanted, lambda text: console.print(text, style="dim", markup=False))
     make_run_directory(directory)
     console.print(f"{sides[0].label} against {sides[1].label}", markup=False)

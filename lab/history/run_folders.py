@@ -11,11 +11,11 @@ RUNS = Path("runs")
 LATEST = "latest"
 
 
-def new_run_directory(kind: str) -> Path:
+def new_run_directory(kind: str, parent: Path = RUNS) -> Path:
     """A folder that does not exist yet, named by the time and by what is run."""
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
     number = 1
-    while (path := RUNS / (stem if number == 1 else f"{stem}-{number}")).exists():
+    while (path := parent / (stem if number == 1 else f"{stem}-{number}")).exists():
         number += 1
     return path
 
