@@ -12,7 +12,7 @@ from typing import Final, cast
 from lab.errors import LabError
 from lab.regression.workloads import Ask
 
-ANSWER_SECONDS = 30.0
+SILENCE_SECONDS = 30.0
 _MOST_BYTES: Final = 16 << 20
 
 
@@ -137,11 +137,11 @@ async def _wait_for(batch: Batch) -> None:
     answered = -1
     while answered < len(batch.seconds):
         answered = len(batch.seconds)
-        await asyncio.wait([batch.done], timeout=ANSWER_SECONDS)
+        await asyncio.wait([batch.done], timeout=SILENCE_SECONDS)
         if batch.done.done():
             return batch.done.result()
     raise LabError(
-        f"an edge did not answer for {ANSWER_SECONDS:g} s: {answered} of {len(batch.requests)} requests are answered"
+        f"an edge did not answer for {SILENCE_SECONDS:g} s: {answered} of {len(batch.requests)} requests are answered"
     )
 
 

@@ -94,7 +94,7 @@ async def test_what_is_no_whole_answer_ends_the_comparison(said: bytes, complain
 
 
 async def test_silence_is_bounded_and_slowness_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer_connections, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(viewer_connections, "SILENCE_SECONDS", 0.05)
     answers = 0
 
     async def fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
