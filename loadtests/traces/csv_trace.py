@@ -1,4 +1,4 @@
-"""CSV with a header line that names its columns (docs/load.md, Replay). Pure.
+"""CSV with a header line that names its columns (docs/traces.md). Pure.
 
 A record is a line: no field of a request has a line break, so a quote that is not closed on its line is a mistake and not the rest of the file.
 """

