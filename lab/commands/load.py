@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.cluster.finding import find_lab
 from lab.cluster.interface import Cluster
+from lab.commands.chosen_load import entry_of
 from lab.errors import UsageError
 from lab.experiments.load import run_load
 from lab.history.run_files import read_run, region_lines, region_totals
@@ -13,15 +14,13 @@ from lab.history.run_folders import make_run_directory, new_run_directory
 from lab.interrupts import interruptible
 from lab.load_profiles import PROFILES, LoadChoice
 from lab.report.writer import write_report
-from lab.scenarios.load_entry import LoadEntry, LoadEntryError
-from loadtests.intensity import DEFAULT_NAME
 
 
 def run(*, wanted: LoadChoice, run_directory: Path | None, is_json: bool, state_dir: Path) -> int:
     profile = wanted.profile
     if profile not in PROFILES:
         raise UsageError(f"no profile {profile!r}: there are {', '.join(PROFILES)}")
-    entry = _entry(wanted)
+    entry = entry_of(wanted)
     lab = find_lab(state_dir)
     check_populations(lab)
     viewers = wanted.users or lab.facts.users
@@ -37,28 +36,6 @@ def run(*, wanted: LoadChoice, run_directory: Path | None, is_json: bool, state_
     else:
         print("\n".join([*region_lines(data), f"report: {report}"]))
     return exit_status
-
-
-def _entry(wanted: LoadChoice) -> LoadEntry:
-    """UsageError with all that is wrong with it."""
-    try:
-        given = json.loads(wanted.options or "{}")
-    except ValueError as error:
-        raise UsageError(f"--options: not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise UsageError(f"--options: not a JSON object: {wanted.options}")
-    try:
-        return LoadEntry(
-            DEFAULT_NAME,
-            wanted.profile,
-            users=wanted.users,
-            rate=wanted.rate,
-            arrivals=wanted.arrivals,
-            options=given,
-            lasts_seconds=wanted.duration_seconds,
-        )
-    except LoadEntryError as error:
-        raise UsageError(error.problems) from error
 
 
 def check_populations(lab: Cluster) -> None:

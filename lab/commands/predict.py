@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lab.commands.chosen_load import entry_of
 from lab.commands.status import align
 from lab.errors import UsageError
 from lab.load_profiles import PROFILES as PROFILE_NAMES
-from lab.load_profiles import LoadChoice
 from lab.prediction.asking import PredictionChoice, WhatIfChoice
 from lab.prediction.caching_rules import RULES_OF_PROFILES, RULES_OF_TRACES
 from lab.prediction.lab_origin import lab_answer
@@ -26,7 +26,7 @@ from lab.prediction.what_ifs import (
     predict_trace,
 )
 from lab.report.miss_ratio_curves import curves_of, draw_page, draw_svg
-from lab.scenarios.load_entry import LoadEntry, LoadEntryError
+from lab.scenarios.load_entry import LoadEntry
 from lab.topology.choice import TopologyChoice
 from lab.topology.model import EVICTION_POLICIES, Topology
 from lab.topology.reader import find_topology
@@ -107,7 +107,7 @@ def _predictor(wanted: PredictionChoice, topology: Topology) -> Predict:
 
 def _profile_predictor(wanted: PredictionChoice, topology: Topology) -> Predict:
     refuse_unpredictable(wanted.load.profile)
-    entry = _entry(wanted.load)
+    entry = entry_of(wanted.load)
     make_steps = steps_of(entry.profile, entry.options)
     setting = Setting(topology, RULES_OF_PROFILES, OriginAnswers(known=lab_answer), _invalidations(wanted.invalidate))
     plan = _plan(topology, entry, wanted.seed)
@@ -116,28 +116,6 @@ def _profile_predictor(wanted: PredictionChoice, topology: Topology) -> Predict:
         return predict_profile(setting, combinations, requests_of(plan, make_steps, entry.lasts_seconds))
 
     return predict
-
-
-def _entry(load: LoadChoice) -> LoadEntry:
-    """UsageError with all that is wrong with it."""
-    try:
-        given = json.loads(load.options or "{}")
-    except ValueError as error:
-        raise UsageError(f"--options: not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise UsageError(f"--options: not a JSON object: {load.options}")
-    try:
-        return LoadEntry(
-            DEFAULT_NAME,
-            load.profile,
-            users=load.users,
-            rate=load.rate,
-            arrivals=load.arrivals,
-            options=given,
-            lasts_seconds=load.duration_seconds,
-        )
-    except LoadEntryError as error:
-        raise UsageError(error.problems) from error
 
 
 def _plan(topology: Topology, entry: LoadEntry, seed: int) -> LoadPlan:
