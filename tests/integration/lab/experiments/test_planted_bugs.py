@@ -99,7 +99,7 @@ BREAKING = (
     *CHANGE,
     after(2.5, inject("clock-drift", "role:edge/1", "4s", rate=-0.8)),
     after(4.5, inject("http-delay", "origin-1", "2s", by="4s", path="/api/me")),
-    after(5, inject("http-status", "origin-1", "2s", status=503, path="/api/")),
+    after(5, inject("http-status", "origin-1", "4s", status=503, path="/api/")),
     after(6, action("wait")),
 )
 HARMLESS = (
