@@ -63,8 +63,9 @@ CHECKERS: tuple[Any, ...] = (
 OF_A_DEATH: tuple[Any, ...] = ("departure", "return", {"hit_ratio": {"tier": "regional", "at_least": 0.01}})
 VIEWERS = (
     {"profile": "objects", "users": 6, "rate": 60, "options": {"path": NEWS, "count": 4, "exponent": 0}},
-    {"profile": "api", "users": 6, "rate": 20},
+    {"profile": "api", "users": 10, "rate": 40},
 )
+"""Three of ten requests of the API say who asks, so an origin that refuses those fails one request in eight: well beyond what recovery allows."""
 SITE = {
     "name": "site",
     "origin": "origin-1",
